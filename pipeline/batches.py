@@ -1,0 +1,125 @@
+"""Tokenised rows in Arrow, and the padded batches they are read in.
+
+Rows stay in one flat buffer of token ids with offsets: a Split that comes out of Ray's object store is
+read without a copy. Batches hold rows of similar length, so that little of a batch is padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+IntArray = npt.NDArray[np.int64]
+
+# Rows are shuffled, then sorted by length inside pools of this many batches: random enough for SGD,
+# and the padding share falls from about a third to a few percent.
+POOL_BATCHES = 50
+# Batches are padded to a multiple of this many tokens, so that matrix shapes repeat.
+LENGTH_MULTIPLE = 8
+
+Batch = dict[str, Tensor]  # input_ids, attention_mask, (token_type_ids,) labels, rows
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """The tokenised rows of a task. `test` is None while a search runs: it never opens test data."""
+
+    train: Split
+    calibration: Split
+    validation: Split
+    test: Split | None = None
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of one part of a task.
+
+    `table` has the columns id (string), input_ids (list<int32>), optionally token_type_ids
+    (list<int8>), and label (int64, or float32 for a regression). Its columns have one chunk each.
+    """
+
+    table: pa.Table
+    pad_token_id: int
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The stable id of every row."""
+        return [str(row) for row in self.table["id"].to_pylist()]
+
+    @cached_property
+    def labels(self) -> npt.NDArray[np.generic]:
+        """Label of every row: int64 classes or float32 values."""
+        return np.asarray(self.table["label"].combine_chunks().to_numpy(zero_copy_only=False))
+
+    @cached_property
+    def _offsets(self) -> IntArray:
+        column = self.table["input_ids"].combine_chunks()
+        return np.asarray(column.offsets.to_numpy(), dtype=np.int64)
+
+    def _flat(self, name: str) -> npt.NDArray[np.generic]:
+        # .values is the whole child array: offsets index into it also when the table is a slice
+        return np.asarray(self.table[name].combine_chunks().values.to_numpy())
+
+    @cached_property
+    def _columns(self) -> dict[str, npt.NDArray[np.generic]]:
+        names = ["input_ids"] + (["token_type_ids"] if "token_type_ids" in self.table.column_names else [])
+        return {name: self._flat(name) for name in names}
+
+    @cached_property
+    def lengths(self) -> IntArray:
+        """Tokens of every row."""
+        return np.diff(self._offsets)
+
+    def take(self, rows: IntArray) -> Split:
+        """The given rows, in that order."""
+        return Split(self.table.take(pa.array(rows)).combine_chunks(), self.pad_token_id)
+
+    def collate(self, rows: IntArray) -> Batch:
+        """The given rows as one batch [B, T], padded to the longest of them."""
+        lengths = self.lengths[rows]
+        width = -(-int(lengths.max()) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+        real = np.arange(width)[None, :] < lengths[:, None]
+        flat = np.concatenate([np.arange(self._offsets[row], self._offsets[row + 1]) for row in rows])
+        batch: Batch = {}
+        for name, values in self._columns.items():
+            fill = self.pad_token_id if name == "input_ids" else 0
+            padded = np.full((len(rows), width), fill, dtype=np.int64)
+            padded[real] = values[flat]
+            batch[name] = torch.from_numpy(padded)
+        batch["attention_mask"] = torch.from_numpy(real.astype(np.int64))
+        batch["labels"] = torch.from_numpy(self.labels[rows])
+        batch["rows"] = torch.from_numpy(rows)
+        return batch
+
+    def training_order(self, batch_size: int, *, seed: int) -> list[IntArray]:
+        """The rows of each batch of one epoch: shuffled, grouped by length, batches in random order."""
+        generator = np.random.default_rng(seed)
+        shuffled = generator.permutation(len(self))
+        pool = batch_size * POOL_BATCHES
+        batches: list[IntArray] = []
+        for start in range(0, len(self), pool):
+            rows = shuffled[start : start + pool]
+            rows = rows[np.argsort(self.lengths[rows], kind="stable")]
+            batches += [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
+        return [batches[i] for i in generator.permutation(len(batches))]
+
+    def in_length_order(self, batch_size: int) -> Iterator[Batch]:
+        """Every row once, sorted by length: for evaluation; `rows` says which is which."""
+        rows = np.argsort(self.lengths, kind="stable")
+        for start in range(0, len(rows), batch_size):
+            yield self.collate(rows[start : start + batch_size])
+
+
+def encoder_inputs(batch: Batch) -> Batch:
+    """What the encoder's forward takes of a batch."""
+    return {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}

@@ -1,0 +1,95 @@
+"""The interface of a pruning method: it watches a model learn, then ranks its removable parts.
+
+What must happen at a moment of a training step is done by native PyTorch hooks that `watch` places and
+its exit removes: forward hooks on residual branches, optimizer pre- and post-step hooks, parameter groups.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.anatomy import Anatomy
+from pipeline.batches import Batch
+from pipeline.records import Scores
+
+
+@dataclass(frozen=True)
+class Run:
+    """The tuning that a method watches: all rounds together.
+
+    `target` is the compression to reach, None for methods that cut by threshold; `generator` is the
+    method's own source of randomness.
+    """
+
+    total_steps: int
+    train_rows: int
+    target: float | None
+    generator: torch.Generator
+
+
+class PruningMethod(ABC):
+    """Watches a model learn, then ranks its removable parts. Never removes them.
+
+    One instance serves one trial, all of its rounds. To go on from a checkpoint, `load` comes before
+    `watch`. A concrete method is a final dataclass whose fields are the keys of its TOML.
+    """
+
+    @abstractmethod
+    def watch(
+        self, model: nn.Module, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run
+    ) -> AbstractContextManager[None]:
+        """Places hooks for one round of tuning.
+
+        Leaving normally bakes (the weights become what the forward pass used); leaving by an exception
+        only removes the hooks.
+        """
+
+    @abstractmethod
+    def penalty(self, batch: Batch) -> Tensor:
+        """Scalar >= 0 to add to the loss of the forward pass just made on `batch`."""
+
+    @abstractmethod
+    def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
+        """What each unit is worth, higher = keep; weights, training flag and requires_grad unchanged."""
+
+    @abstractmethod
+    def state(self) -> dict[str, Tensor]:
+        """All that was learned or averaged so far; empty if nothing is."""
+
+    @abstractmethod
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Takes up what `state` gave, in a fresh instance."""
+
+    def report(self) -> dict[str, float]:
+        """Numbers worth keeping at the end of an epoch, by name (norms, bounds)."""
+        return {}
+
+
+class OneShot(PruningMethod):
+    """A method that only looks at the trained network: it leaves `score` to write."""
+
+    def watch(
+        self, model: nn.Module, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run
+    ) -> AbstractContextManager[None]:
+        """Does nothing."""
+        del model, anatomy, optimizer, run
+        return nullcontext()
+
+    def penalty(self, batch: Batch) -> Tensor:
+        """Zero."""
+        return torch.zeros((), device=batch["input_ids"].device)
+
+    def state(self) -> dict[str, Tensor]:
+        """Empty."""
+        return {}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Nothing to take up."""
+        if state:
+            raise ValueError(f"{type(self).__name__} keeps no state; given were {sorted(state)}.")
