@@ -1,0 +1,115 @@
+"""Fronts of two objectives, and how good they are.
+
+Every `values` is [P, 2]: one row per network, (metric, compression). **Both columns are maximised**:
+whoever has an objective that is minimised (records.OBJECTIVES) negates it first.
+
+A row dominates another if it is at least as good in both columns and better in one.
+
+* *NaN and infinity.* A row that holds one is no point: it never enters a front, evicts nobody, adds nothing.
+* *Duplicates.* Equal rows do not dominate each other: on a front, all of them stay. Volume counts them once.
+* *No rows.* `front` is empty and `hypervolume` 0; only `knee` has no answer.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Values = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+
+KNEE_DECIMALS = 12  # heights above the chord are compared to these: rounding errors choose no knee
+
+
+def front(values: npt.ArrayLike) -> Rows:
+    """The rows that no other row dominates, by rising compression; equal points by row. O(P log P).
+
+    Args:
+        values: [P, 2].
+
+    Returns:
+        Row numbers into `values`, [F].
+
+    Raises:
+        ValueError: `values` is not [P, 2].
+    """
+    points = _points(values)
+    rows = np.flatnonzero(np.isfinite(points).all(axis=1))
+    metric, compression = points[rows, 0], points[rows, 1]
+    order = np.lexsort((-metric, -compression))  # from the most compressed down, the best metric first
+    metric, compression = metric[order], compression[order]
+    starts = np.ones(len(order), dtype=bool)  # of the groups of equal compression
+    starts[1:] = compression[1:] != compression[:-1]
+    group = np.cumsum(starts) - 1
+    best = metric[starts]  # of each group
+    best_before = np.concatenate(([-np.inf], np.maximum.accumulate(best)[:-1]))[: len(best)]
+    stays = (metric == best[group]) & (best > best_before)[group]
+    found: Rows = rows[order[stays]].astype(np.int64)
+    return found[np.lexsort((found, compression[stays]))]
+
+
+def hypervolume(values: npt.ArrayLike, reference: tuple[float, float]) -> float:
+    """The area that the rows dominate above `reference`. Exact, O(P log P).
+
+    A row that is not better than the reference in both columns adds nothing. Unit: metric × compression.
+
+    Args:
+        values: [P, 2].
+        reference: (metric, compression).
+
+    Raises:
+        ValueError: `values` is not [P, 2], or the reference is not finite.
+    """
+    if not np.isfinite(reference).all():
+        raise ValueError(f"A hypervolume has a finite reference point; given was {reference}.")
+    points = _points(values)
+    points = points[(points > reference).all(axis=1)]
+    points = points[front(points)] - reference
+    # Along a front compression rises and the metric falls: slabs side by side, each as high as its own point.
+    widths = np.diff(points[:, 1], prepend=0.0)
+    return float(widths @ points[:, 0])
+
+
+def contribution(values: npt.ArrayLike, others: npt.ArrayLike, reference: tuple[float, float]) -> float:
+    """The hypervolume that the rows of `values` [P, 2], together, add to that of `others` [Q, 2]; >= 0.
+
+    Raises:
+        ValueError: an array is not [P, 2], or the reference is not finite.
+    """
+    both = np.concatenate((_points(others), _points(values)))
+    # Rounding may leave the larger area a little below the smaller one.
+    return max(0.0, hypervolume(both, reference) - hypervolume(others, reference))
+
+
+def knee(values: npt.ArrayLike) -> int:
+    """The row on the front that lies farthest above the chord between the front's two ends.
+
+    Both columns are scaled to 0 ... 1 between the ends first; then a point is (metric + compression - 1) / √2
+    above the chord. Among equally high points the better metric wins, then the earlier row. So a single point
+    is its front's knee; of two points, or where none lies above the chord, the end with the better metric is.
+
+    Args:
+        values: [P, 2], a front or any points.
+
+    Returns:
+        A row number into `values`.
+
+    Raises:
+        ValueError: `values` is not [P, 2], or holds no finite row.
+    """
+    points = _points(values)
+    rows = front(points)
+    if not len(rows):
+        raise ValueError("A knee lies on a front; there is no finite point.")
+    ends = points[rows]
+    span = np.ptp(ends, axis=0)
+    scaled = (ends - ends.min(axis=0)) / np.where(span > 0, span, 1.0)
+    # argmax takes the first of equals, and `rows` runs from the best metric down.
+    return int(rows[np.argmax(scaled.sum(axis=1).round(KNEE_DECIMALS))])
+
+
+def _points(values: npt.ArrayLike) -> Values:
+    points = np.asarray(values, dtype=np.float64)
+    if points.ndim != 2 or points.shape[1] != 2:
+        raise ValueError(f"Points are rows of (metric, compression): [P, 2]; given was {list(points.shape)}.")
+    return points
