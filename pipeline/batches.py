@@ -85,9 +85,13 @@ class Split:
         return Split(self.table.take(pa.array(rows)).combine_chunks(), self.pad_token_id)
 
     def collate(self, rows: IntArray) -> Batch:
-        """The given rows as one batch [B, T], padded to the longest of them."""
+        """The given rows as one batch [B, T], padded on the right.
+
+        T is the longest of them rounded up to LENGTH_MULTIPLE, but never more than the split's longest row.
+        """
         lengths = self.lengths[rows]
         width = -(-int(lengths.max()) // LENGTH_MULTIPLE) * LENGTH_MULTIPLE
+        width = min(width, int(self.lengths.max()))  # the longest row is known to fit the model's positions
         real = np.arange(width)[None, :] < lengths[:, None]
         flat = np.concatenate([np.arange(self._offsets[row], self._offsets[row + 1]) for row in rows])
         batch: Batch = {}

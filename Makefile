@@ -1,0 +1,42 @@
+PYTHON ?= python3.11
+BIN := .venv/bin
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: help install search test lint bench lock clean
+
+help:  ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: .venv/installed  ## makes .venv from the lock
+
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+search: install  ## the main job: a front of the built-in task and model, in minutes
+	$(BIN)/prunefront search
+
+test: install lint  ## ruff, mypy, pytest
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: install  ## ratios, measured in pairs on this machine
+	$(BIN)/python -m tests.benchmarks
+
+lock:  ## pins every version; local suffixes (+cpu) and GPU libraries are left to the machine
+	rm -rf .venv-lock
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 --editable '.[dev]'
+	.venv-lock/bin/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools \
+		| sed -E 's/\+[A-Za-z0-9.]+//' | grep -v -i -E '^(nvidia-|triton)' > requirements.lock.new
+	mv requirements.lock.new requirements.lock
+	rm -rf .venv-lock
+
+clean:  ## removes .venv and caches, keeps mlflow_runs
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,146 @@
+"""The two ends that a study is read against: the best constant prediction, and plain fine-tuning.
+
+The dense network is trained at three learning rates for as many epochs as a trial of default settings, and the
+best on validation is kept, with its weights, under the fingerprint of all that made it: studies of the same
+task and model share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from pipeline.finetune import Listener, Loop, LoopState, Phase, Recipe, TrainingFailed, resolve_precision, steps_per_epoch
+from pipeline.measure import evaluate, measure
+from pipeline.metrics import constant
+from pipeline.models import Weights, build
+from pipeline.records import Anchors
+from pipeline.trial import TrialInputs
+
+# Around the space's default: a dense network at a poor learning rate would flatter every cut one.
+RATE_FACTORS = (0.5, 1.0, 2.0)
+SEED = 0  # not the study's: studies of all seeds share the anchor
+
+
+@dataclass(frozen=True)
+class DenseRecipe:
+    """What decides a dense network, but for task and model."""
+
+    learning_rates: tuple[float, ...]
+    epochs: float
+    batch_size: int
+    warmup_fraction: float
+    weight_decay: float
+
+
+@dataclass(frozen=True, eq=False)
+class DenseRun:
+    """One dense network, trained and measured."""
+
+    learning_rate: float
+    metric: float
+    parameters: int
+    encoder_parameters: int
+    macs: int
+    size_mb: float
+    weights: Weights
+
+
+class _Silent:
+    """A listener that lets the loop run."""
+
+    def epoch(self, epoch: float, values: dict[str, float]) -> None:
+        """Nothing."""
+
+    def step(self, state: Callable[[], LoopState]) -> None:
+        """Nothing."""
+
+
+def train_dense(inputs: TrialInputs, recipe: DenseRecipe, learning_rate: float) -> DenseRun | None:
+    """Plain fine-tuning at one learning rate; None if it diverges."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model, anatomy = build(inputs.source, seed=SEED)
+    model.to(device)
+    train = inputs.data.train
+    how = Recipe(
+        learning_rate=learning_rate,
+        batch_size=recipe.batch_size,
+        warmup_fraction=recipe.warmup_fraction,
+        weight_decay=recipe.weight_decay,
+        precision=resolve_precision(inputs.precision, device),
+        regression=inputs.regression,
+    )
+    steps = round(recipe.epochs * steps_per_epoch(len(train), recipe.batch_size))
+    listener: Listener = _Silent()
+    try:
+        Loop(model, anatomy, train, Phase("tune", 0, 0, steps, SEED), how, listener).fit()
+    except TrainingFailed:
+        return None
+    evaluation = evaluate(
+        model,
+        inputs.data.validation,
+        metric_name=inputs.metric_name,
+        regression=inputs.regression,
+        precision=how.precision,
+    )
+    measured = measure(model, anatomy, evaluation, length=inputs.length)
+    weights = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
+    return DenseRun(
+        learning_rate=learning_rate,
+        metric=measured.metric,
+        parameters=measured.parameters,
+        encoder_parameters=measured.encoder_parameters,
+        macs=measured.macs,
+        size_mb=measured.size_mb,
+        weights=weights,
+    )
+
+
+def dense_folder(cache: Path, *, task_fingerprint: str, model_fingerprint: str, recipe: DenseRecipe) -> Path:
+    """Where the dense network of a task, model and recipe is kept."""
+    text = json.dumps([task_fingerprint, model_fingerprint, asdict(recipe), SEED])
+    return cache / "dense" / hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def read_dense(folder: Path) -> dict[str, Any] | None:
+    """What `write_dense` wrote about the network; None if it is not there."""
+    path = folder / "dense.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def write_dense(folder: Path, runs: list[DenseRun], recipe: DenseRecipe) -> dict[str, Any]:
+    """Keeps the best run: its weights first, then what is known of it, so that the one implies the other."""
+    from safetensors.numpy import save_file
+
+    best = max(runs, key=lambda run: run.metric)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({k: np.ascontiguousarray(v) for k, v in best.weights.items()}, folder / ".weights.part")
+    os.replace(folder / ".weights.part", folder / "model.safetensors")
+    about = {name: value for name, value in vars(best).items() if name != "weights"}
+    about["tried"] = {f"{run.learning_rate:g}": run.metric for run in runs}
+    about["epochs"] = recipe.epochs * len(recipe.learning_rates)
+    (folder / ".dense.part").write_text(json.dumps(about, indent=2))
+    os.replace(folder / ".dense.part", folder / "dense.json")
+    return about
+
+
+def anchors_of(dense: dict[str, Any], inputs: TrialInputs) -> Anchors:
+    """Both anchors, on the validation set."""
+    return Anchors(
+        constant=constant(inputs.metric_name, inputs.data.validation.labels),
+        dense=dense["metric"],
+        dense_learning_rate=dense["learning_rate"],
+        dense_epochs=dense["epochs"],
+        dense_parameters=dense["parameters"],
+        dense_encoder_parameters=dense["encoder_parameters"],
+        dense_macs=dense["macs"],
+        dense_size_mb=dense["size_mb"],
+    )

@@ -1,0 +1,78 @@
+"""prunefront best"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from pipeline.cli.output import millions, out, percent, print_json, short
+from pipeline.fronts import DEFAULT_STORE, Front, FrontPoint, best_of_task, load_front, pick
+from pipeline.records import BadInput
+
+
+def best(
+    study: Annotated[str | None, typer.Argument(help="Name of the study.")] = None,
+    task: Annotated[str | None, typer.Option(help="Instead of a study: the best over all studies of a task.")] = None,
+    max_drop: Annotated[float | None, typer.Option(help="Most that the metric may lie below the dense one.")] = None,
+    min_metric: Annotated[float | None, typer.Option(help="Least metric.")] = None,
+    min_compression: Annotated[float | None, typer.Option(help="Least compression, 0 to 1.")] = None,
+    store: Annotated[Path, typer.Option(help="Folder of the store.")] = DEFAULT_STORE,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Prints one point of a front, with its penalty, threshold and spectral settings.
+
+    With a bound on the metric the smallest network; with one on compression the best; with none the knee.
+    """
+    if (study is None) == (task is None):
+        raise BadInput("best looks at one study, or at all studies of one --task. Name one of the two.")
+    if study is not None:
+        found = load_front(study, store=store)
+        point = pick(found, max_drop=max_drop, min_metric=min_metric, min_compression=min_compression)
+    else:
+        found, point = best_of_task(
+            str(task), store=store, max_drop=max_drop, min_metric=min_metric, min_compression=min_compression
+        )
+    if as_json:
+        print_json(point_as_json(found, point))
+    else:
+        _print(found, point)
+
+
+def point_as_json(found: Front, point: FrontPoint) -> dict[str, Any]:
+    """A point and the study that it comes from."""
+    spec = found.spec
+    return {
+        "study": spec.name,
+        "task": spec.task,
+        "model": spec.model,
+        "method": spec.method,
+        "metric_name": spec.metric_name,
+        "dense_metric": spec.anchors.dense,
+        "point": asdict(point),
+    }
+
+
+def _print(found: Front, point: FrontPoint) -> None:
+    spec, anchors = found.spec, found.spec.anchors
+    facts = {
+        "study": f"{spec.name}  ({spec.method} on {spec.task}, {spec.model})",
+        "point": f"trial {point.trial}, {point.kind}" + (f", round {point.round}" if point.round else ""),
+        spec.metric_name: f"{point.metric:.4f}  ({point.metric - anchors.dense:+.4f} against dense, validation)",
+        "compression": f"{percent(point.compression)} of the encoder  ({percent(point.compression_total)} of all)",
+        "parameters": f"{millions(point.parameters)}  (dense {millions(anchors.dense_parameters)})",
+        "size": f"{point.size_mb:.1f} MB  (dense {anchors.dense_size_mb:.1f} MB, fp32)",
+        "MACs": f"{percent(point.macs / anchors.dense_macs)} of dense",
+    }
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column()
+    for name, value in facts.items():
+        table.add_row(name, value)
+    table.add_row("", "")
+    for name, setting in point.params.items():
+        table.add_row(name, short(setting))
+    out.print(table)

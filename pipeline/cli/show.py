@@ -1,0 +1,139 @@
+"""prunefront show"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from pipeline.cli.output import millions, out, percent, print_json, short
+from pipeline.fronts import DEFAULT_STORE, Front, FrontPoint, load_front
+
+PLOT_WIDTH, PLOT_HEIGHT = 78, 18
+# Of a point's parameters, the table shows those that a method's user would turn first.
+SHOWN_PARAMS = {
+    "penalty_strength": "penalty",
+    "shape": "shape",
+    "threshold": "threshold",
+    "target": "target",
+    "spectral_bound": "bound",
+    "learning_rate": "lr",
+}
+
+
+def show(
+    study: Annotated[str, typer.Argument(help="Name of the study (`prunefront studies` lists them).")],
+    store: Annotated[Path, typer.Option(help="Folder of the store.")] = DEFAULT_STORE,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Prints a study's front: a table, and a plot in the terminal."""
+    found = load_front(study, store=store)
+    if as_json:
+        print_json(front_as_json(found))
+    else:
+        print_front(found, store=store, tracking=None)
+
+
+def front_as_json(found: Front) -> dict[str, Any]:
+    """The command contract's object."""
+    spec = found.spec
+    return {
+        "study": spec.name,
+        "task": spec.task,
+        "model": spec.model,
+        "method": spec.method,
+        "metric_name": spec.metric_name,
+        "reference_point": list(spec.reference_point),
+        "hypervolume": found.hypervolume,
+        "hypervolume_normalised": found.hypervolume_normalised,
+        "dense_metric": spec.anchors.dense,
+        "constant_metric": spec.anchors.constant,
+        "trials": found.trials,
+        "epochs": found.epochs,
+        "left_out": found.left_out,
+        "points": [asdict(point) for point in found.points],
+    }
+
+
+def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
+    """Plot, table, and what to type next."""
+    spec, anchors = found.spec, found.spec.anchors
+    if not found.points:
+        out.print(f"[bold]{spec.name}[/] has no finished trial on a front yet. {_left_out(found)}")
+        return
+    out.print()
+    print(_plot(found))
+    out.print(_table(found))
+    out.print(
+        f"[bold]{spec.name}[/]: {spec.method} on {spec.task} with {spec.model}. {found.trials} trials, "
+        f"{found.seen} networks measured, {len(found.points)} on the front. {_left_out(found)}"
+    )
+    out.print(
+        f"Dense {spec.metric_name} {anchors.dense:.4f} (plain fine-tuning, lr {anchors.dense_learning_rate:g}), "
+        f"constant prediction {anchors.constant:.4f}. Hypervolume {found.hypervolume:.4f}, "
+        f"{percent(found.hypervolume_normalised)} of what is possible."
+    )
+    out.print(f"[dim]The metric is on the {spec.validation_rows} validation rows that chose the front.[/]")
+    where = "" if store == DEFAULT_STORE else f" --store {store}"
+    out.print(f"\nOne point:  [cyan]prunefront best {spec.name} --max-drop 0.02{where}[/]")
+    ui = tracking or f"sqlite:///{store / 'mlflow.db'}"
+    out.print(f"In MLflow:  [cyan]mlflow ui --backend-store-uri {ui}[/]")
+
+
+def _left_out(found: Front) -> str:
+    parts = [f"{count} {state}" for state, count in found.left_out.items() if count]
+    if not parts:
+        return ""
+    why = "; ".join(f"{count} × {reason}" if count > 1 else reason for reason, count in found.reasons.items())
+    return f"Left out: {', '.join(parts)} ({why})."
+
+
+def _plot(found: Front) -> str:
+    import plotext
+
+    curve = [p for p in found.points if p.kind == "curve"]
+    recovered = [p for p in found.points if p.kind == "recovered"]
+    plotext.clear_figure()
+    plotext.theme("clear")
+    plotext.plot_size(PLOT_WIDTH, PLOT_HEIGHT)
+    for points, marker, label in ((curve, "·", "cut, not recovered"), (recovered, "●", "recovered")):
+        if points:
+            plotext.scatter(
+                [100 * p.compression for p in points], [p.metric for p in points], marker=marker, label=label
+            )
+    plotext.hline(found.spec.anchors.dense)
+    plotext.xlim(0, 100)
+    plotext.xlabel("compression, % of encoder parameters removed")
+    plotext.ylabel(f"{found.spec.metric_name} (line: dense)")
+    return str(plotext.build())
+
+
+def _table(found: Front) -> Table:
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    for column in ("compression", found.spec.metric_name, "vs dense", "encoder", "MACs"):
+        table.add_column(column, justify="right")
+    table.add_column("trial", justify="right")
+    table.add_column("kind")
+    keys = [key for key in SHOWN_PARAMS if any(key in point.params for point in found.points)]
+    for key in keys:
+        table.add_column(SHOWN_PARAMS[key], justify="right", style="dim")
+    for point in found.points:
+        table.add_row(*_row(point, found, keys))
+    return table
+
+
+def _row(point: FrontPoint, found: Front, keys: list[str]) -> list[str]:
+    anchors = found.spec.anchors
+    return [
+        percent(point.compression),
+        f"{point.metric:.4f}",
+        f"{point.metric - anchors.dense:+.4f}",
+        millions(point.encoder_parameters),
+        percent(point.macs / anchors.dense_macs),
+        str(point.trial),
+        point.kind,
+        *(short(point.params.get(key, "")) for key in keys),
+    ]

@@ -1,0 +1,322 @@
+"""Trials on Ray: the only door to it.
+
+Each start of a study is a fresh Tune run over the trials that are still owed. What they share (rows, weights,
+config) is put into Ray's object store once; what they find they write into their own folder of the store. The
+driver tells the ledger when a trial has ended: Tune's own snapshots and logs are never read.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from pipeline.records import BadInput, Params, TrialRecord
+from pipeline.store import Store
+
+if TYPE_CHECKING:
+    from pipeline.trial import TrialInputs
+
+# Read by Ray when it is imported: no calls home, no files per trial, no second progress display, and Ctrl-C
+# reaches us instead of Tune (which would write a snapshot that nobody reads).
+RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+}
+OBJECT_STORE_BYTES = 400_000_000  # holds one base model and its rows; Ray's own default is 30 % of memory
+LOST_ATTEMPTS = 2  # Tune starts a trial again this often within one start of the study
+
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What trials run on. None: as many as the machine or cluster holds."""
+
+    address: str | None = None
+    concurrent: int | None = None
+    cpus_per_trial: float = 1.0
+    gpus_per_trial: float | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial to run, by its number in the ledger."""
+
+    number: int
+    params: Params
+    seed: int
+
+
+class Desk(Protocol):
+    """Where the executor gets its trials and says how they end. Called in the driver only."""
+
+    def next(self) -> Job | None:
+        """The next trial to start, or None if no more are to start."""
+
+    def heard(self, number: int, values: dict[str, float]) -> None:
+        """A running trial has ended an epoch."""
+
+    def ended(self, number: int, error: str | None) -> None:
+        """A trial has ended: its record is in the store, or it was lost for good and `error` says how."""
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A connection to Ray and what one trial takes of it."""
+
+    concurrent: int
+    cpus_per_trial: float
+    gpus_per_trial: float
+
+
+def check_resources(resources: Resources) -> None:
+    """Refuses what can be refused without Ray.
+
+    Raises:
+        BadInput: numbers that make no sense, or a GPU asked of a machine that has none.
+    """
+    if resources.concurrent is not None and resources.concurrent <= 0:
+        raise BadInput(f"At least one trial runs at a time; --concurrent is {resources.concurrent}.")
+    if resources.cpus_per_trial <= 0:
+        raise BadInput(f"A trial takes some of the cores; --cpus-per-trial is {resources.cpus_per_trial:g}.")
+    gpus = resources.gpus_per_trial
+    if gpus is not None and gpus < 0:
+        raise BadInput(f"A trial takes 0 GPUs, a part of one, or some; --gpus-per-trial is {gpus:g}.")
+    if gpus and resources.address is None:
+        import torch
+
+        if torch.cuda.device_count() < gpus:
+            raise _no_gpu(gpus, torch.cuda.device_count())
+
+
+def _no_gpu(wanted: float, there: float) -> BadInput:
+    return BadInput(
+        f"A trial gets the GPUs it asks for; --gpus-per-trial is {wanted:g}, and there are {there:g}. "
+        "Leave it out to run on CPUs, or join a cluster with GPUs by --address."
+    )
+
+
+@contextmanager
+def connect(resources: Resources) -> Iterator[Cluster]:
+    """Starts Ray on this machine, or joins the cluster at `address`; leaves it at the end.
+
+    Raises:
+        BadInput: no cluster answers, or it has less than one trial asks for.
+    """
+    os.environ |= {key: os.environ.get(key, value) for key, value in RAY_ENVIRONMENT.items()}
+    import ray
+
+    cores = os.cpu_count() or 1
+    quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": True}
+    if resources.address is None:
+        wanted = (resources.concurrent or 1) * resources.cpus_per_trial
+        ray.init(
+            num_cpus=max(cores, round(wanted + 0.5)),
+            include_dashboard=False,
+            object_store_memory=OBJECT_STORE_BYTES,
+            **quiet,
+        )
+    else:
+        try:
+            ray.init(address=resources.address, **quiet)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise BadInput(
+                f"--address names a running Ray cluster; {resources.address!r} did not answer "
+                f"({str(error).splitlines()[0]}). Start one with `ray start --head`, or leave --address out."
+            ) from error
+    try:
+        yield _share(resources, ray.cluster_resources())
+    finally:
+        ray.shutdown()
+
+
+def _share(resources: Resources, total: dict[str, float]) -> Cluster:
+    """How many trials fit at once; `total` is what the cluster has."""
+    cpus, gpus = total.get("CPU", 0.0), total.get("GPU", 0.0)
+    per_trial = resources.gpus_per_trial
+    if per_trial is None:
+        per_trial = 1.0 if gpus else 0.0
+    if per_trial > gpus:
+        raise _no_gpu(per_trial, gpus)
+    if resources.cpus_per_trial > cpus:
+        raise BadInput(
+            f"A trial gets the cores it asks for; --cpus-per-trial is {resources.cpus_per_trial:g} and Ray has "
+            f"{cpus:g}. Ask for fewer."
+        )
+    fit = int(gpus / per_trial + 1e-9) if per_trial else int(cpus / resources.cpus_per_trial + 1e-9)
+    return Cluster(resources.concurrent or max(1, fit), resources.cpus_per_trial, per_trial)
+
+
+def run_each(
+    cluster: Cluster, function: Callable[[Item], Result], items: Sequence[Item], done: Callable[[], None]
+) -> list[Result]:
+    """function(item) of every item as Ray tasks, as many at once as trials would be; results in order."""
+    import ray
+
+    task = ray.remote(
+        num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial, max_calls=1, max_retries=2
+    )(_in_worker)
+    pending = [task.remote(function, item, cluster.cpus_per_trial) for item in items]
+    waiting = list(pending)
+    while waiting:
+        ready, waiting = ray.wait(waiting)
+        for _ in ready:
+            done()
+    return list(ray.get(pending))
+
+
+def share(value: object) -> object:
+    """Puts a value into Ray's object store and returns the reference that tasks resolve."""
+    import ray
+
+    return ray.put(value)
+
+
+def fetch(reference: Any) -> Any:
+    """The value behind a reference, read from the node's object store without a copy."""
+    import ray
+
+    return ray.get(reference)
+
+
+def _in_worker(function: Callable[[Item], Result], item: Item, cpus: float) -> Result:
+    _set_threads(cpus)
+    return function(item)
+
+
+def _set_threads(cpus: float) -> None:
+    import torch
+
+    torch.set_num_threads(max(1, int(cpus)))
+
+
+def run_trials(cluster: Cluster, inputs: TrialInputs, *, store: Store, study: str, desk: Desk) -> None:
+    """Runs the desk's trials until it has no more; returns when the last one has ended."""
+    from ray import tune
+
+    scratch = store.study_folder(study) / "tune"
+    shutil.rmtree(scratch, ignore_errors=True)
+    trainable = tune.with_resources(
+        tune.with_parameters(_trainable, shared=_Shared(inputs, store.root, study, cluster.cpus_per_trial)),
+        {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial},
+    )
+    tuner = tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=_searcher(desk),
+            num_samples=-1,
+            max_concurrent_trials=cluster.concurrent,
+            reuse_actors=True,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(scratch.parent),
+            failure_config=tune.FailureConfig(max_failures=LOST_ATTEMPTS),
+            verbose=0,
+            log_to_file=False,
+        ),
+    )
+    try:
+        tuner.fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What every trial's process gets through the object store."""
+
+    inputs: TrialInputs
+    root: Path
+    study: str
+    cpus: float
+
+
+def _trainable(config: dict[str, Any], shared: _Shared) -> None:
+    """One trial in a worker: its last act is its record."""
+    from ray import tune
+
+    from pipeline.trial import TrialJob, run_trial
+
+    _set_threads(shared.cpus)
+    store = Store(shared.root)
+    number = int(config["number"])
+    own = store.next_attempt(shared.study, number)
+    job = TrialJob(number, config["params"], int(config["seed"]), tuple(sorted(own.parent.glob("attempt-*"))))
+    try:
+        record = run_trial(shared.inputs, job, lambda values: tune.report({"number": number, **values}))
+    except Exception as error:
+        record = TrialRecord(number, "failed", reason_of(error), job.params, job.seed)
+    store.write_record(shared.study, replace(record, attempts=len(job.attempts)))
+    for attempt in job.attempts:
+        shutil.rmtree(attempt, ignore_errors=True)
+    tune.report({"number": number, "ended": 1.0})
+
+
+def reason_of(error: Exception) -> str:
+    """Why a trial failed, for a person."""
+    import torch
+
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "out of memory" in text.lower():
+        return f"out of memory: {text[:300]}"
+    if isinstance(error, OSError) and error.errno == 28:
+        return f"disk full: {text[:300]}"
+    return f"{type(error).__name__}: {text[:500]}"
+
+
+def _searcher(desk: Desk) -> Any:
+    """A Tune searcher over the desk; defined here so that importing this room does not import ray."""
+    from ray.tune.search import Searcher
+
+    class DeskSearcher(Searcher):  # type: ignore[misc]
+        """Hands the ledger's trials to Tune, and the end of each back."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.desk: Desk | None = desk
+            self.numbers: dict[str, int] = {}
+
+        def suggest(self, trial_id: str) -> dict[str, Any] | str:
+            job = self._desk().next()
+            if job is None:
+                return str(Searcher.FINISHED)
+            self.numbers[trial_id] = job.number
+            return {"number": job.number, "params": job.params, "seed": job.seed}
+
+        def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+            values = {k: float(v) for k, v in result.items() if isinstance(v, int | float)}
+            self._desk().heard(self.numbers[trial_id], values)
+
+        def on_trial_complete(
+            self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+        ) -> None:
+            number = self.numbers.pop(trial_id, None)
+            if number is not None:
+                self._desk().ended(number, "worker lost" if error else None)
+
+        def _desk(self) -> Desk:
+            if self.desk is None:
+                raise RuntimeError("This searcher was read back from a Tune snapshot; ours are never restored.")
+            return self.desk
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {**self.__dict__, "desk": None}  # Tune pickles it; database connections do not pickle
+
+        def save(self, checkpoint_path: str) -> None:
+            """Nothing: the ledger is the truth."""
+
+        def restore(self, checkpoint_path: str) -> None:
+            """Nothing: the ledger is the truth."""
+
+    return DeskSearcher()

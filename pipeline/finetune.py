@@ -1,0 +1,287 @@
+"""The one training loop: dense anchors, tuning under a method, recovery after the cut.
+
+A trial's training is one stream of batches; its phases are stretches of it. Each phase has its own optimizer
+(parameters change shape at a cut) and its own linear schedule with warm-up. Losses are summed on the device
+and read at the end of an epoch, or every CHECK_STEPS to notice one that is no number any more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.anatomy import Anatomy
+from pipeline.batches import Batch, IntArray, Split, encoder_inputs
+from pipeline.losses import constant_loss, task_loss
+from pipeline.methods.base import PruningMethod, Run
+
+CHECK_STEPS = 50
+DIVERGED = 10.0  # times the constant prediction's loss, mean over CHECK_STEPS
+# A network at chance after the cut mostly stays there, however long it trains: recovery ends if the loss is
+# not below the constant prediction's after this part of it (read over the later half of that part).
+CHANCE_PART = 0.1
+CHANCE_LEAST_STEPS = 40
+CHANCE_MARGIN = 0.995
+
+Precision = Literal["bf16", "fp32"]
+
+
+class TrainingFailed(RuntimeError):  # noqa: N818 (a fact about a trial, not a fault of the program)
+    """The loss is no number, or far above that of a constant prediction."""
+
+
+class AtChance(RuntimeError):  # noqa: N818 (a fact about a trial)
+    """Recovery has not brought the loss below that of a constant prediction."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained. Published defaults: Devlin et al. 2018 (arXiv 1810.04805, A.3)."""
+
+    learning_rate: float
+    batch_size: int
+    warmup_fraction: float  # of a phase's steps
+    weight_decay: float  # not on biases and LayerNorms
+    precision: Precision
+    regression: bool
+    clip_norm: float = 1.0
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Steps [first, first + steps) of a trial's stream of batches."""
+
+    name: Literal["tune", "recover"]
+    round: int
+    first: int
+    steps: int
+    seed: int
+
+    @property
+    def end(self) -> int:
+        """The step after the last."""
+        return self.first + self.steps
+
+
+@dataclass(frozen=True)
+class LoopState:
+    """Where a phase stands: all that going on needs but the batches, which come from the seed."""
+
+    step: int
+    tensors: dict[str, Any]  # what torch.load(weights_only=True) can read back
+
+
+class Listener(Protocol):
+    """What the loop tells to whoever runs it."""
+
+    def epoch(self, epoch: float, values: dict[str, float]) -> None:
+        """The end of an epoch of the trial, or of the phase: mean losses and the method's report."""
+
+    def step(self, state: Callable[[], LoopState]) -> None:
+        """The end of a step; `state()` copies out what a checkpoint needs."""
+
+
+def resolve_precision(wanted: str, device: torch.device) -> Precision:
+    """`auto` is bf16 where the device multiplies it natively, else fp32."""
+    if wanted != "auto":
+        return "bf16" if wanted == "bf16" else "fp32"
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    flags = torch.cpu.get_capabilities()
+    return "bf16" if flags.get("avx512_bf16") or flags.get("amx_bf16") else "fp32"
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """bf16 autocast on `device`, or nothing for fp32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def schedule(step: int, *, steps: int, warmup_fraction: float) -> float:
+    """Factor on the learning rate at a step: linear up over the warm-up, then linear down to 0 at `steps`."""
+    warmup = max(1, math.ceil(warmup_fraction * steps))
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    return (steps - step) / max(1, steps - warmup)
+
+
+def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
+    """Fused AdamW; vectors (biases, LayerNorms) do not decay."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
+
+
+@dataclass
+class _Sums:
+    """Losses summed on the device since the last epoch and the last check."""
+
+    epoch: Tensor  # task loss, penalty, steps
+    check: Tensor  # task loss, steps
+
+    @staticmethod
+    def zero(device: torch.device) -> _Sums:
+        return _Sums(torch.zeros(3, device=device), torch.zeros(2, device=device))
+
+    def add(self, loss: Tensor, penalty: Tensor) -> None:
+        one = torch.ones_like(loss)
+        self.epoch += torch.stack([loss, penalty, one])
+        self.check += torch.stack([loss, one])
+
+
+@dataclass
+class Loop:
+    """One phase of training on one model."""
+
+    model: nn.Module
+    anatomy: Anatomy
+    train: Split
+    phase: Phase
+    recipe: Recipe
+    listener: Listener
+    method: PruningMethod | None = None
+    run: Run | None = None
+    done: int = field(default=0, init=False)  # steps of the phase
+    _orders: dict[int, list[IntArray]] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._device = next(self.model.parameters()).device
+        self._per_epoch = steps_per_epoch(len(self.train), self.recipe.batch_size)
+        self._constant = constant_loss(self.train.labels, regression=self.recipe.regression)
+        self._sums = _Sums.zero(self._device)
+
+    def fit(self, start: LoopState | None = None) -> None:
+        """Trains the phase, or what is left of it after `start`.
+
+        Raises:
+            TrainingFailed: the loss is no number, or diverged.
+            AtChance: recovery is getting nowhere.
+        """
+        optimizer = make_optimizer(self.model, self.recipe)
+        torch.manual_seed(self.phase.seed + 7919 * self.phase.first)
+        if start is not None and self.method is not None and "method" in start.tensors:
+            self.method.load(start.tensors["method"])
+        watching = (
+            self.method.watch(self.model, self.anatomy, optimizer, self.run)
+            if self.method is not None and self.run is not None
+            else nullcontext()
+        )
+        with watching:
+            for group in optimizer.param_groups:
+                group["initial_lr"] = group["lr"]
+            if start is not None:
+                self.done = start.step
+                self._load(start, optimizer)
+            self.model.train()
+            for step in range(self.done, self.phase.steps):
+                self._step(step, optimizer)
+                self.done = step + 1
+                self._after(optimizer)
+        self.model.eval()
+
+    def _step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
+        phase, recipe = self.phase, self.recipe
+        factor = schedule(step, steps=phase.steps, warmup_fraction=recipe.warmup_fraction)
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+        batch = self._batch(phase.first + step)
+        with autocast(self._device, recipe.precision):
+            logits = self.model(**encoder_inputs(batch)).logits
+        loss = task_loss(logits, batch["labels"], regression=recipe.regression)
+        penalty = self.method.penalty(batch) if self.method is not None else torch.zeros_like(loss)
+        (loss + penalty if self.method is not None else loss).backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm, foreach=True)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        self._sums.add(loss.detach(), penalty.detach())
+
+    def _after(self, optimizer: torch.optim.Optimizer) -> None:
+        """Checks, summaries and checkpoints between two steps."""
+        phase, done = self.phase, self.done
+        self._check_chance(done)
+        if done % CHECK_STEPS == 0 or done == phase.steps:
+            self._check()
+        position = phase.first + done
+        if position % self._per_epoch == 0 or done == phase.steps:
+            loss, penalty, steps = self._sums.epoch.tolist()
+            values = {"train_loss": loss / steps}
+            if self.method is not None:
+                values |= {"penalty": penalty / steps} | self.method.report()
+            self.listener.epoch(position / self._per_epoch, values)
+            self.model.train()
+            self._sums.epoch.zero_()
+        self.listener.step(lambda: self._state(optimizer))
+
+    def _check(self) -> None:
+        total, steps = self._sums.check.tolist()
+        self._sums.check.zero_()
+        mean = total / max(steps, 1.0)
+        if not math.isfinite(mean):
+            raise TrainingFailed("the loss is not a number (learning rate or penalty too high)")
+        if mean > DIVERGED * self._constant:
+            raise TrainingFailed(
+                f"the loss diverged: {mean:.3g}, where a constant prediction has {self._constant:.3g}"
+            )
+
+    def _check_chance(self, done: int) -> None:
+        if self.phase.name != "recover":
+            return
+        part = max(CHANCE_LEAST_STEPS, math.ceil(CHANCE_PART * self.phase.steps))
+        if done == part // 2:
+            self._sums.check.zero_()
+        elif done == part and done < self.phase.steps:
+            total, steps = self._sums.check.tolist()
+            if total / max(steps, 1.0) > CHANCE_MARGIN * self._constant:
+                raise AtChance(
+                    f"at chance after the cut: loss {total / steps:.3f} after {done} steps of recovery, "
+                    f"a constant prediction has {self._constant:.3f}"
+                )
+
+    def _batch(self, position: int) -> Batch:
+        epoch, index = divmod(position, self._per_epoch)
+        if epoch not in self._orders:
+            self._orders = {epoch: self.train.training_order(self.recipe.batch_size, seed=self.phase.seed + epoch)}
+        batch = self.train.collate(self._orders[epoch][index])
+        if self._device.type == "cpu":
+            return batch
+        return {name: value.pin_memory().to(self._device, non_blocking=True) for name, value in batch.items()}
+
+    def _state(self, optimizer: torch.optim.Optimizer) -> LoopState:
+        tensors: dict[str, Any] = {
+            "model": self.model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "cpu_generator": torch.get_rng_state(),
+            "epoch_sums": self._sums.epoch,
+            "check_sums": self._sums.check,
+        }
+        if self._device.type == "cuda":
+            tensors["cuda_generator"] = torch.cuda.get_rng_state(self._device)
+        if self.method is not None and self.run is not None:
+            tensors["method"] = self.method.state()
+            tensors["method_generator"] = self.run.generator.get_state()
+        return LoopState(self.done, tensors)
+
+    def _load(self, start: LoopState, optimizer: torch.optim.Optimizer) -> None:
+        """Takes up a state; the method's own is loaded before `watch`, which may build on it."""
+        tensors = start.tensors
+        self.model.load_state_dict(tensors["model"])
+        optimizer.load_state_dict(tensors["optimizer"])
+        self._sums = _Sums(tensors["epoch_sums"].to(self._device), tensors["check_sums"].to(self._device))
+        if self.run is not None and "method_generator" in tensors:
+            self.run.generator.set_state(tensors["method_generator"].cpu())
+        if "cuda_generator" in tensors and self._device.type == "cuda":
+            torch.cuda.set_rng_state(tensors["cuda_generator"].cpu(), self._device)
+        torch.set_rng_state(tensors["cpu_generator"].cpu())
+
+
+def steps_per_epoch(rows: int, batch_size: int) -> int:
+    """Batches of one epoch, the last one may be smaller."""
+    return -(-rows // batch_size)

@@ -1,0 +1,87 @@
+"""How much of a front is luck: choose on one half of validation, score on the other.
+
+A front picked from many noisy points overstates itself: the best of hundreds of networks on a thousand rows is
+partly the luckiest. On rows that did not choose it the luck is gone; what is left is what a user would see.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.metrics import evaluate
+from pipeline.pareto import front, hypervolume
+from pipeline.records import Array, BoolArray, FloatArray, StudySpec, TrialRecord
+
+
+@dataclass(frozen=True)
+class HalfScore:
+    """Hypervolume (divided by dense - constant) of the front that one half chooses, scored on each half."""
+
+    chosen_on: float
+    scored_on: float
+
+
+def halves(labels: Array, *, seed: int) -> tuple[BoolArray, BoolArray]:
+    """Two random halves of the rows, each class (or, of values, each pair of neighbours) split evenly."""
+    generator = np.random.default_rng(seed)
+    order = np.lexsort((generator.random(len(labels)), labels))
+    first = np.zeros(len(labels), dtype=bool)
+    pairs = order[: len(order) // 2 * 2].reshape(-1, 2)
+    first[pairs[np.arange(len(pairs)), generator.integers(0, 2, len(pairs))]] = True
+    return first, ~first
+
+
+def metrics_on(records: list[TrialRecord], labels: Array, rows: BoolArray, *, metric: str) -> FloatArray:
+    """Metric on the given rows, and compression, of every point of complete trials: [P, 2]."""
+    values = [
+        (evaluate(metric, labels[rows], point.predictions[rows])["metric"], point.measurement.compression)
+        for record in records
+        if record.state == "complete"
+        for point in record.points
+    ]
+    return np.array(values, dtype=np.float64).reshape(-1, 2)
+
+
+def half_scores(spec: StudySpec, records: list[TrialRecord], labels: Array, *, seed: int) -> HalfScore:
+    """Chooses a front on a random half of validation and scores those networks on the other.
+
+    The mean of both directions. On the scoring half the chosen networks' own front counts, no others.
+    """
+    anchors = spec.anchors
+    sides = halves(labels, seed=seed)
+    values = [metrics_on(records, labels, rows, metric=spec.metric_name) for rows in sides]
+    chosen: list[float] = []
+    scored: list[float] = []
+    for here, there in ((0, 1), (1, 0)):
+        picked = front(values[here])
+        chosen.append(hypervolume(values[here][picked], spec.reference_point))
+        scored.append(hypervolume(values[there][picked], spec.reference_point))
+    span = anchors.dense - anchors.constant
+    return HalfScore(float(np.mean(chosen)) / span, float(np.mean(scored)) / span)
+
+
+def best_on_other_half(
+    spec: StudySpec, records: list[TrialRecord], labels: Array, *, min_compression: float, repeats: int = 20
+) -> tuple[float, float]:
+    """(metric where chosen, metric on the other half) of the best network of at least that compression.
+
+    The mean over `repeats` random halvings.
+
+    Raises:
+        ValueError: no point is so small.
+    """
+    seen: list[tuple[float, float]] = []
+    for seed in range(repeats):
+        first, second = (
+            metrics_on(records, labels, rows, metric=spec.metric_name) for rows in halves(labels, seed=seed)
+        )
+        fit: npt.NDArray[np.int64] = np.flatnonzero(first[:, 1] >= min_compression)
+        if not len(fit):
+            raise ValueError(f"No point has a compression of {min_compression} or more.")
+        best = fit[np.argmax(first[fit, 0])]
+        seen.append((float(first[best, 0]), float(second[best, 0])))
+    chosen, other = np.mean(seen, axis=0)
+    return float(chosen), float(other)

@@ -1,0 +1,9 @@
+"""The table of pruning methods: one file each, behind the interface of `base`."""
+
+from pipeline.methods.base import OneShot, PruningMethod, Run
+from pipeline.methods.chance import Chance
+from pipeline.methods.snip import Snip
+
+METHODS: dict[str, type[PruningMethod]] = {"chance": Chance, "snip": Snip}
+
+__all__ = ["METHODS", "OneShot", "PruningMethod", "Run"]

@@ -1,0 +1,70 @@
+"""Chance: units in random order (no publication; the ranking that any method must beat).
+
+Every present unit of the chosen level gets an independent uniform score. What is left of a network so cut
+says what its training and recovery are worth without any choice of units.
+
+Ranks attention and ffn blocks ("block"), heads and ffn blocks ("head"), heads and neurons ("neuron"), or
+whole layers ("layer"). Shapes: L layers, H heads, N neurons per layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Literal, final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline.anatomy import Anatomy
+from pipeline.batches import Batch
+from pipeline.methods.base import OneShot, Run
+from pipeline.records import Masks, Scores
+
+
+def random_scores(present: Masks, *, level: str, seed: int) -> Scores:
+    """Uniform scores in (0, 1) for the units that are there, NaN for the others."""
+    draw = np.random.default_rng(seed).uniform
+    layers = present.layers.shape[0]
+    heads = np.where(present.heads, draw(size=present.heads.shape), np.nan)
+    ffn = np.where(present.neurons.any(axis=1), draw(size=layers), np.nan)
+    if level == "layer":
+        return Scores(layers=np.where(present.layers, draw(size=layers), np.nan))
+    if level == "neuron":
+        neurons = np.where(present.neurons, draw(size=present.neurons.shape), np.nan)
+        return Scores(heads=heads, neurons=neurons)
+    if level == "head":
+        return Scores(heads=heads, ffn=ffn)
+    return Scores(attention=np.where(present.heads.any(axis=1), draw(size=layers), np.nan), ffn=ffn)
+
+
+@final
+@dataclass
+class Chance(OneShot):
+    """A random order of the units, fixed by the trial's seed."""
+
+    level: Literal["block", "head", "neuron", "layer"]
+    _seed: int = field(default=0, init=False, repr=False)
+
+    def watch(
+        self, model: nn.Module, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run
+    ) -> AbstractContextManager[None]:
+        """Takes its seed from the trial's generator; watches nothing."""
+        del model, anatomy, optimizer
+        self._seed = run.generator.initial_seed()
+        return nullcontext()
+
+    def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
+        """Uniform scores; neither weights nor data are looked at."""
+        del model, batches
+        return random_scores(anatomy.present, level=self.level, seed=self._seed)
+
+    def state(self) -> dict[str, Tensor]:
+        """The seed."""
+        return {"seed": torch.tensor(self._seed)}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Takes up the seed."""
+        self._seed = int(state["seed"])

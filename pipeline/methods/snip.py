@@ -1,0 +1,331 @@
+"""Spectral-Normalized Identity Prior: Lin, Liu, Yang, Hua, Roth, Findings of EMNLP 2020, arXiv 2010.01791.
+
+SNIP penalises every residual module of a Transformer, y = LN(x + f(x)), toward the identity, y = LN(x), and
+removes those whose function norm falls to a threshold or below. A bound on the spectral norm of the branches'
+matrices steadies the activations, and makes norms of different modules comparable. (The SNIP of Lee et al.,
+ICLR 2019, is another method.)
+
+Ranks attention blocks and feed-forward blocks (`level = "block"`) or heads and feed-forward blocks ("head").
+
+Shapes: B rows, T tokens, d features, L layers, H heads of size k; units u are the attention blocks (or the
+heads, layer by layer) and then the ffn blocks, numbered as in the dense model: U = 2 L, or L H + L.
+
+Deviations, each with its reason. The authors' code was never published; this follows the abstract.
+* The penalty is divided by the units' total weight: so its strength means the same at any depth and level.
+* `norm`, `reference`, `unit_weight`, `ffn_weight` and `shape` are ours, and searched. With the published
+  reading (`mean_abs`, `none`, `uniform`, 1, `linear`) an unbounded penalty takes all attention blocks first.
+* (3) bounds the attention output and both feed-forward matrices, as the authors' group does in SNGP
+  (arXiv 2006.10108), or only the output projections; off is a choice, and c falls to its value by a warm-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal, final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline.anatomy import Anatomy
+from pipeline.batches import Batch, encoder_inputs
+from pipeline.methods.base import PruningMethod, Run
+from pipeline.records import FloatArray, Scores
+from pipeline.spectral import SpectralBound
+
+NORM_FLOOR = 1e-6  # a smaller norm counts as this: no root's infinite slope at 0, no division by nothing
+
+
+class _MaskedPowerSum(torch.autograd.Function):
+    """Σ mask |f|^p with a backward of a single pass over f."""
+
+    @staticmethod
+    def forward(ctx: Any, f: Tensor, mask: Tensor, power: int) -> Tensor:
+        ctx.save_for_backward(f, mask)
+        ctx.power = power
+        per_token: Tensor = torch.linalg.vector_norm(f, power, dim=-1, dtype=torch.float32)
+        return ((per_token.square() if power == 2 else per_token) * mask).sum()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        f, mask = ctx.saved_tensors
+        scale = (grads[0] * ctx.power * mask).unsqueeze(-1).to(f.dtype)
+        return (f if ctx.power == 2 else f.sign()) * scale, None, None
+
+
+def masked_power_sum(f: Tensor, mask: Tensor, *, power: int) -> Tensor:
+    """Σ_{t,i} mask_t |f_{t,i}|^p, a float32 scalar; f [B, T, d], mask [B, T]."""
+    result: Tensor = _MaskedPowerSum.apply(f, mask, power)  # type: ignore[no-untyped-call]
+    return result
+
+
+def head_power_sums(context: Tensor, weight: Tensor, mask: Tensor, *, head_size: int, power: int) -> Tensor:
+    """Σ_{t,i} mask_t |A_h(x)_{t,i}|^p of each head's contribution A_h = W_h c_h: float32 [h].
+
+    p = 2 is exact, by Gram matrices: |W_h c|² = cᵀ (W_hᵀ W_h) c, at 1/h of the projection's cost. p = 1 is a
+    stand-in, Σ_t mask_t mean|c_h| Σ_i ‖W_h,i‖: equal in expectation for c_h of independent Gaussians of one
+    variance.
+
+    Args:
+        context: [B, T, h k], the input of the output projection.
+        weight: [d, h k], the output projection's.
+        mask: [B, T], 1 for real tokens.
+        head_size: k.
+        power: p, 1 or 2.
+    """
+    features, heads = weight.shape[0], weight.shape[1] // head_size
+    by_head = weight.view(features, heads, head_size).permute(1, 0, 2)  # [h, d, k]
+    tokens = context.reshape(-1, heads, head_size).transpose(0, 1)  # [h, B T, k]
+    if power == 2:
+        gram = (by_head.transpose(1, 2) @ by_head).to(tokens.dtype)  # [h, k, k]
+        squares = ((tokens @ gram) * tokens).sum(dim=-1, dtype=torch.float32)
+        return (squares * mask.reshape(1, -1)).sum(dim=1)
+    sums: Tensor = torch.linalg.vector_norm(tokens, 1, dim=-1, dtype=torch.float32)
+    rows: Tensor = torch.linalg.vector_norm(by_head, dim=2).sum(dim=1)  # [h]
+    return (sums * mask.reshape(1, -1)).sum(dim=1) / head_size * rows
+
+
+@dataclass(frozen=True)
+class _Branch:
+    """A residual branch of the network at hand, and the units it holds, numbered as in the dense model."""
+
+    linear: nn.Linear  # the heads' context goes in, f(x) comes out
+    units: tuple[int, ...]
+    names: tuple[str, ...]
+    by_head: bool
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """What `penalty` needs of the network that is being tuned."""
+
+    branches: list[_Branch]
+    units: Tensor  # [those present]
+    weights: Tensor  # [U]
+    head_size: int
+    features: int
+
+
+@final
+@dataclass
+class Snip(PruningMethod):
+    """Equations (1) and (2); `pipeline.spectral` holds (3). Symbols and deviations stand above.
+
+    (1)  L = L_task + λ Σ_u w_u φ(N_u / ref_u) / Σ_u w_u
+         N_u = (mean over real tokens and features of |f_u(x)|^p)^(1/p),  p = 1 (mean_abs) or 2 (rms)
+         φ(N) = N (linear) or δ log(1 + N / δ) (log)
+    (2)  remove u  <=>  N_u / ref_u / w_u <= ε, N_u in eval mode on calibration data
+    """
+
+    penalty_strength: float  # λ
+    shape: Literal["linear", "log"]
+    delta: float  # δ
+    norm: Literal["mean_abs", "rms"]
+    reference: Literal["none", "pretrained"]
+    unit_weight: Literal["uniform", "parameters"]
+    ffn_weight: float
+    level: Literal["block", "head"]
+    spectral_bound: Literal["off", "absolute", "relative"]
+    bound_absolute: float
+    bound_relative: float
+    bound_scope: Literal["branch", "output"]
+    bound_warmup: float  # fraction of the tuning steps
+    _reference: Tensor | None = field(default=None, init=False, repr=False)  # [U]
+    _bound: SpectralBound | None = field(default=None, init=False, repr=False)
+    _loaded_bound: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
+    _watched: _Watched | None = field(default=None, init=False, repr=False)
+    _caught: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False)
+    _last_norms: Tensor | None = field(default=None, init=False, repr=False)
+
+    def watch(
+        self, model: nn.Module, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run
+    ) -> AbstractContextManager[None]:
+        """Catches every branch's output, and bounds the matrices after every optimizer step."""
+        return self._watch(model, anatomy, optimizer, run)
+
+    @contextmanager
+    def _watch(
+        self, model: nn.Module, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run
+    ) -> Iterator[None]:
+        device = next(model.parameters()).device
+        branches = self._branches(anatomy)
+        units = torch.tensor([unit for branch in branches for unit in branch.units], device=device)
+        weights = torch.tensor(self._unit_weights(anatomy), dtype=torch.float32, device=device)
+        self._watched = _Watched(branches, units, weights, anatomy.head_size, anatomy.hidden_size)
+        with ExitStack() as stack:
+            stack.enter_context(self._catching(branches, training=True))
+            if self.spectral_bound != "off":
+                bound = self._spectral_bound(run)
+                stack.enter_context(bound.on(self._bounded(anatomy), optimizer, run.generator))
+            try:
+                yield
+            finally:
+                self._watched = None
+
+    def penalty(self, batch: Batch) -> Tensor:
+        """The second term of (1); units that are already gone are in it with N = 0."""
+        watched = self._watched
+        if watched is None or len(self._caught) != len(watched.branches):
+            raise RuntimeError("A penalty belongs to a training forward pass inside watch: there was none.")
+        mask = batch["attention_mask"].float()
+        sums = [
+            self._power_sums(branch, self._caught.pop(slot), mask, watched.head_size)
+            for slot, branch in enumerate(watched.branches)
+        ]
+        norms = self._norms(torch.cat(sums), mask.sum() * watched.features)
+        self._last_norms = norms.detach()
+        if self._reference is None:
+            self._reference = torch.ones_like(watched.weights)
+            if self.reference == "pretrained":  # of the first batch: no weight has moved yet
+                self._reference[watched.units] = self._last_norms
+        relative = norms / self._reference.to(norms.device)[watched.units]
+        cost = self.delta * torch.log1p(relative / self.delta) if self.shape == "log" else relative
+        return self.penalty_strength * (watched.weights[watched.units] @ cost) / watched.weights.sum()
+
+    @torch.no_grad()
+    def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
+        """(2): N_u divided by its reference and its weight; NaN for units that are already gone."""
+        branches = self._branches(anatomy)
+        device = next(model.parameters()).device
+        sums = torch.zeros(sum(len(branch.units) for branch in branches), device=device)
+        tokens = torch.zeros((), device=device)
+        training = model.training
+        model.eval()
+        try:
+            with self._catching(branches, training=False):
+                for batch in batches:
+                    inputs = {name: value.to(device) for name, value in encoder_inputs(batch).items()}
+                    model(**inputs)
+                    mask = inputs["attention_mask"].float()
+                    tokens += mask.sum()
+                    sums += torch.cat(
+                        [
+                            self._power_sums(branch, self._caught.pop(slot), mask, anatomy.head_size)
+                            for slot, branch in enumerate(branches)
+                        ]
+                    )
+        finally:
+            model.train(training)
+        norms = self._norms(sums, tokens * anatomy.hidden_size).double().cpu().numpy()
+        values = np.full(len(self._unit_weights(anatomy)), np.nan)
+        values[[unit for branch in branches for unit in branch.units]] = norms
+        if self._reference is not None:
+            values /= self._reference.double().cpu().numpy()
+        return self._as_scores(anatomy, values / self._unit_weights(anatomy))
+
+    def state(self) -> dict[str, Tensor]:
+        """The reference norms, and the bound's state."""
+        state = {} if self._reference is None else {"reference": self._reference.clone()}
+        bound = self._loaded_bound if self._bound is None else self._bound.state()
+        return state | {f"bound/{name}": value for name, value in bound.items()}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Takes up what `state` gave."""
+        self._reference = state["reference"].clone() if "reference" in state else None
+        prefix = "bound/"
+        self._loaded_bound = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+
+    def report(self) -> dict[str, float]:
+        """The norm of every unit in the last training batch."""
+        if self._last_norms is None or self._watched is None:
+            return {}
+        names = [f"norm/{name}" for branch in self._watched.branches for name in branch.names]
+        return dict(zip(names, self._last_norms.tolist(), strict=True))
+
+    def _branches(self, anatomy: Anatomy) -> list[_Branch]:
+        """The branches of the network at hand: attention first, then ffn."""
+        by_head = self.level == "head"
+        heads = anatomy.heads_per_layer
+        first_ffn = anatomy.dense_layers * (heads if by_head else 1)
+        attention: list[_Branch] = []
+        ffn: list[_Branch] = []
+        for part in anatomy.layers:
+            i = part.index
+            if part.attention_output is not None:
+                units = tuple(i * heads + int(head) for head in part.heads) if by_head else (i,)
+                names = tuple(f"head.{i}.{head}" for head in part.heads) if by_head else (f"attention.{i}",)
+                attention.append(_Branch(part.attention_output, units, names, by_head))
+            if part.ffn_out is not None:
+                ffn.append(_Branch(part.ffn_out, (first_ffn + i,), (f"ffn.{i}",), by_head=False))
+        return attention + ffn
+
+    def _unit_weights(self, anatomy: Anatomy) -> FloatArray:
+        """w_u [U]: 1, or the unit's parameters over their mean; times `ffn_weight` for ffn blocks."""
+        layers, costs = anatomy.dense_layers, anatomy.costs
+        by_head = self.level == "head"
+        first_ffn = layers * (anatomy.heads_per_layer if by_head else 1)
+        weights = np.ones(first_ffn + layers)
+        if self.unit_weight == "parameters":
+            weights[:first_ffn] = costs.head if by_head else costs.attention
+            weights[first_ffn:] = costs.ffn
+            weights /= weights.mean()
+        weights[first_ffn:] *= self.ffn_weight
+        return weights
+
+    def _as_scores(self, anatomy: Anatomy, values: FloatArray) -> Scores:
+        layers, heads = anatomy.dense_layers, anatomy.heads_per_layer
+        attention, ffn = values[:-layers], values[-layers:]
+        if self.level == "head":
+            return Scores(heads=attention.reshape(layers, heads), ffn=ffn)
+        return Scores(attention=attention, ffn=ffn)
+
+    @contextmanager
+    def _catching(self, branches: list[_Branch], *, training: bool) -> Iterator[None]:
+        """Each forward pass leaves in `_caught` what the branch's norm is computed from.
+
+        In training, passes without gradients (the metric between epochs) are passed over.
+        """
+
+        def catch(slot: int, by_head: bool) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+            def hook(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+                if torch.is_grad_enabled() or not training:
+                    self._caught[slot] = inputs[0] if by_head else output
+
+            return hook
+
+        handles = [
+            branch.linear.register_forward_hook(catch(slot, branch.by_head))
+            for slot, branch in enumerate(branches)
+        ]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+            self._caught.clear()
+
+    def _power_sums(self, branch: _Branch, caught: Tensor, mask: Tensor, head_size: int) -> Tensor:
+        power = 2 if self.norm == "rms" else 1
+        if branch.by_head:
+            return head_power_sums(caught, branch.linear.weight, mask, head_size=head_size, power=power)
+        return masked_power_sum(caught, mask, power=power).reshape(1)
+
+    def _norms(self, sums: Tensor, count: Tensor) -> Tensor:
+        mean = sums / count
+        return mean.clamp_min(NORM_FLOOR**2).sqrt() if self.norm == "rms" else mean.clamp_min(NORM_FLOOR)
+
+    def _bounded(self, anatomy: Anatomy) -> dict[str, Tensor]:
+        """The matrices under (3): SNGP's three per layer, or the two output projections."""
+        weights: dict[str, Tensor] = {}
+        for part in anatomy.layers:
+            if part.attention_output is not None:
+                weights[f"attention_output.{part.index}"] = part.attention_output.weight
+            if part.ffn_out is not None:
+                weights[f"ffn_out.{part.index}"] = part.ffn_out.weight
+            if part.ffn_in is not None and self.bound_scope == "branch":
+                weights[f"ffn_in.{part.index}"] = part.ffn_in.weight
+        return weights
+
+    def _spectral_bound(self, run: Run) -> SpectralBound:
+        if self._bound is None:
+            relative = self.spectral_bound == "relative"
+            self._bound = SpectralBound(
+                limit=self.bound_relative if relative else self.bound_absolute,
+                relative=relative,
+                warmup_steps=round(self.bound_warmup * run.total_steps),
+            )
+            if self._loaded_bound:
+                self._bound.load(self._loaded_bound)
+        return self._bound

@@ -1,0 +1,75 @@
+"""A half-trained trial <-> a folder of its attempt.
+
+A checkpoint is written under a temporary name and renamed when whole; the newest whole one of any attempt is
+read. An attempt writes only its own folder and only reads older ones, so that a worker that was cut off from
+its driver spoils nothing. Older checkpoints of the same attempt go when a newer one is whole.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.finetune import LoopState
+from pipeline.records import Masks, TrialRecord
+from pipeline.store import load_record, save_record
+
+PREFIX = "checkpoint-"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where a trial stands: the phase it is in, that phase's loop, and what was found before it."""
+
+    phase: int  # index into the trial's phases
+    loop: LoopState
+    masks: Masks | None  # what the rounds before this phase left; None = nothing is cut yet
+    so_far: TrialRecord  # points and history of the phases that are done, and this one's history
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> None:
+    """Writes a checkpoint into an attempt's folder, then removes the attempt's older ones.
+
+    Raises:
+        OSError: the disk is full or gone; older checkpoints are still there.
+    """
+    older = _checkpoints(folder)
+    name = f"{PREFIX}{checkpoint.phase:03d}-{checkpoint.loop.step:07d}"
+    temporary = folder / f".{name}.part"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    state: dict[str, Any] = {"phase": checkpoint.phase, "step": checkpoint.loop.step}
+    state["tensors"] = checkpoint.loop.tensors
+    if checkpoint.masks is not None:
+        state["masks"] = [torch.from_numpy(mask) for mask in astuple(checkpoint.masks)]
+    torch.save(state, temporary / "state.pt")
+    save_record(temporary, checkpoint.so_far)
+    final = folder / name
+    shutil.rmtree(final, ignore_errors=True)
+    os.replace(temporary, final)
+    for path in older:
+        if path != final:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def load(attempts: list[Path]) -> Checkpoint | None:
+    """The checkpoint that is farthest on among the attempts' folders; one that cannot be read is passed over."""
+    found = sorted((path for folder in attempts for path in _checkpoints(folder)), key=lambda p: p.name)
+    for path in reversed(found):
+        try:
+            state = torch.load(path / "state.pt", weights_only=True, map_location="cpu")
+            masks = Masks(*(mask.numpy() for mask in state["masks"])) if "masks" in state else None
+            loop = LoopState(state["step"], state["tensors"])
+            return Checkpoint(state["phase"], loop, masks, load_record(path))
+        except (OSError, RuntimeError, ValueError, EOFError):  # torn by a crash or a full disk
+            continue
+    return None
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"{PREFIX}*")) if folder.is_dir() else []

@@ -1,0 +1,299 @@
+"""One trial from its parameters to its record, read top to bottom as one story.
+
+    (tune – score – curve – choose – cut) × rounds – recover – measure
+
+The order never changes, only lengths do. Each round goes on from the network that the last one cut. The curve
+is free of training: units are removed in order of their score, and every step is measured on all of
+validation, on a network that is cut further and further.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from pipeline import resume
+from pipeline.allocation import Removal, Step, choose, curve_steps, removal_order
+from pipeline.anatomy import Anatomy
+from pipeline.batches import TaskData
+from pipeline.finetune import (
+    AtChance,
+    Loop,
+    LoopState,
+    Phase,
+    Recipe,
+    TrainingFailed,
+    resolve_precision,
+    steps_per_epoch,
+)
+from pipeline.measure import Evaluation, evaluate, measure
+from pipeline.methods import METHODS, PruningMethod, Run
+from pipeline.models import ModelSource, build
+from pipeline.provenance import provenance
+from pipeline.records import HistoryRow, Kind, Masks, Params, Point, TrialRecord
+from pipeline.surgery import cut
+
+CALIBRATION_BATCH = 64
+CURVE_STEPS = 32
+
+
+@dataclass(frozen=True)
+class TrialInputs:
+    """What all trials of a study share, through Ray's object store: nothing else is read from anywhere."""
+
+    method: str
+    metric_name: str
+    regression: bool
+    precision: str  # auto, bf16 or fp32
+    length: int  # tokens of a row for MACs: the longest of validation
+    source: ModelSource
+    data: TaskData
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """One trial to run: the last of `attempts` is its own folder, the others are read for a checkpoint."""
+
+    number: int
+    params: Params
+    seed: int
+    attempts: tuple[Path, ...]
+    checkpoint_s: float = 60.0  # seconds between checkpoints
+
+
+Tell = Callable[[dict[str, float]], None]
+
+
+def run_trial(inputs: TrialInputs, job: TrialJob, tell: Tell) -> TrialRecord:
+    """Runs a trial to its end, from its last checkpoint if there is one.
+
+    `tell` hears of every epoch. A trial whose loss is no number or diverges comes back as failed, with its
+    reason; other errors are raised.
+    """
+    trial = _Trial(inputs, job, tell)
+    try:
+        trial.run()
+    except TrainingFailed as failure:
+        return replace(trial.record(), state="failed", reason=str(failure))
+    return trial.record()
+
+
+class _Trial:
+    """The state of a trial while it runs."""
+
+    def __init__(self, inputs: TrialInputs, job: TrialJob, tell: Tell) -> None:
+        self.inputs, self.job, self.tell = inputs, job, tell
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.params = job.params
+        self.rounds = int(self.params["rounds"])
+        self.recipe = Recipe(
+            learning_rate=float(self.params["learning_rate"]),
+            batch_size=int(self.params["batch_size"]),
+            warmup_fraction=float(self.params["warmup_fraction"]),
+            weight_decay=float(self.params["weight_decay"]),
+            precision=resolve_precision(inputs.precision, self.device),
+            regression=inputs.regression,
+        )
+        self.phases = phases(self.params, train_rows=len(inputs.data.train), seed=job.seed)
+        self.started = time.monotonic()
+        self.last_checkpoint = self.started
+        self.points: list[Point] = []
+        self.history: list[HistoryRow] = []
+        self.reason = ""
+        self.masks: Masks | None = None
+        self.seconds_before = 0.0
+        self.epochs = 0.0
+        self.per_epoch = steps_per_epoch(len(inputs.data.train), self.recipe.batch_size)
+        self.checkpoint = resume.load(list(job.attempts))
+
+    def run(self) -> None:
+        """The story."""
+        torch.manual_seed(self.job.seed)
+        self.model, self.anatomy = build(self.inputs.source, seed=self.job.seed)
+        self.model.to(self.device)
+        self.method = make_method(self.inputs.method, self.params)
+        self._take_up()
+        first = 0 if self.checkpoint is None else self.checkpoint.phase
+        for index, phase in list(enumerate(self.phases))[first:]:
+            self.index, self.phase = index, phase
+            if phase.name == "tune":
+                self._train(phase)
+                self._curve_and_cut(phase)
+            else:
+                self._recover(phase)
+
+    def _take_up(self) -> None:
+        """Goes back to where a checkpoint stands: the same cuts; the loop loads weights and optimizer itself."""
+        if self.checkpoint is None:
+            return
+        before = self.checkpoint.so_far
+        self.points, self.history = list(before.points), list(before.history)
+        self.seconds_before = before.seconds
+        if self.checkpoint.masks is not None:
+            self.masks = self.checkpoint.masks
+            self.anatomy = cut(self.model, self.anatomy, self.masks)
+
+    def _train(self, phase: Phase) -> None:
+        """Trains one phase; a method watches the tuning."""
+        tuning = phase.name == "tune"
+        loop = Loop(
+            model=self.model,
+            anatomy=self.anatomy,
+            train=self.inputs.data.train,
+            phase=phase,
+            recipe=self.recipe,
+            listener=self,
+            method=self.method if tuning else None,
+            run=self._method_run() if tuning else None,
+        )
+        here = self.checkpoint is not None and self.checkpoint.phase == self.index
+        try:
+            loop.fit(self.checkpoint.loop if self.checkpoint is not None and here else None)
+        finally:
+            self.epochs = (phase.first + loop.done) / self.per_epoch
+
+    def _method_run(self) -> Run:
+        target = self.params.get("target")
+        return Run(
+            total_steps=sum(phase.steps for phase in self.phases if phase.name == "tune"),
+            train_rows=len(self.inputs.data.train),
+            target=None if target is None else float(target),
+            generator=torch.Generator().manual_seed(self.job.seed),
+        )
+
+    def epoch(self, epoch: float, values: dict[str, float]) -> None:
+        """Listener: an epoch ended. Where a phase ends, what follows measures the metric anyway."""
+        if round(epoch * self.per_epoch) < self.phase.first + self.phase.steps:
+            values = values | _validation(self._evaluate(self.model))
+        self.history.append(HistoryRow(self.phase.name, self.phase.round, epoch, values))
+        seen = {name: values[name] for name in ("train_loss", "metric") if name in values}
+        self.tell({"epoch": epoch, "epochs": self.phases[-1].end / self.per_epoch} | seen)
+
+    def step(self, state: Callable[[], LoopState]) -> None:
+        """Listener: a step ended. A checkpoint is due every `checkpoint_s` seconds."""
+        if time.monotonic() - self.last_checkpoint >= self.job.checkpoint_s:
+            checkpoint = resume.Checkpoint(self.index, state(), self.masks, self.record())
+            resume.save(self.job.attempts[-1], checkpoint)
+            self.last_checkpoint = time.monotonic()
+
+    def _curve_and_cut(self, phase: Phase) -> None:
+        """Scores the units, measures every step of their removal, and cuts the network at the chosen one."""
+        batches = self.inputs.data.calibration.in_length_order(CALIBRATION_BATCH)
+        order = removal_order(
+            self.method.score(self.model, self.anatomy, batches),
+            self.anatomy,
+            score_per_parameter=bool(self.params["score_per_parameter"]),
+            min_attention_blocks=int(self.params["min_attention_blocks"]),
+        )
+        chosen = self._choose(order, phase.round)
+        model, anatomy = copy.deepcopy((self.model, self.anatomy))
+        for step in curve_steps(order, self.anatomy, most=CURVE_STEPS, include=chosen.removed):
+            anatomy = cut(model, anatomy, step.masks)
+            evaluation = self._evaluate(model)
+            if not step.removed:
+                self._complete_history(evaluation)
+            self.points.append(self._point("curve", model, anatomy, step, evaluation))
+        self.masks, self.cut_step = chosen.masks, chosen
+        self.anatomy = cut(self.model, self.anatomy, chosen.masks)
+
+    def _choose(self, order: tuple[Removal, ...], round_: int) -> Step:
+        """The step that the threshold or target asks for; before the last round, an equal part of the way."""
+        threshold, target = self.params.get("threshold"), self.params.get("target")
+        last = choose(
+            order,
+            self.anatomy,
+            threshold=None if threshold is None else float(threshold),
+            target=None if target is None else float(target),
+        )
+        left = self.rounds - round_
+        if left == 1:
+            return last
+        now = self.anatomy.costs.compression(self.anatomy.present)
+        return choose(
+            order, self.anatomy, threshold=None, target=now + (last.compression - now) / left
+        )
+
+    def _recover(self, phase: Phase) -> None:
+        """Trains on without the method, and measures what came of it."""
+        if not phase.steps:  # the cut network is on the curve already
+            cut_point = next(p for p in reversed(self.points) if p.masks.same(self.cut_step.masks))
+            self.points.append(replace(cut_point, kind="recovered"))
+            return
+        try:
+            self._train(phase)
+        except AtChance as remark:
+            self.reason = str(remark)
+        evaluation = self._evaluate(self.model)
+        self._complete_history(evaluation)
+        self.points.append(self._point("recovered", self.model, self.anatomy, self.cut_step, evaluation))
+
+    def _evaluate(self, model: nn.Module) -> Evaluation:
+        return evaluate(
+            model,
+            self.inputs.data.validation,
+            metric_name=self.inputs.metric_name,
+            regression=self.inputs.regression,
+            precision=self.recipe.precision,
+        )
+
+    def _point(
+        self, kind: Kind, model: nn.Module, anatomy: Anatomy, step: Step, evaluation: Evaluation
+    ) -> Point:
+        measurement = measure(model, anatomy, evaluation, length=self.inputs.length)
+        return Point(kind, self.phase.round, step.threshold, measurement, step.masks, evaluation.predictions)
+
+    def _complete_history(self, evaluation: Evaluation) -> None:
+        """Adds to the last row of the phase what was measured right after it."""
+        if self.history and self.history[-1].phase == self.phase.name:
+            row = self.history[-1]
+            self.history[-1] = replace(row, values=row.values | _validation(evaluation))
+
+    def record(self) -> TrialRecord:
+        """All that was found so far."""
+        return TrialRecord(
+            number=self.job.number,
+            state="complete",
+            reason=self.reason,
+            params=self.params,
+            seed=self.job.seed,
+            points=tuple(self.points),
+            history=tuple(self.history),
+            epochs=self.epochs,
+            seconds=self.seconds_before + time.monotonic() - self.started,
+            attempts=len(self.job.attempts),
+            provenance=provenance() | {"device": _device_name(self.device), "precision": self.recipe.precision},
+        )
+
+
+def phases(params: Params, *, train_rows: int, seed: int) -> tuple[Phase, ...]:
+    """The stretches of a trial's stream of batches: `tune_epochs` over the rounds, then recovery."""
+    per_epoch = steps_per_epoch(train_rows, int(params["batch_size"]))
+    tune, rounds = round(float(params["tune_epochs"]) * per_epoch), int(params["rounds"])
+    ends = [round(tune * (i + 1) / rounds) for i in range(rounds)]
+    tuning = [
+        Phase("tune", i, first, end - first, seed)
+        for i, (first, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True))
+    ]
+    recover = round(float(params["recover_epochs"]) * per_epoch)
+    return (*tuning, Phase("recover", rounds - 1, tune, recover, seed))
+
+
+def make_method(name: str, params: Params) -> PruningMethod:
+    """A fresh instance from those parameters that are its fields."""
+    method = METHODS[name]
+    names = {field.name for field in fields(method) if field.init}  # type: ignore[arg-type]
+    return method(**{key: value for key, value in params.items() if key in names})
+
+
+def _validation(evaluation: Evaluation) -> dict[str, float]:
+    return {"validation_loss": evaluation.loss, "metric": evaluation.metrics["metric"]}
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
