@@ -1,0 +1,137 @@
+"""Where ledgers are kept: Optuna's storages, opened, and the spec of a study, frozen in them."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from dataclasses import asdict
+from typing import Any, Literal
+from urllib.parse import parse_qsl, unquote
+
+import optuna
+from optuna.exceptions import OptunaError
+from optuna.storages import RDBStorage
+from sqlalchemy.exc import SQLAlchemyError
+
+from pipeline.records import OBJECTIVES, BadInput, StudySpec
+
+SPEC = "spec"  # user attribute of an Optuna study: the StudySpec as a dict
+BUSY_TIMEOUT_S = 60  # how long sqlite waits for another process's write
+ABSENT = "(absent)"
+
+# scheme://user:password@host:port/database?options, where a part that may be secret is nowhere else
+_PLAIN_URL = re.compile(
+    r"(?P<scheme>[\w+]+)://(?:[^/@?:]*(?::(?P<password>[^@?]*))?@)?"
+    r"(?P<place>[^/@?:]*(?::\d+)?(?:/[^@?:]*)?)(?:\?(?P<options>[^@]*))?"
+)
+
+
+def directions() -> list[Literal["maximize", "minimize"]]:
+    """The directions of a study's objectives, in their order."""
+    return [objective.direction for objective in OBJECTIVES.values()]
+
+
+def open_study(url: str, spec: StudySpec) -> RDBStorage:
+    """Opens the storage at `url` with the study in it, created and frozen to `spec` if it is new.
+
+    Raises:
+        BadInput: the storage cannot be opened, or it holds another study of that name.
+    """
+    try:
+        storage = RDBStorage(url, engine_kwargs=_engine_options(url))
+        study = optuna.create_study(
+            storage=storage, study_name=spec.name, directions=directions(), load_if_exists=True
+        )
+        frozen = study.user_attrs.get(SPEC)
+        if frozen is None and not study.get_trials(deepcopy=False):
+            frozen = asdict(spec)  # the study is new, or its maker died before this line
+            study.set_user_attr(SPEC, frozen)
+    except (SQLAlchemyError, OptunaError, ImportError, OSError, RuntimeError, ValueError) as error:
+        raise BadInput(
+            f"The ledger is a database that Optuna can open; {_shown(url)} cannot be opened "
+            f"({_cause(error, url)}). Give a URL such as sqlite:////folder/studies.db, in a folder that "
+            "exists and can be written."
+        ) from None  # the chain would show the URL with its password
+    if frozen is None:
+        raise BadInput(
+            f"A study is continued by the program that made it; {spec.name!r} in this ledger has trials "
+            "but no spec of ours. Give another --name."
+        )
+    _refuse_difference(frozen, asdict(spec))
+    return storage
+
+
+def refuse_difference(frozen: StudySpec, asked: StudySpec) -> None:
+    """Refuses to go on with a study that was frozen as another one.
+
+    Raises:
+        BadInput: with every difference on a line.
+    """
+    _refuse_difference(asdict(frozen), asdict(asked))
+
+
+def spec_difference(frozen: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    """Where two StudySpecs (as dicts) differ: one line for each field, and for each key of their spaces.
+
+    Spaces that say the same in other words (order, comments, spelling of numbers) do not differ.
+    """
+    was, now = _flat(frozen), _flat(asked)
+    return [
+        f"{key}: it is {was.get(key, ABSENT)}, asked for is {now.get(key, ABSENT)}"
+        for key in [*was, *(key for key in now if key not in was)]
+        if was.get(key, ABSENT) != now.get(key, ABSENT)
+    ]
+
+
+def _refuse_difference(frozen: dict[str, Any], asked: dict[str, Any]) -> None:
+    lines = spec_difference(frozen, asked)
+    if lines:
+        differences = "\n".join(f"  {line}" for line in lines)
+        raise BadInput(
+            f"A study's name stands for one spec, frozen at its start; {asked['name']!r} differs in\n"
+            f"{differences}\nGive another --name, or ask for what the study is."
+        )
+
+
+def _flat(spec: dict[str, Any]) -> dict[str, str]:
+    """Dotted keys to JSON texts; the space's TOML is opened up."""
+    opened = {("space" if key == "space_toml" else key): value for key, value in spec.items()}
+    if isinstance(opened.get("space"), str):
+        opened["space"] = tomllib.loads(opened["space"])
+    flat: dict[str, str] = {}
+    _flatten(opened, prefix="", into=flat)
+    return flat
+
+
+def _flatten(tree: dict[str, Any], *, prefix: str, into: dict[str, str]) -> None:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            _flatten(value, prefix=f"{prefix}{key}.", into=into)
+        else:
+            into[f"{prefix}{key}"] = json.dumps(value, default=str)  # TOML has dates, JSON has not
+
+
+def _engine_options(url: str) -> dict[str, Any]:
+    if url.startswith("sqlite"):
+        return {"connect_args": {"timeout": BUSY_TIMEOUT_S}}
+    return {"pool_pre_ping": True}  # a server may have dropped a connection that was idle for a trial's time
+
+
+def _shown(url: str) -> str:
+    """The URL without user, password and options; nothing of it if it is not plain where those end."""
+    match = _PLAIN_URL.fullmatch(url)
+    return f"{match['scheme']}://{match['place']}" if match else "the URL given"
+
+
+def _cause(error: Exception, url: str) -> str:
+    """The first line of what went wrong, and of what kind; without the text if that might tell a secret."""
+    cause = error.__cause__ or error
+    name = type(cause).__name__
+    match = _PLAIN_URL.fullmatch(url)
+    if match is None:
+        return name
+    secrets = [match["password"] or "", *(value for _, value in parse_qsl(match["options"] or ""))]
+    line = (str(cause).splitlines() or [""])[0]
+    told = any(secret and (secret in line or unquote(secret) in line) for secret in secrets)
+    return name if told else f"{name}: {line}"
