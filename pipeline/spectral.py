@@ -79,7 +79,7 @@ class SpectralBound:
         for name, weight in weights.items():
             sigma, self._vectors[name] = power_iteration(weight, self._vectors[name])
             sigmas.append(sigma)
-        start = torch.stack([self._start[name] for name in weights])
+        start = torch.stack([self._start[name] for name in weights]).clamp_min(SIGMA_FLOOR)
         final = self._limit * start if self._relative else torch.full_like(start, self._limit)
         start = torch.maximum(start, final)
         bound = start * (final / start) ** part
