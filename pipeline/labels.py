@@ -1,0 +1,108 @@
+"""From label strings to what a network learns: class numbers, or values.
+
+Rows are counted from 1, without a file's header, wherever a message names one.
+"""
+
+from __future__ import annotations
+
+import re
+from math import isfinite
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+MISSING = r"(?i)^\s*(nan)?\s*$"  # what spreadsheets and pandas leave where nothing was
+INTEGER = re.compile(r"[+-]?\d+")
+
+
+def require_whole(rows: pa.Table) -> None:
+    """Every row has its texts and its label.
+
+    Raises:
+        ValueError: there are no rows, or some lack a text or a label: how many, and the first.
+    """
+    if not rows.num_rows:
+        raise ValueError("it has no rows")
+    for name in rows.column_names:
+        missing = pc.is_null(rows[name])
+        if name == "label" and pa.types.is_string(rows[name].type):
+            missing = pc.or_kleene(missing, pc.match_substring_regex(rows[name], MISSING))
+        numbers = np.flatnonzero(missing.to_numpy())
+        if len(numbers):
+            raise ValueError(
+                f"{_count(numbers)} no {name.partition('_')[0]}; the first is row {numbers[0] + 1}"
+            )
+
+
+def class_names(labels: pa.ChunkedArray) -> tuple[str, ...]:
+    """The classes there are: in their declared order (dictionary arrays), as numbers, or by name.
+
+    Raises:
+        ValueError: there is only one class, or a class for nearly every row.
+    """
+    names = [str(name) for name in pc.unique(_decoded(labels)).to_pylist()]
+    if pa.types.is_dictionary(labels.type):
+        declared = labels.combine_chunks().dictionary.to_pylist()
+        names.sort(key=declared.index)
+    elif all(INTEGER.fullmatch(name) for name in names):
+        names.sort(key=lambda name: (int(name), name))
+    else:
+        names.sort()
+    if len(names) == 1:
+        raise ValueError(f"it needs two classes or more; all rows have the label {names[0]!r}")
+    if 2 * len(names) > len(labels):
+        raise ValueError(
+            f"it needs two rows or more for a class; {len(labels)} rows have {len(names)} different labels "
+            "(numbers to predict need the metric pearson_spearman)"
+        )
+    return tuple(names)
+
+
+def class_numbers(labels: pa.ChunkedArray, names: tuple[str, ...]) -> pa.ChunkedArray:
+    """The index in `names` of every label, int64.
+
+    Raises:
+        ValueError: some labels are not among the names: how many, and the first.
+    """
+    numbers = pc.index_in(_decoded(labels), value_set=pa.array(names, pa.string()))
+    unknown = np.flatnonzero(numbers.is_null().to_numpy())
+    if len(unknown):
+        raise ValueError(
+            f"{_count(unknown)} a class that train has not ({', '.join(names)}); the first is row "
+            f"{unknown[0] + 1} with {_decoded(labels)[unknown[0]].as_py()!r}"
+        )
+    return numbers.cast(pa.int64())
+
+
+def values(labels: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The labels as numbers, float32.
+
+    Raises:
+        ValueError: some are no finite numbers: how many, and the first.
+    """
+    texts = _decoded(labels).to_pylist()
+    numbers = np.array([_number(text) for text in texts], dtype=np.float32)
+    bad = np.flatnonzero(~np.isfinite(numbers))
+    if len(bad):
+        raise ValueError(
+            f"{_count(bad)} a label that is no number; the first is row {bad[0] + 1} with {texts[bad[0]]!r}"
+        )
+    return pa.chunked_array([pa.array(numbers)])
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        return float("nan")
+    return number if isfinite(number) else float("nan")
+
+
+def _decoded(labels: pa.ChunkedArray) -> pa.ChunkedArray:
+    return labels.cast(pa.string())
+
+
+def _count(rows: npt.NDArray[np.int64]) -> str:
+    return "1 row has" if len(rows) == 1 else f"{len(rows)} rows have"

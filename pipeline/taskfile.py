@@ -1,0 +1,81 @@
+"""The task file that a person writes: which local files hold the rows, and how they are scored.
+
+name = "sst2"
+metric = "accuracy"
+text = ["sentence"]           # or two columns
+label = "label"
+max_length = 48               # tokens; optional, like delimiter, regression and files.validation
+
+[files]                       # csv, tsv, jsonl or parquet; paths relative to this file
+train = "train.tsv"
+test = "test.tsv"
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+
+class Files(BaseModel):
+    """The table [files]; without `validation`, validation is carved out of train."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    train: str
+    test: str
+    validation: str | None = None
+
+
+class TaskFile(BaseModel):
+    """The keys of a task file; what they name is not looked at here."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    name: str = Field(min_length=1)
+    metric: str
+    text: list[str] = Field(min_length=1, max_length=2)
+    label: str
+    files: Files
+    max_length: int = Field(default=128, gt=0)
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    regression: bool | None = None
+
+    @model_validator(mode="after")
+    def _names_columns_once(self) -> Self:
+        if len({*self.text, self.label}) <= len(self.text):
+            raise ValueError("text and label must name different columns")
+        return self
+
+
+def read_taskfile(path: Path) -> TaskFile:
+    """Reads a task file.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is not TOML (the message names the line), or a key is unknown, missing or malformed.
+    """
+    try:
+        return TaskFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        raise ValueError(_complaints(error)) from error
+
+
+def _complaints(error: ValidationError) -> str:
+    """pydantic's findings, each with its key, and the keys there are where one is unknown."""
+    said = []
+    for finding in error.errors():
+        key = ".".join(str(part) for part in finding["loc"])
+        if finding["type"] == "extra_forbidden":
+            known = Files.model_fields if len(finding["loc"]) > 1 else TaskFile.model_fields
+            said.append(f"unknown key {key!r}, known there are {', '.join(known)}")
+        elif finding["type"] == "missing":
+            said.append(f"the key {key!r} is missing")
+        elif finding["type"] == "value_error":
+            said.append(str(finding["ctx"]["error"]))
+        else:
+            said.append(f"{key} = {finding['input']!r}: {finding['msg'].lower()}")
+    return "; ".join(said)
