@@ -1,0 +1,163 @@
+"""A model as data, and the network that is built from it.
+
+The driver resolves a name once (resolve.py). What comes out, a ModelSource, reaches trials through Ray's
+object store and restarts through a copy in the store: a worker reads nothing from the hub or from the
+driver's disk.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from pipeline.anatomy import Anatomy, read_anatomy
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+# Families whose positions are counted from the padding token's number.
+POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert")
+
+Weights = dict[str, npt.NDArray[np.generic]]
+
+
+@dataclass(frozen=True, eq=False)
+class ModelSource:
+    """A model as data.
+
+    `weights` (fp32, by state-dict name) lacks what each trial initialises from its own seed. `config` is what
+    config.json holds; `tokenizer_files` are the bytes by file name. `fingerprint` is the sha256 of
+    configuration, vocabulary and weights, followed by @ and the commit for a model from the hub.
+    """
+
+    name: str
+    fingerprint: str
+    config: dict[str, Any]
+    weights: Weights
+    tokenizer_files: dict[str, bytes]
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether there are weights to start from."""
+        return bool(self.weights)
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of the longest row that the position embeddings reach."""
+        config = _config(self)
+        positions = int(config.max_position_embeddings)
+        if config.model_type in POSITIONS_AFTER_PADDING:
+            return positions - int(config.pad_token_id) - 1
+        return positions
+
+
+def build(source: ModelSource, *, seed: int) -> tuple[PreTrainedModel, Anatomy]:
+    """A fresh fp32 network on the CPU, in eval mode, and its Anatomy.
+
+    Parts without weights are initialised from `seed`; torch's global generator stays where it is.
+    """
+    from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+
+    config = _config(source)
+    network = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+    # torch.tensor copies: arrays out of Ray's object store are read-only and shared between trials.
+    weights = {name: torch.tensor(array) for name, array in source.weights.items()}
+    with torch.random.fork_rng(devices=[]), quiet():
+        torch.default_generator.manual_seed(seed)
+        if weights:  # only what is missing from them is initialised
+            model = network.from_pretrained(
+                None, config=config, state_dict=weights, dtype=torch.float32, attn_implementation="sdpa"
+            )
+        else:
+            model = network._from_config(config, dtype=torch.float32, attn_implementation="sdpa")
+    model.eval()
+    return model, read_anatomy(model)
+
+
+def tokenizer(source: ModelSource) -> PreTrainedTokenizerFast:
+    """The model's fast tokenizer."""
+    from transformers import AutoTokenizer
+
+    with tempfile.TemporaryDirectory() as temporary:
+        for name, content in source.tokenizer_files.items():
+            (Path(temporary) / name).write_bytes(content)
+        (Path(temporary) / "config.json").write_text(json.dumps(source.config))
+        fast: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(temporary, trust_remote_code=False)
+    return fast
+
+
+def write_source(source: ModelSource, folder: Path) -> None:
+    """Writes a copy that `read_source` and transformers read; the folder appears whole or not at all.
+
+    Raises:
+        FileExistsError: if the folder is there already, with something else in it.
+    """
+    from safetensors.numpy import save_file
+
+    if folder.exists():
+        if read_source(folder).fingerprint != source.fingerprint:
+            raise FileExistsError(f"A model's copy is written once; {folder} holds another model.")
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".writing-") as temporary:
+        new = Path(temporary) / "copy"
+        new.mkdir()
+        for name, content in source.tokenizer_files.items():
+            (new / name).write_bytes(content)
+        (new / "config.json").write_text(json.dumps(source.config, indent=2))
+        if source.weights:
+            save_file(source.weights, new / "model.safetensors", metadata={"format": "pt"})
+        about = {
+            "name": source.name,
+            "fingerprint": source.fingerprint,
+            "tokenizer_files": sorted(source.tokenizer_files),
+        }
+        (new / "source.json").write_text(json.dumps(about, indent=2))
+        new.rename(folder)
+
+
+def read_source(folder: Path) -> ModelSource:
+    """Reads what `write_source` wrote."""
+    from safetensors.numpy import load_file
+
+    about = json.loads((folder / "source.json").read_text())
+    weights = folder / "model.safetensors"
+    return ModelSource(
+        name=about["name"],
+        fingerprint=about["fingerprint"],
+        config=json.loads((folder / "config.json").read_text()),
+        weights=load_file(weights) if weights.exists() else {},
+        tokenizer_files={name: (folder / name).read_bytes() for name in about["tokenizer_files"]},
+    )
+
+
+def _config(source: ModelSource) -> PreTrainedConfig:
+    from transformers import AutoConfig
+
+    return AutoConfig.for_model(**source.config)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without transformers' progress bars, and its report on weights that are missing on purpose."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    if bars:
+        logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

