@@ -2,7 +2,7 @@
 
 A trial's training is one stream of batches; its phases are stretches of it. Each phase has its own optimizer
 (parameters change shape at a cut) and its own linear schedule with warm-up. Losses are summed on the device
-and read at the end of an epoch, or every CHECK_STEPS to notice one that is no number any more.
+and read at the end of an epoch, and every CHECK_STEPS to notice one that is no number any more.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pipeline.anatomy import Anatomy
 from pipeline.batches import Batch, IntArray, Split, encoder_inputs
-from pipeline.losses import constant_loss, task_loss
+from pipeline.losses import constant_loss, task_loss, untrained_loss
 from pipeline.methods.base import PruningMethod, Run
 
 CHECK_STEPS = 50
-DIVERGED = 10.0  # times the constant prediction's loss, mean over CHECK_STEPS
+DIVERGED = 10.0  # times the loss of an untrained network, mean over CHECK_STEPS or what is left of an epoch
 # A network at chance after the cut mostly stays there, however long it trains: recovery ends if the loss is
 # not below the constant prediction's after this part of it (read over the later half of that part).
 CHANCE_PART = 0.1
@@ -33,7 +33,7 @@ Precision = Literal["bf16", "fp32"]
 
 
 class TrainingFailed(RuntimeError):  # noqa: N818 (a fact about a trial, not a fault of the program)
-    """The loss is no number, or far above that of a constant prediction."""
+    """The loss or its gradient is no number, or the loss is far above that of an untrained network."""
 
 
 class AtChance(RuntimeError):  # noqa: N818 (a fact about a trial)
@@ -71,7 +71,10 @@ class Phase:
 
 @dataclass(frozen=True)
 class LoopState:
-    """Where a phase stands: all that going on needs but the batches, which come from the seed."""
+    """Where a phase stands: all that going on needs but the batches, which come from the seed.
+
+    Its tensors are the loop's own: they are to be written down before the next step.
+    """
 
     step: int
     tensors: dict[str, Any]  # what torch.load(weights_only=True) can read back
@@ -84,7 +87,7 @@ class Listener(Protocol):
         """The end of an epoch of the trial, or of the phase: mean losses and the method's report."""
 
     def step(self, state: Callable[[], LoopState]) -> None:
-        """The end of a step; `state()` copies out what a checkpoint needs."""
+        """The end of a step; `state()` gives what a checkpoint needs."""
 
 
 def resolve_precision(wanted: str, device: torch.device) -> Precision:
@@ -104,10 +107,10 @@ def autocast(device: torch.device, precision: Precision) -> torch.autocast:
 
 def schedule(step: int, *, steps: int, warmup_fraction: float) -> float:
     """Factor on the learning rate at a step: linear up over the warm-up, then linear down to 0 at `steps`."""
-    warmup = max(1, math.ceil(warmup_fraction * steps))
+    warmup = math.ceil(warmup_fraction * steps)
     if step < warmup:
         return (step + 1) / (warmup + 1)
-    return (steps - step) / max(1, steps - warmup)
+    return (steps - step) / (steps - warmup)
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
@@ -120,21 +123,8 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
 
 
-@dataclass
-class _Sums:
-    """Losses summed on the device since the last epoch and the last check."""
-
-    epoch: Tensor  # task loss, penalty, steps
-    check: Tensor  # task loss, steps
-
-    @staticmethod
-    def zero(device: torch.device) -> _Sums:
-        return _Sums(torch.zeros(3, device=device), torch.zeros(2, device=device))
-
-    def add(self, loss: Tensor, penalty: Tensor) -> None:
-        one = torch.ones_like(loss)
-        self.epoch += torch.stack([loss, penalty, one])
-        self.check += torch.stack([loss, one])
+# Rows of the loop's sums: since the last epoch, the last check, the start of the window for AtChance.
+_EPOCH, _CHECK, _CHANCE = range(3)
 
 
 @dataclass
@@ -155,14 +145,14 @@ class Loop:
     def __post_init__(self) -> None:
         self._device = next(self.model.parameters()).device
         self._per_epoch = steps_per_epoch(len(self.train), self.recipe.batch_size)
-        self._constant = constant_loss(self.train.labels, regression=self.recipe.regression)
-        self._sums = _Sums.zero(self._device)
+        self._sums = torch.zeros(3, 4, device=self._device)  # of task loss, penalty, gradient norm, steps
+        self._one = torch.ones((), device=self._device)
 
     def fit(self, start: LoopState | None = None) -> None:
         """Trains the phase, or what is left of it after `start`.
 
         Raises:
-            TrainingFailed: the loss is no number, or diverged.
+            TrainingFailed: the loss or its gradient is no number, or the loss diverged.
             AtChance: recovery is getting nowhere.
         """
         optimizer = make_optimizer(self.model, self.recipe)
@@ -198,57 +188,63 @@ class Loop:
         loss = task_loss(logits, batch["labels"], regression=recipe.regression)
         penalty = self.method.penalty(batch) if self.method is not None else torch.zeros_like(loss)
         (loss + penalty if self.method is not None else loss).backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm, foreach=True)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm, foreach=True)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        self._sums.add(loss.detach(), penalty.detach())
+        self._sums += torch.stack([loss.detach(), penalty.detach(), norm, self._one])
 
     def _after(self, optimizer: torch.optim.Optimizer) -> None:
         """Checks, summaries and checkpoints between two steps."""
         phase, done = self.phase, self.done
-        self._check_chance(done)
-        if done % CHECK_STEPS == 0 or done == phase.steps:
-            self._check()
         position = phase.first + done
-        if position % self._per_epoch == 0 or done == phase.steps:
-            loss, penalty, steps = self._sums.epoch.tolist()
-            values = {"train_loss": loss / steps}
+        ends = position % self._per_epoch == 0 or done == phase.steps
+        self._check_chance()
+        if ends or done % CHECK_STEPS == 0:
+            self._check_loss()
+        if ends:
+            loss, penalty, _ = self._read(_EPOCH)
+            values = {"train_loss": loss}
             if self.method is not None:
-                values |= {"penalty": penalty / steps} | self.method.report()
+                values |= {"penalty": penalty} | self.method.report()
             self.listener.epoch(position / self._per_epoch, values)
             self.model.train()
-            self._sums.epoch.zero_()
         self.listener.step(lambda: self._state(optimizer))
 
-    def _check(self) -> None:
-        total, steps = self._sums.check.tolist()
-        self._sums.check.zero_()
-        mean = total / max(steps, 1.0)
-        if not math.isfinite(mean):
-            raise TrainingFailed("the loss is not a number (learning rate or penalty too high)")
-        if mean > DIVERGED * self._constant:
-            raise TrainingFailed(
-                f"the loss diverged: {mean:.3g}, where a constant prediction has {self._constant:.3g}"
-            )
+    def _read(self, row: int) -> tuple[float, float, float]:
+        """Means over a row's steps of task loss, penalty and gradient norm; the row begins anew."""
+        loss, penalty, norm, steps = self._sums[row].tolist()
+        self._sums[row].zero_()
+        return loss / steps, penalty / steps, norm / steps
 
-    def _check_chance(self, done: int) -> None:
-        if self.phase.name != "recover":
+    def _check_loss(self) -> None:
+        loss, _, norm = self._read(_CHECK)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise TrainingFailed("the loss is not a number any more: learning rate or penalty are too high")
+        untrained = untrained_loss(self.train.labels, regression=self.recipe.regression)
+        if loss > DIVERGED * untrained:
+            raise TrainingFailed(f"the loss diverged: {loss:.3g}; an untrained network has {untrained:.3g}")
+
+    def _check_chance(self) -> None:
+        done, steps = self.done, self.phase.steps
+        part = max(CHANCE_LEAST_STEPS, math.ceil(CHANCE_PART * steps))
+        if self.phase.name != "recover" or part >= steps:
             return
-        part = max(CHANCE_LEAST_STEPS, math.ceil(CHANCE_PART * self.phase.steps))
         if done == part // 2:
-            self._sums.check.zero_()
-        elif done == part and done < self.phase.steps:
-            total, steps = self._sums.check.tolist()
-            if total / max(steps, 1.0) > CHANCE_MARGIN * self._constant:
+            self._sums[_CHANCE].zero_()
+        elif done == part:
+            loss, _, _ = self._read(_CHANCE)
+            constant = constant_loss(self.train.labels, regression=self.recipe.regression)
+            if loss > CHANCE_MARGIN * constant:
                 raise AtChance(
-                    f"at chance after the cut: loss {total / steps:.3f} after {done} steps of recovery, "
-                    f"a constant prediction has {self._constant:.3f}"
+                    f"at chance after the cut: loss {loss:.3f} after {done} steps of recovery, "
+                    f"a constant prediction has {constant:.3f}"
                 )
 
     def _batch(self, position: int) -> Batch:
         epoch, index = divmod(position, self._per_epoch)
         if epoch not in self._orders:
-            self._orders = {epoch: self.train.training_order(self.recipe.batch_size, seed=self.phase.seed + epoch)}
+            order = self.train.training_order(self.recipe.batch_size, seed=self.phase.seed + epoch)
+            self._orders = {epoch: order}
         batch = self.train.collate(self._orders[epoch][index])
         if self._device.type == "cpu":
             return batch
@@ -259,8 +255,7 @@ class Loop:
             "model": self.model.state_dict(),
             "optimizer": optimizer.state_dict(),
             "cpu_generator": torch.get_rng_state(),
-            "epoch_sums": self._sums.epoch,
-            "check_sums": self._sums.check,
+            "sums": self._sums,
         }
         if self._device.type == "cuda":
             tensors["cuda_generator"] = torch.cuda.get_rng_state(self._device)
@@ -274,7 +269,7 @@ class Loop:
         tensors = start.tensors
         self.model.load_state_dict(tensors["model"])
         optimizer.load_state_dict(tensors["optimizer"])
-        self._sums = _Sums(tensors["epoch_sums"].to(self._device), tensors["check_sums"].to(self._device))
+        self._sums.copy_(tensors["sums"])
         if self.run is not None and "method_generator" in tensors:
             self.run.generator.set_state(tensors["method_generator"].cpu())
         if "cuda_generator" in tensors and self._device.type == "cuda":

@@ -21,3 +21,13 @@ def constant_loss(labels: Array, *, regression: bool) -> float:
         return float(np.var(labels.astype(np.float64)))
     shares = np.bincount(labels.astype(np.int64)) / len(labels)
     return float(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())
+
+
+def untrained_loss(labels: Array, *, regression: bool) -> float:
+    """The task loss of a network whose outputs are all 0, as they nearly are before training; labels [R].
+
+    It can be far above the best constant's: rare classes, values far from 0.
+    """
+    if regression:
+        return float(np.mean(labels.astype(np.float64) ** 2))
+    return float(np.log(int(labels.max()) + 1))

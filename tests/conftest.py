@@ -85,7 +85,9 @@ def make_model(make_config: MakeConfig) -> MakeModel:
     ) -> tuple[PreTrainedModel, Anatomy]:
         config = make_config(model_type, layers=layers, outputs=outputs)
         generator = torch.Generator().manual_seed(seed)
-        model = transformers.AutoModelForSequenceClassification.from_config(config)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = transformers.AutoModelForSequenceClassification.from_config(config)
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))

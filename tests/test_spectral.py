@@ -47,7 +47,9 @@ def test_one_power_iteration_by_hand():
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 1_000))
 @settings(max_examples=40, deadline=None)
-def test_the_estimate_never_exceeds_the_first_singular_value_and_reaches_it(rows: int, columns: int, seed: int):
+def test_the_estimate_never_exceeds_the_first_singular_value_and_reaches_it(
+    rows: int, columns: int, seed: int
+):
     weight = matrix(rows, columns, norm=4.0, seed=seed).detach()
     u = torch.randn(rows, generator=torch.Generator().manual_seed(seed + 1))
     for _ in range(30):
