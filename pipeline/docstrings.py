@@ -54,9 +54,9 @@ SKIPPED_FOLDERS = {
 
 # The packages' names inside any word (camel case, underscores), and those that are words only by themselves.
 INSIDE = r"\w*(?:scipy|scikit|sklearn|pandas|torch|transformers|huggingface|python)\w*"
-ALONE = r"pd|hugging[ -]face|hf|ray|rllib|py|(?-i:(?:Ray|H[fF])[A-Z]\w*)"
+ALONE = r"pd|hugging[ -]face|hf|ray|rllib|pyc?|(?-i:\w*(?:Ray|H[fF])[A-Z]\w*)"
 # ... with all of the dotted path or hyphenated compound that they stand in
-MASKED = re.compile(rf"(?<![\w.])(?:\w+[.-])*(?:{INSIDE}|{ALONE})(?:[.-]\w+)*(?:\(\))?(?!\w)", re.IGNORECASE)
+MASKED = re.compile(rf"(?<!\w)\.?(?:\w+[.-])*(?:{INSIDE}|{ALONE})(?:[.-]\w+)*(?:\(\))?(?!\w)", re.IGNORECASE)
 NEUTRAL = "package"
 
 # Lines that are no prose: doctests, directives, underlines, fields and parameter tables, lists, code.
@@ -107,7 +107,8 @@ def docstrings(source: bytes) -> Iterator[str]:
     while nodes:
         node = nodes.pop()
         if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            yield ast.get_docstring(node) or ""
+            text = ast.get_docstring(node)
+            yield from [text] if text else []
         # statements only: expressions hold no docstrings, and are most of the tree
         nodes += [child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)][::-1]
 

@@ -109,8 +109,8 @@ class HubSource:
         """
         if Path(self.path).is_dir():
             return self._fetch(part)
-        wanted = json.dumps([self.path, self.config, self.splits, self.text, self.label, part])
-        kept = self.cache / f"hub-{sha256(wanted.encode()).hexdigest()[:16]}.arrow"
+        wanted = [self.path, self.config, self.splits, self.text, self.label, self.row_number, part]
+        kept = self.cache / f"hub-{fingerprint(wanted)[:16]}.arrow"
         if not kept.is_file():
             _write_atomically(self._fetch(part), kept)
         with kept.open("rb") as file:

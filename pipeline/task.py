@@ -235,9 +235,6 @@ def _file(path: Path) -> _Outline:
     )
 
 
-# ---- from an outline to a task
-
-
 def _load(outline: _Outline) -> Task:
     if outline.metric not in METRICS:
         raise BadInput(f"A metric is one of {', '.join(METRICS)}; {outline.name} has {outline.metric!r}.")
@@ -274,7 +271,8 @@ def _said_of(source: Source) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise BadInput(f"Rows are whole and readable. {source}: {error}. {source.way_out}") from error
+        facts = f"{source}: {error}".rstrip(".")
+        raise BadInput(f"Rows are whole and readable. {facts}. {source.way_out}") from error
 
 
 def _part(source: Source, part: str, names: tuple[str, ...]) -> pa.Table:
