@@ -7,7 +7,6 @@ its driver spoils nothing. Older checkpoints of the same attempt go when a newer
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -51,7 +50,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     save_record(temporary, checkpoint.so_far)
     final = folder / name
     shutil.rmtree(final, ignore_errors=True)
-    os.replace(temporary, final)
+    temporary.replace(final)
     for path in older:
         if path != final:
             shutil.rmtree(path, ignore_errors=True)

@@ -14,13 +14,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
 
 from pipeline import resume
 from pipeline.allocation import Removal, Step, choose, curve_steps, removal_order
-from pipeline.anatomy import Anatomy
 from pipeline.batches import TaskData
 from pipeline.finetune import (
     AtChance,
@@ -36,8 +35,11 @@ from pipeline.measure import Evaluation, evaluate, measure
 from pipeline.methods import METHODS, PruningMethod, Run
 from pipeline.models import ModelSource, build
 from pipeline.provenance import provenance
-from pipeline.records import HistoryRow, Kind, Masks, Params, Point, TrialRecord
+from pipeline.records import HistoryRow, Masks, Params, Point, TrialRecord
 from pipeline.surgery import cut
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 CALIBRATION_BATCH = 64
 CURVE_STEPS = 32
@@ -110,34 +112,34 @@ class _Trial:
         self.seconds_before = 0.0
         self.epochs = 0.0
         self.per_epoch = steps_per_epoch(len(inputs.data.train), self.recipe.batch_size)
-        self.checkpoint = resume.load(list(job.attempts))
+        self.checkpoint = resume.load(list(job.attempts))  # None once it is taken up
 
     def run(self) -> None:
         """The story."""
         torch.manual_seed(self.job.seed)
         self.model, self.anatomy = build(self.inputs.source, seed=self.job.seed)
-        self.model.to(self.device)
+        self.model.to(self.device)  # type: ignore[arg-type]
         self.method = make_method(self.inputs.method, self.params)
-        self._take_up()
-        first = 0 if self.checkpoint is None else self.checkpoint.phase
-        for index, phase in list(enumerate(self.phases))[first:]:
-            self.index, self.phase = index, phase
-            if phase.name == "tune":
-                self._train(phase)
-                self._curve_and_cut(phase)
+        first = self._take_up()
+        for index in range(first, len(self.phases)):
+            self.index, self.phase = index, self.phases[index]
+            if self.phase.name == "tune":
+                self._train(self.phase)
+                self._curve_and_cut(self.phase)
             else:
-                self._recover(phase)
+                self._recover(self.phase)
 
-    def _take_up(self) -> None:
-        """Goes back to where a checkpoint stands: the same cuts; the loop loads weights and optimizer itself."""
+    def _take_up(self) -> int:
+        """Goes back to the last checkpoint: points, history and cuts; its phase, whose loop does the rest."""
         if self.checkpoint is None:
-            return
+            return 0
         before = self.checkpoint.so_far
         self.points, self.history = list(before.points), list(before.history)
         self.seconds_before = before.seconds
         if self.checkpoint.masks is not None:
             self.masks = self.checkpoint.masks
             self.anatomy = cut(self.model, self.anatomy, self.masks)
+        return self.checkpoint.phase
 
     def _train(self, phase: Phase) -> None:
         """Trains one phase; a method watches the tuning."""
@@ -152,9 +154,9 @@ class _Trial:
             method=self.method if tuning else None,
             run=self._method_run() if tuning else None,
         )
-        here = self.checkpoint is not None and self.checkpoint.phase == self.index
+        start, self.checkpoint = self.checkpoint, None
         try:
-            loop.fit(self.checkpoint.loop if self.checkpoint is not None and here else None)
+            loop.fit(None if start is None else start.loop)
         finally:
             self.epochs = (phase.first + loop.done) / self.per_epoch
 
@@ -169,7 +171,7 @@ class _Trial:
 
     def epoch(self, epoch: float, values: dict[str, float]) -> None:
         """Listener: an epoch ended. Where a phase ends, what follows measures the metric anyway."""
-        if round(epoch * self.per_epoch) < self.phase.first + self.phase.steps:
+        if round(epoch * self.per_epoch) < self.phase.end:
             values = values | _validation(self._evaluate(self.model))
         self.history.append(HistoryRow(self.phase.name, self.phase.round, epoch, values))
         seen = {name: values[name] for name in ("train_loss", "metric") if name in values}
@@ -198,8 +200,10 @@ class _Trial:
             evaluation = self._evaluate(model)
             if not step.removed:
                 self._complete_history(evaluation)
-            self.points.append(self._point("curve", model, anatomy, step, evaluation))
-        self.masks, self.cut_step = chosen.masks, chosen
+            measured = measure(model, anatomy, evaluation, length=self.inputs.length)
+            predictions = evaluation.predictions
+            self.points.append(Point("curve", phase.round, step.threshold, measured, step.masks, predictions))
+        self.masks = chosen.masks
         self.anatomy = cut(self.model, self.anatomy, chosen.masks)
 
     def _choose(self, order: tuple[Removal, ...], round_: int) -> Step:
@@ -215,25 +219,26 @@ class _Trial:
         if left == 1:
             return last
         now = self.anatomy.costs.compression(self.anatomy.present)
-        return choose(
-            order, self.anatomy, threshold=None, target=now + (last.compression - now) / left
-        )
+        return choose(order, self.anatomy, threshold=None, target=now + (last.compression - now) / left)
 
     def _recover(self, phase: Phase) -> None:
         """Trains on without the method, and measures what came of it."""
-        if not phase.steps:  # the cut network is on the curve already
-            cut_point = next(p for p in reversed(self.points) if p.masks.same(self.cut_step.masks))
-            self.points.append(replace(cut_point, kind="recovered"))
-            return
-        try:
-            self._train(phase)
-        except AtChance as remark:
-            self.reason = str(remark)
-        evaluation = self._evaluate(self.model)
-        self._complete_history(evaluation)
-        self.points.append(self._point("recovered", self.model, self.anatomy, self.cut_step, evaluation))
+        masks = self.anatomy.present
+        point = next(
+            p for p in reversed(self.points) if p.masks.same(masks)
+        )  # the cut network's on the curve
+        if phase.steps:
+            try:
+                self._train(phase)
+            except AtChance as remark:
+                self.reason = str(remark)
+            evaluation = self._evaluate(self.model)
+            self._complete_history(evaluation)
+            measured = measure(self.model, self.anatomy, evaluation, length=self.inputs.length)
+            point = replace(point, measurement=measured, predictions=evaluation.predictions)
+        self.points.append(replace(point, kind="recovered"))
 
-    def _evaluate(self, model: nn.Module) -> Evaluation:
+    def _evaluate(self, model: PreTrainedModel) -> Evaluation:
         return evaluate(
             model,
             self.inputs.data.validation,
@@ -242,16 +247,10 @@ class _Trial:
             precision=self.recipe.precision,
         )
 
-    def _point(
-        self, kind: Kind, model: nn.Module, anatomy: Anatomy, step: Step, evaluation: Evaluation
-    ) -> Point:
-        measurement = measure(model, anatomy, evaluation, length=self.inputs.length)
-        return Point(kind, self.phase.round, step.threshold, measurement, step.masks, evaluation.predictions)
-
     def _complete_history(self, evaluation: Evaluation) -> None:
-        """Adds to the last row of the phase what was measured right after it."""
-        if self.history and self.history[-1].phase == self.phase.name:
-            row = self.history[-1]
+        """Adds what was measured right after a phase to its last row, if it has one."""
+        row = self.history[-1] if self.history else None
+        if row is not None and row.phase == self.phase.name and "metric" not in row.values:
             self.history[-1] = replace(row, values=row.values | _validation(evaluation))
 
     def record(self) -> TrialRecord:
@@ -267,8 +266,13 @@ class _Trial:
             epochs=self.epochs,
             seconds=self.seconds_before + time.monotonic() - self.started,
             attempts=len(self.job.attempts),
-            provenance=provenance() | {"device": _device_name(self.device), "precision": self.recipe.precision},
+            provenance=provenance() | self._setting(),
         )
+
+    def _setting(self) -> dict[str, str]:
+        cuda = self.device.type == "cuda"
+        name = torch.cuda.get_device_name(self.device) if cuda else "cpu"
+        return {"device": name, "precision": self.recipe.precision, "threads": str(torch.get_num_threads())}
 
 
 def phases(params: Params, *, train_rows: int, seed: int) -> tuple[Phase, ...]:
@@ -293,7 +297,3 @@ def make_method(name: str, params: Params) -> PruningMethod:
 
 def _validation(evaluation: Evaluation) -> dict[str, float]:
     return {"validation_loss": evaluation.loss, "metric": evaluation.metrics["metric"]}
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
