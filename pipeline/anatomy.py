@@ -165,7 +165,10 @@ class Costs:
         heads, neurons = masks.heads.sum(axis=1), masks.neurons.sum(axis=1)
         biases = self.hidden_size * ((heads > 0).astype(np.int64) + (neurons > 0))
         norms = self.layer - self.attention - self.ffn
-        return norms * masks.layers + biases + self.head * heads + self.neuron * neurons
+        kept: npt.NDArray[np.int64] = (
+            norms * masks.layers + biases + self.head * heads + self.neuron * neurons
+        )
+        return kept
 
     def kept(self, masks: Masks) -> int:
         """Encoder parameters that stay under `masks`."""

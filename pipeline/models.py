@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -68,7 +68,7 @@ def build(source: ModelSource, *, seed: int) -> tuple[PreTrainedModel, Anatomy]:
     from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
     config = _config(source)
-    network = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+    network: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
     # torch.tensor copies: arrays out of Ray's object store are read-only and shared between trials.
     weights = {name: torch.tensor(array) for name, array in source.weights.items()}
     with torch.random.fork_rng(devices=[]), quiet():
@@ -91,8 +91,8 @@ def tokenizer(source: ModelSource) -> PreTrainedTokenizerFast:
         for name, content in source.tokenizer_files.items():
             (Path(temporary) / name).write_bytes(content)
         (Path(temporary) / "config.json").write_text(json.dumps(source.config))
-        fast: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(temporary, trust_remote_code=False)
-    return fast
+        fast = AutoTokenizer.from_pretrained(temporary, trust_remote_code=False)
+    return cast("PreTrainedTokenizerFast", fast)  # resolve_model takes no other
 
 
 def write_source(source: ModelSource, folder: Path) -> None:
@@ -151,13 +151,14 @@ def quiet() -> Iterator[None]:
     """Without transformers' progress bars, and its report on weights that are missing on purpose."""
     from transformers.utils import logging
 
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
+    library: Any = logging  # half of its functions have no types
+    level, bars = library.get_verbosity(), library.is_progress_bar_enabled()
+    library.set_verbosity_error()
     if bars:
-        logging.disable_progress_bar()
+        library.disable_progress_bar()
     try:
         yield
     finally:
-        logging.set_verbosity(level)
+        library.set_verbosity(level)
         if bars:
-            logging.enable_progress_bar()
+            library.enable_progress_bar()

@@ -19,7 +19,7 @@ from pipeline.models import ModelSource, Weights, quiet
 from pipeline.records import BadInput
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 BUILTIN = "builtin/tiny-bert"
 BUILTIN_LENGTH = 128  # tokens
@@ -31,6 +31,8 @@ SHOWN_FILES = 8  # of a folder that is no model
 
 # Written by whatever saved a configuration; they say nothing about the network.
 VOLATILE_CONFIG = ("transformers_version", "_name_or_path")
+# One of them holds the vocabulary.
+VOCABULARY_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 # What is fetched of a hub repository: configuration, weights, tokenizer; no other formats of the weights.
 HUB_FILES = (
     "config.json",
@@ -41,7 +43,7 @@ HUB_FILES = (
     "merges.txt",
     "special_tokens_map.json",
     "added_tokens.json",
-    "sentencepiece*",
+    "*.model",
     "*.py",
 )
 
@@ -85,16 +87,11 @@ def resolve_model(
 
 
 def _pretrained(name: str, head: Mapping[str, Any], *, trust_remote_code: bool) -> ModelSource:
-    from transformers import (
-        AutoConfig,
-        AutoModelForSequenceClassification,
-        AutoTokenizer,
-        PreTrainedTokenizerFast,
-    )
+    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
     with _readable(name):
         folder, commit = _folder(name)
-        _check_safetensors(folder)
+        _check_files(folder)
         with quiet():
             config = AutoConfig.from_pretrained(folder, **head)
             find_architecture(config.model_type)
@@ -107,8 +104,7 @@ def _pretrained(name: str, head: Mapping[str, Any], *, trust_remote_code: bool) 
                 dtype=torch.float32,
             )
             fast = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    if not isinstance(fast, PreTrainedTokenizerFast):
-        raise BadInput(f"Rows are tokenised by a fast tokenizer; {name} has only {type(fast).__name__}.")
+    _check_tokenizer(name, fast, tokens=config.vocab_size)
     read_anatomy(model)
     fresh = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
     _check_encoder_is_whole(name, model, fresh)
@@ -129,12 +125,18 @@ def _folder(name: str) -> tuple[Path, str | None]:
     return snapshot, snapshot.name  # the cache names a snapshot by its commit
 
 
-def _check_safetensors(folder: Path) -> None:
+def _check_files(folder: Path) -> None:
+    """Refuses what the library would read otherwise: pickles, and an empty vocabulary where there is none."""
+    found = ", ".join(sorted(path.name for path in folder.iterdir())[:SHOWN_FILES]) or "nothing"
     if not any(folder.glob("*.safetensors")):
-        found = ", ".join(sorted(path.name for path in folder.iterdir())[:SHOWN_FILES]) or "nothing"
         raise BadInput(
             f"Weights are read from safetensors only, since other formats can run code; {folder} holds "
             f"{found}. If you trust it, load it with transformers and save it again with save_pretrained."
+        )
+    if not any(path for pattern in VOCABULARY_FILES for path in folder.glob(pattern)):
+        raise BadInput(
+            f"A model brings its tokenizer ({', '.join(VOCABULARY_FILES)}); {folder} holds {found}. Save it "
+            "beside the weights with the tokenizer's save_pretrained."
         )
 
 
@@ -153,6 +155,17 @@ def _readable(name: str) -> Iterator[None]:
             f"A model is a hub name, a folder with config.json, safetensors and tokenizer, or {BUILTIN}; "
             f"{name} cannot be read: {fact} Check the name and the network, or give a local folder."
         ) from error
+
+
+def _check_tokenizer(name: str, fast: PreTrainedTokenizerBase, *, tokens: int) -> None:
+    if not fast.is_fast:
+        raise BadInput(f"Rows are tokenised by a fast tokenizer; {name} has only {type(fast).__name__}.")
+    last = max(fast.get_vocab().values())
+    if last >= tokens:
+        raise BadInput(
+            f"Every token has an embedding; {name} has {tokens} of them and its tokenizer counts to {last}. "
+            "Give the tokenizer that the model was trained with."
+        )
 
 
 def _check_encoder_is_whole(name: str, model: PreTrainedModel, fresh: set[str]) -> None:
@@ -211,7 +224,7 @@ def _source(
     name: str,
     config: PreTrainedConfig,
     weights: Weights,
-    fast: PreTrainedTokenizerFast,
+    fast: PreTrainedTokenizerBase,
     *,
     commit: str | None,
 ) -> ModelSource:

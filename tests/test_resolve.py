@@ -1,0 +1,235 @@
+"""Names become sources: real folders, a real cache of the hub, and everything that cannot be read."""
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import huggingface_hub
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+
+from pipeline.models import build, quiet, tokenizer
+from pipeline.records import BadInput
+from pipeline.resolve import BUILTIN, BUILTIN_SPECIAL, resolve_model, word_pieces
+
+TEXTS = [
+    f"{a} the {b} of {c}, or {a}{b}: {c}-{a}s"
+    for a in ("gather", "reduce", "sort", "Fold", "index")
+    for b in ("array", "tensor", "frame", "nodes")
+    for c in ("values", "Größen", "keys", "rows")
+]
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def resolve(name, *, classes=("yes", "no", "maybe"), regression=False):
+    outputs = 1 if regression else len(classes)
+    return resolve_model(
+        str(name), outputs=outputs, class_names=classes, regression=regression, train_texts=TEXTS
+    )
+
+
+@pytest.fixture
+def folder(tmp_path, make_model):
+    """A small RoBERTa as save_pretrained leaves it, with a tokenizer."""
+    return _saved(make_model("roberta")[0], tmp_path / "model")
+
+
+def _saved(model, folder: Path) -> Path:
+    model.save_pretrained(folder)
+    vocabulary = word_pieces(TEXTS, size=100)
+    transformers.BertTokenizer(vocab=vocabulary, do_lower_case=True).save_pretrained(folder)
+    return folder
+
+
+def test_the_real_minilm(minilm):
+    source = resolve(minilm)
+    tensors = load_file(minilm / "model.safetensors")
+    assert source.pretrained
+    assert len(source.fingerprint) == 64
+    assert {name for name in source.weights if "classifier" in name} == set()
+    assert source.weights["bert.encoder.layer.3.output.dense.weight"].shape == (384, 1536)
+    for name, array in source.weights.items():
+        np.testing.assert_array_equal(array, tensors[name.removeprefix("bert.")].numpy())
+    assert source.config["id2label"] == {"0": "yes", "1": "no", "2": "maybe"}
+    assert source.max_length == 512
+    encoded = tokenizer(source)("Hello world", "again")
+    # the published vocabulary of uncased BERT: [CLS] hello world [SEP] again [SEP]
+    assert encoded["input_ids"] == [101, 7592, 2088, 102, 2153, 102]
+
+    model, anatomy = build(source, seed=0)
+    # 6 x (4 x 384 x 384 + 4 x 384 + 2 x 384 x 1536 + 1536 + 384 + 4 x 384)
+    assert anatomy.costs.encoder == 6 * (4 * (384**2 + 384) + 2 * 384 * 1536 + 1536 + 384 + 4 * 384)
+    with torch.no_grad(), quiet():
+        reference = transformers.AutoModel.from_pretrained(minilm)
+        inputs = {name: torch.tensor([row]) for name, row in encoded.items()}
+        expected = reference(**inputs).last_hidden_state
+        torch.testing.assert_close(model.bert(**inputs).last_hidden_state, expected)
+
+
+def test_every_architecture_comes_back_whole(architecture, tmp_path, make_model, make_batch):
+    dense, _ = make_model(architecture)
+    source = resolve(_saved(dense, tmp_path / "model"))
+    model, _ = build(source, seed=5)
+    inputs = {k: v for k, v in make_batch(architecture).items() if k not in ("labels", "rows")}
+    with torch.no_grad():
+        torch.testing.assert_close(model(**inputs).logits, dense(**inputs).logits, rtol=0, atol=0)
+
+
+def test_a_head_of_another_task_starts_afresh(folder, make_model):
+    old = make_model("roberta")[0].classifier.out_proj.weight
+    source = resolve(folder, classes=("a", "b"))
+    assert [name for name in source.weights if "out_proj" in name] == []
+    assert "classifier.dense.weight" in source.weights
+    assert build(source, seed=0)[0].classifier.out_proj.weight.shape == (2, old.shape[1])
+    value = resolve(folder, regression=True, classes=())
+    assert value.config["problem_type"] == "regression"
+    assert build(value, seed=0)[0].classifier.out_proj.weight.shape[0] == 1
+
+
+def test_half_precision_weights_become_fp32(tmp_path, make_model):
+    model, _ = make_model("bert")
+    source = resolve(_saved(model.to(torch.bfloat16), tmp_path / "model"))
+    assert {array.dtype for array in source.weights.values()} == {np.dtype(np.float32)}
+    assert {p.dtype for p in build(source, seed=0)[0].parameters()} == {torch.float32}
+
+
+def test_the_fingerprint_is_that_of_the_content(folder, tmp_path):
+    fingerprint = resolve(folder).fingerprint
+    shutil.copytree(folder, tmp_path / "elsewhere")
+    assert resolve(tmp_path / "elsewhere").fingerprint == fingerprint
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"transformers_version": "5.0.1"}))
+    assert resolve(folder).fingerprint == fingerprint
+
+    assert resolve(folder, classes=("c", "b", "a")).fingerprint != fingerprint
+    (folder / "config.json").write_text(json.dumps(config | {"hidden_dropout_prob": 0.2}))
+    assert resolve(folder).fingerprint != fingerprint
+    (folder / "config.json").write_text(json.dumps(config))
+    weights = load_file(folder / "model.safetensors")
+    weights["roberta.encoder.layer.0.output.dense.bias"][3] += 1e-3
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    assert resolve(folder).fingerprint != fingerprint
+
+
+def test_a_model_in_the_hub_s_cache_brings_its_commit(folder, tmp_path, monkeypatch):
+    repository = tmp_path / "cache" / "models--somebody--something"
+    (repository / "refs").mkdir(parents=True)
+    (repository / "refs" / "main").write_text(COMMIT)
+    shutil.copytree(folder, repository / "snapshots" / COMMIT)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    source = resolve("somebody/something")
+    assert source.name == "somebody/something"
+    assert source.fingerprint == f"{resolve(folder).fingerprint}@{COMMIT}"
+
+
+def test_the_built_in_model():
+    source = resolve(BUILTIN)
+    assert not source.pretrained
+    assert source.max_length == 128
+    assert source.config["id2label"] == {"0": "yes", "1": "no", "2": "maybe"}
+    fast = tokenizer(source)
+    assert fast.convert_ids_to_tokens(fast("Fold the KEYS")["input_ids"]) == [
+        "[CLS]", "fold", "the", "keys", "[SEP]",
+    ]  # fmt: skip
+    assert fast.model_max_length == 128
+    _, anatomy = build(source, seed=0)
+    assert (anatomy.dense_layers, anatomy.heads_per_layer, anatomy.neurons_per_layer) == (4, 4, 512)
+    assert anatomy.hidden_size == 128
+
+
+def test_the_built_in_model_depends_on_its_texts_alone():
+    assert resolve(BUILTIN).fingerprint == resolve(BUILTIN).fingerprint
+    other = resolve_model(
+        BUILTIN,
+        outputs=3,
+        class_names=("yes", "no", "maybe"),
+        regression=False,
+        train_texts=["other words"] * 3,
+    )
+    assert other.fingerprint != resolve(BUILTIN).fingerprint
+
+
+def test_word_pieces_are_the_same_each_time():
+    """The library's own trainer gives another vocabulary each time: its hash maps are seeded at random."""
+    generator = np.random.default_rng(0)
+    words = ["".join(generator.choice(list("abcdefgh"), size=6)) for _ in range(400)]
+    first = word_pieces(words * 2, size=300)
+    assert all(word_pieces(words * 2, size=300) == first for _ in range(4))
+    assert len(first) == 300
+
+
+def test_word_pieces_spell_every_common_character():
+    vocabulary = word_pieces(TEXTS, size=1000)
+    assert list(vocabulary)[:5] == list(BUILTIN_SPECIAL)
+    assert list(vocabulary.values()) == list(range(len(vocabulary)))
+    counts = Counter("".join(TEXTS).lower().replace("ö", "o"))  # accents are stripped, as BERT does
+    characters = {c for c in counts if not c.isspace()}
+    assert characters <= set(vocabulary)
+    assert {f"##{c}" for c in characters} <= set(vocabulary)
+    assert {"gather", "the", "values", "großen"} <= set(vocabulary)
+
+
+def test_a_missing_folder_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="no folder"):
+        resolve(tmp_path / "nothing")
+
+
+def test_an_unreachable_hub_name_is_refused():
+    with pytest.raises(BadInput, match=r"somebody/nothing cannot be read.*local folder"):
+        resolve("somebody/nothing")
+
+
+def test_an_unknown_built_in_is_refused():
+    with pytest.raises(BadInput, match=BUILTIN):
+        resolve("builtin/huge-bert")
+
+
+def test_pickled_weights_are_refused_with_the_way_out(folder):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(BadInput, match=r"safetensors only.*pytorch_model\.bin.*save_pretrained"):
+        resolve(folder)
+
+
+def test_an_unknown_architecture_is_refused(folder):
+    transformers.GPT2Config(n_layer=1, n_embd=8, n_head=2).save_pretrained(folder)
+    with pytest.raises(BadInput, match=r"'gpt2' is not\. Known are bert"):
+        resolve(folder)
+
+
+def test_an_encoder_without_all_its_weights_is_refused(folder):
+    weights = load_file(folder / "model.safetensors")
+    del weights["roberta.encoder.layer.1.output.dense.weight"]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(BadInput, match=r"lacks 1 .*layer\.1\.output\.dense\.weight"):
+        resolve(folder)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_broken_file_is_refused(folder, name):
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(BadInput, match="cannot be read"):
+        resolve(folder)
+
+
+def test_a_folder_without_a_tokenizer_is_refused(folder):
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(BadInput, match=r"brings its tokenizer.*model\.safetensors"):
+        resolve(folder)
+
+
+def test_a_tokenizer_with_more_tokens_than_embeddings_is_refused(folder):
+    vocabulary = word_pieces(TEXTS, size=120)
+    transformers.BertTokenizer(vocab=vocabulary, do_lower_case=True).save_pretrained(folder)
+    with pytest.raises(BadInput, match=rf"has 100 of them .* counts to {len(vocabulary) - 1}"):
+        resolve(folder)
+
+
+def test_class_names_fit_the_outputs():
+    with pytest.raises(ValueError, match="3 outputs have 3 class names"):
+        resolve_model(BUILTIN, outputs=3, class_names=("a", "b"), regression=False, train_texts=TEXTS)
