@@ -1,22 +1,34 @@
-"""Where ledgers are kept: Optuna's storages, opened, and the spec of a study, frozen in them."""
+"""Where ledgers are kept: Optuna's storages; what is written there of a study and of a trial.
+
+Of Optuna's storages five methods are used beside `create_study` (create_new_trial, get_all_trials,
+set_trial_user_attr, set_trial_state_values, and numbers to ids), because a Study has no way to write a running
+trial whole.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 import tomllib
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote
 
 import optuna
 from optuna.exceptions import OptunaError
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.records import OBJECTIVES, BadInput, StudySpec
 
-SPEC = "spec"  # user attribute of an Optuna study: the StudySpec as a dict
+# User attributes. Of a study:
+SPEC = "spec"  # the StudySpec as a dict, frozen
+# Of a trial:
+PARAMS = "params"  # all its parameters. A trial without them was never wholly asked for, and never counts
+SAMPLER = "sampler"  # what the sampler noted about the study when it drew this trial
+REASON = "reason"  # why it failed or was stopped
+
 BUSY_TIMEOUT_S = 60  # how long sqlite waits for another process's write
 ABSENT = "(absent)"
 
@@ -25,6 +37,15 @@ _PLAIN_URL = re.compile(
     r"(?P<scheme>[\w+]+)://(?:[^/@?:]*(?::(?P<password>[^@?]*))?@)?"
     r"(?P<place>[^/@?:]*(?::\d+)?(?:/[^@?:]*)?)(?:\?(?P<options>[^@]*))?"
 )
+
+
+@dataclass(frozen=True)
+class End:
+    """How a trial ended, in Optuna's words: `values` are the objectives of a COMPLETE trial."""
+
+    state: TrialState
+    values: tuple[float, ...] | None
+    reason: str
 
 
 def directions() -> list[Literal["maximize", "minimize"]]:
@@ -69,6 +90,23 @@ def refuse_difference(frozen: StudySpec, asked: StudySpec) -> None:
         BadInput: with every difference on a line.
     """
     _refuse_difference(asdict(frozen), asdict(asked))
+
+
+def is_asked(trial: FrozenTrial) -> bool:
+    """Whether a trial was wholly asked for: all its parameters are there."""
+    return trial.user_attrs.get(PARAMS) is not None
+
+
+def write_end(storage: BaseStorage, study_id: int, number: int, end: End) -> None:
+    """Ends a trial. The state comes last: a driver that dies before it has told nothing.
+
+    Raises:
+        optuna.exceptions.UpdateFinishedTrialError: the trial has ended already.
+    """
+    row = storage.get_trial_id_from_study_id_trial_number(study_id, number)
+    if end.reason:
+        storage.set_trial_user_attr(row, REASON, end.reason)
+    storage.set_trial_state_values(row, end.state, end.values)
 
 
 def spec_difference(frozen: dict[str, Any], asked: dict[str, Any]) -> list[str]:

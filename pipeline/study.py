@@ -16,23 +16,19 @@ from typing import TYPE_CHECKING
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from pipeline.mirror import Mirror
 from pipeline.records import OBJECTIVES, BadInput, Params, StudySpec, TrialRecord
-from pipeline.samplers import check_sampler, make_sampler, random_start, trial_seed
-from pipeline.storage import directions, open_study
+from pipeline.samplers import check_sampler, random_start, trial_seed
+from pipeline.storage import PARAMS, REASON, End, is_asked, open_study, write_end
 
 if TYPE_CHECKING:
     from pipeline.space import Space
     from pipeline.store import Store
 
 LOST_ATTEMPTS = 3  # a trial whose attempts have vanished this often is given up (design.md)
-
-# User attributes of a trial in Optuna's storage.
-PARAMS = "params"  # all its parameters. A trial without them was never wholly asked for, and never counts
-SAMPLER = "sampler"  # what the sampler noted about the study when it drew this trial
-REASON = "reason"  # why it failed or was stopped
 
 
 @dataclass(frozen=True)
@@ -69,16 +65,7 @@ class Found:
     owed: tuple[Ask, ...]
 
 
-@dataclass(frozen=True)
-class _End:
-    """How a trial ended, in Optuna's words."""
-
-    state: TrialState
-    values: tuple[float, ...] | None
-    reason: str
-
-
-_NEVER_ASKED = _End(TrialState.FAIL, None, "its parameters are incomplete: the driver died in asking")
+NEVER_ASKED = End(TrialState.FAIL, None, "its parameters are incomplete: the driver died in asking")
 
 
 def open_ledger(url: str, spec: StudySpec, space: Space, *, trials: int) -> Ledger:
@@ -103,7 +90,7 @@ class Ledger:
         self._start = start
         self._unasked: tuple[int, ...] = ()
         # None while ledger and mirror may differ: if anything breaks off in between, the next call reads anew
-        self._mirror: _Mirror | None = None
+        self._mirror: Mirror | None = None
 
     def ask(self) -> Ask:
         """Draws the next trial: the space's starts first, then the sampler's.
@@ -141,7 +128,7 @@ class Ledger:
         if trial is None or trial.user_attrs.get(PARAMS) != record.params:
             raise ValueError(
                 f"A record belongs to the trial that the ledger asked for; trial {record.number} of study "
-                f"{self._spec.name!r} was never given {record.params}. Is the store another ledger's?"
+                f"{self._spec.name!r} was never given {record.params}."
             )
         end = _end_of(record)
         if trial.state.is_finished():
@@ -149,7 +136,7 @@ class Ledger:
             return
         self._mirror = None
         try:
-            _write_end(self._storage, self._study_id, record.number, end)
+            write_end(self._storage, self._study_id, record.number, end)
         except UpdateFinishedTrialError:  # told by another process since we read
             self.tell(record)
             return
@@ -160,7 +147,11 @@ class Ledger:
         """Settles what earlier drivers left, before the first ask of this one.
 
         Trials that have a record are told; those that lost LOST_ATTEMPTS attempts fail; the others are owed.
+
+        Raises:
+            BadInput: the store holds records of trials that this ledger never asked for.
         """
+        self._refuse_strangers(store)
         told: list[int] = []
         lost: list[int] = []
         for ask in self.owed():
@@ -168,7 +159,7 @@ class Ledger:
                 self.tell(store.read_record(self._spec.name, ask.number))
                 told.append(ask.number)
                 continue
-            attempts = len(store.attempts(self._spec.name, ask.number))
+            attempts = store.lost_attempts(self._spec.name, ask.number)
             if attempts >= LOST_ATTEMPTS:
                 reason = f"worker lost {attempts} times"
                 record = TrialRecord(ask.number, "failed", reason, ask.params, ask.seed, attempts=attempts)
@@ -177,9 +168,24 @@ class Ledger:
                 lost.append(ask.number)
         return Found(tuple(told), tuple(lost), self._unasked, self.owed())
 
+    def _refuse_strangers(self, store: Store) -> None:
+        """A store whose records another ledger asked for would lend its results to this one's trials."""
+        given = {t.number: t.user_attrs[PARAMS] for t in self._synced().trials if is_asked(t)}
+        found = store.finished_numbers(self._spec.name)
+        strangers = [number for number in found if number not in given]
+        for ask in self.owed():
+            if ask.number in found and store.read_record(self._spec.name, ask.number).params != ask.params:
+                strangers.append(ask.number)
+        if strangers:
+            raise BadInput(
+                f"A store and a ledger belong together; {store.study_folder(self._spec.name)} has records of "
+                f"trials that this ledger never asked for (numbers {strangers}). Name the ledger they were made "
+                "with, or another --store or --name."
+            )
+
     def counts(self) -> Counts:
         """How many trials stand how; those never asked are in none of the numbers."""
-        states = [trial.state for trial in self._synced().trials if _is_asked(trial)]
+        states = [trial.state for trial in self._synced().trials if is_asked(trial)]
         return Counts(
             complete=states.count(TrialState.COMPLETE),
             stopped=states.count(TrialState.PRUNED),
@@ -188,103 +194,41 @@ class Ledger:
         )
 
     def _as_ask(self, trial: FrozenTrial) -> Ask:
-        return Ask(trial.number, trial.user_attrs[PARAMS], trial_seed(self._spec.seed, trial.number))
+        return Ask(trial.number, dict(trial.user_attrs[PARAMS]), trial_seed(self._spec.seed, trial.number))
 
-    def _synced(self) -> _Mirror:
+    def _synced(self) -> Mirror:
         """The mirror; if there is none, from the storage, where trials never wholly asked for fail."""
         if self._mirror is None:
             trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
-            unasked = [t.number for t in trials if not t.state.is_finished() and not _is_asked(t)]
+            unasked = [t.number for t in trials if not t.state.is_finished() and not is_asked(t)]
             for number in unasked:
-                _write_end(self._storage, self._study_id, number, _NEVER_ASKED)
+                write_end(self._storage, self._study_id, number, NEVER_ASKED)
             if unasked:
                 trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
             self._unasked += tuple(unasked)
-            self._mirror = _Mirror(trials)
+            self._mirror = Mirror(trials)
         return self._mirror
 
 
-class _Mirror:
-    """A ledger's trials in memory, where parameters are drawn.
-
-    Optuna's `ask` stores a trial and then its parameters one by one; here nobody sees that.
-    """
-
-    def __init__(self, trials: list[FrozenTrial]) -> None:
-        self._storage = InMemoryStorage()
-        self._study = optuna.create_study(storage=self._storage, directions=directions())
-        self._study_id = self._storage.get_study_id_from_name(self._study.study_name)
-        for trial in trials:
-            self._storage.create_new_trial(self._study_id, trial)
-            for key, value in trial.user_attrs.get(SAMPLER, {}).items():
-                self._storage.set_study_system_attr(self._study_id, key, value)
-
-    @property
-    def trials(self) -> list[FrozenTrial]:
-        """All of them, by number; not to be changed."""
-        return self._study.get_trials(deepcopy=False)
-
-    def trial(self, number: int) -> FrozenTrial | None:
-        """The trial of that number; None if there is none."""
-        trials = self.trials
-        return trials[number] if 0 <= number < len(trials) else None
-
-    def draw(self, spec: StudySpec, space: Space, *, start: int) -> FrozenTrial:
-        """Draws the next trial and keeps it as running: its parameters, and what the sampler noted."""
-        trials = self.trials
-        known = set(self._storage.get_study_system_attrs(self._study_id))
-        self._study.sampler = make_sampler(spec.sampler, seed=trial_seed(spec.seed, len(trials)), start=start)
-        given = space.starts()[sum(map(_is_asked, trials)) :]
-        if given:
-            self._study.enqueue_trial(given[0])
-        trial = self._study.ask()
-        # NSGA-II gives a trial its generation when this is first read. A start, which has all its parameters
-        # given, would never read it, and the starts would never be parents
-        _ = trial.relative_params
-        params = space.sample(trial)
-        row = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
-        self._storage.set_trial_user_attr(row, PARAMS, params)
-        noted = self._storage.get_study_system_attrs(self._study_id)
-        if new := {key: value for key, value in noted.items() if key not in known}:
-            self._storage.set_trial_user_attr(row, SAMPLER, new)
-        return self._storage.get_trial(row)
-
-    def end(self, number: int, end: _End) -> None:
-        """Ends a trial."""
-        _write_end(self._storage, self._study_id, number, end)
-
-
-def _is_asked(trial: FrozenTrial) -> bool:
-    return trial.user_attrs.get(PARAMS) is not None
-
-
-def _write_end(storage: BaseStorage, study_id: int, number: int, end: _End) -> None:
-    """Ends a trial in a storage. The state comes last: a driver that dies before it has told nothing."""
-    row = storage.get_trial_id_from_study_id_trial_number(study_id, number)
-    if end.reason:
-        storage.set_trial_user_attr(row, REASON, end.reason)
-    storage.set_trial_state_values(row, end.state, end.values)
-
-
-def _end_of(record: TrialRecord) -> _End:
+def _end_of(record: TrialRecord) -> End:
     """What Optuna is told of a record. Only a finite point is ever COMPLETE."""
     if record.state == "stopped":
-        return _End(TrialState.PRUNED, None, record.reason)
+        return End(TrialState.PRUNED, None, record.reason)
     if record.state == "failed":
-        return _End(TrialState.FAIL, None, record.reason)
+        return End(TrialState.FAIL, None, record.reason)
     if record.recovered is None:
-        return _End(TrialState.FAIL, None, "it ended without a recovered point")
+        return End(TrialState.FAIL, None, "it ended without a recovered point")
     measurement = record.recovered.measurement
     values = {name: float(getattr(measurement, name)) for name in OBJECTIVES}
     wrong = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
     if wrong:
-        return _End(TrialState.FAIL, None, "; ".join(wrong))
-    return _End(TrialState.COMPLETE, tuple(values.values()), record.reason)
+        return End(TrialState.FAIL, None, "; ".join(wrong))
+    return End(TrialState.COMPLETE, tuple(values.values()), record.reason)
 
 
-def _check_same(number: int, end: _End, trial: FrozenTrial) -> None:
+def _check_same(number: int, end: End, trial: FrozenTrial) -> None:
     values = None if trial.values is None else tuple(trial.values)
-    was = _End(trial.state, values, trial.user_attrs.get(REASON, ""))
+    was = End(trial.state, values, trial.user_attrs.get(REASON, ""))
     if was != end:
         raise ValueError(
             f"A trial ends once; trial {number} ended as {was.state.name} {was.values} {was.reason!r} and is "
