@@ -11,19 +11,21 @@ by the driver: it may be behind, or gone, and nothing is lost.
 from __future__ import annotations
 
 import io
+import json
 import re
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from pipeline.pointtable import empty, from_bytes, joined, rows_of, still_valid, to_bytes
 from pipeline.recordfile import (
     JSON,
+    StoredRecord,
     load_record,
     load_scalars,
     read_json,
@@ -32,6 +34,7 @@ from pipeline.recordfile import (
     write_whole,
 )
 from pipeline.records import Array, BadInput, StudySpec, TrialRecord
+from pipeline.table import empty, from_bytes, joined, still_valid, to_bytes
 
 __all__ = ["Store", "load_record", "save_record"]
 
@@ -217,7 +220,7 @@ class Store:
             write_whole(self.study_folder(study) / TABLE, to_bytes(table))
 
     def read_table(self, study: str) -> pa.Table:
-        """All points of all trials that have ended, gathered or not: the columns of `pointtable.COLUMNS`.
+        """All points of all trials that have ended, gathered or not: the columns of `table.COLUMNS`.
 
         Raises:
             BadInput: there is no such study, or a record cannot be read.
@@ -235,7 +238,7 @@ class Store:
         rows = [
             row
             for number in fresh
-            for row in rows_of(load_scalars(self.trial_folder(study, number)), written_ns=written[number])
+            for row in _rows(load_scalars(self.trial_folder(study, number)), written_ns=written[number])
         ]
         return joined(valid, rows), bool(fresh) or len(valid) < len(gathered)
 
@@ -255,3 +258,28 @@ class Store:
             raise BadInput(
                 f"A study is in the store; {self.root} has no study {study!r}. Its studies: {known}."
             )
+
+
+def _rows(record: StoredRecord, *, written_ns: int) -> list[dict[str, Any]]:
+    """A trial's rows in the table."""
+    trial = {
+        "number": record.number,
+        "state": record.state,
+        "reason": record.reason,
+        "params": json.dumps(record.params),
+        "epochs": record.epochs,
+        "seconds": record.seconds,
+        "written_ns": written_ns,
+    }
+    points = [
+        {
+            "point": place,
+            "kind": point.kind,
+            "round": point.round,
+            "threshold": point.threshold,
+            **vars(point.measurement),
+            "metrics": list(point.measurement.metrics.items()),
+        }
+        for place, point in enumerate(record.points)
+    ]
+    return [trial | point for point in points or [{}]]

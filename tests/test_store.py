@@ -21,9 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.pointtable import COLUMNS, from_bytes, still_valid, to_bytes
 from pipeline.records import Anchors, BadInput, HistoryRow, Masks, Measurement, Point, StudySpec, TrialRecord
 from pipeline.store import Store, load_record, save_record
+from pipeline.table import COLUMNS, from_bytes, still_valid, to_bytes
 
 NAN, INF = float("nan"), float("inf")
 
@@ -329,6 +329,16 @@ class TestStudies:
         for _ in range(9):
             last = store.next_attempt("a", 0)
         assert sorted(last.parent.glob("attempt-*"))[-1] == last  # also after the tenth
+
+    def test_attempts_that_a_person_interrupted_are_not_lost(self, store: Store) -> None:
+        store.mark_interrupted("a", 0)  # none has begun
+        for lost in (1, 2):
+            store.next_attempt("a", 0)
+            assert store.lost_attempts("a", 0) == lost
+        store.mark_interrupted("a", 0)
+        assert store.lost_attempts("a", 0) == 1
+        store.next_attempt("a", 0)
+        assert (store.lost_attempts("a", 0), store.attempts("a", 0)) == (2, 3)
 
     def test_attempts_of_many_processes_at_once(self, tmp_path: Path) -> None:
         code = "import sys; from pathlib import Path; from pipeline.store import Store\n"

@@ -7,14 +7,13 @@ One row per point, with what its trial has in common; a trial without points has
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.recordfile import FORMAT, StoredRecord
+FORMAT = 1  # a table of another one is made again
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())  # a trial's texts stand in all of its rows
 COLUMNS = pa.schema(
@@ -47,31 +46,6 @@ COLUMNS = pa.schema(
 def empty() -> pa.Table:
     """The table of no trials."""
     return COLUMNS.empty_table()
-
-
-def rows_of(record: StoredRecord, *, written_ns: int) -> list[dict[str, Any]]:
-    """The rows of one trial."""
-    trial = {
-        "number": record.number,
-        "state": record.state,
-        "reason": record.reason,
-        "params": json.dumps(record.params),
-        "epochs": record.epochs,
-        "seconds": record.seconds,
-        "written_ns": written_ns,
-    }
-    points = [
-        {
-            "point": place,
-            "kind": point.kind,
-            "round": point.round,
-            "threshold": point.threshold,
-            **vars(point.measurement),
-            "metrics": list(point.measurement.metrics.items()),
-        }
-        for place, point in enumerate(record.points)
-    ]
-    return [trial | point for point in points or [{}]]
 
 
 def joined(table: pa.Table, rows: list[dict[str, Any]]) -> pa.Table:
