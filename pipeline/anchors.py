@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from pipeline.finetune import Listener, Loop, LoopState, Phase, Recipe, TrainingFailed, resolve_precision, steps_per_epoch
 from pipeline.measure import evaluate, measure
@@ -64,11 +65,11 @@ class _Silent:
         """Nothing."""
 
 
-def train_dense(inputs: TrialInputs, recipe: DenseRecipe, learning_rate: float) -> DenseRun | None:
+def train_dense(inputs: TrialInputs, learning_rate: float, *, recipe: DenseRecipe) -> DenseRun | None:
     """Plain fine-tuning at one learning rate; None if it diverges."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model, anatomy = build(inputs.source, seed=SEED)
-    model.to(device)
+    nn.Module.to(model, device)
     train = inputs.data.train
     how = Recipe(
         learning_rate=learning_rate,

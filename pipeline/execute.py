@@ -36,6 +36,7 @@ LOST_ATTEMPTS = 2  # Tune starts a trial again this often within one start of th
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
+Shared = TypeVar("Shared")
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,7 @@ def connect(resources: Resources) -> Iterator[Cluster]:
                 f"({str(error).splitlines()[0]}). Start one with `ray start --head`, or leave --address out."
             ) from error
     try:
-        yield _share(resources, ray.cluster_resources())
+        yield _share(resources, ray.cluster_resources())  # type: ignore[no-untyped-call]
     finally:
         ray.shutdown()
 
@@ -158,15 +159,24 @@ def _share(resources: Resources, total: dict[str, float]) -> Cluster:
 
 
 def run_each(
-    cluster: Cluster, function: Callable[[Item], Result], items: Sequence[Item], done: Callable[[], None]
+    cluster: Cluster,
+    function: Callable[[Shared, Item], Result],
+    shared: Shared,
+    items: Sequence[Item],
+    *,
+    done: Callable[[], None],
 ) -> list[Result]:
-    """function(item) of every item as Ray tasks, as many at once as trials would be; results in order."""
+    """function(shared, item) of every item as Ray tasks, as many at once as trials would be; in order.
+
+    `shared` goes through the object store once.
+    """
     import ray
 
-    task = ray.remote(
-        num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial, max_calls=1, max_retries=2
+    task: Any = ray.remote(
+        num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial, max_calls=1, max_retries=LOST_ATTEMPTS
     )(_in_worker)
-    pending = [task.remote(function, item, cluster.cpus_per_trial) for item in items]
+    reference = ray.put(shared)
+    pending = [task.remote(function, reference, item, cluster.cpus_per_trial) for item in items]
     waiting = list(pending)
     while waiting:
         ready, waiting = ray.wait(waiting)
@@ -175,23 +185,9 @@ def run_each(
     return list(ray.get(pending))
 
 
-def share(value: object) -> object:
-    """Puts a value into Ray's object store and returns the reference that tasks resolve."""
-    import ray
-
-    return ray.put(value)
-
-
-def fetch(reference: Any) -> Any:
-    """The value behind a reference, read from the node's object store without a copy."""
-    import ray
-
-    return ray.get(reference)
-
-
-def _in_worker(function: Callable[[Item], Result], item: Item, cpus: float) -> Result:
+def _in_worker(function: Callable[[Shared, Item], Result], shared: Shared, item: Item, cpus: float) -> Result:
     _set_threads(cpus)
-    return function(item)
+    return function(shared, item)
 
 
 def _set_threads(cpus: float) -> None:
@@ -207,7 +203,7 @@ def run_trials(cluster: Cluster, inputs: TrialInputs, *, store: Store, study: st
     scratch = store.study_folder(study) / "tune"
     shutil.rmtree(scratch, ignore_errors=True)
     trainable = tune.with_resources(
-        tune.with_parameters(_trainable, shared=_Shared(inputs, store.root, study, cluster.cpus_per_trial)),
+        tune.with_parameters(_trainable, shared=_TrialShared(inputs, store.root.resolve(), study, cluster.cpus_per_trial)),
         {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial},
     )
     tuner = tune.Tuner(
@@ -220,7 +216,7 @@ def run_trials(cluster: Cluster, inputs: TrialInputs, *, store: Store, study: st
         ),
         run_config=tune.RunConfig(
             name="tune",
-            storage_path=str(scratch.parent),
+            storage_path=str(scratch.parent.resolve()),
             failure_config=tune.FailureConfig(max_failures=LOST_ATTEMPTS),
             verbose=0,
             log_to_file=False,
@@ -233,7 +229,7 @@ def run_trials(cluster: Cluster, inputs: TrialInputs, *, store: Store, study: st
 
 
 @dataclass(frozen=True)
-class _Shared:
+class _TrialShared:
     """What every trial's process gets through the object store."""
 
     inputs: TrialInputs
@@ -242,7 +238,7 @@ class _Shared:
     cpus: float
 
 
-def _trainable(config: dict[str, Any], shared: _Shared) -> None:
+def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
     """One trial in a worker: its last act is its record."""
     from ray import tune
 
@@ -279,15 +275,15 @@ def _searcher(desk: Desk) -> Any:
     """A Tune searcher over the desk; defined here so that importing this room does not import ray."""
     from ray.tune.search import Searcher
 
-    class DeskSearcher(Searcher):  # type: ignore[misc]
+    class DeskSearcher(Searcher):
         """Hands the ledger's trials to Tune, and the end of each back."""
 
         def __init__(self) -> None:
             super().__init__()
-            self.desk: Desk | None = desk
+            self.desk: Desk | None = None
             self.numbers: dict[str, int] = {}
 
-        def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        def suggest(self, trial_id: str) -> Any:
             job = self._desk().next()
             if job is None:
                 return str(Searcher.FINISHED)
@@ -319,4 +315,6 @@ def _searcher(desk: Desk) -> Any:
         def restore(self, checkpoint_path: str) -> None:
             """Nothing: the ledger is the truth."""
 
-    return DeskSearcher()
+    searcher = DeskSearcher()
+    searcher.desk = desk  # not by the class's closure: that is pickled with it
+    return searcher

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from pipeline.pareto import front, hypervolume, knee
 from pipeline.records import BadInput, FloatArray, Kind, Params, StudySpec
@@ -79,65 +81,46 @@ def load_front(study: str, *, store: Path | str = DEFAULT_STORE) -> Front:
         BadInput: the store holds no such study.
     """
     files = Store(Path(store))
-    spec = files.read_spec(study)
-    columns = files.read_table(study).to_pydict()
-    return front_of(spec, columns)
+    return front_of(files.read_spec(study), files.read_table(study))
 
 
-def front_of(spec: StudySpec, columns: dict[str, list[Any]]) -> Front:
-    """The front of a study's table (columns as `store.read_table` gives them)."""
-    ended: dict[int, int] = {}  # trial -> one of its rows
-    for row, number in enumerate(columns["number"]):
-        ended.setdefault(number, row)
-    states = [columns["state"][row] for row in ended.values()]
-    reasons: dict[str, int] = {}
-    for row in ended.values():
-        if columns["state"][row] != "complete":
-            reasons[columns["reason"][row]] = reasons.get(columns["reason"][row], 0) + 1
-    stands = [
-        row
-        for row, state in enumerate(columns["state"])
-        if state == "complete" and columns["metric"][row] is not None
-    ]
-    values = np.array([(columns["metric"][row], columns["compression"][row]) for row in stands])
-    values = values.reshape(-1, 2)
-    points = tuple(_point(columns, stands[index]) for index in front(values))
+def front_of(spec: StudySpec, table: pa.Table) -> Front:
+    """The front of a study's table, as `store.read_table` gives it. Only complete trials stand on it."""
+    numbers = table["number"].to_numpy()
+    trials = table.take(np.unique(numbers, return_index=True)[1])  # a row of each
+    states = trials["state"].to_pylist()
+    reasons = Counter(
+        reason
+        for reason, state in zip(trials["reason"].to_pylist(), states, strict=True)
+        if state != "complete"
+    )
+    complete = np.asarray(table["state"].to_numpy(zero_copy_only=False) == "complete")
+    measured = np.flatnonzero(complete & table["metric"].is_valid().to_numpy())
+    values = np.column_stack([table[name].to_numpy()[measured] for name in ("metric", "compression")])
+    rows = table.take(measured[front(values)]).to_pylist()
     return Front(
         spec=spec,
-        points=points,
+        points=tuple(_point(row) for row in rows),
         hypervolume=hypervolume(values, spec.reference_point),
-        trials=len(ended),
-        seen=len(stands),
+        trials=len(states),
+        seen=len(measured),
         left_out={state: states.count(state) for state in ("failed", "stopped")},
-        reasons=reasons,
-        epochs=float(sum(columns["epochs"][row] or 0.0 for row in ended.values())),
-        seconds=float(sum(columns["seconds"][row] or 0.0 for row in ended.values())),
+        reasons=dict(reasons),
+        epochs=float(np.nansum(trials["epochs"].to_numpy())),
+        seconds=float(np.nansum(trials["seconds"].to_numpy())),
     )
 
 
-def _point(columns: dict[str, list[Any]], row: int) -> FrontPoint:
-    kind = columns["kind"][row]
-    params: Params = json.loads(columns["params"][row])
-    if kind == "curve":
+def _point(row: dict[str, Any]) -> FrontPoint:
+    params: Params = json.loads(row["params"])
+    if row["kind"] == "curve":
         params["recover_epochs"] = 0
         if "threshold" in params:
-            params["threshold"] = columns["threshold"][row]
+            params["threshold"] = row["threshold"]
         else:
-            params["target"] = columns["compression"][row]
-    return FrontPoint(
-        trial=columns["number"][row],
-        kind=kind,
-        round=columns["round"][row],
-        metric=columns["metric"][row],
-        compression=columns["compression"][row],
-        compression_total=columns["compression_total"][row],
-        parameters=columns["parameters"][row],
-        encoder_parameters=columns["encoder_parameters"][row],
-        macs=columns["macs"][row],
-        size_mb=columns["size_mb"][row],
-        latency_ms=columns["latency_ms"][row],
-        params=params,
-    )
+            params["target"] = row["compression"]
+    taken = {field.name: row[field.name] for field in fields(FrontPoint) if field.name in row}
+    return FrontPoint(**taken | {"trial": row["number"], "params": params})
 
 
 def pick(
@@ -198,8 +181,8 @@ def best_of_task(
     """
     files = Store(Path(store))
     names = files.list_studies()
-    of_task = [front for name in names if (front := load_front(name, store=store)).spec.task == task]
-    points = [(front, point) for front in of_task for point in front.points]
+    of_task = [found for name in names if (found := load_front(name, store=store)).spec.task == task]
+    points = [(found, point) for found in of_task for point in found.points]
     if not points:
         tasks = sorted({files.read_spec(name).task for name in names})
         known = f"It has studies of {', '.join(tasks)}." if tasks else "It has no study yet."

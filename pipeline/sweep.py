@@ -20,7 +20,6 @@ from typing import Protocol
 from pipeline.anchors import (
     RATE_FACTORS,
     DenseRecipe,
-    DenseRun,
     anchors_of,
     dense_folder,
     read_dense,
@@ -33,12 +32,10 @@ from pipeline.execute import (
     Resources,
     check_resources,
     connect,
-    fetch,
     run_each,
     run_trials,
-    share,
 )
-from pipeline.fronts import DEFAULT_STORE, Front, load_front
+from pipeline.fronts import DEFAULT_STORE, Front, front_of, load_front
 from pipeline.methods import METHODS
 from pipeline.models import tokenizer, write_source
 from pipeline.provenance import provenance
@@ -49,7 +46,7 @@ from pipeline.space import Space, load_space
 from pipeline.store import Store
 from pipeline.study import Ask, Ledger, open_ledger
 from pipeline.task import Task, load_task, tokenise, train_texts
-from pipeline.tracking import Tracker, open_tracking
+from pipeline.tracking import Tracker, TrackingLost, open_tracking
 from pipeline.trial import TrialInputs
 
 DEFAULT_TASK = "builtin/docstrings"
@@ -322,8 +319,7 @@ def find_anchors(
     if dense is None:
         rates = recipe.learning_rates
         watcher.stage(f"training the dense network at {len(rates)} learning rates")
-        shared = share(inputs)
-        runs = run_each(cluster, partial(_train_dense, shared=[shared], recipe=recipe), rates, watcher.dense)
+        runs = run_each(cluster, partial(train_dense, recipe=recipe), inputs, rates, done=watcher.dense)
         whole = [run for run in runs if run is not None]
         if not whole:
             raise BadInput(
@@ -332,10 +328,6 @@ def find_anchors(
             )
         dense = write_dense(folder, whole, recipe)
     return anchors_of(dense, inputs)
-
-
-def _train_dense(rate: float, *, shared: list[object], recipe: DenseRecipe) -> DenseRun | None:
-    return train_dense(fetch(shared[0]), recipe, rate)
 
 
 def open_study(store: Store, spec: StudySpec, inputs: TrialInputs) -> None:
@@ -408,11 +400,12 @@ class StudyDesk:
         for number in self.running:
             self.store.mark_interrupted(self.spec.name, number)
         self.store.gather(self.spec.name)
+        table = self.store.read_table(self.spec.name)
         try:
-            self.tracker.publish_front(load_front(self.spec.name, store=self.store.root))
-            self.tracker.finish_study("FINISHED" if not self.has_work() and not self.running else "KILLED")
-        except Exception as error:
-            self.watcher.warn(f"MLflow does not have the front yet ({error}); the next search brings it there.")
+            self.tracker.publish_front(front_of(self.spec, table), table.to_pydict())
+            self.tracker.finish_study("stopped" if self.running else "complete")
+        except TrackingLost as lost:
+            self.watcher.warn(f"{lost} The front is not there yet; the next search brings it.")
 
     def _may_ask(self) -> bool:
         counts = self.ledger.counts()
@@ -423,14 +416,21 @@ class StudyDesk:
         """MLflow is a view: if it fails, trials go on, and the next start publishes what is missing."""
         try:
             self.tracker.publish(record)
-        except Exception as error:
-            self.watcher.warn(f"MLflow does not have trial {record.number} yet: {error}")
+        except TrackingLost as lost:
+            self.watcher.warn(f"{lost} Trial {record.number} is not there yet; the next search brings it.")
+
+    def _publish_standing(self, found: Front) -> None:
+        try:
+            self.tracker.publish_standing(found)
+        except TrackingLost as lost:
+            self.watcher.warn(str(lost))
 
     def _report(self, record: TrialRecord | None) -> None:
         if record is not None or self.front is None:
             if record is not None and record.number % GATHER_EVERY == GATHER_EVERY - 1:
                 self.store.gather(self.spec.name)
             self.front = load_front(self.spec.name, store=self.store.root)
+            self._publish_standing(self.front)
         counts = self.ledger.counts()
         standing = Standing(counts.ended, self.wanted.trials, len(self.running), counts.failed, self.front)
         self.watcher.stands(standing, record)

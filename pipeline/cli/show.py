@@ -12,15 +12,13 @@ from rich.table import Table
 from pipeline.cli.output import millions, out, percent, print_json, short
 from pipeline.fronts import DEFAULT_STORE, Front, FrontPoint, load_front
 
-PLOT_WIDTH, PLOT_HEIGHT = 78, 18
+PLOT_WIDTH, PLOT_HEIGHT = 78, 16
 # Of a point's parameters, the table shows those that a method's user would turn first.
 SHOWN_PARAMS = {
     "penalty_strength": "penalty",
-    "shape": "shape",
     "threshold": "threshold",
     "target": "target",
     "spectral_bound": "bound",
-    "learning_rate": "lr",
 }
 
 
@@ -106,20 +104,18 @@ def _plot(found: Front) -> str:
             )
     plotext.hline(found.spec.anchors.dense)
     plotext.xlim(0, 100)
-    plotext.xlabel("compression, % of encoder parameters removed")
-    plotext.ylabel(f"{found.spec.metric_name} (line: dense)")
-    return str(plotext.build())
+    plotext.title(f"{found.spec.metric_name} against compression in %; the line is the dense network")
+    return str(plotext.uncolorize(plotext.build()))
 
 
 def _table(found: Front) -> Table:
     table = Table(header_style="bold", box=None, pad_edge=False)
-    for column in ("compression", found.spec.metric_name, "vs dense", "encoder", "MACs"):
-        table.add_column(column, justify="right")
-    table.add_column("trial", justify="right")
-    table.add_column("kind")
+    for column in ("compression", found.spec.metric_name, "vs dense", "encoder", "MACs", "trial"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("kind", no_wrap=True)
     keys = [key for key in SHOWN_PARAMS if any(key in point.params for point in found.points)]
     for key in keys:
-        table.add_column(SHOWN_PARAMS[key], justify="right", style="dim")
+        table.add_column(SHOWN_PARAMS[key], justify="right", style="dim", no_wrap=True)
     for point in found.points:
         table.add_row(*_row(point, found, keys))
     return table
@@ -132,7 +128,7 @@ def _row(point: FrontPoint, found: Front, keys: list[str]) -> list[str]:
         f"{point.metric:.4f}",
         f"{point.metric - anchors.dense:+.4f}",
         millions(point.encoder_parameters),
-        percent(point.macs / anchors.dense_macs),
+        f"{100 * point.macs / anchors.dense_macs:.0f} %",
         str(point.trial),
         point.kind,
         *(short(point.params.get(key, "")) for key in keys),

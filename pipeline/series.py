@@ -1,0 +1,173 @@
+"""What stands on a figure of fronts, whoever draws it.
+
+Compression runs to the right, the metric upwards: better is up and right. A figure shows the front as a stair
+over all networks that were seen (filled marks: recovered; hollow: cut from a curve, not recovered; faint: not
+on the front), the two anchors, and the hypervolume as the area under the stair.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from pipeline.pareto import front, hypervolume
+from pipeline.records import OBJECTIVES, FloatArray, Kind, Params, StudySpec
+
+# Okabe & Ito, "Color Universal Design" (2008), without yellow and black: told apart with any colour vision.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Colour is never the only difference between two studies.
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
+FAINT = 0.28  # opacity of what is not on the front
+CURVE_DOTS = 4000  # of a study, at most: more are one grey cloud, and megabytes of hover texts
+PERCENT = 100.0
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One network on a figure. `params` are those that make it again: a curve point has its own threshold."""
+
+    trial: int
+    kind: Kind
+    metric: float
+    compression: float
+    parameters: int
+    size_mb: float
+    params: Params
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Networks of a study that look alike: faint ones behind the front, ringed ones on it."""
+
+    name: str
+    dots: tuple[Dot, ...]
+    on_front: bool
+    hollow: bool
+    size: float  # across, in pixels of 1/100 inch
+    opacity: float
+
+
+@dataclass(frozen=True)
+class Series:
+    """One study on a figure: what it is, and its networks."""
+
+    spec: StudySpec
+    dots: tuple[Dot, ...]
+
+    @property
+    def values(self) -> FloatArray:
+        """[P, 2]: metric and compression."""
+        return np.array([(dot.metric, dot.compression) for dot in self.dots], dtype=np.float64).reshape(-1, 2)
+
+    @cached_property
+    def front(self) -> tuple[Dot, ...]:
+        """The networks that no other dominates, by compression."""
+        return tuple(self.dots[row] for row in front(self.values))
+
+    def layers(self) -> tuple[Layer, ...]:
+        """All its networks, in the order of drawing; behind the front CURVE_DOTS of the curves' at most."""
+        ahead = {id(dot) for dot in self.front}
+        behind = [dot for dot in self.dots if id(dot) not in ahead]
+        curve = [dot for dot in behind if dot.kind == "curve"]
+        if len(curve) > CURVE_DOTS:
+            curve = [curve[row] for row in np.linspace(0, len(curve) - 1, CURVE_DOTS).astype(int)]
+        return (
+            Layer("curve", tuple(curve), False, False, 5, FAINT),
+            Layer("recovered", tuple(d for d in behind if d.kind == "recovered"), False, False, 8, 2 * FAINT),
+            Layer("front: curve", tuple(d for d in self.front if d.kind == "curve"), True, True, 10, 1),
+            Layer(
+                "front: recovered", tuple(d for d in self.front if d.kind == "recovered"), True, False, 10, 1
+            ),
+        )
+
+    def stair(self) -> tuple[FloatArray, FloatArray]:
+        """The line below which everything is dominated: (compression, metric) of its corners, each [2 F + 1].
+
+        Level from compression 0 to the front's first point, down at each point to the height of the next, and
+        at the last one down to the reference point. Empty if the front is.
+        """
+        if not self.front:
+            return np.empty(0), np.empty(0)
+        metric = [dot.metric for dot in self.front]
+        compression = [dot.compression for dot in self.front]
+        floor, start = self.spec.reference_point
+        heights = np.repeat(np.array([*metric, floor]), 2)[:-1]
+        places = np.repeat(np.array([start, *compression]), 2)[1:]
+        return places, heights
+
+
+def dots(columns: Mapping[str, Sequence[Any]]) -> tuple[Dot, ...]:
+    """The networks of complete trials in a study's table (columns as `store.read_table` gives them)."""
+    found = []
+    for row, state in enumerate(columns["state"]):
+        if state != "complete" or columns["metric"][row] is None:
+            continue
+        params: Params = json.loads(columns["params"][row])
+        if columns["kind"][row] == "curve" and "threshold" in params:
+            params["threshold"] = columns["threshold"][row]
+        found.append(
+            Dot(
+                trial=columns["number"][row],
+                kind=columns["kind"][row],
+                metric=columns["metric"][row],
+                compression=columns["compression"][row],
+                parameters=columns["parameters"][row],
+                size_mb=columns["size_mb"][row],
+                params=params,
+            )
+        )
+    return tuple(found)
+
+
+def hypervolumes(series: Series) -> tuple[list[int], list[float]]:
+    """(trial numbers, hypervolume / (dense - constant) of all trials up to each), of complete trials."""
+    anchors = series.spec.anchors
+    span = anchors.dense - anchors.constant
+    by_trial: dict[int, list[tuple[float, float]]] = {}
+    for dot in series.dots:
+        by_trial.setdefault(dot.trial, []).append((dot.metric, dot.compression))
+    best = np.empty((0, 2))
+    found = []
+    for number in sorted(by_trial):
+        seen = np.concatenate((best, by_trial[number]))
+        best = seen[front(seen)]  # what is dominated now stays dominated
+        found.append(hypervolume(best, series.spec.reference_point) / span if span > 0 else float("nan"))
+    return sorted(by_trial), found
+
+
+def look(index: int) -> tuple[str, str]:
+    """(colour, symbol) of the study at a place of the list."""
+    return COLOURS[index % len(COLOURS)], SYMBOLS[index % len(SYMBOLS)]
+
+
+def titles(what: str, series: Sequence[Series]) -> tuple[str, str]:
+    """(headline, what the studies have in common) of a figure.
+
+    Raises:
+        ValueError: there is no study.
+    """
+    if not series:
+        raise ValueError("A figure shows at least one study; none was given.")
+    specs = [one.spec for one in series]
+    shared = [
+        f"{word} {values.pop()}"
+        for word in ("task", "model", "method")
+        if len(values := {str(getattr(spec, word)) for spec in specs}) == 1
+    ]
+    return f"{what}: {specs[0].name if len(specs) == 1 else f'{len(specs)} studies'}", " · ".join(shared)
+
+
+def axis_labels(series: Sequence[Series]) -> tuple[str, str]:
+    """(compression, metric) as the axes of a figure call them, with units."""
+    metrics = ", ".join(sorted({one.spec.metric_name for one in series}))
+    return f"{OBJECTIVES['compression'].label}, %", f"{OBJECTIVES['metric'].label}: {metrics}"
+
+
+def xy(shown: Sequence[Dot]) -> tuple[list[float], list[float]]:
+    """(compression in %, metric) of each."""
+    return [PERCENT * dot.compression for dot in shown], [dot.metric for dot in shown]

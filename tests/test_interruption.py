@@ -1,0 +1,108 @@
+"""Kills of a real search, by Ctrl-C and by kill -9: nothing is lost, nothing is done twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+from mlflow import MlflowClient
+
+from tests.toy import command, environment, prunefront, write_task
+
+TRIALS = 6
+WAIT_S = 150
+
+
+def start(arguments: list[str | Path]) -> subprocess.Popen[str]:
+    """A search in a session of its own, as a terminal would start it."""
+    return subprocess.Popen(
+        command(*arguments),
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def records(store: Path) -> dict[str, int]:
+    """Records on disk, with the time each was written."""
+    found = (store / "studies/toy/trials").glob("*/record.json")
+    return {path.parent.name: path.stat().st_mtime_ns for path in found}
+
+
+def wait_for(store: Path, count: int, process: subprocess.Popen[str]) -> None:
+    """Until that many trials have ended."""
+    end = time.monotonic() + WAIT_S
+    while len(records(store)) < count:
+        if process.poll() is not None or time.monotonic() > end:
+            process.kill()
+            pytest.fail(f"The search ended or hung before {count} records: {process.communicate()[1]}")
+        time.sleep(0.05)
+
+
+@pytest.mark.timeout(420)
+def test_a_search_that_is_killed_three_times_ends_with_every_trial_once(tmp_path: Path) -> None:
+    task, store = write_task(tmp_path / "task"), tmp_path / "store"
+    arguments: list[str | Path] = ["search", "--task", task, "--space", task.parent / "quick.toml"]
+    arguments += ["--name", "toy", "--store", store, "--trials", str(TRIALS)]
+
+    first = start(arguments)
+    wait_for(store, 1, first)
+    os.kill(first.pid, signal.SIGKILL)
+    first.communicate()
+    after_first = records(store)
+
+    second = start(arguments)
+    wait_for(store, 3, second)
+    os.kill(second.pid, signal.SIGINT)
+    message = second.communicate(timeout=60)[1]
+    assert second.returncode == 130, message
+    assert "the same command goes on" in message
+    after_second = records(store)
+
+    third = start(arguments)
+    wait_for(store, 5, third)
+    os.kill(third.pid, signal.SIGKILL)
+    third.communicate()
+    after_third = records(store)
+
+    last = prunefront(*arguments, "--json")
+    assert last.returncode == 0, last.stderr
+    assert json.loads(last.stdout)["trials"] == TRIALS
+
+    at_end = records(store)
+    for before in (after_first, after_second, after_third):
+        assert {number: at_end[number] for number in before} == before, "a finished trial was done again"
+    assert sorted(at_end) == [f"{number:05d}" for number in range(TRIALS)]
+    check_ledger(store)
+    check_mlflow(store)
+
+
+def check_ledger(store: Path) -> None:
+    """Exactly the trials of the study, all ended, no draw repeated."""
+    study = optuna.load_study(study_name="toy", storage=f"sqlite:///{store}/studies.db")
+    states = [trial.state.name for trial in study.trials]
+    assert states == ["COMPLETE"] * TRIALS
+    draws = [json.dumps(trial.params, sort_keys=True) for trial in study.trials]
+    assert len(set(draws)) == TRIALS
+
+
+def check_mlflow(store: Path) -> None:
+    """Exactly one parent run, and one finished child run per trial."""
+    client = MlflowClient(f"sqlite:///{store}/mlflow.db")
+    experiments = [e for e in client.search_experiments() if "toy" in e.name]
+    assert len(experiments) == 1
+    runs = client.search_runs([experiments[0].experiment_id], max_results=1000)
+    children = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert [run.info.status for run in parents] == ["FINISHED"]
+    assert [run.info.status for run in children] == ["FINISHED"] * TRIALS
+    assert sorted(int(run.data.tags["prunefront.trial"]) for run in children) == list(range(TRIALS))
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parents[0].info.run_id}
