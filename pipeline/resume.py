@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -57,7 +58,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def load(attempts: list[Path]) -> Checkpoint | None:
-    """The checkpoint that is farthest on among the attempts' folders; one that cannot be read is passed over."""
+    """The checkpoint that is farthest on in the attempts' folders; one that cannot be read is passed over."""
     found = sorted((path for folder in attempts for path in _checkpoints(folder)), key=lambda p: p.name)
     for path in reversed(found):
         try:
@@ -65,7 +66,7 @@ def load(attempts: list[Path]) -> Checkpoint | None:
             masks = Masks(*(mask.numpy() for mask in state["masks"])) if "masks" in state else None
             loop = LoopState(state["step"], state["tensors"])
             return Checkpoint(state["phase"], loop, masks, load_record(path))
-        except (OSError, RuntimeError, ValueError, EOFError):  # torn by a crash or a full disk
+        except (OSError, RuntimeError, ValueError, KeyError, EOFError, UnpicklingError):  # torn, or not ours
             continue
     return None
 

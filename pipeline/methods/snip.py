@@ -45,8 +45,11 @@ class _MaskedPowerSum(torch.autograd.Function):
     def forward(ctx: Any, f: Tensor, mask: Tensor, power: int) -> Tensor:
         ctx.save_for_backward(f, mask)
         ctx.power = power
-        per_token: Tensor = torch.linalg.vector_norm(f, power, dim=-1, dtype=torch.float32)
-        return ((per_token.square() if power == 2 else per_token) * mask).sum()
+        if power == 2:
+            per_token: Tensor = torch.linalg.vector_norm(f, dim=-1, dtype=torch.float32).square()
+        else:  # on a CPU four times as fast as vector_norm
+            per_token = f.abs().sum(dim=-1, dtype=torch.float32)
+        return (per_token * mask).sum()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
@@ -82,7 +85,7 @@ def head_power_sums(context: Tensor, weight: Tensor, mask: Tensor, *, head_size:
         gram = (by_head.transpose(1, 2) @ by_head).to(tokens.dtype)  # [h, k, k]
         squares = ((tokens @ gram) * tokens).sum(dim=-1, dtype=torch.float32)
         return (squares * mask.reshape(1, -1)).sum(dim=1)
-    sums: Tensor = torch.linalg.vector_norm(tokens, 1, dim=-1, dtype=torch.float32)
+    sums = tokens.abs().sum(dim=-1, dtype=torch.float32)
     rows: Tensor = torch.linalg.vector_norm(by_head, dim=2).sum(dim=1)  # [h]
     return (sums * mask.reshape(1, -1)).sum(dim=1) / head_size * rows
 
