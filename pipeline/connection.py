@@ -18,6 +18,7 @@ from urllib.request import url2pathname
 from pipeline.addresses import cause_of, shown
 from pipeline.published import Status, Value
 from pipeline.records import BadInput
+from pipeline.store import Store
 
 if TYPE_CHECKING:
     import mlflow.entities
@@ -68,13 +69,14 @@ def connect(uri: str | None, *, store_root: Path) -> Connection:
     Raises:
         BadInput: it cannot be reached within some seconds, or is no place for runs.
     """
-    root = store_root.expanduser().resolve()
-    address = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}"
+    store = Store(store_root)
+    ours = f"sqlite:///{store.mlflow_db}"
+    address = uri or os.environ.get("MLFLOW_TRACKING_URI") or ours
     scheme = address.partition("://")[0] if "://" in address else "file"
     if scheme == "file":
         raise BadInput(
             f"MLflow keeps runs in a database or on a server; {address} is a folder. Give --tracking a URI such as "
-            f"sqlite:///{root / 'mlflow.db'} or http://127.0.0.1:5000."
+            f"{ours} or http://127.0.0.1:5000."
         )
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -84,15 +86,14 @@ def connect(uri: str | None, *, store_root: Path) -> Connection:
 
             client = MlflowClient(address)
             client.search_experiments(max_results=1)
-    except (
-        Exception
-    ) as error:  # what MLflow is made of raises its own: requests, SQLAlchemy, database drivers
+    except Exception as error:
+        # what MLflow is made of raises its own: requests, SQLAlchemy, database drivers
         raise BadInput(
             f"Trials are published to MLflow; {shown(address)} does not let us ({_cause(error, address)}). Start the "
             "server, correct --tracking (or MLFLOW_TRACKING_URI), or leave both out for a database in the store."
         ) from None  # the chain would show the address with its password
     database = scheme.partition("+")[0] in DATABASES
-    return Connection(client, address, artifacts=root / "artifacts" if database else None)
+    return Connection(client, address, artifacts=store.artifacts if database else None)
 
 
 @final

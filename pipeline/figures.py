@@ -70,6 +70,7 @@ def hypervolume_figure(series: Sequence[Series]) -> go.Figure:
             marker={"symbol": symbol, "size": 7},
             hovertemplate="up to trial %{x}: <b>%{y:.4f}</b><extra></extra>",
         )
+    figure.update_layout(showlegend=len(series) > 1)
     figure.update_xaxes(title="trial")
     figure.update_yaxes(title="hypervolume / (dense − constant)")
     return figure

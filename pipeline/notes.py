@@ -52,9 +52,9 @@ def study_note(found: Front, *, table: str, charts: str) -> str:
         f"Hypervolume **{found.hypervolume_normalised:.4f}** of (dense − constant). "
         f"Dense {spec.metric_name}: **{anchors.dense:.4f}**; the best constant prediction: {anchors.constant:.4f}.",
         "",
-        f"| compression | {spec.metric_name} | drop | parameters | size | trial | kind |",
-        "|---:|---:|---:|---:|---:|---:|---|",
-        *(_note_row(point, dense=anchors.dense) for point in _thinned(found.points)),
+        _row("compression", spec.metric_name, "drop", "parameters", "size", "trial", "kind"),
+        "|---|---|---|---|---|---|---|",
+        *(_point_row(point, dense=anchors.dense) for point in _thinned(found.points)),
     ]
     if len(found.points) > NOTE_ROWS:
         lines += ["", f"{NOTE_ROWS} of {len(found.points)} rows; all are in `{FRONT}`."]
@@ -103,8 +103,8 @@ def _thinned(points: tuple[FrontPoint, ...]) -> Iterator[FrontPoint]:
     return (points[place] for place in places)
 
 
-def _note_row(point: FrontPoint, *, dense: float) -> str:
-    cells = (
+def _point_row(point: FrontPoint, *, dense: float) -> str:
+    return _row(
         f"{100 * point.compression:.1f} %",
         f"{point.metric:.4f}",
         f"{dense - point.metric:+.4f}",
@@ -113,4 +113,8 @@ def _note_row(point: FrontPoint, *, dense: float) -> str:
         str(point.trial),
         point.kind,
     )
-    return f"| {' | '.join(cells)} |"
+
+
+def _row(*cells: str) -> str:
+    """A row of a Markdown table; MLflow shows tables without any space between columns."""
+    return f"| {'&emsp; | '.join(cells)} |"

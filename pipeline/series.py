@@ -48,7 +48,7 @@ class Layer:
     dots: tuple[Dot, ...]
     on_front: bool
     hollow: bool
-    size: float  # across, in pixels of 1/100 inch
+    size: float  # across, in pixels (of 1/100 inch)
     opacity: float
 
 
@@ -104,10 +104,14 @@ class Series:
 def dots(columns: Mapping[str, Sequence[Any]]) -> tuple[Dot, ...]:
     """The networks of complete trials in a study's table (columns as `store.read_table` gives them)."""
     found = []
+    parsed: dict[str, Params] = {}  # a trial's parameters stand in each of its rows
     for row, state in enumerate(columns["state"]):
         if state != "complete" or columns["metric"][row] is None:
             continue
-        params: Params = json.loads(columns["params"][row])
+        text = columns["params"][row]
+        if text not in parsed:
+            parsed[text] = json.loads(text)
+        params = dict(parsed[text])
         if columns["kind"][row] == "curve" and "threshold" in params:
             params["threshold"] = columns["threshold"][row]
         found.append(

@@ -26,6 +26,7 @@ from pipeline.anchors import (
     train_dense,
     write_dense,
 )
+from pipeline.connection import TrackingLost
 from pipeline.execute import (
     Cluster,
     Job,
@@ -46,11 +47,11 @@ from pipeline.space import Space, load_space
 from pipeline.store import Store
 from pipeline.study import Ask, Ledger, open_ledger
 from pipeline.task import Task, load_task, tokenise, train_texts
-from pipeline.tracking import Tracker, TrackingLost, open_tracking
+from pipeline.tracking import Tracker, open_tracking
 from pipeline.trial import TrialInputs
 
 DEFAULT_TASK = "builtin/docstrings"
-DEFAULT_TRIALS = 12
+DEFAULT_TRIALS = 8
 GATHER_EVERY = 25  # trials; records that are not gathered yet are read one by one
 PRECISIONS = ("auto", "bf16", "fp32")
 

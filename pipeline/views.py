@@ -17,8 +17,8 @@ from pipeline.records import StudySpec
 
 TAG = "mlflow.sharedViewState."
 STUDIES = "studies"  # the view of all studies of a task
-SECTION = "prunefront"
-AXES = 6  # of parameters in a chart with parallel axes: more cannot be read
+SECTION, HEADING = "prunefront", "Front"  # sections stand in alphabetical order: before "norm" and "training"
+AXES = 3  # of parameters in a chart with parallel axes: more cannot be read in its small frame
 LETTER_PX, LEAST_PX = 8, 90  # widths of columns
 
 TRIAL_METRICS = ("metric", "compression", "parameters", "size_mb")
@@ -97,7 +97,7 @@ def _table(columns: list[str], *, rule: str, order: str, ascending: bool) -> dic
 
 
 def _charts(charts: list[dict[str, Any]]) -> dict[str, Any]:
-    section = {"uuid": SECTION, "name": "Overview", "display": True, "isReordered": False}
+    section = {"uuid": SECTION, "name": HEADING, "display": True, "isReordered": False}
     numbered = [chart | {"uuid": f"{SECTION}-{index}"} for index, chart in enumerate(charts)]
     return {"compareRunCharts": numbered, "compareRunSections": [section]}
 
@@ -118,7 +118,7 @@ def _line(metric: str, *, over: str | None = None) -> dict[str, Any]:
     across = (
         {"xAxisKey": "metric", "selectedXAxisMetricKey": over, "useGlobalXaxisKey": False} if over else {}
     )
-    return _chart("LINE", {"metricKey": metric, "selectedMetricKeys": [metric]} | across)
+    return _chart("LINE", {"metricKey": metric, "selectedMetricKeys": [metric], "lineSmoothness": 0} | across)
 
 
 def _axis(metric: str) -> dict[str, str]:

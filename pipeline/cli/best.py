@@ -12,6 +12,7 @@ from rich.table import Table
 from pipeline.cli.output import millions, out, percent, print_json, short
 from pipeline.fronts import DEFAULT_STORE, Front, FrontPoint, best_of_task, load_front, pick
 from pipeline.records import BadInput
+from pipeline.space import parse_space
 
 
 def best(
@@ -73,6 +74,6 @@ def _print(found: Front, point: FrontPoint) -> None:
     for name, value in facts.items():
         table.add_row(name, value)
     table.add_row("", "")
-    for name, setting in point.params.items():
-        table.add_row(name, short(setting))
+    for name in parse_space(spec.space_toml).active(point.params):
+        table.add_row(name, short(point.params[name]))
     out.print(table)

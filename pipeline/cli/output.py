@@ -8,7 +8,11 @@ from typing import Any
 
 from rich.console import Console
 
+PIPE_WIDTH = 120  # of tables that no terminal bounds
+
 out = Console(highlight=False)
+if not out.is_terminal:
+    out.width = PIPE_WIDTH
 err = Console(stderr=True, highlight=False)
 
 

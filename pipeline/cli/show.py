@@ -109,8 +109,8 @@ def _plot(found: Front) -> str:
 
 
 def _table(found: Front) -> Table:
-    table = Table(header_style="bold", box=None, pad_edge=False)
-    for column in ("compression", found.spec.metric_name, "vs dense", "encoder", "MACs", "trial"):
+    table = Table(header_style="bold", box=None, pad_edge=False, collapse_padding=True)
+    for column in ("compr.", found.spec.metric_name, "vs dense", "encoder", "MACs", "trial"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("kind", no_wrap=True)
     keys = [key for key in SHOWN_PARAMS if any(key in point.params for point in found.points)]
