@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote
 
 # scheme://user:password@place?options, where it is beyond doubt what of it is secret
 _PLAIN = re.compile(
-    r"(?P<scheme>[\w+-]+)://(?:[^/@?#:]*(?::(?P<password>[^/@?#]*))?@)?(?P<place>[^@?#]*)(?:[?#][^@]*)?"
+    r"(?P<scheme>[\w+-]+)://(?:[^/@?#:]*(?::(?P<password>[^/@?#]*))?@)?(?P<place>[^@?#]*)(?:[?#](?P<options>[^@]*))?"
 )
 
 
@@ -41,5 +41,5 @@ def _tells(line: str, address: str) -> bool:
     match = _PLAIN.fullmatch(address)
     if match is None:
         return True
-    secrets = [match["password"] or "", *(value for _, value in parse_qsl(urlsplit(address).query))]
+    secrets = [match["password"] or "", *re.split("[&=#]", match["options"] or "")]
     return any(secret and (secret in line or unquote(secret) in line) for secret in secrets)

@@ -19,7 +19,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from pipeline.finetune import Listener, Loop, LoopState, Phase, Recipe, TrainingFailed, resolve_precision, steps_per_epoch
+from pipeline.finetune import (
+    Listener,
+    Loop,
+    LoopState,
+    Phase,
+    Recipe,
+    TrainingFailed,
+    resolve_precision,
+    steps_per_epoch,
+)
 from pipeline.measure import evaluate, measure
 from pipeline.metrics import constant
 from pipeline.models import Weights, build

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import tempfile
@@ -81,9 +82,9 @@ def connect(uri: str | None, *, store_root: Path) -> Connection:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
-        with _environment(LOOKING), _quiet():
-            from mlflow import MlflowClient
+        from mlflow import MlflowClient
 
+        with _environment(LOOKING), _quiet():
             client = MlflowClient(address)
             client.search_experiments(max_results=1)
     except Exception as error:
@@ -278,9 +279,20 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """MLflow's database code uses an option that SQLAlchemy 2.1 will remove; its users cannot help it."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="The ``noload`` loader strategy", category=DeprecationWarning
-        )
-        yield
+    """What MLflow has to say while it opens a database is for its developers.
+
+    It logs how it makes its tables (where it was imported before ENVIRONMENT was set), and it uses an option that
+    SQLAlchemy 2.1 warns will go.
+    """
+    loggers = {logging.getLogger(name): logging.getLogger(name).level for name in ("mlflow", "alembic")}
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message="The ``noload`` loader strategy", category=DeprecationWarning
+            )
+            yield
+    finally:
+        for logger, level in loggers.items():
+            logger.setLevel(level)

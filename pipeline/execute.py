@@ -78,6 +78,7 @@ class Cluster:
     concurrent: int
     cpus_per_trial: float
     gpus_per_trial: float
+    cpus: float  # of all nodes together
 
 
 def check_resources(resources: Resources) -> None:
@@ -155,7 +156,7 @@ def _share(resources: Resources, total: dict[str, float]) -> Cluster:
             f"{cpus:g}. Ask for fewer."
         )
     fit = int(gpus / per_trial + 1e-9) if per_trial else int(cpus / resources.cpus_per_trial + 1e-9)
-    return Cluster(resources.concurrent or max(1, fit), resources.cpus_per_trial, per_trial)
+    return Cluster(resources.concurrent or max(1, fit), resources.cpus_per_trial, per_trial, cpus)
 
 
 def run_each(
@@ -166,14 +167,18 @@ def run_each(
     *,
     done: Callable[[], None],
 ) -> list[Result]:
-    """function(shared, item) of every item as Ray tasks, as many at once as trials would be; in order.
+    """function(shared, item) of every item as Ray tasks; results in order of the items.
 
-    `shared` goes through the object store once.
+    `shared` goes through the object store once. On CPUs all items run at once, sharing the cores if need be:
+    three on two cores take one and a half times as long as one, not twice.
     """
     import ray
 
+    cpus = cluster.cpus_per_trial
+    if not cluster.gpus_per_trial:
+        cpus = min(cpus, cluster.cpus / len(items))
     task: Any = ray.remote(
-        num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial, max_calls=1, max_retries=LOST_ATTEMPTS
+        num_cpus=cpus, num_gpus=cluster.gpus_per_trial, max_calls=1, max_retries=LOST_ATTEMPTS
     )(_in_worker)
     reference = ray.put(shared)
     pending = [task.remote(function, reference, item, cluster.cpus_per_trial) for item in items]
@@ -203,7 +208,9 @@ def run_trials(cluster: Cluster, inputs: TrialInputs, *, store: Store, study: st
     scratch = store.study_folder(study) / "tune"
     shutil.rmtree(scratch, ignore_errors=True)
     trainable = tune.with_resources(
-        tune.with_parameters(_trainable, shared=_TrialShared(inputs, store.root.resolve(), study, cluster.cpus_per_trial)),
+        tune.with_parameters(
+            _trainable, shared=_TrialShared(inputs, store.root.resolve(), study, cluster.cpus_per_trial)
+        ),
         {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial},
     )
     tuner = tune.Tuner(
@@ -303,7 +310,9 @@ def _searcher(desk: Desk) -> Any:
 
         def _desk(self) -> Desk:
             if self.desk is None:
-                raise RuntimeError("This searcher was read back from a Tune snapshot; ours are never restored.")
+                raise RuntimeError(
+                    "This searcher was read back from a Tune snapshot; ours are never restored."
+                )
             return self.desk
 
         def __getstate__(self) -> dict[str, Any]:

@@ -84,7 +84,10 @@ class Listener(Protocol):
     """What the loop tells to whoever runs it."""
 
     def epoch(self, epoch: float, values: dict[str, float]) -> None:
-        """The end of an epoch of the trial, or of the phase: mean losses and the method's report."""
+        """The end of an epoch of the trial, or of the phase: mean losses and the method's report.
+
+        The model may be used, and is given back in training mode.
+        """
 
     def step(self, state: Callable[[], LoopState]) -> None:
         """The end of a step; `state()` gives what a checkpoint needs."""
@@ -207,7 +210,6 @@ class Loop:
             if self.method is not None:
                 values |= {"penalty": penalty} | self.method.report()
             self.listener.epoch(position / self._per_epoch, values)
-            self.model.train()
         self.listener.step(lambda: self._state(optimizer))
 
     def _read(self, row: int) -> tuple[float, float, float]:

@@ -92,9 +92,7 @@ class Masks:
     @staticmethod
     def full(layers: int, heads: int, neurons: int) -> Masks:
         """Everything stays."""
-        return Masks(
-            np.ones((layers, heads), bool), np.ones((layers, neurons), bool), np.ones(layers, bool)
-        )
+        return Masks(np.ones((layers, heads), bool), np.ones((layers, neurons), bool), np.ones(layers, bool))
 
     def __and__(self, other: Masks) -> Masks:
         return Masks(self.heads & other.heads, self.neurons & other.neurons, self.layers & other.layers)

@@ -76,19 +76,20 @@ class Store:
         return self.root / "cache"
 
     def check_writable(self) -> None:
-        """Makes the folder, with its parents, and tries it.
+        """Tries the folder, or the nearest one above it that is there; leaves nothing behind.
 
         Raises:
             BadInput: nothing can be written there.
         """
+        place = next(folder for folder in (self.root, *self.root.parents) if folder.exists())
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            trial = self.root / f".{secrets.token_hex(4)}.part"
+            trial = place / f".{secrets.token_hex(4)}.part"
             trial.write_bytes(b"x")
             trial.unlink()
         except OSError as error:
             raise BadInput(
-                f"A store is a folder that can be written; {self.root} is not: {error.strerror}. Choose another folder."
+                f"--store is a folder that can be written; {self.root} is not: {error.strerror} at {place}. "
+                "Choose another folder."
             ) from error
 
     def study_folder(self, study: str) -> Path:

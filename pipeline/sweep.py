@@ -10,6 +10,7 @@ anything is written.
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from dataclasses import dataclass
@@ -198,7 +199,9 @@ def run(wanted: Search, watcher: Watcher) -> Front:
     store = Store(wanted.store)
     store.check_writable()
     watcher.stage("reading the task")
-    task = load_task(wanted.task, cache=store.cache, text=wanted.text, label=wanted.label, metric=wanted.metric)
+    task = load_task(
+        wanted.task, cache=store.cache, text=wanted.text, label=wanted.label, metric=wanted.metric
+    )
     watcher.stage("reading the model")
     inputs = make_inputs(wanted, task)
     name = wanted.name or default_name(wanted, task)
@@ -206,9 +209,14 @@ def run(wanted: Search, watcher: Watcher) -> Front:
     url = wanted.ledger or f"sqlite:///{store.studies_db}"
     if known is not None:  # another study of this name is refused before anything is started
         open_ledger(url, make_spec(wanted, task, inputs, space, known), space, trials=wanted.trials)
+    tracker = None
+    if wanted.tracking or os.environ.get(
+        "MLFLOW_TRACKING_URI"
+    ):  # a server is looked for first: it may not answer
+        tracker = open_tracking(wanted.tracking, store_root=store.root)
     watcher.stage("starting Ray")
     with connect(wanted.resources) as cluster:
-        tracker = open_tracking(wanted.tracking, store_root=store.root)
+        tracker = tracker or open_tracking(None, store_root=store.root)
         anchors = known or find_anchors(cluster, store, task, inputs, watcher, method=wanted.method)
         spec = make_spec(wanted, task, inputs, space, anchors)
         ledger = open_ledger(url, spec, space, trials=wanted.trials)
@@ -232,7 +240,9 @@ def check(wanted: Search) -> Space:
         BadInput: with the first thing that is wrong.
     """
     if wanted.method not in METHODS:
-        raise BadInput(f"A search runs one of the methods {', '.join(METHODS)}; asked for was {wanted.method!r}.")
+        raise BadInput(
+            f"A search runs one of the methods {', '.join(METHODS)}; asked for was {wanted.method!r}."
+        )
     if wanted.trials <= 0:
         raise BadInput(f"A study has at least one trial; --trials is {wanted.trials}.")
     if wanted.minutes is not None and wanted.minutes <= 0:
@@ -240,7 +250,9 @@ def check(wanted: Search) -> Space:
     if wanted.precision not in PRECISIONS:
         raise BadInput(f"--precision is one of {', '.join(PRECISIONS)}; asked for was {wanted.precision!r}.")
     if "://" in str(wanted.store):
-        raise BadInput(f"--store is a folder (on a cluster: one that all nodes share); given was {wanted.store}.")
+        raise BadInput(
+            f"--store is a folder (on a cluster: one that all nodes share); given was {wanted.store}."
+        )
     check_sampler(wanted.sampler)
     check_resources(wanted.resources)
     return load_space(wanted.method, file=wanted.space, pretrained=wanted.model != BUILTIN)
@@ -295,7 +307,10 @@ def model_name(model: str) -> str:
 
 def default_name(wanted: Search, task: Task) -> str:
     """task-model-method, and the seed if it is not 0, in characters that a folder can have."""
-    parts = [task.name.split("/")[-1], model_name(wanted.model).split("/")[0 if Path(wanted.model).is_dir() else -1]]
+    parts = [
+        task.name.split("/")[-1],
+        model_name(wanted.model).split("/")[0 if Path(wanted.model).is_dir() else -1],
+    ]
     parts += [wanted.method] + ([f"seed{wanted.seed}"] if wanted.seed else [])
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))
 
@@ -314,7 +329,10 @@ def find_anchors(
         weight_decay=float(packaged["weight_decay"]),
     )
     folder = dense_folder(
-        store.cache, task_fingerprint=task.fingerprint, model_fingerprint=inputs.source.fingerprint, recipe=recipe
+        store.cache,
+        task_fingerprint=task.fingerprint,
+        model_fingerprint=inputs.source.fingerprint,
+        recipe=recipe,
     )
     dense = read_dense(folder)
     if dense is None:
@@ -345,7 +363,13 @@ class StudyDesk:
     """Gives the executor its trials, and takes each end to ledger, store and MLflow, in that order."""
 
     def __init__(
-        self, wanted: Search, spec: StudySpec, store: Store, ledger: Ledger, tracker: Tracker, watcher: Watcher
+        self,
+        wanted: Search,
+        spec: StudySpec,
+        store: Store,
+        ledger: Ledger,
+        tracker: Tracker,
+        watcher: Watcher,
     ) -> None:
         self.wanted, self.spec, self.store = wanted, spec, store
         self.ledger, self.tracker, self.watcher = ledger, tracker, watcher

@@ -17,8 +17,12 @@ from pipeline.space import parse_space
 
 def best(
     study: Annotated[str | None, typer.Argument(help="Name of the study.")] = None,
-    task: Annotated[str | None, typer.Option(help="Instead of a study: the best over all studies of a task.")] = None,
-    max_drop: Annotated[float | None, typer.Option(help="Most that the metric may lie below the dense one.")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Instead of a study: the best over all studies of a task.")
+    ] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(help="Most that the metric may lie below the dense one.")
+    ] = None,
     min_metric: Annotated[float | None, typer.Option(help="Least metric.")] = None,
     min_compression: Annotated[float | None, typer.Option(help="Least compression, 0 to 1.")] = None,
     store: Annotated[Path, typer.Option(help="Folder of the store.")] = DEFAULT_STORE,

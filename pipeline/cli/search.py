@@ -18,14 +18,20 @@ _WHAT, _HOW, _WHERE, _RUN = "What is cut", "How it is searched", "Where it is ke
 
 def search(
     task: Annotated[
-        str, typer.Option(help="builtin/docstrings, glue/sst2 …, hf:NAME, or a task file (.toml).", rich_help_panel=_WHAT)
+        str,
+        typer.Option(
+            help="builtin/docstrings, glue/sst2 …, hf:NAME, or a task file (.toml).", rich_help_panel=_WHAT
+        ),
     ] = TASK,
     model: Annotated[
         str, typer.Option(help="A hub name, a folder, or builtin/tiny-bert.", rich_help_panel=_WHAT)
     ] = MODEL,
-    method: Annotated[str, typer.Option(help="snip, or chance (the yardstick).", rich_help_panel=_WHAT)] = METHOD,
+    method: Annotated[
+        str, typer.Option(help="snip, or chance (the yardstick).", rich_help_panel=_WHAT)
+    ] = METHOD,
     text: Annotated[
-        list[str] | None, typer.Option(help="Text column of an hf: data set; twice for two.", rich_help_panel=_WHAT)
+        list[str] | None,
+        typer.Option(help="Text column of an hf: data set; twice for two.", rich_help_panel=_WHAT),
     ] = None,
     label: Annotated[
         str | None, typer.Option(help="Label column of an hf: data set.", rich_help_panel=_WHAT)
@@ -41,7 +47,8 @@ def search(
         bool, typer.Option("--trust-remote-code", help="Runs a tokenizer's own code.", rich_help_panel=_WHAT)
     ] = False,
     space: Annotated[
-        Path | None, typer.Option(help="A TOML file whose keys replace the packaged ones.", rich_help_panel=_HOW)
+        Path | None,
+        typer.Option(help="A TOML file whose keys replace the packaged ones.", rich_help_panel=_HOW),
     ] = None,
     trials: Annotated[
         int, typer.Option(help="Total of the study; may be raised later.", rich_help_panel=_HOW)
@@ -52,16 +59,20 @@ def search(
     sampler: Annotated[str, typer.Option(help="tpe, nsga2, gp or random.", rich_help_panel=_HOW)] = "tpe",
     seed: Annotated[int, typer.Option(help="Of draws and trainings.", rich_help_panel=_HOW)] = 0,
     name: Annotated[
-        str | None, typer.Option(help="Of the study. [dim]Default: task-model-method[/]", rich_help_panel=_HOW)
+        str | None,
+        typer.Option(help="Of the study. [dim]Default: task-model-method[/]", rich_help_panel=_HOW),
     ] = None,
     store: Annotated[str, typer.Option(help="Folder for files.", rich_help_panel=_WHERE)] = str(STORE),
     ledger: Annotated[
-        str | None, typer.Option(help="URL of the study database. [dim]Default: in the store[/]", rich_help_panel=_WHERE)
+        str | None,
+        typer.Option(help="URL of the study database. [dim]Default: in the store[/]", rich_help_panel=_WHERE),
     ] = None,
     tracking: Annotated[
         str | None,
         typer.Option(
-            envvar="MLFLOW_TRACKING_URI", help="MLflow's. [dim]Default: in the store[/]", rich_help_panel=_WHERE
+            envvar="MLFLOW_TRACKING_URI",
+            help="MLflow's. [dim]Default: in the store[/]",
+            rich_help_panel=_WHERE,
         ),
     ] = None,
     concurrent: Annotated[
@@ -72,7 +83,9 @@ def search(
     ] = 1.0,
     gpus_per_trial: Annotated[
         float | None,
-        typer.Option(help="May be a part, such as 0.25. [dim]Default: 1 if there are GPUs[/]", rich_help_panel=_RUN),
+        typer.Option(
+            help="May be a part, such as 0.25. [dim]Default: 1 if there are GPUs[/]", rich_help_panel=_RUN
+        ),
     ] = None,
     address: Annotated[
         str | None, typer.Option(help="A running Ray cluster: auto, or HOST:PORT.", rich_help_panel=_RUN)
