@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, final
 
 import torch
 from torch import nn
@@ -130,6 +130,7 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
 _EPOCH, _CHECK, _CHANCE = range(3)
 
 
+@final
 @dataclass
 class Loop:
     """One phase of training on one model."""

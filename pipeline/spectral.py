@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import final
 
 import torch
 from torch import Tensor
@@ -27,6 +28,7 @@ def power_iteration(weight: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     return sigma, product / sigma.clamp_min(SIGMA_FLOOR)
 
 
+@final
 class SpectralBound:
     """Keeps σ(W) <= c for named matrices; c is absolute, or relative to each matrix's first σ.
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, final
 
 import torch
 
@@ -86,6 +86,7 @@ def run_trial(inputs: TrialInputs, job: TrialJob, tell: Tell) -> TrialRecord:
     return trial.record()
 
 
+@final
 class _Trial:
     """The state of a trial while it runs."""
 
