@@ -1,42 +1,25 @@
-"""A connection to MLflow: the only room that imports it. What it is used for is in `tracking`."""
+"""A connection to MLflow, in the few calls that `tracking` needs. Only this room and `opening` import MLflow."""
 
 from __future__ import annotations
 
-import logging
-import os
 import re
 import tempfile
 import time
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Literal, final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from pipeline.addresses import cause_of, shown
-from pipeline.published import Status, Value
 from pipeline.records import BadInput
-from pipeline.store import Store
 
 if TYPE_CHECKING:
     import mlflow.entities
     from mlflow import MlflowClient
 
-# Read by MLflow at each call; ours unless the user has set them. No calls home, nothing printed; and a server that
-# is lost in mid-study holds the driver, which runs the trials, for half a minute and not for many.
-ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-}
-LOOKING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}  # for a server
-DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 PAGE = 1000  # runs read at once
 BATCH = 900  # values written at once: MLflow takes 1000 values, parameters and tags together
 HINTS = {
@@ -50,7 +33,19 @@ class TrackingLost(RuntimeError):  # noqa: N818 (a fact about a server, not a fa
     """MLflow did not take or give something. A study goes on without it; its next start makes up for it."""
 
 
-@final
+Status = Literal["FINISHED", "FAILED", "KILLED"]  # of a run that has ended
+
+
+@dataclass(frozen=True)
+class Value:
+    """One number of a run: at a step, and when."""
+
+    key: str
+    value: float
+    step: int
+    milliseconds: int  # since 1970
+
+
 @dataclass(frozen=True)
 class Run:
     """A run in MLflow; `milliseconds` since 1970 is when it began."""
@@ -60,41 +55,6 @@ class Run:
     milliseconds: int
     tags: Mapping[str, str]
     metrics: Mapping[str, float]  # the last of each
-
-
-def connect(uri: str | None, *, store_root: Path) -> Connection:
-    """Connects to MLflow: at `uri`, else at MLFLOW_TRACKING_URI, else a database in the store, made if it is new.
-
-    Artifacts of a database go to the store, those of a server where it keeps them.
-
-    Raises:
-        BadInput: it cannot be reached within some seconds, or is no place for runs.
-    """
-    store = Store(store_root)
-    ours = f"sqlite:///{store.mlflow_db}"
-    address = uri or os.environ.get("MLFLOW_TRACKING_URI") or ours
-    scheme = address.partition("://")[0] if "://" in address else "file"
-    if scheme == "file":
-        raise BadInput(
-            f"MLflow keeps runs in a database or on a server; {address} is a folder. Give --tracking a URI such as "
-            f"{ours} or http://127.0.0.1:5000."
-        )
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    try:
-        from mlflow import MlflowClient
-
-        with _environment(LOOKING), _quiet():
-            client = MlflowClient(address)
-            client.search_experiments(max_results=1)
-    except Exception as error:
-        # what MLflow is made of raises its own: requests, SQLAlchemy, database drivers
-        raise BadInput(
-            f"Trials are published to MLflow; {shown(address)} does not let us ({_cause(error, address)}). Start the "
-            "server, correct --tracking (or MLFLOW_TRACKING_URI), or leave both out for a database in the store."
-        ) from None  # the chain would show the address with its password
-    database = scheme.partition("+")[0] in DATABASES
-    return Connection(client, address, artifacts=store.artifacts if database else None)
 
 
 @final
@@ -169,30 +129,32 @@ class Connection:
         with self._asking():
             self._client.update_run(run.id, status="RUNNING")
 
-    def write(self, run_id: str, values: Sequence[Value], *, params: Mapping[str, str] | None = None) -> None:
-        """Numbers and parameters, in one call if they are not very many."""
-        from mlflow.entities import Metric, Param
+    def write(
+        self,
+        run_id: str,
+        *,
+        values: Sequence[Value] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Writes numbers, parameters and tags, in one call if they are not very many."""
+        from mlflow.entities import Metric, Param, RunTag
 
         metrics = [Metric(v.key, v.value, v.milliseconds, v.step) for v in values]
-        first = [Param(key, value) for key, value in (params or {}).items()]
+        first = (
+            [Param(*pair) for pair in (params or {}).items()],
+            [RunTag(*pair) for pair in (tags or {}).items()],
+        )
         with self._asking():
             for at in range(0, max(len(metrics), 1), BATCH):
-                self._client.log_batch(run_id, metrics[at : at + BATCH], first if at == 0 else [])
-
-    def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Sets tags."""
-        from mlflow.entities import RunTag
-
-        with self._asking():
-            self._client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+                self._client.log_batch(run_id, metrics[at : at + BATCH], *(first if at == 0 else ()))
 
     @contextmanager
     def artifacts(self, run_id: str) -> Iterator[Path]:
-        """A folder whose files become a run's artifacts when it is left."""
-        with tempfile.TemporaryDirectory() as folder:
+        """A folder whose files become a run's artifacts when it is left. A full disk is TrackingLost, too."""
+        with self._asking(), tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
-            with self._asking():
-                self._client.log_artifacts(run_id, folder)
+            self._client.log_artifacts(run_id, folder)
 
     @contextmanager
     def fetched(self, run_id: str, *names: str) -> Iterator[Path]:
@@ -229,7 +191,7 @@ class Connection:
         try:
             yield
         except (MlflowException, SQLAlchemyError, OSError) as error:
-            raise TrackingLost(f"MLflow at {shown(self._address)}: {_cause(error, self._address)}") from None
+            raise TrackingLost(f"MLflow at {shown(self._address)}: {cause(error, self._address)}") from None
 
 
 def now() -> int:
@@ -254,45 +216,9 @@ def _check_location(name: str, location: str) -> None:
         )
 
 
-def _cause(error: BaseException, address: str) -> str:
-    """What went wrong, without secrets; of a server's refusal its status, and what that is mostly due to."""
+def cause(error: BaseException, address: str) -> str:
+    """What went wrong, without the address's secrets; if a server refuses, its status and what that mostly means."""
     status = re.search(r"error code (\d{3})", str(error))
     if status is None:
         return cause_of(error, address)
     return f"it answers with HTTP status {status[1]}{HINTS.get(status[1], '')}"
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Sets environment variables for a while."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """What MLflow has to say while it opens a database is for its developers.
-
-    It logs how it makes its tables (where it was imported before ENVIRONMENT was set), and it uses an option that
-    SQLAlchemy 2.1 warns will go.
-    """
-    loggers = {logging.getLogger(name): logging.getLogger(name).level for name in ("mlflow", "alembic")}
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", message="The ``noload`` loader strategy", category=DeprecationWarning
-            )
-            yield
-    finally:
-        for logger, level in loggers.items():
-            logger.setLevel(level)

@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any
 
+from pipeline.connection import Status, Value
 from pipeline.fronts import Front
 from pipeline.records import Measurement, ParamValue, Point, State, StudySpec, TrialRecord
 
@@ -23,7 +24,6 @@ TRIAL = "prunefront.trial"  # tag of a trial's run: its number in the ledger
 STATE = "prunefront.state"
 REASON = "prunefront.reason"
 
-Status = Literal["FINISHED", "FAILED", "KILLED"]
 STATUS: dict[State, Status] = {"complete": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
 
 STANDING = "trials"  # metric of a study's run: how many have ended
@@ -36,16 +36,6 @@ LETTERS = 1000  # of a reason
 HALF = 0.5
 
 MEASURED = tuple(field.name for field in fields(Measurement) if field.name != "metrics")
-
-
-@dataclass(frozen=True)
-class Value:
-    """One number of a run: at a step, and when."""
-
-    key: str
-    value: float
-    step: int
-    milliseconds: int  # since 1970
 
 
 Table = dict[str, list[Any]]  # {"columns": [...], "data": [rows]}: what MLflow reads as a table

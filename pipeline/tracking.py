@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, final
 
 from pipeline import notes, published, views
-from pipeline.connection import Connection, Run, connect, now
+from pipeline.connection import Connection, Run, now
 from pipeline.figures import as_html, front_figure, front_image, hypervolume_figure
 from pipeline.fronts import Front
+from pipeline.opening import connect
 from pipeline.records import State, StudySpec, TrialRecord
 from pipeline.series import Series, dots
 from pipeline.store import load_record, save_record
@@ -76,7 +77,7 @@ class Tracker:
             run = self._mlflow.begin(experiment_id, name=spec.name, tags=tags)
         if published.DENSE not in run.metrics:
             anchors = published.study_values(spec, milliseconds=run.milliseconds)
-            self._mlflow.write(run.id, anchors, params=published.study_params(spec))
+            self._mlflow.write(run.id, values=anchors, params=published.study_params(spec))
         with self._mlflow.artifacts(run.id) as folder:
             (folder / "space.toml").write_text(spec.space_toml)
             (folder / "spec.json").write_text(json.dumps(asdict(spec), indent=2))
@@ -103,7 +104,7 @@ class Tracker:
             )
         run = study.trials[record.number]
         values = published.trial_values(record, start=run.milliseconds)
-        self._mlflow.write(run.id, values, params=published.trial_params(record))
+        self._mlflow.write(run.id, values=values, params=published.trial_params(record))
         with self._mlflow.artifacts(run.id) as folder:
             save_record(folder, record)
             if record.points:
@@ -116,7 +117,7 @@ class Tracker:
         """Writes how the study stands after so many trials, in one call; nothing if that is written already."""
         study = self._started()
         if found.trials > study.standing:
-            self._mlflow.write(study.run_id, published.front_values(found, milliseconds=now()))
+            self._mlflow.write(study.run_id, values=published.front_values(found, milliseconds=now()))
             study.standing = found.trials
 
     def publish_front(self, found: Front, columns: Mapping[str, Sequence[Any]]) -> None:
@@ -137,7 +138,7 @@ class Tracker:
             views.link(study.experiment_id, study.spec.name, charts=as_charts) for as_charts in (False, True)
         )
         note = notes.study_note(found, table=table, charts=charts)
-        self._mlflow.tag(study.run_id, {NOTE: note, TABLES: _tables(published.FRONT)})
+        self._mlflow.write(study.run_id, tags={NOTE: note, TABLES: _tables(published.FRONT)})
 
     def finish_study(self, state: State) -> None:
         """Ends the study's run: complete, stopped (interrupted) or failed."""
