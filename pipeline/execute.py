@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,6 +33,7 @@ RAY_ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
 }
 OBJECT_STORE_BYTES = 400_000_000  # holds one base model and its rows; Ray's own default is 30 % of memory
+NODES_JOIN_S = 30.0  # a cluster that has just been started is given this long to get its nodes
 LOST_ATTEMPTS = 2  # Tune starts a trial again this often within one start of the study
 
 Result = TypeVar("Result")
@@ -137,9 +139,23 @@ def connect(resources: Resources) -> Iterator[Cluster]:
                 f"({str(error).splitlines()[0]}). Start one with `ray start --head`, or leave --address out."
             ) from error
     try:
-        yield _share(resources, ray.cluster_resources())  # type: ignore[no-untyped-call]
+        yield _wait_for_share(resources)
     finally:
         ray.shutdown()
+
+
+def _wait_for_share(resources: Resources) -> Cluster:
+    """What a trial takes; a cluster gets a while for its nodes to join."""
+    import ray
+
+    end = time.monotonic() + (NODES_JOIN_S if resources.address is not None else 0.0)
+    while True:
+        try:
+            return _share(resources, ray.cluster_resources())  # type: ignore[no-untyped-call]
+        except BadInput:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(0.5)
 
 
 def _share(resources: Resources, total: dict[str, float]) -> Cluster:

@@ -7,6 +7,7 @@ partly the luckiest. On rows that did not choose it the luck is gone; what is le
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from pipeline.metrics import evaluate
 from pipeline.pareto import front, hypervolume
 from pipeline.records import Array, BoolArray, FloatArray, StudySpec, TrialRecord
+from pipeline.store import Store
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,14 @@ def half_scores(spec: StudySpec, records: list[TrialRecord], labels: Array, *, s
         scored.append(hypervolume(values[there][picked], spec.reference_point))
     span = anchors.dense - anchors.constant
     return HalfScore(float(np.mean(chosen)) / span, float(np.mean(scored)) / span)
+
+
+def luck_of(study: str, min_compression: float, *, store: Path | str) -> tuple[float, float]:
+    """`best_on_other_half` of a study in a store."""
+    files = Store(Path(store))
+    records = [files.read_record(study, number) for number in files.finished_numbers(study)]
+    labels = files.read_validation(study)[1]
+    return best_on_other_half(files.read_spec(study), records, labels, min_compression=min_compression)
 
 
 def best_on_other_half(

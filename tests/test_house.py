@@ -19,7 +19,18 @@ PACKAGE = ROOT / "pipeline"
 
 # A room imports only from floors below its own.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("batches", "carve", "connection", "docstrings", "glue", "labels", "metrics", "pareto", "provenance", "records")
+    (
+        "batches",
+        "carve",
+        "connection",
+        "docstrings",
+        "glue",
+        "labels",
+        "metrics",
+        "pareto",
+        "provenance",
+        "records",
+    )
     + ("rows", "spectral", "table", "taskfile", "tokens"),
     ("anatomy", "halves", "losses", "samplers", "series", "spacefile", "storage", "store", "task"),
     ("allocation", "figures", "fronts", "measure", "methods", "models", "space", "surgery"),
@@ -68,7 +79,9 @@ def test_imports_point_down(path: Path) -> None:
         parts = name.split(".")
         if parts[0] != "pipeline" or len(parts) < 2 or parts[1] == room:
             continue
-        assert FLOOR[parts[1]] < FLOOR[room], f"{room} (floor {FLOOR[room]}) imports {parts[1]} ({FLOOR[parts[1]]})"
+        assert FLOOR[parts[1]] < FLOOR[room], (
+            f"{room} (floor {FLOOR[room]}) imports {parts[1]} ({FLOOR[parts[1]]})"
+        )
 
 
 def test_methods_import_no_other_method() -> None:

@@ -48,6 +48,7 @@ def wait_for(store: Path, count: int, process: subprocess.Popen[str]) -> None:
 
 
 @pytest.mark.timeout(420)
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's, of SQLAlchemy 2.1
 def test_a_search_that_is_killed_three_times_ends_with_every_trial_once(tmp_path: Path) -> None:
     task, store = write_task(tmp_path / "task"), tmp_path / "store"
     arguments: list[str | Path] = ["search", "--task", task, "--space", task.parent / "quick.toml"]

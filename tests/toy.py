@@ -11,7 +11,22 @@ import numpy as np
 
 GOOD = ["bright", "warm", "gentle", "clever", "lively", "graceful"]
 BAD = ["dull", "cold", "clumsy", "tired", "noisy", "bitter"]
-FILLER = ["the", "story", "of", "a", "river", "and", "its", "people", "was", "in", "every", "scene", "some", "how"]
+FILLER = [
+    "the",
+    "story",
+    "of",
+    "a",
+    "river",
+    "and",
+    "its",
+    "people",
+    "was",
+    "in",
+    "every",
+    "scene",
+    "some",
+    "how",
+]
 
 # Short trials: one or two epochs, so that a search of six takes seconds.
 QUICK_SPACE = """
@@ -36,7 +51,9 @@ def write_task(folder: Path, *, rows: int = 320, seed: int = 0) -> Path:
         lines = ["sentence\tlabel"]
         for row in range(count):
             label = row % 2
-            words = list(generator.choice(FILLER, size=6)) + list(generator.choice((BAD, GOOD)[label], size=2))
+            words = list(generator.choice(FILLER, size=6)) + list(
+                generator.choice((BAD, GOOD)[label], size=2)
+            )
             lines.append(f"{' '.join(generator.permutation(words))} {row}\t{label}")
         (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n")
     task = folder / "task.toml"

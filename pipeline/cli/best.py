@@ -11,6 +11,7 @@ from rich.table import Table
 
 from pipeline.cli.output import millions, out, percent, print_json, short
 from pipeline.fronts import DEFAULT_STORE, Front, FrontPoint, best_of_task, load_front, pick
+from pipeline.halves import luck_of
 from pipeline.records import BadInput
 from pipeline.space import parse_space
 
@@ -25,6 +26,10 @@ def best(
     ] = None,
     min_metric: Annotated[float | None, typer.Option(help="Least metric.")] = None,
     min_compression: Annotated[float | None, typer.Option(help="Least compression, 0 to 1.")] = None,
+    halves: Annotated[
+        bool,
+        typer.Option("--halves", help="How much is luck: choose on half of validation, score on the other."),
+    ] = False,
     store: Annotated[Path, typer.Option(help="Folder of the store.")] = DEFAULT_STORE,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
@@ -41,13 +46,14 @@ def best(
         found, point = best_of_task(
             str(task), store=store, max_drop=max_drop, min_metric=min_metric, min_compression=min_compression
         )
+    luck = luck_of(found.spec.name, point.compression, store=store) if halves else None
     if as_json:
-        print_json(point_as_json(found, point))
+        print_json(point_as_json(found, point, luck))
     else:
-        _print(found, point)
+        _print(found, point, luck)
 
 
-def point_as_json(found: Front, point: FrontPoint) -> dict[str, Any]:
+def point_as_json(found: Front, point: FrontPoint, luck: tuple[float, float] | None) -> dict[str, Any]:
     """A point and the study that it comes from."""
     spec = found.spec
     return {
@@ -58,10 +64,11 @@ def point_as_json(found: Front, point: FrontPoint) -> dict[str, Any]:
         "metric_name": spec.metric_name,
         "dense_metric": spec.anchors.dense,
         "point": asdict(point),
+        "halves": None if luck is None else {"chosen_on": luck[0], "scored_on": luck[1]},
     }
 
 
-def _print(found: Front, point: FrontPoint) -> None:
+def _print(found: Front, point: FrontPoint, luck: tuple[float, float] | None) -> None:
     spec, anchors = found.spec, found.spec.anchors
     facts = {
         "study": f"{spec.name}  ({spec.method} on {spec.task}, {spec.model})",
@@ -72,8 +79,13 @@ def _print(found: Front, point: FrontPoint) -> None:
         "size": f"{point.size_mb:.1f} MB  (dense {anchors.dense_size_mb:.1f} MB, fp32)",
         "MACs": f"{percent(point.macs / anchors.dense_macs)} of dense",
     }
+    if luck is not None:
+        facts["halves"] = (
+            f"{luck[0]:.4f} for the best one this small on the half of validation that chooses it, {luck[1]:.4f} on "
+            "the other half"
+        )
     table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold")
+    table.add_column(style="bold", no_wrap=True)
     table.add_column()
     for name, value in facts.items():
         table.add_row(name, value)
@@ -81,3 +93,7 @@ def _print(found: Front, point: FrontPoint) -> None:
     for name in parse_space(spec.space_toml).active(point.params):
         table.add_row(name, short(point.params[name]))
     out.print(table)
+    out.print(
+        f"\nAs a network, from the version on that has `export`:  [cyan]prunefront export {spec.name} "
+        f"--trial {point.trial} --compression {point.compression:.4f} --to DIR[/]"
+    )

@@ -1,0 +1,91 @@
+"""A search on a running Ray cluster whose worker node has an empty working folder and empty caches."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.toy import command, environment, write_task
+
+HEAD, WORKER = "127.0.0.2", "127.0.0.3"
+RAY = str(Path(sys.executable).parent / "ray")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HEAD, 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """A head without cores, and a worker node that has nothing but the installed package. Token required."""
+    token = tmp_path / "token"
+    token.write_text(secrets.token_hex(16))
+    token.chmod(0o600)
+    env = environment() | {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_USAGE_STATS_ENABLED": "0",
+    }
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    bare = env | {"HOME": str(empty), "HF_HOME": str(empty / "hub"), "XDG_CACHE_HOME": str(empty / "cache")}
+    address = f"{HEAD}:{free_port()}"
+    short = Path("/tmp") / f"pf{secrets.token_hex(3)}"  # Ray's socket paths have 107 characters at most
+    common = ["--block", "--object-store-memory=150000000"]
+    head = [RAY, "start", "--head", f"--node-ip-address={HEAD}", f"--port={address.split(':')[1]}", "--num-cpus=0"]
+    head += ["--include-dashboard=false", f"--temp-dir={short}"]
+    node = [RAY, "start", f"--address={address}", f"--node-ip-address={WORKER}", "--num-cpus=2"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
+    processes = [subprocess.Popen([*head, *common], env=env, **quiet)]
+    try:
+        wait_for_port(address)
+        processes.append(subprocess.Popen([*node, *common], env=bare, cwd=empty, **quiet))
+        yield address, env
+    finally:
+        for process in reversed(processes):
+            os.killpg(process.pid, signal.SIGTERM)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+
+
+def wait_for_port(address: str) -> None:
+    host, port = address.split(":")
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        with socket.socket() as probe:
+            if probe.connect_ex((host, int(port))) == 0:
+                return
+        time.sleep(0.2)
+    pytest.fail("Ray's head did not start in a minute.")
+
+
+def test_trials_run_on_a_node_that_has_nothing(
+    cluster: tuple[str, dict[str, str]], tmp_path: Path, minilm: Path
+) -> None:
+    address, env = cluster
+    task, store = write_task(tmp_path / "task", rows=120), tmp_path / "store"
+    arguments = ["search", "--task", task, "--model", minilm, "--space", task.parent / "quick.toml"]
+    arguments += ["--trials", "2", "--store", store, "--name", "toy", "--address", address, "--json"]
+    run = subprocess.run(
+        command(*arguments), capture_output=True, text=True, env=env, timeout=220, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout)
+    assert found["trials"] == 2
+    assert found["left_out"] == {"failed": 0, "stopped": 0}
+    assert not list((tmp_path / "empty").rglob("*.safetensors")), "the node fetched the model itself"
