@@ -80,7 +80,7 @@ def trial_note(record: TrialRecord, spec: StudySpec) -> str:
     """What a person reads on a trial's page."""
     anchors, lines = spec.anchors, []
     if record.state != "complete":
-        lines.append(f"**{record.state}** after {record.epochs:g} epochs: {clipped(record.reason)}")
+        lines.append(f"**{record.state}**: {clipped(record.reason)} (epochs trained: {record.epochs:g})")
     elif record.reason:
         lines.append(f"Remark: {clipped(record.reason)}")
     if record.recovered is not None:

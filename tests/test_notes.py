@@ -58,7 +58,7 @@ def test_a_study_that_found_nothing_has_a_note(tmp_path: Path) -> None:
 
 def test_a_trials_note_says_how_it_ended() -> None:
     assert "accuracy **0.8000** at **50.0 %** compression (dense 0.9000" in notes.trial_note(record(0), SPEC)
-    assert "**failed** after 1 epochs: out of memory" in notes.trial_note(
+    assert "**failed**: out of memory (epochs trained: 1)" in notes.trial_note(
         record(1, state="failed", reason="out of memory"), SPEC
     )
     assert "Remark: at chance" in notes.trial_note(replace(record(2), reason="at chance"), SPEC)
