@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -133,12 +132,12 @@ def write_dense(folder: Path, runs: list[DenseRun], recipe: DenseRecipe) -> dict
     best = max(runs, key=lambda run: run.metric)
     folder.mkdir(parents=True, exist_ok=True)
     save_file({k: np.ascontiguousarray(v) for k, v in best.weights.items()}, folder / ".weights.part")
-    os.replace(folder / ".weights.part", folder / "model.safetensors")
+    (folder / ".weights.part").replace(folder / "model.safetensors")
     about = {name: value for name, value in vars(best).items() if name != "weights"}
     about["tried"] = {f"{run.learning_rate:g}": run.metric for run in runs}
     about["epochs"] = recipe.epochs * len(recipe.learning_rates)
     (folder / ".dense.part").write_text(json.dumps(about, indent=2))
-    os.replace(folder / ".dense.part", folder / "dense.json")
+    (folder / ".dense.part").replace(folder / "dense.json")
     return about
 
 

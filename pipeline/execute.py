@@ -320,6 +320,7 @@ def _searcher(desk: Desk) -> Any:
         def on_trial_complete(
             self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
         ) -> None:
+            del result  # the record in the store says more
             number = self.numbers.pop(trial_id, None)
             if number is not None:
                 self._desk().ended(number, "worker lost" if error else None)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -74,7 +74,7 @@ class Search:
     store: Path = DEFAULT_STORE
     ledger: str | None = None
     tracking: str | None = None
-    resources: Resources = Resources()
+    resources: Resources = field(default_factory=Resources)
     text: tuple[str, ...] = ()
     label: str | None = None
     metric: str | None = None
