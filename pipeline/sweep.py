@@ -27,7 +27,6 @@ from pipeline.anchors import (
     train_dense,
     write_dense,
 )
-from pipeline.connection import TrackingLost
 from pipeline.execute import (
     Cluster,
     Job,
@@ -43,12 +42,11 @@ from pipeline.models import tokenizer, write_source
 from pipeline.provenance import provenance
 from pipeline.records import Anchors, BadInput, StudySpec, TrialRecord
 from pipeline.resolve import BUILTIN, resolve_model
-from pipeline.samplers import check_sampler
 from pipeline.space import Space, load_space
 from pipeline.store import Store
-from pipeline.study import Ask, Ledger, open_ledger
+from pipeline.study import Ask, Ledger, check_sampler, open_ledger
 from pipeline.task import Task, load_task, tokenise, train_texts
-from pipeline.tracking import Tracker, open_tracking
+from pipeline.tracking import Tracker, TrackingLost, open_tracking
 from pipeline.trial import TrialInputs
 
 DEFAULT_TASK = "builtin/docstrings"

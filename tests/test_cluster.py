@@ -44,7 +44,14 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     address = f"{HEAD}:{free_port()}"
     short = Path("/tmp") / f"pf{secrets.token_hex(3)}"  # Ray's socket paths have 107 characters at most
     common = ["--block", "--object-store-memory=150000000"]
-    head = [RAY, "start", "--head", f"--node-ip-address={HEAD}", f"--port={address.split(':')[1]}", "--num-cpus=0"]
+    head = [
+        RAY,
+        "start",
+        "--head",
+        f"--node-ip-address={HEAD}",
+        f"--port={address.split(':')[1]}",
+        "--num-cpus=0",
+    ]
     head += ["--include-dashboard=false", f"--temp-dir={short}"]
     node = [RAY, "start", f"--address={address}", f"--node-ip-address={WORKER}", "--num-cpus=2"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}

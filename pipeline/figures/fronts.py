@@ -1,0 +1,283 @@
+"""Fronts as pictures: interactive figures (plotly) and still ones (matplotlib)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.figures.series import PERCENT, Dot, Series, axis_labels, hypervolumes, look, titles, xy
+from pipeline.records import Params
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TEXT, QUIET, GRID = "#222222", "#6B6B6B", "#E6E6E6"
+SHADE = 0.08  # opacity of the hypervolume
+HEIGHT = 600  # pixels of an interactive figure; its width is the window's
+STILL_INCHES = (9.0, 6.0)
+DOTS_PER_INCH = 200  # sharp on a dense screen, and some 100 kB
+POINTS_PER_PIXEL = 0.72  # 1/72 inch, of 1/100 inch
+# plotly's names for marks in matplotlib's words
+MARKERS = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "cross": "P", "x": "X"}
+
+
+def front_figure(series: Sequence[Series]) -> go.Figure:
+    """The fronts of one or more studies, to explore: hovering shows trial, settings and measurements.
+
+    Raises:
+        ValueError: `series` is empty.
+    """
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    _lay_out(figure, *titles("Pareto front", series))
+    alone = len(series) == 1
+    for index, one in enumerate(series):
+        colour, symbol = look(index)
+        _draw_anchors(figure, one, colour=TEXT if alone else colour, alone=alone)
+        _draw_front(figure, one, colour=colour, alone=alone)
+        _draw_dots(figure, one, colour=colour, symbol=symbol, alone=alone)
+    compression, metric = axis_labels(series)
+    figure.update_xaxes(title=compression, range=[-2, 102], ticksuffix=" %")
+    figure.update_yaxes(title=metric)
+    return figure
+
+
+def hypervolume_figure(series: Sequence[Series]) -> go.Figure:
+    """How the fronts of one or more studies grew: hypervolume after each complete trial.
+
+    Raises:
+        ValueError: `series` is empty.
+    """
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    _lay_out(figure, *titles("Hypervolume over trials", series))
+    for index, one in enumerate(series):
+        numbers, found = hypervolumes(one)
+        colour, symbol = look(index)
+        figure.add_scatter(
+            x=numbers,
+            y=found,
+            name=one.spec.name,
+            mode="lines+markers",
+            line={"color": colour, "width": 2.5, "shape": "hv"},
+            marker={"symbol": symbol, "size": 7},
+            hovertemplate="up to trial %{x}: <b>%{y:.4f}</b><extra></extra>",
+        )
+    figure.update_layout(showlegend=len(series) > 1)
+    figure.update_xaxes(title="trial")
+    figure.update_yaxes(title="hypervolume / (dense − constant)")
+    return figure
+
+
+def as_html(figures: Sequence[go.Figure]) -> str:
+    """The figures below each other, as a page that needs no network: plotly's script is in it, 5 MB."""
+    config = {"displaylogo": False, "responsive": True}
+    parts = [
+        figure.to_html(full_html=False, include_plotlyjs=index == 0, config=config)
+        for index, figure in enumerate(figures)
+    ]
+    head = '<head><meta charset="utf-8"><title>prunefront</title></head>'
+    return f"<!doctype html><html>{head}<body>{''.join(parts)}</body></html>"
+
+
+def front_image(series: Sequence[Series]) -> bytes:
+    """The fronts of one or more studies as a PNG of 1800 × 1200 pixels.
+
+    Raises:
+        ValueError: `series` is empty.
+    """
+    from matplotlib.figure import Figure  # not pyplot: no display, no global state
+
+    figure = Figure(figsize=STILL_INCHES, dpi=DOTS_PER_INCH, layout="constrained")
+    axes = figure.add_subplot()
+    _frame(axes, series)
+    alone = len(series) == 1
+    for index, one in enumerate(series):
+        colour, symbol = look(index)
+        _paint_anchors(axes, one, colour=TEXT if alone else colour, alone=alone)
+        _paint_front(axes, one, colour=colour, alone=alone)
+        _paint_dots(axes, one, colour=colour, marker=MARKERS[symbol], alone=alone)
+    _legend(figure, columns=4 if alone else 3)
+    picture = BytesIO()
+    figure.savefig(picture, format="png")
+    return picture.getvalue()
+
+
+def _hover(dot: Dot, metric_name: str) -> str:
+    """What a figure says of a network under the pointer: what it measures, then what made it."""
+    settings = [f"{name} {_short(value)}" for name, value in _settings(dot.params)]
+    lines = [
+        f"<b>trial {dot.trial}</b>, {dot.kind}",
+        f"{metric_name} <b>{dot.metric:.4f}</b> at compression <b>{PERCENT * dot.compression:.1f} %</b>",
+        f"{dot.parameters / 1e6:.2f} M parameters, {dot.size_mb:.1f} MB",
+        *(" · ".join(settings[at : at + 2]) for at in range(0, len(settings), 2)),
+    ]
+    return "<br>".join(lines)
+
+
+def _settings(params: Params) -> list[tuple[str, Any]]:
+    """Penalty, threshold or target, and spectral bound: those that a method has and that are in force."""
+    bound = f"bound_{params.get('spectral_bound')}"
+    names = ("penalty_strength", "threshold", "target", "spectral_bound", bound)
+    return [(name, params[name]) for name in names if name in params]
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _draw_dots(figure: go.Figure, one: Series, *, colour: str, symbol: str, alone: bool) -> None:
+    for layer in one.layers():
+        x, y = xy(layer.dots)
+        figure.add_scatter(
+            x=x,
+            y=y,
+            name=layer.name,
+            legendgroup=layer.name if alone else one.spec.name,
+            showlegend=alone and bool(layer.dots),
+            mode="markers",
+            marker={
+                "symbol": symbol,
+                "size": layer.size,
+                "opacity": layer.opacity,
+                "color": "white" if layer.hollow else colour,
+                "line": {"color": colour, "width": 2.5 if layer.on_front else 0},
+            },
+            text=[_hover(dot, one.spec.metric_name) for dot in layer.dots],
+            hovertemplate="%{text}<extra></extra>" if alone else f"%{{text}}<extra>{one.spec.name}</extra>",
+        )
+
+
+def _draw_front(figure: go.Figure, one: Series, *, colour: str, alone: bool) -> None:
+    places, heights = one.stair()
+    if alone and len(places):
+        floor, start = one.spec.reference_point
+        figure.add_scatter(
+            x=PERCENT * np.append(places, start),
+            y=np.append(heights, floor),
+            mode="none",
+            fill="toself",
+            fillcolor=_transparent(colour),
+            name="hypervolume",
+            hoverinfo="skip",
+        )
+    figure.add_scatter(
+        x=PERCENT * places,
+        y=heights,
+        name="front" if alone else one.spec.name,
+        legendgroup="front" if alone else one.spec.name,
+        mode="lines",
+        line={"color": colour, "width": 2.5},
+        hoverinfo="skip",
+    )
+
+
+def _draw_anchors(figure: go.Figure, one: Series, *, colour: str, alone: bool) -> None:
+    anchors = one.spec.anchors
+    for name, value, dash in (("dense", anchors.dense, "dash"), ("constant", anchors.constant, "dot")):
+        figure.add_scatter(
+            x=[0, PERCENT],
+            y=[value, value],
+            mode="lines",
+            line={"color": colour, "width": 1.2, "dash": dash},
+            name=f"{name} {value:.3f}",
+            legendgroup=name if alone else one.spec.name,
+            showlegend=alone,
+            hoverinfo="skip",
+        )
+    metric = f"{one.spec.metric_name} <b>{anchors.dense:.4f}</b>"
+    size = f"{anchors.dense_parameters / 1e6:.2f} M parameters, {anchors.dense_size_mb:.1f} MB"
+    figure.add_scatter(
+        x=[0],
+        y=[anchors.dense],
+        mode="markers",
+        marker={"color": colour, "symbol": "star", "size": 15},
+        legendgroup="dense" if alone else one.spec.name,
+        showlegend=False,
+        hovertemplate=f"<b>dense</b><br>{metric}<br>{size}<extra></extra>",
+    )
+
+
+def _transparent(colour: str) -> str:
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{SHADE})"
+
+
+def _lay_out(figure: go.Figure, headline: str, what: str) -> None:
+    figure.update_layout(
+        template="plotly_white",
+        title={"text": headline, "subtitle": {"text": what}, "x": 0.02, "font": {"size": 20}},
+        font={"family": "Helvetica, Arial, sans-serif", "size": 14, "color": TEXT},
+        legend={"orientation": "h", "yref": "container", "y": 0.01, "yanchor": "bottom", "x": 0},
+        showlegend=True,
+        height=HEIGHT,
+        margin={"l": 75, "r": 25, "t": 85, "b": 120},
+        hoverlabel={"align": "left", "bgcolor": "white", "font": {"color": TEXT, "size": 13}},
+    )
+    axis = {"gridcolor": GRID, "linecolor": QUIET, "showline": True, "zeroline": False, "ticks": "outside"}
+    figure.update_xaxes(**axis)
+    figure.update_yaxes(**axis)
+
+
+def _frame(axes: Axes, series: Sequence[Series]) -> None:
+    headline, what = titles("Pareto front", series)
+    compression, metric = axis_labels(series)
+    axes.set_title(headline, loc="left", pad=26, fontsize=14, color=TEXT)
+    axes.annotate(
+        what, (0, 1), (0, 10), xycoords="axes fraction", textcoords="offset points", fontsize=9.5, color=QUIET
+    )
+    axes.set_xlabel(compression, color=TEXT)
+    axes.set_ylabel(metric, color=TEXT)
+    axes.set_xlim(-2, 102)
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=TEXT)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _paint_anchors(axes: Axes, one: Series, *, colour: str, alone: bool) -> None:
+    anchors = one.spec.anchors
+    for name, value, style in (("dense", anchors.dense, "--"), ("constant", anchors.constant, ":")):
+        label = f"{name} {value:.3f}" if alone else None
+        axes.axhline(value, color=colour, linewidth=1, linestyle=style, label=label, zorder=1)
+    axes.scatter([0], [anchors.dense], s=130, c=colour, marker="*", zorder=5)
+
+
+def _paint_front(axes: Axes, one: Series, *, colour: str, alone: bool) -> None:
+    places, heights = one.stair()
+    floor, _ = one.spec.reference_point
+    if alone and len(places):
+        axes.fill_between(
+            PERCENT * places, floor, heights, color=colour, alpha=SHADE, linewidth=0, label="hypervolume"
+        )
+    label = "front" if alone else one.spec.name
+    axes.plot(PERCENT * places, heights, color=colour, linewidth=1.8, label=label, zorder=2.5)
+
+
+def _paint_dots(axes: Axes, one: Series, *, colour: str, marker: str, alone: bool) -> None:
+    for layer in one.layers():
+        x, y = xy(layer.dots)
+        axes.scatter(
+            x,
+            y,
+            s=(layer.size * POINTS_PER_PIXEL) ** 2,
+            marker=marker,
+            c="white" if layer.hollow else colour,
+            edgecolors=colour,
+            linewidths=1.6 if layer.on_front else 0,
+            alpha=layer.opacity,
+            label=layer.name if alone and layer.dots else None,
+            zorder=4 if layer.on_front else 2,
+        )
+
+
+def _legend(figure: Figure, *, columns: int) -> None:
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9, labelcolor=TEXT)

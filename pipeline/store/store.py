@@ -1,0 +1,286 @@
+"""The folder of all studies: specs, records, and one table per study that is quick to read.
+
+    ROOT/studies.db, mlflow.db, artifacts/, cache/
+    ROOT/studies/NAME/spec.json, space.toml, validation.npz, points.arrow, model/
+    ROOT/studies/NAME/trials/NNNNN/record.json, record.npz, attempt-KK/
+
+Every file is renamed into place when it is whole. points.arrow is a copy of what the records' JSON says, made
+by the driver: it may be behind, or gone, and nothing is lost.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pydantic import TypeAdapter
+
+from pipeline.records import Array, BadInput, StudySpec, TrialRecord
+from pipeline.store.recordfile import (
+    JSON,
+    StoredRecord,
+    load_record,
+    load_scalars,
+    read_json,
+    save_record,
+    write_json,
+    write_whole,
+)
+from pipeline.store.table import empty, from_bytes, joined, still_valid, to_bytes
+
+__all__ = ["Store", "load_record", "save_record"]
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # also a folder's name, on any file system
+INTERRUPTED = "interrupted"  # in an attempt's folder: it was a person who ended it
+SPEC, SPACE, VALIDATION, TABLE = "spec.json", "space.toml", "validation.npz", "points.arrow"
+
+
+_SPEC = TypeAdapter(StudySpec)
+
+
+@dataclass(frozen=True)
+class Store:
+    """The folder `root`, as an absolute path. Nothing is created before it is written to."""
+
+    root: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", Path(self.root).expanduser().resolve())
+
+    @property
+    def studies_db(self) -> Path:
+        """Optuna's storage."""
+        return self.root / "studies.db"
+
+    @property
+    def mlflow_db(self) -> Path:
+        """MLflow's tracking store."""
+        return self.root / "mlflow.db"
+
+    @property
+    def artifacts(self) -> Path:
+        """MLflow's artifacts."""
+        return self.root / "artifacts"
+
+    @property
+    def cache(self) -> Path:
+        """What can be made again: parsed tasks, dense anchors."""
+        return self.root / "cache"
+
+    def check_writable(self) -> None:
+        """Tries the folder, or the nearest one above it that is there; leaves nothing behind.
+
+        Raises:
+            BadInput: nothing can be written there.
+        """
+        place = next(folder for folder in (self.root, *self.root.parents) if folder.exists())
+        try:
+            trial = place / f".{secrets.token_hex(4)}.part"
+            trial.write_bytes(b"x")
+            trial.unlink()
+        except OSError as error:
+            raise BadInput(
+                f"--store is a folder that can be written; {self.root} is not: {error.strerror} at {place}. "
+                "Choose another folder."
+            ) from error
+
+    def study_folder(self, study: str) -> Path:
+        """Where a study is, or would be.
+
+        Raises:
+            BadInput: no study can have that name.
+        """
+        if not NAME.fullmatch(study):
+            raise BadInput(
+                f"A study's name is up to 100 letters, digits, '.', '_' and '-', the first a letter or digit; "
+                f"given was {study!r}. Choose another name."
+            )
+        return self.root / "studies" / study
+
+    def model_folder(self, study: str) -> Path:
+        """The copy of a study's model that restarts are served from."""
+        return self.study_folder(study) / "model"
+
+    def list_studies(self) -> list[str]:
+        """The studies that have a spec, by name."""
+        return sorted(path.parent.name for path in self.root.glob(f"studies/*/{SPEC}"))
+
+    def has_study(self, study: str) -> bool:
+        """Whether the study has a spec."""
+        return (self.study_folder(study) / SPEC).is_file()
+
+    def write_spec(self, spec: StudySpec) -> None:
+        """Writes a study's spec, and its space beside it for people to read."""
+        folder = self.study_folder(spec.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_whole(folder / SPACE, spec.space_toml.encode())
+        write_json(folder / SPEC, spec)
+
+    def read_spec(self, study: str) -> StudySpec:
+        """A study's spec.
+
+        Raises:
+            BadInput: there is no such study (says which there are), or its spec cannot be read.
+        """
+        self._check_known(study)
+        return read_json(self.study_folder(study) / SPEC, _SPEC)
+
+    def write_validation(self, study: str, ids: list[str], labels: Array) -> None:
+        """Writes the ids and labels [V] of the rows that all points of the study are measured on."""
+        folder = self.study_folder(study)
+        folder.mkdir(parents=True, exist_ok=True)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, ids=np.array(ids, dtype=np.str_), labels=labels)
+        write_whole(folder / VALIDATION, buffer.getvalue())
+
+    def read_validation(self, study: str) -> tuple[list[str], Array]:
+        """Ids and labels [V] of the study's validation rows.
+
+        Raises:
+            BadInput: there is no such study, or it has not begun.
+        """
+        self._check_known(study)
+        path = self.study_folder(study) / VALIDATION
+        if not path.is_file():
+            raise BadInput(
+                f"A study that has begun has its validation rows; {path} is missing. Start it again."
+            )
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays["ids"].tolist(), arrays["labels"]
+
+    def trial_folder(self, study: str, number: int) -> Path:
+        """Where a trial's record and attempts are."""
+        return self.study_folder(study) / "trials" / f"{number:05d}"
+
+    def attempts(self, study: str, number: int) -> int:
+        """How many attempts at a trial have begun and not been cleared away."""
+        names = (path.name.partition("-")[2] for path in self.trial_folder(study, number).glob("attempt-*"))
+        return max((int(name) for name in names if name.isdecimal()), default=0)
+
+    def lost_attempts(self, study: str, number: int) -> int:
+        """Attempts that ended without a record, but for those that a person interrupted."""
+        attempts = self.trial_folder(study, number).glob("attempt-*")
+        return sum(not (folder / INTERRUPTED).exists() for folder in attempts)
+
+    def mark_interrupted(self, study: str, number: int) -> None:
+        """Says that a person ended the trial's last attempt."""
+        attempts = sorted(self.trial_folder(study, number).glob("attempt-*"))
+        for folder in attempts[-1:]:
+            (folder / INTERRUPTED).touch()
+
+    def next_attempt(self, study: str, number: int) -> Path:
+        """Creates the folder of a new attempt, which nobody else is given."""
+        attempt = self.attempts(study, number)
+        while True:
+            attempt += 1
+            folder = self.trial_folder(study, number) / f"attempt-{attempt:02d}"  # sorted by name = by number
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:  # another process was quicker
+                continue
+            return folder
+
+    def write_record(self, study: str, record: TrialRecord) -> None:
+        """Writes how a trial ended, in place of a record that is there."""
+        save_record(self.trial_folder(study, record.number), record)
+
+    def read_record(self, study: str, number: int) -> TrialRecord:
+        """A trial's record, with masks and predictions.
+
+        Raises:
+            BadInput: there is no such study or record, or it cannot be read.
+        """
+        if not self.has_record(study, number):
+            self._check_known(study)
+        return load_record(self.trial_folder(study, number))
+
+    def has_record(self, study: str, number: int) -> bool:
+        """Whether a trial has ended."""
+        return (self.trial_folder(study, number) / JSON).is_file()
+
+    def finished_numbers(self, study: str) -> list[int]:
+        """The trials that have ended."""
+        return sorted(self._written(study))
+
+    def gather(self, study: str) -> None:
+        """Brings the study's points.arrow up to date with its records. Only the driver does this.
+
+        Raises:
+            BadInput: there is no such study, or a record cannot be read.
+        """
+        table, changed = self._collect(study)
+        if changed:
+            write_whole(self.study_folder(study) / TABLE, to_bytes(table))
+
+    def read_table(self, study: str) -> pa.Table:
+        """All points of all trials that have ended, gathered or not: the columns of `table.COLUMNS`.
+
+        Raises:
+            BadInput: there is no such study, or a record cannot be read.
+        """
+        return self._collect(study)[0]
+
+    def _collect(self, study: str) -> tuple[pa.Table, bool]:
+        """The whole table, and whether it says more or less than points.arrow."""
+        self._check_known(study)
+        path = self.study_folder(study) / TABLE
+        gathered = from_bytes(path.read_bytes()) if path.is_file() else empty()
+        written = self._written(study)
+        valid, known = still_valid(gathered, written)
+        fresh = [number for number in sorted(written) if number not in known]
+        rows = [
+            row
+            for number in fresh
+            for row in _rows(load_scalars(self.trial_folder(study, number)), written_ns=written[number])
+        ]
+        return joined(valid, rows), bool(fresh) or len(valid) < len(gathered)
+
+    def _written(self, study: str) -> dict[int, int]:
+        """When each trial's record was written, in ns."""
+        trials = self.study_folder(study) / "trials"
+        found: dict[int, int] = {}
+        for folder in trials.iterdir() if trials.is_dir() else ():
+            if folder.name.isdecimal():
+                with suppress(FileNotFoundError):
+                    found[int(folder.name)] = (folder / JSON).stat().st_mtime_ns
+        return found
+
+    def _check_known(self, study: str) -> None:
+        if not self.has_study(study):
+            known = ", ".join(self.list_studies()) or "none"
+            raise BadInput(
+                f"A study is in the store; {self.root} has no study {study!r}. Its studies: {known}."
+            )
+
+
+def _rows(record: StoredRecord, *, written_ns: int) -> list[dict[str, Any]]:
+    """A trial's rows in the table."""
+    trial = {
+        "number": record.number,
+        "state": record.state,
+        "reason": record.reason,
+        "params": json.dumps(record.params),
+        "epochs": record.epochs,
+        "seconds": record.seconds,
+        "written_ns": written_ns,
+    }
+    points = [
+        {
+            "point": place,
+            "kind": point.kind,
+            "round": point.round,
+            "threshold": point.threshold,
+            **vars(point.measurement),
+            "metrics": list(point.measurement.metrics.items()),
+        }
+        for place, point in enumerate(record.points)
+    ]
+    return [trial | point for point in points or [{}]]

@@ -1,0 +1,236 @@
+"""The ledger: which trials a study has, what each was given, and how each ended.
+
+    ask ─► parameters of trial n ─► (the trial runs) ─► TrialRecord ─► tell
+
+The ledger is an Optuna study in its storage, written by one driver. Parameters are drawn in a *mirror*, a
+copy of the ledger in memory, and enter the ledger in one transaction with all that the sampler noted on the
+way: a driver that is killed leaves a whole trial or none. Each draw has a fresh sampler, seeded by the
+trial's number: a study that is interrupted, however often, goes on with the draws of one that is not.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from pipeline.records import OBJECTIVES, BadInput, Params, StudySpec, TrialRecord
+from pipeline.study.mirror import Mirror
+from pipeline.study.samplers import check_sampler, random_start, trial_seed
+from pipeline.study.storage import PARAMS, REASON, End, is_asked, open_study, write_end
+
+if TYPE_CHECKING:
+    from pipeline.space import Space
+    from pipeline.store import Store
+
+LOST_ATTEMPTS = 3  # a trial whose attempts have vanished this often is given up (design.md)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A trial to run."""
+
+    number: int
+    params: Params
+    seed: int
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How the trials of a study stand."""
+
+    complete: int
+    stopped: int
+    failed: int
+    running: int
+
+    @property
+    def ended(self) -> int:
+        """The trials that count towards a study's total."""
+        return self.complete + self.stopped + self.failed
+
+
+@dataclass(frozen=True)
+class Found:
+    """What earlier drivers left: trial numbers, and the trials still to run."""
+
+    told: tuple[int, ...]  # finished, but the driver died before it could say so
+    lost: tuple[int, ...]  # given up after LOST_ATTEMPTS attempts
+    unasked: tuple[int, ...]  # without complete parameters: failed, not counted
+    owed: tuple[Ask, ...]
+
+
+NEVER_ASKED = End(TrialState.FAIL, None, "its parameters are incomplete: the driver died in asking")
+
+
+def open_ledger(url: str, spec: StudySpec, space: Space, *, trials: int) -> Ledger:
+    """The ledger of a study of `trials` trials; created if the storage does not hold it.
+
+    Raises:
+        BadInput: unknown sampler; a storage that cannot be opened; a study of that name with another spec.
+    """
+    check_sampler(spec.sampler)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return Ledger(open_study(url, spec), spec, space, start=random_start(trials))
+
+
+class Ledger:
+    """One study's trials. Only one driver may write a study at a time."""
+
+    def __init__(self, storage: BaseStorage, spec: StudySpec, space: Space, *, start: int) -> None:
+        self._storage = storage
+        self._study_id = storage.get_study_id_from_name(spec.name)
+        self._spec = spec
+        self._space = space
+        self._start = start
+        self._unasked: tuple[int, ...] = ()
+        # None while ledger and mirror may differ: if anything breaks off in between, the next call reads anew
+        self._mirror: Mirror | None = None
+
+    def ask(self) -> Ask:
+        """Draws the next trial: the space's starts first, then the sampler's.
+
+        Raises:
+            BadInput: another process asks in the same study.
+        """
+        mirror = self._synced()
+        self._mirror = None
+        draw = mirror.draw(self._spec, self._space, start=self._start)
+        row = self._storage.create_new_trial(self._study_id, draw)
+        number = self._storage.get_trial_number_from_id(row)
+        if number != draw.number:
+            self._storage.set_trial_user_attr(row, PARAMS, None)  # drawn with another trial's seed
+            self._storage.set_trial_state_values(row, TrialState.FAIL)
+            raise BadInput(
+                f"One command at a time searches a study; while this one drew trial {draw.number} of "
+                f"{self._spec.name!r}, another one wrote it. Start this again when that has ended."
+            )
+        self._mirror = mirror
+        return self._as_ask(draw)
+
+    def owed(self) -> tuple[Ask, ...]:
+        """The trials that were asked for and have not ended; they keep number, parameters and seed."""
+        return tuple(self._as_ask(t) for t in self._synced().trials if t.state == TrialState.RUNNING)
+
+    def tell(self, record: TrialRecord) -> None:
+        """Writes how a trial ended. Telling the same twice changes nothing.
+
+        Raises:
+            ValueError: the ledger holds no such trial, gave it other parameters, or has it ended another way.
+        """
+        mirror = self._synced()
+        trial = mirror.trial(record.number)
+        if trial is None or trial.user_attrs.get(PARAMS) != record.params:
+            raise ValueError(
+                f"A record belongs to the trial that the ledger asked for; trial {record.number} of study "
+                f"{self._spec.name!r} was never given {record.params}."
+            )
+        end = _end_of(record)
+        if trial.state.is_finished():
+            _check_same(record.number, end, trial)
+            return
+        self._mirror = None
+        try:
+            write_end(self._storage, self._study_id, record.number, end)
+        except UpdateFinishedTrialError:  # told by another process since we read
+            self.tell(record)
+            return
+        mirror.end(record.number, end)
+        self._mirror = mirror
+
+    def reconcile(self, store: Store) -> Found:
+        """Settles what earlier drivers left, before the first ask of this one.
+
+        Trials that have a record are told; those that lost LOST_ATTEMPTS attempts fail; the others are owed.
+
+        Raises:
+            BadInput: the store holds records of trials that this ledger never asked for.
+        """
+        self._refuse_strangers(store)
+        told: list[int] = []
+        lost: list[int] = []
+        for ask in self.owed():
+            if store.has_record(self._spec.name, ask.number):
+                self.tell(store.read_record(self._spec.name, ask.number))
+                told.append(ask.number)
+                continue
+            attempts = store.lost_attempts(self._spec.name, ask.number)
+            if attempts >= LOST_ATTEMPTS:
+                reason = f"worker lost {attempts} times"
+                record = TrialRecord(ask.number, "failed", reason, ask.params, ask.seed, attempts=attempts)
+                store.write_record(self._spec.name, record)
+                self.tell(record)
+                lost.append(ask.number)
+        return Found(tuple(told), tuple(lost), self._unasked, self.owed())
+
+    def _refuse_strangers(self, store: Store) -> None:
+        """A store whose records another ledger asked for would lend its results to this one's trials."""
+        given = {t.number: t.user_attrs[PARAMS] for t in self._synced().trials if is_asked(t)}
+        found = store.finished_numbers(self._spec.name)
+        strangers = [number for number in found if number not in given]
+        for ask in self.owed():
+            if ask.number in found and store.read_record(self._spec.name, ask.number).params != ask.params:
+                strangers.append(ask.number)
+        if strangers:
+            raise BadInput(
+                f"A store and a ledger belong together; {store.study_folder(self._spec.name)} has records of "
+                f"trials that this ledger never asked for (numbers {strangers}). Name the ledger they were made "
+                "with, or another --store or --name."
+            )
+
+    def counts(self) -> Counts:
+        """How many trials stand how; those never asked are in none of the numbers."""
+        states = [trial.state for trial in self._synced().trials if is_asked(trial)]
+        return Counts(
+            complete=states.count(TrialState.COMPLETE),
+            stopped=states.count(TrialState.PRUNED),
+            failed=states.count(TrialState.FAIL),
+            running=states.count(TrialState.RUNNING),
+        )
+
+    def _as_ask(self, trial: FrozenTrial) -> Ask:
+        return Ask(trial.number, dict(trial.user_attrs[PARAMS]), trial_seed(self._spec.seed, trial.number))
+
+    def _synced(self) -> Mirror:
+        """The mirror; if there is none, from the storage, where trials never wholly asked for fail."""
+        if self._mirror is None:
+            trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
+            unasked = [t.number for t in trials if not t.state.is_finished() and not is_asked(t)]
+            for number in unasked:
+                write_end(self._storage, self._study_id, number, NEVER_ASKED)
+            if unasked:
+                trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
+            self._unasked += tuple(unasked)
+            self._mirror = Mirror(trials)
+        return self._mirror
+
+
+def _end_of(record: TrialRecord) -> End:
+    """What Optuna is told of a record. Only a finite point is ever COMPLETE."""
+    if record.state == "stopped":
+        return End(TrialState.PRUNED, None, record.reason)
+    if record.state == "failed":
+        return End(TrialState.FAIL, None, record.reason)
+    if record.recovered is None:
+        return End(TrialState.FAIL, None, "it ended without a recovered point")
+    measurement = record.recovered.measurement
+    values = {name: float(getattr(measurement, name)) for name in OBJECTIVES}
+    wrong = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
+    if wrong:
+        return End(TrialState.FAIL, None, "; ".join(wrong))
+    return End(TrialState.COMPLETE, tuple(values.values()), record.reason)
+
+
+def _check_same(number: int, end: End, trial: FrozenTrial) -> None:
+    values = None if trial.values is None else tuple(trial.values)
+    was = End(trial.state, values, trial.user_attrs.get(REASON, ""))
+    if was != end:
+        raise ValueError(
+            f"A trial ends once; trial {number} ended as {was.state.name} {was.values} {was.reason!r} and is "
+            f"told as {end.state.name} {end.values} {end.reason!r}."
+        )

@@ -1,0 +1,298 @@
+"""A task: a name or a file -> rows with labels -> TaskData, tokenised once per study.
+
+    builtin/docstrings   sentences of installed packages; needs no download
+    glue/sst2 ...        the nine tasks of GLUE, from the hub
+    hf:NAME@CONFIG       any hub data set, or a local folder laid out like one; @CONFIG where it has several
+    PATH.toml            local csv, tsv, jsonl or parquet files, described by a task file
+
+Validation is carved out of the official train split by the rows' own text, so that it is the same for every
+seed. Test rows are described by a Task and opened by `open_test` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.batches import Split, TaskData
+from pipeline.metrics import METRICS, is_regression
+from pipeline.records import BadInput
+from pipeline.task import docstrings
+from pipeline.task.carve import calibration_rows, validation_rows
+from pipeline.task.glue import GLUE, LABEL, MAX_LENGTH, REPOSITORY, ROW_NUMBER
+from pipeline.task.labels import class_names, class_numbers, require_whole, values
+from pipeline.task.rows import DELIMITERS, TEXT_COLUMNS, FileSource, HubSource, fingerprint
+from pipeline.task.taskfile import read_taskfile
+from pipeline.task.tokens import encode
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Source = FileSource | HubSource
+
+BUILTIN = "builtin/docstrings"
+GLUE_NAMES = tuple(f"glue/{name}" for name in GLUE)
+BUILTIN_MAX_LENGTH = 48  # tokens; its sentences have at most 32 words
+
+
+@dataclass(frozen=True)
+class TestSource:
+    """Where the parts of the official dev split lie, by name. Nothing is opened before `open_test`."""
+
+    parts: tuple[tuple[str, Source], ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task with its rows as text.
+
+    `train` and `validation` have the columns id, text_a, text_b (of pairs) and label: int64, the index in
+    `class_names`, or float32 for a regression. `outputs` is the number of classes, 1 for a regression;
+    `text` are the columns' own names; `max_length` is in tokens. `fingerprint` is the sha256 of train and
+    validation rows, classes, metric and max_length.
+    """
+
+    name: str
+    metric: str
+    outputs: int
+    regression: bool
+    class_names: tuple[str, ...]
+    text: tuple[str, ...]
+    max_length: int
+    train: pa.Table
+    validation: pa.Table
+    test: TestSource
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class _Outline:
+    """A task before its rows are read."""
+
+    name: str
+    metric: str
+    max_length: int
+    train: Source
+    test: TestSource
+    validation: Source | None = None
+
+
+def load_task(
+    name_or_file: str,
+    *,
+    cache: Path,
+    text: tuple[str, ...] = (),
+    label: str | None = None,
+    metric: str | None = None,
+) -> Task:
+    """Reads the official train split of a task and carves validation out of it; test rows stay unread.
+
+    `text` (default "text"), `label` ("label") and `metric` ("accuracy") describe a hub data set and only
+    that. In `cache` are kept the parsed built-in corpus and what came from the hub.
+
+    Raises:
+        BadInput: there is no such task, or its description or its rows cannot be used.
+    """
+    if name_or_file.startswith("hf:"):
+        columns = (*(text or ("text",)), label or LABEL)
+        return _load(_hub(name_or_file, cache, columns, metric or "accuracy"))
+    if text or label or metric:
+        raise BadInput(
+            "--text, --label and --metric describe a hub data set (hf:NAME); the task "
+            f"{name_or_file} has its own. Leave them out, or write a task file."
+        )
+    if name_or_file == BUILTIN:
+        return _load(_builtin(cache))
+    if name_or_file in GLUE_NAMES:
+        return _load(_glue(name_or_file.removeprefix("glue/"), cache))
+    if name_or_file.endswith(".toml"):
+        return _load(_file(Path(name_or_file).expanduser()))
+    raise BadInput(
+        f"A task is {BUILTIN}, {', '.join(GLUE_NAMES)}, hf:NAME or hf:NAME@CONFIG of a hub data set, or "
+        f"a path to a task file that ends in .toml; {name_or_file!r} is none of them."
+    )
+
+
+def open_test(task: Task) -> dict[str, pa.Table]:
+    """Opens the official dev split: its parts by name (`test`; MNLI has `test_mismatched`, too).
+
+    The tables are like `task.train`. For `confirm` and `export` only: no search may call this.
+
+    Raises:
+        BadInput: the rows cannot be used, or have classes that train has not.
+    """
+    return {part: _part(source, part, task.class_names) for part, source in task.test.parts}
+
+
+def train_texts(task: Task) -> list[str]:
+    """All texts of the train rows, for a tokenizer to be trained on."""
+    columns = [name for name in TEXT_COLUMNS if name in task.train.column_names]
+    return [text for name in columns for text in task.train[name].to_pylist()]
+
+
+def tokenise(task: Task, tokenizer: PreTrainedTokenizerBase) -> TaskData:
+    """Train, calibration and validation rows as token ids; test is left out.
+
+    Calibration is a stratified part of train, at most 512 rows, the same for every seed.
+
+    Raises:
+        ValueError: if the tokenizer has no padding token.
+    """
+    train, validation = (_split(part, tokenizer, task.max_length) for part in (task.train, task.validation))
+    aside = calibration_rows(train.ids, train.labels, regression=task.regression)
+    return TaskData(train=train, calibration=train.take(np.flatnonzero(aside)), validation=validation)
+
+
+def tokenise_test(task: Task, tokenizer: PreTrainedTokenizerBase) -> dict[str, Split]:
+    """The parts of the official dev split as token ids. For `confirm` and `export` only.
+
+    Raises:
+        BadInput, ValueError: as `open_test` and `tokenise`.
+    """
+    return {part: _split(rows, tokenizer, task.max_length) for part, rows in open_test(task).items()}
+
+
+def _split(rows: pa.Table, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Split:
+    if tokenizer.pad_token_id is None:
+        raise ValueError("Batches are padded: the tokenizer needs a padding token, and this one has none.")
+    return Split(encode(rows, tokenizer, max_length=max_length), int(tokenizer.pad_token_id))
+
+
+# ---- from a name to an outline
+
+
+def _builtin(cache: Path) -> _Outline:
+    try:
+        train, test = (FileSource(path, ("text",), "label") for path in docstrings.build(cache))
+    except (OSError, PackageNotFoundError) as error:
+        raise BadInput(
+            f"{BUILTIN} is read from the packages that prunefront needs and kept in the store: {error}. "
+            "Install prunefront with its dependencies; choose a store that can be written."
+        ) from error
+    return _Outline(BUILTIN, "accuracy", BUILTIN_MAX_LENGTH, train, TestSource((("test", test),)))
+
+
+def _glue(name: str, cache: Path) -> _Outline:
+    task = GLUE[name]
+
+    def source(split: str) -> HubSource:
+        return HubSource(REPOSITORY, name, (split,), task.text, LABEL, cache, ROW_NUMBER)
+
+    test = TestSource(tuple((part, source(split)) for part, split in task.test))
+    return _Outline(f"glue/{name}", task.metric, MAX_LENGTH, source("train"), test)
+
+
+def _hub(name: str, cache: Path, columns: tuple[str, ...], metric: str) -> _Outline:
+    path, _, config = name.removeprefix("hf:").partition("@")
+    if not path:
+        raise BadInput(f"A hub data set has a name: hf:NAME or hf:NAME@CONFIG; given was {name!r}.")
+    *text, label = columns
+    if len(text) > 2 or len({*columns}) < len(columns):
+        raise BadInput(f"A row has one or two text columns and a label; given were {', '.join(columns)}.")
+
+    def source(*splits: str) -> HubSource:
+        return HubSource(path, config or None, splits, tuple(text), label, cache)
+
+    # some data sets hide the labels of their test split: then their dev split is what there is to test on
+    test = TestSource((("test", source("test", "validation")),))
+    return _Outline(name, metric, MAX_LENGTH, source("train"), test)
+
+
+def _file(path: Path) -> _Outline:
+    try:
+        wanted = read_taskfile(path)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"A task file is TOML that says where rows lie. {path}: {error}.") from error
+    if wanted.metric in METRICS and wanted.regression not in (None, is_regression(wanted.metric)):
+        raise BadInput(
+            f"The metric says what is predicted, numbers by pearson_spearman alone. {path}: metric is "
+            f"{wanted.metric!r} and regression is {str(wanted.regression).lower()}. Leave regression out."
+        )
+
+    def source(file: str) -> FileSource:
+        data = path.parent / file
+        if not data.exists():
+            raise BadInput(f"The files of a task must be there. {path} names {file!r}: there is no {data}.")
+        if wanted.delimiter and data.suffix.lower() not in DELIMITERS:
+            raise BadInput(f"Only csv and tsv have a delimiter. {path} gives one for {file!r}: leave it out.")
+        return FileSource(data, tuple(wanted.text), wanted.label, wanted.delimiter)
+
+    return _Outline(
+        name=wanted.name,
+        metric=wanted.metric,
+        max_length=wanted.max_length,
+        train=source(wanted.files.train),
+        test=TestSource((("test", source(wanted.files.test)),)),
+        validation=source(wanted.files.validation) if wanted.files.validation else None,
+    )
+
+
+def _load(outline: _Outline) -> Task:
+    if outline.metric not in METRICS:
+        raise BadInput(f"A metric is one of {', '.join(METRICS)}; {outline.name} has {outline.metric!r}.")
+    regression = is_regression(outline.metric)
+    with _said_of(outline.train):
+        rows = outline.train.read("train")
+        require_whole(rows)
+        names = () if regression else class_names(rows["label"])
+        train = _numbered(rows, names)
+        if regression and pc.count_distinct(train["label"]).as_py() == 1:
+            raise ValueError("its rows have one and the same label; a regression needs different ones")
+        if outline.validation is None:
+            train, validation = _carved(train, regression)
+    if outline.validation is not None:
+        validation = _part(outline.validation, "validation", names)
+    return Task(
+        name=outline.name,
+        metric=outline.metric,
+        outputs=1 if regression else len(names),
+        regression=regression,
+        class_names=names,
+        text=outline.train.text,
+        max_length=outline.max_length,
+        train=train,
+        validation=validation,
+        test=outline.test,
+        fingerprint=fingerprint([outline.metric, outline.max_length, names], train, validation),
+    )
+
+
+@contextmanager
+def _said_of(source: Source) -> Iterator[None]:
+    """What is wrong with a source's rows, said to the person who named it."""
+    try:
+        yield
+    except (OSError, ValueError, pa.ArrowException) as error:
+        facts = f"{source}: {error}".rstrip(".")
+        raise BadInput(f"Rows are whole and readable. {facts}. {source.way_out}") from error
+
+
+def _part(source: Source, part: str, names: tuple[str, ...]) -> pa.Table:
+    """Rows that belong to a train split with these classes."""
+    with _said_of(source):
+        rows = source.read(part)
+        require_whole(rows)
+        return _numbered(rows, names)
+
+
+def _numbered(rows: pa.Table, names: tuple[str, ...]) -> pa.Table:
+    """The rows with labels that a network learns: classes if there are names, else values."""
+    label = class_numbers(rows["label"], names) if names else values(rows["label"])
+    return rows.set_column(rows.column_names.index("label"), "label", label).combine_chunks()
+
+
+def _carved(rows: pa.Table, regression: bool) -> tuple[pa.Table, pa.Table]:
+    """The official train split in two: train, and validation by the rows' own text."""
+    texts = [rows[name].to_pylist() for name in TEXT_COLUMNS if name in rows.column_names]
+    aside = validation_rows(list(zip(*texts, strict=True)), rows["label"].to_numpy(), regression=regression)
+    if not aside.any():
+        raise ValueError(f"its {rows.num_rows} rows are too few, or too alike, to carve validation out")
+    return rows.filter(pa.array(~aside)).combine_chunks(), rows.filter(pa.array(aside)).combine_chunks()

@@ -1,0 +1,118 @@
+"""Opens MLflow, at a server or a database, quickly and quietly. With `connection` the only door to it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.records import BadInput
+from pipeline.store import Store
+from pipeline.tracking.addresses import shown
+from pipeline.tracking.connection import Connection, cause
+
+# Read by MLflow at each call; ours unless the user has set them. No calls home, nothing printed; and a server that
+# is lost in mid-study holds the driver, which runs the trials, for half a minute and not for many.
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+LOOKING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}  # for a server
+SQLITE = "sqlite:///"
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+
+
+def connect(uri: str | None, *, store_root: Path) -> Connection:
+    """Connects to MLflow: at `uri`, else at MLFLOW_TRACKING_URI, else a database in the store, made if it is new.
+
+    Artifacts of a database go to the store, those of a server where it keeps them.
+
+    Raises:
+        BadInput: it cannot be reached within some seconds, or is no place for runs.
+    """
+    store = Store(store_root)
+    ours = f"{SQLITE}{store.mlflow_db}"
+    address = uri or os.environ.get("MLFLOW_TRACKING_URI") or ours
+    scheme = address.partition("://")[0] if "://" in address else "file"
+    if scheme == "file":
+        raise BadInput(
+            f"MLflow keeps runs in a database or on a server; {address} is a folder. Give --tracking a URI such as "
+            f"{ours} or http://127.0.0.1:5000."
+        )
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        from mlflow import MlflowClient
+
+        with _environment(LOOKING), _quiet():
+            if address.startswith(SQLITE) and not (file := Path(address.removeprefix(SQLITE))).exists():
+                _make_database(file, artifacts=store.artifacts)
+            client = MlflowClient(address)
+            client.search_experiments(max_results=1)
+    except Exception as error:
+        # what MLflow is made of raises its own: requests, SQLAlchemy, database drivers
+        raise BadInput(
+            f"Trials are published to MLflow; {shown(address)} does not let us ({cause(error, address)}). Start the "
+            "server, correct --tracking (or MLFLOW_TRACKING_URI), or leave both out for a database in the store."
+        ) from None  # the chain would show the address with its password
+    database = scheme.partition("+")[0] in DATABASES
+    return Connection(client, address, artifacts=store.artifacts if database else None)
+
+
+def _make_database(file: Path, *, artifacts: Path) -> None:
+    """Makes a new database, whole or not at all.
+
+    MLflow makes it table by table: whoever opens one that another driver is making, or died in, fails.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".mlflow-") as folder:
+        part = Path(folder) / file.name
+        SqlAlchemyStore(f"{SQLITE}{part}", artifacts.as_uri()).engine.dispose()  # type: ignore[no-untyped-call]
+        try:
+            os.link(part, file)
+        except FileExistsError:
+            pass  # another driver was quicker: its database stays
+        except OSError:  # a file system without hard links
+            part.rename(file)
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Gives other values to environment variables that are set, for a while."""
+    before = {name: os.environ[name] for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.update(before)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What MLflow has to say while it opens a database is for its developers.
+
+    It logs how it makes its tables (where it was imported before ENVIRONMENT was set), and it uses an option that
+    SQLAlchemy 2.1 warns will go.
+    """
+    loggers = {logging.getLogger(name): logging.getLogger(name).level for name in ("mlflow", "alembic")}
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message="The ``noload`` loader strategy", category=DeprecationWarning
+            )
+            yield
+    finally:
+        for logger, level in loggers.items():
+            logger.setLevel(level)

@@ -1,0 +1,214 @@
+"""Records <-> MLflow. MLflow is a published view; the ledger is the truth.
+
+One experiment per task, one run per study, one run below it per trial. All are found again by their tags, and the
+status that ends a run is written last: what a driver died in is written again, and nothing is there twice.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+from pipeline.figures import Series, as_html, dots, front_figure, front_image, hypervolume_figure
+from pipeline.fronts import Front
+from pipeline.records import State, StudySpec, TrialRecord
+from pipeline.store import load_record, save_record
+from pipeline.tracking import notes, published, views
+from pipeline.tracking.connection import Connection, Run, now
+from pipeline.tracking.opening import connect
+
+# Tags that MLflow's pages read
+NOTE, PARENT, TABLES = "mlflow.note.content", "mlflow.parentRunId", "mlflow.loggedArtifacts"
+KIND = "mlflow.experimentKind"
+ENDED: dict[str, State] = {status: state for state, status in published.STATUS.items()}
+
+
+@dataclass
+class _Study:
+    """The study that is being published, and what is there of it."""
+
+    spec: StudySpec
+    experiment_id: str
+    run_id: str
+    trials: dict[int, Run]
+    standing: int  # the number of ended trials that was last published, -1 for none
+
+
+def open_tracking(uri: str | None, *, store_root: Path) -> Tracker:
+    """Opens MLflow: at `uri`, else at MLFLOW_TRACKING_URI, else a database in the store, made if it is new.
+
+    Raises:
+        BadInput: it cannot be reached within some seconds, or is no place for runs.
+    """
+    return Tracker(connect(uri, store_root=store_root))
+
+
+@final
+class Tracker:
+    """Publishes one study. Only its driver may.
+
+    Every method may raise TrackingLost; nothing stays half-done then: the same call, now or by a later driver,
+    completes it.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._mlflow = connection
+        self._study: _Study | None = None
+
+    def start_study(self, spec: StudySpec, *, provenance: Mapping[str, str]) -> str:
+        """Finds the study's run, or makes it, and what is there of its trials. Returns the run's id.
+
+        Raises:
+            BadInput: its experiment was deleted, or its artifacts cannot be where they were.
+        """
+        experiment_id = self._experiment(spec)
+        tags = published.study_tags(spec)
+        found = self._mlflow.runs(experiment_id, tag=published.SPEC, value=tags[published.SPEC])
+        if found:
+            run = found[0]
+            self._mlflow.reopen(run)
+        else:
+            tags |= _source() | published.provenance_tags(provenance) | {NOTE: notes.study_intro(spec)}
+            run = self._mlflow.begin(experiment_id, name=spec.name, tags=tags)
+        if published.DENSE not in run.metrics:
+            anchors = published.study_values(spec, milliseconds=run.milliseconds)
+            self._mlflow.write(run.id, values=anchors, params=published.study_params(spec))
+        with self._mlflow.artifacts(run.id) as folder:
+            (folder / "space.toml").write_text(spec.space_toml)
+            (folder / "spec.json").write_text(json.dumps(asdict(spec), indent=2))
+        standing = int(run.metrics.get(published.STANDING, -1))
+        self._study = _Study(spec, experiment_id, run.id, self._trials(experiment_id, run.id), standing)
+        return run.id
+
+    def published(self) -> dict[int, State]:
+        """The trials that are wholly in MLflow, by number."""
+        trials = self._started().trials
+        return {number: ENDED[run.status] for number, run in trials.items() if run.status in ENDED}
+
+    def publish(self, record: TrialRecord) -> None:
+        """Writes a trial's run. A trial that is wholly there stays as it is."""
+        study = self._started()
+        if record.number in self.published():
+            return
+        if record.number not in study.trials:
+            study.trials[record.number] = self._mlflow.begin(
+                study.experiment_id,
+                name=notes.trial_name(record),
+                tags=self._trial_tags(record),
+                seconds=record.seconds,
+            )
+        run = study.trials[record.number]
+        values = published.trial_values(record, start=run.milliseconds)
+        self._mlflow.write(run.id, values=values, params=published.trial_params(record))
+        with self._mlflow.artifacts(run.id) as folder:
+            save_record(folder, record)
+            if record.points:
+                (folder / published.CURVE).write_text(json.dumps(published.curve_table(record)))
+        end = run.milliseconds + round(1000 * record.seconds)
+        self._mlflow.end(run.id, published.STATUS[record.state], milliseconds=end)
+        study.trials[record.number] = replace(run, status=published.STATUS[record.state])
+
+    def publish_standing(self, found: Front) -> None:
+        """Writes how the study stands after so many trials, in one call; nothing if that is written already."""
+        study = self._started()
+        if found.trials > study.standing:
+            self._mlflow.write(study.run_id, values=published.front_values(found, milliseconds=now()))
+            study.standing = found.trials
+
+    def publish_front(self, found: Front, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Writes the front to the study's page: as a table, to explore, as a picture and as a note.
+
+        Args:
+            found: the front.
+            columns: all networks of the study, as `store.read_table` gives them.
+        """
+        study = self._started()
+        self.publish_standing(found)
+        series = [Series(study.spec, dots(columns))]
+        with self._mlflow.artifacts(study.run_id) as folder:
+            (folder / published.FRONT).write_text(json.dumps(published.front_table(found)))
+            (folder / "front.html").write_text(as_html([front_figure(series), hypervolume_figure(series)]))
+            (folder / "front.png").write_bytes(front_image(series))
+        table, charts = (
+            views.link(study.experiment_id, study.spec.name, charts=as_charts) for as_charts in (False, True)
+        )
+        note = notes.study_note(found, table=table, charts=charts)
+        self._mlflow.write(study.run_id, tags={NOTE: note, TABLES: _tables(published.FRONT)})
+
+    def finish_study(self, state: State) -> None:
+        """Ends the study's run: complete, stopped (interrupted) or failed."""
+        self._mlflow.end(self._started().run_id, published.STATUS[state])
+
+    def read_record(self, run_id: str) -> TrialRecord:
+        """The record of a trial's run."""
+        with self._mlflow.fetched(run_id, "record.npz", "record.json") as folder:
+            return load_record(folder)
+
+    def run_id(self, number: int) -> str:
+        """The run of a trial.
+
+        Raises:
+            KeyError: it is not in MLflow.
+        """
+        return self._started().trials[number].id
+
+    @property
+    def page(self) -> str:
+        """How to look at the study: its page on a server, or the command that shows the database."""
+        study = self._started()
+        return self._mlflow.page(study.experiment_id, study.run_id)
+
+    def _started(self) -> _Study:
+        if self._study is None:
+            raise RuntimeError("A tracker publishes a study that has been started: call start_study first.")
+        return self._study
+
+    def _experiment(self, spec: StudySpec) -> str:
+        """The experiment of the study's task, and how it is shown."""
+        experiment_id = self._mlflow.experiment(notes.experiment_name(spec.task))
+        note = notes.experiment_note(spec.task, studies=views.link(experiment_id, views.STUDIES))
+        tags = {NOTE: note, KIND: "custom_model_development"} | views.studies_view() | views.trials_view(spec)
+        self._mlflow.tag_experiment(experiment_id, tags)
+        return experiment_id
+
+    def _trial_tags(self, record: TrialRecord) -> dict[str, str]:
+        study = self._started()
+        tags = published.trial_tags(record, study=study.spec.name) | _source()
+        tags |= {PARENT: study.run_id, NOTE: notes.trial_note(record, study.spec)}
+        return tags | ({TABLES: _tables(published.CURVE)} if record.points else {})
+
+    def _trials(self, experiment_id: str, run_id: str) -> dict[int, Run]:
+        """The study's trials in MLflow, by number.
+
+        A request whose answer was lost is sent again by MLflow's client, so that there may be two runs of a
+        trial: the one that ended, else the older one, stays.
+        """
+        found: dict[int, Run] = {}
+        for run in self._mlflow.runs(experiment_id, tag=PARENT, value=run_id):
+            if published.TRIAL not in run.tags:
+                continue  # somebody's own run below ours
+            number = int(run.tags[published.TRIAL])
+            other = found.setdefault(number, run)
+            if other is not run:
+                better = run.status in ENDED and other.status not in ENDED
+                found[number], drop = (run, other) if better else (other, run)
+                self._mlflow.delete(drop.id)
+        return found
+
+
+def _source() -> dict[str, str]:
+    """Who ran what, in the words that MLflow has for it."""
+    tags = {"mlflow.source.name": "prunefront search", "mlflow.source.type": "LOCAL"}
+    try:
+        return tags | {"mlflow.user": getpass.getuser()}
+    except (OSError, KeyError):  # a container's user without a name
+        return tags
+
+
+def _tables(name: str) -> str:
+    """The tag that makes MLflow show a JSON artifact as a table."""
+    return json.dumps([{"path": name, "type": "table"}])

@@ -1,0 +1,89 @@
+"""Labels by hand."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipeline.task.labels import class_names, class_numbers, require_whole, values
+
+
+def column(*labels: str | None) -> pa.ChunkedArray:
+    return pa.chunked_array([list(labels)], pa.string())
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (["b", "a", "b", "a"], ("a", "b")),
+        (["10", "9", "-1", "10", "9", "-1"], ("-1", "9", "10")),
+        (["10", "9", "x", "10", "9", "x"], ("10", "9", "x")),  # not all numbers: by name
+        (["1.0", "0.0", "0.0", "1.0"], ("0.0", "1.0")),
+    ],
+)
+def test_classes_in_order(labels: list[str], names: tuple[str, ...]) -> None:
+    assert class_names(column(*labels)) == names
+
+
+def test_declared_classes_keep_their_order_and_unused_ones_go() -> None:
+    codes = pa.array([2, 0, 2, 0], pa.int32())
+    declared = pa.DictionaryArray.from_arrays(codes, pa.array(["positive", "neutral", "negative"]))
+    labels = pa.chunked_array([declared])
+    assert class_names(labels) == ("positive", "negative")
+    assert class_numbers(labels, ("positive", "negative")).to_pylist() == [1, 0, 1, 0]
+
+
+def test_one_class_is_none() -> None:
+    with pytest.raises(ValueError, match="two classes or more; all rows have the label 'a'"):
+        class_names(column("a", "a"))
+
+
+def test_a_class_for_nearly_every_row_is_none() -> None:
+    with pytest.raises(ValueError, match=r"3 rows have 2 different labels .*pearson_spearman"):
+        class_names(column("0.5", "1.5", "1.5"))
+
+
+def test_class_numbers() -> None:
+    numbers = class_numbers(column("b", "a", "b"), ("a", "b"))
+    assert (numbers.type, numbers.to_pylist()) == (pa.int64(), [1, 0, 1])
+
+
+def test_unknown_classes_are_counted() -> None:
+    with pytest.raises(
+        ValueError, match=r"2 rows have a class that train has not \(a, b\); .* row 2 with 'c'"
+    ):
+        class_numbers(column("a", "c", "d"), ("a", "b"))
+
+
+def test_values() -> None:
+    numbers = values(column("1", "2.5", " 3e-1"))
+    assert numbers.type == pa.float32()
+    assert numbers.to_pylist() == [1.0, 2.5, float(np.float32(0.3))]
+
+
+@pytest.mark.parametrize("bad", ["x", "inf", "", "1,5"])
+def test_labels_that_are_no_numbers_are_counted(bad: str) -> None:
+    with pytest.raises(
+        ValueError, match=f"1 row has a label that is no number; the first is row 2 with '{bad}'"
+    ):
+        values(column("1", bad))
+
+
+@pytest.mark.parametrize("missing", [None, "", "  ", "nan", "NaN"])
+def test_missing_labels_are_counted(missing: str | None) -> None:
+    rows = pa.table(
+        {"id": ["1", "2", "3"], "text_a": ["x", "y", "z"], "label": column("a", missing, missing)}
+    )
+    with pytest.raises(ValueError, match="2 rows have no label; the first is row 2"):
+        require_whole(rows)
+
+
+def test_missing_texts_are_counted_and_empty_ones_allowed() -> None:
+    labels = column("a", "b", "none")
+    require_whole(pa.table({"id": ["1", "2", "3"], "text_a": ["nan", "", "NA"], "label": labels}))
+    with pytest.raises(ValueError, match="1 row has no text; the first is row 3"):
+        require_whole(pa.table({"id": ["1", "2", "3"], "text_a": ["x", "y", None], "label": labels}))
+
+
+def test_no_rows() -> None:
+    with pytest.raises(ValueError, match="no rows"):
+        require_whole(pa.table({"id": [], "label": []}))
