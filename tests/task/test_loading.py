@@ -14,7 +14,7 @@ from datasets import ClassLabel, Features, Value
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from pipeline import task as room
+from pipeline.task import loading as room
 from pipeline.records import BadInput
 from pipeline.task.carve import text_key
 from pipeline.task.glue import GLUE
@@ -189,7 +189,7 @@ def test_a_search_never_opens_the_test_file(tmp_path: Path) -> None:
         "import sys; opened = []\n"
         "sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == 'open' else None)\n"
         "from pathlib import Path; sys.path.insert(0, 'tests')\n"
-        "from test_task import load, make_tokenizer, tokenise, train_texts\n"
+        "from tests.task.test_loading import load, make_tokenizer, tokenise, train_texts\n"
         f"task = load(Path({str(path)!r})); data = tokenise(task, make_tokenizer()); train_texts(task)\n"
         "print([Path(name).name for name in opened if name.endswith('.tsv')], len(data.validation))"
     )

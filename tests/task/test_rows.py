@@ -308,7 +308,8 @@ def test_from_the_hub_once_and_train_alone(hub: tuple[str, list[str]], tmp_path:
         "from pathlib import Path; from pipeline.task.rows import HubSource\n"
         f"cache = Path({str(tmp_path / 'cache')!r})\n"
         "rows = HubSource('owner/name', 'one', ('train',), ('sentence',), 'label', cache).read('train')\n"
-        "print(rows.num_rows, rows['id'][8], rows['label'].combine_chunks().dictionary.to_pylist())"
+        "print(rows.num_rows, rows['id'][8], rows['label'].combine_chunks().dictionary.to_pylist(), flush=True)\n"
+        "import os; os._exit(0)"  # a thread of the streaming reader sometimes outlives the interpreter, and aborts it
     )
     environment = {"PATH": "", "HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": address}
     for offline in ("0", "1"):
