@@ -49,6 +49,7 @@ class Front:
     hypervolume: float
     trials: int  # that have ended
     seen: int  # points of complete trials, on the front or not
+    useless: int  # of them no better than the constant prediction: they stand on no front
     left_out: dict[str, int]  # trials that stand on no front, by state
     reasons: dict[str, int]  # why trials failed or were stopped, with how often
     epochs: float  # trained by all trials together
@@ -97,13 +98,15 @@ def front_of(spec: StudySpec, table: pa.Table) -> Front:
     complete = np.asarray(table["state"].to_numpy(zero_copy_only=False) == "complete")
     measured = np.flatnonzero(complete & table["metric"].is_valid().to_numpy())
     values = np.column_stack([table[name].to_numpy()[measured] for name in ("metric", "compression")])
-    rows = table.take(measured[front(values)]).to_pylist()
+    useful = values[:, 0] > spec.anchors.constant  # what no better than a constant prediction is no trade-off
+    rows = table.take(measured[useful][front(values[useful])]).to_pylist()
     return Front(
         spec=spec,
         points=tuple(_point(row) for row in rows),
         hypervolume=hypervolume(values, spec.reference_point),
         trials=len(states),
         seen=len(measured),
+        useless=int(len(measured) - useful.sum()),
         left_out={state: states.count(state) for state in ("failed", "stopped")},
         reasons=dict(reasons),
         epochs=float(np.nansum(trials["epochs"].to_numpy())),

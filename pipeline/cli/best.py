@@ -72,7 +72,7 @@ def _print(found: Front, point: FrontPoint, luck: tuple[float, float] | None) ->
     spec, anchors = found.spec, found.spec.anchors
     facts = {
         "study": f"{spec.name}  ({spec.method} on {spec.task}, {spec.model})",
-        "point": f"trial {point.trial}, {point.kind}" + (f", round {point.round}" if point.round else ""),
+        "point": f"trial {point.trial}, {point.kind}" + (f", round {point.round + 1}" if point.round else ""),
         spec.metric_name: f"{point.metric:.4f}  ({point.metric - anchors.dense:+.4f} against dense, validation)",
         "compression": f"{percent(point.compression)} of the encoder  ({percent(point.compression_total)} of all)",
         "parameters": f"{millions(point.parameters)}  (dense {millions(anchors.dense_parameters)})",

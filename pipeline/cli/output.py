@@ -47,5 +47,7 @@ def millions(count: int) -> str:
 
 
 def short(value: Any) -> str:
-    """A parameter for a table: numbers to three digits."""
+    """A parameter for a table: numbers to three digits; a threshold that nothing falls under is a dash."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "–"
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -69,6 +69,8 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
         f"[bold]{spec.name}[/]: {spec.method} on {spec.task} with {spec.model}. {found.trials} trials, "
         f"{found.seen} networks measured, {len(found.points)} on the front. {_left_out(found)}"
     )
+    if found.useless:
+        out.print(f"[dim]{found.useless} of them predict no better than a constant and stand on no front.[/]")
     out.print(
         f"Dense {spec.metric_name} {anchors.dense:.4f} (plain fine-tuning, lr {anchors.dense_learning_rate:g}), "
         f"constant prediction {anchors.constant:.4f}. Hypervolume {found.hypervolume:.4f}, "

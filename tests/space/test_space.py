@@ -173,7 +173,9 @@ class TestSampling:
         assert {start["delta"] for start in starts} == {0.02}  # shape is log in all of them: not active
 
     def test_starts_do_not_repeat(self, tmp_path: Path) -> None:
-        space = snip(tmp_path, "[threshold]\nvalue = 0.2\n[penalty_strength]\nvalue = 1\n[rounds]\nvalue = 1\n")
+        space = snip(
+            tmp_path, "[threshold]\nvalue = 0.2\n[penalty_strength]\nvalue = 1\n[rounds]\nvalue = 1\n"
+        )
         assert space.starts() == [space.defaults()]
 
     def test_split(self) -> None:

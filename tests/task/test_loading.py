@@ -14,8 +14,8 @@ from datasets import ClassLabel, Features, Value
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from pipeline.task import loading as room
 from pipeline.records import BadInput
+from pipeline.task import loading as room
 from pipeline.task.carve import text_key
 from pipeline.task.glue import GLUE
 from pipeline.task.loading import Task, load_task, open_test, tokenise, tokenise_test, train_texts

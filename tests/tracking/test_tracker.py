@@ -264,7 +264,7 @@ def test_a_full_disk_stops_no_study_and_is_made_up_for(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("pipeline.tracking.save_record", full)
+        patched.setattr("pipeline.tracking.tracker.save_record", full)
         with pytest.raises(TrackingLost, match="No space left on device"):
             tracker.publish(one)
     tracker.publish(one)
