@@ -31,7 +31,10 @@ RAY_ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
 }
-OBJECT_STORE_BYTES = 400_000_000  # holds one base model and its rows; Ray's own default is 30 % of memory
+# Of this machine's memory for the object store: what trials share, and what the dense networks give back. Ray's
+# own default is 30 % of all memory.
+LEAST_STORE_BYTES = 300_000_000
+STORE_COPIES = 5
 NODES_JOIN_S = 30.0  # a cluster that has just been started is given this long to get its nodes
 LOST_ATTEMPTS = 2  # Tune starts a trial again this often within one start of the study
 
@@ -110,8 +113,10 @@ def _no_gpu(wanted: float, there: float) -> BadInput:
 
 
 @contextmanager
-def connect(resources: Resources) -> Iterator[Cluster]:
+def connect(resources: Resources, *, shared_bytes: int) -> Iterator[Cluster]:
     """Starts Ray on this machine, or joins the cluster at `address`; leaves it at the end.
+
+    `shared_bytes` is about what trials share: weights and rows.
 
     Raises:
         BadInput: no cluster answers, or it has less than one trial asks for.
@@ -126,7 +131,7 @@ def connect(resources: Resources) -> Iterator[Cluster]:
         ray.init(
             num_cpus=max(cores, round(wanted + 0.5)),
             include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES,
+            object_store_memory=LEAST_STORE_BYTES + STORE_COPIES * shared_bytes,
             **quiet,
         )
     else:

@@ -213,7 +213,8 @@ def run(wanted: Search, watcher: Watcher) -> Front:
     ):  # a server is looked for first: it may not answer
         tracker = open_tracking(wanted.tracking, store_root=store.root)
     watcher.stage("starting Ray")
-    with connect(wanted.resources) as cluster:
+    shared_bytes = sum(array.nbytes for array in inputs.source.weights.values())
+    with connect(wanted.resources, shared_bytes=shared_bytes) as cluster:
         tracker = tracker or open_tracking(None, store_root=store.root)
         anchors = known or find_anchors(cluster, store, task, inputs, watcher, method=wanted.method)
         spec = make_spec(wanted, task, inputs, space, anchors)

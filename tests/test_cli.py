@@ -155,6 +155,19 @@ def test_the_same_name_with_other_data_is_refused(
     refused(run.returncode, run.stderr, "task_fingerprint")
 
 
+def test_a_study_may_be_raised_and_goes_on(searched: tuple[Path, dict[str, object]], task: Path) -> None:
+    store = searched[0]
+    before = {path: path.stat().st_mtime_ns for path in store.rglob("record.json") if "trials" in path.parts}
+    run = prunefront(
+        "search", "--task", task, "--space", task.parent / "quick.toml", "--name", "toy", "--trials", "4",
+        "--store", store, "--json",
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["trials"] == 4
+    assert "dense network" not in run.stderr, "the anchors are frozen: they are not trained again"
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
 def refused(code: int, message: str, *says: str) -> None:
     assert code == 2, message
     assert "Traceback" not in message

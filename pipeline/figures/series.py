@@ -66,8 +66,9 @@ class Series:
 
     @cached_property
     def front(self) -> tuple[Dot, ...]:
-        """The networks that no other dominates, by compression."""
-        return tuple(self.dots[row] for row in front(self.values))
+        """The networks above the constant prediction that no other dominates, by compression."""
+        above = np.flatnonzero(self.values[:, 0] > self.spec.anchors.constant)
+        return tuple(self.dots[row] for row in above[front(self.values[above])])
 
     def layers(self) -> tuple[Layer, ...]:
         """All its networks, in the order of drawing; behind the front CURVE_DOTS of the curves' at most."""
