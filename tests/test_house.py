@@ -19,7 +19,7 @@ PACKAGE = ROOT / "pipeline"
 
 # A room imports only from floors below its own.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("batches", "metrics", "pareto", "provenance", "records", "spectral"),
+    ("batches", "metrics", "norms", "pareto", "provenance", "records", "spectral"),
     ("anatomy", "losses", "space", "store", "task"),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
     ("finetune", "resolve", "tracking"),

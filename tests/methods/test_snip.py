@@ -10,7 +10,8 @@ from torch import nn
 
 from pipeline.batches import encoder_inputs
 from pipeline.methods import Run
-from pipeline.methods.snip import NORM_FLOOR, Snip, head_power_sums, masked_power_sum
+from pipeline.methods.snip import NORM_FLOOR, Snip
+from pipeline.norms import head_power_sums, masked_power_sum
 from pipeline.surgery import cut
 
 PLAIN = {

@@ -1,0 +1,141 @@
+"""A connection to Ray: on this machine, or to a running cluster; and what one trial takes of it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.records import BadInput
+
+# Read by Ray when it is imported: no calls home, no files per trial, no second progress display, and Ctrl-C
+# reaches us instead of Tune (which would write a snapshot that nobody reads).
+RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+}
+# Of this machine's memory for the object store: what trials share, and what the dense networks give back. Ray's
+# own default is 30 % of all memory.
+LEAST_STORE_BYTES = 300_000_000
+STORE_COPIES = 5
+NODES_JOIN_S = 30.0  # a cluster that has just been started is given this long to get its nodes
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What trials run on. None: as many as the machine or cluster holds."""
+
+    address: str | None = None
+    concurrent: int | None = None
+    cpus_per_trial: float = 1.0
+    gpus_per_trial: float | None = None
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A connection to Ray and what one trial takes of it."""
+
+    concurrent: int
+    cpus_per_trial: float
+    gpus_per_trial: float
+    cpus: float  # of all nodes together
+
+
+def check_resources(resources: Resources) -> None:
+    """Refuses what can be refused without Ray.
+
+    Raises:
+        BadInput: numbers that make no sense, or a GPU asked of a machine that has none.
+    """
+    if resources.concurrent is not None and resources.concurrent <= 0:
+        raise BadInput(f"At least one trial runs at a time; --concurrent is {resources.concurrent}.")
+    if resources.cpus_per_trial <= 0:
+        raise BadInput(f"A trial takes some of the cores; --cpus-per-trial is {resources.cpus_per_trial:g}.")
+    gpus = resources.gpus_per_trial
+    if gpus is not None and gpus < 0:
+        raise BadInput(f"A trial takes 0 GPUs, a part of one, or some; --gpus-per-trial is {gpus:g}.")
+    if gpus and resources.address is None:
+        import torch
+
+        if torch.cuda.device_count() < gpus:
+            raise _no_gpu(gpus, torch.cuda.device_count())
+
+
+def _no_gpu(wanted: float, there: float) -> BadInput:
+    return BadInput(
+        f"A trial gets the GPUs it asks for; --gpus-per-trial is {wanted:g}, and there are {there:g}. "
+        "Leave it out to run on CPUs, or join a cluster with GPUs by --address."
+    )
+
+
+@contextmanager
+def connect(resources: Resources, *, shared_bytes: int) -> Iterator[Cluster]:
+    """Starts Ray on this machine, or joins the cluster at `address`; leaves it at the end.
+
+    `shared_bytes` is about what trials share: weights and rows.
+
+    Raises:
+        BadInput: no cluster answers, or it has less than one trial asks for.
+    """
+    os.environ |= {key: os.environ.get(key, value) for key, value in RAY_ENVIRONMENT.items()}
+    import ray
+
+    cores = os.cpu_count() or 1
+    quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": True}
+    if resources.address is None:
+        wanted = (resources.concurrent or 1) * resources.cpus_per_trial
+        ray.init(
+            num_cpus=max(cores, round(wanted + 0.5)),
+            include_dashboard=False,
+            object_store_memory=LEAST_STORE_BYTES + STORE_COPIES * shared_bytes,
+            **quiet,
+        )
+    else:
+        try:
+            ray.init(address=resources.address, **quiet)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise BadInput(
+                f"--address names a running Ray cluster; {resources.address!r} did not answer "
+                f"({str(error).splitlines()[0]}). Start one with `ray start --head`, or leave --address out."
+            ) from error
+    try:
+        yield _wait_for_share(resources)
+    finally:
+        ray.shutdown()
+
+
+def _wait_for_share(resources: Resources) -> Cluster:
+    """What a trial takes; a cluster gets a while for its nodes to join."""
+    import ray
+
+    end = time.monotonic() + (NODES_JOIN_S if resources.address is not None else 0.0)
+    while True:
+        try:
+            return _share(resources, ray.cluster_resources())  # type: ignore[no-untyped-call]
+        except BadInput:
+            if time.monotonic() >= end:
+                raise
+        time.sleep(0.5)
+
+
+def _share(resources: Resources, total: dict[str, float]) -> Cluster:
+    """How many trials fit at once; `total` is what the cluster has."""
+    cpus, gpus = total.get("CPU", 0.0), total.get("GPU", 0.0)
+    per_trial = resources.gpus_per_trial
+    if per_trial is None:
+        per_trial = 1.0 if gpus else 0.0
+    if per_trial > gpus:
+        raise _no_gpu(per_trial, gpus)
+    if resources.cpus_per_trial > cpus:
+        raise BadInput(
+            f"A trial gets the cores it asks for; --cpus-per-trial is {resources.cpus_per_trial:g} and Ray has "
+            f"{cpus:g}. Ask for fewer."
+        )
+    fit = int(gpus / per_trial + 1e-9) if per_trial else int(cpus / resources.cpus_per_trial + 1e-9)
+    return Cluster(resources.concurrent or max(1, fit), resources.cpus_per_trial, per_trial, cpus)

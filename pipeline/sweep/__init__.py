@@ -1,0 +1,8 @@
+"""A study from its spec to its front: what `prunefront search` and `pipeline.search` run."""
+
+from pipeline.sweep.preparing import make_inputs
+from pipeline.sweep.running import run, search
+from pipeline.sweep.wanted import Search
+from pipeline.sweep.watching import Nobody, Standing, Watcher
+
+__all__ = ["Nobody", "Search", "Standing", "Watcher", "make_inputs", "run", "search"]

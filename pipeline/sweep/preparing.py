@@ -1,0 +1,131 @@
+"""What a study needs before its first trial: rows and model, its spec, its anchors, its folder."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+
+from pipeline.anchors import (
+    RATE_FACTORS,
+    DenseRecipe,
+    anchors_of,
+    dense_folder,
+    read_dense,
+    train_dense,
+    write_dense,
+)
+from pipeline.execute import (
+    Cluster,
+    run_each,
+)
+from pipeline.models import tokenizer, write_source
+from pipeline.records import Anchors, BadInput, StudySpec
+from pipeline.resolve import BUILTIN, resolve_model
+from pipeline.space import Space, load_space
+from pipeline.store import Store
+from pipeline.sweep.wanted import Search
+from pipeline.sweep.watching import Watcher
+from pipeline.task import Task, tokenise, train_texts
+from pipeline.trial import TrialInputs
+
+
+def make_inputs(wanted: Search, task: Task) -> TrialInputs:
+    """Model and tokenised rows: what all trials share. Test rows are not among them."""
+    source = resolve_model(
+        wanted.model,
+        outputs=task.outputs,
+        class_names=task.class_names,
+        regression=task.regression,
+        train_texts=train_texts(task) if wanted.model == BUILTIN else [],
+        trust_remote_code=wanted.trust_remote_code,
+    )
+    data = tokenise(task, tokenizer(source))
+    return TrialInputs(
+        method=wanted.method,
+        metric_name=task.metric,
+        regression=task.regression,
+        precision=wanted.precision,
+        length=int(data.validation.lengths.max()),
+        source=source,
+        data=data,
+    )
+
+
+def make_spec(wanted: Search, task: Task, inputs: TrialInputs, space: Space, anchors: Anchors) -> StudySpec:
+    """What is frozen at trial 0."""
+    return StudySpec(
+        name=wanted.name or default_name(wanted, task),
+        task=task.name,
+        task_fingerprint=task.fingerprint,
+        metric_name=task.metric,
+        validation_rows=len(inputs.data.validation),
+        model=model_name(wanted.model),
+        model_fingerprint=inputs.source.fingerprint,
+        method=wanted.method,
+        space_toml=space.toml,
+        sampler=wanted.sampler,
+        seed=wanted.seed,
+        precision=wanted.precision,
+        anchors=anchors,
+    )
+
+
+def model_name(model: str) -> str:
+    """A hub name as it is; of a folder the last two parts of its path."""
+    folder = Path(model).expanduser()
+    return "/".join(folder.resolve().parts[-2:]) if folder.is_dir() else model
+
+
+def default_name(wanted: Search, task: Task) -> str:
+    """task-model-method, and the seed if it is not 0, in characters that a folder can have."""
+    parts = [
+        task.name.split("/")[-1],
+        model_name(wanted.model).split("/")[0 if Path(wanted.model).is_dir() else -1],
+    ]
+    parts += [wanted.method] + ([f"seed{wanted.seed}"] if wanted.seed else [])
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))
+
+
+def find_anchors(
+    cluster: Cluster, store: Store, task: Task, inputs: TrialInputs, watcher: Watcher, *, method: str
+) -> Anchors:
+    """Both anchors; the dense network is trained if the store does not hold it yet."""
+    packaged = load_space(method, file=None, pretrained=inputs.source.pretrained).defaults()
+    rate = float(packaged["learning_rate"])
+    recipe = DenseRecipe(
+        learning_rates=tuple(rate * factor for factor in RATE_FACTORS),
+        epochs=float(packaged["tune_epochs"]) + float(packaged["recover_epochs"]),
+        batch_size=int(packaged["batch_size"]),
+        warmup_fraction=float(packaged["warmup_fraction"]),
+        weight_decay=float(packaged["weight_decay"]),
+    )
+    folder = dense_folder(
+        store.cache,
+        task_fingerprint=task.fingerprint,
+        model_fingerprint=inputs.source.fingerprint,
+        recipe=recipe,
+    )
+    dense = read_dense(folder)
+    if dense is None:
+        rates = recipe.learning_rates
+        watcher.stage(f"training the dense network at {len(rates)} learning rates")
+        runs = run_each(cluster, partial(train_dense, recipe=recipe), inputs, rates, done=watcher.dense)
+        whole = [run for run in runs if run is not None]
+        if not whole:
+            raise BadInput(
+                f"A study is read against its dense network; plain fine-tuning diverged at the learning rates "
+                f"{', '.join(f'{r:g}' for r in rates)}. Is the task's label right, and the model a trained one?"
+            )
+        dense = write_dense(folder, whole, recipe)
+    return anchors_of(dense, inputs)
+
+
+def open_study(store: Store, spec: StudySpec, inputs: TrialInputs) -> None:
+    """Makes the study's folder, whole before its first trial: model, labels, spec last."""
+    if store.has_study(spec.name):
+        return
+    write_source(inputs.source, store.study_folder(spec.name) / "model")
+    validation = inputs.data.validation
+    store.write_validation(spec.name, ids=validation.ids, labels=validation.labels)
+    store.write_spec(spec)

@@ -1,0 +1,165 @@
+"""A study from its spec to its front: what `prunefront search` and `pipeline.search` run.
+
+    task ─► rows ─┐
+    model ────────┼─► anchors ─► StudySpec, frozen ─► ledger ⇄ trials on Ray ─► store, MLflow ─► front
+    space ────────┘
+
+The driver is the only one that writes to the ledger and to MLflow. Everything a person gives is checked before
+anything is written.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pipeline.execute import (
+    Resources,
+    check_resources,
+    connect,
+    run_trials,
+)
+from pipeline.fronts import DEFAULT_STORE, Front, load_front
+from pipeline.methods import METHODS
+from pipeline.provenance import provenance
+from pipeline.records import BadInput
+from pipeline.resolve import BUILTIN
+from pipeline.space import Space, load_space
+from pipeline.store import Store
+from pipeline.study import check_sampler, open_ledger
+from pipeline.sweep.desk import Budget, StudyDesk
+from pipeline.sweep.preparing import default_name, find_anchors, make_inputs, make_spec, open_study
+from pipeline.sweep.wanted import DEFAULT_TASK, DEFAULT_TRIALS, PRECISIONS, Search
+from pipeline.sweep.watching import Nobody, Watcher
+from pipeline.task import load_task
+from pipeline.tracking import open_tracking
+
+
+def search(
+    *,
+    task: str = DEFAULT_TASK,
+    model: str = BUILTIN,
+    method: str = "snip",
+    space: Path | str | None = None,
+    trials: int = DEFAULT_TRIALS,
+    minutes: float | None = None,
+    concurrent: int | None = None,
+    seed: int = 0,
+    name: str | None = None,
+    sampler: str = "tpe",
+    precision: str = "auto",
+    store: Path | str = DEFAULT_STORE,
+    ledger: str | None = None,
+    tracking: str | None = None,
+    address: str | None = None,
+    cpus_per_trial: float = 1.0,
+    gpus_per_trial: float | None = None,
+    text: tuple[str, ...] = (),
+    label: str | None = None,
+    metric: str | None = None,
+    trust_remote_code: bool = False,
+    watcher: Watcher | None = None,
+) -> Front:
+    """`prunefront search` from Python: the same options, and the front comes back.
+
+    Raises:
+        BadInput: what was asked cannot be done; nothing has been written.
+    """
+    wanted = Search(
+        task=task,
+        model=model,
+        method=method,
+        space=None if space is None else Path(space),
+        trials=trials,
+        minutes=minutes,
+        seed=seed,
+        name=name,
+        sampler=sampler,
+        precision=precision,
+        store=Path(store),
+        ledger=ledger,
+        tracking=tracking,
+        resources=Resources(address, concurrent, cpus_per_trial, gpus_per_trial),
+        text=text,
+        label=label,
+        metric=metric,
+        trust_remote_code=trust_remote_code,
+    )
+    return run(wanted, watcher or Nobody())
+
+
+def run(wanted: Search, watcher: Watcher) -> Front:
+    """Runs a study, or goes on with it, and returns its front.
+
+    Raises:
+        BadInput: what was asked cannot be done; nothing has been written.
+    """
+    space = check(wanted)
+    store = Store(wanted.store)
+    store.check_writable()
+    watcher.stage("reading the task")
+    task = load_task(
+        wanted.task, cache=store.cache, text=wanted.text, label=wanted.label, metric=wanted.metric
+    )
+    watcher.stage("reading the model")
+    inputs = make_inputs(wanted, task)
+    name = wanted.name or default_name(wanted, task)
+    known = store.read_spec(name).anchors if store.has_study(name) else None
+    url = wanted.ledger or f"sqlite:///{store.studies_db}"
+    if known is not None:  # another study of this name is refused before anything is started
+        open_ledger(url, make_spec(wanted, task, inputs, space, known), space, trials=wanted.trials)
+    tracker = None
+    if wanted.tracking or os.environ.get(
+        "MLFLOW_TRACKING_URI"
+    ):  # a server is looked for first: it may not answer
+        tracker = open_tracking(wanted.tracking, store_root=store.root)
+    watcher.stage("starting Ray")
+    shared_bytes = sum(array.nbytes for array in inputs.source.weights.values())
+    with connect(wanted.resources, shared_bytes=shared_bytes) as cluster:
+        tracker = tracker or open_tracking(None, store_root=store.root)
+        anchors = known or find_anchors(cluster, store, task, inputs, watcher, method=wanted.method)
+        spec = make_spec(wanted, task, inputs, space, anchors)
+        ledger = open_ledger(url, spec, space, trials=wanted.trials)
+        open_study(store, spec, inputs)
+        tracker.start_study(spec, provenance=provenance())
+        watcher.anchors(spec)
+        desk = StudyDesk(
+            spec,
+            Budget(wanted.trials, wanted.minutes),
+            store=store,
+            ledger=ledger,
+            tracker=tracker,
+            watcher=watcher,
+        )
+        try:
+            desk.settle()
+            if desk.has_work():
+                run_trials(cluster, inputs, store=store, study=name, desk=desk)
+        finally:
+            desk.close()
+    return load_front(name, store=store.root)
+
+
+def check(wanted: Search) -> Space:
+    """Refuses what can be refused without reading data; returns the space.
+
+    Raises:
+        BadInput: with the first thing that is wrong.
+    """
+    if wanted.method not in METHODS:
+        raise BadInput(
+            f"A search runs one of the methods {', '.join(METHODS)}; asked for was {wanted.method!r}."
+        )
+    if wanted.trials <= 0:
+        raise BadInput(f"A study has at least one trial; --trials is {wanted.trials}.")
+    if wanted.minutes is not None and wanted.minutes <= 0:
+        raise BadInput(f"A search runs for some time; --minutes is {wanted.minutes:g}.")
+    if wanted.precision not in PRECISIONS:
+        raise BadInput(f"--precision is one of {', '.join(PRECISIONS)}; asked for was {wanted.precision!r}.")
+    if "://" in str(wanted.store):
+        raise BadInput(
+            f"--store is a folder (on a cluster: one that all nodes share); given was {wanted.store}."
+        )
+    check_sampler(wanted.sampler)
+    check_resources(wanted.resources)
+    return load_space(wanted.method, file=wanted.space, pretrained=wanted.model != BUILTIN)

@@ -1,0 +1,38 @@
+"""What is asked of a search."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.execute import Resources
+from pipeline.fronts import DEFAULT_STORE
+from pipeline.resolve import BUILTIN
+
+DEFAULT_TASK = "builtin/docstrings"
+DEFAULT_TRIALS = 8
+PRECISIONS = ("auto", "bf16", "fp32")
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is asked of a search; the command's options, and `pipeline.search`'s arguments."""
+
+    task: str = DEFAULT_TASK
+    model: str = BUILTIN
+    method: str = "snip"
+    space: Path | None = None
+    trials: int = DEFAULT_TRIALS
+    minutes: float | None = None
+    seed: int = 0
+    name: str | None = None
+    sampler: str = "tpe"
+    precision: str = "auto"
+    store: Path = DEFAULT_STORE
+    ledger: str | None = None
+    tracking: str | None = None
+    resources: Resources = field(default_factory=Resources)
+    text: tuple[str, ...] = ()
+    label: str | None = None
+    metric: str | None = None
+    trust_remote_code: bool = False
