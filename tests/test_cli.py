@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import run as run_here
+from pipeline.cli.search import METHOD, MODEL, STORE, TASK, TRIALS
+from pipeline.sweep import Search
 from tests.toy import prunefront, write_task
 
 
@@ -277,3 +279,10 @@ def test_every_command_has_help(here: Callable[..., Run]) -> None:
         run = here(name, "--help")
         assert run.returncode == 0
         assert "--json" in run.stdout
+
+
+def test_the_commands_defaults_are_the_searchs() -> None:
+    """Written twice, so that --help needs none of what a search needs."""
+    assert tuple(
+        getattr(Search(), name) for name in ("task", "model", "method", "trials", "store")
+    ) == (TASK, MODEL, METHOD, TRIALS, STORE)
