@@ -81,9 +81,31 @@ def resolve_model(
     }
     if name == BUILTIN:
         return _tiny_bert(train_texts, head)
+    _check_builtin(name)
+    return _pretrained(name, head, trust_remote_code=trust_remote_code)
+
+
+def check_model(name: str) -> None:
+    """Refuses a model that `resolve_model` would refuse by its name, files or architecture.
+
+    Raises:
+        BadInput: as `resolve_model`.
+    """
+    from transformers import AutoConfig
+
+    if name == BUILTIN:
+        return
+    _check_builtin(name)
+    with _readable(name):
+        folder, _ = _folder(name)
+        _check_files(folder)
+        with quiet():
+            find_architecture(AutoConfig.from_pretrained(folder).model_type)
+
+
+def _check_builtin(name: str) -> None:
     if name.startswith("builtin/"):
         raise BadInput(f"The only built-in model is {BUILTIN}; {name} does not exist.")
-    return _pretrained(name, head, trust_remote_code=trust_remote_code)
 
 
 def _pretrained(name: str, head: Mapping[str, Any], *, trust_remote_code: bool) -> ModelSource:

@@ -209,6 +209,12 @@ def test_bad_options_are_refused_before_anything_is_written(
     assert not store.exists()
 
 
+def test_a_bad_model_leaves_nothing_of_the_builtin_task(tmp_path: Path, here: Callable[..., Run]) -> None:
+    run = here("search", "--model", "./no/such/folder", "--store", tmp_path / "store")
+    refused(run.returncode, run.stderr, "no/such/folder")
+    assert not (tmp_path / "store").exists()
+
+
 BAD_SPACES = {
     "unknown key": ("[penalty_strenght]\nlow = 1\nhigh = 2\ndefault = 1\n", "penalty_strength"),
     "reversed": ("[learning_rate]\nlow = 1e-3\nhigh = 1e-5\ndefault = 1e-4\n", "low"),
@@ -283,6 +289,10 @@ def test_every_command_has_help(here: Callable[..., Run]) -> None:
 
 def test_the_commands_defaults_are_the_searchs() -> None:
     """Written twice, so that --help needs none of what a search needs."""
-    assert tuple(
-        getattr(Search(), name) for name in ("task", "model", "method", "trials", "store")
-    ) == (TASK, MODEL, METHOD, TRIALS, STORE)
+    assert tuple(getattr(Search(), name) for name in ("task", "model", "method", "trials", "store")) == (
+        TASK,
+        MODEL,
+        METHOD,
+        TRIALS,
+        STORE,
+    )

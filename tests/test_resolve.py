@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.models import build, quiet, tokenizer
 from pipeline.records import BadInput
-from pipeline.resolve import BUILTIN, BUILTIN_SPECIAL, resolve_model, word_pieces
+from pipeline.resolve import BUILTIN, BUILTIN_SPECIAL, check_model, resolve_model, word_pieces
 
 TEXTS = [
     f"{a} the {b} of {c}, or {a}{b}: {c}-{a}s"
@@ -236,3 +236,16 @@ def test_a_tokenizer_with_more_tokens_than_embeddings_is_refused(folder):
 def test_class_names_fit_the_outputs():
     with pytest.raises(ValueError, match="3 outputs have 3 class names"):
         resolve_model(BUILTIN, outputs=3, class_names=("a", "b"), regression=False, train_texts=TEXTS)
+
+
+def test_a_model_that_is_resolved_passes_the_quick_check_and_others_do_not(
+    minilm: Path, tmp_path: Path
+) -> None:
+    check_model(BUILTIN)
+    check_model(str(minilm))
+    with pytest.raises(BadInput, match="only built-in model"):
+        check_model("builtin/other")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "pytorch_model.bin").touch()
+    with pytest.raises(BadInput, match="safetensors only"):
+        check_model(str(tmp_path / "model"))

@@ -40,6 +40,11 @@ def make_inputs(wanted: Search, task: Task) -> TrialInputs:
         train_texts=train_texts(task) if wanted.model == BUILTIN else [],
         trust_remote_code=wanted.trust_remote_code,
     )
+    if task.max_length > source.max_length:
+        raise BadInput(
+            f"A row is at most as long as the model's positions reach; max_length is {task.max_length} tokens, and "
+            f"{wanted.model} reaches {source.max_length}. Give a smaller max_length."
+        )
     data = tokenise(task, tokenizer(source))
     return TrialInputs(
         method=wanted.method,

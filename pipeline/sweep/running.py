@@ -23,7 +23,7 @@ from pipeline.fronts import DEFAULT_STORE, Front, load_front
 from pipeline.methods import METHODS
 from pipeline.provenance import provenance
 from pipeline.records import BadInput
-from pipeline.resolve import BUILTIN
+from pipeline.resolve import BUILTIN, check_model
 from pipeline.space import Space, load_space
 from pipeline.store import Store
 from pipeline.study import check_sampler, open_ledger
@@ -97,6 +97,7 @@ def run(wanted: Search, watcher: Watcher) -> Front:
     space = check(wanted)
     store = Store(wanted.store)
     store.check_writable()
+    check_model(wanted.model)
     watcher.stage("reading the task")
     task = load_task(
         wanted.task, cache=store.cache, text=wanted.text, label=wanted.label, metric=wanted.metric
@@ -109,9 +110,7 @@ def run(wanted: Search, watcher: Watcher) -> Front:
     if known is not None:  # another study of this name is refused before anything is started
         open_ledger(url, make_spec(wanted, task, inputs, space, known), space, trials=wanted.trials)
     tracker = None
-    if wanted.tracking or os.environ.get(
-        "MLFLOW_TRACKING_URI"
-    ):  # a server is looked for first: it may not answer
+    if wanted.tracking or os.environ.get("MLFLOW_TRACKING_URI"):  # looked for first: it may not answer
         tracker = open_tracking(wanted.tracking, store_root=store.root)
     watcher.stage("starting Ray")
     shared_bytes = sum(array.nbytes for array in inputs.source.weights.values())
