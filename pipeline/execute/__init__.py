@@ -4,4 +4,3 @@ from pipeline.execute.cluster import Cluster, Resources, check_resources, connec
 from pipeline.execute.trials import Desk, Job, run_each, run_trials
 
 __all__ = ["Cluster", "Desk", "Job", "Resources", "check_resources", "connect", "run_each", "run_trials"]
-from pipeline.execute.trials import _in_worker, _trainable, _TrialShared  # TEMPORARY
