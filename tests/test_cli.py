@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,11 @@ from tests.toy import prunefront, write_task
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_task(tmp_path_factory.mktemp("task"))
+    """Its test file is a pipe that nobody writes to: a command that opened it would wait for ever."""
+    path = write_task(tmp_path_factory.mktemp("task"))
+    (path.parent / "test.tsv").unlink()
+    os.mkfifo(path.parent / "test.tsv")
+    return path
 
 
 @pytest.fixture(scope="module")

@@ -105,6 +105,9 @@ def _plot(found: Front) -> str:
                 [100 * p.compression for p in points], [p.metric for p in points], marker=marker, label=label
             )
     plotext.hline(found.spec.anchors.dense)
+    heights = [found.spec.anchors.dense, *(point.metric for point in found.points)]
+    margin = 0.05 * (max(heights) - min(heights)) or 0.05
+    plotext.ylim(min(heights) - margin, max(heights) + margin)
     plotext.xlim(0, 100)
     plotext.title(f"{found.spec.metric_name} against compression in %; the line is the dense network")
     return str(plotext.uncolorize(plotext.build()))
