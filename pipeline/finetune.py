@@ -25,8 +25,8 @@ CHECK_STEPS = 50
 DIVERGED = 10.0  # times the loss of an untrained network, mean over CHECK_STEPS or what is left of an epoch
 # A network at chance after the cut mostly stays there, however long it trains: recovery ends if the loss is
 # not below the constant prediction's after this part of it (read over the later half of that part).
-CHANCE_PART = 0.1
-CHANCE_LEAST_STEPS = 40
+CHANCE_PART = 0.25
+CHANCE_LEAST_STEPS = 100
 CHANCE_MARGIN = 0.995
 
 Precision = Literal["bf16", "fp32"]
