@@ -326,11 +326,11 @@ def test_chance_is_read_over_the_later_half_of_its_part(make_model, make_split):
     """A network that has learned by then goes on, however bad its first steps were."""
     model, anatomy = make_model()
     with torch.no_grad():
-        model.classifier.weight.mul_(5)
+        model.classifier.weight.mul_(20)
     split = make_split(rows=8)  # so few that they are learned by heart
     ears = Ears()
     recipe = Recipe(3e-3, 4, 0.0, 0.0, "fp32", regression=False)
-    Loop(model, anatomy, split, recover(60), recipe, ears).fit()
+    Loop(model, anatomy, split, recover(CHANCE_LEAST_STEPS + 20), recipe, ears).fit()
     losses = [values["train_loss"] for _, values in ears.epochs]  # two steps each
     assert np.mean(losses[: CHANCE_LEAST_STEPS // 2]) > constant_loss(split.labels, regression=False)
     assert losses[-1] < 0.5

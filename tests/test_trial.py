@@ -11,6 +11,7 @@ import torch
 
 from pipeline import resume
 from pipeline.batches import TaskData
+from pipeline.finetune import CHANCE_LEAST_STEPS
 from pipeline.measure import evaluate
 from pipeline.methods import METHODS
 from pipeline.models import ModelSource, build
@@ -457,11 +458,11 @@ def test_a_penalty_that_is_no_number_fails_the_trial(run):
 
 
 def test_a_network_at_chance_ends_its_recovery_and_keeps_its_curve(run):
-    params = SNIP | {"tune_epochs": 1.0, "recover_epochs": 8.0, "learning_rate": 1e-9}
+    params = SNIP | {"tune_epochs": 1.0, "recover_epochs": 20.0, "learning_rate": 1e-9}
     record = run("snip", params)
     assert record.state == "complete"
     assert record.reason.startswith("at chance after the cut")
-    assert record.epochs == pytest.approx(1 + 40 / STEPS_PER_EPOCH)  # of 9
+    assert record.epochs == pytest.approx(1 + CHANCE_LEAST_STEPS / STEPS_PER_EPOCH)  # of 21
     assert len(curve(record)) > 3
     assert record.recovered.measurement.compression > 0
 
