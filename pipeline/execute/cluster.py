@@ -44,7 +44,6 @@ class Cluster:
     concurrent: int
     cpus_per_trial: float
     gpus_per_trial: float
-    cpus: float  # of all nodes together
 
 
 def check_resources(resources: Resources) -> None:
@@ -138,4 +137,4 @@ def _share(resources: Resources, total: dict[str, float]) -> Cluster:
             f"{cpus:g}. Ask for fewer."
         )
     fit = int(gpus / per_trial + 1e-9) if per_trial else int(cpus / resources.cpus_per_trial + 1e-9)
-    return Cluster(resources.concurrent or max(1, fit), resources.cpus_per_trial, per_trial, cpus)
+    return Cluster(resources.concurrent or max(1, fit), resources.cpus_per_trial, per_trial)

@@ -57,18 +57,17 @@ def run_each(
     *,
     done: Callable[[], None],
 ) -> list[Result]:
-    """function(shared, item) of every item as Ray tasks; results in order of the items.
+    """function(shared, item) of every item as Ray tasks, as many at once as trials would be; results in order.
 
-    `shared` goes through the object store once. On CPUs all items run at once, sharing the cores if need be:
-    three on two cores take one and a half times as long as one, not twice.
+    `shared` goes through the object store once.
     """
     import ray
 
-    cpus = cluster.cpus_per_trial
-    if not cluster.gpus_per_trial:
-        cpus = min(cpus, cluster.cpus / len(items))
     task: Any = ray.remote(
-        num_cpus=cpus, num_gpus=cluster.gpus_per_trial, max_calls=1, max_retries=LOST_ATTEMPTS
+        num_cpus=cluster.cpus_per_trial,
+        num_gpus=cluster.gpus_per_trial,
+        max_calls=1,
+        max_retries=LOST_ATTEMPTS,
     )(_in_worker)
     reference = ray.put(shared)
     pending = [task.remote(function, reference, item, cluster.cpus_per_trial) for item in items]

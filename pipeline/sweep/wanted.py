@@ -10,7 +10,7 @@ from pipeline.fronts import DEFAULT_STORE
 from pipeline.resolve import BUILTIN
 
 DEFAULT_TASK = "builtin/docstrings"
-DEFAULT_TRIALS = 8
+DEFAULT_TRIALS = 6
 PRECISIONS = ("auto", "bf16", "fp32")
 
 
