@@ -25,9 +25,7 @@ SHORT = """
 [tune_epochs]
 value = 2
 [recover_epochs]
-low = 0
-high = 1
-default = 1
+value = 0
 [rounds]
 value = 1
 [level]

@@ -82,11 +82,11 @@ class TestPackaged:
     def test_from_scratch_changes_single_settings(self) -> None:
         pretrained, scratch = snip(), snip(pretrained=False)
         assert scratch.distributions()["learning_rate"] == FloatDistribution(3e-4, 3e-3, log=True)
-        assert scratch.defaults()["learning_rate"] == 1e-3
+        assert scratch.defaults()["learning_rate"] == 1.5e-3
         assert pretrained.defaults()["learning_rate"] == 1e-4
         changed = {name for name in scratch.keys if scratch.keys[name] != pretrained.keys[name]}
         epochs = {"tune_epochs", "recover_epochs", "rounds"}
-        assert changed == {"learning_rate", "level", "threshold"} | epochs
+        assert changed == {"learning_rate", "batch_size", "level", "threshold"} | epochs
 
     def test_unknown_method(self) -> None:
         with pytest.raises(BadInput, match=r"'snp' has none.*Nearest: 'snip'; known: chance, snip"):
