@@ -23,7 +23,7 @@ from pipeline.sweep import search
 
 SHORT = """
 [tune_epochs]
-value = 2
+value = 1
 [recover_epochs]
 value = 0
 [rounds]
