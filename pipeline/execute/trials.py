@@ -63,11 +63,9 @@ def run_each(
     """
     import ray
 
+    # a process that has imported torch serves the next item, too (on GPUs Ray starts a new one by itself)
     task: Any = ray.remote(
-        num_cpus=cluster.cpus_per_trial,
-        num_gpus=cluster.gpus_per_trial,
-        max_calls=1,
-        max_retries=LOST_ATTEMPTS,
+        num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial, max_retries=LOST_ATTEMPTS
     )(_in_worker)
     reference = ray.put(shared)
     pending = [task.remote(function, reference, item, cluster.cpus_per_trial) for item in items]
