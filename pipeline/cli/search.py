@@ -11,7 +11,7 @@ from pipeline.cli.output import print_json
 from pipeline.cli.show import front_as_json, print_front
 from pipeline.records import BadInput
 
-TASK, MODEL, METHOD, TRIALS, STORE = "builtin/docstrings", "builtin/tiny-bert", "snip", 6, Path("mlflow_runs")
+TASK, MODEL, METHOD, TRIALS, STORE = "builtin/docstrings", "builtin/tiny-bert", "snip", 5, Path("mlflow_runs")
 
 _WHAT, _HOW, _WHERE, _RUN = "What is cut", "How it is searched", "Where it is kept", "What it runs on"
 

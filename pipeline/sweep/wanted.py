@@ -10,7 +10,7 @@ from pipeline.fronts import DEFAULT_STORE
 from pipeline.resolve import BUILTIN
 
 DEFAULT_TASK = "builtin/docstrings"
-DEFAULT_TRIALS = 6
+DEFAULT_TRIALS = 5
 PRECISIONS = ("auto", "bf16", "fp32")
 
 
