@@ -15,10 +15,7 @@ from pipeline.anchors import (
     train_dense,
     write_dense,
 )
-from pipeline.execute import (
-    Cluster,
-    run_each,
-)
+from pipeline.execute import Cluster, run_each
 from pipeline.models import tokenizer, write_source
 from pipeline.records import Anchors, BadInput, StudySpec
 from pipeline.resolve import BUILTIN, resolve_model
@@ -84,10 +81,8 @@ def model_name(model: str) -> str:
 
 def default_name(wanted: Search, task: Task) -> str:
     """task-model-method, and the seed if it is not 0, in characters that a folder can have."""
-    parts = [
-        task.name.split("/")[-1],
-        model_name(wanted.model).split("/")[0 if Path(wanted.model).is_dir() else -1],
-    ]
+    folder = Path(wanted.model).expanduser().is_dir()  # often called "model": the one above it says more
+    parts = [task.name.split("/")[-1], model_name(wanted.model).split("/")[0 if folder else -1]]
     parts += [wanted.method] + ([f"seed{wanted.seed}"] if wanted.seed else [])
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))
 
