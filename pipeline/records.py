@@ -196,6 +196,16 @@ class Anchors:
 
 
 @dataclass(frozen=True)
+class TaskReference:
+    """How a study's task was named, so that it can be read again; not frozen: files may move."""
+
+    task: str  # a name, or the absolute path of a task file
+    text: tuple[str, ...] = ()
+    label: str | None = None
+    metric: str | None = None
+
+
+@dataclass(frozen=True)
 class StudySpec:
     """What a study is: frozen at trial 0; only its budgets may change later."""
 

@@ -7,11 +7,14 @@ One row per point, with what its trial has in common; a trial without points has
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+
+from pipeline.store.recordfile import StoredRecord
 
 FORMAT = 1  # a table of another one is made again
 
@@ -84,3 +87,28 @@ def from_bytes(data: bytes) -> pa.Table:
     except (pa.ArrowException, OSError):
         return empty()
     return table if table.schema.equals(COLUMNS, check_metadata=True) else empty()
+
+
+def rows_of(record: StoredRecord, *, written_ns: int) -> list[dict[str, Any]]:
+    """A trial's rows: one per point; of a trial without points, one without a point."""
+    trial = {
+        "number": record.number,
+        "state": record.state,
+        "reason": record.reason,
+        "params": json.dumps(record.params),
+        "epochs": record.epochs,
+        "seconds": record.seconds,
+        "written_ns": written_ns,
+    }
+    points = [
+        {
+            "point": place,
+            "kind": point.kind,
+            "round": point.round,
+            "threshold": point.threshold,
+            **vars(point.measurement),
+            "metrics": list(point.measurement.metrics.items()),
+        }
+        for place, point in enumerate(record.points)
+    ]
+    return [trial | point for point in points or [{}]]
