@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pipeline.pareto import front, hypervolume, knee
 from pipeline.records import BadInput, FloatArray, Kind, Params, StudySpec
-from pipeline.store import Store
+from pipeline.store import Retrained, Store
 
 DEFAULT_STORE = Path("mlflow_runs")
 
@@ -27,6 +27,7 @@ class FrontPoint:
     """
 
     trial: int
+    point: int  # its place among the trial's points
     kind: Kind
     round: int
     metric: float
@@ -38,6 +39,9 @@ class FrontPoint:
     size_mb: float
     latency_ms: float | None
     params: Params
+    retrained: Retrained | None = (
+        None  # what it measured when it was trained again, because its weights were gone
+    )
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,9 @@ def load_front(study: str, *, store: Path | str = DEFAULT_STORE) -> Front:
         BadInput: the store holds no such study.
     """
     files = Store(Path(store))
-    return front_of(files.read_spec(study), files.read_table(study))
+    found = front_of(files.read_spec(study), files.read_table(study))
+    weights = files.weights(study)
+    return replace(found, points=tuple(replace(p, retrained=weights.retrained(p)) for p in found.points))
 
 
 def front_of(spec: StudySpec, table: pa.Table) -> Front:

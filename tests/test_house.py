@@ -25,8 +25,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("finetune", "resolve", "tracking"),
     ("resume",),
     ("trial",),
-    ("anchors", "execute"),
-    ("sweep",),
+    ("anchors", "execute", "reopening"),
+    ("networks", "sweep"),
     ("cli",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

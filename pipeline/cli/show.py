@@ -11,8 +11,10 @@ from rich.table import Table
 
 from pipeline.cli.output import millions, out, percent, print_json, short
 from pipeline.fronts import DEFAULT_STORE, Front, FrontPoint, load_front
+from pipeline.store import Retrained, Store
 
 PLOT_WIDTH, PLOT_HEIGHT = 78, 16
+MEGABYTE = 10**6  # bytes
 # Of a point's parameters, the table shows those that a method's user would turn first.
 SHOWN_PARAMS = {
     "penalty_strength": "penalty",
@@ -77,10 +79,23 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
         f"{percent(found.hypervolume_normalised)} of what is possible."
     )
     out.print(f"[dim]The metric is on the {spec.validation_rows} validation rows that chose the front.[/]")
+    for point in found.points:
+        if point.retrained is not None:
+            out.print(f"[dim]{_retrained(point, point.retrained)}[/]")
+    megabytes = Store(store).weights(spec.name).size_bytes() / MEGABYTE
+    out.print(f"[dim]The weights of the front's networks take {megabytes:,.0f} MB of disk.[/]")
     where = "" if store == DEFAULT_STORE else f" --store {store}"
     out.print(f"\nOne point:  [cyan]prunefront best {spec.name} --max-drop 0.02{where}[/]")
     ui = tracking or f"sqlite:///{store / 'mlflow.db'}"
     out.print(f"In MLflow:  [cyan]mlflow ui --backend-store-uri {ui}[/]")
+
+
+def _retrained(point: FrontPoint, again: Retrained) -> str:
+    apart = ", more than two standard errors apart" if again.differs else ""
+    return (
+        f"The network at {percent(point.compression)} was trained again: {again.metric:.4f} instead of "
+        f"{again.recorded:.4f}{apart}."
+    )
 
 
 def _left_out(found: Front) -> str:
