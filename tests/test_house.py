@@ -22,7 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("batches", "metrics", "norms", "pareto", "provenance", "records", "spectral"),
     ("anatomy", "losses", "space", "store", "task"),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
-    ("finetune", "resolve", "tracking"),
+    ("curve", "finetune", "resolve", "tracking"),
     ("resume",),
     ("trial",),
     ("anchors", "execute"),
