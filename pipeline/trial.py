@@ -26,15 +26,14 @@ from pipeline.finetune import (
     AtChance,
     Loop,
     LoopState,
-    Phase,
     Recipe,
     TrainingFailed,
     resolve_precision,
-    steps_per_epoch,
 )
 from pipeline.measure import Evaluation, evaluate, measure
 from pipeline.methods import METHODS, PruningMethod, Run
 from pipeline.models import ModelSource, build
+from pipeline.phases import Phase, phases, steps_per_epoch
 from pipeline.provenance import provenance
 from pipeline.records import HistoryRow, Masks, Measurement, Params, ParamValue, Point, TrialRecord
 from pipeline.surgery import cut
@@ -266,19 +265,6 @@ class _Trial:
         cuda = self.device.type == "cuda"
         name = torch.cuda.get_device_name(self.device) if cuda else "cpu"
         return {"device": name, "precision": self.recipe.precision, "threads": str(torch.get_num_threads())}
-
-
-def phases(params: Params, *, train_rows: int, seed: int) -> tuple[Phase, ...]:
-    """The stretches of a trial's stream of batches: `tune_epochs` over the rounds, then recovery."""
-    per_epoch = steps_per_epoch(train_rows, int(params["batch_size"]))
-    tune, rounds = round(float(params["tune_epochs"]) * per_epoch), int(params["rounds"])
-    ends = [round(tune * (i + 1) / rounds) for i in range(rounds)]
-    tuning = [
-        Phase("tune", i, first, end - first, seed)
-        for i, (first, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True))
-    ]
-    recover = round(float(params["recover_epochs"]) * per_epoch)
-    return (*tuning, Phase("recover", rounds - 1, tune, recover, seed))
 
 
 def make_method(name: str, params: Params) -> PruningMethod:
