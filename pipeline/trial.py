@@ -56,6 +56,7 @@ class TrialInputs:
     length: int  # tokens of a row for MACs: the longest of validation
     source: ModelSource
     data: TaskData
+    count_zeros: bool = False  # of single weights: the objective is sparsity
 
 
 @dataclass(frozen=True)
@@ -201,7 +202,9 @@ class _Trial:
             evaluation = self._evaluate(model)
             if not step.removed:
                 self._complete_history(evaluation)
-            measured = measure(model, anatomy, evaluation, length=self.inputs.length)
+            measured = measure(
+                model, anatomy, evaluation, length=self.inputs.length, count_zeros=self.inputs.count_zeros
+            )
             predictions = evaluation.predictions
             self.points.append(Point("curve", phase.round, step.threshold, measured, step.masks, predictions))
         self.masks = chosen.masks
@@ -235,7 +238,13 @@ class _Trial:
                 self.reason = str(remark)
             evaluation = self._evaluate(self.model)
             self._complete_history(evaluation)
-            measured = measure(self.model, self.anatomy, evaluation, length=self.inputs.length)
+            measured = measure(
+                self.model,
+                self.anatomy,
+                evaluation,
+                length=self.inputs.length,
+                count_zeros=self.inputs.count_zeros,
+            )
             point = replace(point, measurement=measured, predictions=evaluation.predictions)
         self.points.append(replace(point, kind="recovered"))
 
