@@ -58,6 +58,7 @@ class TrialInputs:
     length: int  # tokens of a row for MACs: the longest of validation
     source: ModelSource
     data: TaskData
+    count_zeros: bool = False  # of single weights: the objective is sparsity
 
 
 @dataclass(frozen=True)
@@ -270,8 +271,10 @@ class _Trial:
 
     def _examine(self, model: PreTrainedModel, anatomy: Anatomy) -> tuple[Evaluation, Measurement]:
         """What a network is worth on validation, and what it costs."""
-        evaluation = self._evaluate(model)
-        return evaluation, measure(model, anatomy, evaluation, length=self.inputs.length)
+        evaluation, inputs = self._evaluate(model), self.inputs
+        return evaluation, measure(
+            model, anatomy, evaluation, length=inputs.length, count_zeros=inputs.count_zeros
+        )
 
     def _evaluate(self, model: PreTrainedModel) -> Evaluation:
         return evaluate(
