@@ -61,7 +61,8 @@ def scores_on_resamples(metric: str, labels: Rows, predictions: Rows, counts: Ro
     if is_regression(metric):
         return np.array([_correlations(labels, row, weights) for row in predictions]).reshape(-1, len(counts))
     if metric == "accuracy":
-        return (predictions == labels).astype(np.float64) @ weights.T / weights.sum(axis=1)
+        right: Values = (predictions == labels).astype(np.float64) @ weights.T / weights.sum(axis=1)
+        return right
     confusion = _confusion(labels, predictions, weights)
     if metric == "matthews":
         return _matthews(confusion)
@@ -91,7 +92,8 @@ def _f1(confusion: Values, *, binary: bool) -> Values:
     seen = confusion.sum(axis=2) + confusion.sum(axis=3)
     each = np.divide(2 * hit, seen, out=np.zeros_like(seen), where=seen > 0)
     if binary:
-        return each[..., 1] if each.shape[-1] > 1 else np.zeros(each.shape[:2])
+        of_one: Values = each[..., 1] if each.shape[-1] > 1 else np.zeros(each.shape[:2])
+        return of_one
     found: Values = each.sum(axis=-1) / np.maximum((seen > 0).sum(axis=-1), 1)
     return found
 
@@ -103,7 +105,8 @@ def _matthews(confusion: Values) -> Values:
     hit = np.trace(confusion, axis1=2, axis2=3)
     above = hit * total - (label * predicted).sum(axis=-1)
     below = np.sqrt((total**2 - (predicted**2).sum(axis=-1)) * (total**2 - (label**2).sum(axis=-1)))
-    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+    found: Values = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+    return found
 
 
 def _correlations(labels: Rows, predictions: Rows, weights: Values) -> Values:
@@ -122,7 +125,8 @@ def _pearson(x: Values, y: Values, weights: Values) -> Values:
     y = y - (weights * y).sum(axis=1, keepdims=True) / total
     above = (weights * x * y).sum(axis=1)
     below = np.sqrt((weights * x * x).sum(axis=1) * (weights * y * y).sum(axis=1))
-    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+    found: Values = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+    return found
 
 
 def _mid_ranks(values: Values, weights: Values) -> Values:
