@@ -20,13 +20,13 @@ PACKAGE = ROOT / "pipeline"
 # A room imports only from floors below its own.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("batches", "metrics", "norms", "pareto", "provenance", "records", "spectral"),
-    ("anatomy", "losses", "space", "statistics", "store", "task"),
+    ("anatomy", "losses", "phases", "space", "statistics", "store", "task"),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
-    ("finetune", "resolve", "tracking"),
+    ("curve", "finetune", "resolve", "tracking"),
     ("resume",),
     ("trial",),
-    ("anchors", "execute"),
-    ("sweep",),
+    ("anchors", "execute", "reopening"),
+    ("networks", "sweep"),
     ("cli",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -147,6 +147,8 @@ def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
         record = run_trial(shared.inputs, job, lambda values: tune.report({"number": number, **values}))
     except Exception as error:
         record = TrialRecord(number, "failed", reason_of(error), job.params, job.seed)
+    if record.state == "complete":
+        store.weights(shared.study).take(number, job.attempts)
     store.write_record(shared.study, replace(record, attempts=len(job.attempts)))
     for attempt in job.attempts:
         shutil.rmtree(attempt, ignore_errors=True)

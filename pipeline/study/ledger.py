@@ -19,7 +19,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.records import OBJECTIVES, BadInput, Params, StudySpec, TrialRecord
+from pipeline.records import BadInput, Params, StudySpec, TrialRecord
 from pipeline.study.mirror import Mirror
 from pipeline.study.samplers import check_sampler, random_start, trial_seed
 from pipeline.study.storage import PARAMS, REASON, End, is_asked, open_study, write_end
@@ -130,7 +130,7 @@ class Ledger:
                 f"A record belongs to the trial that the ledger asked for; trial {record.number} of study "
                 f"{self._spec.name!r} was never given {record.params}."
             )
-        end = _end_of(record)
+        end = _end_of(record, self._spec)
         if trial.state.is_finished():
             _check_same(record.number, end, trial)
             return
@@ -210,7 +210,7 @@ class Ledger:
         return self._mirror
 
 
-def _end_of(record: TrialRecord) -> End:
+def _end_of(record: TrialRecord, spec: StudySpec) -> End:
     """What Optuna is told of a record. Only a finite point is ever COMPLETE."""
     if record.state == "stopped":
         return End(TrialState.PRUNED, None, record.reason)
@@ -218,12 +218,12 @@ def _end_of(record: TrialRecord) -> End:
         return End(TrialState.FAIL, None, record.reason)
     if record.recovered is None:
         return End(TrialState.FAIL, None, "it ended without a recovered point")
-    measurement = record.recovered.measurement
-    values = {name: float(getattr(measurement, name)) for name in OBJECTIVES}
-    wrong = [f"{name} is {value}" for name, value in values.items() if not math.isfinite(value)]
+    values = tuple(spec.values(vars(record.recovered.measurement)).tolist())
+    names = ("metric", spec.objective)
+    wrong = [f"{name} is {v}" for name, v in zip(names, values, strict=True) if not math.isfinite(v)]
     if wrong:
         return End(TrialState.FAIL, None, "; ".join(wrong))
-    return End(TrialState.COMPLETE, tuple(values.values()), record.reason)
+    return End(TrialState.COMPLETE, values, record.reason)
 
 
 def _check_same(number: int, end: End, trial: FrozenTrial) -> None:

@@ -49,8 +49,8 @@ class End:
 
 
 def directions() -> list[Literal["maximize", "minimize"]]:
-    """The directions of a study's objectives, in their order."""
-    return [objective.direction for objective in OBJECTIVES.values()]
+    """Of the values that are stored, (metric, gain): whatever a study's objectives are, both are maximised."""
+    return [OBJECTIVES["metric"].direction, "maximize"]
 
 
 def open_study(url: str, spec: StudySpec) -> RDBStorage:
@@ -79,7 +79,7 @@ def open_study(url: str, spec: StudySpec) -> RDBStorage:
             f"A study is continued by the program that made it; {spec.name!r} in this ledger has trials "
             "but no spec of ours. Give another --name."
         )
-    _refuse_difference(frozen, asdict(spec))
+    _refuse_difference(StudySpec.late_fields() | frozen, asdict(spec))
     return storage
 
 

@@ -23,6 +23,7 @@ from pipeline.fronts import DEFAULT_STORE, Front, load_front
 from pipeline.methods import METHODS
 from pipeline.provenance import provenance
 from pipeline.records import BadInput
+from pipeline.reopening import refer
 from pipeline.resolve import BUILTIN, check_model
 from pipeline.space import Space, load_space
 from pipeline.store import Store
@@ -119,7 +120,8 @@ def run(wanted: Search, watcher: Watcher) -> Front:
         anchors = known or find_anchors(cluster, store, task, inputs, watcher, method=wanted.method)
         spec = make_spec(wanted, task, inputs, space, anchors)
         ledger = open_ledger(url, spec, space, trials=wanted.trials)
-        open_study(store, spec, inputs)
+        reference = refer(wanted.task, text=wanted.text, label=wanted.label, metric=wanted.metric)
+        open_study(store, spec, inputs, reference)
         tracker.start_study(spec, provenance=provenance())
         watcher.anchors(spec)
         desk = StudyDesk(

@@ -26,9 +26,10 @@ from transformers.utils import logging
 
 from pipeline.anatomy import Anatomy, read_anatomy
 from pipeline.batches import Split
-from pipeline.finetune import Loop, LoopState, Phase, Recipe, resolve_precision
+from pipeline.finetune import Loop, LoopState, Recipe, resolve_precision
 from pipeline.methods import Run
 from pipeline.methods.snip import Snip
+from pipeline.phases import Phase
 from pipeline.provenance import provenance
 
 BATCH = 32
