@@ -9,6 +9,7 @@ import traceback
 import typer
 
 from pipeline.cli.best import best
+from pipeline.cli.export import export
 from pipeline.cli.faults import outside_cause
 from pipeline.cli.output import errors
 from pipeline.cli.search import search
@@ -31,6 +32,7 @@ app.command()(search)
 app.command()(show)
 app.command()(best)
 app.command()(studies)
+app.command()(export)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,5 +1,6 @@
 """The folder of all studies: specs, records, and one table of points per study."""
 
+from pipeline.store.exports import TestScores
 from pipeline.store.store import Store, load_record, save_record
 from pipeline.store.weights import RECOVERED, WEIGHTS, Retrained, Weights, before_cut
 
@@ -8,6 +9,7 @@ __all__ = [
     "WEIGHTS",
     "Retrained",
     "Store",
+    "TestScores",
     "Weights",
     "before_cut",
     "load_record",

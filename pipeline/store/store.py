@@ -22,6 +22,7 @@ import pyarrow as pa
 from pydantic import TypeAdapter
 
 from pipeline.records import Array, BadInput, StudySpec, TaskReference, TrialRecord
+from pipeline.store.exports import Exports
 from pipeline.store.recordfile import (
     JSON,
     load_record,
@@ -177,6 +178,10 @@ class Store:
     def weights(self, study: str) -> Weights:
         """The weights of the study's networks."""
         return Weights(self.study_folder(study) / "trials")
+
+    def exports(self, study: str) -> Exports:
+        """What the study's exported networks measured on test rows."""
+        return Exports(self.study_folder(study))
 
     def attempts(self, study: str, number: int) -> int:
         """How many attempts at a trial have begun and not been cleared away."""

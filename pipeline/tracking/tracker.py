@@ -19,6 +19,7 @@ from pipeline.records import State, StudySpec, TrialRecord
 from pipeline.store import load_record, save_record
 from pipeline.tracking import notes, published, views
 from pipeline.tracking.connection import Connection, Run, now
+from pipeline.tracking.models import ExportedModel
 from pipeline.tracking.opening import connect
 
 # Tags that MLflow's pages read
@@ -142,6 +143,22 @@ class Tracker:
     def finish_study(self, state: State) -> None:
         """Ends the study's run: complete, stopped (interrupted) or failed."""
         self._mlflow.end(self._started().run_id, published.STATUS[state])
+
+    def publish_model(self, spec: StudySpec, model: ExportedModel) -> str | None:
+        """Adds an exported network to its trial's run; the study need not be started. Returns its address.
+
+        None if the trial is not in MLflow. Whoever exported it may call this, driver or not: runs that are there
+        keep their status.
+        """
+        experiment_id = self._mlflow.find_experiment(notes.experiment_name(spec.task))
+        if experiment_id is None:
+            return None
+        studies = self._mlflow.runs(experiment_id, tag=published.SPEC, value=published.fingerprint(spec))
+        for study in studies[:1]:
+            for run in self._mlflow.runs(experiment_id, tag=PARENT, value=study.id):
+                if run.tags.get(published.TRIAL) == str(model.trial):
+                    return self._mlflow.log_model(experiment_id, run.id, model)
+        return None
 
     def read_record(self, run_id: str) -> TrialRecord:
         """The record of a trial's run."""
