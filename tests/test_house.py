@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("anatomy", "losses", "space", "store", "task"),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
     ("finetune", "resolve", "tracking"),
-    ("resume",),
+    ("delivery", "resume"),
     ("trial",),
     ("anchors", "execute"),
     ("sweep",),
