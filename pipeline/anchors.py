@@ -22,15 +22,14 @@ from pipeline.finetune import (
     Listener,
     Loop,
     LoopState,
-    Phase,
     Recipe,
     TrainingFailed,
     resolve_precision,
-    steps_per_epoch,
 )
 from pipeline.measure import evaluate, measure
 from pipeline.metrics import constant
 from pipeline.models import Weights, build
+from pipeline.phases import Phase, steps_per_epoch
 from pipeline.records import Anchors
 from pipeline.trial import TrialInputs
 

@@ -20,6 +20,7 @@ from pipeline.anatomy import Anatomy
 from pipeline.batches import Batch, IntArray, Split, encoder_inputs
 from pipeline.losses import constant_loss, task_loss, untrained_loss
 from pipeline.methods.base import PruningMethod, Run
+from pipeline.phases import Phase, schedule, steps_per_epoch
 
 CHECK_STEPS = 50
 DIVERGED = 10.0  # times the loss of an untrained network, mean over CHECK_STEPS or what is left of an epoch
@@ -51,22 +52,6 @@ class Recipe:
     precision: Precision
     regression: bool
     clip_norm: float = 1.0
-
-
-@dataclass(frozen=True)
-class Phase:
-    """Steps [first, first + steps) of a trial's stream of batches."""
-
-    name: Literal["tune", "recover"]
-    round: int
-    first: int
-    steps: int
-    seed: int
-
-    @property
-    def end(self) -> int:
-        """The step after the last."""
-        return self.first + self.steps
 
 
 @dataclass(frozen=True)
@@ -106,14 +91,6 @@ def resolve_precision(wanted: str, device: torch.device) -> Precision:
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
     """bf16 autocast on `device`, or nothing for fp32."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
-
-
-def schedule(step: int, *, steps: int, warmup_fraction: float) -> float:
-    """Factor on the learning rate at a step: linear up over the warm-up, then linear down to 0 at `steps`."""
-    warmup = math.ceil(warmup_fraction * steps)
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    return (steps - step) / (steps - warmup)
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
@@ -278,8 +255,3 @@ class Loop:
         if "cuda_generator" in tensors and self._device.type == "cuda":
             torch.cuda.set_rng_state(tensors["cuda_generator"].cpu(), self._device)
         torch.set_rng_state(tensors["cpu_generator"].cpu())
-
-
-def steps_per_epoch(rows: int, batch_size: int) -> int:
-    """Batches of one epoch, the last one may be smaller."""
-    return -(-rows // batch_size)

@@ -9,7 +9,6 @@ validation, on a network that is cut further and further.
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -19,23 +18,24 @@ from typing import TYPE_CHECKING, final
 import torch
 
 from pipeline import resume
-from pipeline.allocation import Removal, Step, choose, curve_steps, removal_order
+from pipeline.allocation import curve_steps, removal_order
+from pipeline.anatomy import Anatomy
 from pipeline.batches import TaskData
+from pipeline.curve import choose_in_rounds, walk
 from pipeline.finetune import (
     AtChance,
     Loop,
     LoopState,
-    Phase,
     Recipe,
     TrainingFailed,
     resolve_precision,
-    steps_per_epoch,
 )
 from pipeline.measure import Evaluation, evaluate, measure
 from pipeline.methods import METHODS, PruningMethod, Run
 from pipeline.models import ModelSource, build
+from pipeline.phases import Phase, phases, steps_per_epoch
 from pipeline.provenance import provenance
-from pipeline.records import HistoryRow, Masks, Params, Point, TrialRecord
+from pipeline.records import HistoryRow, Masks, Measurement, Params, ParamValue, Point, TrialRecord
 from pipeline.surgery import cut
 
 if TYPE_CHECKING:
@@ -162,11 +162,10 @@ class _Trial:
             self.epochs = (phase.first + loop.done) / self.per_epoch
 
     def _method_run(self) -> Run:
-        target = self.params.get("target")
         return Run(
             total_steps=sum(phase.steps for phase in self.phases if phase.name == "tune"),
             train_rows=len(self.inputs.data.train),
-            target=None if target is None else float(target),
+            target=_number(self.params.get("target")),
             generator=torch.Generator().manual_seed(self.job.seed),
         )
 
@@ -194,33 +193,21 @@ class _Trial:
             score_per_parameter=bool(self.params["score_per_parameter"]),
             min_attention_blocks=int(self.params["min_attention_blocks"]),
         )
-        chosen = self._choose(order, phase.round)
-        model, anatomy = copy.deepcopy((self.model, self.anatomy))
-        for step in curve_steps(order, self.anatomy, most=CURVE_STEPS, include=chosen.removed):
-            anatomy = cut(model, anatomy, step.masks)
-            evaluation = self._evaluate(model)
+        chosen = choose_in_rounds(
+            order,
+            self.anatomy,
+            threshold=_number(self.params.get("threshold")),
+            target=_number(self.params.get("target")),
+            rounds_left=self.rounds - phase.round,
+        )
+        steps = curve_steps(order, self.anatomy, most=CURVE_STEPS, include=chosen.removed)
+        for step, evaluation, measured in walk(self.model, self.anatomy, steps, self._examine):
             if not step.removed:
                 self._complete_history(evaluation)
-            measured = measure(model, anatomy, evaluation, length=self.inputs.length)
             predictions = evaluation.predictions
             self.points.append(Point("curve", phase.round, step.threshold, measured, step.masks, predictions))
         self.masks = chosen.masks
         self.anatomy = cut(self.model, self.anatomy, chosen.masks)
-
-    def _choose(self, order: tuple[Removal, ...], round_: int) -> Step:
-        """The step that the threshold or target asks for; before the last round, an equal part of the way."""
-        threshold, target = self.params.get("threshold"), self.params.get("target")
-        last = choose(
-            order,
-            self.anatomy,
-            threshold=None if threshold is None else float(threshold),
-            target=None if target is None else float(target),
-        )
-        left = self.rounds - round_
-        if left == 1:
-            return last
-        now = self.anatomy.costs.compression(self.anatomy.present)
-        return choose(order, self.anatomy, threshold=None, target=now + (last.compression - now) / left)
 
     def _recover(self, phase: Phase) -> None:
         """Trains on without the method, and measures what came of it."""
@@ -233,11 +220,15 @@ class _Trial:
                 self._train(phase)
             except AtChance as remark:
                 self.reason = str(remark)
-            evaluation = self._evaluate(self.model)
+            evaluation, measured = self._examine(self.model, self.anatomy)
             self._complete_history(evaluation)
-            measured = measure(self.model, self.anatomy, evaluation, length=self.inputs.length)
             point = replace(point, measurement=measured, predictions=evaluation.predictions)
         self.points.append(replace(point, kind="recovered"))
+
+    def _examine(self, model: PreTrainedModel, anatomy: Anatomy) -> tuple[Evaluation, Measurement]:
+        """What a network is worth on validation, and what it costs."""
+        evaluation = self._evaluate(model)
+        return evaluation, measure(model, anatomy, evaluation, length=self.inputs.length)
 
     def _evaluate(self, model: PreTrainedModel) -> Evaluation:
         return evaluate(
@@ -276,24 +267,15 @@ class _Trial:
         return {"device": name, "precision": self.recipe.precision, "threads": str(torch.get_num_threads())}
 
 
-def phases(params: Params, *, train_rows: int, seed: int) -> tuple[Phase, ...]:
-    """The stretches of a trial's stream of batches: `tune_epochs` over the rounds, then recovery."""
-    per_epoch = steps_per_epoch(train_rows, int(params["batch_size"]))
-    tune, rounds = round(float(params["tune_epochs"]) * per_epoch), int(params["rounds"])
-    ends = [round(tune * (i + 1) / rounds) for i in range(rounds)]
-    tuning = [
-        Phase("tune", i, first, end - first, seed)
-        for i, (first, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True))
-    ]
-    recover = round(float(params["recover_epochs"]) * per_epoch)
-    return (*tuning, Phase("recover", rounds - 1, tune, recover, seed))
-
-
 def make_method(name: str, params: Params) -> PruningMethod:
     """A fresh instance from those parameters that are its fields."""
     method = METHODS[name]
     names = {field.name for field in fields(method) if field.init}  # type: ignore[arg-type]
     return method(**{key: value for key, value in params.items() if key in names})
+
+
+def _number(value: ParamValue | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _validation(evaluation: Evaluation) -> dict[str, float]:

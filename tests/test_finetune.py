@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline import finetune
 from pipeline.batches import Split, encoder_inputs
 from pipeline.finetune import (
     CHANCE_LEAST_STEPS,
@@ -19,17 +18,15 @@ from pipeline.finetune import (
     AtChance,
     Loop,
     LoopState,
-    Phase,
     Recipe,
     TrainingFailed,
     make_optimizer,
     resolve_precision,
-    schedule,
-    steps_per_epoch,
 )
 from pipeline.losses import constant_loss
 from pipeline.methods import METHODS, Run
 from pipeline.methods.base import OneShot
+from pipeline.phases import Phase, schedule, steps_per_epoch
 
 RECIPE = Recipe(
     learning_rate=1e-2,
@@ -61,17 +58,6 @@ class Ears:
 
 def tune(steps: int, *, first: int = 0, seed: int = 0) -> Phase:
     return Phase("tune", 0, first, steps, seed)
-
-
-def test_the_schedule_by_hand():
-    factors = [schedule(step, steps=10, warmup_fraction=0.2) for step in range(10)]
-    assert factors == pytest.approx([1 / 3, 2 / 3, 1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8])
-    assert schedule(0, steps=4, warmup_fraction=0.0) == 1.0
-    assert schedule(0, steps=1, warmup_fraction=1.0) == 0.5
-
-
-def test_an_epoch_has_a_batch_for_the_rows_that_are_left():
-    assert [steps_per_epoch(rows, 4) for rows in (1, 4, 5, 8)] == [1, 1, 2, 2]
 
 
 def test_precision_is_native_bf16_or_fp32():
@@ -370,4 +356,4 @@ def test_batches_that_were_seen_are_not_seen_again(make_split, make_model, monke
     for phase in (tune(2), tune(1, first=2)):
         Loop(model, anatomy, split, phase, RECIPE, Ears()).fit()
     assert sorted(seen) == list(range(10))
-    assert finetune.steps_per_epoch(10, 4) == 3
+    assert steps_per_epoch(10, 4) == 3

@@ -20,9 +20,9 @@ PACKAGE = ROOT / "pipeline"
 # A room imports only from floors below its own.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("batches", "metrics", "norms", "pareto", "provenance", "records", "spectral"),
-    ("anatomy", "losses", "space", "store", "task"),
+    ("anatomy", "losses", "phases", "space", "store", "task"),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
-    ("finetune", "resolve", "tracking"),
+    ("curve", "finetune", "resolve", "tracking"),
     ("delivery", "resume"),
     ("trial",),
     ("anchors", "execute"),

@@ -17,7 +17,7 @@ from pipeline.methods import METHODS
 from pipeline.models import ModelSource, build
 from pipeline.records import Params, Point, TrialRecord
 from pipeline.surgery import cut
-from pipeline.trial import CURVE_STEPS, TrialInputs, TrialJob, make_method, phases, run_trial
+from pipeline.trial import CURVE_STEPS, TrialInputs, TrialJob, make_method, run_trial
 
 SHARED: Params = {
     "learning_rate": 2e-3,
@@ -475,19 +475,6 @@ def test_an_error_that_is_no_property_of_the_training_is_raised(make_inputs, tmp
 
 
 # --- its parts --------------------------------------------------------------------------------------------
-
-
-def test_phases_by_hand():
-    params = SHARED | {"tune_epochs": 2.0, "recover_epochs": 0.5, "rounds": 4}
-    found = phases(params, train_rows=10, seed=7)  # 3 steps per epoch
-    assert [(p.name, p.round, p.first, p.steps) for p in found] == [
-        ("tune", 0, 0, 2),
-        ("tune", 1, 2, 1),
-        ("tune", 2, 3, 1),
-        ("tune", 3, 4, 2),
-        ("recover", 3, 6, 2),
-    ]
-    assert {p.seed for p in found} == {7}
 
 
 def test_a_method_gets_the_parameters_that_are_its_fields():

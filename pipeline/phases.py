@@ -1,0 +1,51 @@
+"""A trial's training is one stream of batches; its phases are stretches of it, each with its own schedule."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.records import Params
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Steps [first, first + steps) of a trial's stream of batches."""
+
+    name: Literal["tune", "recover"]
+    round: int
+    first: int
+    steps: int
+    seed: int
+
+    @property
+    def end(self) -> int:
+        """The step after the last."""
+        return self.first + self.steps
+
+
+def phases(params: Params, *, train_rows: int, seed: int) -> tuple[Phase, ...]:
+    """The stretches of a trial's stream of batches: `tune_epochs` over the rounds, then recovery."""
+    per_epoch = steps_per_epoch(train_rows, int(params["batch_size"]))
+    tune, rounds = round(float(params["tune_epochs"]) * per_epoch), int(params["rounds"])
+    ends = [round(tune * (i + 1) / rounds) for i in range(rounds)]
+    tuning = [
+        Phase("tune", i, first, end - first, seed)
+        for i, (first, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True))
+    ]
+    recover = round(float(params["recover_epochs"]) * per_epoch)
+    return (*tuning, Phase("recover", rounds - 1, tune, recover, seed))
+
+
+def steps_per_epoch(rows: int, batch_size: int) -> int:
+    """Batches of one epoch, the last one may be smaller."""
+    return -(-rows // batch_size)
+
+
+def schedule(step: int, *, steps: int, warmup_fraction: float) -> float:
+    """Factor on the learning rate at a step: linear up over the warm-up, then linear down to 0 at `steps`."""
+    warmup = math.ceil(warmup_fraction * steps)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    return (steps - step) / (steps - warmup)
