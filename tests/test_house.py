@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("anatomy", "losses", "phases", "space", "statistics", "store", "task"),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
     ("checkpoint", "curve", "finetune", "resolve", "tracking"),
-    ("resume",),
+    ("delivery", "resume"),
     ("trial",),
     ("anchors", "execute", "reopening"),
     ("networks", "sweep"),
@@ -35,7 +35,18 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # What may stand behind one door only.
 DOORS = {"ray": {"execute"}, "mlflow": {"tracking"}}
 # Rooms that read results: quick on a laptop.
-READERS = ("fronts", "store", "pareto", "metrics", "halves", "figures", "records", "tracking", "study", "statistics")
+READERS = (
+    "fronts",
+    "store",
+    "pareto",
+    "metrics",
+    "halves",
+    "figures",
+    "records",
+    "tracking",
+    "study",
+    "statistics",
+)
 HEAVY = ("torch", "ray", "transformers", "datasets")
 
 
