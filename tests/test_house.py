@@ -22,8 +22,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("batches", "metrics", "norms", "pareto", "provenance", "records", "spectral"),
     ("anatomy", "losses", "phases", "space", "statistics", "store", "task"),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
-    ("curve", "finetune", "resolve", "tracking"),
-    ("resume",),
+    ("confirmed", "curve", "finetune", "resolve", "tracking"),
+    ("compare", "resume"),
     ("trial",),
     ("anchors", "execute", "reopening"),
     ("networks", "sweep"),
@@ -34,7 +34,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # What may stand behind one door only.
 DOORS = {"ray": {"execute"}, "mlflow": {"tracking"}}
 # Rooms that read results: quick on a laptop.
-READERS = ("fronts", "store", "pareto", "metrics", "halves", "figures", "records", "tracking", "study", "statistics")
+READERS = ("fronts", "store", "pareto", "metrics", "halves", "figures", "records", "tracking", "study", "statistics", "confirmed", "compare")
 HEAVY = ("torch", "ray", "transformers", "datasets")
 
 

@@ -9,6 +9,7 @@ import traceback
 import typer
 
 from pipeline.cli.best import best
+from pipeline.cli.compare import compare
 from pipeline.cli.faults import outside_cause
 from pipeline.cli.output import errors
 from pipeline.cli.search import search
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.command()(search)
 app.command()(show)
 app.command()(best)
+app.command()(compare)
 app.command()(studies)
 
 

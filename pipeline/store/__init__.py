@@ -1,11 +1,15 @@
 """The folder of all studies: specs, records, and one table of points per study."""
 
+from pipeline.store.confirmations import NO_PREDICTIONS, Confirmation, Confirmations
 from pipeline.store.store import Store, load_record, save_record
 from pipeline.store.weights import RECOVERED, WEIGHTS, Retrained, Weights, before_cut
 
 __all__ = [
+    "NO_PREDICTIONS",
     "RECOVERED",
     "WEIGHTS",
+    "Confirmation",
+    "Confirmations",
     "Retrained",
     "Store",
     "Weights",
