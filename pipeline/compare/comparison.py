@@ -135,7 +135,7 @@ def _worth(group: Group, sample: FloatArray, values: dict[str, FloatArray]) -> W
         hypervolume=interval(sample[0]),
         hypervolume_normalised=interval(normalised[np.isfinite(normalised)]),
         metric_at=tuple(interval(row) for row in sample[1:]),
-        without=tuple(sum(end < gain for end in ends) for gain in GAINS),
+        without=tuple(sum(bool(end < gain) for end in ends) for gain in GAINS),
     )
 
 
