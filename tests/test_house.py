@@ -22,11 +22,11 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("batches", "metrics", "norms", "pareto", "provenance", "records", "spectral"),
     ("anatomy", "losses", "phases", "space", "statistics", "store", "task"),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
-    ("confirmed", "curve", "finetune", "resolve", "tracking"),
-    ("compare", "resume"),
+    ("confirmed", "curve", "finetune", "resolve"),
+    ("compare", "resume", "tracking"),
     ("trial",),
     ("anchors", "execute", "reopening"),
-    ("networks", "sweep"),
+    ("confirm", "networks", "sweep"),
     ("cli",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -10,6 +10,7 @@ import typer
 
 from pipeline.cli.best import best
 from pipeline.cli.compare import compare
+from pipeline.cli.confirm import confirm
 from pipeline.cli.faults import outside_cause
 from pipeline.cli.output import errors
 from pipeline.cli.search import search
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command()(search)
 app.command()(show)
 app.command()(best)
+app.command()(confirm)
 app.command()(compare)
 app.command()(studies)
 
