@@ -26,7 +26,7 @@ from pipeline.export.card import CARD, FIGURE, ONNX, Facts, card, model_name
 from pipeline.export.choosing import Choice, choose_point
 from pipeline.export.licence import licence_of
 from pipeline.export.onnx import check_installed, check_onnx, write_onnx
-from pipeline.export.timing import Timing, time_against_dense
+from pipeline.export.timing import time_against_dense
 from pipeline.figures import Series, dots, front_image
 from pipeline.fronts import DEFAULT_STORE, Front, FrontPoint
 from pipeline.measure import evaluate
@@ -63,7 +63,7 @@ def export(
     study: str,
     *,
     to: Path | str,
-    choice: Choice = Choice(),  # noqa: B008 (frozen)
+    choice: Choice = Choice(),
     store: Path | str = DEFAULT_STORE,
     task: str | None = None,
     onnx: bool = False,

@@ -44,9 +44,7 @@ def write_model(folder: Path, model: ExportedModel, *, model_id: str, run_id: st
         str(folder),
         python_model=str(CODE),
         artifacts={"checkpoint": str(model.checkpoint)},
-        signature=ModelSignature(
-            inputs=Schema(inputs), outputs=Schema(outputs)
-        ),
+        signature=ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs)),
         pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
         model_config={"max_length": model.max_length},
         mlflow_model=Model(model_id=model_id, run_id=run_id),

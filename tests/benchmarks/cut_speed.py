@@ -171,7 +171,9 @@ def measure(chosen: argparse.Namespace) -> Iterator[Row]:
                 base = make(dense[0])
                 for kind, share in plans:
                     masks = masks_for(kind, dense[1], share) if share else dense[1].present
-                    yield _row(name, kind, engine, dense, smaller(dense, masks), make, base, threads, chosen.pairs)
+                    yield _row(
+                        name, kind, engine, dense, smaller(dense, masks), make, base, threads, chosen.pairs
+                    )
 
 
 def _row(
@@ -202,7 +204,9 @@ def _row(
 def main() -> None:
     """Measures and prints; a row as soon as it is there."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="few pairs, one thread, two compressions of MiniLM")
+    parser.add_argument(
+        "--quick", action="store_true", help="few pairs, one thread, two compressions of MiniLM"
+    )
     parser.add_argument("--model", nargs="+", choices=("minilm", "base"), default=["minilm", "base"])
     parser.add_argument("--engine", nargs="+", choices=("torch", "onnx"), default=["torch", "onnx"])
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
@@ -229,7 +233,9 @@ def main() -> None:
             flush=True,
         )
         if chosen.json:
-            chosen.json.write_text(json.dumps([asdict(each) | {"of_macs": each.of_macs} for each in rows], indent=2))
+            chosen.json.write_text(
+                json.dumps([asdict(each) | {"of_macs": each.of_macs} for each in rows], indent=2)
+            )
 
 
 if __name__ == "__main__":
