@@ -134,3 +134,13 @@ def constant(name: str, labels: Values) -> float:
         return 0.0
     candidates = np.unique(labels)
     return max(evaluate(name, labels, np.full_like(labels, each))["metric"] for each in candidates)
+
+
+def standard_error(
+    name: str, labels: Values, predictions: Values, *, resamples: int = 200, seed: int = 0
+) -> float:
+    """The standard error of a metric over rows, by the bootstrap (Efron 1979): labels and predictions [V]."""
+    generator = np.random.default_rng(seed)
+    rows = generator.integers(0, len(labels), size=(resamples, len(labels)))
+    found = [evaluate(name, labels[chosen], predictions[chosen])["metric"] for chosen in rows]
+    return float(np.std(found, ddof=1))

@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 
 from pipeline.anatomy import Anatomy, read_anatomy
+from pipeline.records import BadInput
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -138,6 +139,45 @@ def read_source(folder: Path) -> ModelSource:
         weights=load_file(weights) if weights.exists() else {},
         tokenizer_files={name: (folder / name).read_bytes() for name in about["tokenizer_files"]},
     )
+
+
+def save_weights(model: PreTrainedModel, path: Path) -> None:
+    """Writes a network's state dict; the file appears whole or not at all, its folder is made.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        save_file(tensors, part, metadata={"format": "pt"})
+        part.replace(path)
+    except SafetensorError as error:
+        raise OSError(str(error)) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def load_weights(model: PreTrainedModel, path: Path) -> None:
+    """Reads what `save_weights` wrote of a network of the same shape.
+
+    Raises:
+        BadInput: the file is damaged, or of another network.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        model.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise BadInput(
+            f"Weights are read back whole, into the network that they were written from; {path} is not: "
+            f"{str(error).splitlines()[0]}. Remove the file: the network is then trained again."
+        ) from error
 
 
 def _config(source: ModelSource) -> PreTrainedConfig:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, final
@@ -32,10 +33,11 @@ from pipeline.finetune import (
 )
 from pipeline.measure import Evaluation, evaluate, measure
 from pipeline.methods import METHODS, PruningMethod, Run
-from pipeline.models import ModelSource, build
+from pipeline.models import ModelSource, build, save_weights
 from pipeline.phases import Phase, phases, steps_per_epoch
 from pipeline.provenance import provenance
 from pipeline.records import HistoryRow, Masks, Measurement, Params, ParamValue, Point, TrialRecord
+from pipeline.store import RECOVERED, WEIGHTS, before_cut
 from pipeline.surgery import cut
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ class TrialInputs:
     length: int  # tokens of a row for MACs: the longest of validation
     source: ModelSource
     data: TaskData
+    count_zeros: bool = False  # of single weights: the objective is sparsity
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class TrialJob:
     seed: int
     attempts: tuple[Path, ...]
     checkpoint_s: float = 60.0  # seconds between checkpoints
+    keep_weights: bool = True  # those before each cut and the recovered ones, in the attempt's folder
 
 
 Tell = Callable[[dict[str, float]], None]
@@ -86,12 +90,30 @@ def run_trial(inputs: TrialInputs, job: TrialJob, tell: Tell) -> TrialRecord:
     return trial.record()
 
 
+def replay_trial(
+    inputs: TrialInputs, job: TrialJob, tell: Tell, *, cuts: tuple[Masks, ...]
+) -> PreTrainedModel:
+    """The network of a trial that has been run before, trained again: on one kind of CPU the same, bit for bit.
+
+    `cuts` is what each round's cut left; they are imposed, nothing is scored or measured. It ends before the
+    cut of the first round without one, or, if all have one, after the recovery.
+
+    Raises:
+        TrainingFailed: the loss is no number, or diverged.
+    """
+    trial = _Trial(inputs, job, tell, cuts)
+    trial.run()
+    return trial.model
+
+
 @final
 class _Trial:
     """The state of a trial while it runs."""
 
-    def __init__(self, inputs: TrialInputs, job: TrialJob, tell: Tell) -> None:
-        self.inputs, self.job, self.tell = inputs, job, tell
+    def __init__(
+        self, inputs: TrialInputs, job: TrialJob, tell: Tell, replay: tuple[Masks, ...] | None = None
+    ) -> None:
+        self.inputs, self.job, self.tell, self.replay = inputs, job, tell, replay
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.params = job.params
         self.rounds = int(self.params["rounds"])
@@ -124,11 +146,16 @@ class _Trial:
         first = self._take_up()
         for index in range(first, len(self.phases)):
             self.index, self.phase = index, self.phases[index]
-            if self.phase.name == "tune":
-                self._train(self.phase)
-                self._curve_and_cut(self.phase)
-            else:
+            if self.phase.name == "recover":
                 self._recover(self.phase)
+                return
+            self._train(self.phase)
+            if self.replay is None:
+                self._curve_and_cut(self.phase)
+            elif self.phase.round < len(self.replay):
+                self._cut(self.replay[self.phase.round])
+            else:
+                return
 
     def _take_up(self) -> int:
         """Goes back to the last checkpoint: points, history and cuts; its phase, whose loop does the rest."""
@@ -138,9 +165,21 @@ class _Trial:
         self.points, self.history = list(before.points), list(before.history)
         self.seconds_before = before.seconds
         if self.checkpoint.masks is not None:
-            self.masks = self.checkpoint.masks
-            self.anatomy = cut(self.model, self.anatomy, self.masks)
+            self._cut(self.checkpoint.masks)
         return self.checkpoint.phase
+
+    def _cut(self, masks: Masks) -> None:
+        self.masks = masks
+        self.anatomy = cut(self.model, self.anatomy, masks)
+
+    def _keep(self, name: str) -> None:
+        """Writes the network's weights; a trial that cannot is worth no less: they can be made again."""
+        if not self.job.keep_weights:
+            return
+        try:
+            save_weights(self.model, self.job.attempts[-1] / WEIGHTS / f"{name}.safetensors")
+        except OSError as error:
+            self.reason = f"weights not kept: {error.strerror or error}"
 
     def _train(self, phase: Phase) -> None:
         """Trains one phase; a method watches the tuning."""
@@ -193,6 +232,7 @@ class _Trial:
             score_per_parameter=bool(self.params["score_per_parameter"]),
             min_attention_blocks=int(self.params["min_attention_blocks"]),
         )
+        self._keep(before_cut(phase.round))
         chosen = choose_in_rounds(
             order,
             self.anatomy,
@@ -206,11 +246,14 @@ class _Trial:
                 self._complete_history(evaluation)
             predictions = evaluation.predictions
             self.points.append(Point("curve", phase.round, step.threshold, measured, step.masks, predictions))
-        self.masks = chosen.masks
-        self.anatomy = cut(self.model, self.anatomy, chosen.masks)
+        self._cut(chosen.masks)
 
     def _recover(self, phase: Phase) -> None:
         """Trains on without the method, and measures what came of it."""
+        if self.replay is not None:
+            with suppress(AtChance):
+                self._train(phase)
+            return
         masks = self.anatomy.present
         point = next(
             p for p in reversed(self.points) if p.masks.same(masks)
@@ -220,6 +263,7 @@ class _Trial:
                 self._train(phase)
             except AtChance as remark:
                 self.reason = str(remark)
+            self._keep(RECOVERED)
             evaluation, measured = self._examine(self.model, self.anatomy)
             self._complete_history(evaluation)
             point = replace(point, measurement=measured, predictions=evaluation.predictions)
@@ -227,8 +271,10 @@ class _Trial:
 
     def _examine(self, model: PreTrainedModel, anatomy: Anatomy) -> tuple[Evaluation, Measurement]:
         """What a network is worth on validation, and what it costs."""
-        evaluation = self._evaluate(model)
-        return evaluation, measure(model, anatomy, evaluation, length=self.inputs.length)
+        evaluation, inputs = self._evaluate(model), self.inputs
+        return evaluation, measure(
+            model, anatomy, evaluation, length=inputs.length, count_zeros=inputs.count_zeros
+        )
 
     def _evaluate(self, model: PreTrainedModel) -> Evaluation:
         return evaluate(

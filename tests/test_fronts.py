@@ -110,4 +110,4 @@ def test_best_of_a_task_looks_across_its_studies(store: Path) -> None:
 
 def test_front_points_are_records(store: Path) -> None:
     names = [field.name for field in dataclasses.fields(load_front("toy", store=store).points[0])]
-    assert names[:5] == ["trial", "kind", "round", "metric", "compression"]
+    assert names[:6] == ["trial", "point", "kind", "round", "metric", "compression"]

@@ -20,13 +20,13 @@ PACKAGE = ROOT / "pipeline"
 # A room imports only from floors below its own.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("batches", "metrics", "norms", "pareto", "provenance", "records", "spectral"),
-    ("anatomy", "losses", "phases", "space", "store", "task"),
+    ("anatomy", "losses", "phases", "space", "statistics", "store", "task"),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
-    ("curve", "finetune", "resolve", "tracking"),
+    ("checkpoint", "curve", "finetune", "resolve", "tracking"),
     ("resume",),
     ("trial",),
-    ("anchors", "execute"),
-    ("sweep",),
+    ("anchors", "execute", "reopening"),
+    ("networks", "sweep"),
     ("cli",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -34,7 +34,7 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # What may stand behind one door only.
 DOORS = {"ray": {"execute"}, "mlflow": {"tracking"}}
 # Rooms that read results: quick on a laptop.
-READERS = ("fronts", "store", "pareto", "metrics", "halves", "figures", "records", "tracking", "study")
+READERS = ("fronts", "store", "pareto", "metrics", "halves", "figures", "records", "tracking", "study", "statistics")
 HEAVY = ("torch", "ray", "transformers", "datasets")
 
 

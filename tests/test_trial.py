@@ -193,7 +193,7 @@ def test_a_torn_checkpoint_is_passed_over_for_an_older_attempt_s(through, make_i
     trial = Interruptions(make_inputs(), TWO_ROUNDS, tmp_path, monkeypatch)
     trial.start_and_die(kill_after=8)
     trial.start_and_die(kill_after=7)  # in recovery
-    (newest,) = trial.attempts[1].iterdir()
+    (newest,) = trial.attempts[1].glob("checkpoint-*")
     assert newest.name == "checkpoint-002-0000003"
     state = (newest / "state.pt").read_bytes()
     (newest / "state.pt").write_bytes(state[: len(state) // 2])
@@ -203,7 +203,7 @@ def test_a_torn_checkpoint_is_passed_over_for_an_older_attempt_s(through, make_i
 def test_with_no_checkpoint_that_can_be_read_it_begins_anew(through, make_inputs, tmp_path, monkeypatch):
     trial = Interruptions(make_inputs(), TWO_ROUNDS, tmp_path, monkeypatch)
     trial.start_and_die(kill_after=8)
-    (newest,) = trial.attempts[0].iterdir()
+    (newest,) = trial.attempts[0].glob("checkpoint-*")
     (newest / "record.npz").write_bytes(b"")
     assert_same(trial.start(), through["snip"])
 
@@ -228,7 +228,7 @@ def test_a_trial_whose_teller_dies_is_continued(through, make_inputs, tmp_path, 
 
 def test_checkpoints_are_as_rare_as_they_are_asked_for(make_inputs, tmp_path):
     run_trial(make_inputs(), TrialJob(3, SNIP, 11, (tmp_path / "a",), checkpoint_s=1e6), lambda _: None)
-    assert not (tmp_path / "a").exists()
+    assert not list((tmp_path / "a").glob("checkpoint-*"))
 
 
 def test_time_before_an_interruption_counts(make_inputs, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ import traceback
 import typer
 
 from pipeline.cli.best import best
+from pipeline.cli.faults import outside_cause
 from pipeline.cli.output import errors
 from pipeline.cli.search import search
 from pipeline.cli.show import show
@@ -50,6 +51,9 @@ def run(arguments: list[str]) -> int:
         errors(str(error))
         return BAD_INPUT
     except Exception as error:
+        if (known := outside_cause(error)) is not None:
+            errors(known)
+            return FAILURE
         if os.environ.get("PRUNEFRONT_DEBUG"):
             traceback.print_exc()
         errors(

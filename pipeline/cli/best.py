@@ -46,7 +46,7 @@ def best(
         found, point = best_of_task(
             str(task), store=store, max_drop=max_drop, min_metric=min_metric, min_compression=min_compression
         )
-    luck = luck_of(found.spec.name, point.compression, store=store) if halves else None
+    luck = luck_of(found.spec.name, point.gain, store=store) if halves else None
     if as_json:
         print_json(point_as_json(found, point, luck))
     else:

@@ -11,8 +11,10 @@ from rich.table import Table
 
 from pipeline.cli.output import millions, out, percent, print_json, short
 from pipeline.fronts import DEFAULT_STORE, Front, FrontPoint, load_front
+from pipeline.store import Retrained, Store
 
 PLOT_WIDTH, PLOT_HEIGHT = 78, 16
+MEGABYTE = 10**6  # bytes
 # Of a point's parameters, the table shows those that a method's user would turn first.
 SHOWN_PARAMS = {
     "penalty_strength": "penalty",
@@ -43,6 +45,7 @@ def front_as_json(found: Front) -> dict[str, Any]:
         "task": spec.task,
         "model": spec.model,
         "method": spec.method,
+        "objective": spec.objective,
         "metric_name": spec.metric_name,
         "reference_point": list(spec.reference_point),
         "hypervolume": found.hypervolume,
@@ -52,7 +55,7 @@ def front_as_json(found: Front) -> dict[str, Any]:
         "trials": found.trials,
         "epochs": found.epochs,
         "left_out": found.left_out,
-        "points": [asdict(point) for point in found.points],
+        "points": [asdict(point) for point in sorted(found.points, key=lambda p: (p.compression, -p.metric))],
     }
 
 
@@ -77,10 +80,23 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
         f"{percent(found.hypervolume_normalised)} of what is possible."
     )
     out.print(f"[dim]The metric is on the {spec.validation_rows} validation rows that chose the front.[/]")
+    for point in found.points:
+        if point.retrained is not None:
+            out.print(f"[dim]{_retrained(point, point.retrained)}[/]")
+    megabytes = Store(store).weights(spec.name).size_bytes() / MEGABYTE
+    out.print(f"[dim]The weights of the front's networks take {megabytes:,.0f} MB of disk.[/]")
     where = "" if store == DEFAULT_STORE else f" --store {store}"
     out.print(f"\nOne point:  [cyan]prunefront best {spec.name} --max-drop 0.02{where}[/]")
     ui = tracking or f"sqlite:///{store / 'mlflow.db'}"
     out.print(f"In MLflow:  [cyan]mlflow ui --backend-store-uri {ui}[/]")
+
+
+def _retrained(point: FrontPoint, again: Retrained) -> str:
+    apart = ", more than two standard errors apart" if again.differs else ""
+    return (
+        f"The network at {percent(point.compression)} was trained again: {again.metric:.4f} instead of "
+        f"{again.recorded:.4f}{apart}."
+    )
 
 
 def _left_out(found: Front) -> str:
@@ -102,20 +118,25 @@ def _plot(found: Front) -> str:
     for points, marker, label in ((curve, "·", "cut, not recovered"), (recovered, "●", "recovered")):
         if points:
             plotext.scatter(
-                [100 * p.compression for p in points], [p.metric for p in points], marker=marker, label=label
+                [100 * p.gain for p in points], [p.metric for p in points], marker=marker, label=label
             )
     plotext.hline(found.spec.anchors.dense)
     heights = [found.spec.anchors.dense, *(point.metric for point in found.points)]
     margin = 0.05 * (max(heights) - min(heights)) or 0.05
     plotext.ylim(min(heights) - margin, max(heights) + margin)
     plotext.xlim(0, 100)
-    plotext.title(f"{found.spec.metric_name} against compression in %; the line is the dense network")
+    plotext.title(f"{found.spec.metric_name} against {_gain_name(found)} in %; the line is the dense network")
     return str(plotext.uncolorize(plotext.build()))
+
+
+def _gain_name(found: Front) -> str:
+    return found.spec.second.label.partition(" (")[0]
 
 
 def _table(found: Front) -> Table:
     table = Table(header_style="bold", box=None, pad_edge=False, collapse_padding=True)
-    for column in ("compr.", found.spec.metric_name, "vs dense", "encoder", "MACs", "trial"):
+    second = [] if found.spec.objective == "compression" else [found.spec.second.short]
+    for column in (*second, "compr.", found.spec.metric_name, "vs dense", "encoder", "MACs", "trial"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("kind", no_wrap=True)
     keys = [key for key in SHOWN_PARAMS if any(key in point.params for point in found.points)]
@@ -128,7 +149,9 @@ def _table(found: Front) -> Table:
 
 def _row(point: FrontPoint, found: Front, keys: list[str]) -> list[str]:
     anchors = found.spec.anchors
+    second = [] if found.spec.objective == "compression" else [percent(point.gain)]
     return [
+        *second,
         percent(point.compression),
         f"{point.metric:.4f}",
         f"{point.metric - anchors.dense:+.4f}",

@@ -42,8 +42,8 @@ def front_figure(series: Sequence[Series]) -> go.Figure:
         _draw_anchors(figure, one, colour=TEXT if alone else colour, alone=alone)
         _draw_front(figure, one, colour=colour, alone=alone)
         _draw_dots(figure, one, colour=colour, symbol=symbol, alone=alone)
-    compression, metric = axis_labels(series)
-    figure.update_xaxes(title=compression, range=[-2, 102], ticksuffix=" %")
+    gain, metric = axis_labels(series)
+    figure.update_xaxes(title=gain, range=[-2, 102], ticksuffix=" %")
     figure.update_yaxes(title=metric)
     return figure
 
@@ -228,12 +228,12 @@ def _lay_out(figure: go.Figure, headline: str, what: str) -> None:
 
 def _frame(axes: Axes, series: Sequence[Series]) -> None:
     headline, what = titles("Pareto front", series)
-    compression, metric = axis_labels(series)
+    gain, metric = axis_labels(series)
     axes.set_title(headline, loc="left", pad=26, fontsize=14, color=TEXT)
     axes.annotate(
         what, (0, 1), (0, 10), xycoords="axes fraction", textcoords="offset points", fontsize=9.5, color=QUIET
     )
-    axes.set_xlabel(compression, color=TEXT)
+    axes.set_xlabel(gain, color=TEXT)
     axes.set_ylabel(metric, color=TEXT)
     axes.set_xlim(-2, 102)
     axes.grid(color=GRID, linewidth=0.8)

@@ -1,8 +1,8 @@
 """The folder of all studies: specs, records, and one table per study that is quick to read.
 
     ROOT/studies.db, mlflow.db, artifacts/, cache/
-    ROOT/studies/NAME/spec.json, space.toml, validation.npz, points.arrow, model/
-    ROOT/studies/NAME/trials/NNNNN/record.json, record.npz, attempt-KK/
+    ROOT/studies/NAME/spec.json, task.json, space.toml, validation.npz, points.arrow, model/
+    ROOT/studies/NAME/trials/NNNNN/record.json, record.npz, weights/, attempt-KK/
 
 Every file is renamed into place when it is whole. points.arrow is a copy of what the records' JSON says, made
 by the driver: it may be behind, or gone, and nothing is lost.
@@ -11,22 +11,19 @@ by the driver: it may be behind, or gone, and nothing is lost.
 from __future__ import annotations
 
 import io
-import json
 import re
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from pipeline.records import Array, BadInput, StudySpec, TrialRecord
+from pipeline.records import Array, BadInput, StudySpec, TaskReference, TrialRecord
 from pipeline.store.recordfile import (
     JSON,
-    StoredRecord,
     load_record,
     load_scalars,
     read_json,
@@ -34,16 +31,17 @@ from pipeline.store.recordfile import (
     write_json,
     write_whole,
 )
-from pipeline.store.table import empty, from_bytes, joined, still_valid, to_bytes
+from pipeline.store.table import empty, from_bytes, joined, rows_of, still_valid, to_bytes
+from pipeline.store.weights import Weights
 
 __all__ = ["Store", "load_record", "save_record"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # also a folder's name, on any file system
 INTERRUPTED = "interrupted"  # in an attempt's folder: it was a person who ended it
 SPEC, SPACE, VALIDATION, TABLE = "spec.json", "space.toml", "validation.npz", "points.arrow"
+TASK = "task.json"
 
-
-_SPEC = TypeAdapter(StudySpec)
+_SPEC, _TASK = TypeAdapter(StudySpec), TypeAdapter(TaskReference)
 
 
 @dataclass(frozen=True)
@@ -133,6 +131,22 @@ class Store:
         self._check_known(study)
         return read_json(self.study_folder(study) / SPEC, _SPEC)
 
+    def write_task(self, study: str, task: TaskReference) -> None:
+        """Writes how the study's task is named, in place of what was written before."""
+        folder = self.study_folder(study)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / TASK, task)
+
+    def find_task(self, study: str) -> TaskReference | None:
+        """How the study's task is named; None if nothing was written about it.
+
+        Raises:
+            BadInput: there is no such study.
+        """
+        self._check_known(study)
+        path = self.study_folder(study) / TASK
+        return read_json(path, _TASK) if path.is_file() else None
+
     def write_validation(self, study: str, ids: list[str], labels: Array) -> None:
         """Writes the ids and labels [V] of the rows that all points of the study are measured on."""
         folder = self.study_folder(study)
@@ -159,6 +173,10 @@ class Store:
     def trial_folder(self, study: str, number: int) -> Path:
         """Where a trial's record and attempts are."""
         return self.study_folder(study) / "trials" / f"{number:05d}"
+
+    def weights(self, study: str) -> Weights:
+        """The weights of the study's networks."""
+        return Weights(self.study_folder(study) / "trials")
 
     def attempts(self, study: str, number: int) -> int:
         """How many attempts at a trial have begun and not been cleared away."""
@@ -239,7 +257,7 @@ class Store:
         rows = [
             row
             for number in fresh
-            for row in _rows(load_scalars(self.trial_folder(study, number)), written_ns=written[number])
+            for row in rows_of(load_scalars(self.trial_folder(study, number)), written_ns=written[number])
         ]
         return joined(valid, rows), bool(fresh) or len(valid) < len(gathered)
 
@@ -259,28 +277,3 @@ class Store:
             raise BadInput(
                 f"A study is in the store; {self.root} has no study {study!r}. Its studies: {known}."
             )
-
-
-def _rows(record: StoredRecord, *, written_ns: int) -> list[dict[str, Any]]:
-    """A trial's rows in the table."""
-    trial = {
-        "number": record.number,
-        "state": record.state,
-        "reason": record.reason,
-        "params": json.dumps(record.params),
-        "epochs": record.epochs,
-        "seconds": record.seconds,
-        "written_ns": written_ns,
-    }
-    points = [
-        {
-            "point": place,
-            "kind": point.kind,
-            "round": point.round,
-            "threshold": point.threshold,
-            **vars(point.measurement),
-            "metrics": list(point.measurement.metrics.items()),
-        }
-        for place, point in enumerate(record.points)
-    ]
-    return [trial | point for point in points or [{}]]

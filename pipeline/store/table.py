@@ -1,19 +1,22 @@
 """All points of a study as one Arrow table, which reads in a fraction of a second.
 
 One row per point, with what its trial has in common; a trial without points has one row, whose columns from
-`point` to `latency_ms` are null. Masks and predictions stay in the records.
+`point` to `nonzero_parameters` are null. Masks and predictions stay in the records.
 """
 
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-FORMAT = 1  # a table of another one is made again
+from pipeline.store.recordfile import StoredRecord
+
+FORMAT = 2  # a table of another one is made again
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())  # a trial's texts stand in all of its rows
 COLUMNS = pa.schema(
@@ -37,6 +40,9 @@ COLUMNS = pa.schema(
         ("macs", pa.int64()),
         ("size_mb", pa.float64()),
         ("latency_ms", pa.float64()),
+        ("dense_latency_ms", pa.float64()),
+        ("sparsity", pa.float64()),
+        ("nonzero_parameters", pa.int64()),
         ("written_ns", pa.int64()),  # when its record was: one that was written anew is read anew
     ],
     metadata={"format": str(FORMAT)},
@@ -84,3 +90,28 @@ def from_bytes(data: bytes) -> pa.Table:
     except (pa.ArrowException, OSError):
         return empty()
     return table if table.schema.equals(COLUMNS, check_metadata=True) else empty()
+
+
+def rows_of(record: StoredRecord, *, written_ns: int) -> list[dict[str, Any]]:
+    """A trial's rows: one per point; of a trial without points, one without a point."""
+    trial = {
+        "number": record.number,
+        "state": record.state,
+        "reason": record.reason,
+        "params": json.dumps(record.params),
+        "epochs": record.epochs,
+        "seconds": record.seconds,
+        "written_ns": written_ns,
+    }
+    points = [
+        {
+            "point": place,
+            "kind": point.kind,
+            "round": point.round,
+            "threshold": point.threshold,
+            **vars(point.measurement),
+            "metrics": list(point.measurement.metrics.items()),
+        }
+        for place, point in enumerate(record.points)
+    ]
+    return [trial | point for point in points or [{}]]

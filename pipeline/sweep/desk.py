@@ -122,6 +122,7 @@ class StudyDesk:
             if record is not None and record.number % GATHER_EVERY == GATHER_EVERY - 1:
                 self.store.gather(self.spec.name)
             self.front = load_front(self.spec.name, store=self.store.root)
+            self.store.weights(self.spec.name).keep_only(self.front.points)
             self._publish_standing(self.front)
         counts = self.ledger.counts()
         standing = Standing(counts.ended, self.budget.trials, len(self.running), counts.failed, self.front)

@@ -16,14 +16,15 @@ from pipeline.anchors import (
     write_dense,
 )
 from pipeline.execute import Cluster, run_each
-from pipeline.models import tokenizer, write_source
-from pipeline.records import Anchors, BadInput, StudySpec
+from pipeline.models import write_source
+from pipeline.records import Anchors, BadInput, StudySpec, TaskReference
+from pipeline.reopening import inputs_of
 from pipeline.resolve import BUILTIN, resolve_model
 from pipeline.space import Space, load_space
 from pipeline.store import Store
 from pipeline.sweep.wanted import Search
 from pipeline.sweep.watching import Watcher
-from pipeline.task import Task, tokenise, train_texts
+from pipeline.task import Task, train_texts
 from pipeline.trial import TrialInputs
 
 
@@ -42,16 +43,7 @@ def make_inputs(wanted: Search, task: Task) -> TrialInputs:
             f"A row is at most as long as the model's positions reach; max_length is {task.max_length} tokens, and "
             f"{wanted.model} reaches {source.max_length}. Give a smaller max_length."
         )
-    data = tokenise(task, tokenizer(source))
-    return TrialInputs(
-        method=wanted.method,
-        metric_name=task.metric,
-        regression=task.regression,
-        precision=wanted.precision,
-        length=int(data.validation.lengths.max()),
-        source=source,
-        data=data,
-    )
+    return inputs_of(task, source, method=wanted.method, precision=wanted.precision)
 
 
 def make_spec(wanted: Search, task: Task, inputs: TrialInputs, space: Space, anchors: Anchors) -> StudySpec:
@@ -121,8 +113,12 @@ def find_anchors(
     return anchors_of(dense, inputs)
 
 
-def open_study(store: Store, spec: StudySpec, inputs: TrialInputs) -> None:
-    """Makes the study's folder, whole before its first trial: model, labels, spec last."""
+def open_study(store: Store, spec: StudySpec, inputs: TrialInputs, task: TaskReference) -> None:
+    """Makes the study's folder, whole before its first trial: model, labels, spec last.
+
+    Where the task lies is written at every start: files may have moved.
+    """
+    store.write_task(spec.name, task)
     if store.has_study(spec.name):
         return
     write_source(inputs.source, store.study_folder(spec.name) / "model")

@@ -11,6 +11,7 @@ anything is written.
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 from pipeline.execute import (
@@ -23,10 +24,11 @@ from pipeline.fronts import DEFAULT_STORE, Front, load_front
 from pipeline.methods import METHODS
 from pipeline.provenance import provenance
 from pipeline.records import BadInput
+from pipeline.reopening import refer
 from pipeline.resolve import BUILTIN, check_model
 from pipeline.space import Space, load_space
 from pipeline.store import Store
-from pipeline.study import check_sampler, open_ledger
+from pipeline.study import check_sampler, hold, open_ledger
 from pipeline.sweep.desk import Budget, StudyDesk
 from pipeline.sweep.preparing import default_name, find_anchors, make_inputs, make_spec, open_study
 from pipeline.sweep.wanted import DEFAULT_TASK, DEFAULT_TRIALS, PRECISIONS, Search
@@ -58,6 +60,7 @@ def search(
     label: str | None = None,
     metric: str | None = None,
     trust_remote_code: bool = False,
+    take_over: bool = False,
     watcher: Watcher | None = None,
 ) -> Front:
     """`prunefront search` from Python: the same options, and the front comes back.
@@ -84,6 +87,7 @@ def search(
         label=label,
         metric=metric,
         trust_remote_code=trust_remote_code,
+        take_over=take_over,
     )
     return run(wanted, watcher or Nobody())
 
@@ -93,6 +97,7 @@ def run(wanted: Search, watcher: Watcher) -> Front:
 
     Raises:
         BadInput: what was asked cannot be done; nothing has been written.
+        LedgerLost, LeaseLost: it cannot go on; what was found is kept, and the same call goes on with it.
     """
     space = check(wanted)
     store = Store(wanted.store)
@@ -107,19 +112,26 @@ def run(wanted: Search, watcher: Watcher) -> Front:
     name = wanted.name or default_name(wanted, task)
     known = store.read_spec(name).anchors if store.has_study(name) else None
     url = wanted.ledger or f"sqlite:///{store.studies_db}"
-    if known is not None:  # another study of this name is refused before anything is started
-        open_ledger(url, make_spec(wanted, task, inputs, space, known), space, trials=wanted.trials)
-    tracker = None
-    if wanted.tracking or os.environ.get("MLFLOW_TRACKING_URI"):  # looked for first: it may not answer
-        tracker = open_tracking(wanted.tracking, store_root=store.root)
-    watcher.stage("starting Ray")
-    shared_bytes = sum(array.nbytes for array in inputs.source.weights.values())
-    with connect(wanted.resources, shared_bytes=shared_bytes) as cluster:
+    with ExitStack() as stack:
+        lease = None
+        if known is not None:  # another study of this name, or driver, is refused before anything is started
+            open_ledger(url, make_spec(wanted, task, inputs, space, known), space, trials=wanted.trials)
+            lease = stack.enter_context(hold(url, name, take_over=wanted.take_over))
+        tracker = None
+        if wanted.tracking or os.environ.get("MLFLOW_TRACKING_URI"):  # looked for first: it may not answer
+            tracker = open_tracking(wanted.tracking, store_root=store.root)
+        watcher.stage("starting Ray")
+        shared_bytes = sum(array.nbytes for array in inputs.source.weights.values())
+        cluster = stack.enter_context(connect(wanted.resources, shared_bytes=shared_bytes))
         tracker = tracker or open_tracking(None, store_root=store.root)
+        if lease is None:
+            store.root.mkdir(parents=True, exist_ok=True)
+            lease = stack.enter_context(hold(url, name, take_over=wanted.take_over))
         anchors = known or find_anchors(cluster, store, task, inputs, watcher, method=wanted.method)
         spec = make_spec(wanted, task, inputs, space, anchors)
-        ledger = open_ledger(url, spec, space, trials=wanted.trials)
-        open_study(store, spec, inputs)
+        ledger = open_ledger(url, spec, space, trials=wanted.trials, may_write=lease.check)
+        reference = refer(wanted.task, text=wanted.text, label=wanted.label, metric=wanted.metric)
+        open_study(store, spec, inputs, reference)
         tracker.start_study(spec, provenance=provenance())
         watcher.anchors(spec)
         desk = StudyDesk(

@@ -128,7 +128,7 @@ class Tracker:
         """
         study = self._started()
         self.publish_standing(found)
-        series = [Series(study.spec, dots(columns))]
+        series = [Series(study.spec, dots(study.spec, columns))]
         with self._mlflow.artifacts(study.run_id) as folder:
             (folder / published.FRONT).write_text(json.dumps(published.front_table(found)))
             (folder / "front.html").write_text(as_html([front_figure(series), hypervolume_figure(series)]))

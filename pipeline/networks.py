@@ -1,0 +1,133 @@
+"""The network of a point: from its kept weights, or trained again with the recorded cuts imposed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.anatomy import Anatomy
+from pipeline.finetune import resolve_precision
+from pipeline.measure import evaluate
+from pipeline.metrics import standard_error
+from pipeline.models import build, load_weights, save_weights
+from pipeline.records import BadInput, Kind, Masks, Point, TrialRecord
+from pipeline.reopening import Reopened
+from pipeline.store import RECOVERED, Retrained, before_cut
+from pipeline.surgery import cut
+from pipeline.trial import TrialJob, replay_trial
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Tell = Callable[[dict[str, float]], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """The network of one point of a trial: cut, in eval mode, without hooks, on the CPU.
+
+    `retrained` is there if it had to be trained again, now or earlier: its metric may then differ from the
+    record's.
+    """
+
+    model: PreTrainedModel
+    anatomy: Anatomy
+    record: TrialRecord
+    point: Point
+    retrained: Retrained | None
+
+
+def network_of(study: Reopened, trial: int, point: int, *, tell: Tell = lambda _: None) -> Network:
+    """The network of a point; one whose weights are gone is trained again, which takes as long as its trial.
+
+    Args:
+        study: opened again.
+        trial: its number.
+        point: the place among the trial's points.
+        tell: hears of the epochs of a training.
+
+    Raises:
+        BadInput: there is no such trial or point, or its weights are damaged.
+        TrainingFailed: it was trained again, and diverged.
+    """
+    record = study.store.read_record(study.spec.name, trial)
+    if not 0 <= point < len(record.points):
+        raise BadInput(
+            f"A trial's points are numbered from 0; trial {trial} of {study.spec.name!r} has {len(record.points)}, "
+            f"asked for was {point}."
+        )
+    wanted = record.points[point]
+    weights = study.store.weights(study.spec.name)
+    place = _Place(trial, point, wanted.kind, wanted.round)
+    path = weights.of_point(place)
+    if path is None:
+        path = _train_again(study, record, wanted, tell)
+        network = _load(study, record, wanted, path)
+        weights.note_retrained(trial, point, _measured_again(study, network[0], wanted))
+    else:
+        network = _load(study, record, wanted, path)
+    return Network(*network, record, wanted, weights.retrained(place))
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Which point, as the store's weights are asked for it."""
+
+    trial: int
+    point: int
+    kind: Kind
+    round: int
+
+
+def _load(study: Reopened, record: TrialRecord, point: Point, path: Path) -> tuple[PreTrainedModel, Anatomy]:
+    """The point's network from a file of weights."""
+    model, anatomy = build(study.inputs.source, seed=record.seed)
+    held = point.masks if path.stem == RECOVERED else _held(record, point.round)
+    anatomy = cut(model, anatomy, held)
+    load_weights(model, path)
+    anatomy = cut(model, anatomy, point.masks)
+    model.train(False)
+    return model, anatomy
+
+
+def _held(record: TrialRecord, round_: int) -> Masks:
+    """What was there before a round's cut: a curve begins with the network as it was tuned."""
+    return next(point.masks for point in record.points if point.kind == "curve" and point.round == round_)
+
+
+def _train_again(study: Reopened, record: TrialRecord, point: Point, tell: Tell) -> Path:
+    """Trains the network again that the point is cut from, and keeps its weights."""
+    recovered = point.kind == "recovered"
+    cuts = [_held(record, later) for later in range(1, point.round + 1)]
+    cuts += [point.masks] if recovered else []
+    job = TrialJob(
+        record.number,
+        record.params,
+        record.seed,
+        attempts=(),
+        checkpoint_s=math.inf,
+        keep_weights=False,
+    )
+    model = replay_trial(study.inputs, job, tell, cuts=tuple(cuts))
+    path = study.store.weights(study.spec.name).path(
+        record.number, RECOVERED if recovered else before_cut(point.round)
+    )
+    save_weights(model, path)
+    return path
+
+
+def _measured_again(study: Reopened, model: PreTrainedModel, point: Point) -> Retrained:
+    inputs = study.inputs
+    found = evaluate(
+        model,
+        inputs.data.validation,
+        metric_name=inputs.metric_name,
+        regression=inputs.regression,
+        precision=resolve_precision(inputs.precision, next(model.parameters()).device),
+    )
+    labels = inputs.data.validation.labels
+    error = standard_error(inputs.metric_name, labels, found.predictions)
+    return Retrained(point.measurement.metric, found.metrics["metric"], error)

@@ -1,0 +1,100 @@
+"""A study of the store, opened again: its task's rows and its model, as its trials had them.
+
+For what comes after a search: an export, a confirmation, a network that is trained again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from pipeline.batches import Split
+from pipeline.models import ModelSource, read_source, tokenizer
+from pipeline.records import BadInput, StudySpec, TaskReference
+from pipeline.store import Store
+from pipeline.task import Task, load_task, tokenise, tokenise_test
+from pipeline.trial import TrialInputs
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """A study with what its trials were given."""
+
+    store: Store
+    spec: StudySpec
+    task: Task
+    inputs: TrialInputs
+
+    def test(self) -> Split:
+        """The rows of the official dev split that the task's metric is reported on. Not for a search."""
+        return self.tests["test"]
+
+    @cached_property
+    def tests(self) -> dict[str, Split]:
+        """All parts of the official dev split by name: `test`; MNLI has `test_mismatched`, too."""
+        return tokenise_test(self.task, tokenizer(self.inputs.source))
+
+
+def reopen(store: Store, study: str, *, task: str | None = None) -> Reopened:
+    """Reads a study's task and model again.
+
+    Args:
+        store: that holds the study.
+        study: its name.
+        task: where the task is now: a name, or a task file that has moved.
+
+    Raises:
+        BadInput: no such study; its task cannot be read, or has other rows than the study was made with.
+    """
+    spec = store.read_spec(study)
+    where = _reference(store, study, task)
+    found = load_task(where.task, cache=store.cache, text=where.text, label=where.label, metric=where.metric)
+    if found.fingerprint != spec.task_fingerprint:
+        raise BadInput(
+            f"A study's networks belong to the rows that they were trained and measured on; {where.task} has other "
+            f"rows now (sha256 {found.fingerprint[:12]}…, study {study!r} has {spec.task_fingerprint[:12]}…). "
+            "Give the task as it was by --task."
+        )
+    source = read_source(store.model_folder(study))
+    inputs = inputs_of(found, source, method=spec.method, precision=spec.precision)
+    return Reopened(store, spec, found, inputs)
+
+
+def inputs_of(task: Task, source: ModelSource, *, method: str, precision: str) -> TrialInputs:
+    """Model and tokenised rows: what all trials share. Test rows are not among them."""
+    data = tokenise(task, tokenizer(source))
+    return TrialInputs(
+        method=method,
+        metric_name=task.metric,
+        regression=task.regression,
+        precision=precision,
+        length=int(data.validation.lengths.max()),
+        source=source,
+        data=data,
+    )
+
+
+def refer(
+    task: str, *, text: tuple[str, ...] = (), label: str | None = None, metric: str | None = None
+) -> TaskReference:
+    """How to find a task again from any folder: a task file's path becomes absolute."""
+    name = str(Path(task).expanduser().resolve()) if task.endswith(".toml") else task
+    return TaskReference(name, text, label, metric)
+
+
+def _reference(store: Store, study: str, task: str | None) -> TaskReference:
+    known = store.find_task(study)
+    if task is not None:
+        return replace(known, task=task) if known and task.startswith("hf:") else refer(task)
+    if known is None:
+        raise BadInput(
+            f"A study is opened again with its task; study {study!r} was made by an older prunefront, which did not "
+            "note where its task lies. Name it by --task."
+        )
+    if known.task.endswith(".toml") and not Path(known.task).exists():
+        raise BadInput(
+            f"A study is opened again with its task; the task file {known.task} of study {study!r} is not there "
+            "any more. Give its new place by --task."
+        )
+    return known

@@ -1,0 +1,132 @@
+"""The weights of the networks on a study's front: kept while they stand on it, so that disk use is bounded by it.
+
+    trials/NNNNN/weights/round-RR.safetensors   the network before that round's cut: all of its curve comes from it
+    trials/NNNNN/weights/recovered.safetensors  the recovered network
+
+An attempt writes them into its own folder; they move here just before the trial's record. What is missing is
+trained again when it is asked for (networks.py), and what that gave is noted in retrained.json.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import TypeAdapter
+
+from pipeline.records import Kind
+from pipeline.store.recordfile import JSON, read_json, write_json
+
+WEIGHTS, RECOVERED = "weights", "recovered"
+RETRAINED = "retrained.json"
+
+
+def before_cut(round_: int) -> str:
+    """The name of the weights before a round's cut."""
+    return f"round-{round_:02d}"
+
+
+class OnFront(Protocol):
+    """What is asked of a point on a front: `point` is its place among the trial's points."""
+
+    @property
+    def trial(self) -> int: ...  # noqa: D102
+    @property
+    def point(self) -> int: ...  # noqa: D102
+    @property
+    def kind(self) -> Kind: ...  # noqa: D102
+    @property
+    def round(self) -> int: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """A network that was trained again: its metric on validation as recorded, and as it is now.
+
+    `standard_error` is that of the metric over validation rows.
+    """
+
+    recorded: float
+    metric: float
+    standard_error: float
+
+    @property
+    def differs(self) -> bool:
+        """Whether the two metrics are more than two standard errors apart."""
+        return abs(self.metric - self.recorded) > 2 * self.standard_error
+
+
+_RETRAINED = TypeAdapter(dict[str, dict[int, Retrained]])
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of one study; `trials` is the folder of its trials."""
+
+    trials: Path
+
+    def path(self, trial: int, name: str) -> Path:
+        """Where weights of that name are, or would be."""
+        return self._trial(trial) / WEIGHTS / f"{name}.safetensors"
+
+    def of_point(self, point: OnFront) -> Path | None:
+        """The file that a point's network is made from; None if it is not there.
+
+        A recovered network without weights of its own was not trained after the cut: it is the cut one.
+        """
+        names = (
+            (RECOVERED, before_cut(point.round)) if point.kind == "recovered" else (before_cut(point.round),)
+        )
+        return next((path for name in names if (path := self.path(point.trial, name)).is_file()), None)
+
+    def take(self, trial: int, attempts: Sequence[Path]) -> None:
+        """Takes over the weights that a trial's attempts wrote; of one name, the last attempt's."""
+        for attempt in attempts:
+            for source in sorted((attempt / WEIGHTS).glob("*.safetensors")):
+                target = self.path(trial, source.stem)
+                target.parent.mkdir(exist_ok=True)
+                source.replace(target)
+
+    def keep_only(self, front: Iterable[OnFront]) -> None:
+        """Removes the weights of all networks but those of a front, of trials that have ended."""
+        needed: defaultdict[int, set[Path | None]] = defaultdict(set)
+        for point in front:
+            needed[point.trial].add(self.of_point(point))
+        for folder in self.trials.glob(f"*/{WEIGHTS}"):
+            if not (folder.parent / JSON).is_file():
+                continue
+            keep = needed[int(folder.parent.name)]
+            for path in folder.iterdir():
+                if path not in keep:
+                    path.unlink(missing_ok=True)
+            if not keep:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def size_bytes(self) -> int:
+        """What the weights take on disk."""
+        return sum(path.stat().st_size for path in self.trials.glob(f"*/{WEIGHTS}/*.safetensors"))
+
+    def note_retrained(self, trial: int, point: int, found: Retrained) -> None:
+        """Notes what a network measured that was trained again."""
+        known = self._retrained(trial) | {point: found}
+        write_json(self._trial(trial) / RETRAINED, _Noted(known))
+
+    def retrained(self, point: OnFront) -> Retrained | None:
+        """What a point's network measured when it was trained again; None if it never was."""
+        return self._retrained(point.trial).get(point.point)
+
+    def _retrained(self, trial: int) -> dict[int, Retrained]:
+        path = self._trial(trial) / RETRAINED
+        return read_json(path, _RETRAINED)["points"] if path.is_file() else {}
+
+    def _trial(self, number: int) -> Path:
+        return self.trials / f"{number:05d}"
+
+
+@dataclass(frozen=True)
+class _Noted:
+    points: dict[int, Retrained]

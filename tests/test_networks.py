@@ -1,0 +1,161 @@
+"""A point's network: from its weights it predicts what was recorded; without them it is trained again."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.fronts import load_front
+from pipeline.measure import evaluate
+from pipeline.models import write_source
+from pipeline.networks import network_of
+from pipeline.records import Anchors, BadInput, StudySpec, TrialRecord
+from pipeline.reopening import Reopened, inputs_of, refer, reopen
+from pipeline.resolve import BUILTIN, resolve_model
+from pipeline.store import RECOVERED, Store, before_cut
+from pipeline.task import load_task, train_texts
+from pipeline.trial import TrialJob, run_trial
+from tests.test_trial import SNIP
+from tests.toy import write_task
+
+TWO_ROUNDS = SNIP | {"rounds": 2, "batch_size": 32, "threshold": 0.9, "recover_epochs": 0.5}
+NAME = "toy"
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, TrialRecord, Path]:
+    """A study of one trial of two rounds, as a search leaves it."""
+    folder = tmp_path_factory.mktemp("networks")
+    task_file = write_task(folder / "task", rows=160)
+    store = Store(folder / "store")
+    task = load_task(str(task_file), cache=store.cache)
+    source = resolve_model(
+        BUILTIN,
+        outputs=task.outputs,
+        class_names=task.class_names,
+        regression=False,
+        train_texts=train_texts(task),
+    )
+    inputs = inputs_of(task, source, method="snip", precision="fp32")
+    spec = StudySpec(
+        NAME,
+        task.name,
+        task.fingerprint,
+        task.metric,
+        len(inputs.data.validation),
+        BUILTIN,
+        source.fingerprint,
+        "snip",
+        "",
+        "tpe",
+        0,
+        "fp32",
+        Anchors(0.0, 1.0, 1e-3, 1.0, 1, 1, 1, 1.0),
+    )
+    write_source(source, store.model_folder(NAME))
+    store.write_task(NAME, refer(str(task_file)))
+    store.write_spec(spec)
+    attempt = store.next_attempt(NAME, 0)
+    record = run_trial(inputs, TrialJob(0, TWO_ROUNDS, 5, (attempt,)), lambda _: None)
+    store.weights(NAME).take(0, [attempt])
+    store.write_record(NAME, record)
+    return store, record, task_file
+
+
+@pytest.fixture
+def study(made: tuple[Store, TrialRecord, Path], tmp_path: Path) -> Reopened:
+    """A copy that a test may harm."""
+    shutil.copytree(made[0].root, tmp_path / "store")
+    return reopen(Store(tmp_path / "store"), NAME)
+
+
+def predictions(study: Reopened, trial: int, place: int) -> np.ndarray:
+    network = network_of(study, trial, place)
+    found = evaluate(network.model, study.inputs.data.validation, metric_name="accuracy", regression=False)
+    return found.predictions
+
+
+def test_every_point_comes_back_from_the_kept_weights(study: Reopened, made) -> None:
+    record = made[1]
+    assert {(point.kind, point.round) for point in record.points} == {
+        ("curve", 0),
+        ("curve", 1),
+        ("recovered", 1),
+    }
+    for place, point in enumerate(record.points):
+        network = network_of(study, 0, place)
+        assert network.anatomy.present.same(point.masks)
+        assert network.retrained is None
+        assert np.array_equal(predictions(study, 0, place), point.predictions), place
+    assert not network.model.training
+
+
+@pytest.mark.parametrize(("kind", "round_"), [("curve", 0), ("curve", 1), ("recovered", 1)])
+def test_without_weights_the_same_network_is_trained_again(
+    study: Reopened, made, kind: str, round_: int
+) -> None:
+    record, weights = made[1], study.store.weights(NAME)
+    place = max(i for i, p in enumerate(record.points) if (p.kind, p.round) == (kind, round_))
+    path = weights.path(0, RECOVERED if kind == "recovered" else before_cut(round_))
+    before = path.read_bytes()
+    weights.keep_only([])
+    assert weights.size_bytes() == 0
+
+    network = network_of(study, 0, place)
+
+    assert path.read_bytes() == before  # bit for bit, on one machine
+    assert network.retrained is not None
+    assert network.retrained.metric == network.retrained.recorded == record.points[place].measurement.metric
+    assert not network.retrained.differs
+    again = network_of(study, 0, place)  # now from the weights, still marked
+    assert again.retrained == network.retrained
+    marked = [p.retrained for p in load_front(NAME, store=study.store.root).points if p.point == place]
+    assert all(mark == network.retrained for mark in marked)
+
+
+def test_damaged_weights_are_refused_with_the_way_out(study: Reopened) -> None:
+    path = study.store.weights(NAME).path(0, before_cut(0))
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(BadInput, match=r"round-00\.safetensors is not.*Remove the file"):
+        network_of(study, 0, 0)
+
+
+def test_a_point_that_is_not_there(study: Reopened, made) -> None:
+    with pytest.raises(BadInput, match=f"has {len(made[1].points)}, asked for was 99"):
+        network_of(study, 0, 99)
+    with pytest.raises(BadInput, match="4"):
+        network_of(study, 4, 0)
+
+
+def test_a_task_that_has_moved_is_found_where_it_is_said_to_be(study: Reopened, made, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(made[2].parent, moved)
+    store = study.store
+    store.write_task(NAME, refer(str(tmp_path / "gone" / "task.toml")))
+    with pytest.raises(BadInput, match=r"is not there any more.*--task"):
+        reopen(store, NAME)
+    found = reopen(store, NAME, task=str(moved / "task.toml"))
+    assert found.inputs.data.validation.ids == study.inputs.data.validation.ids
+    assert len(found.test()) == 40
+
+
+def test_other_rows_are_refused(study: Reopened, made, tmp_path: Path) -> None:
+    other = write_task(tmp_path / "other", rows=160, seed=1)
+    with pytest.raises(BadInput, match="other rows now"):
+        reopen(study.store, NAME, task=str(other))
+
+
+def test_a_study_that_never_said_where_its_task_lies(study: Reopened, made) -> None:
+    (study.store.study_folder(NAME) / "task.json").unlink()
+    with pytest.raises(BadInput, match=r"older prunefront.*--task"):
+        reopen(study.store, NAME)
+    assert reopen(study.store, NAME, task=str(made[2])).spec.name == NAME
