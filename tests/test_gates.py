@@ -87,7 +87,9 @@ def test_keep_is_the_choice_of_the_allocation(level, whole, compression, make_mo
     }
     expected = torch.from_numpy(np.concatenate([arrays[kind].ravel() for kind in gates.kinds]))
     # `keep` counts no output biases of blocks that end: what the chosen units free without them is its target.
-    freed = anatomy.costs.encoder - anatomy.costs.kept(anatomy.present) + int(gates.parameters[~expected].sum())
+    freed = (
+        anatomy.costs.encoder - anatomy.costs.kept(anatomy.present) + int(gates.parameters[~expected].sum())
+    )
     assert torch.equal(gates.keep(values, compression=(freed - 1) / gates.encoder), expected)
 
 

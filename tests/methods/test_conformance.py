@@ -46,6 +46,7 @@ SETTINGS: dict[str, list[dict[str, ParamValue]]] = {
         )
     ],
     "layerdrop": [{"strategy": strategy} for strategy in ("alternate", "contribution")],
+    "mpruner": [{"stride": 1}],
     "snip": [SNIP | {"level": level} for level in ("block", "head")],
 }
 # Scores of these are drawn by the trial's generator, unit for unit: they belong to a unit's number.
