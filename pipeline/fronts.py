@@ -176,8 +176,8 @@ def pick(
         raise BadInput(
             f"The front of {found.spec.name!r} has no point with {' and '.join(wanted)} (dense: "
             f"{found.spec.anchors.dense:.4f}). It offers metrics of {min(metrics):.4f} to {max(metrics):.4f} at "
-            f"compressions of {max(compressions):.3f} to {min(compressions):.3f}{_latencies(found)}. "
-            "Ask for less, or search longer."
+            f"compressions of {max(compressions):.3f} to {min(compressions):.3f}{_latencies(found)}. Ask for "
+            "less, or search longer."
         )
     if floor > -np.inf:
         return max(fit, key=lambda p: (p.gain, p.metric))

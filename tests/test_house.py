@@ -21,12 +21,13 @@ PACKAGE = ROOT / "pipeline"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("batches", "metrics", "norms", "pareto", "provenance", "records", "spectral"),
     ("anatomy", "losses", "phases", "space", "statistics", "store", "task"),
+    ("gates",),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
-    ("checkpoint", "curve", "finetune", "resolve", "tracking"),
-    ("delivery", "resume"),
-    ("trial",),
+    ("checkpoint", "confirmed", "curve", "finetune", "resolve"),
+    ("compare", "resume", "tracking"),
+    ("delivery", "trial"),
     ("anchors", "execute", "reopening"),
-    ("networks", "sweep"),
+    ("confirm", "networks", "sweep"),
     ("export",),
     ("cli",),
 )
@@ -46,6 +47,8 @@ READERS = (
     "tracking",
     "study",
     "statistics",
+    "confirmed",
+    "compare",
 )
 HEAVY = ("torch", "ray", "transformers", "datasets")
 
