@@ -37,7 +37,11 @@ class FrontPoint:
     encoder_parameters: int
     macs: int
     size_mb: float
+    sparsity: float
+    nonzero_parameters: int | None
+    gain: float  # of the study's second objective: records.Objective.gain
     latency_ms: float | None
+    dense_latency_ms: float | None
     params: Params
     retrained: Retrained | None = (
         None  # what it measured when it was trained again, because its weights were gone
@@ -46,7 +50,7 @@ class FrontPoint:
 
 @dataclass(frozen=True)
 class Front:
-    """The points of a study that no other point dominates, by compression."""
+    """The points of a study that no other point dominates, by rising gain (in a study of compression: that)."""
 
     spec: StudySpec
     points: tuple[FrontPoint, ...]
@@ -75,8 +79,8 @@ class Front:
 
 
 def objectives(points: tuple[FrontPoint, ...]) -> FloatArray:
-    """[P, 2]: metric and compression."""
-    return np.array([(point.metric, point.compression) for point in points], dtype=np.float64).reshape(-1, 2)
+    """[P, 2]: metric and gain."""
+    return np.array([(point.metric, point.gain) for point in points], dtype=np.float64).reshape(-1, 2)
 
 
 def load_front(study: str, *, store: Path | str = DEFAULT_STORE) -> Front:
@@ -103,12 +107,13 @@ def front_of(spec: StudySpec, table: pa.Table) -> Front:
     )
     complete = np.asarray(table["state"].to_numpy(zero_copy_only=False) == "complete")
     measured = np.flatnonzero(complete & table["metric"].is_valid().to_numpy())
-    values = np.column_stack([table[name].to_numpy()[measured] for name in ("metric", "compression")])
+    read = {"metric", spec.second.column, spec.second.dense} & set(table.column_names)
+    values = spec.values({name: table[name].to_numpy()[measured] for name in read})
     useful = values[:, 0] > spec.anchors.constant  # what no better than a constant prediction is no trade-off
     rows = table.take(measured[useful][front(values[useful])]).to_pylist()
     return Front(
         spec=spec,
-        points=tuple(_point(row) for row in rows),
+        points=tuple(_point(row, spec) for row in rows),
         hypervolume=hypervolume(values, spec.reference_point),
         trials=len(states),
         seen=len(measured),
@@ -120,7 +125,7 @@ def front_of(spec: StudySpec, table: pa.Table) -> Front:
     )
 
 
-def _point(row: dict[str, Any]) -> FrontPoint:
+def _point(row: dict[str, Any], spec: StudySpec) -> FrontPoint:
     params: Params = json.loads(row["params"])
     if row["kind"] == "curve":
         params["recover_epochs"] = 0
@@ -129,7 +134,8 @@ def _point(row: dict[str, Any]) -> FrontPoint:
         else:
             params["target"] = row["compression"]
     taken = {field.name: row[field.name] for field in fields(FrontPoint) if field.name in row}
-    return FrontPoint(**taken | {"trial": row["number"], "params": params})
+    gain = float(spec.values(row)[1])
+    return FrontPoint(**taken | {"trial": row["number"], "params": params, "gain": gain})
 
 
 def pick(
@@ -138,11 +144,12 @@ def pick(
     max_drop: float | None = None,
     min_metric: float | None = None,
     min_compression: float | None = None,
+    max_latency_ms: float | None = None,
 ) -> FrontPoint:
     """The point of a front that meets what was asked; the knee if nothing was.
 
-    With a bound on the metric (`max_drop` below the dense metric, `min_metric`) the smallest network, with a
-    bound on compression alone the best one.
+    With a bound on the metric (`max_drop` below the dense metric, `min_metric`) the smallest network (the one of
+    the greatest gain), with a bound on compression alone the best one.
 
     Raises:
         BadInput: the front is empty, or no point meets it: says what the front offers.
@@ -152,25 +159,44 @@ def pick(
             f"A best point stands on a front; study {found.spec.name!r} has no finished trial yet. "
             "Run `prunefront search` with its name again."
         )
-    if max_drop is None and min_metric is None and min_compression is None:
+    if max_drop is None and min_metric is None and min_compression is None and max_latency_ms is None:
         return found.points[knee(objectives(found.points))]
     floor = -np.inf if min_metric is None else min_metric
     if max_drop is not None:
         floor = max(floor, found.spec.anchors.dense - max_drop)
     least = 0.0 if min_compression is None else min_compression
     fit = [p for p in found.points if p.metric >= floor and p.compression >= least]
+    if max_latency_ms is not None:
+        fit = [p for p in fit if p.latency_ms is not None and p.latency_ms <= max_latency_ms]
     if not fit:
         metrics, compressions = zip(*((p.metric, p.compression) for p in found.points), strict=True)
         wanted = [f"metric >= {floor:.4f}"] if floor > -np.inf else []
         wanted += [f"compression >= {least:.3f}"] if min_compression is not None else []
+        wanted += [f"latency <= {max_latency_ms:g} ms"] if max_latency_ms is not None else []
         raise BadInput(
             f"The front of {found.spec.name!r} has no point with {' and '.join(wanted)} (dense: "
             f"{found.spec.anchors.dense:.4f}). It offers metrics of {min(metrics):.4f} to {max(metrics):.4f} at "
-            f"compressions of {max(compressions):.3f} to {min(compressions):.3f}. Ask for less, or search longer."
+            f"compressions of {max(compressions):.3f} to {min(compressions):.3f}{_latencies(found)}. Ask for "
+            "less, or search longer."
         )
     if floor > -np.inf:
-        return max(fit, key=lambda p: (p.compression, p.metric))
-    return max(fit, key=lambda p: (p.metric, p.compression))
+        return max(fit, key=lambda p: (p.gain, p.metric))
+    return max(fit, key=lambda p: (p.metric, p.gain))
+
+
+def _latencies(found: Front) -> str:
+    """What a front offers in latency, for a message; nothing if it was not measured."""
+    known = [point.latency_ms for point in found.points if point.latency_ms is not None]
+    return (
+        f" and latencies of {min(known):.2f} to {max(known):.2f} ms" if known else ", latencies not measured"
+    )
+
+
+def _comparable(points: list[tuple[Front, FrontPoint]]) -> FloatArray:
+    """[P, 2]: metric and gain; if the studies searched on different objectives, compression, which all have."""
+    if len({found.spec.objective for found, _ in points}) == 1:
+        return objectives(tuple(point for _, point in points))
+    return np.array([(point.metric, point.compression) for _, point in points], dtype=np.float64)
 
 
 def best_of_task(
@@ -196,8 +222,7 @@ def best_of_task(
         tasks = sorted({files.read_spec(name).task for name in names})
         known = f"It has studies of {', '.join(tasks)}." if tasks else "It has no study yet."
         raise BadInput(f"--task names a task with a finished trial in {store}; {task!r} has none. {known}")
-    values = objectives(tuple(point for _, point in points))
-    together = front(values)
+    together = front(_comparable(points))
     merged = replace(of_task[0], points=tuple(points[index][1] for index in together))
     point = pick(merged, max_drop=max_drop, min_metric=min_metric, min_compression=min_compression)
     return next((owner, found) for owner, found in points if found is point)

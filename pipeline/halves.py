@@ -36,10 +36,13 @@ def halves(labels: Array, *, seed: int) -> tuple[BoolArray, BoolArray]:
     return first, ~first
 
 
-def metrics_on(records: list[TrialRecord], labels: Array, rows: BoolArray, *, metric: str) -> FloatArray:
-    """Metric on the given rows, and compression, of every point of complete trials: [P, 2]."""
+def metrics_on(spec: StudySpec, records: list[TrialRecord], labels: Array, rows: BoolArray) -> FloatArray:
+    """Metric on the given rows, and gain, of every point of complete trials: [P, 2]."""
     values = [
-        (evaluate(metric, labels[rows], point.predictions[rows])["metric"], point.measurement.compression)
+        spec.values(
+            vars(point.measurement)
+            | {"metric": evaluate(spec.metric_name, labels[rows], point.predictions[rows])["metric"]}
+        )
         for record in records
         if record.state == "complete"
         for point in record.points
@@ -54,7 +57,7 @@ def half_scores(spec: StudySpec, records: list[TrialRecord], labels: Array, *, s
     """
     anchors = spec.anchors
     sides = halves(labels, seed=seed)
-    values = [metrics_on(records, labels, rows, metric=spec.metric_name) for rows in sides]
+    values = [metrics_on(spec, records, labels, rows) for rows in sides]
     chosen: list[float] = []
     scored: list[float] = []
     for here, there in ((0, 1), (1, 0)):
@@ -65,18 +68,18 @@ def half_scores(spec: StudySpec, records: list[TrialRecord], labels: Array, *, s
     return HalfScore(float(np.mean(chosen)) / span, float(np.mean(scored)) / span)
 
 
-def luck_of(study: str, min_compression: float, *, store: Path | str) -> tuple[float, float]:
+def luck_of(study: str, min_gain: float, *, store: Path | str) -> tuple[float, float]:
     """`best_on_other_half` of a study in a store."""
     files = Store(Path(store))
     records = [files.read_record(study, number) for number in files.finished_numbers(study)]
     labels = files.read_validation(study)[1]
-    return best_on_other_half(files.read_spec(study), records, labels, min_compression=min_compression)
+    return best_on_other_half(files.read_spec(study), records, labels, min_gain=min_gain)
 
 
 def best_on_other_half(
-    spec: StudySpec, records: list[TrialRecord], labels: Array, *, min_compression: float, repeats: int = 20
+    spec: StudySpec, records: list[TrialRecord], labels: Array, *, min_gain: float, repeats: int = 20
 ) -> tuple[float, float]:
-    """(metric where chosen, metric on the other half) of the best network of at least that compression.
+    """(metric where chosen, metric on the other half) of the best network of at least that gain (compression).
 
     The mean over `repeats` random halvings.
 
@@ -85,12 +88,10 @@ def best_on_other_half(
     """
     seen: list[tuple[float, float]] = []
     for seed in range(repeats):
-        first, second = (
-            metrics_on(records, labels, rows, metric=spec.metric_name) for rows in halves(labels, seed=seed)
-        )
-        fit: npt.NDArray[np.int64] = np.flatnonzero(first[:, 1] >= min_compression)
+        first, second = (metrics_on(spec, records, labels, rows) for rows in halves(labels, seed=seed))
+        fit: npt.NDArray[np.int64] = np.flatnonzero(first[:, 1] >= min_gain)
         if not len(fit):
-            raise ValueError(f"No point has a compression of {min_compression} or more.")
+            raise ValueError(f"No point has a gain of {min_gain} or more.")
         best = fit[np.argmax(first[fit, 0])]
         seen.append((float(first[best, 0]), float(second[best, 0])))
     chosen, other = np.mean(seen, axis=0)

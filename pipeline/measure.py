@@ -75,7 +75,14 @@ def evaluate(
     return Evaluation(float(loss), scores, predictions)
 
 
-def measure(model: PreTrainedModel, anatomy: Anatomy, evaluation: Evaluation, *, length: int) -> Measurement:
+def measure(
+    model: PreTrainedModel,
+    anatomy: Anatomy,
+    evaluation: Evaluation,
+    *,
+    length: int,
+    count_zeros: bool = False,
+) -> Measurement:
     """What the network at hand costs, counted on its real tensors, beside what it is worth.
 
     Args:
@@ -83,10 +90,12 @@ def measure(model: PreTrainedModel, anatomy: Anatomy, evaluation: Evaluation, *,
         anatomy: its own, as `read_anatomy` or `cut` gave it.
         evaluation: of this network.
         length: tokens of the row that MACs are given for.
+        count_zeros: whether single weights may be zero, which takes a pass over them.
     """
     costs = anatomy.costs
     in_encoder = encoder_parameters(model, anatomy)
     in_model = sum(parameter.numel() for parameter in model.parameters())
+    in_layers, elsewhere = _zeros(model, anatomy) if count_zeros else (0, 0)
     return Measurement(
         metric=evaluation.metrics["metric"],
         metrics=dict(evaluation.metrics),
@@ -96,7 +105,22 @@ def measure(model: PreTrainedModel, anatomy: Anatomy, evaluation: Evaluation, *,
         encoder_parameters=in_encoder,
         macs=costs.macs(anatomy.present, length),
         size_mb=in_model * BYTES_PER_PARAMETER / MEGABYTE,
+        sparsity=in_layers / costs.encoder,
+        nonzero_parameters=in_model - in_layers - elsewhere if count_zeros else None,
     )
+
+
+@torch.no_grad()
+def _zeros(model: PreTrainedModel, anatomy: Anatomy) -> tuple[int, int]:
+    """Parameters that are exactly zero, in the encoder's layers and outside them. The device is waited for once."""
+    encoder = {id(p) for p in encoder_layers(model, anatomy.architecture).parameters()}
+    counts: list[list[Tensor]] = [[], []]
+    for parameter in model.parameters():
+        counts[id(parameter) not in encoder].append(parameter.numel() - parameter.count_nonzero())
+    device = next(model.parameters()).device
+    nothing = torch.zeros(1, dtype=torch.int64, device=device)
+    inside, outside = torch.stack([torch.stack([nothing[0], *each]).sum() for each in counts]).tolist()
+    return inside, outside
 
 
 def encoder_parameters(model: PreTrainedModel, anatomy: Anatomy) -> int:

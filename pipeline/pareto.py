@@ -1,7 +1,8 @@
 """Fronts of two objectives, and how good they are.
 
-Every `values` is [P, 2]: one row per network, (metric, compression). **Both columns are maximised**:
-whoever has an objective that is minimised (records.OBJECTIVES) negates it first.
+Every `values` is [P, 2]: one row per network, (metric, gain). **Both columns are maximised.** A gain is what a
+study searches beside the metric, as a share of the dense network: compression, or the part of its MACs or latency
+that is saved (`records.Objective.gain`).
 
 A row dominates another if it is at least as good in both columns and better in one.
 
@@ -24,7 +25,7 @@ KNEE_DECIMALS = 12  # heights above the chord are compared to these: rounding er
 
 
 def front(values: npt.ArrayLike) -> Rows:
-    """The rows that no other row dominates, by rising compression; equal points by row. O(P log P).
+    """The rows that no other row dominates, by rising gain; equal points by row. O(P log P).
 
     Args:
         values: [P, 2].
@@ -37,27 +38,27 @@ def front(values: npt.ArrayLike) -> Rows:
     """
     points = _points(values)
     rows = np.flatnonzero(np.isfinite(points).all(axis=1))
-    metric, compression = points[rows, 0], points[rows, 1]
-    order = np.lexsort((-metric, -compression))  # from the most compressed down, the best metric first
-    metric, compression = metric[order], compression[order]
-    starts = np.ones(len(order), dtype=bool)  # of the groups of equal compression
-    starts[1:] = compression[1:] != compression[:-1]
+    metric, gain = points[rows, 0], points[rows, 1]
+    order = np.lexsort((-metric, -gain))  # from the greatest gain down, the best metric first
+    metric, gain = metric[order], gain[order]
+    starts = np.ones(len(order), dtype=bool)  # of the groups of equal gain
+    starts[1:] = gain[1:] != gain[:-1]
     group = np.cumsum(starts) - 1
     best = metric[starts]  # of each group
     best_before = np.concatenate(([-np.inf], np.maximum.accumulate(best)[:-1]))[: len(best)]
     stays = (metric == best[group]) & (best > best_before)[group]
     found: Rows = rows[order[stays]].astype(np.int64)
-    return found[np.lexsort((found, compression[stays]))]
+    return found[np.lexsort((found, gain[stays]))]
 
 
 def hypervolume(values: npt.ArrayLike, reference: tuple[float, float]) -> float:
     """The area that the rows dominate above `reference`. Exact, O(P log P).
 
-    A row that is not better than the reference in both columns adds nothing. Unit: metric × compression.
+    A row that is not better than the reference in both columns adds nothing. Unit: metric × gain.
 
     Args:
         values: [P, 2].
-        reference: (metric, compression).
+        reference: (metric, gain).
 
     Raises:
         ValueError: `values` is not [P, 2], or the reference is not finite.
@@ -67,7 +68,7 @@ def hypervolume(values: npt.ArrayLike, reference: tuple[float, float]) -> float:
     points = _points(values)
     points = points[(points > reference).all(axis=1)]
     points = points[front(points)] - reference
-    # Along a front compression rises and the metric falls: slabs side by side, each as high as its own point.
+    # Along a front the gain rises and the metric falls: slabs side by side, each as high as its own point.
     widths = np.diff(points[:, 1], prepend=0.0)
     # Rounded once, at the end: the order of rows, and points that add nothing, change no digit.
     return math.fsum((widths * points[:, 0]).tolist())
@@ -87,7 +88,7 @@ def contribution(values: npt.ArrayLike, others: npt.ArrayLike, reference: tuple[
 def knee(values: npt.ArrayLike) -> int:
     """The row on the front that lies farthest above the chord between the front's two ends.
 
-    Both columns are scaled to 0 ... 1 between the ends first; then a point is (metric + compression - 1) / √2
+    Both columns are scaled to 0 ... 1 between the ends first; then a point is (metric + gain - 1) / √2
     above the chord. Among equally high points the better metric wins, then the earlier row. So a single point
     is its front's knee; of two points, or where none lies above the chord, the end with the better metric is.
 
@@ -114,5 +115,5 @@ def knee(values: npt.ArrayLike) -> int:
 def _points(values: npt.ArrayLike) -> Values:
     points = np.asarray(values, dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 2:
-        raise ValueError(f"Points are rows of (metric, compression): [P, 2]; given was {list(points.shape)}.")
+        raise ValueError(f"Points are rows of (metric, gain): [P, 2]; given was {list(points.shape)}.")
     return points

@@ -6,8 +6,9 @@ P points, V validation rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,17 +30,63 @@ class BadInput(ValueError):  # noqa: N818 (a person's mistake, not the program's
 
 @dataclass(frozen=True)
 class Objective:
-    """One axis of a front: its name in records, its direction, how tables and figures call it."""
+    """What a front may be searched on: the column that holds it, its direction, how tables and figures call it.
+
+    What is maximised is a share of the dense network already (the metric, compression); what is minimised has a
+    unit, and becomes one in `gain`: `dense` is the column, or the anchor, that holds the dense network's value.
+    """
 
     name: str
     direction: Literal["maximize", "minimize"]
-    label: str
+    label: str  # of its gain
+    short: str  # of its gain, for narrow columns
+    column: str  # of Measurement, and of the store's table
+    dense: str = ""
+
+    def gain(self, measured: Mapping[str, Any], anchors: Anchors) -> FloatArray:
+        """The objective as fronts use it: higher is better, and the dense network has 0 (of a metric: its value).
+
+        Compression and sparsity are their own gain; MACs and latency give the part that is saved,
+        1 - value / dense value. So every objective has the reference 0 and the bound 1, hypervolumes are shares of
+        what is possible whatever was searched, and a latency is comparable to one from another machine, where the
+        dense network was measured, too.
+
+        Args:
+            measured: columns by name, each a number or [P]; what was not measured is None or NaN.
+            anchors: of the study.
+
+        Returns:
+            One value or [P]; NaN where the objective was not measured.
+        """
+        values = np.asarray(measured[self.column], dtype=np.float64)
+        if self.direction == "maximize":
+            return values
+        dense = measured[self.dense] if self.dense in measured else getattr(anchors, self.dense)
+        saved: FloatArray = 1.0 - values / np.asarray(dense, dtype=np.float64)
+        return saved
 
 
 # The only place where directions are written.
 OBJECTIVES: dict[str, Objective] = {
-    "metric": Objective("metric", "maximize", "metric (validation)"),
-    "compression": Objective("compression", "maximize", "compression (removed encoder parameters)"),
+    each.name: each
+    for each in (
+        Objective("metric", "maximize", "metric (validation)", "metric", "metric"),
+        Objective(
+            "compression", "maximize", "compression (removed encoder parameters)", "compr.", "compression"
+        ),
+        Objective("sparsity", "maximize", "sparsity (zeroed encoder parameters)", "sparsity", "sparsity"),
+        Objective(
+            "macs", "minimize", "saved MACs (of the dense encoder's)", "saved MACs", "macs", "dense_macs"
+        ),
+        Objective(
+            "latency",
+            "minimize",
+            "saved latency (of the dense network's)",
+            "saved ms",
+            "latency_ms",
+            "dense_latency_ms",
+        ),
+    )
 }
 
 
@@ -122,7 +169,12 @@ class Measurement:
     encoder_parameters: int
     macs: int  # multiply-accumulates of one row of the study's sequence length, encoder
     size_mb: float  # of the weights in fp32, 1 MB = 10^6 bytes
-    latency_ms: float | None = None
+    latency_ms: float | None = None  # of one batch, read from the study's table
+    dense_latency_ms: float | None = None  # of the dense network, from the same table
+    sparsity: float = 0.0  # zeros among the encoder parameters that are there / dense encoder parameters
+    nonzero_parameters: int | None = (
+        None  # of the whole network; None: not counted, no unit is a single weight
+    )
 
 
 @dataclass(frozen=True)
@@ -222,8 +274,28 @@ class StudySpec:
     seed: int
     precision: str
     anchors: Anchors
+    # Fields that came later have defaults: what a study was before there was a choice.
+    objective: str = "compression"  # beside the metric: a key of OBJECTIVES
 
     @property
     def reference_point(self) -> tuple[float, float]:
-        """(metric, compression) that a point must beat in both to add hypervolume."""
+        """(metric, gain) that a point must beat in both to add hypervolume."""
         return (self.anchors.constant, 0.0)
+
+    @property
+    def second(self) -> Objective:
+        """The objective beside the metric."""
+        return OBJECTIVES[self.objective]
+
+    def values(self, measured: Mapping[str, Any]) -> FloatArray:
+        """Both objectives, (metric, gain), as fronts maximise them: [2] of one network, [P, 2] of columns [P].
+
+        The ledger stores the same, so that samplers see one scale: see `Objective.gain`.
+        """
+        metric = np.asarray(measured["metric"], dtype=np.float64)
+        return np.stack([metric, self.second.gain(measured, self.anchors)], axis=-1)
+
+    @classmethod
+    def late_fields(cls) -> dict[str, Any]:
+        """The fields that a spec from before may lack, with what it meant without them."""
+        return {each.name: each.default for each in fields(cls) if each.default is not MISSING}

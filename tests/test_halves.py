@@ -26,7 +26,7 @@ def test_metrics_are_those_of_the_rows() -> None:
     labels = np.array([0, 1, 0, 1, 0, 1, 0, 1])
     rows = np.array([True, True, True, True, False, False, False, False])
     trial = record(0, point(0.0, 0.3, predictions=(0, 1, 1, 1, 0, 0, 0, 0)))
-    assert metrics_on([trial], labels, rows, metric="accuracy").tolist() == [[0.75, 0.3]]
+    assert metrics_on(spec(), [trial], labels, rows).tolist() == [[0.75, 0.3]]
 
 
 def test_pure_luck_is_gone_on_the_other_half() -> None:
@@ -35,7 +35,7 @@ def test_pure_luck_is_gone_on_the_other_half() -> None:
     labels = np.arange(400) % 2
     guesses = [generator.integers(0, 2, size=400).tolist() for _ in range(200)]
     trials = [record(i, point(0.5, 0.6, predictions=guess)) for i, guess in enumerate(guesses)]
-    chosen, other = best_on_other_half(spec(), trials, labels, min_compression=0.5)
+    chosen, other = best_on_other_half(spec(), trials, labels, min_gain=0.5)
     # the expected maximum of 200 binomial shares of 200 rows is 0.5 + 2.75 * 0.035 = 0.597
     assert chosen == pytest.approx(0.597, abs=0.015)
     assert other == pytest.approx(0.5, abs=0.015)
@@ -52,4 +52,4 @@ def test_without_luck_both_halves_agree() -> None:
 
 def test_a_compression_that_no_point_has_is_refused() -> None:
     with pytest.raises(ValueError, match="No point"):
-        best_on_other_half(spec(), [record(0, point(0.9, 0.1))], np.array([0, 1] * 4), min_compression=0.5)
+        best_on_other_half(spec(), [record(0, point(0.9, 0.1))], np.array([0, 1] * 4), min_gain=0.5)

@@ -20,14 +20,15 @@ PACKAGE = ROOT / "pipeline"
 # A room imports only from floors below its own.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("batches", "metrics", "norms", "pareto", "provenance", "records", "spectral"),
-    ("anatomy", "losses", "phases", "space", "store", "task"),
+    ("anatomy", "losses", "phases", "space", "statistics", "store", "task"),
     ("gates",),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
-    ("curve", "finetune", "resolve", "tracking"),
-    ("resume",),
-    ("trial",),
+    ("checkpoint", "confirmed", "curve", "finetune", "resolve"),
+    ("compare", "resume", "tracking"),
+    ("delivery", "trial"),
     ("anchors", "execute", "reopening"),
-    ("networks", "sweep"),
+    ("confirm", "networks", "sweep"),
+    ("export",),
     ("cli",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -35,7 +36,20 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # What may stand behind one door only.
 DOORS = {"ray": {"execute"}, "mlflow": {"tracking"}}
 # Rooms that read results: quick on a laptop.
-READERS = ("fronts", "store", "pareto", "metrics", "halves", "figures", "records", "tracking", "study")
+READERS = (
+    "fronts",
+    "store",
+    "pareto",
+    "metrics",
+    "halves",
+    "figures",
+    "records",
+    "tracking",
+    "study",
+    "statistics",
+    "confirmed",
+    "compare",
+)
 HEAVY = ("torch", "ray", "transformers", "datasets")
 
 

@@ -46,7 +46,7 @@ def best(
         found, point = best_of_task(
             str(task), store=store, max_drop=max_drop, min_metric=min_metric, min_compression=min_compression
         )
-    luck = luck_of(found.spec.name, point.compression, store=store) if halves else None
+    luck = luck_of(found.spec.name, point.gain, store=store) if halves else None
     if as_json:
         print_json(point_as_json(found, point, luck))
     else:
@@ -94,6 +94,6 @@ def _print(found: Front, point: FrontPoint, luck: tuple[float, float] | None) ->
         table.add_row(name, short(point.params[name]))
     out.print(table)
     out.print(
-        f"\nAs a network, from the version on that has `export`:  [cyan]prunefront export {spec.name} "
+        f"\nAs a network:  [cyan]prunefront export {spec.name} "
         f"--trial {point.trial} --compression {point.compression:.4f} --to DIR[/]"
     )

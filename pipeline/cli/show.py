@@ -45,6 +45,7 @@ def front_as_json(found: Front) -> dict[str, Any]:
         "task": spec.task,
         "model": spec.model,
         "method": spec.method,
+        "objective": spec.objective,
         "metric_name": spec.metric_name,
         "reference_point": list(spec.reference_point),
         "hypervolume": found.hypervolume,
@@ -54,7 +55,7 @@ def front_as_json(found: Front) -> dict[str, Any]:
         "trials": found.trials,
         "epochs": found.epochs,
         "left_out": found.left_out,
-        "points": [asdict(point) for point in found.points],
+        "points": [asdict(point) for point in sorted(found.points, key=lambda p: (p.compression, -p.metric))],
     }
 
 
@@ -117,20 +118,25 @@ def _plot(found: Front) -> str:
     for points, marker, label in ((curve, "·", "cut, not recovered"), (recovered, "●", "recovered")):
         if points:
             plotext.scatter(
-                [100 * p.compression for p in points], [p.metric for p in points], marker=marker, label=label
+                [100 * p.gain for p in points], [p.metric for p in points], marker=marker, label=label
             )
     plotext.hline(found.spec.anchors.dense)
     heights = [found.spec.anchors.dense, *(point.metric for point in found.points)]
     margin = 0.05 * (max(heights) - min(heights)) or 0.05
     plotext.ylim(min(heights) - margin, max(heights) + margin)
     plotext.xlim(0, 100)
-    plotext.title(f"{found.spec.metric_name} against compression in %; the line is the dense network")
+    plotext.title(f"{found.spec.metric_name} against {_gain_name(found)} in %; the line is the dense network")
     return str(plotext.uncolorize(plotext.build()))
+
+
+def _gain_name(found: Front) -> str:
+    return found.spec.second.label.partition(" (")[0]
 
 
 def _table(found: Front) -> Table:
     table = Table(header_style="bold", box=None, pad_edge=False, collapse_padding=True)
-    for column in ("compr.", found.spec.metric_name, "vs dense", "encoder", "MACs", "trial"):
+    second = [] if found.spec.objective == "compression" else [found.spec.second.short]
+    for column in (*second, "compr.", found.spec.metric_name, "vs dense", "encoder", "MACs", "trial"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("kind", no_wrap=True)
     keys = [key for key in SHOWN_PARAMS if any(key in point.params for point in found.points)]
@@ -143,7 +149,9 @@ def _table(found: Front) -> Table:
 
 def _row(point: FrontPoint, found: Front, keys: list[str]) -> list[str]:
     anchors = found.spec.anchors
+    second = [] if found.spec.objective == "compression" else [percent(point.gain)]
     return [
+        *second,
         percent(point.compression),
         f"{point.metric:.4f}",
         f"{point.metric - anchors.dense:+.4f}",

@@ -1,8 +1,9 @@
 """What stands on a figure of fronts, whoever draws it.
 
-Compression runs to the right, the metric upwards: better is up and right. A figure shows the front as a stair
-over all networks that were seen (filled marks: recovered; hollow: cut from a curve, not recovered; faint: not
-on the front), the two anchors, and the hypervolume as the area under the stair.
+The gain (compression, if the study did not search on another objective) runs to the right, the metric upwards:
+better is up and right. A figure shows the front as a stair over all networks that were seen (filled marks:
+recovered; hollow: cut from a curve, not recovered; faint: not on the front), the two anchors, and the
+hypervolume as the area under the stair.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Dot:
     parameters: int
     size_mb: float
     params: Params
+    gain: float  # of the study's second objective
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,12 @@ class Series:
 
     @property
     def values(self) -> FloatArray:
-        """[P, 2]: metric and compression."""
-        return np.array([(dot.metric, dot.compression) for dot in self.dots], dtype=np.float64).reshape(-1, 2)
+        """[P, 2]: metric and gain."""
+        return np.array([(dot.metric, dot.gain) for dot in self.dots], dtype=np.float64).reshape(-1, 2)
 
     @cached_property
     def front(self) -> tuple[Dot, ...]:
-        """The networks above the constant prediction that no other dominates, by compression."""
+        """The networks above the constant prediction that no other dominates, by rising gain."""
         above = np.flatnonzero(self.values[:, 0] > self.spec.anchors.constant)
         return tuple(self.dots[row] for row in above[front(self.values[above])])
 
@@ -87,24 +89,25 @@ class Series:
         )
 
     def stair(self) -> tuple[FloatArray, FloatArray]:
-        """The line below which everything is dominated: (compression, metric) of its corners, each [2 F + 1].
+        """The line below which everything is dominated: (gain, metric) of its corners, each [2 F + 1].
 
-        Level from compression 0 to the front's first point, down at each point to the height of the next, and
+        Level from gain 0 to the front's first point, down at each point to the height of the next, and
         at the last one down to the reference point. Empty if the front is.
         """
         if not self.front:
             return np.empty(0), np.empty(0)
         metric = [dot.metric for dot in self.front]
-        compression = [dot.compression for dot in self.front]
+        gain = [dot.gain for dot in self.front]
         floor, start = self.spec.reference_point
         heights = np.repeat(np.array([*metric, floor]), 2)[:-1]
-        places = np.repeat(np.array([start, *compression]), 2)[1:]
+        places = np.repeat(np.array([start, *gain]), 2)[1:]
         return places, heights
 
 
-def dots(columns: Mapping[str, Sequence[Any]]) -> tuple[Dot, ...]:
+def dots(spec: StudySpec, columns: Mapping[str, Sequence[Any]]) -> tuple[Dot, ...]:
     """The networks of complete trials in a study's table (columns as `store.read_table` gives them)."""
     found = []
+    gains = spec.values(columns)[:, 1].tolist()
     parsed: dict[str, Params] = {}  # a trial's parameters stand in each of its rows
     for row, state in enumerate(columns["state"]):
         if state != "complete" or columns["metric"][row] is None:
@@ -124,6 +127,7 @@ def dots(columns: Mapping[str, Sequence[Any]]) -> tuple[Dot, ...]:
                 parameters=columns["parameters"][row],
                 size_mb=columns["size_mb"][row],
                 params=params,
+                gain=gains[row],
             )
         )
     return tuple(found)
@@ -135,7 +139,7 @@ def hypervolumes(series: Series) -> tuple[list[int], list[float]]:
     span = anchors.dense - anchors.constant
     by_trial: dict[int, list[tuple[float, float]]] = {}
     for dot in series.dots:
-        by_trial.setdefault(dot.trial, []).append((dot.metric, dot.compression))
+        by_trial.setdefault(dot.trial, []).append((dot.metric, dot.gain))
     best = np.empty((0, 2))
     found = []
     for number in sorted(by_trial):
@@ -168,11 +172,12 @@ def titles(what: str, series: Sequence[Series]) -> tuple[str, str]:
 
 
 def axis_labels(series: Sequence[Series]) -> tuple[str, str]:
-    """(compression, metric) as the axes of a figure call them, with units."""
+    """(gain, metric) as the axes of a figure call them, with units."""
     metrics = ", ".join(sorted({one.spec.metric_name for one in series}))
-    return f"{OBJECTIVES['compression'].label}, %", f"{OBJECTIVES['metric'].label}: {metrics}"
+    gains = " or ".join(dict.fromkeys(one.spec.second.label for one in series))
+    return f"{gains}, %", f"{OBJECTIVES['metric'].label}: {metrics}"
 
 
 def xy(shown: Sequence[Dot]) -> tuple[list[float], list[float]]:
-    """(compression in %, metric) of each."""
-    return [PERCENT * dot.compression for dot in shown], [dot.metric for dot in shown]
+    """(gain in %, metric) of each."""
+    return [PERCENT * dot.gain for dot in shown], [dot.metric for dot in shown]

@@ -1,7 +1,7 @@
 """All points of a study as one Arrow table, which reads in a fraction of a second.
 
 One row per point, with what its trial has in common; a trial without points has one row, whose columns from
-`point` to `latency_ms` are null. Masks and predictions stay in the records.
+`point` to `nonzero_parameters` are null. Masks and predictions stay in the records.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from pipeline.store.recordfile import StoredRecord
 
-FORMAT = 1  # a table of another one is made again
+FORMAT = 2  # a table of another one is made again
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())  # a trial's texts stand in all of its rows
 COLUMNS = pa.schema(
@@ -40,6 +40,9 @@ COLUMNS = pa.schema(
         ("macs", pa.int64()),
         ("size_mb", pa.float64()),
         ("latency_ms", pa.float64()),
+        ("dense_latency_ms", pa.float64()),
+        ("sparsity", pa.float64()),
+        ("nonzero_parameters", pa.int64()),
         ("written_ns", pa.int64()),  # when its record was: one that was written anew is read anew
     ],
     metadata={"format": str(FORMAT)},

@@ -36,3 +36,4 @@ class Search:
     label: str | None = None
     metric: str | None = None
     trust_remote_code: bool = False
+    take_over: bool = False

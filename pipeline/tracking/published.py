@@ -42,8 +42,10 @@ Table = dict[str, list[Any]]  # {"columns": [...], "data": [rows]}: what MLflow 
 
 
 def fingerprint(spec: StudySpec) -> str:
-    """sha256 of all that a study is."""
-    return sha256(json.dumps(asdict(spec), sort_keys=True).encode()).hexdigest()
+    """sha256 of all that a study is; a later field with its default counts not, so that older runs are found."""
+    late = StudySpec.late_fields()
+    told = {key: value for key, value in asdict(spec).items() if key not in late or value != late[key]}
+    return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
 def shown(value: ParamValue) -> str:
@@ -101,7 +103,7 @@ def front_values(found: Front, *, milliseconds: int) -> list[Value]:
 
 
 def front_table(found: Front) -> Table:
-    """The front, a row a network, by compression: what it measures, then what makes it."""
+    """The front, a row a network, by rising gain: what it measures, then what makes it."""
     settings = list(dict.fromkeys(name for point in found.points for name in point.params))
     dense = found.spec.anchors.dense
     columns = ["compression", "metric", "drop", "trial", "kind", "round"]

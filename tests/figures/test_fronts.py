@@ -23,7 +23,7 @@ from tests.tracking.tracking_kit import SPEC, series_of, stored, trials
 
 @pytest.fixture(scope="module")
 def series(tmp_path_factory: pytest.TempPathFactory) -> Series:
-    return Series(SPEC, dots(stored(tmp_path_factory.mktemp("store"), trials()).to_pydict()))
+    return Series(SPEC, dots(SPEC, stored(tmp_path_factory.mktemp("store"), trials()).to_pydict()))
 
 
 def marks(figure: Any) -> dict[str, list[tuple[float, float]]]:

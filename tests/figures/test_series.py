@@ -62,7 +62,7 @@ def test_hypervolume_without_a_span_is_no_number() -> None:
 
 
 def test_dots_are_the_networks_of_complete_trials(tmp_path: Path) -> None:
-    found = dots(stored(tmp_path, trials()).to_pydict())
+    found = dots(SPEC, stored(tmp_path, trials()).to_pydict())
     assert {dot.trial for dot in found} == {0, 1, 3, 5}
     assert [(d.kind, d.metric, d.compression) for d in found if d.trial == 0] == [
         ("curve", 0.88, 0.0),
@@ -77,7 +77,7 @@ def test_dots_are_the_networks_of_complete_trials(tmp_path: Path) -> None:
 
 
 def test_every_network_is_in_one_layer(tmp_path: Path) -> None:
-    series = Series(SPEC, dots(stored(tmp_path, trials()).to_pydict()))
+    series = Series(SPEC, dots(SPEC, stored(tmp_path, trials()).to_pydict()))
     layers = series.layers()
     drawn = [id(dot) for layer in layers for dot in layer.dots]
     assert sorted(drawn) == sorted(id(dot) for dot in series.dots)
@@ -88,7 +88,7 @@ def test_every_network_is_in_one_layer(tmp_path: Path) -> None:
 def test_a_thinned_curve_keeps_the_front_and_all_that_recovered() -> None:
     many = [(0.5 - 1e-5 * n, 0.5) for n in range(3 * CURVE_DOTS)]
     series = series_of((0.9, 0.9), *many)
-    series = replace(series, dots=(*series.dots, Dot(-1, "recovered", 0.2, 0.2, 1, 0.1, PARAMS)))
+    series = replace(series, dots=(*series.dots, Dot(-1, "recovered", 0.2, 0.2, 1, 0.1, PARAMS, 0.2)))
     layers = {layer.name: layer.dots for layer in series.layers()}
     assert len(layers["curve"]) == CURVE_DOTS
     assert [layers["curve"][0].metric, layers["curve"][-1].metric] == [many[0][0], many[-1][0]]

@@ -142,7 +142,8 @@ def stored(folder: Path, records: list[TrialRecord], spec: StudySpec = SPEC) -> 
 def series_of(*values: tuple[float, float], spec: StudySpec = SPEC) -> Series:
     """A study of curve points (metric, compression), each of a trial of its own."""
     return Series(
-        spec, tuple(Dot(number, "curve", *value, 10, 0.1, PARAMS) for number, value in enumerate(values))
+        spec,
+        tuple(Dot(number, "curve", *value, 10, 0.1, PARAMS, value[1]) for number, value in enumerate(values)),
     )
 
 
