@@ -22,9 +22,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("batches", "metrics", "norms", "pareto", "provenance", "records", "spectral"),
     ("anatomy", "losses", "phases", "space", "statistics", "store", "task"),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
-    ("confirmed", "curve", "finetune", "resolve"),
+    ("checkpoint", "confirmed", "curve", "finetune", "resolve"),
     ("compare", "resume", "tracking"),
-    ("trial",),
+    ("delivery", "trial"),
     ("anchors", "execute", "reopening"),
     ("confirm", "networks", "sweep"),
     ("cli",),
@@ -34,7 +34,20 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # What may stand behind one door only.
 DOORS = {"ray": {"execute"}, "mlflow": {"tracking"}}
 # Rooms that read results: quick on a laptop.
-READERS = ("fronts", "store", "pareto", "metrics", "halves", "figures", "records", "tracking", "study", "statistics", "confirmed", "compare")
+READERS = (
+    "fronts",
+    "store",
+    "pareto",
+    "metrics",
+    "halves",
+    "figures",
+    "records",
+    "tracking",
+    "study",
+    "statistics",
+    "confirmed",
+    "compare",
+)
 HEAVY = ("torch", "ray", "transformers", "datasets")
 
 

@@ -1,7 +1,7 @@
 """The folder of all studies: specs, records, and one table of points per study."""
 
 from pipeline.store.confirmations import NO_PREDICTIONS, Confirmation, Confirmations
-from pipeline.store.store import Store, load_record, save_record
+from pipeline.store.store import Outbox, Spent, Store, load_record, save_record
 from pipeline.store.weights import RECOVERED, WEIGHTS, Retrained, Weights, before_cut
 
 __all__ = [
@@ -10,7 +10,9 @@ __all__ = [
     "WEIGHTS",
     "Confirmation",
     "Confirmations",
+    "Outbox",
     "Retrained",
+    "Spent",
     "Store",
     "Weights",
     "before_cut",

@@ -43,7 +43,8 @@ def open_tracking(uri: str | None, *, store_root: Path) -> Tracker:
     """Opens MLflow: at `uri`, else at MLFLOW_TRACKING_URI, else a database in the store, made if it is new.
 
     Raises:
-        BadInput: it cannot be reached within some seconds, or is no place for runs.
+        NoAnswer: it cannot be reached within some seconds.
+        BadInput: it is no place for runs.
     """
     return Tracker(connect(uri, store_root=store_root))
 
@@ -59,6 +60,7 @@ class Tracker:
     def __init__(self, connection: Connection) -> None:
         self._mlflow = connection
         self._study: _Study | None = None
+        self._was: State | None = None
 
     def start_study(self, spec: StudySpec, *, provenance: Mapping[str, str]) -> str:
         """Finds the study's run, or makes it, and what is there of its trials. Returns the run's id.
@@ -83,7 +85,13 @@ class Tracker:
             (folder / "spec.json").write_text(json.dumps(asdict(spec), indent=2))
         standing = int(run.metrics.get(published.STANDING, -1))
         self._study = _Study(spec, experiment_id, run.id, self._trials(experiment_id, run.id), standing)
+        self._was = ENDED.get(run.status) if found else None
         return run.id
+
+    @property
+    def was(self) -> State | None:
+        """How the study's run had ended when it was found; None if it was new, or going on."""
+        return self._was
 
     def published(self) -> dict[int, State]:
         """The trials that are wholly in MLflow, by number."""
