@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.output import print_json
+from pipeline.cli.output import out, print_json
 from pipeline.cli.show import front_as_json, print_front
 from pipeline.records import BadInput
 
@@ -58,6 +58,9 @@ def search(
     ] = None,
     sampler: Annotated[str, typer.Option(help="tpe, nsga2, gp or random.", rich_help_panel=_HOW)] = "tpe",
     seed: Annotated[int, typer.Option(help="Of draws and trainings.", rich_help_panel=_HOW)] = 0,
+    seeds: Annotated[
+        int, typer.Option(help="So many, one after the other, each a study: -seedN.", rich_help_panel=_HOW)
+    ] = 1,
     name: Annotated[
         str | None,
         typer.Option(help="Of the study. [dim]Default: task-model-method[/]", rich_help_panel=_HOW),
@@ -108,7 +111,7 @@ def search(
     """
     from pipeline.cli.progress import watch
     from pipeline.execute import Resources
-    from pipeline.sweep import Search, run
+    from pipeline.sweep import Search, run_seeds
 
     if "://" in store:
         raise BadInput(f"--store is a folder (on a cluster: one that all nodes share); given was {store}.")
@@ -134,8 +137,14 @@ def search(
         take_over=take_over,
     )
     with watch(quiet=quiet) as watcher:
-        found = run(wanted, watcher)
+        fronts = run_seeds(wanted, watcher, seeds=seeds)
     if as_json:
-        print_json(front_as_json(found))
-    else:
+        each = [front_as_json(found) for found in fronts]
+        print_json(each[0] if seeds == 1 else {"studies": each})
+        return
+    for found in fronts:
         print_front(found, store=Path(store), tracking=tracking)
+    if len(fronts) > 1:
+        names = " ".join(found.spec.name for found in fronts)
+        where = "" if Path(store) == STORE else f" --store {store}"
+        out.print(f"Over seeds:  [cyan]prunefront compare {names}{where}[/]")
