@@ -78,6 +78,13 @@ class Split:
         """Tokens of every row."""
         return np.diff(self._offsets)
 
+    def words(self, size: int) -> npt.NDArray[np.bool_]:
+        """Which of the tokenizer's `size` token numbers stand in a row, padding included."""
+        found = np.zeros(size, bool)
+        found[self._columns["input_ids"][self._offsets[0] : self._offsets[-1]]] = True
+        found[self.pad_token_id] = True
+        return found
+
     def take(self, rows: IntArray) -> Split:
         """The given rows, in that order."""
         return Split(self.table.take(pa.array(rows)).combine_chunks(), self.pad_token_id)

@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, final
+from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 
 import torch
 from torch import nn
@@ -21,6 +21,11 @@ from pipeline.batches import Batch, IntArray, Split, encoder_inputs
 from pipeline.losses import constant_loss, task_loss, untrained_loss
 from pipeline.methods.base import PruningMethod, Run
 from pipeline.phases import Phase, schedule, steps_per_epoch
+from pipeline.process import keep_memory
+from pipeline.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 CHECK_STEPS = 50
 DIVERGED = 10.0  # times the loss of an untrained network, mean over CHECK_STEPS or what is left of an epoch
@@ -112,7 +117,7 @@ _EPOCH, _CHECK, _CHANCE = range(3)
 class Loop:
     """One phase of training on one model."""
 
-    model: nn.Module
+    model: PreTrainedModel
     anatomy: Anatomy
     train: Split
     phase: Phase
@@ -128,6 +133,7 @@ class Loop:
         self._per_epoch = steps_per_epoch(len(self.train), self.recipe.batch_size)
         self._sums = torch.zeros(3, 4, device=self._device)  # of task loss, penalty, gradient norm, steps
         self._one = torch.ones((), device=self._device)
+        self._words = Vocabulary(self.model, self.train)
 
     def fit(self, start: LoopState | None = None) -> None:
         """Trains the phase, or what is left of it after `start`.
@@ -136,8 +142,13 @@ class Loop:
             TrainingFailed: the loss or its gradient is no number, or the loss diverged.
             AtChance: recovery is getting nowhere.
         """
-        optimizer = make_optimizer(self.model, self.recipe)
+        keep_memory()
         torch.manual_seed(self.phase.seed + 7919 * self.phase.first)
+        with self._words.seen():
+            self._fit(start, make_optimizer(self.model, self.recipe))
+        self.model.train(False)
+
+    def _fit(self, start: LoopState | None, optimizer: torch.optim.Optimizer) -> None:
         if start is not None and self.method is not None and "method" in start.tensors:
             self.method.load(start.tensors["method"])
         watching = (
@@ -149,14 +160,19 @@ class Loop:
             for group in optimizer.param_groups:
                 group["initial_lr"] = group["lr"]
             if start is not None:
-                self.done = start.step
                 self._load(start, optimizer)
+                for self.done in range(1, start.step + 1):
+                    self._words.decay *= 1 - self._rate(self.done - 1) * self.recipe.weight_decay
             self.model.train()
             for step in range(self.done, self.phase.steps):
                 self._step(step, optimizer)
                 self.done = step + 1
                 self._after(optimizer)
-        self.model.eval()
+
+    def _rate(self, step: int) -> float:
+        """The learning rate of the network's own parameters."""
+        factor = schedule(step, steps=self.phase.steps, warmup_fraction=self.recipe.warmup_fraction)
+        return self.recipe.learning_rate * factor
 
     def _step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         phase, recipe = self.phase, self.recipe
@@ -172,6 +188,7 @@ class Loop:
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm, foreach=True)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        self._words.decay *= 1 - self._rate(step) * recipe.weight_decay
         self._sums += torch.stack([loss.detach(), penalty.detach(), norm, self._one])
 
     def _after(self, optimizer: torch.optim.Optimizer) -> None:
@@ -187,7 +204,8 @@ class Loop:
             values = {"train_loss": loss}
             if self.method is not None:
                 values |= {"penalty": penalty} | self.method.report()
-            self.listener.epoch(position / self._per_epoch, values)
+            with self._words.whole():
+                self.listener.epoch(position / self._per_epoch, values)
         self.listener.step(lambda: self._state(optimizer))
 
     def _read(self, row: int) -> tuple[float, float, float]:

@@ -19,8 +19,8 @@ PACKAGE = ROOT / "pipeline"
 
 # A room imports only from floors below its own.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("batches", "metrics", "norms", "pareto", "provenance", "records", "spectral"),
-    ("anatomy", "losses", "phases", "space", "statistics", "store", "task"),
+    ("batches", "metrics", "norms", "pareto", "process", "provenance", "records", "spectral"),
+    ("anatomy", "losses", "phases", "space", "statistics", "store", "task", "vocabulary"),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
     ("checkpoint", "curve", "finetune", "resolve", "tracking"),
     ("resume",),
@@ -34,7 +34,18 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # What may stand behind one door only.
 DOORS = {"ray": {"execute"}, "mlflow": {"tracking"}}
 # Rooms that read results: quick on a laptop.
-READERS = ("fronts", "store", "pareto", "metrics", "halves", "figures", "records", "tracking", "study", "statistics")
+READERS = (
+    "fronts",
+    "store",
+    "pareto",
+    "metrics",
+    "halves",
+    "figures",
+    "records",
+    "tracking",
+    "study",
+    "statistics",
+)
 HEAVY = ("torch", "ray", "transformers", "datasets")
 
 
