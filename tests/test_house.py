@@ -21,12 +21,14 @@ PACKAGE = ROOT / "pipeline"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("batches", "metrics", "norms", "pareto", "process", "provenance", "records", "spectral"),
     ("anatomy", "losses", "phases", "space", "statistics", "store", "task", "vocabulary"),
+    ("gates",),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
-    ("checkpoint", "curve", "finetune", "resolve", "tracking"),
-    ("resume",),
-    ("trial",),
+    ("checkpoint", "confirmed", "curve", "finetune", "resolve"),
+    ("compare", "resume", "tracking"),
+    ("delivery", "trial"),
     ("anchors", "execute", "reopening"),
-    ("networks", "sweep"),
+    ("confirm", "networks", "sweep"),
+    ("export",),
     ("cli",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -45,6 +47,8 @@ READERS = (
     "tracking",
     "study",
     "statistics",
+    "confirmed",
+    "compare",
 )
 HEAVY = ("torch", "ray", "transformers", "datasets")
 

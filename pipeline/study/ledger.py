@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -215,6 +215,15 @@ class Ledger:
                 f"trials that this ledger never asked for (numbers {strangers}). Name the ledger they were made "
                 "with, or another --store or --name."
             )
+
+    def check(self) -> None:
+        """Whether this driver may still write.
+
+        Raises:
+            LeaseLost: another one has taken over.
+        """
+        with suppress(LedgerLost), self._asking():  # a database that is away says nothing about it
+            self._may_write()
 
     def counts(self) -> Counts:
         """How many trials stand how; those never asked are in none of the numbers."""

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
+from pipeline.delivery import Courier
 from pipeline.execute import (
     Resources,
     check_resources,
@@ -22,7 +24,6 @@ from pipeline.execute import (
 )
 from pipeline.fronts import DEFAULT_STORE, Front, load_front
 from pipeline.methods import METHODS
-from pipeline.provenance import provenance
 from pipeline.records import BadInput
 from pipeline.reopening import refer
 from pipeline.resolve import BUILTIN, check_model
@@ -34,7 +35,7 @@ from pipeline.sweep.preparing import default_name, find_anchors, make_inputs, ma
 from pipeline.sweep.wanted import DEFAULT_TASK, DEFAULT_TRIALS, PRECISIONS, Search
 from pipeline.sweep.watching import Nobody, Watcher
 from pipeline.task import load_task
-from pipeline.tracking import open_tracking
+from pipeline.tracking import NoAnswer, Tracker, address_of, open_tracking, shown
 
 
 def search(
@@ -119,11 +120,10 @@ def run(wanted: Search, watcher: Watcher) -> Front:
             lease = stack.enter_context(hold(url, name, take_over=wanted.take_over))
         tracker = None
         if wanted.tracking or os.environ.get("MLFLOW_TRACKING_URI"):  # looked for first: it may not answer
-            tracker = open_tracking(wanted.tracking, store_root=store.root)
+            tracker = _reach(wanted, store, watcher, must=known is None)
         watcher.stage("starting Ray")
         shared_bytes = sum(array.nbytes for array in inputs.source.weights.values())
         cluster = stack.enter_context(connect(wanted.resources, shared_bytes=shared_bytes))
-        tracker = tracker or open_tracking(None, store_root=store.root)
         if lease is None:
             store.root.mkdir(parents=True, exist_ok=True)
             lease = stack.enter_context(hold(url, name, take_over=wanted.take_over))
@@ -132,14 +132,21 @@ def run(wanted: Search, watcher: Watcher) -> Front:
         ledger = open_ledger(url, spec, space, trials=wanted.trials, may_write=lease.check)
         reference = refer(wanted.task, text=wanted.text, label=wanted.label, metric=wanted.metric)
         open_study(store, spec, inputs, reference)
-        tracker.start_study(spec, provenance=provenance())
+        courier = Courier(
+            spec,
+            store=store,
+            open_tracker=partial(open_tracking, wanted.tracking, store_root=store.root),
+            may_write=lease.check,
+            address=shown(address_of(wanted.tracking, store_root=store.root)),
+        )
+        courier.start(tracker)
         watcher.anchors(spec)
         desk = StudyDesk(
             spec,
             Budget(wanted.trials, wanted.minutes),
             store=store,
             ledger=ledger,
-            tracker=tracker,
+            courier=courier,
             watcher=watcher,
         )
         try:
@@ -149,6 +156,23 @@ def run(wanted: Search, watcher: Watcher) -> Front:
         finally:
             desk.close()
     return load_front(name, store=store.root)
+
+
+def _reach(wanted: Search, store: Store, watcher: Watcher, *, must: bool) -> Tracker | None:
+    """MLflow as asked for; None if nobody answers and it need not be now: an address that was never right is refused.
+
+    Raises:
+        BadInput: it is no place for runs, or must answer and does not.
+    """
+    try:
+        return open_tracking(wanted.tracking, store_root=store.root)
+    except NoAnswer as refusal:
+        if must:
+            raise
+        watcher.warn(
+            f"{refusal} This study has begun and goes on; MLflow gets what it is owed when it answers."
+        )
+        return None
 
 
 def check(wanted: Search) -> Space:
