@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.batches import Split
-from pipeline.models import ModelSource, read_source, tokenizer
+from pipeline.models import ModelSource, read_source, read_weights, tokenizer
 from pipeline.records import BadInput, StudySpec, TaskReference
 from pipeline.store import Store
 from pipeline.task import Task, load_task, tokenise, tokenise_test
@@ -58,6 +58,7 @@ def reopen(store: Store, study: str, *, task: str | None = None) -> Reopened:
         )
     source = read_source(store.model_folder(study))
     inputs = inputs_of(found, source, method=spec.method, precision=spec.precision)
+    inputs = with_dense(inputs, store, study)
     return Reopened(store, spec, found, inputs)
 
 
@@ -73,6 +74,12 @@ def inputs_of(task: Task, source: ModelSource, *, method: str, precision: str) -
         source=source,
         data=data,
     )
+
+
+def with_dense(inputs: TrialInputs, store: Store, study: str) -> TrialInputs:
+    """The inputs with the weights of the study's dense network, if the study keeps them."""
+    path = store.dense_file(study)
+    return replace(inputs, dense=read_weights(path)) if path.exists() else inputs
 
 
 def refer(

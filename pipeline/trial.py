@@ -32,7 +32,7 @@ from pipeline.finetune import (
 )
 from pipeline.measure import Evaluation, evaluate, measure
 from pipeline.methods import METHODS, PruningMethod, Run
-from pipeline.models import ModelSource, build, save_weights
+from pipeline.models import ModelSource, Weights, build, save_weights
 from pipeline.phases import Phase, phases, steps_per_epoch
 from pipeline.provenance import provenance
 from pipeline.records import HistoryRow, Kind, Masks, Measurement, Params, ParamValue, Point, TrialRecord
@@ -57,6 +57,7 @@ class TrialInputs:
     length: int  # tokens of a row for MACs: the longest of validation
     source: ModelSource
     data: TaskData
+    dense: Weights | None = None  # of the study's dense network, where a trial may need them
     count_zeros: bool = False  # of single weights: the objective is sparsity
 
 
@@ -179,7 +180,7 @@ class _Trial:
     def run(self) -> None:
         """The story."""
         torch.manual_seed(self.job.seed)
-        self.model, self.anatomy = build(self.inputs.source, seed=self.job.seed)
+        self.model, self.anatomy = build(self._start(), seed=self.job.seed)
         self.model.to(self.device)  # type: ignore[arg-type]
         self.method = make_method(self.inputs.method, self.params)
         first = self._take_up()
@@ -198,6 +199,17 @@ class _Trial:
                 self._cut(self.replay[self.phase.round])
             else:
                 return
+
+    def _start(self) -> ModelSource:
+        """The model as it came, or fine-tuned."""
+        source, dense = self.inputs.source, self.inputs.dense
+        if not self.params.get("start_dense", False):
+            return source
+        if dense is None:
+            raise ValueError(
+                "A trial that starts dense is given the dense network's weights; there are none."
+            )
+        return replace(source, weights=dense)
 
     def _take_up(self) -> int:
         """Goes back to the last checkpoint: points, history and cuts; its phase, whose loop does the rest."""

@@ -1,5 +1,6 @@
 """One trial: its record, the law that interruption changes nothing, and the ends it can come to."""
 
+import copy
 import json
 from dataclasses import replace
 from itertools import pairwise
@@ -14,7 +15,7 @@ from pipeline.batches import TaskData
 from pipeline.finetune import CHANCE_LEAST_STEPS
 from pipeline.measure import evaluate
 from pipeline.methods import METHODS
-from pipeline.models import ModelSource, build
+from pipeline.models import ModelSource, Weights, build
 from pipeline.records import Params, Point, TrialRecord
 from pipeline.surgery import cut
 from pipeline.trial import CURVE_STEPS, TrialInputs, TrialJob, make_method, run_trial
@@ -80,9 +81,15 @@ def make_inputs(make_config, make_split):
 
 @pytest.fixture
 def run(make_inputs, tmp_path):
-    def run_one(method: str, params: Params, *, heard: list | None = None, **changes) -> TrialRecord:
+    def run_one(
+        method: str, params: Params, *, heard: list | None = None, dense: Weights | None = None, **changes
+    ) -> TrialRecord:
         job = TrialJob(3, params, seed=11, attempts=(tmp_path / "attempt-0",))
-        return run_trial(make_inputs(method, **changes), job, (heard if heard is not None else []).append)
+        return run_trial(
+            replace(make_inputs(method, **changes), dense=dense),
+            job,
+            (heard if heard is not None else []).append,
+        )
 
     return run_one
 
@@ -431,6 +438,27 @@ def test_a_trial_may_train_after_the_cut_only(run):
     assert [row.phase for row in record.history] == ["recover"]
     assert record.recovered.measurement.compression > 0
     assert record.epochs == 1.0
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_a_trial_may_start_from_the_dense_network(run, make_inputs, make_model, rounds: int):
+    inputs = make_inputs()
+    dense, anatomy = build(inputs.source, seed=5)
+    with torch.no_grad():
+        for parameter in dense.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    weights = {name: value.numpy() for name, value in dense.state_dict().items()}
+    params = SNIP | {"tune_epochs": 0.0, "recover_epochs": 0.0, "rounds": rounds, "start_dense": True}
+    record = run("snip", params, dense=weights)
+    for point in record.points:
+        network, parts = copy.deepcopy((dense, anatomy))
+        cut(network, parts, point.masks)
+        found = evaluate(network, inputs.data.validation, metric_name="accuracy", regression=False)
+        assert np.array_equal(found.predictions, point.predictions)
+    plain = run("snip", params | {"start_dense": False}, dense=weights)
+    assert not np.array_equal(plain.points[0].predictions, record.points[0].predictions)
+    with pytest.raises(ValueError, match="starts dense"):
+        run("snip", params)
 
 
 # --- how it can end ---------------------------------------------------------------------------------------
