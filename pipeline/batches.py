@@ -136,3 +136,10 @@ class Split:
 def encoder_inputs(batch: Batch) -> Batch:
     """What the encoder's forward takes of a batch."""
     return {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
+
+
+def batch_parts(batch: Batch, parts: int) -> list[Batch]:
+    """A batch in `parts` of nearly equal rows, or in as many as it has rows."""
+    rows = len(batch["labels"])
+    pieces = {name: value.tensor_split(min(parts, rows)) for name, value in batch.items()}
+    return [{name: pieces[name][i] for name in pieces} for i in range(min(parts, rows))]

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.anatomy import Anatomy
-from pipeline.batches import Batch, IntArray, Split, encoder_inputs
+from pipeline.batches import Batch, IntArray, Split, batch_parts, encoder_inputs
 from pipeline.losses import constant_loss, task_loss, untrained_loss
 from pipeline.methods.base import PruningMethod, Run
 from pipeline.phases import Phase, schedule, steps_per_epoch
@@ -57,6 +57,7 @@ class Recipe:
     precision: Precision
     regression: bool
     clip_norm: float = 1.0
+    parts: int = 1  # of a batch, one after the other, with one step: the same batch in less memory
 
 
 @dataclass(frozen=True)
@@ -180,16 +181,30 @@ class Loop:
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
         batch = self._batch(phase.first + step)
-        with autocast(self._device, recipe.precision):
-            logits = self.model(**encoder_inputs(batch)).logits
-        loss = task_loss(logits, batch["labels"], regression=recipe.regression)
-        penalty = self.method.penalty(batch) if self.method is not None else torch.zeros_like(loss)
-        (loss + penalty if self.method is not None else loss).backward()  # type: ignore[no-untyped-call]
+        if recipe.parts == 1:
+            loss, penalty = self._backward(batch, share=1.0)
+        else:
+            rows = len(batch["labels"])
+            found = [
+                self._backward(part, share=len(part["labels"]) / rows)
+                for part in batch_parts(batch, recipe.parts)
+            ]
+            loss, penalty = (torch.stack(values).sum() for values in zip(*found, strict=True))
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm, foreach=True)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         self._words.decay *= 1 - self._rate(step) * recipe.weight_decay
-        self._sums += torch.stack([loss.detach(), penalty.detach(), norm, self._one])
+        self._sums += torch.stack([loss, penalty, norm, self._one])
+
+    def _backward(self, batch: Batch, *, share: float) -> tuple[Tensor, Tensor]:
+        """Adds the gradients of a part of a batch; its share of task loss and penalty."""
+        with autocast(self._device, self.recipe.precision):
+            logits = self.model(**encoder_inputs(batch)).logits
+        loss = task_loss(logits, batch["labels"], regression=self.recipe.regression)
+        penalty = self.method.penalty(batch) if self.method is not None else torch.zeros_like(loss)
+        total = loss + penalty if self.method is not None else loss
+        (total if share == 1.0 else total * share).backward()  # type: ignore[no-untyped-call]
+        return loss.detach() * share, penalty.detach() * share
 
     def _after(self, optimizer: torch.optim.Optimizer) -> None:
         """Checks, summaries and checkpoints between two steps."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import resume
+from pipeline import finetune, resume
 from pipeline.batches import TaskData
 from pipeline.finetune import CHANCE_LEAST_STEPS
 from pipeline.measure import evaluate
@@ -493,6 +493,44 @@ def test_a_network_at_chance_ends_its_recovery_and_keeps_its_curve(run):
     assert record.epochs == pytest.approx(1 + CHANCE_LEAST_STEPS / STEPS_PER_EPOCH)  # of 21
     assert len(curve(record)) > 3
     assert record.recovered.measurement.compression > 0
+
+
+@pytest.mark.parametrize("kill_after", [None, 9])
+def test_a_trial_out_of_memory_goes_on_with_its_batches_in_parts(
+    through, make_inputs, tmp_path, monkeypatch, kill_after: int | None
+):
+    """A network that takes two rows at once, and no more after its eighth batch."""
+    seen: list[int] = []
+    task_loss = finetune.task_loss
+
+    def too_much(logits: torch.Tensor, labels: torch.Tensor, *, regression: bool) -> torch.Tensor:
+        seen.append(len(labels))
+        if len(seen) > 8 and len(labels) > 2:
+            raise torch.OutOfMemoryError("no room for this batch")
+        return task_loss(logits, labels, regression=regression)
+
+    monkeypatch.setattr(finetune, "task_loss", too_much)
+    checkpoint_s = 1e9 if kill_after is None else 0.0
+    job = TrialJob(3, TWO_ROUNDS, 11, (tmp_path / "attempt-0",), checkpoint_s=checkpoint_s)
+    record = run_trial(make_inputs(), job, lambda _: None)
+    assert record.state == "complete"
+    assert record.provenance["batch_parts"] == "4"
+    assert "batch_parts" not in through["snip"].provenance
+    assert record.epochs == through["snip"].epochs
+    again = seen[
+        9:
+    ]  # rows of one epoch by its parts, twice or three times: from the start, or the last checkpoint
+    assert max(again) == 1
+    assert sum(again) == (3 * TRAIN if kill_after is None else 3 * TRAIN - sum(seen[:8]))
+
+
+def test_out_of_memory_in_parts_too_is_raised(make_inputs, tmp_path, monkeypatch):
+    def too_much(*_, **__) -> None:
+        raise torch.OutOfMemoryError("no room at all")
+
+    monkeypatch.setattr(finetune, "task_loss", too_much)
+    with pytest.raises(torch.OutOfMemoryError, match="no room at all"):
+        run_trial(make_inputs(), TrialJob(3, SNIP, 11, (tmp_path,)), lambda _: None)
 
 
 def test_an_error_that_is_no_property_of_the_training_is_raised(make_inputs, tmp_path):
