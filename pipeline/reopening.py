@@ -57,14 +57,16 @@ def reopen(store: Store, study: str, *, task: str | None = None) -> Reopened:
             "Give the task as it was by --task."
         )
     source = read_source(store.model_folder(study))
-    inputs = inputs_of(found, source, method=spec.method, precision=spec.precision)
+    inputs = inputs_of(found, source, method=spec.method, precision=spec.precision, cache=store.cache)
     inputs = with_dense(inputs, store, study)
     return Reopened(store, spec, found, inputs)
 
 
-def inputs_of(task: Task, source: ModelSource, *, method: str, precision: str) -> TrialInputs:
+def inputs_of(
+    task: Task, source: ModelSource, *, method: str, precision: str, cache: Path | None = None
+) -> TrialInputs:
     """Model and tokenised rows: what all trials share. Test rows are not among them."""
-    data = tokenise(task, tokenizer(source))
+    data = tokenise(task, tokenizer(source), cache=cache)
     return TrialInputs(
         method=method,
         metric_name=task.metric,

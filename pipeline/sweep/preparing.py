@@ -45,7 +45,8 @@ def make_inputs(wanted: Search, task: Task) -> TrialInputs:
             f"A row is at most as long as the model's positions reach; max_length is {task.max_length} tokens, and "
             f"{wanted.model} reaches {source.max_length}. Give a smaller max_length."
         )
-    return inputs_of(task, source, method=wanted.method, precision=wanted.precision)
+    cache = Store(wanted.store).cache
+    return inputs_of(task, source, method=wanted.method, precision=wanted.precision, cache=cache)
 
 
 def make_spec(wanted: Search, task: Task, inputs: TrialInputs, space: Space, anchors: Anchors) -> StudySpec:
