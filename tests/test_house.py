@@ -19,8 +19,8 @@ PACKAGE = ROOT / "pipeline"
 
 # A room imports only from floors below its own.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("batches", "metrics", "norms", "pareto", "provenance", "records", "spectral"),
-    ("anatomy", "losses", "phases", "space", "statistics", "store", "task"),
+    ("batches", "metrics", "norms", "pareto", "process", "provenance", "records", "spectral"),
+    ("anatomy", "losses", "phases", "space", "statistics", "store", "task", "vocabulary"),
     ("gates",),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
     ("checkpoint", "confirmed", "curve", "finetune", "resolve"),

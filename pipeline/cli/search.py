@@ -57,6 +57,13 @@ def search(
         float | None, typer.Option(help="No new trial starts after this long.", rich_help_panel=_HOW)
     ] = None,
     sampler: Annotated[str, typer.Option(help="tpe, nsga2, gp or random.", rich_help_panel=_HOW)] = "tpe",
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="dense: trials begin from the fine-tuned network; pretrained. [dim]Default: as the space says[/]",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of draws and trainings.", rich_help_panel=_HOW)] = 0,
     seeds: Annotated[
         int, typer.Option(help="So many, one after the other, each a study: -seedN.", rich_help_panel=_HOW)
@@ -126,6 +133,7 @@ def search(
         name=name,
         sampler=sampler,
         precision=precision,
+        start=start,
         store=Path(store),
         ledger=ledger,
         tracking=tracking,

@@ -130,6 +130,10 @@ class Store:
         """The copy of a study's model that restarts are served from."""
         return self.study_folder(study) / "model"
 
+    def dense_file(self, study: str) -> Path:
+        """The weights of a study's dense network, if its trials start from them or learn from them."""
+        return self.study_folder(study) / "dense.safetensors"
+
     def list_studies(self) -> list[str]:
         """The studies that have a spec, by name."""
         return sorted(path.parent.name for path in self.root.glob(f"studies/*/{SPEC}"))

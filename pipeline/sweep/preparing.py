@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pipeline.anchors import (
     dense_folder,
     read_dense,
     train_dense,
+    weights_file,
     write_dense,
 )
 from pipeline.execute import Cluster, run_each
@@ -43,7 +45,8 @@ def make_inputs(wanted: Search, task: Task) -> TrialInputs:
             f"A row is at most as long as the model's positions reach; max_length is {task.max_length} tokens, and "
             f"{wanted.model} reaches {source.max_length}. Give a smaller max_length."
         )
-    return inputs_of(task, source, method=wanted.method, precision=wanted.precision)
+    cache = Store(wanted.store).cache
+    return inputs_of(task, source, method=wanted.method, precision=wanted.precision, cache=cache)
 
 
 def make_spec(wanted: Search, task: Task, inputs: TrialInputs, space: Space, anchors: Anchors) -> StudySpec:
@@ -81,8 +84,8 @@ def default_name(wanted: Search, task: Task) -> str:
 
 def find_anchors(
     cluster: Cluster, store: Store, task: Task, inputs: TrialInputs, watcher: Watcher, *, method: str
-) -> Anchors:
-    """Both anchors; the dense network is trained if the store does not hold it yet."""
+) -> tuple[Anchors, Path]:
+    """Both anchors, and the file of the dense network, which is trained if the store does not hold it yet."""
     packaged = load_space(method, file=None, pretrained=inputs.source.pretrained).defaults()
     rate = float(packaged["learning_rate"])
     recipe = DenseRecipe(
@@ -110,11 +113,13 @@ def find_anchors(
                 f"{', '.join(f'{r:g}' for r in rates)}. Is the task's label right, and the model a trained one?"
             )
         dense = write_dense(folder, whole, recipe)
-    return anchors_of(dense, inputs)
+    return anchors_of(dense, inputs), weights_file(folder)
 
 
-def open_study(store: Store, spec: StudySpec, inputs: TrialInputs, task: TaskReference) -> None:
-    """Makes the study's folder, whole before its first trial: model, labels, spec last.
+def open_study(
+    store: Store, spec: StudySpec, inputs: TrialInputs, task: TaskReference, *, dense: Path | None
+) -> None:
+    """Makes the study's folder, whole before its first trial: model, labels, dense weights if any, spec last.
 
     Where the task lies is written at every start: files may have moved.
     """
@@ -124,4 +129,6 @@ def open_study(store: Store, spec: StudySpec, inputs: TrialInputs, task: TaskRef
     write_source(inputs.source, store.study_folder(spec.name) / "model")
     validation = inputs.data.validation
     store.write_validation(spec.name, ids=validation.ids, labels=validation.labels)
+    if dense is not None:
+        shutil.copyfile(dense, store.dense_file(spec.name))
     store.write_spec(spec)

@@ -24,15 +24,15 @@ from pipeline.execute import (
 )
 from pipeline.fronts import DEFAULT_STORE, Front, load_front
 from pipeline.methods import METHODS
-from pipeline.records import BadInput
-from pipeline.reopening import refer
+from pipeline.records import BadInput, Params
+from pipeline.reopening import refer, with_dense
 from pipeline.resolve import BUILTIN, check_model
 from pipeline.space import Space, load_space
 from pipeline.store import Store
 from pipeline.study import check_sampler, hold, open_ledger
 from pipeline.sweep.desk import Budget, StudyDesk
 from pipeline.sweep.preparing import default_name, find_anchors, make_inputs, make_spec, open_study
-from pipeline.sweep.wanted import DEFAULT_TASK, DEFAULT_TRIALS, PRECISIONS, Search
+from pipeline.sweep.wanted import DEFAULT_TASK, DEFAULT_TRIALS, PRECISIONS, STARTS, Search
 from pipeline.sweep.watching import Nobody, Watcher
 from pipeline.task import load_task
 from pipeline.tracking import NoAnswer, Tracker, address_of, open_tracking, shown
@@ -51,6 +51,7 @@ def search(
     name: str | None = None,
     sampler: str = "tpe",
     precision: str = "auto",
+    start: str | None = None,
     store: Path | str = DEFAULT_STORE,
     ledger: str | None = None,
     tracking: str | None = None,
@@ -80,6 +81,7 @@ def search(
         name=name,
         sampler=sampler,
         precision=precision,
+        start=start,
         store=Path(store),
         ledger=ledger,
         tracking=tracking,
@@ -127,11 +129,15 @@ def run(wanted: Search, watcher: Watcher) -> Front:
         if lease is None:
             store.root.mkdir(parents=True, exist_ok=True)
             lease = stack.enter_context(hold(url, name, take_over=wanted.take_over))
-        anchors = known or find_anchors(cluster, store, task, inputs, watcher, method=wanted.method)
+        anchors, dense = known, None
+        if anchors is None:
+            anchors, dense = find_anchors(cluster, store, task, inputs, watcher, method=wanted.method)
         spec = make_spec(wanted, task, inputs, space, anchors)
         ledger = open_ledger(url, spec, space, trials=wanted.trials, may_write=lease.check)
         reference = refer(wanted.task, text=wanted.text, label=wanted.label, metric=wanted.metric)
-        open_study(store, spec, inputs, reference)
+        needs_dense = space.may_have("start_dense", True)
+        open_study(store, spec, inputs, reference, dense=dense if needs_dense else None)
+        inputs = with_dense(inputs, store, name)
         courier = Courier(
             spec,
             store=store,
@@ -197,4 +203,7 @@ def check(wanted: Search) -> Space:
         )
     check_sampler(wanted.sampler)
     check_resources(wanted.resources)
-    return load_space(wanted.method, file=wanted.space, pretrained=wanted.model != BUILTIN)
+    if wanted.start not in (None, *STARTS):
+        raise BadInput(f"--start is one of {', '.join(STARTS)}; asked for was {wanted.start!r}.")
+    fixed: Params = {} if wanted.start is None else {"start_dense": wanted.start == "dense"}
+    return load_space(wanted.method, file=wanted.space, pretrained=wanted.model != BUILTIN, fixed=fixed)

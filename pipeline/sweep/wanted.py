@@ -11,6 +11,7 @@ from pipeline.resolve import BUILTIN
 
 DEFAULT_TASK = "builtin/docstrings"
 DEFAULT_TRIALS = 5
+STARTS = ("pretrained", "dense")
 PRECISIONS = ("auto", "bf16", "fp32")
 
 
@@ -28,6 +29,7 @@ class Search:
     name: str | None = None
     sampler: str = "tpe"
     precision: str = "auto"
+    start: str | None = None  # one of STARTS; None: as the space says
     store: Path = DEFAULT_STORE
     ledger: str | None = None
     tracking: str | None = None
