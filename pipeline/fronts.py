@@ -6,14 +6,14 @@ import json
 from collections import Counter
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.pareto import front, hypervolume, knee
 from pipeline.records import BadInput, FloatArray, Kind, Params, StudySpec
-from pipeline.store import Retrained, Store
+from pipeline.store import Bench, Retrained, Store, StudyLatency, Timed
 
 DEFAULT_STORE = Path("mlflow_runs")
 
@@ -40,12 +40,21 @@ class FrontPoint:
     sparsity: float
     nonzero_parameters: int | None
     gain: float  # of the study's second objective: records.Objective.gain
-    latency_ms: float | None
+    latency_ms: float | None  # at the study's own shape: measured whole, or else read from the table
     dense_latency_ms: float | None
     params: Params
+    latency_source: Literal["measured", "table"] | None = None
+    latencies: tuple[Timed, ...] = ()  # of the whole network, at every shape that was asked for
     retrained: Retrained | None = (
         None  # what it measured when it was trained again, because its weights were gone
     )
+
+    @property
+    def speedup(self) -> float | None:
+        """Time of the dense network / of this one."""
+        if self.latency_ms is None or self.dense_latency_ms is None:
+            return None
+        return self.dense_latency_ms / self.latency_ms
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,7 @@ class Front:
     reasons: dict[str, int]  # why trials failed or were stopped, with how often
     epochs: float  # trained by all trials together
     seconds: float
+    bench: Bench | None = None  # what the points' latency_ms holds for
 
     @property
     def hypervolume_normalised(self) -> float:
@@ -92,7 +102,25 @@ def load_front(study: str, *, store: Path | str = DEFAULT_STORE) -> Front:
     files = Store(Path(store))
     found = front_of(files.read_spec(study), files.read_table(study))
     weights = files.weights(study)
-    return replace(found, points=tuple(replace(p, retrained=weights.retrained(p)) for p in found.points))
+    latency = files.read_latency(study)
+    points = (replace(_timed(p, latency), retrained=weights.retrained(p)) for p in found.points)
+    return replace(found, points=tuple(points), bench=latency.bench)
+
+
+def _timed(point: FrontPoint, latency: StudyLatency) -> FrontPoint:
+    """A point with the times of its whole network, if that was timed; its gain stays that of the table."""
+    times = latency.of(point.trial, point.point)
+    for each in times:
+        if each.bench == latency.bench:
+            return replace(
+                point,
+                latency_ms=each.ms,
+                dense_latency_ms=each.dense_ms,
+                latency_source="measured",
+                latencies=times,
+            )
+    source: Literal["table"] | None = None if point.latency_ms is None else "table"
+    return replace(point, latency_source=source, latencies=times)
 
 
 def front_of(spec: StudySpec, table: pa.Table) -> Front:
@@ -144,11 +172,12 @@ def pick(
     max_drop: float | None = None,
     min_metric: float | None = None,
     min_compression: float | None = None,
+    max_latency_ms: float | None = None,
 ) -> FrontPoint:
     """The point of a front that meets what was asked; the knee if nothing was.
 
     With a bound on the metric (`max_drop` below the dense metric, `min_metric`) the smallest network (the one of
-    the greatest gain), with a bound on compression alone the best one.
+    the greatest gain), with a bound on compression or latency alone the best one.
 
     Raises:
         BadInput: the front is empty, or no point meets it: says what the front offers.
@@ -158,25 +187,41 @@ def pick(
             f"A best point stands on a front; study {found.spec.name!r} has no finished trial yet. "
             "Run `prunefront search` with its name again."
         )
-    if max_drop is None and min_metric is None and min_compression is None:
+    if max_drop is None and min_metric is None and min_compression is None and max_latency_ms is None:
         return found.points[knee(objectives(found.points))]
     floor = -np.inf if min_metric is None else min_metric
     if max_drop is not None:
         floor = max(floor, found.spec.anchors.dense - max_drop)
     least = 0.0 if min_compression is None else min_compression
-    fit = [p for p in found.points if p.metric >= floor and p.compression >= least]
+    slowest = np.inf if max_latency_ms is None else max_latency_ms
+    fit = [
+        p
+        for p in found.points
+        if p.metric >= floor
+        and p.compression >= least
+        and (max_latency_ms is None or (p.latency_ms is not None and p.latency_ms <= slowest))
+    ]
     if not fit:
         metrics, compressions = zip(*((p.metric, p.compression) for p in found.points), strict=True)
         wanted = [f"metric >= {floor:.4f}"] if floor > -np.inf else []
         wanted += [f"compression >= {least:.3f}"] if min_compression is not None else []
+        wanted += [f"latency <= {slowest:g} ms"] if max_latency_ms is not None else []
         raise BadInput(
             f"The front of {found.spec.name!r} has no point with {' and '.join(wanted)} (dense: "
             f"{found.spec.anchors.dense:.4f}). It offers metrics of {min(metrics):.4f} to {max(metrics):.4f} at "
-            f"compressions of {max(compressions):.3f} to {min(compressions):.3f}. Ask for less, or search longer."
+            f"compressions of {max(compressions):.3f} to {min(compressions):.3f}"
+            f"{_offered_ms(found)}. Ask for less, or search longer."
         )
     if floor > -np.inf:
         return max(fit, key=lambda p: (p.gain, p.metric))
     return max(fit, key=lambda p: (p.metric, p.gain))
+
+
+def _offered_ms(found: Front) -> str:
+    times = [p.latency_ms for p in found.points if p.latency_ms is not None]
+    return (
+        f" and latencies of {min(times):.3g} to {max(times):.3g} ms" if times else "; no latency was measured"
+    )
 
 
 def _comparable(points: list[tuple[Front, FrontPoint]]) -> FloatArray:
@@ -193,6 +238,7 @@ def best_of_task(
     max_drop: float | None = None,
     min_metric: float | None = None,
     min_compression: float | None = None,
+    max_latency_ms: float | None = None,
 ) -> tuple[Front, FrontPoint]:
     """The best point over all studies of a task, and the study's front that it stands on.
 
@@ -211,5 +257,11 @@ def best_of_task(
         raise BadInput(f"--task names a task with a finished trial in {store}; {task!r} has none. {known}")
     together = front(_comparable(points))
     merged = replace(of_task[0], points=tuple(points[index][1] for index in together))
-    point = pick(merged, max_drop=max_drop, min_metric=min_metric, min_compression=min_compression)
+    point = pick(
+        merged,
+        max_drop=max_drop,
+        min_metric=min_metric,
+        min_compression=min_compression,
+        max_latency_ms=max_latency_ms,
+    )
     return next((owner, found) for owner, found in points if found is point)

@@ -78,7 +78,7 @@ class CudaClock:
 
     def mark(self) -> None:
         """Notes the moment when the GPU gets here."""
-        event = torch.cuda.Event(enable_timing=True)
+        event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
         event.record()
         self._marks.append(event)
 

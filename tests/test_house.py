@@ -22,7 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("batches", "metrics", "norms", "pareto", "provenance", "records", "spectral"),
     ("anatomy", "losses", "phases", "space", "store", "task"),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
-    ("curve", "finetune", "resolve", "tracking"),
+    ("curve", "finetune", "latency", "resolve", "tracking"),
     ("resume",),
     ("trial",),
     ("anchors", "execute", "reopening"),

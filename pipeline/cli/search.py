@@ -57,6 +57,13 @@ def search(
         float | None, typer.Option(help="No new trial starts after this long.", rich_help_panel=_HOW)
     ] = None,
     sampler: Annotated[str, typer.Option(help="tpe, nsga2, gp or random.", rich_help_panel=_HOW)] = "tpe",
+    objective: Annotated[
+        str,
+        typer.Option(
+            help="Beside the metric: compression, macs (saved MACs) or latency (saved latency).",
+            rich_help_panel=_HOW,
+        ),
+    ] = "compression",
     seed: Annotated[int, typer.Option(help="Of draws and trainings.", rich_help_panel=_HOW)] = 0,
     name: Annotated[
         str | None,
@@ -89,6 +96,14 @@ def search(
     ] = None,
     address: Annotated[
         str | None, typer.Option(help="A running Ray cluster: auto, or HOST:PORT.", rich_help_panel=_RUN)
+    ] = None,
+    latency_grid: Annotated[
+        str | None,
+        typer.Option(
+            help="What is timed, BATCHxTOKENS, the study's own first: 1x128,8x128 … or none. "
+            "[dim]Default: one row of the longest of validation[/]",
+            rich_help_panel=_RUN,
+        ),
     ] = None,
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.", rich_help_panel=_RUN)] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
@@ -123,6 +138,8 @@ def search(
         label=label,
         metric=metric,
         trust_remote_code=trust_remote_code,
+        objective=objective,
+        latency_grid=latency_grid,
     )
     with watch(quiet=quiet) as watcher:
         found = run(wanted, watcher)

@@ -4,4 +4,15 @@ from pipeline.execute.alone import NeverAlone, run_alone
 from pipeline.execute.cluster import Cluster, Resources, check_resources, connect
 from pipeline.execute.trials import Desk, Job, run_each, run_trials
 
-__all__ = ["Cluster", "Desk", "Job", "NeverAlone", "Resources", "check_resources", "connect", "run_alone", "run_each", "run_trials"]
+__all__ = [
+    "Cluster",
+    "Desk",
+    "Job",
+    "NeverAlone",
+    "Resources",
+    "check_resources",
+    "connect",
+    "run_alone",
+    "run_each",
+    "run_trials",
+]

@@ -15,7 +15,7 @@ Shared = TypeVar("Shared")
 PATIENCE_S = 3600.0  # on a cluster that others use, too
 
 
-class NeverAlone(RuntimeError):
+class NeverAlone(RuntimeError):  # noqa: N818 (what happened, in a word)
     """No machine of the cluster was free for long enough."""
 
 
@@ -38,17 +38,21 @@ def run_alone(
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    node, cores = _machine(ray.nodes(), gpu=cluster.gpus_per_trial > 0)
-    task: Any = ray.remote(
-        num_cpus=cores,
-        num_gpus=1 if cluster.gpus_per_trial > 0 else 0,
-        scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
-    )(in_worker)
+    rows: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    node, cores = _machine(rows, gpu=cluster.gpus_per_trial > 0)
+    alone: dict[str, Any] = {
+        "num_cpus": cores,
+        "num_gpus": 1 if cluster.gpus_per_trial > 0 else 0,
+        "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False),
+    }
+    task: Any = ray.remote(**alone)(in_worker)
     pending = task.remote(function, ray.put(shared), item, cluster.cpus_per_trial)
     ready, _ = ray.wait([pending], timeout=patience_s)
     if not ready:
         ray.cancel(pending, force=True)
-        raise NeverAlone(f"no machine of the cluster had all its cores free within {patience_s / 60:g} minutes")
+        raise NeverAlone(
+            f"no machine of the cluster had all its cores free within {patience_s / 60:g} minutes"
+        )
     result: Result = ray.get(pending)
     return result
 

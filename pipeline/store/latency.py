@@ -103,6 +103,13 @@ class StudyLatency:
     table: LatencyTable | None = None
     timed: tuple[TimedPoint, ...] = ()
 
+    @property
+    def bench(self) -> Bench | None:
+        """What the study's own latency holds for; None if nothing was measured."""
+        if self.table is not None:
+            return self.table.bench
+        return self.timed[0].times[0].bench if self.timed else None
+
     def of(self, trial: int, point: int) -> tuple[Timed, ...]:
         """The times of a point's network, one of each shape; none if it was not timed."""
         found = (each.times for each in self.timed if (each.trial, each.point) == (trial, point))

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from pipeline.execute import Job
-from pipeline.fronts import Front, front_of, load_front
+from pipeline.fronts import Front, load_front
 from pipeline.provenance import provenance
 from pipeline.records import StudySpec, TrialRecord
 from pipeline.store import Store
@@ -94,7 +94,7 @@ class StudyDesk:
         self.store.gather(self.spec.name)
         table = self.store.read_table(self.spec.name)
         try:
-            self.tracker.publish_front(front_of(self.spec, table), table.to_pydict())
+            self.tracker.publish_front(load_front(self.spec.name, store=self.store.root), table.to_pydict())
             self.tracker.finish_study("stopped" if self.running else "complete")
         except TrackingLost as lost:
             self.watcher.warn(f"{lost} The front is not there yet; the next search brings it.")

@@ -12,6 +12,7 @@ from pipeline.resolve import BUILTIN
 DEFAULT_TASK = "builtin/docstrings"
 DEFAULT_TRIALS = 5
 PRECISIONS = ("auto", "bf16", "fp32")
+SEARCHED = ("compression", "macs", "latency")  # objectives beside the metric
 
 
 @dataclass(frozen=True)
@@ -36,3 +37,5 @@ class Search:
     label: str | None = None
     metric: str | None = None
     trust_remote_code: bool = False
+    objective: str = "compression"
+    latency_grid: str | None = None

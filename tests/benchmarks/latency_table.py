@@ -72,8 +72,9 @@ def main() -> None:
         errors.append(predicted / timed.ms - 1)
         gain, read = 1 - timed.ms / timed.dense_ms, 1 - predicted / table.dense_ms
         print(
-            f"compression {anatomy.costs.compression(masks):.3f}  predicted {predicted:8.3f} ms  measured {timed.ms:8.3f} "
-            f"± {timed.spread_ms / 2:.3f} ms  error {100 * errors[-1]:+.1f} %  saved {gain:.3f}, in the table {read:.3f}"
+            f"compression {anatomy.costs.compression(masks):.3f}  predicted {predicted:8.3f} ms  "
+            f"measured {timed.ms:8.3f} ± {timed.spread_ms / 2:.3f} ms  error {100 * errors[-1]:+.1f} %  "
+            f"saved {gain:.3f}, in the table {read:.3f}"
         )
     sizes = np.abs(errors)
     print(
