@@ -2,7 +2,8 @@
 
 A table is measured inside whole networks, where caches are as full as they will be: a few networks whose layers
 keep different numbers of heads and neurons are run in turns, and the time from block to block is taken. So a
-block's time holds its LayerNorm, its residual and what Python costs. Warm-up first, then medians over rounds.
+block's time holds its LayerNorm, its residual and what Python costs. Smaller networks, which fit into the caches,
+are run as a whole beside them. Warm-up first, then medians over rounds.
 
 Timed is one forward pass in inference mode, in fp32, of rows without padding that are on the device already: no
 tokenisation, no transfer. Weights do not matter, only shapes.
@@ -36,6 +37,14 @@ if TYPE_CHECKING:
 
 HEAD_STEPS = 16  # of a table, at most; between them, straight lines
 NEURON_SHARES = (0.0, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1.0)
+WHOLE_SHARES = (
+    1 / 32,
+    1 / 12,
+    1 / 6,
+    1 / 4,
+    1 / 2,
+    3 / 4,
+)  # of heads and neurons of the networks run as a whole
 ROUNDS, LEAST_ROUNDS = 40, 5
 TABLE_SECONDS, WHOLE_SECONDS = 10.0, 2.0  # no new round begins after them
 BLOCK_SECONDS, MOST_REPEATS = 0.05, 5  # how long one network is run before it is another one's turn
@@ -153,16 +162,21 @@ def measure_table(
     """
     started = time.monotonic()
     model, anatomy = dense
-    networks = [dense, *(_cut_copy(dense, masks) for masks in layouts(anatomy))]
+    mixed = [dense, *(_cut_copy(dense, masks) for masks in mixed_layouts(anatomy))]
+    even = even_layouts(anatomy)
     inputs = _inputs(model, bench.shape)
-    samples = _Samples()
+    whole = [_runner(_cut_copy(dense, masks)[0], inputs) for masks in even]
+    samples = _Samples([[] for _ in even])
     with torch.inference_mode():
-        for run in (_runner(network, inputs) for network, _ in networks):
+        for run in (*(_runner(network, inputs) for network, _ in mixed), *whole):
             run()  # allocations, and kernels that are chosen at their first use
         for _ in _rounds(seconds):
-            for place, (network, its) in enumerate(networks):
-                samples.add(place, its, *_one_look(network, its, inputs, clock))
-    return samples.table(anatomy, bench, seconds=time.monotonic() - started)
+            for network, its in mixed:
+                samples.add(its, *_one_look(network, its, inputs, clock))
+            for times, run in zip(samples.whole, whole, strict=True):
+                run()
+                times += _turn(run, clock, repeats=1)
+    return samples.table(even, bench, seconds=time.monotonic() - started)
 
 
 def measure_whole(
@@ -186,7 +200,25 @@ def measure_whole(
     return Timed(bench, float(middle), float(high - low), float(np.median(times[0])))
 
 
-def layouts(anatomy: Anatomy) -> list[Masks]:
+def even_layouts(anatomy: Anatomy) -> list[Masks]:
+    """Networks all of whose layers are alike: no layers, no blocks, then more and more of both, and the dense one."""
+    layers, heads, neurons = anatomy.dense_layers, anatomy.heads_per_layer, anatomy.neurons_per_layer
+    full = Masks.full(layers, heads, neurons)
+    nothing = Masks(full.heads & False, full.neurons & False, full.layers)
+    found = [replace(nothing, layers=full.layers & False), nothing]
+    for share in WHOLE_SHARES:
+        kept = (max(1, round(share * heads)), max(1, _odd(share * neurons, neurons)))
+        rows = (np.arange(most) < count for most, count in zip((heads, neurons), kept, strict=True))
+        found.append(Masks(*(np.tile(row, (layers, 1)) for row in rows), full.layers))
+    return [*found, full]
+
+
+def _odd(count: float, most: int) -> int:
+    # as most numbers are that a cut leaves: on round ones matrix products are quicker than on their neighbours
+    return min(round(count) | 1, most)
+
+
+def mixed_layouts(anatomy: Anatomy) -> list[Masks]:
     """Networks whose layers together keep every number of heads and of neurons that a table has, in mixed order."""
     generator = np.random.default_rng(0)
     layers = anatomy.dense_layers
@@ -210,46 +242,46 @@ def grids(anatomy: Anatomy) -> tuple[tuple[int, ...], tuple[int, ...]]:
     most, neurons = anatomy.heads_per_layer, anatomy.neurons_per_layer
     steps = np.linspace(0, most, min(most, HEAD_STEPS) + 1)
     head_grid = {1, *(round(step) for step in steps)}
-    # odd, as most numbers are that a cut leaves: on round ones matrix products are quicker than on their neighbours
-    neuron_grid = {0, *(min(round(share * neurons) | 1, neurons) for share in NEURON_SHARES)}
+    neuron_grid = {0, *(_odd(share * neurons, neurons) for share in NEURON_SHARES)}
     return tuple(sorted(head_grid)), tuple(sorted(neuron_grid))
 
 
 class _Samples:
-    """What was seen of the parts, in milliseconds."""
+    """What was seen of parts and of whole networks, in milliseconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, whole: list[list[float]]) -> None:
+        self.whole = whole
         self.attention: defaultdict[int, list[float]] = defaultdict(list)
         self.ffn: defaultdict[int, list[float]] = defaultdict(list)
         self.fixed: list[float] = []
-        self.dense: list[float] = []
 
-    def add(
-        self, place: int, anatomy: Anatomy, whole_ms: float, parts: Sequence[tuple[float, float]]
-    ) -> None:
+    def add(self, anatomy: Anatomy, whole_ms: float, parts: Sequence[tuple[float, float]]) -> None:
         """One pass of a network: its time, and (attention, ffn) of each of its layers."""
         for layer, (attention, ffn) in zip(anatomy.layers, parts, strict=True):
             self.attention[len(layer.heads)].append(attention)
             self.ffn[len(layer.neurons)].append(ffn)
         self.fixed.append(whole_ms - sum(map(sum, parts)))
-        if place == 0:
-            self.dense.append(whole_ms)
 
-    def table(self, anatomy: Anatomy, bench: Bench, *, seconds: float) -> LatencyTable:
-        """Medians."""
+    def table(self, even: list[Masks], bench: Bench, *, seconds: float) -> LatencyTable:
+        """Medians; `even` are the networks that were run as a whole, the last one dense."""
         heads, neurons = sorted(self.attention), sorted(self.ffn)
-        low, high = np.quantile(self.dense, [0.25, 0.75])
-        return LatencyTable(
+        low, high = np.quantile(self.whole[-1], [0.25, 0.75])
+        parts = LatencyTable(
             bench=bench,
-            layers=anatomy.dense_layers,
             fixed_ms=float(np.median(self.fixed)),
             heads=tuple(heads),
             attention_ms=tuple(float(np.median(self.attention[count])) for count in heads),
             neurons=tuple(neurons),
             ffn_ms=tuple(float(np.median(self.ffn[count])) for count in neurons),
+            sums_ms=(),
+            whole_ms=(),
             spread_ms=float(high - low),
             seconds=seconds,
         )
+        # more parts take no less time: where noise says so, it is noise
+        whole = np.maximum.accumulate([np.median(times) for times in self.whole])
+        sums = np.maximum.accumulate([parts.sum_of_parts(masks) for masks in even])
+        return replace(parts, sums_ms=tuple(sums.tolist()), whole_ms=tuple(whole.tolist()))
 
 
 def _one_look(

@@ -48,24 +48,31 @@ class Bench:
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """The time of every block by what it keeps, so that a network's time is a sum.
+    """The time of every block by what it keeps, so that a network's time is read off a sum.
 
     A block's time holds its LayerNorm; 0 heads or neurons is a block that is gone. `heads` and `neurons` rise from
-    0 to H and N; between them time is read off a straight line.
+    0 to H and N; between them time is read off a straight line. Blocks are measured inside large networks: a small
+    one, most of which stays in the caches, takes less than the sum of its parts. `whole_ms` is what networks take
+    whose parts sum up to `sums_ms`, from one without layers to the dense one.
     """
 
     bench: Bench
-    layers: int  # L
     fixed_ms: float  # embeddings, pooler, head: what no cut takes away
     heads: tuple[int, ...]
     attention_ms: tuple[float, ...]  # by `heads`
     neurons: tuple[int, ...]
     ffn_ms: tuple[float, ...]  # by `neurons`
+    sums_ms: tuple[float, ...]  # rising
+    whole_ms: tuple[float, ...]  # by `sums_ms`
     spread_ms: float  # between the quartiles of the dense network's time
     seconds: float  # that measuring it took
 
     def predict(self, masks: Masks) -> float:
         """Milliseconds of one batch through the network that `masks` leaves; a layer that is gone costs nothing."""
+        return float(np.interp(self.sum_of_parts(masks), self.sums_ms, self.whole_ms))
+
+    def sum_of_parts(self, masks: Masks) -> float:
+        """What the parts that `masks` leaves take inside large networks, in milliseconds."""
         there = masks.layers
         attention = np.interp(masks.heads.sum(axis=1)[there], self.heads, self.attention_ms)
         ffn = np.interp(masks.neurons.sum(axis=1)[there], self.neurons, self.ffn_ms)
@@ -74,7 +81,7 @@ class LatencyTable:
     @property
     def dense_ms(self) -> float:
         """Milliseconds of the dense network."""
-        return self.fixed_ms + self.layers * (self.attention_ms[-1] + self.ffn_ms[-1])
+        return self.whole_ms[-1]
 
 
 @dataclass(frozen=True)
