@@ -18,8 +18,8 @@ install: .venv/installed  ## makes .venv from the lock
 search: install  ## the main job: a front of the built-in task and model, in minutes
 	$(BIN)/prunefront search
 
-test: install lint  ## ruff, mypy, pytest
-	$(BIN)/python -m pytest
+test: install lint  ## ruff, mypy, pytest (a file at a time on each of two cores)
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .

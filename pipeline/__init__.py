@@ -22,18 +22,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pipeline.checkpoint import load, load_tokenizer
     from pipeline.fronts import Front, FrontPoint, load_front, pick
     from pipeline.records import BadInput, TrialRecord
     from pipeline.sweep import search
 
-__all__ = ["BadInput", "Front", "FrontPoint", "TrialRecord", "load_front", "pick", "search"]
+__all__ = [
+    "BadInput",
+    "Front",
+    "FrontPoint",
+    "TrialRecord",
+    "load",
+    "load_front",
+    "load_tokenizer",
+    "pick",
+    "search",
+]
 
 _ROOMS = {
     "BadInput": "records",
     "Front": "fronts",
     "FrontPoint": "fronts",
     "TrialRecord": "records",
+    "load": "checkpoint",
     "load_front": "fronts",
+    "load_tokenizer": "checkpoint",
     "pick": "fronts",
     "search": "sweep",
 }

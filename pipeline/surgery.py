@@ -29,20 +29,36 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class NoAttention(nn.Module):
-    """Stands where the heads were: adds nothing, and has no attention weights to show."""
+class Nothing:
+    """What a block that is gone gives its layer to add: x + nothing is x, without a kernel."""
 
-    def forward(self, hidden_states: Tensor, *_args: object, **_kwargs: object) -> tuple[Tensor, None]:
-        """(0, None), whatever else the layer hands over."""
-        return hidden_states.new_zeros(()), None
+    def __add__(self, residual: Tensor) -> Tensor:
+        """The residual itself."""
+        return residual
+
+
+NOTHING = Nothing()
+
+
+def nothing() -> Nothing | float:
+    """What is added where a block was; a compiler, which knows no such object, gets a 0 to leave out itself."""
+    return 0.0 if torch.compiler.is_compiling() else NOTHING
+
+
+class NoAttention(nn.Module):
+    """Stands where the heads were, and has no attention weights to show."""
+
+    def forward(self, *_args: object, **_kwargs: object) -> tuple[Nothing | float, None]:
+        """(nothing, None), whatever the layer hands over."""
+        return nothing(), None
 
 
 class NoFfn(nn.Module):
-    """Stands where the neurons were: adds nothing."""
+    """Stands where the neurons were."""
 
-    def forward(self, hidden_states: Tensor) -> Tensor:
-        """0."""
-        return hidden_states.new_zeros(())
+    def forward(self, _hidden_states: Tensor) -> Nothing | float:
+        """Nothing."""
+        return nothing()
 
 
 class NormOnly(nn.Module):
@@ -52,7 +68,7 @@ class NormOnly(nn.Module):
         super().__init__()
         self.LayerNorm = norm  # the library's name, so that the state dict keeps it
 
-    def forward(self, _branch: Tensor, residual: Tensor) -> Tensor:
+    def forward(self, _nothing: Nothing | float, residual: Tensor) -> Tensor:
         """LN(residual)."""
         normed: Tensor = self.LayerNorm(residual)
         return normed

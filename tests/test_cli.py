@@ -13,6 +13,7 @@ import pytest
 
 from pipeline.cli import run as run_here
 from pipeline.cli.search import METHOD, MODEL, STORE, TASK, TRIALS
+from pipeline.study import hold
 from pipeline.sweep import Search
 from tests.toy import prunefront, write_task
 
@@ -173,6 +174,18 @@ def test_a_study_may_be_raised_and_goes_on(searched: tuple[Path, dict[str, objec
     assert json.loads(run.stdout)["trials"] == 4
     assert "dense network" not in run.stderr, "the anchors are frozen: they are not trained again"
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_study_that_is_being_searched_is_refused(
+    searched: tuple[Path, dict[str, object]], task: Path, here: Callable[..., Run]
+) -> None:
+    store = searched[0]
+    with hold(f"sqlite:///{store}/studies.db", "toy"):
+        run = here(
+            "search", "--task", task, "--space", task.parent / "quick.toml", "--name", "toy", "--store", store
+        )
+    refused(run.returncode, run.stderr, f"process {os.getpid()}", "--take-over")
+    assert "starting Ray" not in run.stderr
 
 
 def refused(code: int, message: str, *says: str) -> None:

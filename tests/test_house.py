@@ -20,13 +20,14 @@ PACKAGE = ROOT / "pipeline"
 # A room imports only from floors below its own.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("batches", "metrics", "norms", "pareto", "provenance", "records", "spectral"),
-    ("anatomy", "losses", "phases", "space", "store", "task"),
+    ("anatomy", "losses", "phases", "space", "statistics", "store", "task"),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
-    ("curve", "finetune", "latency", "resolve", "tracking"),
-    ("resume",),
-    ("trial",),
+    ("checkpoint", "confirmed", "curve", "finetune", "latency", "resolve"),
+    ("compare", "resume", "tracking"),
+    ("delivery", "trial"),
     ("anchors", "execute", "reopening"),
-    ("networks", "sweep"),
+    ("confirm", "networks", "sweep"),
+    ("export",),
     ("cli",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -34,7 +35,20 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 # What may stand behind one door only.
 DOORS = {"ray": {"execute"}, "mlflow": {"tracking"}}
 # Rooms that read results: quick on a laptop.
-READERS = ("fronts", "store", "pareto", "metrics", "halves", "figures", "records", "tracking", "study")
+READERS = (
+    "fronts",
+    "store",
+    "pareto",
+    "metrics",
+    "halves",
+    "figures",
+    "records",
+    "tracking",
+    "study",
+    "statistics",
+    "confirmed",
+    "compare",
+)
 HEAVY = ("torch", "ray", "transformers", "datasets")
 
 

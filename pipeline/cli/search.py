@@ -82,6 +82,14 @@ def search(
             rich_help_panel=_WHERE,
         ),
     ] = None,
+    take_over: Annotated[
+        bool,
+        typer.Option(
+            "--take-over",
+            help="Goes on with a study whose driver is gone, or is to stop.",
+            rich_help_panel=_WHERE,
+        ),
+    ] = False,
     concurrent: Annotated[
         int | None, typer.Option(help="Trials at once. [dim]Default: as many as fit[/]", rich_help_panel=_RUN)
     ] = None,
@@ -140,6 +148,7 @@ def search(
         trust_remote_code=trust_remote_code,
         objective=objective,
         latency_grid=latency_grid,
+        take_over=take_over,
     )
     with watch(quiet=quiet) as watcher:
         found = run(wanted, watcher)

@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from pipeline.cli.output import out, percent, print_json
+from pipeline.cli.output import err, out, percent, print_json
 from pipeline.fronts import DEFAULT_STORE, load_front
 from pipeline.store import Store
+
+if TYPE_CHECKING:
+    from pipeline.delivery import Synced
 
 
 def studies(
     store: Annotated[Path, typer.Option(help="Folder of the store.")] = DEFAULT_STORE,
+    deliver: Annotated[
+        bool, typer.Option("--sync", help="First brings MLflow what it has missed of them.")
+    ] = False,
+    tracking: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MLFLOW_TRACKING_URI",
+            help="With --sync: MLflow's. [dim]Default: where the search had it[/]",
+        ),
+    ] = None,
+    ledger: Annotated[
+        str | None,
+        typer.Option(help="With --sync: URL of the study database. [dim]Default: in the store[/]"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Lists the studies of a store."""
+    synced = _sync(Store(store), tracking, ledger) if deliver else []
     fronts = [load_front(name, store=store) for name in Store(store).list_studies()]
     if as_json:
         rows = [
@@ -33,7 +52,8 @@ def studies(
             }
             for f in fronts
         ]
-        print_json({"store": str(store), "studies": rows})
+        report = {"sync": [asdict(one) for one in synced]} if deliver else {}
+        print_json({"store": str(store), "studies": rows} | report)
         return
     if not fronts:
         out.print(f"No studies in {store} yet. [cyan]prunefront search[/] makes one.")
@@ -56,3 +76,15 @@ def studies(
             f"{spec.anchors.dense:.4f}",
         )
     out.print(table)
+
+
+def _sync(store: Store, tracking: str | None, ledger: str | None) -> list[Synced]:
+    """Delivers, and says of each study what became of it."""
+    from pipeline.delivery import sync
+
+    found = []
+    for one in sync(store, tracking=tracking, ledger=ledger):
+        found.append(one)
+        state = "MLflow has all of it" if one.complete else f"MLflow does not have all of it: {one.note}"
+        err.print(f"{one.study}: {one.delivered} trials delivered; {state}", markup=False, soft_wrap=True)
+    return found

@@ -2,6 +2,7 @@
 
 from pipeline.execute.alone import NeverAlone, run_alone
 from pipeline.execute.cluster import Cluster, Resources, check_resources, connect
+from pipeline.execute.queue import run_queue
 from pipeline.execute.trials import Desk, Job, run_each, run_trials
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "connect",
     "run_alone",
     "run_each",
+    "run_queue",
     "run_trials",
 ]

@@ -8,7 +8,8 @@ driver tells the ledger when a trial has ended: Tune's own snapshots and logs ar
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -95,6 +96,7 @@ def run_trials(cluster: Cluster, inputs: TrialInputs, *, store: Store, study: st
 
     scratch = store.study_folder(study) / "tune"
     shutil.rmtree(scratch, ignore_errors=True)
+    searcher = _searcher(desk)
     trainable = tune.with_resources(
         tune.with_parameters(
             _trainable, shared=_TrialShared(inputs, store.root.resolve(), study, cluster.cpus_per_trial)
@@ -104,7 +106,7 @@ def run_trials(cluster: Cluster, inputs: TrialInputs, *, store: Store, study: st
     tuner = tune.Tuner(
         trainable,
         tune_config=tune.TuneConfig(
-            search_alg=_searcher(desk),
+            search_alg=searcher,
             num_samples=-1,
             max_concurrent_trials=cluster.concurrent,
             reuse_actors=True,
@@ -119,8 +121,14 @@ def run_trials(cluster: Cluster, inputs: TrialInputs, *, store: Store, study: st
     )
     try:
         tuner.fit()
+    except Exception:
+        if searcher.failure is not None:
+            raise searcher.failure from None
+        raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    if searcher.failure is not None:
+        raise searcher.failure
 
 
 @dataclass(frozen=True)
@@ -173,15 +181,21 @@ def _searcher(desk: Desk) -> Any:
     from ray.tune.search import Searcher
 
     class DeskSearcher(Searcher):
-        """Hands the ledger's trials to Tune, and the end of each back."""
+        """Hands the ledger's trials to Tune, and the end of each back.
+
+        Tune takes an error in on_trial_complete for the trial's and runs it again: the desk's first error is kept,
+        and raised at the next call that ends the run.
+        """
 
         def __init__(self) -> None:
             super().__init__()
             self.desk: Desk | None = None
             self.numbers: dict[str, int] = {}
+            self.failure: Exception | None = None
 
         def suggest(self, trial_id: str) -> Any:
-            job = self._desk().next()
+            with self._kept():
+                job = self._desk().next()
             if job is None:
                 return str(Searcher.FINISHED)
             self.numbers[trial_id] = job.number
@@ -189,15 +203,27 @@ def _searcher(desk: Desk) -> Any:
 
         def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
             values = {k: float(v) for k, v in result.items() if isinstance(v, int | float)}
-            self._desk().heard(self.numbers[trial_id], values)
+            with self._kept():
+                self._desk().heard(self.numbers[trial_id], values)
 
         def on_trial_complete(
             self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
         ) -> None:
             del result  # the record in the store says more
             number = self.numbers.pop(trial_id, None)
-            if number is not None:
-                self._desk().ended(number, "worker lost" if error else None)
+            if number is not None and self.failure is None:
+                with suppress(Exception), self._kept():
+                    self._desk().ended(number, "worker lost" if error else None)
+
+        @contextmanager
+        def _kept(self) -> Iterator[None]:
+            if self.failure is not None:
+                raise self.failure
+            try:
+                yield
+            except Exception as error:
+                self.failure = error
+                raise
 
         def _desk(self) -> Desk:
             if self.desk is None:
@@ -207,7 +233,11 @@ def _searcher(desk: Desk) -> Any:
             return self.desk
 
         def __getstate__(self) -> dict[str, Any]:
-            return {**self.__dict__, "desk": None}  # Tune pickles it; database connections do not pickle
+            return {
+                **self.__dict__,
+                "desk": None,
+                "failure": None,
+            }  # Tune pickles it; database connections do not pickle
 
         def save(self, checkpoint_path: str) -> None:
             """Nothing: the ledger is the truth."""

@@ -1,8 +1,9 @@
 """The folder of all studies: specs, records, and one table per study that is quick to read.
 
     ROOT/studies.db, mlflow.db, artifacts/, cache/
-    ROOT/studies/NAME/spec.json, task.json, space.toml, validation.npz, points.arrow, model/
+    ROOT/studies/NAME/spec.json, task.json, space.toml, validation.npz, points.arrow, model/, spent.json, outbox.json
     ROOT/studies/NAME/trials/NNNNN/record.json, record.npz, weights/, attempt-KK/
+    ROOT/studies/NAME/confirm/
 
 Every file is renamed into place when it is whole. points.arrow is a copy of what the records' JSON says, made
 by the driver: it may be behind, or gone, and nothing is lost.
@@ -21,8 +22,10 @@ import numpy as np
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from pipeline.records import Array, BadInput, StudySpec, TaskReference, TrialRecord
 from pipeline.store.latency import StudyLatency, read_latency, write_latency
+from pipeline.records import Array, BadInput, State, StudySpec, TaskReference, TrialRecord
+from pipeline.store.confirmations import CONFIRM, Confirmations
+from pipeline.store.exports import Exports
 from pipeline.store.recordfile import (
     JSON,
     load_record,
@@ -35,14 +38,34 @@ from pipeline.store.recordfile import (
 from pipeline.store.table import empty, from_bytes, joined, rows_of, still_valid, to_bytes
 from pipeline.store.weights import Weights
 
-__all__ = ["Store", "load_record", "save_record"]
+__all__ = ["Outbox", "Spent", "Store", "load_record", "save_record"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # also a folder's name, on any file system
 INTERRUPTED = "interrupted"  # in an attempt's folder: it was a person who ended it
 SPEC, SPACE, VALIDATION, TABLE = "spec.json", "space.toml", "validation.npz", "points.arrow"
-TASK = "task.json"
+TASK, OUTBOX, SPENT = "task.json", "outbox.json", "spent.json"
+
+
+@dataclass(frozen=True)
+class Outbox:
+    """What MLflow was still owed when a study's driver ended: trials, its front, and how it ended."""
+
+    address: str  # where to, without user and password
+    trials: tuple[int, ...]
+    state: State
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a study has used so far, over all of its drivers."""
+
+    seconds: float = 0.0  # that a driver ran its trials
+    gpu_seconds: float = 0.0  # of GPUs that were given to trials, whether they ended or were lost
+
 
 _SPEC, _TASK = TypeAdapter(StudySpec), TypeAdapter(TaskReference)
+_OUTBOX = TypeAdapter(Outbox)
+_SPENT = TypeAdapter(Spent)
 
 
 @dataclass(frozen=True)
@@ -191,6 +214,14 @@ class Store:
         """The weights of the study's networks."""
         return Weights(self.study_folder(study) / "trials")
 
+    def exports(self, study: str) -> Exports:
+        """What the study's exported networks measured on test rows."""
+        return Exports(self.study_folder(study))
+
+    def confirmations(self, study: str) -> Confirmations:
+        """The study's points that were trained again on fresh seeds."""
+        return Confirmations(self.study_folder(study) / CONFIRM)
+
     def attempts(self, study: str, number: int) -> int:
         """How many attempts at a trial have begun and not been cleared away."""
         names = (path.name.partition("-")[2] for path in self.trial_folder(study, number).glob("attempt-*"))
@@ -240,6 +271,43 @@ class Store:
     def finished_numbers(self, study: str) -> list[int]:
         """The trials that have ended."""
         return sorted(self._written(study))
+
+    def ended_in_order(self, study: str) -> list[int]:
+        """The trials that have ended, in the order in which their records were written."""
+        written = self._written(study)
+        return sorted(written, key=lambda number: (written[number], number))
+
+    def read_trial(self, study: str, number: int) -> pa.Table:
+        """One trial's rows, as `read_table` has them.
+
+        Raises:
+            BadInput: there is no such record, or it cannot be read.
+        """
+        folder = self.trial_folder(study, number)
+        scalars = load_scalars(folder)
+        return joined(empty(), rows_of(scalars, written_ns=(folder / JSON).stat().st_mtime_ns))
+
+    def write_outbox(self, study: str, outbox: Outbox | None) -> None:
+        """Notes what MLflow is owed; None: nothing."""
+        path = self.study_folder(study) / OUTBOX
+        if outbox is None:
+            path.unlink(missing_ok=True)
+        else:
+            write_json(path, outbox)
+
+    def read_outbox(self, study: str) -> Outbox | None:
+        """What MLflow was owed when the study's last driver ended; None: nothing, or it was killed."""
+        path = self.study_folder(study) / OUTBOX
+        return read_json(path, _OUTBOX) if path.is_file() else None
+
+    def write_spent(self, study: str, spent: Spent) -> None:
+        """Notes what the study has used so far."""
+        write_json(self.study_folder(study) / SPENT, spent)
+
+    def read_spent(self, study: str) -> Spent:
+        """What the study has used so far."""
+        path = self.study_folder(study) / SPENT
+        return read_json(path, _SPENT) if path.is_file() else Spent()
 
     def gather(self, study: str) -> None:
         """Brings the study's points.arrow up to date with its records. Only the driver does this.

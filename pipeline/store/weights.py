@@ -91,13 +91,21 @@ class Weights:
                 target.parent.mkdir(exist_ok=True)
                 source.replace(target)
 
-    def keep_only(self, front: Iterable[OnFront]) -> None:
-        """Removes the weights of all networks but those of a front, of trials that have ended."""
+    def keep_only(self, front: Iterable[OnFront], *, among: Iterable[int] | None = None) -> None:
+        """Removes the weights of all networks but those of a front, of trials that have ended.
+
+        Only trials of these numbers are looked at, if any are given: those that may have left the front.
+        """
         needed: defaultdict[int, set[Path | None]] = defaultdict(set)
         for point in front:
             needed[point.trial].add(self.of_point(point))
-        for folder in self.trials.glob(f"*/{WEIGHTS}"):
-            if not (folder.parent / JSON).is_file():
+        folders = (
+            self.trials.glob(f"*/{WEIGHTS}")
+            if among is None
+            else (self._trial(number) / WEIGHTS for number in among)
+        )
+        for folder in folders:
+            if not folder.is_dir() or not (folder.parent / JSON).is_file():
                 continue
             keep = needed[int(folder.parent.name)]
             for path in folder.iterdir():

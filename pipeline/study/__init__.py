@@ -1,6 +1,20 @@
 """The ledger: which trials a study has, what each was given, and how each ended."""
 
-from pipeline.study.ledger import Ask, Counts, Found, Ledger, open_ledger
+from pipeline.study.lease import Holder, Lease, LeaseLost, hold, holder_of
+from pipeline.study.ledger import Ask, Counts, Found, Ledger, LedgerLost, open_ledger
 from pipeline.study.samplers import check_sampler
 
-__all__ = ["Ask", "Counts", "Found", "Ledger", "check_sampler", "open_ledger"]
+__all__ = [
+    "Ask",
+    "Counts",
+    "Found",
+    "Holder",
+    "Lease",
+    "LeaseLost",
+    "Ledger",
+    "LedgerLost",
+    "check_sampler",
+    "hold",
+    "holder_of",
+    "open_ledger",
+]

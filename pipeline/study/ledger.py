@@ -11,24 +11,31 @@ trial's number: a study that is interrupted, however often, goes on with the dra
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import optuna
-from optuna.exceptions import UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.records import BadInput, Params, StudySpec, TrialRecord
 from pipeline.study.mirror import Mirror
 from pipeline.study.samplers import check_sampler, random_start, trial_seed
-from pipeline.study.storage import PARAMS, REASON, End, is_asked, open_study, write_end
+from pipeline.study.storage import PARAMS, REASON, End, cause_of, is_asked, open_study, shown, write_end
 
 if TYPE_CHECKING:
     from pipeline.space import Space
     from pipeline.store import Store
 
 LOST_ATTEMPTS = 3  # a trial whose attempts have vanished this often is given up (design.md)
+
+
+class LedgerLost(RuntimeError):  # noqa: N818 (a fact about a database, not a fault of the program)
+    """The ledger's database does not answer. Nothing is half-done: the same call, later, completes it."""
 
 
 @dataclass(frozen=True)
@@ -68,22 +75,43 @@ class Found:
 NEVER_ASKED = End(TrialState.FAIL, None, "its parameters are incomplete: the driver died in asking")
 
 
-def open_ledger(url: str, spec: StudySpec, space: Space, *, trials: int) -> Ledger:
+def open_ledger(
+    url: str, spec: StudySpec, space: Space, *, trials: int, may_write: Callable[[], None] | None = None
+) -> Ledger:
     """The ledger of a study of `trials` trials; created if the storage does not hold it.
+
+    `may_write` is called before every write, and raises if this driver may not write any more (`Lease.check`).
 
     Raises:
         BadInput: unknown sampler; a storage that cannot be opened; a study of that name with another spec.
     """
     check_sampler(spec.sampler)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return Ledger(open_study(url, spec), spec, space, start=random_start(trials))
+    storage = open_study(url, spec)
+    return Ledger(
+        storage, spec, space, start=random_start(trials), url=url, may_write=may_write or (lambda: None)
+    )
 
 
 class Ledger:
-    """One study's trials. Only one driver may write a study at a time."""
+    """One study's trials. Only one driver may write a study at a time.
 
-    def __init__(self, storage: BaseStorage, spec: StudySpec, space: Space, *, start: int) -> None:
+    `ask`, `tell`, `owed`, `counts` and `reconcile` may raise LedgerLost.
+    """
+
+    def __init__(
+        self,
+        storage: BaseStorage,
+        spec: StudySpec,
+        space: Space,
+        *,
+        start: int,
+        url: str,
+        may_write: Callable[[], None],
+    ) -> None:
         self._storage = storage
+        self._url = url
+        self._may_write = may_write
         self._study_id = storage.get_study_id_from_name(spec.name)
         self._spec = spec
         self._space = space
@@ -101,11 +129,14 @@ class Ledger:
         mirror = self._synced()
         self._mirror = None
         draw = mirror.draw(self._spec, self._space, start=self._start)
-        row = self._storage.create_new_trial(self._study_id, draw)
-        number = self._storage.get_trial_number_from_id(row)
+        with self._asking():
+            self._may_write()
+            row = self._storage.create_new_trial(self._study_id, draw)
+            number = self._storage.get_trial_number_from_id(row)
+            if number != draw.number:
+                self._storage.set_trial_user_attr(row, PARAMS, None)  # drawn with another trial's seed
+                self._storage.set_trial_state_values(row, TrialState.FAIL)
         if number != draw.number:
-            self._storage.set_trial_user_attr(row, PARAMS, None)  # drawn with another trial's seed
-            self._storage.set_trial_state_values(row, TrialState.FAIL)
             raise BadInput(
                 f"One command at a time searches a study; while this one drew trial {draw.number} of "
                 f"{self._spec.name!r}, another one wrote it. Start this again when that has ended."
@@ -136,7 +167,9 @@ class Ledger:
             return
         self._mirror = None
         try:
-            write_end(self._storage, self._study_id, record.number, end)
+            with self._asking():
+                self._may_write()
+                write_end(self._storage, self._study_id, record.number, end)
         except UpdateFinishedTrialError:  # told by another process since we read
             self.tell(record)
             return
@@ -183,6 +216,15 @@ class Ledger:
                 "with, or another --store or --name."
             )
 
+    def check(self) -> None:
+        """Whether this driver may still write.
+
+        Raises:
+            LeaseLost: another one has taken over.
+        """
+        with suppress(LedgerLost), self._asking():  # a database that is away says nothing about it
+            self._may_write()
+
     def counts(self) -> Counts:
         """How many trials stand how; those never asked are in none of the numbers."""
         states = [trial.state for trial in self._synced().trials if is_asked(trial)]
@@ -199,15 +241,32 @@ class Ledger:
     def _synced(self) -> Mirror:
         """The mirror; if there is none, from the storage, where trials never wholly asked for fail."""
         if self._mirror is None:
-            trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
-            unasked = [t.number for t in trials if not t.state.is_finished() and not is_asked(t)]
-            for number in unasked:
-                write_end(self._storage, self._study_id, number, NEVER_ASKED)
-            if unasked:
-                trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
-            self._unasked += tuple(unasked)
-            self._mirror = Mirror(trials)
+            with self._asking():
+                self._mirror = Mirror(self._read())
         return self._mirror
+
+    def _read(self) -> list[FrozenTrial]:
+        trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
+        unasked = [t.number for t in trials if not t.state.is_finished() and not is_asked(t)]
+        if not unasked:
+            return trials
+        self._may_write()
+        for number in unasked:
+            write_end(self._storage, self._study_id, number, NEVER_ASKED)
+        self._unasked += tuple(unasked)
+        return self._storage.get_all_trials(self._study_id, deepcopy=False)
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Turns what the database's parts raise into LedgerLost."""
+        try:
+            yield
+        except (SQLAlchemyError, StorageInternalError) as error:
+            raise LedgerLost(
+                f"Trials are asked for and told in the ledger; {shown(self._url)} does not let us "
+                f"({cause_of(error, self._url)}). What has ended is in the store: when the ledger answers again, the "
+                "same command goes on, and nothing is done twice."
+            ) from None  # the chain would show the URL with its password
 
 
 def _end_of(record: TrialRecord, spec: StudySpec) -> End:

@@ -24,11 +24,13 @@ from pipeline.records import OBJECTIVES, BadInput, StudySpec
 
 # User attributes. Of a study:
 SPEC = "spec"  # the StudySpec as a dict, frozen
+FORMAT_KEY = "format"  # of all that is written here; absent: 1
 # Of a trial:
 PARAMS = "params"  # all its parameters. A trial without them was never wholly asked for, and never counts
 SAMPLER = "sampler"  # what the sampler noted about the study when it drew this trial
 REASON = "reason"  # why it failed or was stopped
 
+FORMAT = 1  # counts up when something is written in a way that older programs would misread
 BUSY_TIMEOUT_S = 60  # how long sqlite waits for another process's write
 ABSENT = "(absent)"
 
@@ -60,20 +62,23 @@ def open_study(url: str, spec: StudySpec) -> RDBStorage:
         BadInput: the storage cannot be opened, or it holds another study of that name.
     """
     try:
-        storage = RDBStorage(url, engine_kwargs=_engine_options(url))
+        storage = RDBStorage(url, engine_kwargs=engine_options(url))
         study = optuna.create_study(
             storage=storage, study_name=spec.name, directions=directions(), load_if_exists=True
         )
         frozen = study.user_attrs.get(SPEC)
         if frozen is None and not study.get_trials(deepcopy=False):
             frozen = asdict(spec)  # the study is new, or its maker died before this line
+            study.set_user_attr(FORMAT_KEY, FORMAT)
             study.set_user_attr(SPEC, frozen)
+        written = int(study.user_attrs.get(FORMAT_KEY, FORMAT))
     except (SQLAlchemyError, OptunaError, ImportError, OSError, RuntimeError, ValueError) as error:
+        raise cannot_open(url, error) from None  # the chain would show the URL with its password
+    if written > FORMAT:
         raise BadInput(
-            f"The ledger is a database that Optuna can open; {_shown(url)} cannot be opened "
-            f"({_cause(error, url)}). Give a URL such as sqlite:////folder/studies.db, in a folder that "
-            "exists and can be written."
-        ) from None  # the chain would show the URL with its password
+            f"A program goes on with studies of its own version or an older one; {spec.name!r} in this ledger has "
+            f"format {written}, this program knows up to {FORMAT}. Install a newer prunefront, or give another --name."
+        )
     if frozen is None:
         raise BadInput(
             f"A study is continued by the program that made it; {spec.name!r} in this ledger has trials "
@@ -81,6 +86,15 @@ def open_study(url: str, spec: StudySpec) -> RDBStorage:
         )
     _refuse_difference(StudySpec.late_fields() | frozen, asdict(spec))
     return storage
+
+
+def cannot_open(url: str, error: Exception) -> BadInput:
+    """What to say of a ledger that cannot be opened; nothing secret of its URL."""
+    return BadInput(
+        f"The ledger is a database that Optuna can open; {shown(url)} cannot be opened "
+        f"({cause_of(error, url)}). Give a URL such as sqlite:////folder/studies.db, in a folder that "
+        "exists and can be written."
+    )
 
 
 def refuse_difference(frozen: StudySpec, asked: StudySpec) -> None:
@@ -150,19 +164,21 @@ def _flatten(tree: dict[str, Any], *, prefix: str, into: dict[str, str]) -> None
             into[f"{prefix}{key}"] = json.dumps(value, default=str)  # TOML has dates, JSON has not
 
 
-def _engine_options(url: str) -> dict[str, Any]:
+def engine_options(url: str, *, pooled: bool = True) -> dict[str, Any]:
+    """How a database is opened; `pooled`: connections are kept for the next use."""
     if url.startswith("sqlite"):
         return {"connect_args": {"timeout": BUSY_TIMEOUT_S}}
-    return {"pool_pre_ping": True}  # a server may have dropped a connection that was idle for a trial's time
+    # a server may have dropped a connection that was idle for a trial's time
+    return {"pool_pre_ping": True} if pooled else {}
 
 
-def _shown(url: str) -> str:
+def shown(url: str) -> str:
     """The URL without user, password and options; nothing of it if it is not plain where those end."""
     match = _PLAIN_URL.fullmatch(url)
     return f"{match['scheme']}://{match['place']}" if match else "the URL given"
 
 
-def _cause(error: Exception, url: str) -> str:
+def cause_of(error: Exception, url: str) -> str:
     """The first line of what went wrong, and of what kind; without the text if that might tell a secret."""
     cause = error.__cause__ or error
     name = type(cause).__name__

@@ -1,20 +1,27 @@
-"""Where trials come from and where their ends go: ledger, store and MLflow, in that order."""
+"""Where trials come from and where their ends go: store, ledger and MLflow, in that order."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
+from pipeline.delivery import Courier, Tally
 from pipeline.execute import Job
-from pipeline.fronts import Front, load_front
+from pipeline.fronts import Front
 from pipeline.provenance import provenance
 from pipeline.records import StudySpec, TrialRecord
 from pipeline.store import Store
-from pipeline.study import Ask, Ledger
+from pipeline.study import Ask, LeaseLost, Ledger, LedgerLost
 from pipeline.sweep.watching import Standing, Watcher
-from pipeline.tracking import Tracker, TrackingLost
 
-GATHER_EVERY = 25  # trials; records that are not gathered yet are read one by one
+GATHER_EVERY = (
+    25  # trials at least, and a quarter of all: gathering costs a part of each trial that stays the same
+)
+PATIENCE_S = (1, 2, 4, 8, 15, 30, 60)  # pauses while a ledger's database is away: a restart of it, say
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class Budget:
 
 
 class StudyDesk:
-    """Gives the executor its trials, and takes each end to ledger, store and MLflow, in that order."""
+    """Gives the executor its trials, and takes each end to store, ledger and MLflow, in that order."""
 
     def __init__(
         self,
@@ -35,24 +42,26 @@ class StudyDesk:
         *,
         store: Store,
         ledger: Ledger,
-        tracker: Tracker,
+        courier: Courier,
         watcher: Watcher,
     ) -> None:
         self.spec, self.budget, self.store = spec, budget, store
-        self.ledger, self.tracker, self.watcher = ledger, tracker, watcher
+        self.ledger, self.courier, self.watcher = ledger, courier, watcher
         self.owed: list[Ask] = []
         self.running: dict[int, Ask] = {}
         self.deadline = time.monotonic() + 60 * budget.minutes if budget.minutes else None
-        self.front: Front | None = None
+        self.tally: Tally | None = None
+        self.not_gathered = 0
+        self.unsure = False  # whether the ledger may hold a trial that we were not told of
 
     def settle(self) -> None:
-        """Before the first trial: what earlier drivers left is told, published, or owed again."""
-        found = self.ledger.reconcile(self.store)
+        """Before the first trial: what earlier drivers left is told, or owed again."""
+        found = self._patiently(lambda: self.ledger.reconcile(self.store))
         self.owed = list(found.owed)
-        published = self.tracker.published()
-        for number in self.store.finished_numbers(self.spec.name):
-            if number not in published:
-                self._publish(self.store.read_record(self.spec.name, number))
+        for number in (*found.told, *found.lost):
+            self.courier.ended(number)
+        self.tally = Tally(self.spec, self.store.read_table(self.spec.name))
+        self.store.weights(self.spec.name).keep_only(self.tally.front.points)
         self._report(None)
 
     def has_work(self) -> bool:
@@ -64,7 +73,7 @@ class StudyDesk:
         if self.owed:
             ask = self.owed.pop(0)
         elif self._may_ask():
-            ask = self.ledger.ask()
+            ask = self._patiently(self._ask)
         else:
             return None
         self.running[ask.number] = ask
@@ -77,53 +86,78 @@ class StudyDesk:
 
     def ended(self, number: int, error: str | None) -> None:
         """The trial's own record is the truth; without one it was lost."""
-        ask = self.running.pop(number)
+        ask = self.running[number]
         if not self.store.has_record(self.spec.name, number):
             reason = error or "ended without a record"
             lost = TrialRecord(number, "failed", reason, ask.params, ask.seed, provenance=provenance())
             self.store.write_record(self.spec.name, lost)
         record = self.store.read_record(self.spec.name, number)
-        self.ledger.tell(record)
-        self._publish(record)
+        self._patiently(lambda: self.ledger.tell(record))
+        del self.running[number]
+        self.courier.ended(number)
+        if self.tally is not None:
+            among = {number, *(point.trial for point in self.tally.front.points)}
+            found = self.tally.add(self.store.read_trial(self.spec.name, number))
+            self.store.weights(self.spec.name).keep_only(found.points, among=among)
+        self._gather_sometimes()
         self._report(record)
 
     def close(self) -> None:
         """Gathers the records, and publishes the front; also on the way out of an interruption."""
+        try:
+            self.ledger.check()
+        except LeaseLost:  # the study is another driver's now
+            self.courier.abandon()
+            return
         for number in self.running:
             self.store.mark_interrupted(self.spec.name, number)
         self.store.gather(self.spec.name)
-        table = self.store.read_table(self.spec.name)
-        try:
-            self.tracker.publish_front(load_front(self.spec.name, store=self.store.root), table.to_pydict())
-            self.tracker.finish_study("stopped" if self.running else "complete")
-        except TrackingLost as lost:
-            self.watcher.warn(f"{lost} The front is not there yet; the next search brings it.")
+        done = self.courier.close("stopped" if self.running else "complete")
+        self._pass_on()
+        if not done:
+            self.watcher.warn(
+                "MLflow does not have all of this study yet; the next search brings it, or `prunefront studies --sync`."
+            )
+
+    def _ask(self) -> Ask:
+        """A new trial; or one that was written when the ledger's answer was lost."""
+        if self.unsure:
+            self.unsure = False
+            known = {*self.running, *(ask.number for ask in self.owed)}
+            left = [ask for ask in self.ledger.owed() if ask.number not in known]
+            if left:
+                return left[0]
+        return self.ledger.ask()
+
+    def _patiently(self, call: Callable[[], T]) -> T:
+        """Waits for a ledger whose database is away for a while; running trials run on."""
+        for pause in PATIENCE_S:
+            try:
+                return call()
+            except LedgerLost as lost:
+                self.unsure = True
+                self.watcher.warn(f"{lost} Trying again in {pause} s.")
+                time.sleep(pause)
+        return call()
 
     def _may_ask(self) -> bool:
         counts = self.ledger.counts()
         in_time = self.deadline is None or time.monotonic() < self.deadline
         return in_time and counts.ended + counts.running < self.budget.trials
 
-    def _publish(self, record: TrialRecord) -> None:
-        """MLflow is a view: if it fails, trials go on, and the next start publishes what is missing."""
-        try:
-            self.tracker.publish(record)
-        except TrackingLost as lost:
-            self.watcher.warn(f"{lost} Trial {record.number} is not there yet; the next search brings it.")
+    def _gather_sometimes(self) -> None:
+        self.not_gathered += 1
+        if self.tally is not None and self.not_gathered >= max(GATHER_EVERY, self.tally.front.trials // 4):
+            self.store.gather(self.spec.name)
+            self.not_gathered = 0
 
-    def _publish_standing(self, found: Front) -> None:
-        try:
-            self.tracker.publish_standing(found)
-        except TrackingLost as lost:
-            self.watcher.warn(str(lost))
+    def _pass_on(self) -> None:
+        for message in self.courier.messages():
+            self.watcher.warn(message)
 
     def _report(self, record: TrialRecord | None) -> None:
-        if record is not None or self.front is None:
-            if record is not None and record.number % GATHER_EVERY == GATHER_EVERY - 1:
-                self.store.gather(self.spec.name)
-            self.front = load_front(self.spec.name, store=self.store.root)
-            self.store.weights(self.spec.name).keep_only(self.front.points)
-            self._publish_standing(self.front)
+        self._pass_on()
         counts = self.ledger.counts()
-        standing = Standing(counts.ended, self.budget.trials, len(self.running), counts.failed, self.front)
+        front: Front | None = self.tally.front if self.tally is not None else None
+        standing = Standing(counts.ended, self.budget.trials, len(self.running), counts.failed, front)
         self.watcher.stands(standing, record)

@@ -12,8 +12,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
+from pipeline.delivery import Courier
 from pipeline.execute import (
     Resources,
     check_resources,
@@ -22,13 +25,12 @@ from pipeline.execute import (
 )
 from pipeline.fronts import DEFAULT_STORE, Front, load_front
 from pipeline.methods import METHODS
-from pipeline.provenance import provenance
 from pipeline.records import BadInput
 from pipeline.reopening import refer
 from pipeline.resolve import BUILTIN, check_model
 from pipeline.space import Space, load_space
 from pipeline.store import Store
-from pipeline.study import check_sampler, open_ledger
+from pipeline.study import check_sampler, hold, open_ledger
 from pipeline.sweep.desk import Budget, StudyDesk
 from pipeline.sweep.preparing import (
     default_name,
@@ -42,7 +44,7 @@ from pipeline.sweep.speed import check_grid, find_table, time_networks
 from pipeline.sweep.wanted import DEFAULT_TASK, DEFAULT_TRIALS, PRECISIONS, SEARCHED, Search
 from pipeline.sweep.watching import Nobody, Watcher
 from pipeline.task import load_task
-from pipeline.tracking import open_tracking
+from pipeline.tracking import NoAnswer, Tracker, address_of, open_tracking, shown
 
 
 def search(
@@ -70,6 +72,7 @@ def search(
     trust_remote_code: bool = False,
     objective: str = "compression",
     latency_grid: str | None = None,
+    take_over: bool = False,
     watcher: Watcher | None = None,
 ) -> Front:
     """`prunefront search` from Python: the same options, and the front comes back.
@@ -98,6 +101,7 @@ def search(
         trust_remote_code=trust_remote_code,
         objective=objective,
         latency_grid=latency_grid,
+        take_over=take_over,
     )
     return run(wanted, watcher or Nobody())
 
@@ -107,6 +111,7 @@ def run(wanted: Search, watcher: Watcher) -> Front:
 
     Raises:
         BadInput: what was asked cannot be done; nothing has been written.
+        LedgerLost, LeaseLost: it cannot go on; what was found is kept, and the same call goes on with it.
     """
     space = check(wanted)
     store = Store(wanted.store)
@@ -122,28 +127,40 @@ def run(wanted: Search, watcher: Watcher) -> Front:
     name = wanted.name or default_name(wanted, task)
     known = store.read_spec(name).anchors if store.has_study(name) else None
     url = wanted.ledger or f"sqlite:///{store.studies_db}"
-    if known is not None:  # another study of this name is refused before anything is started
-        open_ledger(url, make_spec(wanted, task, inputs, space, known), space, trials=wanted.trials)
-    tracker = None
-    if wanted.tracking or os.environ.get("MLFLOW_TRACKING_URI"):  # looked for first: it may not answer
-        tracker = open_tracking(wanted.tracking, store_root=store.root)
-    watcher.stage("starting Ray")
-    shared_bytes = sum(array.nbytes for array in inputs.source.weights.values())
-    with connect(wanted.resources, shared_bytes=shared_bytes) as cluster:
-        tracker = tracker or open_tracking(None, store_root=store.root)
+    with ExitStack() as stack:
+        lease = None
+        if known is not None:  # another study of this name, or driver, is refused before anything is started
+            open_ledger(url, make_spec(wanted, task, inputs, space, known), space, trials=wanted.trials)
+            lease = stack.enter_context(hold(url, name, take_over=wanted.take_over))
+        tracker = None
+        if wanted.tracking or os.environ.get("MLFLOW_TRACKING_URI"):  # looked for first: it may not answer
+            tracker = _reach(wanted, store, watcher, must=known is None)
+        watcher.stage("starting Ray")
+        shared_bytes = sum(array.nbytes for array in inputs.source.weights.values())
+        cluster = stack.enter_context(connect(wanted.resources, shared_bytes=shared_bytes))
+        if lease is None:
+            store.root.mkdir(parents=True, exist_ok=True)
+            lease = stack.enter_context(hold(url, name, take_over=wanted.take_over))
         anchors = known or find_anchors(cluster, store, task, inputs, watcher, method=wanted.method)
         spec = make_spec(wanted, task, inputs, space, anchors)
-        ledger = open_ledger(url, spec, space, trials=wanted.trials)
+        ledger = open_ledger(url, spec, space, trials=wanted.trials, may_write=lease.check)
         reference = refer(wanted.task, text=wanted.text, label=wanted.label, metric=wanted.metric)
         open_study(store, spec, inputs, reference)
-        tracker.start_study(spec, provenance=provenance())
+        courier = Courier(
+            spec,
+            store=store,
+            open_tracker=partial(open_tracking, wanted.tracking, store_root=store.root),
+            may_write=lease.check,
+            address=shown(address_of(wanted.tracking, store_root=store.root)),
+        )
+        courier.start(tracker)
         watcher.anchors(spec)
         desk = StudyDesk(
             spec,
             Budget(wanted.trials, wanted.minutes),
             store=store,
             ledger=ledger,
-            tracker=tracker,
+            courier=courier,
             watcher=watcher,
         )
         try:
@@ -158,6 +175,23 @@ def run(wanted: Search, watcher: Watcher) -> Front:
         finally:
             desk.close()
     return load_front(name, store=store.root)
+
+
+def _reach(wanted: Search, store: Store, watcher: Watcher, *, must: bool) -> Tracker | None:
+    """MLflow as asked for; None if nobody answers and it need not be now: an address that was never right is refused.
+
+    Raises:
+        BadInput: it is no place for runs, or must answer and does not.
+    """
+    try:
+        return open_tracking(wanted.tracking, store_root=store.root)
+    except NoAnswer as refusal:
+        if must:
+            raise
+        watcher.warn(
+            f"{refusal} This study has begun and goes on; MLflow gets what it is owed when it answers."
+        )
+        return None
 
 
 def check(wanted: Search) -> Space:

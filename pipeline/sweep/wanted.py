@@ -39,3 +39,4 @@ class Search:
     trust_remote_code: bool = False
     objective: str = "compression"
     latency_grid: str | None = None
+    take_over: bool = False

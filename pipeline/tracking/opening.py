@@ -30,17 +30,22 @@ SQLITE = "sqlite:///"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
+class NoAnswer(BadInput):
+    """Nobody answers at an address that is of the right kind."""
+
+
 def connect(uri: str | None, *, store_root: Path) -> Connection:
     """Connects to MLflow: at `uri`, else at MLFLOW_TRACKING_URI, else a database in the store, made if it is new.
 
     Artifacts of a database go to the store, those of a server where it keeps them.
 
     Raises:
-        BadInput: it cannot be reached within some seconds, or is no place for runs.
+        NoAnswer: it cannot be reached within some seconds.
+        BadInput: it is no place for runs.
     """
     store = Store(store_root)
     ours = f"{SQLITE}{store.mlflow_db}"
-    address = uri or os.environ.get("MLFLOW_TRACKING_URI") or ours
+    address = address_of(uri, store_root=store_root)
     scheme = address.partition("://")[0] if "://" in address else "file"
     if scheme == "file":
         raise BadInput(
@@ -59,12 +64,17 @@ def connect(uri: str | None, *, store_root: Path) -> Connection:
             client.search_experiments(max_results=1)
     except Exception as error:
         # what MLflow is made of raises its own: requests, SQLAlchemy, database drivers
-        raise BadInput(
+        raise NoAnswer(
             f"Trials are published to MLflow; {shown(address)} does not let us ({cause(error, address)}). Start the "
             "server, correct --tracking (or MLFLOW_TRACKING_URI), or leave both out for a database in the store."
         ) from None  # the chain would show the address with its password
     database = scheme.partition("+")[0] in DATABASES
     return Connection(client, address, artifacts=store.artifacts if database else None)
+
+
+def address_of(uri: str | None, *, store_root: Path) -> str:
+    """Where MLflow is: `uri`, else MLFLOW_TRACKING_URI, else a database in the store."""
+    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{Store(store_root).mlflow_db}"
 
 
 def _make_database(file: Path, *, artifacts: Path) -> None:

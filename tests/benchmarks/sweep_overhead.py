@@ -1,82 +1,84 @@
-"""Wall time of a search of six trials against the same six trial bodies in a plain loop.
+"""What a search adds to each trial: Ray, ledger, store, MLflow, figures.
 
-    python -m tests.benchmarks.sweep_overhead [--trials 6] [--pairs 1 | --store DIR] [--json FILE]
-
-Both do the same work: the same parameters and seeds, on the built-in task. The search has everything a user
-gets: Ray, ledger, store, MLflow, figures; its dense network is trained before (the loop has none). The loop runs
-in this process, once with one thread and once with two: the faster counts.
+Trials of one epoch on a toy task, one at a time: the time from one trial's end to the next one's, against the
+same trial bodies in a plain loop in one process.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
+from pipeline.records import TrialRecord
 from pipeline.store import Store
-from pipeline.sweep import Search, make_inputs, search
+from pipeline.sweep import Nobody, Search, Standing, make_inputs, search
 from pipeline.task import load_task
-from pipeline.trial import TrialInputs, TrialJob, run_trial
+from pipeline.trial import TrialJob, run_trial
+from tests.benchmarks.pairs import Row
+from tests.toy import write_task
+
+NAME = "sweep"
+GOAL_S = 0.4
+SETTLED = 2  # the first trials import torch and load the model
+SPACE = """
+[tune_epochs]
+value = 1
+[recover_epochs]
+value = 0
+[rounds]
+value = 1
+"""
 
 
-def plain_loop(inputs: TrialInputs, jobs: list[TrialJob], *, threads: int) -> float:
-    """Seconds that the trial bodies take one after the other."""
-    torch.set_num_threads(threads)
-    start = time.perf_counter()
-    for job in jobs:
-        run_trial(inputs, job, lambda _: None)
-    return time.perf_counter() - start
+class _Ends(Nobody):
+    """Notes when trials end."""
+
+    def __init__(self) -> None:
+        self.at: list[float] = []
+
+    def stands(self, standing: Standing, record: TrialRecord | None) -> None:
+        """Notes the time."""
+        if record is not None:
+            self.at.append(time.perf_counter())
 
 
-def pair(folder: Path, trials: int) -> dict[str, float]:
-    """One search and both loops over its parameters."""
-    if not (folder / "cache" / "dense").exists():
-        search(trials=1, store=folder, name="warm")  # corpus and dense network: the loop has none
-    start = time.perf_counter()
-    search(trials=trials, store=folder, name="timed")
-    seconds = {"search": time.perf_counter() - start}
-    store = Store(folder)
-    records = [store.read_record("timed", number) for number in store.finished_numbers("timed")]
-    jobs = [TrialJob(r.number, r.params, r.seed, (folder / "nowhere",), 1e9) for r in records]
-    wanted = Search(store=folder)
-    inputs = make_inputs(wanted, load_task(wanted.task, cache=store.cache))
-    for threads in (1, 2):
-        seconds[f"loop, {threads} thread{'s' * (threads > 1)}"] = plain_loop(inputs, jobs, threads=threads)
-    return seconds
-
-
-def main() -> None:
-    """Prints the ratios search / faster loop."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--trials", type=int, default=6)
-    parser.add_argument("--pairs", type=int, default=1)
-    parser.add_argument("--store", type=Path, help="with a dense network in it: one pair, no warm-up")
-    parser.add_argument("--json", type=Path, default=None)
-    chosen = parser.parse_args()
-    found: list[dict[str, float]] = []
-    if chosen.store is not None:
-        found.append(pair(chosen.store, chosen.trials))
-    for _ in range(0 if chosen.store is not None else chosen.pairs):
-        with tempfile.TemporaryDirectory(prefix="sweep-overhead-") as folder:
-            found.append(pair(Path(folder), chosen.trials))
-    ratios = [f["search"] / min(f["loop, 1 thread"], f["loop, 2 threads"]) for f in found]
-    table = Table("what", "seconds, median")
-    for name in found[0]:
-        table.add_row(name, f"{np.median([f[name] for f in found]):.1f}")
-    table.add_row(
-        "ratio search / faster loop", f"{np.median(ratios):.2f} ({min(ratios):.2f} … {max(ratios):.2f})"
+def measure(*, quick: bool) -> Iterator[Row]:
+    """Rows for the table."""
+    trials = 8 if quick else 26
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory(prefix="sweep-overhead-") as name:
+        folder = Path(name)
+        task = write_task(folder / "task")
+        (folder / "space.toml").write_text(SPACE)
+        ends = _Ends()
+        search(
+            task=str(task),
+            space=folder / "space.toml",
+            trials=trials,
+            concurrent=1,
+            store=folder / "runs",
+            name="timed",
+            watcher=ends,
+        )
+        store = Store(folder / "runs")
+        wanted = Search(task=str(task), store=store.root)
+        inputs = make_inputs(wanted, load_task(wanted.task, cache=store.cache))
+        bodies = []
+        for number in store.finished_numbers("timed"):
+            record = store.read_record("timed", number)
+            job = TrialJob(number, record.params, record.seed, (folder / "nowhere",), 1e9)
+            start = time.perf_counter()
+            run_trial(inputs, job, lambda _: None)
+            bodies.append(time.perf_counter() - start)
+    gaps = np.diff(ends.at)[SETTLED - 1 :]
+    over = gaps - np.array(bodies[SETTLED:])
+    low, middle, high = np.quantile(over, [0.25, 0.5, 0.75])
+    base = f"bodies of {np.median(bodies):.2f} s"
+    yield Row(
+        NAME, "added to each trial", float(middle), float(low), float(high), len(over), base, GOAL_S, "s"
     )
-    Console().print(table)
-    if chosen.json is not None:
-        chosen.json.write_text(json.dumps({"ratios": ratios, "seconds": found}))
-
-
-if __name__ == "__main__":
-    main()

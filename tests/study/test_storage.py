@@ -7,11 +7,11 @@ from pathlib import Path
 
 import optuna
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.records import BadInput
-from pipeline.study.storage import refuse_difference, spec_difference
+from pipeline.study.storage import open_study, refuse_difference, spec_difference
 from tests.study.ledger_kit import SPACE, ledger_at, spec_of
 
 
@@ -67,6 +67,7 @@ def test_a_study_whose_maker_died_before_the_spec_is_taken_up(url: str) -> None:
 FIELDS = st.dictionaries(st.sampled_from("abcd"), st.integers(0, 2) | st.floats() | st.text(max_size=2))
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # texts: a busy machine reads tables of all letters
 @given(FIELDS, FIELDS)
 def test_differences_are_the_fields_that_differ(was: dict[str, object], now: dict[str, object]) -> None:
     # repr tells NaN equal to itself and 1 from 1.0, as a spec should
@@ -102,3 +103,12 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     file.write_text("not a database, but long enough to be looked at by sqlite" * 20)
     with pytest.raises(BadInput, match="file is not a database"):
         ledger_at(f"sqlite:///{file}")
+
+
+def test_a_study_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/studies.db"
+    open_study(url, spec_of())
+    study = optuna.load_study(study_name="s", storage=url)
+    study.set_user_attr("format", 2)
+    with pytest.raises(BadInput, match="Install a newer prunefront"):
+        open_study(url, spec_of())

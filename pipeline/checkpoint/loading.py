@@ -1,0 +1,99 @@
+"""A folder that `write_checkpoint` wrote -> a network, by our own copy of the modelling file: no remote code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from pipeline.checkpoint import modeling_cut
+from pipeline.checkpoint.writing import AUTO_CLASSES, CLASSES, CONFIG, WEIGHTS
+from pipeline.models import quiet
+from pipeline.records import BadInput
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+
+def load(folder: Path | str) -> PreTrainedModel:
+    """The network of an exported folder: plain modules, fp32, in eval mode, on the CPU. Runs no code of the folder.
+
+    Raises:
+        BadInput: no checkpoint is there, it is damaged, or a newer prunefront made it.
+    """
+    place = Path(folder).expanduser()
+    settings = _settings(place)
+    kind = str(settings["model_type"]).removeprefix("cut_")
+    config_class, network_class = (
+        getattr(modeling_cut, CLASSES[kind] + AUTO_CLASSES[auto])
+        for auto in ("AutoConfig", "AutoModelForSequenceClassification")
+    )
+    with quiet():
+        try:
+            network, found = network_class.from_pretrained(
+                None,
+                config=config_class.from_dict(settings),
+                state_dict=load_file(place / WEIGHTS),
+                dtype=torch.float32,
+                attn_implementation="sdpa",
+                output_loading_info=True,
+            )
+        except (SafetensorError, RuntimeError, ValueError, TypeError, KeyError, OSError) as error:
+            raise _damaged(place, str(error).splitlines()[0]) from error
+    for kind_of_fault in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if names := sorted(str(name) for name in found[kind_of_fault]):
+            raise _damaged(place, f"{kind_of_fault.replace('_', ' ')}: {', '.join(names[:3])}")
+    return cast("PreTrainedModel", network.eval())
+
+
+def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerFast:
+    """The fast tokenizer of an exported folder.
+
+    Raises:
+        BadInput: no checkpoint is there, or its tokenizer cannot be read.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    place = Path(folder).expanduser()
+    settings = _settings(place)
+    dense = AutoConfig.for_model(str(settings["model_type"]).removeprefix("cut_"))
+    with quiet():
+        try:
+            fast = AutoTokenizer.from_pretrained(place, config=dense, trust_remote_code=False)
+        except (ValueError, OSError, KeyError) as error:
+            raise _damaged(place, f"its tokenizer: {str(error).splitlines()[0]}") from error
+    return cast("PreTrainedTokenizerFast", fast)
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """config.json of a checkpoint of ours, no newer than we are."""
+    try:
+        settings: dict[str, Any] = json.loads((folder / CONFIG).read_text())
+    except (OSError, ValueError) as error:
+        there = "cannot be read" if (folder / CONFIG).exists() else "is not there"
+        raise BadInput(
+            f"A checkpoint is a folder with {CONFIG} and {WEIGHTS}; {folder / CONFIG} {there}. Name the folder that "
+            "`prunefront export` wrote."
+        ) from error
+    kind = str(settings.get("model_type"))
+    if kind.removeprefix("cut_") not in CLASSES or not kind.startswith("cut_"):
+        raise BadInput(
+            f"pipeline.load reads what `prunefront export` wrote; {folder} holds a model of type {kind!r}. Load it "
+            "with transformers."
+        )
+    if int(settings.get("cut_format", 0)) > modeling_cut.FORMAT:
+        raise BadInput(
+            f"A checkpoint is read by a prunefront as new as the one that wrote it; {folder} has format "
+            f"{settings['cut_format']}, this one knows {modeling_cut.FORMAT}. Update prunefront."
+        )
+    return settings
+
+
+def _damaged(folder: Path, fact: str) -> BadInput:
+    return BadInput(
+        f"A checkpoint is read whole or not at all; {folder} is damaged ({fact}). Export it again, or copy it again."
+    )

@@ -1,0 +1,55 @@
+"""A folder that appears whole or not at all."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pipeline.records import BadInput
+
+
+def check_free(folder: Path) -> None:
+    """Refuses a place where something is.
+
+    Raises:
+        BadInput: it is a file, or a folder that is not empty.
+    """
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if folder.exists():
+        what = "a folder with files in it" if folder.is_dir() else "a file"
+        raise BadInput(
+            f"A checkpoint is written where nothing is, so that no file of another stays among its own; {folder} is "
+            f"{what}. Name a new folder, or empty this one."
+        )
+
+
+@contextmanager
+def whole_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder`, renamed to it on leaving; an error or an interruption leaves neither.
+
+    A process that is killed outright leaves `.NAME-XXXX.part`, which nothing takes for a checkpoint.
+
+    Raises:
+        BadInput: something is there already, or nothing can be written there.
+    """
+    check_free(folder)
+    part = folder.parent / f".{folder.name}-{secrets.token_hex(4)}.part"
+    try:
+        part.mkdir(parents=True)
+    except OSError as error:
+        raise BadInput(
+            f"A checkpoint is written to a folder of its own; {part.parent} cannot be written to: {error.strerror}. "
+            "Name another folder."
+        ) from error
+    try:
+        yield part
+        if folder.exists():
+            folder.rmdir()  # empty, or it fails: better than to mix
+        part.rename(folder)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)
+        raise

@@ -1,0 +1,119 @@
+"""A cut network -> a folder: weights, configuration, tokenizer, our modelling file, the study's record."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.anatomy import Anatomy
+from pipeline.checkpoint.modeling_cut import FORMAT
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+WEIGHTS, CONFIG, RECORD, CODE = "model.safetensors", "config.json", "prunefront.json", "modeling_cut.py"
+
+# What classes of the modelling file begin with, by the dense network's `config.model_type`.
+CLASSES = {
+    "bert": "CutBert",
+    "roberta": "CutRoberta",
+    "xlm-roberta": "CutXLMRoberta",
+    "distilbert": "CutDistilBert",
+    "electra": "CutElectra",
+    "camembert": "CutCamembert",
+}
+AUTO_CLASSES = {
+    "AutoConfig": "Config",
+    "AutoModel": "Model",
+    "AutoModelForSequenceClassification": "ForSequenceClassification",
+}
+# Where the number of layers stands; num_hidden_layers for the others.
+LAYER_COUNT = {"distilbert": "n_layers"}
+# Of the process that wrote it, or of where it lay.
+VOLATILE = ("_name_or_path", "transformers_version", "architectures", "auto_map", "model_type")
+
+
+def layout(anatomy: Anatomy) -> list[dict[str, int]]:
+    """How much of each layer is there: its number in the dense model, heads and neurons kept; 0: block gone."""
+    return [
+        {"layer": parts.index, "heads": len(parts.heads), "neurons": len(parts.neurons)}
+        for parts in anatomy.layers
+    ]
+
+
+def write_checkpoint(
+    folder: Path,
+    model: PreTrainedModel,
+    anatomy: Anatomy,
+    *,
+    tokenizer_files: Mapping[str, bytes],
+) -> None:
+    """Writes a network into a folder that is there and empty.
+
+    Args:
+        folder: see `whole_folder` for one that appears only when it is whole.
+        model: a sequence classifier, dense or cut, without hooks or parametrisations.
+        anatomy: its own.
+        tokenizer_files: their bytes by name.
+
+    Raises:
+        ValueError: the model has a hook, or the architecture no class in the modelling file.
+    """
+    from safetensors.torch import save_file
+
+    _check_plain(model)
+    for name, content in tokenizer_files.items():
+        (folder / name).write_bytes(_for_any_version(name, content))
+    (folder / CONFIG).write_text(json.dumps(_configuration(model, anatomy), indent=2, sort_keys=True) + "\n")
+    shutil.copyfile(Path(__file__).with_name(CODE), folder / CODE)
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Writes where the network comes from, as JSON has it, beside it."""
+    (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _configuration(model: PreTrainedModel, anatomy: Anatomy) -> dict[str, Any]:
+    """config.json: the dense one, with the layout, types of our own and where their code is.
+
+    With the dense type, transformers would load the folder into the dense network and fill what is missing with
+    random numbers, without an error.
+    """
+    kind = anatomy.architecture
+    dense = {
+        k: v for k, v in json.loads(model.config.to_json_string(use_diff=False)).items() if k not in VOLATILE
+    }
+    left = layout(anatomy)
+    module = CODE.removesuffix(".py")
+    return dense | {
+        "model_type": f"cut_{kind}",
+        "architectures": [CLASSES[kind] + AUTO_CLASSES["AutoModelForSequenceClassification"]],
+        "auto_map": {auto: f"{module}.{CLASSES[kind]}{suffix}" for auto, suffix in AUTO_CLASSES.items()},
+        LAYER_COUNT.get(kind, "num_hidden_layers"): len(left),
+        "cut_layout": left,
+        "cut_format": FORMAT,
+    }
+
+
+def _check_plain(model: PreTrainedModel) -> None:
+    """A file of weights holds no hooks and no parametrisations: what they do would be lost in silence."""
+    for name, module in model.named_modules():
+        if module._forward_hooks or module._forward_pre_hooks or "parametrizations" in module._modules:
+            raise ValueError(f"A checkpoint holds a plain network; {name or 'the network'} has hooks.")
+
+
+def _for_any_version(name: str, content: bytes) -> bytes:
+    """Tokenizer files as transformers 4 reads them, too: 5 writes a class and a list that 4 does not know."""
+    if name != "tokenizer_config.json":
+        return content
+    settings = json.loads(content)
+    if settings.get("tokenizer_class") == "TokenizersBackend":
+        settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    if isinstance(settings.get("extra_special_tokens"), list):
+        settings["additional_special_tokens"] = settings.pop("extra_special_tokens")
+    return (json.dumps(settings, indent=2) + "\n").encode()
