@@ -102,9 +102,13 @@ def load_front(study: str, *, store: Path | str = DEFAULT_STORE) -> Front:
     files = Store(Path(store))
     found = front_of(files.read_spec(study), files.read_table(study))
     weights = files.weights(study)
-    latency = files.read_latency(study)
-    points = (replace(_timed(p, latency), retrained=weights.retrained(p)) for p in found.points)
-    return replace(found, points=tuple(points), bench=latency.bench)
+    found = with_latency(found, files.read_latency(study))
+    return replace(found, points=tuple(replace(p, retrained=weights.retrained(p)) for p in found.points))
+
+
+def with_latency(found: Front, latency: StudyLatency) -> Front:
+    """A front with the times of those networks that were timed whole."""
+    return replace(found, points=tuple(_timed(p, latency) for p in found.points), bench=latency.bench)
 
 
 def _timed(point: FrontPoint, latency: StudyLatency) -> FrontPoint:

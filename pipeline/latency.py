@@ -163,10 +163,10 @@ def measure_table(
     started = time.monotonic()
     model, anatomy = dense
     mixed = [dense, *(_cut_copy(dense, masks) for masks in mixed_layouts(anatomy))]
-    even = even_layouts(anatomy)
+    layouts = whole_layouts(anatomy)
     inputs = _inputs(model, bench.shape)
-    whole = [_runner(_cut_copy(dense, masks)[0], inputs) for masks in even]
-    samples = _Samples([[] for _ in even])
+    whole = [_runner(_cut_copy(dense, masks)[0], inputs) for masks in layouts]
+    samples = _Samples([[] for _ in layouts])
     with torch.inference_mode():
         for run in (*(_runner(network, inputs) for network, _ in mixed), *whole):
             run()  # allocations, and kernels that are chosen at their first use
@@ -176,7 +176,7 @@ def measure_table(
             for times, run in zip(samples.whole, whole, strict=True):
                 run()
                 times += _turn(run, clock, repeats=1)
-    return samples.table(even, bench, seconds=time.monotonic() - started)
+    return samples.table(layouts, bench, seconds=time.monotonic() - started)
 
 
 def measure_whole(
@@ -200,16 +200,21 @@ def measure_whole(
     return Timed(bench, float(middle), float(high - low), float(np.median(times[0])))
 
 
-def even_layouts(anatomy: Anatomy) -> list[Masks]:
-    """Networks all of whose layers are alike: no layers, no blocks, then more and more of both, and the dense one."""
+def whole_layouts(anatomy: Anatomy) -> list[Masks]:
+    """Networks from one without layers over one without blocks to the dense one, whose layers keep different parts.
+
+    A network of share p keeps p of its heads and neurons; its layers keep from 0 to 2 p of them, or 2 p - 1 to 1.
+    """
+    generator = np.random.default_rng(1)
     layers, heads, neurons = anatomy.dense_layers, anatomy.heads_per_layer, anatomy.neurons_per_layer
     full = Masks.full(layers, heads, neurons)
     nothing = Masks(full.heads & False, full.neurons & False, full.layers)
     found = [replace(nothing, layers=full.layers & False), nothing]
     for share in WHOLE_SHARES:
-        kept = (max(1, round(share * heads)), max(1, _odd(share * neurons, neurons)))
-        rows = (np.arange(most) < count for most, count in zip((heads, neurons), kept, strict=True))
-        found.append(Masks(*(np.tile(row, (layers, 1)) for row in rows), full.layers))
+        shares = np.linspace(max(0.0, 2 * share - 1), min(1.0, 2 * share), layers)
+        kept = [round(part * heads) for part in generator.permutation(shares)]
+        odd = [_odd(part * neurons, neurons) if part else 0 for part in generator.permutation(shares)]
+        found.append(_first(anatomy, kept, odd))
     return [*found, full]
 
 
@@ -227,14 +232,16 @@ def mixed_layouts(anatomy: Anatomy) -> list[Masks]:
     )  # the dense network has all
     count = -(-max(len(heads), len(neurons)) // layers)
     rows = [np.resize(values, (count, layers)) for values in (heads, neurons)]
-    return [
-        Masks(
-            np.arange(anatomy.heads_per_layer) < heads_kept[:, None],
-            np.arange(anatomy.neurons_per_layer) < neurons_kept[:, None],
-            np.ones(layers, bool),
-        )
-        for heads_kept, neurons_kept in zip(*rows, strict=True)
-    ]
+    return [_first(anatomy, *kept) for kept in zip(*rows, strict=True)]
+
+
+def _first(anatomy: Anatomy, heads: Sequence[int], neurons: Sequence[int]) -> Masks:
+    """The first so many heads and neurons of each layer, all layers there."""
+    return Masks(
+        np.arange(anatomy.heads_per_layer) < np.asarray(heads)[:, None],
+        np.arange(anatomy.neurons_per_layer) < np.asarray(neurons)[:, None],
+        np.ones(anatomy.dense_layers, bool),
+    )
 
 
 def grids(anatomy: Anatomy) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -262,8 +269,8 @@ class _Samples:
             self.ffn[len(layer.neurons)].append(ffn)
         self.fixed.append(whole_ms - sum(map(sum, parts)))
 
-    def table(self, even: list[Masks], bench: Bench, *, seconds: float) -> LatencyTable:
-        """Medians; `even` are the networks that were run as a whole, the last one dense."""
+    def table(self, layouts: list[Masks], bench: Bench, *, seconds: float) -> LatencyTable:
+        """Medians; `layouts` are the networks that were run as a whole, the last one dense."""
         heads, neurons = sorted(self.attention), sorted(self.ffn)
         low, high = np.quantile(self.whole[-1], [0.25, 0.75])
         parts = LatencyTable(
@@ -280,7 +287,7 @@ class _Samples:
         )
         # more parts take no less time: where noise says so, it is noise
         whole = np.maximum.accumulate([np.median(times) for times in self.whole])
-        sums = np.maximum.accumulate([parts.sum_of_parts(masks) for masks in even])
+        sums = np.maximum.accumulate([parts.sum_of_parts(masks) for masks in layouts])
         return replace(parts, sums_ms=tuple(sums.tolist()), whole_ms=tuple(whole.tolist()))
 
 

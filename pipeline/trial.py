@@ -35,8 +35,8 @@ from pipeline.methods import METHODS, PruningMethod, Run
 from pipeline.models import ModelSource, build, save_weights
 from pipeline.phases import Phase, phases, steps_per_epoch
 from pipeline.provenance import provenance
-from pipeline.store import RECOVERED, WEIGHTS, LatencyTable, before_cut
 from pipeline.records import HistoryRow, Kind, Masks, Measurement, Params, ParamValue, Point, TrialRecord
+from pipeline.store import RECOVERED, WEIGHTS, LatencyTable, before_cut
 from pipeline.surgery import cut
 
 if TYPE_CHECKING:

@@ -1,9 +1,8 @@
 """The folder of all studies: specs, records, and one table of points per study."""
 
-from pipeline.store.latency import Bench, LatencyTable, Shape, StudyLatency, Timed, TimedPoint
-from pipeline.store.store import Store, load_record, save_record
 from pipeline.store.confirmations import NO_PREDICTIONS, Confirmation, Confirmations
 from pipeline.store.exports import TestScores
+from pipeline.store.latency import Bench, LatencyTable, Shape, StudyLatency, Timed, TimedPoint
 from pipeline.store.store import Outbox, Spent, Store, load_record, save_record
 from pipeline.store.weights import RECOVERED, WEIGHTS, Retrained, Weights, before_cut
 

@@ -22,10 +22,10 @@ import numpy as np
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from pipeline.store.latency import StudyLatency, read_latency, write_latency
 from pipeline.records import Array, BadInput, State, StudySpec, TaskReference, TrialRecord
 from pipeline.store.confirmations import CONFIRM, Confirmations
 from pipeline.store.exports import Exports
+from pipeline.store.latency import StudyLatency, read_latency, write_latency
 from pipeline.store.recordfile import (
     JSON,
     load_record,

@@ -11,8 +11,8 @@ anything is written.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
