@@ -249,6 +249,7 @@ class _Trial:
             train_rows=len(self.inputs.data.train),
             target=_number(self.params.get("target")),
             generator=torch.Generator().manual_seed(self.job.seed),
+            threshold=_number(self.params.get("threshold")),
         )
 
     def epoch(self, epoch: float, values: dict[str, float]) -> None:

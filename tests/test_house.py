@@ -21,6 +21,7 @@ PACKAGE = ROOT / "pipeline"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("batches", "metrics", "norms", "pareto", "provenance", "records", "spectral"),
     ("anatomy", "losses", "phases", "space", "statistics", "store", "task"),
+    ("gates",),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
     ("checkpoint", "confirmed", "curve", "finetune", "latency", "resolve"),
     ("compare", "resume", "tracking"),

@@ -104,8 +104,8 @@ def _summary(facts: Facts) -> str:
     return (
         f"# {model_name(spec)} on {spec.task}, {_percent(point.compression)} of its encoder "
         f"removed\n\n"
-        f"A sequence classifier that is smaller for real: heads, neurons and blocks of `{model_name(spec)}` were removed "
-        f"by prunefront, method `{spec.method}`, and no zeros are left in their "
+        f"A sequence classifier that is smaller for real: heads, neurons and blocks of `{model_name(spec)}` were "
+        f"removed by prunefront, method `{spec.method}`, and no zeros are left in their "
         f"place.\n\n{table}\n\n"
         f"Latency on {timing.device}, {timing.threads} thread(s), PyTorch, medians of pairs, without tokenisation. "
         f"The network was chosen on the validation rows, from a front of {len(facts.front.points)} networks out of "
