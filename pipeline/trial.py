@@ -36,7 +36,7 @@ from pipeline.models import ModelSource, Weights, build, save_weights
 from pipeline.phases import Phase, phases, steps_per_epoch
 from pipeline.provenance import provenance
 from pipeline.records import HistoryRow, Kind, Masks, Measurement, Params, ParamValue, Point, TrialRecord
-from pipeline.store import RECOVERED, WEIGHTS, before_cut
+from pipeline.store import RECOVERED, WEIGHTS, LatencyTable, before_cut
 from pipeline.surgery import cut
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class TrialInputs:
     data: TaskData
     dense: Weights | None = None  # of the study's dense network, where a trial may need them
     count_zeros: bool = False  # of single weights: the objective is sparsity
+    latency: LatencyTable | None = None
 
 
 @dataclass(frozen=True)
@@ -362,7 +363,12 @@ class _Trial:
         """What a network is worth on validation, and what it costs."""
         evaluation, inputs = self._evaluate(model), self.inputs
         return evaluation, measure(
-            model, anatomy, evaluation, length=inputs.length, count_zeros=inputs.count_zeros
+            model,
+            anatomy,
+            evaluation,
+            length=inputs.length,
+            count_zeros=inputs.count_zeros,
+            latency=inputs.latency,
         )
 
     def _evaluate(self, model: PreTrainedModel) -> Evaluation:

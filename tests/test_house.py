@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("anatomy", "losses", "phases", "space", "statistics", "store", "task", "vocabulary"),
     ("gates",),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
-    ("checkpoint", "confirmed", "curve", "finetune", "resolve"),
+    ("checkpoint", "confirmed", "curve", "finetune", "latency", "resolve"),
     ("compare", "resume", "tracking"),
     ("delivery", "trial"),
     ("anchors", "execute", "reopening"),

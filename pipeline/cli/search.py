@@ -64,6 +64,13 @@ def search(
             rich_help_panel=_HOW,
         ),
     ] = None,
+    objective: Annotated[
+        str,
+        typer.Option(
+            help="Beside the metric: compression, macs (saved MACs) or latency (saved latency).",
+            rich_help_panel=_HOW,
+        ),
+    ] = "compression",
     seed: Annotated[int, typer.Option(help="Of draws and trainings.", rich_help_panel=_HOW)] = 0,
     seeds: Annotated[
         int, typer.Option(help="So many, one after the other, each a study: -seedN.", rich_help_panel=_HOW)
@@ -108,6 +115,14 @@ def search(
     address: Annotated[
         str | None, typer.Option(help="A running Ray cluster: auto, or HOST:PORT.", rich_help_panel=_RUN)
     ] = None,
+    latency_grid: Annotated[
+        str | None,
+        typer.Option(
+            help="What is timed, BATCHxTOKENS, the study's own first: 1x128,8x128 … or none. "
+            "[dim]Default: one row of the longest of validation[/]",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.", rich_help_panel=_RUN)] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout: the front.")] = False,
@@ -142,6 +157,8 @@ def search(
         label=label,
         metric=metric,
         trust_remote_code=trust_remote_code,
+        objective=objective,
+        latency_grid=latency_grid,
         take_over=take_over,
     )
     with watch(quiet=quiet) as watcher:

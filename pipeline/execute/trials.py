@@ -80,7 +80,7 @@ def run_each(
 
 
 def in_worker(function: Callable[[Shared, Item], Result], shared: Shared, item: Item, cpus: float) -> Result:
-    """What runs in a worker's process."""
+    """function(shared, item) in a process of Ray's, with as many threads as a trial has."""
     set_threads(cpus)
     return function(shared, item)
 

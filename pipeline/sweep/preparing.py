@@ -23,7 +23,8 @@ from pipeline.records import Anchors, BadInput, StudySpec, TaskReference
 from pipeline.reopening import inputs_of
 from pipeline.resolve import BUILTIN, resolve_model
 from pipeline.space import Space, load_space
-from pipeline.store import Store
+from pipeline.store import Shape, Store
+from pipeline.sweep.speed import shapes_of
 from pipeline.sweep.wanted import Search
 from pipeline.sweep.watching import Watcher
 from pipeline.task import Task, train_texts
@@ -51,6 +52,7 @@ def make_inputs(wanted: Search, task: Task) -> TrialInputs:
 
 def make_spec(wanted: Search, task: Task, inputs: TrialInputs, space: Space, anchors: Anchors) -> StudySpec:
     """What is frozen at trial 0."""
+    shapes = timed_shapes(wanted, inputs)
     return StudySpec(
         name=wanted.name or default_name(wanted, task),
         task=task.name,
@@ -65,7 +67,18 @@ def make_spec(wanted: Search, task: Task, inputs: TrialInputs, space: Space, anc
         seed=wanted.seed,
         precision=wanted.precision,
         anchors=anchors,
+        objective=wanted.objective,
+        latency_at=str(shapes[0]) if wanted.objective == "latency" else "",
     )
+
+
+def timed_shapes(wanted: Search, inputs: TrialInputs) -> tuple[Shape, ...]:
+    """What is timed: the first shape is the study's own.
+
+    Raises:
+        BadInput: a row is longer than the model's positions reach.
+    """
+    return shapes_of(wanted.latency_grid, length=inputs.length, max_length=inputs.source.max_length)
 
 
 def model_name(model: str) -> str:
@@ -75,10 +88,11 @@ def model_name(model: str) -> str:
 
 
 def default_name(wanted: Search, task: Task) -> str:
-    """task-model-method, and the seed if it is not 0, in characters that a folder can have."""
+    """task-model-method, then objective and seed if they are not the usual ones; in a folder's characters."""
     folder = Path(wanted.model).expanduser().is_dir()  # often called "model": the one above it says more
     parts = [task.name.split("/")[-1], model_name(wanted.model).split("/")[0 if folder else -1]]
-    parts += [wanted.method] + ([f"seed{wanted.seed}"] if wanted.seed else [])
+    parts += [wanted.method] + ([wanted.objective] if wanted.objective != "compression" else [])
+    parts += [f"seed{wanted.seed}"] if wanted.seed else []
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))
 
 

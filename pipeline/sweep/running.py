@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -31,8 +32,16 @@ from pipeline.space import Space, load_space
 from pipeline.store import Store
 from pipeline.study import check_sampler, hold, open_ledger
 from pipeline.sweep.desk import Budget, StudyDesk
-from pipeline.sweep.preparing import default_name, find_anchors, make_inputs, make_spec, open_study
-from pipeline.sweep.wanted import DEFAULT_TASK, DEFAULT_TRIALS, PRECISIONS, STARTS, Search
+from pipeline.sweep.preparing import (
+    default_name,
+    find_anchors,
+    make_inputs,
+    make_spec,
+    open_study,
+    timed_shapes,
+)
+from pipeline.sweep.speed import check_grid, find_table, time_networks
+from pipeline.sweep.wanted import DEFAULT_TASK, DEFAULT_TRIALS, PRECISIONS, SEARCHED, STARTS, Search
 from pipeline.sweep.watching import Nobody, Watcher
 from pipeline.task import load_task
 from pipeline.tracking import NoAnswer, Tracker, address_of, open_tracking, shown
@@ -62,6 +71,8 @@ def search(
     label: str | None = None,
     metric: str | None = None,
     trust_remote_code: bool = False,
+    objective: str = "compression",
+    latency_grid: str | None = None,
     take_over: bool = False,
     watcher: Watcher | None = None,
 ) -> Front:
@@ -90,6 +101,8 @@ def search(
         label=label,
         metric=metric,
         trust_remote_code=trust_remote_code,
+        objective=objective,
+        latency_grid=latency_grid,
         take_over=take_over,
     )
     return run(wanted, watcher or Nobody())
@@ -112,6 +125,7 @@ def run(wanted: Search, watcher: Watcher) -> Front:
     )
     watcher.stage("reading the model")
     inputs = make_inputs(wanted, task)
+    shapes = timed_shapes(wanted, inputs)
     name = wanted.name or default_name(wanted, task)
     known = store.read_spec(name).anchors if store.has_study(name) else None
     url = wanted.ledger or f"sqlite:///{store.studies_db}"
@@ -158,7 +172,12 @@ def run(wanted: Search, watcher: Watcher) -> Front:
         try:
             desk.settle()
             if desk.has_work():
+                if shapes:
+                    table = find_table(cluster, store, spec, inputs.source, shapes[0], watcher)
+                    inputs = replace(inputs, latency=table)
                 run_trials(cluster, inputs, store=store, study=name, desk=desk)
+            if shapes:
+                time_networks(cluster, store, spec, inputs.source, shapes, watcher)
         finally:
             desk.close()
     return load_front(name, store=store.root)
@@ -191,6 +210,11 @@ def check(wanted: Search) -> Space:
         raise BadInput(
             f"A search runs one of the methods {', '.join(METHODS)}; asked for was {wanted.method!r}."
         )
+    if wanted.objective not in SEARCHED:
+        raise BadInput(
+            f"A search looks for a metric against one of {', '.join(SEARCHED)}; --objective is {wanted.objective!r}."
+        )
+    check_grid(wanted.latency_grid, objective=wanted.objective)
     if wanted.trials <= 0:
         raise BadInput(f"A study has at least one trial; --trials is {wanted.trials}.")
     if wanted.minutes is not None and wanted.minutes <= 0:

@@ -13,6 +13,7 @@ DEFAULT_TASK = "builtin/docstrings"
 DEFAULT_TRIALS = 5
 STARTS = ("pretrained", "dense")
 PRECISIONS = ("auto", "bf16", "fp32")
+SEARCHED = ("compression", "macs", "latency")  # objectives beside the metric
 
 
 @dataclass(frozen=True)
@@ -38,4 +39,6 @@ class Search:
     label: str | None = None
     metric: str | None = None
     trust_remote_code: bool = False
+    objective: str = "compression"
+    latency_grid: str | None = None
     take_over: bool = False
