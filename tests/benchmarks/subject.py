@@ -20,6 +20,7 @@ from transformers import BertConfig, PreTrainedModel
 
 from pipeline.anatomy import Anatomy
 from pipeline.batches import Split, TaskData
+from pipeline.course import TrialInputs, TrialJob, make_method
 from pipeline.finetune import Loop, LoopState, Recipe, resolve_precision
 from pipeline.methods import METHODS, PruningMethod, Run
 from pipeline.models import ModelSource, build
@@ -27,7 +28,6 @@ from pipeline.phases import Phase
 from pipeline.records import Params
 from pipeline.resolve import resolve_model
 from pipeline.space import load_space
-from pipeline.trial import TrialInputs, TrialJob, make_method
 from tests.benchmarks.pairs import clock
 
 GPU = torch.cuda.is_available()
