@@ -32,11 +32,11 @@ from pipeline.finetune import (
 )
 from pipeline.measure import Evaluation, evaluate, measure
 from pipeline.methods import METHODS, PruningMethod, Run
-from pipeline.models import ModelSource, build, save_weights
+from pipeline.models import ModelSource, Weights, build, save_weights
 from pipeline.phases import Phase, phases, steps_per_epoch
 from pipeline.provenance import provenance
 from pipeline.records import HistoryRow, Kind, Masks, Measurement, Params, ParamValue, Point, TrialRecord
-from pipeline.store import RECOVERED, WEIGHTS, before_cut
+from pipeline.store import RECOVERED, WEIGHTS, LatencyTable, before_cut
 from pipeline.surgery import cut
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 CALIBRATION_BATCH = 64
 CURVE_STEPS = 32
+PARTS_AFTER_OOM = 4  # of a batch; a step's activations are most of what a small encoder needs
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ class TrialInputs:
     length: int  # tokens of a row for MACs: the longest of validation
     source: ModelSource
     data: TaskData
+    dense: Weights | None = None  # of the study's dense network, where a trial may need them
     count_zeros: bool = False  # of single weights: the objective is sparsity
+    latency: LatencyTable | None = None
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,19 @@ def run_trial(inputs: TrialInputs, job: TrialJob, tell: Tell) -> TrialRecord:
     """Runs a trial to its end, from its last checkpoint if there is one.
 
     `tell` hears of every epoch. A trial whose loss is no number or diverges comes back as failed, with its
-    reason; other errors are raised.
+    reason; other errors are raised. One that runs out of a GPU's memory is tried once more with its batches in
+    parts (`batch_parts` in its provenance), from its last checkpoint.
     """
-    trial = _Trial(inputs, job, tell)
+    try:
+        return _recorded(_Trial(inputs, job, tell))
+    except torch.OutOfMemoryError:
+        pass  # left first: its frames hold the network that did not fit
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return _recorded(_Trial(inputs, job, tell, parts=PARTS_AFTER_OOM))
+
+
+def _recorded(trial: _Trial) -> TrialRecord:
     try:
         trial.run()
     except TrainingFailed as failure:
@@ -151,6 +164,7 @@ class _Trial:
         tell: Tell,
         replay: tuple[Masks, ...] | None = None,
         goal: Goal | None = None,
+        parts: int = 1,
     ) -> None:
         self.inputs, self.job, self.tell, self.replay, self.goal = inputs, job, tell, replay, goal
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -163,6 +177,7 @@ class _Trial:
             weight_decay=float(self.params["weight_decay"]),
             precision=resolve_precision(inputs.precision, self.device),
             regression=inputs.regression,
+            parts=parts,
         )
         self.phases = phases(self.params, train_rows=len(inputs.data.train), seed=job.seed)
         self.started = time.monotonic()
@@ -179,7 +194,7 @@ class _Trial:
     def run(self) -> None:
         """The story."""
         torch.manual_seed(self.job.seed)
-        self.model, self.anatomy = build(self.inputs.source, seed=self.job.seed)
+        self.model, self.anatomy = build(self._start(), seed=self.job.seed)
         self.model.to(self.device)  # type: ignore[arg-type]
         self.method = make_method(self.inputs.method, self.params)
         first = self._take_up()
@@ -198,6 +213,17 @@ class _Trial:
                 self._cut(self.replay[self.phase.round])
             else:
                 return
+
+    def _start(self) -> ModelSource:
+        """The model as it came, or fine-tuned."""
+        source, dense = self.inputs.source, self.inputs.dense
+        if not self.params.get("start_dense", False):
+            return source
+        if dense is None:
+            raise ValueError(
+                "A trial that starts dense is given the dense network's weights; there are none."
+            )
+        return replace(source, weights=dense)
 
     def _take_up(self) -> int:
         """Goes back to the last checkpoint: points, history and cuts; its phase, whose loop does the rest."""
@@ -337,7 +363,12 @@ class _Trial:
         """What a network is worth on validation, and what it costs."""
         evaluation, inputs = self._evaluate(model), self.inputs
         return evaluation, measure(
-            model, anatomy, evaluation, length=inputs.length, count_zeros=inputs.count_zeros
+            model,
+            anatomy,
+            evaluation,
+            length=inputs.length,
+            count_zeros=inputs.count_zeros,
+            latency=inputs.latency,
         )
 
     def _evaluate(self, model: PreTrainedModel) -> Evaluation:
@@ -374,7 +405,12 @@ class _Trial:
     def _setting(self) -> dict[str, str]:
         cuda = self.device.type == "cuda"
         name = torch.cuda.get_device_name(self.device) if cuda else "cpu"
-        return {"device": name, "precision": self.recipe.precision, "threads": str(torch.get_num_threads())}
+        parts = {} if self.recipe.parts == 1 else {"batch_parts": str(self.recipe.parts)}
+        return parts | {
+            "device": name,
+            "precision": self.recipe.precision,
+            "threads": str(torch.get_num_threads()),
+        }
 
 
 def make_method(name: str, params: Params) -> PruningMethod:

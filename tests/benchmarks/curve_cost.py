@@ -22,7 +22,7 @@ GOALS = {"block": 0.5, "head": 1.0}
 
 def measure(*, quick: bool) -> Iterator[Row]:
     """Rows for the table."""
-    pairs, part = (3, 5) if quick else (7, 2)
+    pairs, part = (3, 5) if quick else (5, 4)
     data = subject.task()
     model, anatomy = subject.network()
     precision = subject.recipe().precision
