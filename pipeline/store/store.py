@@ -1,7 +1,8 @@
 """The folder of all studies: specs, records, and one table per study that is quick to read.
 
     ROOT/studies.db, mlflow.db, artifacts/, cache/
-    ROOT/studies/NAME/spec.json, task.json, space.toml, validation.npz, points.arrow, model/, spent.json, outbox.json
+    ROOT/studies/NAME/spec.json, task.json, space.toml, validation.npz, points.arrow, model/, spent.json, outbox.json,
+        latency.json
     ROOT/studies/NAME/trials/NNNNN/record.json, record.npz, weights/, attempt-KK/
     ROOT/studies/NAME/confirm/
 
