@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from pipeline.course import TrialInputs
 from pipeline.finetune import (
     Listener,
     Loop,
@@ -31,7 +32,6 @@ from pipeline.metrics import constant
 from pipeline.models import Weights, build
 from pipeline.phases import Phase, steps_per_epoch
 from pipeline.records import Anchors
-from pipeline.trial import TrialInputs
 
 # Around the space's default: a dense network at a poor learning rate would flatter every cut one.
 RATE_FACTORS = (0.5, 1.0, 2.0)

@@ -10,11 +10,11 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.batches import Split
+from pipeline.course import TrialInputs
 from pipeline.models import ModelSource, read_source, read_weights, tokenizer
 from pipeline.records import BadInput, StudySpec, TaskReference
 from pipeline.store import Store
 from pipeline.task import Task, load_task, tokenise, tokenise_test
-from pipeline.trial import TrialInputs
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,12 @@ import pytest
 
 from pipeline.cli import run as run_here
 from pipeline.cli.search import METHOD, MODEL, STORE, TASK, TRIALS
+from pipeline.course import TrialJob
 from pipeline.reopening import reopen
 from pipeline.store import Store
 from pipeline.study import hold
 from pipeline.sweep import Search
-from pipeline.trial import TrialJob, run_trial
+from pipeline.trial import run_trial
 from tests.toy import prunefront, write_task
 
 

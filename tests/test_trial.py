@@ -12,13 +12,14 @@ import torch
 
 from pipeline import finetune, resume
 from pipeline.batches import TaskData
+from pipeline.course import TrialInputs, TrialJob, make_method
 from pipeline.finetune import CHANCE_LEAST_STEPS
 from pipeline.measure import evaluate
 from pipeline.methods import METHODS
 from pipeline.models import ModelSource, Weights, build
 from pipeline.records import Params, Point, TrialRecord
 from pipeline.surgery import cut
-from pipeline.trial import CURVE_STEPS, TrialInputs, TrialJob, make_method, run_trial
+from pipeline.trial import CURVE_STEPS, run_trial
 
 SHARED: Params = {
     "learning_rate": 2e-3,

@@ -19,9 +19,9 @@ from pipeline.execute import Resources, check_resources, connect, run_queue
 from pipeline.fronts import DEFAULT_STORE, FrontPoint, load_front
 from pipeline.records import BadInput, StudySpec
 from pipeline.reopening import reopen
+from pipeline.rerun import Goal
 from pipeline.store import Confirmation, Store
 from pipeline.tracking import NoAnswer, Tracker, TrackingLost, open_tracking
-from pipeline.trial import Goal
 
 LEAST_SEEDS = 2  # one has no spread
 

@@ -20,7 +20,7 @@ from pipeline.records import Params, TrialRecord
 from pipeline.store import Store
 
 if TYPE_CHECKING:
-    from pipeline.trial import TrialInputs
+    from pipeline.course import TrialInputs
 
 LOST_ATTEMPTS = 2  # Tune starts a trial again this often within one start of the study
 
@@ -140,7 +140,8 @@ def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
     """One trial in a worker: its last act is its record."""
     from ray import tune
 
-    from pipeline.trial import TrialJob, run_trial
+    from pipeline.course import TrialJob
+    from pipeline.trial import run_trial
 
     set_threads(shared.cpus)
     store = Store(shared.root)

@@ -17,6 +17,7 @@ from pipeline.anchors import (
     weights_file,
     write_dense,
 )
+from pipeline.course import TrialInputs
 from pipeline.execute import Cluster, run_each
 from pipeline.models import write_source
 from pipeline.records import Anchors, BadInput, StudySpec, TaskReference
@@ -28,7 +29,6 @@ from pipeline.sweep.speed import shapes_of
 from pipeline.sweep.wanted import Search
 from pipeline.sweep.watching import Watcher
 from pipeline.task import Task, train_texts
-from pipeline.trial import TrialInputs
 
 
 def make_inputs(wanted: Search, task: Task) -> TrialInputs:

@@ -8,11 +8,12 @@ import torch
 
 from pipeline.allocation import curve_steps, removal_order
 from pipeline.anatomy import Anatomy
+from pipeline.course import CALIBRATION_BATCH
 from pipeline.curve import walk
 from pipeline.measure import Evaluation, evaluate
 from pipeline.measure import measure as measured
 from pipeline.records import Measurement
-from pipeline.trial import CALIBRATION_BATCH, CURVE_STEPS
+from pipeline.trial import CURVE_STEPS
 from tests.benchmarks import subject
 from tests.benchmarks.pairs import Row, compare, timed
 
