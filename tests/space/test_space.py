@@ -87,7 +87,7 @@ class TestPackaged:
         assert pretrained.defaults()["learning_rate"] == 1e-4
         changed = {name for name in scratch.keys if scratch.keys[name] != pretrained.keys[name]}
         epochs = {"tune_epochs", "recover_epochs", "rounds"}
-        assert changed == {"learning_rate", "batch_size", "level", "threshold"} | epochs
+        assert changed == {"learning_rate", "batch_size", "level", "threshold", "penalty_strength"} | epochs
 
     def test_unknown_method(self) -> None:
         with pytest.raises(BadInput, match=r"'snp' has none.*Nearest: 'snip'; known: chance, .*, snip"):
@@ -169,7 +169,7 @@ class TestSampling:
             'when = { shape = "linear" }\nspread = [0.03, 0.04, 0.05]\n',
         )
         starts = space.starts()
-        assert [start["penalty_strength"] for start in starts] == [5.0, 5.0, 2.0]
+        assert [start["penalty_strength"] for start in starts] == [5.0, 1.0, 5.0, 2.0]
         assert {start["threshold"] for start in starts} == {0.2}
         assert {start["delta"] for start in starts} == {0.02}  # shape is log in all of them: not active
 
