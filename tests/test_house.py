@@ -19,13 +19,13 @@ PACKAGE = ROOT / "pipeline"
 
 # A room imports only from floors below its own.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("batches", "metrics", "norms", "pareto", "provenance", "records", "spectral"),
-    ("anatomy", "losses", "phases", "space", "statistics", "store", "task"),
+    ("batches", "metrics", "norms", "pareto", "process", "provenance", "records", "spectral"),
+    ("anatomy", "losses", "phases", "space", "statistics", "store", "task", "vocabulary"),
     ("gates", "weights"),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
-    ("checkpoint", "confirmed", "curve", "finetune", "resolve"),
-    ("compare", "resume", "tracking"),
-    ("delivery", "trial"),
+    ("checkpoint", "confirmed", "curve", "finetune", "latency", "resolve"),
+    ("compare", "course", "resume", "tracking"),
+    ("delivery", "rerun", "trial"),
     ("anchors", "execute", "reopening"),
     ("confirm", "networks", "sweep"),
     ("export",),

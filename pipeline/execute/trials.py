@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pipeline.execute.cluster import Cluster
+from pipeline.process import set_threads
 from pipeline.records import Params, TrialRecord
 from pipeline.store import Store
 
 if TYPE_CHECKING:
-    from pipeline.trial import TrialInputs
+    from pipeline.course import TrialInputs
 
 LOST_ATTEMPTS = 2  # Tune starts a trial again this often within one start of the study
 
@@ -79,15 +80,9 @@ def run_each(
 
 
 def in_worker(function: Callable[[Shared, Item], Result], shared: Shared, item: Item, cpus: float) -> Result:
-    """What runs in a worker's process."""
-    _set_threads(cpus)
+    """function(shared, item) in a process of Ray's, with as many threads as a trial has."""
+    set_threads(cpus)
     return function(shared, item)
-
-
-def _set_threads(cpus: float) -> None:
-    import torch
-
-    torch.set_num_threads(max(1, int(cpus)))
 
 
 def run_trials(cluster: Cluster, inputs: TrialInputs, *, store: Store, study: str, desk: Desk) -> None:
@@ -145,9 +140,10 @@ def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
     """One trial in a worker: its last act is its record."""
     from ray import tune
 
-    from pipeline.trial import TrialJob, run_trial
+    from pipeline.course import TrialJob
+    from pipeline.trial import run_trial
 
-    _set_threads(shared.cpus)
+    set_threads(shared.cpus)
     store = Store(shared.root)
     number = int(config["number"])
     own = store.next_attempt(shared.study, number)

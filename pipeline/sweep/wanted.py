@@ -11,7 +11,9 @@ from pipeline.resolve import BUILTIN
 
 DEFAULT_TASK = "builtin/docstrings"
 DEFAULT_TRIALS = 5
+STARTS = ("pretrained", "dense")
 PRECISIONS = ("auto", "bf16", "fp32")
+SEARCHED = ("compression", "macs", "latency")  # objectives beside the metric
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Search:
     name: str | None = None
     sampler: str = "tpe"
     precision: str = "auto"
+    start: str | None = None  # one of STARTS; None: as the space says
     store: Path = DEFAULT_STORE
     ledger: str | None = None
     tracking: str | None = None
@@ -36,4 +39,6 @@ class Search:
     label: str | None = None
     metric: str | None = None
     trust_remote_code: bool = False
+    objective: str = "compression"
+    latency_grid: str | None = None
     take_over: bool = False
