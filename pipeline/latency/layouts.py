@@ -37,9 +37,10 @@ def mixed_layouts(anatomy: Anatomy) -> list[Masks]:
 
 
 def whole_layouts(anatomy: Anatomy) -> list[Masks]:
-    """Networks from one without layers over one without blocks to the dense one, whose layers keep different parts.
+    """Networks from one without layers over one without blocks to the dense one, cut as searches cut.
 
-    A network of share p keeps p of its heads and neurons; its layers keep from 0 to 2 p of them, or 2 p - 1 to 1.
+    Of a network that keeps the share p of heads and neurons, √p of the blocks are there; those keep √p of theirs on
+    the average, from few to many.
     """
     generator = np.random.default_rng(1)
     layers, heads, neurons = anatomy.dense_layers, anatomy.heads_per_layer, anatomy.neurons_per_layer
@@ -47,7 +48,11 @@ def whole_layouts(anatomy: Anatomy) -> list[Masks]:
     nothing = Masks(full.heads & False, full.neurons & False, full.layers)
     found = [replace(nothing, layers=full.layers & False), nothing]
     for share in WHOLE_SHARES:
-        shares = np.linspace(max(0.0, 2 * share - 1), min(1.0, 2 * share), layers)
+        root = share**0.5
+        there = max(1, round(root * layers))
+        low = max(0.0, 2 * root - 1)
+        shares = np.zeros(layers)
+        shares[:there] = low + (2 * root - 2 * low) * (np.arange(there) + 0.5) / there
         kept = [round(part * heads) for part in generator.permutation(shares)]
         odd = [_odd(part * neurons, neurons) if part else 0 for part in generator.permutation(shares)]
         found.append(_first(anatomy, kept, odd))
