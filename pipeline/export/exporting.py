@@ -95,6 +95,8 @@ def export(
         hub.check_name(push)
     tracker, warnings = _tracker(tracking, files)
     tell(f"making the network of trial {point.trial} …")
+    if files.weights(study).of_point(point) is None:
+        tell("its weights are not kept: it is trained again, which takes as long as its trial …")
     opened = reopen(files, study, task=task)
     network = network_of(opened, point.trial, point.point, tell=_epochs(tell))
     with whole_folder(folder) as part:
