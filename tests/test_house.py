@@ -21,7 +21,7 @@ PACKAGE = ROOT / "pipeline"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("batches", "metrics", "norms", "pareto", "process", "provenance", "records", "spectral"),
     ("anatomy", "losses", "phases", "space", "statistics", "store", "task", "vocabulary"),
-    ("gates",),
+    ("gates", "weights"),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
     ("checkpoint", "confirmed", "curve", "finetune", "latency", "resolve"),
     ("compare", "course", "resume", "settings", "tracking"),
@@ -102,7 +102,7 @@ def test_imports_point_down(path: Path) -> None:
 def test_methods_import_no_other_method() -> None:
     for path in (PACKAGE / "methods").glob("*.py"):
         siblings = {name.split(".")[2] for name in imports(path) if name.startswith("pipeline.methods.")}
-        assert path.stem == "__init__" or siblings <= {"base", "gated"}, path.name
+        assert path.stem == "__init__" or siblings <= {"base", "gated", "weighted"}, path.name
 
 
 @pytest.mark.parametrize("library", sorted(DOORS))
