@@ -24,8 +24,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("gates", "weights"),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
     ("checkpoint", "confirmed", "curve", "finetune", "latency", "resolve"),
-    ("compare", "course", "resume", "tracking"),
-    ("delivery", "rerun", "trial"),
+    ("compare", "course", "resume", "settings", "tracking"),
+    ("delivery", "report", "rerun", "trial"),
     ("anchors", "execute", "reopening"),
     ("confirm", "networks", "sweep"),
     ("export",),
@@ -49,6 +49,8 @@ READERS = (
     "statistics",
     "confirmed",
     "compare",
+    "settings",
+    "report",
 )
 HEAVY = ("torch", "ray", "transformers", "datasets")
 

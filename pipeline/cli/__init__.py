@@ -14,6 +14,7 @@ from pipeline.cli.confirm import confirm
 from pipeline.cli.export import export
 from pipeline.cli.faults import outside_cause
 from pipeline.cli.output import errors
+from pipeline.cli.report import report
 from pipeline.cli.search import search
 from pipeline.cli.show import show
 from pipeline.cli.studies import studies
@@ -35,6 +36,7 @@ app.command()(show)
 app.command()(best)
 app.command()(confirm)
 app.command()(compare)
+app.command()(report)
 app.command()(studies)
 app.command()(export)
 

@@ -21,6 +21,11 @@ def best(
     task: Annotated[
         str | None, typer.Option(help="Instead of a study: the best over all studies of a task.")
     ] = None,
+    by_task: Annotated[
+        bool,
+        typer.Option("--by-task", help="Instead: one row per task, model and method, with its penalty."),
+    ] = False,
+    csv: Annotated[Path | None, typer.Option(help="With --by-task: writes the rows, too.")] = None,
     max_drop: Annotated[
         float | None, typer.Option(help="Most that the metric may lie below the dense one.")
     ] = None,
@@ -40,6 +45,19 @@ def best(
 
     With a bound on the metric the smallest network; with one on compression or latency the best; with none the knee.
     """
+    if by_task:
+        if study is not None or halves:
+            raise BadInput(
+                "--by-task is over studies, and has intervals where --halves has a guess. Leave them out."
+            )
+        from pipeline.cli.by_task import show_by_task
+        from pipeline.settings import Bounds, best_by_task
+
+        bounds = Bounds(max_drop, min_metric, min_compression)
+        show_by_task(best_by_task(store, bounds, task=task), csv_file=csv, as_json=as_json)
+        return
+    if csv is not None:
+        raise BadInput("--csv writes the rows of --by-task. Give both, or --json.")
     if (study is None) == (task is None):
         raise BadInput("best looks at one study, or at all studies of one --task. Name one of the two.")
     if study is not None:

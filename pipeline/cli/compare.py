@@ -31,6 +31,9 @@ def compare(
     across_tasks: Annotated[
         bool, typer.Option("--across-tasks", help="Ranks methods over tasks, with a critical difference.")
     ] = False,
+    html: Annotated[
+        Path | None, typer.Option(help="Writes a page about the studies: `report`, with their comparison.")
+    ] = None,
     png: Annotated[Path | None, typer.Option(help="Writes the figure as a picture (.png or .svg).")] = None,
     store: Annotated[Path, typer.Option(help="Folder of the store.")] = DEFAULT_STORE,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
@@ -52,6 +55,8 @@ def compare(
     )
 
     names = names_of(store, studies or [], task=task, method=method)
+    if html is not None and across_tasks:
+        raise BadInput("A page is about one task's studies; --png draws ranks over tasks. Leave --html out.")
     groups = gather(store, names, across_models=across_models, across_tasks=across_tasks)
     if across_tasks:
         standings = rank_across_tasks(groups)
@@ -64,6 +69,11 @@ def compare(
     found = compared(groups)
     said = sentences(found)
     _write(png, lambda kind: comparison_image(found, format=kind))
+    if html is not None:
+        from pipeline.report import report
+
+        report(store, names, html=html)
+        err.print(f"Wrote {html}.", markup=False)
     if as_json:
         print_json(comparison_as_json(found, said))
     else:

@@ -53,9 +53,11 @@ def _pair(panel: Panel, test: Test) -> Iterator[str]:
         yield f"{one} and {other}: the hypervolume has no spread over the seeds, so that no test can be made."
         return
     how = f"{test.seeds[0]} seeds in pairs" if found.paired else f"{test.seeds[0]} and {test.seeds[1]} seeds"
+    sign = -1.0 if test.real and found.mean < 0 else 1.0  # a real difference is told as the better one's gain
+    low, high = sorted((sign * found.low, sign * found.high))
     numbers = (
-        f"hypervolume {found.mean:+.4f}, 95 % interval {found.low:+.4f} to {found.high:+.4f}, p {_p(test.corrected)} "
-        f"({how}, on {panel.rows} rows)"
+        f"hypervolume {sign * found.mean:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}, "
+        f"p {_p(test.corrected)} ({how}, on {panel.rows} rows)"
     )
     if not test.real:
         yield (
@@ -64,7 +66,7 @@ def _pair(panel: Panel, test: Test) -> Iterator[str]:
         )
         return
     better, worse = (one, other) if found.mean > 0 else (other, one)
-    yield f"{better} is better than {worse}: {numbers}.{_places(panel, test)}"
+    yield f"{better} is better than {worse}: {numbers}.{_places(panel, test, sign)}"
 
 
 def _sight(test: Test) -> str:
@@ -72,7 +74,7 @@ def _sight(test: Test) -> str:
     return ", ".join(seen[:-1]) + f" and {seen[-1]}"
 
 
-def _places(panel: Panel, volume: Test) -> str:
+def _places(panel: Panel, volume: Test, sign: float) -> str:
     """Where on the front a difference lies."""
     at = [
         test
@@ -80,7 +82,7 @@ def _places(panel: Panel, volume: Test) -> str:
         if (test.first, test.second) == (volume.first, volume.second) and test.quantity != "hypervolume"
     ]
     real = [
-        f"{test.quantity.removeprefix('metric at ')} ({test.difference.mean:+.4f})"
+        f"{test.quantity.removeprefix('metric at ')} ({sign * test.difference.mean:+.4f})"
         for test in at
         if test.real
     ]

@@ -2,19 +2,36 @@
 
 from pipeline.figures.bands import Band, band_figure, band_image, interval_figure, rank_image
 from pipeline.figures.fronts import as_html, front_figure, front_image, hypervolume_figure
-from pipeline.figures.series import Dot, Series, dots
+from pipeline.figures.series import CURVE_DOTS, Dot, Series, dots
+from pipeline.figures.still import still
+from pipeline.figures.trials import (
+    curves_figure,
+    hours_figure,
+    importance_figure,
+    parallel_figure,
+    penalty_figure,
+    promised_figure,
+)
 
 __all__ = [
+    "CURVE_DOTS",
     "Band",
     "Dot",
     "Series",
     "as_html",
     "band_figure",
     "band_image",
+    "curves_figure",
     "dots",
     "front_figure",
     "front_image",
+    "hours_figure",
     "hypervolume_figure",
+    "importance_figure",
     "interval_figure",
+    "parallel_figure",
+    "penalty_figure",
+    "promised_figure",
     "rank_image",
+    "still",
 ]

@@ -86,24 +86,44 @@ def band_figure(
             for x, y in band.own():
                 line = {"color": colour, "width": 1}
                 figure.add_scatter(
-                    x=x, y=y, mode="lines", line=line, opacity=THIN, legendgroup=band.label,
-                    showlegend=False, hoverinfo="skip",
-                )  # fmt: skip
+                    x=x,
+                    y=y,
+                    mode="lines",
+                    line=line,
+                    opacity=THIN,
+                    legendgroup=band.label,
+                    showlegend=False,
+                    hoverinfo="skip",
+                )
             figure.add_scatter(
-                x=np.concatenate((low[0], high[0][::-1])), y=np.concatenate((low[1], high[1][::-1])),
-                fill="toself", fillcolor=transparent(colour, BAND), mode="none", legendgroup=band.label,
-                showlegend=False, hoverinfo="skip",
-            )  # fmt: skip
+                x=np.concatenate((low[0], high[0][::-1])),
+                y=np.concatenate((low[1], high[1][::-1])),
+                fill="toself",
+                fillcolor=transparent(colour, BAND),
+                mode="none",
+                legendgroup=band.label,
+                showlegend=False,
+                hoverinfo="skip",
+            )
         seeds = f"{len(band.fronts)} seeds" if len(band.fronts) > 1 else "1 seed"
         figure.add_scatter(
-            x=median[0], y=median[1], mode="lines", line={"color": colour, "width": 2.5}, name=band.label,
+            x=median[0],
+            y=median[1],
+            mode="lines",
+            line={"color": colour, "width": 2.5},
+            name=band.label,
             legendgroup=band.label,
             hovertemplate=f"<b>{band.label}</b>, median of {seeds}<br>%{{y:.4f}} at %{{x:.1f}} %<extra></extra>",
-        )  # fmt: skip
+        )
         figure.add_scatter(
-            x=[0, PERCENT], y=[band.dense] * 2, mode="lines", line={"color": colour, "width": 1, "dash": "dash"},
-            legendgroup=band.label, showlegend=False, hoverinfo="skip",
-        )  # fmt: skip
+            x=[0, PERCENT],
+            y=[band.dense] * 2,
+            mode="lines",
+            line={"color": colour, "width": 1, "dash": "dash"},
+            legendgroup=band.label,
+            showlegend=False,
+            hoverinfo="skip",
+        )
     figure.update_xaxes(title=f"{gain_label}, %", range=[-2, 102], ticksuffix=" %")
     figure.update_yaxes(title=metric_label)
     return figure
@@ -121,13 +141,22 @@ def interval_figure(
         colour, symbol = look(index)
         reach = found.high - found.mean
         figure.add_scatter(
-            x=[found.mean], y=[name], mode="markers", name=name, showlegend=False,
+            x=[found.mean],
+            y=[name],
+            mode="markers",
+            name=name,
+            showlegend=False,
             marker={"color": colour, "symbol": symbol, "size": 12},
-            error_x={"type": "data", "array": [reach if np.isfinite(reach) else 0.0], "thickness": 2, "width": 8},
+            error_x={
+                "type": "data",
+                "array": [reach if np.isfinite(reach) else 0.0],
+                "thickness": 2,
+                "width": 8,
+            },
             hovertemplate="<b>%{y}</b><br>%{x:.4f}"
             + (f", {found.low:.4f} to {found.high:.4f}" if np.isfinite(reach) else ", one seed: no interval")
             + "<extra></extra>",
-        )  # fmt: skip
+        )
     figure.update_xaxes(title=label)
     figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False)
     figure.update_layout(height=170 + 46 * len(rows), margin={"b": 60})
@@ -158,9 +187,14 @@ def band_image(
             axes.fill(x, y, color=colour, alpha=BAND, linewidth=0)
         seeds = f"{len(band.fronts)} seeds" if len(band.fronts) > 1 else "1 seed"
         axes.plot(
-            *median, color=colour, linewidth=1.8, label=f"{band.label} ({seeds})", marker=MARKERS[symbol],
-            markevery=max(1, len(median[0]) // 12), markersize=5,
-        )  # fmt: skip
+            *median,
+            color=colour,
+            linewidth=1.8,
+            label=f"{band.label} ({seeds})",
+            marker=MARKERS[symbol],
+            markevery=max(1, len(median[0]) // 12),
+            markersize=5,
+        )
         axes.axhline(band.dense, color=colour, linewidth=0.9, linestyle="--")
     axes.set_xlabel(f"{gain_label}, %", color=TEXT)
     axes.set_ylabel(metric_label, color=TEXT)
@@ -196,14 +230,23 @@ def rank_image(
         colour, _ = look(int(method))
         axes.plot([ranks[method]] * 2, [0, below - 0.6 * place], color=colour, linewidth=1.2)
         axes.annotate(
-            f"{methods[method]}  {ranks[method]:.2f}", (ranks[method], below - 0.6 * place), xytext=(4, 0),
-            textcoords="offset points", va="center", fontsize=10, color=TEXT,
-        )  # fmt: skip
+            f"{methods[method]}  {ranks[method]:.2f}",
+            (ranks[method], below - 0.6 * place),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=10,
+            color=TEXT,
+        )
     axes.plot([1, 1 + critical_difference], [0.7, 0.7], color=QUIET, linewidth=2)
     axes.annotate(
-        f"critical difference {critical_difference:.2f}", (1, 0.7), xytext=(0, 5), textcoords="offset points",
-        fontsize=9, color=QUIET,
-    )  # fmt: skip
+        f"critical difference {critical_difference:.2f}",
+        (1, 0.7),
+        xytext=(0, 5),
+        textcoords="offset points",
+        fontsize=9,
+        color=QUIET,
+    )
     axes.set_xlim(0.8, max(len(methods), 1 + critical_difference) + 0.8)
     axes.set_ylim(below - 0.6 * len(methods), 1.4)
     axes.xaxis.set_ticks_position("top")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipeline.figures.series import PERCENT, Dot, Series, axis_labels, hypervolumes, look, titles, xy
-from pipeline.records import Params
+from pipeline.records import Params, StudySpec
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -110,13 +111,14 @@ def front_image(series: Sequence[Series]) -> bytes:
     return picture.getvalue()
 
 
-def _hover(dot: Dot, metric_name: str) -> str:
+def hover(dot: Dot, spec: StudySpec) -> str:
     """What a figure says of a network under the pointer: what it measures, then what made it."""
-    settings = [f"{name} {_short(value)}" for name, value in _settings(dot.params)]
+    settings = [f"{name} {escape(_short(value))}" for name, value in _settings(dot.params)]
+    latency = "" if dot.latency_ms is None else f", {dot.latency_ms:.3g} ms"
     lines = [
         f"<b>trial {dot.trial}</b>, {dot.kind}",
-        f"{metric_name} <b>{dot.metric:.4f}</b> at compression <b>{PERCENT * dot.compression:.1f} %</b>",
-        f"{dot.parameters / 1e6:.2f} M parameters, {dot.size_mb:.1f} MB",
+        f"{spec.metric_name} <b>{dot.metric:.4f}</b> at compression <b>{PERCENT * dot.compression:.1f} %</b>",
+        f"{dot.parameters / 1e6:.2f} M parameters, {dot.size_mb:.1f} MB{latency}",
         *(" · ".join(settings[at : at + 2]) for at in range(0, len(settings), 2)),
     ]
     return "<br>".join(lines)
@@ -150,7 +152,8 @@ def _draw_dots(figure: go.Figure, one: Series, *, colour: str, symbol: str, alon
                 "color": "white" if layer.hollow else colour,
                 "line": {"color": colour, "width": 2.5 if layer.on_front else 0},
             },
-            text=[_hover(dot, one.spec.metric_name) for dot in layer.dots],
+            text=[hover(dot, one.spec) for dot in layer.dots],
+            customdata=[f"{one.spec.name}/{dot.trial}/{dot.point}" for dot in layer.dots],
             hovertemplate="%{text}<extra></extra>" if alone else f"%{{text}}<extra>{one.spec.name}</extra>",
         )
 

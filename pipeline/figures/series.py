@@ -40,6 +40,9 @@ class Dot:
     size_mb: float
     params: Params
     gain: float  # of the study's second objective
+    round: int = 0
+    point: int = 0  # its place among the trial's points
+    latency_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,9 @@ def dots(spec: StudySpec, columns: Mapping[str, Sequence[Any]]) -> tuple[Dot, ..
                 size_mb=columns["size_mb"][row],
                 params=params,
                 gain=gains[row],
+                round=columns["round"][row],
+                point=columns["point"][row],
+                latency_ms=columns["latency_ms"][row],
             )
         )
     return tuple(found)

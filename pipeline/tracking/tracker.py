@@ -149,17 +149,25 @@ class Tracker:
         note = notes.study_note(found, table=table, charts=charts)
         self._mlflow.write(study.run_id, tags={NOTE: note, TABLES: _tables(published.FRONT)})
 
+    def publish_report(self, spec: StudySpec, page: str) -> bool:
+        """Keeps a page at the study's run as report.html; False if the study is not in MLflow."""
+        run_id = self._find_study(spec)
+        if run_id is None:
+            return False
+        with self._mlflow.artifacts(run_id) as folder:
+            (folder / "report.html").write_text(page, encoding="utf-8")
+        return True
+
     def publish_confirmed(self, found: Confirmed) -> bool:
         """Writes the study's confirmed points, a run each below its own; False if the study is not in MLflow.
 
         The study need not have been started, and its run stays as it is. Writing the same twice changes nothing.
         """
-        experiment_id = self._experiment(found.spec)
-        fingerprint = published.fingerprint(found.spec)
-        studies = self._mlflow.runs(experiment_id, tag=published.SPEC, value=fingerprint)
-        if not studies:
+        study_run = self._find_study(found.spec)
+        if study_run is None:
             return False
-        below = self._mlflow.runs(experiment_id, tag=PARENT, value=studies[0].id)
+        experiment_id = self._experiment(found.spec)
+        below = self._mlflow.runs(experiment_id, tag=PARENT, value=study_run)
         known = {
             run.tags[confirmations.CONFIRMED]: run for run in below if confirmations.CONFIRMED in run.tags
         }
@@ -167,7 +175,7 @@ class Tracker:
             tags = confirmations.tags(point, found.spec)
             run = known.get(confirmations.place(point))
             if run is None:
-                above = {PARENT: studies[0].id} | _source()
+                above = {PARENT: study_run} | _source()
                 run = self._mlflow.begin(experiment_id, name=confirmations.name(point), tags=tags | above)
             values = confirmations.values(point, milliseconds=run.milliseconds)
             self._mlflow.write(run.id, values=values, params=confirmations.params(point), tags=tags)
@@ -217,6 +225,12 @@ class Tracker:
         if self._study is None:
             raise RuntimeError("A tracker publishes a study that has been started: call start_study first.")
         return self._study
+
+    def _find_study(self, spec: StudySpec) -> str | None:
+        """The run of a study, which need not have been started here."""
+        tag, value = published.SPEC, published.fingerprint(spec)
+        found = self._mlflow.runs(self._experiment(spec), tag=tag, value=value)
+        return found[0].id if found else None
 
     def _experiment(self, spec: StudySpec) -> str:
         """The experiment of the study's task, and how it is shown."""

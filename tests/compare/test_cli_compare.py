@@ -28,7 +28,23 @@ def test_it_prints_a_table_and_says_what_is_real(store: Path, capsys: pytest.Cap
 def test_json_and_a_picture(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "fronts.svg"
     names = ["snip", "snip-seed1", "snip-seed2", "chance", "chance-seed1", "chance-seed2"]
-    assert run(["compare", *names, "--store", str(store), "--png", str(picture), "--json"]) == 0
+    assert (
+        run(
+            [
+                "compare",
+                *names,
+                "--store",
+                str(store),
+                "--png",
+                str(picture),
+                "--html",
+                str(tmp_path / "page.html"),
+                "--json",
+            ]
+        )
+        == 0
+    )
+    assert "snip is better than chance" in (tmp_path / "page.html").read_text()
     found = json.loads(capsys.readouterr().out)
     assert found["validation"]["tests"][0]["real"] is True
     assert found["test"] is None
@@ -55,6 +71,8 @@ def test_ranks_over_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         (["snip", "nothing"], "nothing"),
         ([], "Studies are named"),
         (["snip", "--png", "fronts.jpg"], ".svg"),
+        (["snip", "chance", "--html", "x.html", "--across-tasks"], "--html"),
+        (["snip", "--html", "no/such/folder/page.html"], "--html"),
         (["snip", "--png", "no/such/folder/fronts.png"], "--png"),
     ],
 )

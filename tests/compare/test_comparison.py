@@ -89,6 +89,17 @@ def test_words_say_which_differences_are_real_and_where(tmp_path: Path) -> None:
     assert any("`confirm`" in sentence for sentence in said)
 
 
+def test_a_difference_is_told_as_the_better_ones_gain(tmp_path: Path) -> None:
+    names = write_group(tmp_path, "chance", [0.60, 0.60, 0.62], method="chance") + write_group(
+        tmp_path, "snip", [0.80, 0.81, 0.82]
+    )
+    found = compared(tmp_path, *names)
+    assert found.validation.tests[0].difference.mean < 0
+    assert sentences(found)[0].startswith(
+        "snip is better than chance: hypervolume +0.1017, 95 % interval +0.0"
+    )
+
+
 def test_words_say_what_more_seeds_could_see(tmp_path: Path) -> None:
     names = write_group(tmp_path, "a", [0.80, 0.75, 0.82]) + write_group(
         tmp_path, "b", [0.78, 0.80, 0.77], method="chance"
@@ -132,7 +143,7 @@ def test_at_most_16_of_200_equal_pairs_are_called(seeds: int) -> None:
     assert calls <= 16
 
 
-@pytest.mark.parametrize(("seeds", "errors"), [(3, 3.0), (5, 2.0), (5, 4.0)])
+@pytest.mark.parametrize(("seeds", "errors"), [(3, 3.0), (5, 2.0)])
 def test_a_true_difference_is_called_about_as_often_as_theory_says(seeds: int, errors: float) -> None:
     draws = np.random.default_rng(10 + seeds).normal(0.3, 0.02, (200, 2, seeds))
     draws[:, 0] += errors * 0.02 * math.sqrt(2 / seeds)

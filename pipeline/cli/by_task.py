@@ -1,0 +1,146 @@
+"""The table of `prunefront best --by-task`: one row per task, model and method."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.cli.output import err, out, percent, print_json, short
+from pipeline.records import BadInput, Params
+
+if TYPE_CHECKING:
+    from pipeline.settings import Choice
+
+TOLD = 3  # of the most important settings
+
+
+def show_by_task(choices: list[Choice], *, csv_file: Path | None, as_json: bool) -> None:
+    """Prints the choices; writes them as csv, too, if that is asked for."""
+    rows = [row_of(choice) for choice in choices]
+    if csv_file is not None:
+        _write_csv(csv_file, rows)
+    if as_json:
+        print_json({"rows": rows})
+        return
+    out.print(_table(choices))
+    for choice in choices:
+        for line in _sentences(choice):
+            out.print(f"• {escape(line)}")
+
+
+def row_of(choice: Choice) -> dict[str, Any]:
+    """A choice as plain values, each in a column of its own."""
+    from pipeline.settings import importances
+
+    point, metric, profile = choice.point, choice.metric, choice.profile
+    params: Params = {} if point is None else point.params
+    important = importances(choice.spec, choice.trial_fronts)
+    return {
+        "task": choice.task,
+        "model": choice.model,
+        "method": choice.method,
+        "study": choice.study,
+        "studies": len(choice.studies),
+        "seeds": len(choice.seeds),
+        "trials": choice.trials,
+        "trial": None if point is None else point.trial,
+        "kind": None if point is None else point.kind,
+        "penalty": params.get("penalty_strength"),
+        "threshold": params.get("threshold"),
+        "target": params.get("target"),
+        "spectral_bound": params.get("spectral_bound"),
+        "bound": params.get(f"bound_{params.get('spectral_bound')}"),
+        "learning_rate": params.get("learning_rate"),
+        "metric_name": choice.metric_name,
+        "metric": None if metric is None else metric.mean,
+        "metric_low": None if metric is None else metric.low,
+        "metric_high": None if metric is None else metric.high,
+        "metric_from": choice.metric_from,
+        "dense": choice.dense,
+        "compression": None if point is None else point.compression,
+        "speed_up": choice.speed_up,
+        "penalty_low": None if profile is None else profile.low,
+        "penalty_high": None if profile is None else profile.high,
+        "penalties_told_apart": None if profile is None else profile.told_apart,
+        "trials_needed": None if profile is None else profile.trials_needed,
+        "importance": important,
+        "why_none": choice.why_none or None,
+    }
+
+
+def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    if not path.parent.is_dir():
+        raise BadInput(
+            f"--csv is a file in a folder that is there; {path.parent} is not. Make it, or name another."
+        )
+    flat = [{name: value for name, value in row.items() if name != "importance"} for row in rows]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(flat[0]))
+        writer.writeheader()
+        writer.writerows(
+            {name: "" if _missing(value) else value for name, value in row.items()} for row in flat
+        )
+    err.print(f"Wrote {path}.", markup=False)
+
+
+def _missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
+
+
+def _table(choices: list[Choice]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("task", "model", "method"):
+        table.add_column(column)
+    fast = any(choice.speed_up for choice in choices)
+    numbers = ["penalty", "good from … to", "threshold", "bound", "lr", "metric", "vs dense", "compr."]
+    for column in numbers + (["speed-up"] if fast else []):
+        table.add_column(column, justify="right", no_wrap=True)
+    for choice in choices:
+        cells = [escape(choice.task), escape(choice.model), choice.method, *_cells(choice)]
+        table.add_row(*cells, *([f"{choice.speed_up:.2f} ×" if choice.speed_up else "–"] if fast else []))
+    return table
+
+
+def _cells(choice: Choice) -> list[str]:
+    point, metric, profile = choice.point, choice.metric, choice.profile
+    band = "–" if profile is None else f"{profile.low:.3g} … {profile.high:.3g}"
+    if point is None or metric is None:
+        return ["–", band, "–", "–", "–", "–", "–", "–"]
+    params = point.params
+    kind = params.get("spectral_bound", "–")
+    bound = "off" if kind == "off" else f"{kind} {short(params.get(f'bound_{kind}', '–'))}"
+    reach = metric.high - metric.mean
+    return [
+        short(params.get("penalty_strength", "–")),
+        band,
+        short(params.get("threshold", params.get("target", "–"))),
+        bound,
+        short(params.get("learning_rate", "–")),
+        f"{metric.mean:.4f}" + (f" ± {reach:.4f}" if math.isfinite(reach) else ""),
+        f"{metric.mean - choice.dense:+.4f}",
+        percent(point.compression),
+    ]
+
+
+def _sentences(choice: Choice) -> list[str]:
+    """How sure a row is, and what decides."""
+    from pipeline.settings import LEAST_TRIALS, importances
+
+    name = f"{choice.task}, {choice.model}, {choice.method}"
+    if choice.point is None:
+        return [f"{name}: {choice.why_none}"]
+    said = [f"{name}: metric on {choice.metric_from or 'validation'}."]
+    profile = choice.profile
+    if profile is None and choice.trials < LEAST_TRIALS:
+        said[0] += f" {choice.trials} trials say nothing about other penalties: {LEAST_TRIALS} are the least."
+    elif profile is not None:
+        said[0] += " " + profile.sentence
+    for objective, shares in importances(choice.spec, choice.trial_fronts).items():
+        told = ", ".join(f"{key} {share:.0%}" for key, share in list(shares.items())[:TOLD])
+        said[0] += f" What decides {objective}: {told}."
+    return said

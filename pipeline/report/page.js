@@ -1,0 +1,134 @@
+"use strict";
+(async () => {
+  const read = (id) => JSON.parse(document.getElementById("data-" + id).textContent);
+  const figures = read("figures"), layers = read("layers");
+  const narrow = () => window.innerWidth <= 640;
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
+  // What is left of a network, layer by layer.
+  const element = (tag, kind, content) => {
+    const made = document.createElement(tag);
+    if (kind) made.className = kind;
+    if (content !== undefined) made.textContent = content;
+    return made;
+  };
+  const show = (place) => {
+    const card = document.getElementById("network");
+    if (!card) return;
+    const found = layers[place], [study, trial, point] = place.split("/");
+    card.replaceChildren(element("h3", "", `Trial ${trial}, point ${point} of ${study}`));
+    document.querySelectorAll("button[data-point]").forEach((button) =>
+      button.setAttribute("aria-pressed", String(button.dataset.point === place)));
+    if (!found) {
+      card.append(element("p", "", "The page holds the layers of points on the front and of recovered networks only."));
+      return;
+    }
+    const heads = found.heads.join("");
+    const stays = [...heads].filter((head) => head === "1").length;
+    const blocks = found.neurons.filter((share) => share > 0).length;
+    card.append(element("p", "", `${stays} of ${heads.length} heads and ${blocks} of ${found.neurons.length} ` +
+      "feed-forward blocks are left; filled squares are heads, the bar is the share of neurons."));
+    const grid = element("div", "layers");
+    grid.setAttribute("role", "list");
+    found.heads.forEach((row, at) => {
+      const layer = element("div", "layer"), squares = element("div", "heads"), bar = element("div", "ffn");
+      const left = [...row].filter((head) => head === "1").length, share = found.neurons[at];
+      layer.setAttribute("role", "listitem");
+      layer.setAttribute("aria-label", `Layer ${at + 1}: ${left} of ${row.length} heads, ` +
+        `${Math.round(100 * share)} percent of the neurons`);
+      [...row].forEach((head) => squares.append(element("i", head === "1" ? "stays" : "")));
+      const fill = element("i");
+      fill.style.width = `${100 * share}%`;
+      bar.append(fill);
+      const attention = left ? `${left}/${row.length}` : "no attention";
+      const said = `${attention} · ${share ? Math.round(100 * share) + " %" : "no FFN"}`;
+      layer.append(element("span", "", `layer ${at + 1}`), squares, bar, element("span", "", said));
+      grid.append(layer);
+    });
+    card.append(grid);
+  };
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("button[data-point]");
+    if (button) {
+      show(button.dataset.point);
+      document.getElementById("network").scrollIntoView({ block: "nearest" });
+    }
+  });
+
+  // Figures: unpacked, then drawn when they come near the window.
+  const unpack = async () => {
+    const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), (c) => c.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+    const script = document.createElement("script");
+    script.textContent = await new Response(stream).text();
+    document.head.append(script);
+  };
+  const legendRows = (figure) => {
+    if (figure.layout.showlegend === false) return 0;
+    const names = new Set(figure.data.filter((trace) => trace.showlegend !== false && trace.name).map((trace) => trace.name));
+    const longest = Math.max(0, ...[...names].map((name) => name.length));
+    const inRow = Math.max(1, Math.floor((Math.min(window.innerWidth, 1080) - 90) / (60 + 7.2 * longest)));
+    return names.size > 1 ? Math.ceil(names.size / inRow) : 0;
+  };
+  const themed = (figure) => {
+    const small = narrow(), layout = figure.layout, made = structuredClone(layout), legend = 24 * legendRows(figure);
+    delete made.title;
+    const lines = { gridcolor: colour("--line"), linecolor: colour("--quiet") };
+    for (const axis of Object.keys(made).filter((key) => /^[xy]axis/.test(key))) Object.assign(made[axis], lines);
+    if (made.xaxis && made.xaxis.title) made.xaxis.title.standoff = 10;
+    const font = { color: colour("--ink"), size: small ? 11 : 13, family: "system-ui, Helvetica, Arial, sans-serif" };
+    const own = layout.height && layout.height !== 600 ? layout.height - 60 : small ? 330 : 440;
+    const margin = { t: 16, r: 14, l: small ? 56 : 72, b: 62 + legend };
+    if (made.yaxis && made.yaxis.automargin) margin.l = 10;
+    const hoverlabel = { ...made.hoverlabel, bgcolor: colour("--paper"), font: { color: colour("--ink"), size: 13 } };
+    const modebar = { bgcolor: "rgba(0,0,0,0)", color: colour("--quiet"), activecolor: colour("--ink") };
+    return { ...made, font, margin, height: own + legend, hoverlabel, modebar, colorway: ["#0072B2"],
+      paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", autosize: true };
+  };
+  // marks that are hollow, and lines in the ink's colour, follow the page
+  const coloured = (traces) => traces.map((trace) => {
+    const made = structuredClone(trace);
+    if (made.marker && made.marker.color === "white") made.marker.color = colour("--paper");
+    if (made.marker && made.marker.color === "#222222") made.marker.color = colour("--ink");
+    if (made.line && made.line.color === "#222222") made.line.color = colour("--ink");
+    return made;
+  });
+  const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
+  const draw = async (place) => {
+    const figure = figures[place.id], layout = themed(figure);
+    place.style.height = `${layout.height}px`;
+    await window.Plotly.react(place, coloured(figure.data), layout, { ...config, displayModeBar: narrow() ? false : "hover" });
+    place.classList.remove("pending");
+    if (!place.dataset.drawn) {
+      place.dataset.drawn = "yes";
+      place.on("plotly_click", (event) => {
+        const mark = event.points.find((point) => typeof point.customdata === "string");
+        if (mark) show(mark.customdata);
+      });
+    }
+  };
+  const places = [...document.querySelectorAll(".plot")];
+  places.forEach((place) => place.classList.add("pending"));
+  try {
+    await unpack();
+  } catch (error) {
+    places.forEach((place) => { place.textContent = "This browser is too old for the figures; the tables say the same."; });
+    return;
+  }
+  const watcher = new IntersectionObserver((seen) => seen.filter((one) => one.isIntersecting).forEach((one) => {
+    watcher.unobserve(one.target);
+    draw(one.target);
+  }), { rootMargin: "600px" });
+  places.forEach((place) => watcher.observe(place));
+  const again = () => places.filter((place) => place.dataset.drawn).forEach(draw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+  let wasNarrow = narrow();
+  addEventListener("resize", () => { if (narrow() !== wasNarrow) { wasNarrow = narrow(); again(); } });
+  document.querySelectorAll("details").forEach((part) => part.addEventListener("toggle", () =>
+    part.querySelectorAll(".plot").forEach((place) => { if (part.open && place.dataset.drawn) draw(place); })));
+  addEventListener("beforeprint", () => { document.querySelectorAll("details").forEach((part) => { part.open = true; });
+    places.forEach(draw); });
+  const first = document.querySelector("button[data-point]");
+  if (first) show(document.querySelectorAll("button[data-point]")[Math.floor(document.querySelectorAll("button[data-point]").length / 2)].dataset.point);
+  document.documentElement.dataset.ready = "yes";
+})();

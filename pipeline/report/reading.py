@@ -1,0 +1,111 @@
+"""What a report shows of a study, read from its store."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.confirmed import Confirmed, load_confirmed
+from pipeline.figures import CURVE_DOTS, Dot, Series, dots
+from pipeline.fronts import Front, front_of
+from pipeline.records import Masks, Point
+from pipeline.settings import Profile, TrialFront, importances, penalty_profile, trial_fronts
+from pipeline.store import Store
+
+PICTURED = 400  # networks of a page whose layers are shown, about: those on the front first
+LEFT_OUT = 20  # trials that failed or were stopped, named
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What is left of a network, layer by layer: which heads, and which share of the FFN's neurons."""
+
+    heads: tuple[str, ...]  # a 1 for a head that stays, a 0 for one that is gone
+    neurons: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class StudyView:
+    """A study as a report shows it."""
+
+    front: Front
+    series: Series  # its networks, thinned so that a page stays small
+    trials: tuple[TrialFront, ...]
+    seconds: dict[int, float]  # by trial
+    profile: Profile | None
+    importance: dict[str, dict[str, float]]
+    confirmed: Confirmed | None
+    layers: dict[str, Layers]  # by trial/point
+    provenance: dict[str, str]
+    left_out: tuple[tuple[int, str, str], ...]  # number, state, reason
+
+
+def read_study(study: str, *, store: Path | str, share: float = 1.0) -> StudyView:
+    """Reads a study. `share` is its part of the page: of networks that are not on the front it gets so many fewer.
+
+    Raises:
+        BadInput: the store holds no such study, or its files are damaged.
+    """
+    files = Store(Path(store))
+    spec, table = files.read_spec(study), files.read_table(study)
+    front = front_of(spec, table)
+    columns = table.drop_columns(["metrics"]).to_pydict()
+    every = Series(spec, dots(spec, columns))
+    series = replace(every, dots=_thinned(every, round(share * CURVE_DOTS)))
+    trials = tuple(trial_fronts(spec, table))
+    ended = dict(zip(columns["number"], zip(columns["state"], columns["reason"], strict=True), strict=True))
+    left_out = [(number, *why) for number, why in ended.items() if why[0] != "complete"]
+    return StudyView(
+        front=front,
+        series=series,
+        trials=trials,
+        seconds=dict(zip(columns["number"], columns["seconds"], strict=True)),
+        profile=penalty_profile(trials, spec.reference_point),
+        importance=importances(spec, trials),
+        confirmed=load_confirmed(study, store=store),
+        layers=_layers(files, study, series, most=round(share * PICTURED)),
+        provenance=_provenance(files, study),
+        left_out=tuple(left_out[:LEFT_OUT]),
+    )
+
+
+def _thinned(series: Series, networks: int) -> tuple[Dot, ...]:
+    """All networks on the front and all recovered ones; of the others every k-th."""
+    ahead = {id(dot) for dot in series.front}
+    kept = [id(dot) in ahead or dot.kind == "recovered" for dot in series.dots]
+    step = max(1, -(-(len(kept) - sum(kept)) // max(networks, 1)))
+    return tuple(
+        dot
+        for place, (dot, keep) in enumerate(zip(series.dots, kept, strict=True))
+        if keep or place % step == 0
+    )
+
+
+def _layers(files: Store, study: str, series: Series, *, most: int) -> dict[str, Layers]:
+    """Of all networks on the front, and then of recovered ones, then others, up to `most`."""
+    ahead = {id(dot) for dot in series.front}
+    order = sorted(series.dots, key=lambda dot: (id(dot) not in ahead, dot.kind != "recovered"))
+    chosen = sorted(order[: max(most, len(ahead))], key=lambda dot: dot.trial)
+    found: dict[str, Layers] = {}
+    number, points = -1, tuple[Point, ...]()
+    for dot in chosen:
+        if dot.trial != number:
+            number, points = dot.trial, files.read_record(study, dot.trial).points
+        found[f"{dot.trial}/{dot.point}"] = _of_masks(points[dot.point].masks)
+    return found
+
+
+def _of_masks(masks: Masks) -> Layers:
+    heads = tuple("".join("1" if stays else "0" for stays in layer) for layer in masks.heads)
+    return Layers(heads, tuple(float(share) for share in np.round(masks.neurons.mean(axis=1), 3)))
+
+
+def _provenance(files: Store, study: str) -> dict[str, str]:
+    """Versions, commit and hardware as the last trial noted them that noted any."""
+    for number in reversed(files.finished_numbers(study)):
+        noted = files.read_record(study, number).provenance
+        if noted:
+            return dict(noted)
+    return {}

@@ -1,0 +1,112 @@
+"""Writes a report: the page, its figures as pictures, and a copy of the page in MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.compare import Comparison, compare, comparison_image, gather
+from pipeline.figures import still
+from pipeline.records import BadInput
+from pipeline.report.markup import Picture, Section
+from pipeline.report.page import page, write_page
+from pipeline.report.reading import StudyView, read_study
+from pipeline.report.sections import report_sections
+from pipeline.tracking import TrackingLost, open_tracking
+
+KINDS = ("png", "svg")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a report has written, and what it could not do."""
+
+    written: tuple[Path, ...]
+    remarks: tuple[str, ...]
+
+
+def report(
+    store: Path | str,
+    studies: Sequence[str],
+    *,
+    html: Path | None = None,
+    figures: Path | None = None,
+    track: bool = False,
+    tracking: str | None = None,
+) -> Written:
+    """Writes studies as a page, as pictures, and into MLflow, each if it is asked for.
+
+    Raises:
+        BadInput: no such study, or a file cannot be written.
+    """
+    names = list(dict.fromkeys(studies))
+    if not names:
+        raise BadInput("A report is about studies; none is named.")
+    views = [read_study(name, store=store, share=1 / len(names)) for name in names]
+    comparison, remarks = _comparison(store, names)
+    sections = report_sections(views, comparison)
+    title = names[0] if len(names) == 1 else f"{len(names)} studies"
+    lead = "prunefront: what a smaller encoder costs · " + ", ".join(
+        dict.fromkeys(f"{view.front.spec.task} with {view.front.spec.model}" for view in views)
+    )
+    written: list[Path] = []
+    if html is not None:
+        write_page(html, sections, views, title=title, lead=lead)
+        written.append(html)
+    if figures is not None:
+        written += _pictures(figures, sections, comparison)
+    if track:
+        remarks += _track(page(sections, views, title=title, lead=lead), views, Path(store), tracking)
+    return Written(tuple(written), tuple(remarks))
+
+
+def _comparison(store: Path | str, names: Sequence[str]) -> tuple[Comparison | None, list[str]]:
+    """The studies compared, if they can be; else why not."""
+    if len(names) < 2:
+        return None, []
+    try:
+        return compare(gather(store, names, across_models=True)), []
+    except BadInput as reason:
+        return None, [f"The page does not compare the studies. {reason}"]
+
+
+def _pictures(folder: Path, sections: Sequence[Section], comparison: Comparison | None) -> list[Path]:
+    """Every figure of the page as .png and .svg."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        drawn = {
+            block.name: block.figure for one in sections for block in one.blocks if isinstance(block, Picture)
+        }
+        written = []
+        for kind in KINDS:
+            for name, figure in drawn.items():
+                bands = name == "bands" and comparison is not None
+                picture = (
+                    comparison_image(comparison, format=kind)
+                    if bands and comparison
+                    else still(figure, kind=kind)
+                )
+                path = folder / f"{name}.{kind}"
+                path.write_bytes(picture)
+                written.append(path)
+    except OSError as error:
+        raise BadInput(
+            f"--figures is a folder that can be written; {folder} cannot: {error.strerror}. Name another."
+        ) from error
+    return written
+
+
+def _track(text: str, views: Sequence[StudyView], store: Path, tracking: str | None) -> list[str]:
+    """Keeps the page at the run of each study; MLflow is a view, so what fails is a remark."""
+    remarks: list[str] = []
+    try:
+        tracker = open_tracking(tracking, store_root=store)
+        for view in views:
+            if not tracker.publish_report(view.front.spec, text):
+                remarks.append(
+                    f"MLflow does not have study {view.front.spec.name}: the page is not kept there."
+                )
+    except (TrackingLost, BadInput) as lost:
+        remarks.append(f"{lost} The page is not kept there.")
+    return remarks
