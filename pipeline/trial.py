@@ -21,7 +21,7 @@ import torch
 from pipeline import resume
 from pipeline.allocation import curve_steps, removal_order
 from pipeline.anatomy import Anatomy
-from pipeline.batches import TaskData
+from pipeline.batches import Split, TaskData
 from pipeline.curve import choose_in_rounds, walk
 from pipeline.finetune import (
     AtChance,
@@ -36,8 +36,9 @@ from pipeline.methods import METHODS, PruningMethod, Run
 from pipeline.models import ModelSource, build, save_weights
 from pipeline.phases import Phase, phases, steps_per_epoch
 from pipeline.provenance import provenance
-from pipeline.records import HistoryRow, Masks, Measurement, Params, ParamValue, Point, TrialRecord
-from pipeline.store import RECOVERED, WEIGHTS, before_cut
+from pipeline.records import HistoryRow, Masks, Measurement, Params, ParamValue, Point, Rung, TrialRecord
+from pipeline.rungs import curve_at, part_of, rung_of, rung_steps, scored_copy
+from pipeline.store import NO_SPACE, RECOVERED, WEIGHTS, before_cut, save_record
 from pipeline.surgery import cut
 
 if TYPE_CHECKING:
@@ -70,19 +71,24 @@ class TrialJob:
     seed: int
     attempts: tuple[Path, ...]
     checkpoint_s: float = 60.0  # seconds between checkpoints
+    rungs: tuple[float, ...] = ()  # parts of its training after which it shows what it would give
     keep_weights: bool = True  # those before each cut and the recovered ones, in the attempt's folder
 
 
 Tell = Callable[[dict[str, float]], None]
+TellRung = Callable[[Rung], None]
 
 
-def run_trial(inputs: TrialInputs, job: TrialJob, tell: Tell) -> TrialRecord:
+def run_trial(
+    inputs: TrialInputs, job: TrialJob, tell: Tell, tell_rung: TellRung | None = None
+) -> TrialRecord:
     """Runs a trial to its end, from its last checkpoint if there is one.
 
-    `tell` hears of every epoch. A trial whose loss is no number or diverges comes back as failed, with its
-    reason; other errors are raised.
+    `tell` hears of every epoch, `tell_rung` of every rung of the job: whoever wants to end the trial there raises
+    an error in it, and finds its record so far in its own attempt's folder. A trial whose loss is no number or
+    diverges comes back as failed, with its reason; other errors are raised.
     """
-    trial = _Trial(inputs, job, tell)
+    trial = _Trial(inputs, job, tell, tell_rung=tell_rung)
     try:
         trial.run()
     except TrainingFailed as failure:
@@ -111,9 +117,15 @@ class _Trial:
     """The state of a trial while it runs."""
 
     def __init__(
-        self, inputs: TrialInputs, job: TrialJob, tell: Tell, replay: tuple[Masks, ...] | None = None
+        self,
+        inputs: TrialInputs,
+        job: TrialJob,
+        tell: Tell,
+        replay: tuple[Masks, ...] | None = None,
+        tell_rung: TellRung | None = None,
     ) -> None:
         self.inputs, self.job, self.tell, self.replay = inputs, job, tell, replay
+        self.tell_rung = tell_rung
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.params = job.params
         self.rounds = int(self.params["rounds"])
@@ -126,6 +138,8 @@ class _Trial:
             regression=inputs.regression,
         )
         self.phases = phases(self.params, train_rows=len(inputs.data.train), seed=job.seed)
+        self.rung_steps = {} if tell_rung is None else rung_steps(self.phases, job.rungs)
+        self.rungs: list[Rung] = []
         self.started = time.monotonic()
         self.last_checkpoint = self.started
         self.points: list[Point] = []
@@ -163,6 +177,7 @@ class _Trial:
             return 0
         before = self.checkpoint.so_far
         self.points, self.history = list(before.points), list(before.history)
+        self.rungs = list(before.rungs)
         self.seconds_before = before.seconds
         if self.checkpoint.masks is not None:
             self._cut(self.checkpoint.masks)
@@ -194,7 +209,7 @@ class _Trial:
             method=self.method if tuning else None,
             run=self._method_run() if tuning else None,
         )
-        start, self.checkpoint = self.checkpoint, None
+        start, self.checkpoint, self.loop = self.checkpoint, None, loop
         try:
             loop.fit(None if start is None else start.loop)
         finally:
@@ -217,11 +232,63 @@ class _Trial:
         self.tell({"epoch": epoch, "epochs": self.phases[-1].end / self.per_epoch} | seen)
 
     def step(self, state: Callable[[], LoopState]) -> None:
-        """Listener: a step ended. A checkpoint is due every `checkpoint_s` seconds."""
+        """Listener: a step ended. There may be a rung; a checkpoint is due every `checkpoint_s` seconds."""
+        rung = self.rung_steps.get(self.phase.first + self.loop.done)
+        if rung is not None:
+            self._show(rung)
         if time.monotonic() - self.last_checkpoint >= self.job.checkpoint_s:
             checkpoint = resume.Checkpoint(self.index, state(), self.masks, self.record())
-            resume.save(self.job.attempts[-1], checkpoint)
+            try:
+                resume.save(self.job.attempts[-1], checkpoint)
+            except OSError as error:
+                if error.errno not in NO_SPACE:
+                    raise
+                self.reason = "checkpoints not kept: the disk was full"  # an older one is there, or none
             self.last_checkpoint = time.monotonic()
+
+    def _show(self, index: int) -> None:
+        """Tells what the trial would give if it ended here, and leaves its record so far in case that it does."""
+        if self.tell_rung is None or any(rung.index == index for rung in self.rungs):
+            return
+        self.epochs = (self.phase.first + self.loop.done) / self.per_epoch
+        rung = self._look(index)
+        self.rungs.append(rung)
+        save_record(self.job.attempts[-1], replace(self.record(), state="stopped", points=()))
+        self.tell_rung(rung)
+
+    def _look(self, index: int) -> Rung:
+        rows = part_of(self.inputs.data.validation)
+
+        def examine(model: PreTrainedModel, anatomy: Anatomy) -> tuple[Evaluation, Measurement]:
+            return self._examine(model, anatomy, rows)
+
+        if self.phase.name == "recover":  # what it has found already, and the network that it has cut
+            found = [point.measurement for point in self.points] + [examine(self.model, self.anatomy)[1]]
+            return rung_of(index, self.epochs, found, rows=len(rows), zeros=self.inputs.count_zeros)
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            fresh = make_method(self.inputs.method, self.params)
+            model, anatomy = scored_copy(
+                self.model, self._rebuild, method=self.method, fresh=fresh, run=self._method_run()
+            )
+            return curve_at(
+                index,
+                self.epochs,
+                model=model,
+                anatomy=anatomy,
+                method=fresh,
+                calibration=self.inputs.data.calibration.in_length_order(CALIBRATION_BATCH),
+                params=self.params,
+                examine=examine,
+                rows=len(rows),
+                zeros=self.inputs.count_zeros,
+            )
+
+    def _rebuild(self) -> tuple[PreTrainedModel, Anatomy]:
+        """A network of the trial's kind, cut as far as the trial's is."""
+        model, anatomy = build(self.inputs.source, seed=self.job.seed)
+        model.to(self.device)  # type: ignore[arg-type]
+        return model, anatomy if self.masks is None else cut(model, anatomy, self.masks)
 
     def _curve_and_cut(self, phase: Phase) -> None:
         """Scores the units, measures every step of their removal, and cuts the network at the chosen one."""
@@ -269,17 +336,19 @@ class _Trial:
             point = replace(point, measurement=measured, predictions=evaluation.predictions)
         self.points.append(replace(point, kind="recovered"))
 
-    def _examine(self, model: PreTrainedModel, anatomy: Anatomy) -> tuple[Evaluation, Measurement]:
-        """What a network is worth on validation, and what it costs."""
-        evaluation, inputs = self._evaluate(model), self.inputs
+    def _examine(
+        self, model: PreTrainedModel, anatomy: Anatomy, rows: Split | None = None
+    ) -> tuple[Evaluation, Measurement]:
+        """What a network is worth on validation, or some rows of it, and what it costs."""
+        evaluation, inputs = self._evaluate(model, rows), self.inputs
         return evaluation, measure(
             model, anatomy, evaluation, length=inputs.length, count_zeros=inputs.count_zeros
         )
 
-    def _evaluate(self, model: PreTrainedModel) -> Evaluation:
+    def _evaluate(self, model: PreTrainedModel, rows: Split | None = None) -> Evaluation:
         return evaluate(
             model,
-            self.inputs.data.validation,
+            self.inputs.data.validation if rows is None else rows,
             metric_name=self.inputs.metric_name,
             regression=self.inputs.regression,
             precision=self.recipe.precision,
@@ -305,6 +374,7 @@ class _Trial:
             seconds=self.seconds_before + time.monotonic() - self.started,
             attempts=len(self.job.attempts),
             provenance=provenance() | self._setting(),
+            rungs=tuple(self.rungs),
         )
 
     def _setting(self) -> dict[str, str]:

@@ -23,6 +23,7 @@ from pipeline.execute import (
     run_trials,
 )
 from pipeline.fronts import DEFAULT_STORE, Front, load_front
+from pipeline.halving import Halving
 from pipeline.methods import METHODS
 from pipeline.records import BadInput
 from pipeline.reopening import refer
@@ -30,9 +31,17 @@ from pipeline.resolve import BUILTIN, check_model
 from pipeline.space import Space, load_space
 from pipeline.store import Store
 from pipeline.study import check_sampler, hold, open_ledger
-from pipeline.sweep.desk import Budget, StudyDesk
+from pipeline.sweep.budget import Meter
+from pipeline.sweep.desk import StudyDesk
 from pipeline.sweep.preparing import default_name, find_anchors, make_inputs, make_spec, open_study
-from pipeline.sweep.wanted import DEFAULT_TASK, DEFAULT_TRIALS, PRECISIONS, Search
+from pipeline.sweep.wanted import (
+    DEFAULT_SCHEDULER,
+    DEFAULT_TASK,
+    DEFAULT_TRIALS,
+    PRECISIONS,
+    SCHEDULERS,
+    Search,
+)
 from pipeline.sweep.watching import Nobody, Watcher
 from pipeline.task import load_task
 from pipeline.tracking import NoAnswer, Tracker, address_of, open_tracking, shown
@@ -46,10 +55,13 @@ def search(
     space: Path | str | None = None,
     trials: int = DEFAULT_TRIALS,
     minutes: float | None = None,
+    gpu_hours: float | None = None,
+    until_hypervolume_flat: int | None = None,
     concurrent: int | None = None,
     seed: int = 0,
     name: str | None = None,
     sampler: str = "tpe",
+    scheduler: str = DEFAULT_SCHEDULER,
     precision: str = "auto",
     store: Path | str = DEFAULT_STORE,
     ledger: str | None = None,
@@ -76,9 +88,12 @@ def search(
         space=None if space is None else Path(space),
         trials=trials,
         minutes=minutes,
+        gpu_hours=gpu_hours,
+        until_hypervolume_flat=until_hypervolume_flat,
         seed=seed,
         name=name,
         sampler=sampler,
+        scheduler=scheduler,
         precision=precision,
         store=Path(store),
         ledger=ledger,
@@ -124,6 +139,7 @@ def run(wanted: Search, watcher: Watcher) -> Front:
         watcher.stage("starting Ray")
         shared_bytes = sum(array.nbytes for array in inputs.source.weights.values())
         cluster = stack.enter_context(connect(wanted.resources, shared_bytes=shared_bytes))
+        check_gpu_hours(wanted, cluster.gpus_per_trial)
         if lease is None:
             store.root.mkdir(parents=True, exist_ok=True)
             lease = stack.enter_context(hold(url, name, take_over=wanted.take_over))
@@ -143,11 +159,13 @@ def run(wanted: Search, watcher: Watcher) -> Front:
         watcher.anchors(spec)
         desk = StudyDesk(
             spec,
-            Budget(wanted.trials, wanted.minutes),
+            wanted.budget,
             store=store,
             ledger=ledger,
             courier=courier,
             watcher=watcher,
+            meter=Meter(store, name, gpus_per_trial=cluster.gpus_per_trial),
+            halving=Halving(spec.reference_point) if wanted.scheduler == "asha" else None,
         )
         try:
             desk.settle()
@@ -185,16 +203,28 @@ def check(wanted: Search) -> Space:
         raise BadInput(
             f"A search runs one of the methods {', '.join(METHODS)}; asked for was {wanted.method!r}."
         )
-    if wanted.trials <= 0:
-        raise BadInput(f"A study has at least one trial; --trials is {wanted.trials}.")
-    if wanted.minutes is not None and wanted.minutes <= 0:
-        raise BadInput(f"A search runs for some time; --minutes is {wanted.minutes:g}.")
+    wanted.budget.check()
+    check_gpu_hours(wanted, wanted.resources.gpus_per_trial)
     if wanted.precision not in PRECISIONS:
         raise BadInput(f"--precision is one of {', '.join(PRECISIONS)}; asked for was {wanted.precision!r}.")
     if "://" in str(wanted.store):
         raise BadInput(
             f"--store is a folder (on a cluster: one that all nodes share); given was {wanted.store}."
         )
+    if wanted.scheduler not in SCHEDULERS:
+        raise BadInput(f"--scheduler is one of {', '.join(SCHEDULERS)}; asked for was {wanted.scheduler!r}.")
     check_sampler(wanted.sampler)
     check_resources(wanted.resources)
     return load_space(wanted.method, file=wanted.space, pretrained=wanted.model != BUILTIN)
+
+
+def check_gpu_hours(wanted: Search, gpus_per_trial: float | None) -> None:
+    """Refuses a budget of GPUs for trials that have none; None: that is not known yet.
+
+    Raises:
+        BadInput: they run on CPUs.
+    """
+    if wanted.gpu_hours is not None and gpus_per_trial == 0:
+        raise BadInput(
+            "--gpu-hours is a budget of GPUs; these trials run on CPUs. Give --minutes instead, or --gpus-per-trial."
+        )
