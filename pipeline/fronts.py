@@ -144,6 +144,7 @@ def pick(
     max_drop: float | None = None,
     min_metric: float | None = None,
     min_compression: float | None = None,
+    max_latency_ms: float | None = None,
 ) -> FrontPoint:
     """The point of a front that meets what was asked; the knee if nothing was.
 
@@ -158,25 +159,37 @@ def pick(
             f"A best point stands on a front; study {found.spec.name!r} has no finished trial yet. "
             "Run `prunefront search` with its name again."
         )
-    if max_drop is None and min_metric is None and min_compression is None:
+    if max_drop is None and min_metric is None and min_compression is None and max_latency_ms is None:
         return found.points[knee(objectives(found.points))]
     floor = -np.inf if min_metric is None else min_metric
     if max_drop is not None:
         floor = max(floor, found.spec.anchors.dense - max_drop)
     least = 0.0 if min_compression is None else min_compression
     fit = [p for p in found.points if p.metric >= floor and p.compression >= least]
+    if max_latency_ms is not None:
+        fit = [p for p in fit if p.latency_ms is not None and p.latency_ms <= max_latency_ms]
     if not fit:
         metrics, compressions = zip(*((p.metric, p.compression) for p in found.points), strict=True)
         wanted = [f"metric >= {floor:.4f}"] if floor > -np.inf else []
         wanted += [f"compression >= {least:.3f}"] if min_compression is not None else []
+        wanted += [f"latency <= {max_latency_ms:g} ms"] if max_latency_ms is not None else []
         raise BadInput(
             f"The front of {found.spec.name!r} has no point with {' and '.join(wanted)} (dense: "
             f"{found.spec.anchors.dense:.4f}). It offers metrics of {min(metrics):.4f} to {max(metrics):.4f} at "
-            f"compressions of {max(compressions):.3f} to {min(compressions):.3f}. Ask for less, or search longer."
+            f"compressions of {max(compressions):.3f} to {min(compressions):.3f}{_latencies(found)}. Ask for "
+            "less, or search longer."
         )
     if floor > -np.inf:
         return max(fit, key=lambda p: (p.gain, p.metric))
     return max(fit, key=lambda p: (p.metric, p.gain))
+
+
+def _latencies(found: Front) -> str:
+    """What a front offers in latency, for a message; nothing if it was not measured."""
+    known = [point.latency_ms for point in found.points if point.latency_ms is not None]
+    return (
+        f" and latencies of {min(known):.2f} to {max(known):.2f} ms" if known else ", latencies not measured"
+    )
 
 
 def _comparable(points: list[tuple[Front, FrontPoint]]) -> FloatArray:

@@ -3,14 +3,15 @@
     (3)  W <- W · min(1, c / σ(W))          (arXiv 2010.01791; as in SNGP, arXiv 2006.10108, section 3.1)
 
 It only ever shrinks; `torch.nn.utils.parametrizations.spectral_norm` differs (it always rescales to 1 and
-differentiates through σ). Nothing is copied and nothing waits for the device: the factor is multiplied in
-whether it is 1 or not.
+differentiates through σ). Matrices of one shape are iterated together, and nothing waits for a GPU: there the
+factor is multiplied in whether it is 1 or not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import final
 
 import torch
@@ -20,12 +21,35 @@ SIGMA_FLOOR = 1e-12
 START_ITERATIONS = 20  # for the first estimate; from then on one iteration follows each small change
 
 
-def power_iteration(weight: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
-    """One iteration on weight [m, n] from the left vector u [m]: (estimate of σ, next u)."""
-    v = torch.mv(weight.T, u)
-    product = torch.mv(weight, v / torch.linalg.vector_norm(v).clamp_min(SIGMA_FLOOR))
-    sigma = torch.linalg.vector_norm(product)
-    return sigma, product / sigma.clamp_min(SIGMA_FLOOR)
+def power_iteration(weights: Sequence[Tensor], u: Tensor) -> tuple[Tensor, Tensor]:
+    """One iteration on G matrices [m, n] of one shape, from their left vectors u [G, m]: (σ [G], next u)."""
+    v = _products([weight.T for weight in weights], u)
+    v = v / torch.linalg.vector_norm(v, dim=1, keepdim=True).clamp_min(SIGMA_FLOOR)
+    product = _products(weights, v)
+    sigma = torch.linalg.vector_norm(product, dim=1)
+    return sigma, product / sigma.clamp_min(SIGMA_FLOOR).unsqueeze(1)
+
+
+def _products(weights: Sequence[Tensor], vectors: Tensor) -> Tensor:
+    """W_g v_g of every matrix: [G, m] of G matrices [m, n] and vectors [G, n]."""
+    if vectors.device.type == "cpu":  # reads every matrix once; a stack would be written and read, too
+        return torch.stack([torch.mv(w, v) for w, v in zip(weights, vectors.unbind(), strict=True)])
+    return torch.bmm(torch.stack(list(weights)), vectors.unsqueeze(2)).squeeze(2)  # two launches instead of G
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Bounded matrices of one shape."""
+
+    names: list[str]
+    weights: list[Tensor]
+
+
+def _by_shape(weights: dict[str, Tensor]) -> list[list[str]]:
+    groups: dict[torch.Size, list[str]] = {}
+    for name, weight in weights.items():
+        groups.setdefault(weight.shape, []).append(name)
+    return list(groups.values())
 
 
 @final
@@ -54,7 +78,8 @@ class SpectralBound:
         """Bounds `weights` after each step of `optimizer`."""
         for name, weight in weights.items():
             self._begin(name, weight, generator)
-        handle = optimizer.register_step_post_hook(lambda *_: self.step(weights))
+        groups = [_Group(names, [weights[name] for name in names]) for names in _by_shape(weights)]
+        handle = optimizer.register_step_post_hook(lambda *_: self._step(groups))
         try:
             yield
         finally:
@@ -65,28 +90,38 @@ class SpectralBound:
         """Finds the matrix's vector and first σ, where no earlier round and no file gave them."""
         u = self._vectors.get(name)
         if u is None or u.shape[0] != weight.shape[0]:
-            u = torch.randn(weight.shape[0], generator=generator).to(weight.device)
+            start = torch.randn(weight.shape[0], generator=generator).to(weight.device).unsqueeze(0)
             for _ in range(START_ITERATIONS):
-                sigma, u = power_iteration(weight, u)
-            self._start.setdefault(name, sigma)
+                sigma, start = power_iteration([weight], start)
+            u = start[0]
+            self._start.setdefault(name, sigma[0])
         self._vectors[name] = u.to(weight.device)
         self._start[name] = self._start[name].to(weight.device)
 
     @torch.no_grad()
-    def step(self, weights: dict[str, Tensor]) -> None:
+    def _step(self, groups: list[_Group]) -> None:
         """One power iteration and one shrinking of every matrix."""
         self._steps += 1
         part = min(1.0, self._steps / self._warmup_steps) if self._warmup_steps else 1.0
-        sigmas = []
-        for name, weight in weights.items():
-            sigma, self._vectors[name] = power_iteration(weight, self._vectors[name])
-            sigmas.append(sigma)
-        start = torch.stack([self._start[name] for name in weights]).clamp_min(SIGMA_FLOOR)
-        final = self._limit * start if self._relative else torch.full_like(start, self._limit)
-        start = torch.maximum(start, final)
-        bound = start * (final / start) ** part
-        factors = (bound / torch.stack(sigmas).clamp_min(SIGMA_FLOOR)).clamp_max(1.0)
-        torch._foreach_mul_(list(weights.values()), list(factors.unbind()))
+        for group in groups:
+            u = torch.stack([self._vectors[name] for name in group.names])
+            sigma, u = power_iteration(group.weights, u)
+            self._vectors |= zip(group.names, u.unbind(), strict=True)
+            start = torch.stack([self._start[name] for name in group.names]).clamp_min(SIGMA_FLOOR)
+            final = self._limit * start if self._relative else torch.full_like(start, self._limit)
+            start = torch.maximum(start, final)
+            bound = start * (final / start) ** part
+            factors = (bound / sigma.clamp_min(SIGMA_FLOOR)).clamp_max(1.0)
+            self._shrink(group.weights, factors)
+
+    @staticmethod
+    def _shrink(weights: list[Tensor], factors: Tensor) -> None:
+        if factors.device.type == "cpu":  # nothing to wait for: matrices within their bound are left alone
+            for weight, factor in zip(weights, factors.tolist(), strict=True):
+                if factor < 1.0:
+                    weight.mul_(factor)
+        else:
+            torch._foreach_mul_(weights, list(factors.unbind()))
 
     def state(self) -> dict[str, Tensor]:
         """The step, the vectors and the first spectral norms."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, final
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, final
 import torch
 
 from pipeline import resume
-from pipeline.allocation import curve_steps, removal_order
+from pipeline.allocation import Removal, Step, choose, curve_steps, removal_order
 from pipeline.anatomy import Anatomy
 from pipeline.batches import Split, TaskData
 from pipeline.curve import choose_in_rounds, walk
@@ -36,7 +35,7 @@ from pipeline.methods import METHODS, PruningMethod, Run
 from pipeline.models import ModelSource, build, save_weights
 from pipeline.phases import Phase, phases, steps_per_epoch
 from pipeline.provenance import provenance
-from pipeline.records import HistoryRow, Masks, Measurement, Params, ParamValue, Point, Rung, TrialRecord
+from pipeline.records import HistoryRow, Kind, Masks, Measurement, Params, ParamValue, Point, Rung, TrialRecord
 from pipeline.rungs import curve_at, part_of, rung_of, rung_steps, scored_copy
 from pipeline.store import NO_SPACE, RECOVERED, WEIGHTS, before_cut, save_record
 from pipeline.surgery import cut
@@ -71,8 +70,8 @@ class TrialJob:
     seed: int
     attempts: tuple[Path, ...]
     checkpoint_s: float = 60.0  # seconds between checkpoints
-    rungs: tuple[float, ...] = ()  # parts of its training after which it shows what it would give
     keep_weights: bool = True  # those before each cut and the recovered ones, in the attempt's folder
+    rungs: tuple[float, ...] = ()  # parts of its training after which it shows what it would give
 
 
 Tell = Callable[[dict[str, float]], None]
@@ -112,6 +111,41 @@ def replay_trial(
     return trial.model
 
 
+@dataclass(frozen=True)
+class Goal:
+    """The point of a trial that a trial of the same parameters and another seed comes to.
+
+    A curve point is cut in its round, at its threshold or, where the space has a target, at its compression, and is
+    not recovered; a recovered one goes the whole way.
+    """
+
+    kind: Kind
+    round: int
+    threshold: float
+    compression: float
+
+
+@dataclass(frozen=True, eq=False)
+class Repeated:
+    """What a trial came to that was run again on another seed."""
+
+    model: PreTrainedModel
+    anatomy: Anatomy
+    epochs: float
+    remark: str
+
+
+def repeat_trial(inputs: TrialInputs, job: TrialJob, tell: Tell, *, goal: Goal) -> Repeated:
+    """Tunes, scores, cuts and recovers as a trial that was run before, on the job's seed; measures no curve.
+
+    Raises:
+        TrainingFailed: the loss is no number, or diverged.
+    """
+    trial = _Trial(inputs, job, tell, goal=goal)
+    trial.run()
+    return Repeated(trial.model, trial.anatomy, trial.epochs, trial.reason)
+
+
 @final
 class _Trial:
     """The state of a trial while it runs."""
@@ -122,9 +156,10 @@ class _Trial:
         job: TrialJob,
         tell: Tell,
         replay: tuple[Masks, ...] | None = None,
+        goal: Goal | None = None,
         tell_rung: TellRung | None = None,
     ) -> None:
-        self.inputs, self.job, self.tell, self.replay = inputs, job, tell, replay
+        self.inputs, self.job, self.tell, self.replay, self.goal = inputs, job, tell, replay, goal
         self.tell_rung = tell_rung
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.params = job.params
@@ -164,7 +199,10 @@ class _Trial:
                 self._recover(self.phase)
                 return
             self._train(self.phase)
-            if self.replay is None:
+            if self.goal is not None:
+                if self._cut_towards(self.goal):
+                    return
+            elif self.replay is None:
                 self._curve_and_cut(self.phase)
             elif self.phase.round < len(self.replay):
                 self._cut(self.replay[self.phase.round])
@@ -221,6 +259,7 @@ class _Trial:
             train_rows=len(self.inputs.data.train),
             target=_number(self.params.get("target")),
             generator=torch.Generator().manual_seed(self.job.seed),
+            threshold=_number(self.params.get("threshold")),
         )
 
     def epoch(self, epoch: float, values: dict[str, float]) -> None:
@@ -292,21 +331,9 @@ class _Trial:
 
     def _curve_and_cut(self, phase: Phase) -> None:
         """Scores the units, measures every step of their removal, and cuts the network at the chosen one."""
-        batches = self.inputs.data.calibration.in_length_order(CALIBRATION_BATCH)
-        order = removal_order(
-            self.method.score(self.model, self.anatomy, batches),
-            self.anatomy,
-            score_per_parameter=bool(self.params["score_per_parameter"]),
-            min_attention_blocks=int(self.params["min_attention_blocks"]),
-        )
+        order = self._order()
         self._keep(before_cut(phase.round))
-        chosen = choose_in_rounds(
-            order,
-            self.anatomy,
-            threshold=_number(self.params.get("threshold")),
-            target=_number(self.params.get("target")),
-            rounds_left=self.rounds - phase.round,
-        )
+        chosen = self._choose(order)
         steps = curve_steps(order, self.anatomy, most=CURVE_STEPS, include=chosen.removed)
         for step, evaluation, measured in walk(self.model, self.anatomy, steps, self._examine):
             if not step.removed:
@@ -315,11 +342,44 @@ class _Trial:
             self.points.append(Point("curve", phase.round, step.threshold, measured, step.masks, predictions))
         self._cut(chosen.masks)
 
+    def _cut_towards(self, goal: Goal) -> bool:
+        """Cuts without measuring a curve; True where the goal's network is reached."""
+        order, there = self._order(), goal.kind == "curve" and goal.round == self.phase.round
+        if not there:
+            self._cut(self._choose(order).masks)
+        elif "threshold" in self.params:
+            self._cut(choose(order, self.anatomy, threshold=goal.threshold).masks)
+        else:
+            self._cut(choose(order, self.anatomy, target=goal.compression).masks)
+        return there
+
+    def _order(self) -> tuple[Removal, ...]:
+        """The units by what the method thinks of them now."""
+        batches = self.inputs.data.calibration.in_length_order(CALIBRATION_BATCH)
+        return removal_order(
+            self.method.score(self.model, self.anatomy, batches),
+            self.anatomy,
+            score_per_parameter=bool(self.params["score_per_parameter"]),
+            min_attention_blocks=int(self.params["min_attention_blocks"]),
+        )
+
+    def _choose(self, order: tuple[Removal, ...]) -> Step:
+        """What this round cuts."""
+        return choose_in_rounds(
+            order,
+            self.anatomy,
+            threshold=_number(self.params.get("threshold")),
+            target=_number(self.params.get("target")),
+            rounds_left=self.rounds - self.phase.round,
+        )
+
     def _recover(self, phase: Phase) -> None:
         """Trains on without the method, and measures what came of it."""
-        if self.replay is not None:
-            with suppress(AtChance):
+        if self.goal is not None or self.replay is not None:
+            try:
                 self._train(phase)
+            except AtChance as remark:
+                self.reason = str(remark)
             return
         masks = self.anatomy.present
         point = next(

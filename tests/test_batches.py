@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.batches import LENGTH_MULTIPLE, POOL_BATCHES, Split, encoder_inputs
+from pipeline.batches import POOL_BATCHES, Split, encoder_inputs
 
 PAD = 7
 
@@ -31,18 +31,23 @@ def random_split(rows: int, *, seed: int = 0, longest: int = 30) -> Split:
 def test_a_batch_by_hand():
     split = split_of([[11, 12, 13], [21], [31] * 9], types=True)
     batch = split.collate(np.array([1, 0]))
-    width = LENGTH_MULTIPLE
-    assert batch["input_ids"].tolist() == [[21] + [PAD] * (width - 1), [11, 12, 13] + [PAD] * (width - 3)]
-    assert batch["attention_mask"].tolist() == [[1] + [0] * (width - 1), [1, 1, 1] + [0] * (width - 3)]
+    width = 3
+    assert batch["input_ids"].tolist() == [[21] + [PAD] * (width - 1), [11, 12, 13]]
+    assert batch["attention_mask"].tolist() == [[1] + [0] * (width - 1), [1, 1, 1]]
     assert batch["token_type_ids"].tolist() == batch["attention_mask"].tolist()
     assert batch["labels"].tolist() == [1, 0]
     assert batch["rows"].tolist() == [1, 0]
     assert {value.dtype for value in batch.values()} == {torch.int64}
 
 
-def test_padding_never_exceeds_the_longest_row_which_fits_the_model():
-    batch = split_of([[1] * 3, [2] * 10]).collate(np.array([1]))
-    assert batch["input_ids"].shape == (1, 10)
+def test_a_batch_is_as_wide_as_its_longest_row():
+    split = split_of([[1] * 3, [2] * 10, [3] * 7])
+    assert [split.collate(np.array(rows))["input_ids"].shape[1] for rows in ([0], [0, 2], [1])] == [3, 7, 10]
+
+
+def test_the_padding_share_by_hand():
+    split = split_of([[1] * 3, [2] * 10, [3] * 7, [4] * 7])
+    assert split.padding_share([np.array([0, 1]), np.array([2, 3])]) == pytest.approx(7 / 34)
 
 
 def test_labels_of_a_regression_stay_float():
@@ -111,7 +116,8 @@ def test_batches_group_rows_of_similar_length():
 
     grouped = padded(split.training_order(32, seed=0))
     shuffled = padded(np.split(np.random.default_rng(0).permutation(2_000)[:1_984], 62))
-    assert grouped < 1.15 * tokens
+    assert grouped < 1.05 * tokens
+    assert split.padding_share(split.training_order(32, seed=0)) == pytest.approx(1 - tokens / grouped)
     assert shuffled > 1.6 * tokens
 
 

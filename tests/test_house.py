@@ -21,23 +21,14 @@ PACKAGE = ROOT / "pipeline"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("batches", "metrics", "norms", "pareto", "provenance", "records", "spectral"),
     ("anatomy", "losses", "phases", "space", "statistics", "store", "task"),
-    (
-        "allocation",
-        "figures",
-        "fronts",
-        "halves",
-        "halving",
-        "measure",
-        "methods",
-        "models",
-        "study",
-        "surgery",
-    ),
-    ("checkpoint", "curve", "finetune", "resolve", "tracking"),
-    ("delivery", "resume", "rungs"),
-    ("trial",),
+    ("gates",),
+    ("allocation", "figures", "fronts", "halves", "halving", "measure", "methods", "models", "study", "surgery"),
+    ("checkpoint", "confirmed", "curve", "finetune", "resolve"),
+    ("compare", "resume", "rungs", "tracking"),
+    ("delivery", "trial"),
     ("anchors", "execute", "reopening"),
-    ("networks", "sweep"),
+    ("confirm", "networks", "sweep"),
+    ("export",),
     ("cli",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -56,6 +47,8 @@ READERS = (
     "tracking",
     "study",
     "statistics",
+    "confirmed",
+    "compare",
 )
 HEAVY = ("torch", "ray", "transformers", "datasets")
 

@@ -38,11 +38,13 @@ def absolute(limit: float, warmup_steps: int = 0) -> SpectralBound:
 
 
 def test_one_power_iteration_by_hand():
-    estimate, after = power_iteration(torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.tensor([0.6, 0.8]))
+    matrices = [torch.tensor([[3.0, 0.0], [0.0, 1.0]]), torch.eye(2)]
+    (estimate, one), (after, same) = power_iteration(matrices, torch.tensor([[0.6, 0.8], [0.6, 0.8]]))
     # v = (1.8, 0.8), W v / |v| = (5.4, 0.8) / |v|
     length, product = math.hypot(1.8, 0.8), math.hypot(5.4, 0.8)
     assert estimate.item() == pytest.approx(product / length)
     assert after.tolist() == pytest.approx([5.4 / product, 0.8 / product])
+    assert [one.item(), *same.tolist()] == pytest.approx([1.0, 0.6, 0.8])
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 1_000))
@@ -51,9 +53,9 @@ def test_the_estimate_never_exceeds_the_first_singular_value_and_reaches_it(
     rows: int, columns: int, seed: int
 ):
     weight = matrix(rows, columns, norm=4.0, seed=seed).detach()
-    u = torch.randn(rows, generator=torch.Generator().manual_seed(seed + 1))
+    u = torch.randn(1, rows, generator=torch.Generator().manual_seed(seed + 1))
     for _ in range(30):
-        estimate, u = power_iteration(weight, u)
+        estimate, u = power_iteration([weight], u)
         assert estimate <= 4.0 * (1 + 1e-5)
     assert estimate.item() == pytest.approx(4.0, rel=1e-3)
 

@@ -56,17 +56,14 @@ def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerFast:
     Raises:
         BadInput: no checkpoint is there, or its tokenizer cannot be read.
     """
-    from transformers import AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     place = Path(folder).expanduser()
     settings = _settings(place)
-    kind = str(settings["model_type"]).removeprefix("cut_")
-    dense = getattr(modeling_cut, CLASSES[kind] + AUTO_CLASSES["AutoConfig"]).__mro__[
-        2
-    ]  # the library's own class
+    dense = AutoConfig.for_model(str(settings["model_type"]).removeprefix("cut_"))
     with quiet():
         try:
-            fast = AutoTokenizer.from_pretrained(place, config=dense(), trust_remote_code=False)
+            fast = AutoTokenizer.from_pretrained(place, config=dense, trust_remote_code=False)
         except (ValueError, OSError, KeyError) as error:
             raise _damaged(place, f"its tokenizer: {str(error).splitlines()[0]}") from error
     return cast("PreTrainedTokenizerFast", fast)

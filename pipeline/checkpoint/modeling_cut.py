@@ -128,6 +128,13 @@ DISTILBERT = Places(
 
 def narrow(base: nn.Module, config: Any, places: Places) -> None:
     """Makes the layers of a dense network that was just built as small as `config.cut_layout` says."""
+    if config.cut_format > FORMAT:
+        raise ValueError(
+            f"A cut network's layout is read by code as new as it is; it has format {config.cut_format}, this code "
+            f"knows {FORMAT}. Update prunefront, or empty the cache of transformers' modules."
+        )
+    if config.cut_layout is None:
+        return
     head_size = config.hidden_size // config.num_attention_heads
     layers: Any = base.get_submodule(places.layers)
     for layer, left in zip(layers, config.cut_layout, strict=True):
@@ -160,27 +167,10 @@ def _put(layer: nn.Module, path: str, module: nn.Module) -> None:
 
 
 class _Layout:
-    """What a cut network's configuration has beyond the dense one's."""
+    """What a cut network's configuration has beyond the dense one's; `num_hidden_layers` counts what is left."""
 
-    def __init__(
-        self, cut_layout: list[dict[str, int]] | None = None, cut_format: int = FORMAT, **dense: Any
-    ) -> None:
-        if cut_format > FORMAT:
-            raise ValueError(
-                f"A cut network's layout is read by code as new as it is; it has format {cut_format}, this code "
-                f"knows {FORMAT}. Update prunefront, or empty the cache of transformers' modules."
-            )
-        super().__init__(**dense)
-        if cut_layout is None:  # the library makes configurations of defaults to compare with
-            cut_layout = [
-                {"layer": layer, "heads": self.num_attention_heads, "neurons": self._dense_neurons()}
-                for layer in range(self.num_hidden_layers)
-            ]
-        self.cut_layout = cut_layout
-        self.cut_format = cut_format
-
-    def _dense_neurons(self) -> int:
-        return self.intermediate_size
+    cut_layout: Any = None  # None: nothing is cut
+    cut_format: Any = FORMAT
 
 
 class _Cut:
@@ -275,9 +265,6 @@ class CutElectraForSequenceClassification(_Cut, ElectraForSequenceClassification
 class CutDistilBertConfig(_Layout, DistilBertConfig):
     model_type = "cut_distilbert"
     _auto_class = "AutoConfig"
-
-    def _dense_neurons(self) -> int:
-        return self.hidden_dim
 
 
 class CutDistilBertModel(_Cut, DistilBertModel):

@@ -50,17 +50,14 @@ def write_checkpoint(
     anatomy: Anatomy,
     *,
     tokenizer_files: Mapping[str, bytes],
-    record: Mapping[str, Any],
 ) -> None:
     """Writes a network into a folder that is there and empty.
 
     Args:
         folder: see `whole_folder` for one that appears only when it is whole.
-        model: a sequence classifier, dense or cut, without hooks; parametrised weights are written as they are
-            used.
+        model: a sequence classifier, dense or cut, without hooks or parametrisations.
         anatomy: its own.
         tokenizer_files: their bytes by name.
-        record: what there is to say of its study, as JSON has it.
 
     Raises:
         ValueError: the model has a hook, or the architecture no class in the modelling file.
@@ -74,6 +71,10 @@ def write_checkpoint(
     shutil.copyfile(Path(__file__).with_name(CODE), folder / CODE)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Writes where the network comes from, as JSON has it, beside it."""
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")
 
 

@@ -9,6 +9,9 @@ import traceback
 import typer
 
 from pipeline.cli.best import best
+from pipeline.cli.compare import compare
+from pipeline.cli.confirm import confirm
+from pipeline.cli.export import export
 from pipeline.cli.faults import outside_cause
 from pipeline.cli.output import errors
 from pipeline.cli.search import search
@@ -30,7 +33,10 @@ app = typer.Typer(
 app.command()(search)
 app.command()(show)
 app.command()(best)
+app.command()(confirm)
+app.command()(compare)
 app.command()(studies)
+app.command()(export)
 
 
 def main(arguments: list[str] | None = None) -> None:

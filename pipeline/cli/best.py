@@ -94,6 +94,6 @@ def _print(found: Front, point: FrontPoint, luck: tuple[float, float] | None) ->
         table.add_row(name, short(point.params[name]))
     out.print(table)
     out.print(
-        f"\nAs a network, from the version on that has `export`:  [cyan]prunefront export {spec.name} "
+        f"\nAs a network:  [cyan]prunefront export {spec.name} "
         f"--trial {point.trial} --compression {point.compression:.4f} --to DIR[/]"
     )

@@ -1,6 +1,17 @@
 """Trials and exclusive tasks on Ray: the only door to it."""
 
 from pipeline.execute.cluster import Cluster, Resources, check_resources, connect
+from pipeline.execute.queue import run_queue
 from pipeline.execute.trials import Desk, Job, run_each, run_trials
 
-__all__ = ["Cluster", "Desk", "Job", "Resources", "check_resources", "connect", "run_each", "run_trials"]
+__all__ = [
+    "Cluster",
+    "Desk",
+    "Job",
+    "Resources",
+    "check_resources",
+    "connect",
+    "run_each",
+    "run_queue",
+    "run_trials",
+]

@@ -76,7 +76,7 @@ def run_each(
     # a process that has imported torch serves the next item, too (on GPUs Ray starts a new one by itself)
     task: Any = ray.remote(
         num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial, max_retries=LOST_ATTEMPTS
-    )(_in_worker)
+    )(in_worker)
     reference = ray.put(shared)
     pending = [task.remote(function, reference, item, cluster.cpus_per_trial) for item in items]
     waiting = list(pending)
@@ -87,7 +87,8 @@ def run_each(
     return list(ray.get(pending))
 
 
-def _in_worker(function: Callable[[Shared, Item], Result], shared: Shared, item: Item, cpus: float) -> Result:
+def in_worker(function: Callable[[Shared, Item], Result], shared: Shared, item: Item, cpus: float) -> Result:
+    """What runs in a worker's process."""
     _set_threads(cpus)
     return function(shared, item)
 

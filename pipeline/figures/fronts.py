@@ -35,7 +35,7 @@ def front_figure(series: Sequence[Series]) -> go.Figure:
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    _lay_out(figure, *titles("Pareto front", series))
+    lay_out(figure, *titles("Pareto front", series))
     alone = len(series) == 1
     for index, one in enumerate(series):
         colour, symbol = look(index)
@@ -57,7 +57,7 @@ def hypervolume_figure(series: Sequence[Series]) -> go.Figure:
     import plotly.graph_objects as go
 
     figure = go.Figure()
-    _lay_out(figure, *titles("Hypervolume over trials", series))
+    lay_out(figure, *titles("Hypervolume over trials", series))
     for index, one in enumerate(series):
         numbers, found = hypervolumes(one)
         colour, symbol = look(index)
@@ -164,7 +164,7 @@ def _draw_front(figure: go.Figure, one: Series, *, colour: str, alone: bool) -> 
             y=np.append(heights, floor),
             mode="none",
             fill="toself",
-            fillcolor=_transparent(colour),
+            fillcolor=transparent(colour),
             name="hypervolume",
             hoverinfo="skip",
         )
@@ -205,12 +205,14 @@ def _draw_anchors(figure: go.Figure, one: Series, *, colour: str, alone: bool) -
     )
 
 
-def _transparent(colour: str) -> str:
+def transparent(colour: str, opacity: float = SHADE) -> str:
+    """A colour (#RRGGBB) that lets through what is behind it."""
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{SHADE})"
+    return f"rgba({red},{green},{blue},{opacity})"
 
 
-def _lay_out(figure: go.Figure, headline: str, what: str) -> None:
+def lay_out(figure: go.Figure, headline: str, what: str) -> None:
+    """How all interactive figures look."""
     figure.update_layout(
         template="plotly_white",
         title={"text": headline, "subtitle": {"text": what}, "x": 0.02, "font": {"size": 20}},
@@ -229,13 +231,18 @@ def _lay_out(figure: go.Figure, headline: str, what: str) -> None:
 def _frame(axes: Axes, series: Sequence[Series]) -> None:
     headline, what = titles("Pareto front", series)
     gain, metric = axis_labels(series)
+    axes.set_xlabel(gain, color=TEXT)
+    axes.set_ylabel(metric, color=TEXT)
+    axes.set_xlim(-2, 102)
+    finish(axes, headline, what)
+
+
+def finish(axes: Axes, headline: str, what: str) -> None:
+    """How all still figures look."""
     axes.set_title(headline, loc="left", pad=26, fontsize=14, color=TEXT)
     axes.annotate(
         what, (0, 1), (0, 10), xycoords="axes fraction", textcoords="offset points", fontsize=9.5, color=QUIET
     )
-    axes.set_xlabel(gain, color=TEXT)
-    axes.set_ylabel(metric, color=TEXT)
-    axes.set_xlim(-2, 102)
     axes.grid(color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=TEXT)

@@ -23,14 +23,15 @@ from pipeline.records import Scores
 class Run:
     """The tuning that a method watches: all rounds together.
 
-    `target` is the compression to reach, None for methods that cut by threshold; `generator` is the
-    method's own source of randomness.
+    A space has one of `target`, the compression to reach, and `threshold`, the score at or below which units
+    go; the other is None. `generator` is the method's own source of randomness.
     """
 
     total_steps: int
     train_rows: int
     target: float | None
     generator: torch.Generator
+    threshold: float | None = None
 
 
 class PruningMethod(ABC):
@@ -50,9 +51,9 @@ class PruningMethod(ABC):
         only removes the hooks.
         """
 
-    @abstractmethod
     def penalty(self, batch: Batch) -> Tensor:
-        """Scalar >= 0 to add to the loss of the forward pass just made on `batch`."""
+        """Scalar >= 0 to add to the loss of the forward pass just made on `batch`; zero unless overridden."""
+        return torch.zeros((), device=batch["input_ids"].device)
 
     @abstractmethod
     def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
@@ -80,10 +81,6 @@ class OneShot(PruningMethod):
         """Does nothing."""
         del model, anatomy, optimizer, run
         return nullcontext()
-
-    def penalty(self, batch: Batch) -> Tensor:
-        """Zero."""
-        return torch.zeros((), device=batch["input_ids"].device)
 
     def state(self) -> dict[str, Tensor]:
         """Empty."""

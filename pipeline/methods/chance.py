@@ -3,8 +3,8 @@
 Every present unit of the chosen level gets an independent uniform score. What is left of a network so cut
 says what its training and recovery are worth without any choice of units.
 
-Ranks attention and ffn blocks ("block"), heads and ffn blocks ("head"), heads and neurons ("neuron"), or
-whole layers ("layer"). Shapes: L layers, H heads, N neurons per layer.
+Ranks attention and ffn blocks ("block"), heads and ffn blocks ("head"), heads and neurons ("neuron"),
+heads alone ("head-only"), or whole layers ("layer"). Shapes: L layers, H heads, N neurons per layer.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ def random_scores(present: Masks, *, level: str, seed: int) -> Scores:
     if level == "neuron":
         neurons = np.where(present.neurons, draw(size=present.neurons.shape), np.nan)
         return Scores(heads=heads, neurons=neurons)
+    if level == "head-only":
+        return Scores(heads=heads)
     if level == "head":
         return Scores(heads=heads, ffn=ffn)
     return Scores(attention=np.where(present.heads.any(axis=1), draw(size=layers), np.nan), ffn=ffn)
@@ -45,7 +47,7 @@ def random_scores(present: Masks, *, level: str, seed: int) -> Scores:
 class Chance(OneShot):
     """A random order of the units, fixed by the trial's seed."""
 
-    level: Literal["block", "head", "neuron", "layer"]
+    level: Literal["block", "head", "neuron", "head-only", "layer"]
     _seed: int = field(default=0, init=False, repr=False)
 
     def watch(

@@ -3,7 +3,7 @@
 It is the part of the noise *within* networks. It knows nothing of seeds, and so never stands alone: where networks
 of equal methods differ by their seeds, it calls one difference in five and more that is none (tests/statistics).
 
-Shapes: K networks, V rows, B resamples, C classes.
+Shapes: K networks, V rows, B resamples, C classes, Q sums.
 """
 
 from __future__ import annotations
@@ -23,29 +23,31 @@ RESAMPLES = 1000
 def row_bootstrap(
     metric: str,
     labels: Rows,
-    first: Rows,
-    second: Rows,
+    predictions: Rows,
+    contrasts: npt.ArrayLike,
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
     level: float = LEVEL,
-) -> Interval:
-    """Mean metric of the networks `first` [K, V] minus that of `second` [L, V], and its percentile interval.
+) -> list[Interval]:
+    """Percentile intervals of sums of given networks' metrics: one for each row of `contrasts` [Q, K].
 
-    The rows are drawn with replacement, the same ones for all networks: the paired bootstrap of Efron and Tibshirani
-    ("An Introduction to the Bootstrap", 1993, sections 13.3 and 16.4). `count` is the number of rows.
+    The contrast (1/2, 1/2, -1) is the mean metric of the first two networks minus that of the third. Rows are drawn
+    with replacement, the same ones for all networks: the paired bootstrap of Efron and Tibshirani ("An Introduction
+    to the Bootstrap", 1993, sections 13.3 and 16.4). An interval's `count` is the number of rows, its mean the sum
+    on all rows as they are.
     """
     generator = np.random.default_rng(seed)
-    counts = generator.multinomial(len(labels), np.full(len(labels), 1 / len(labels)), size=resamples)
+    drawn = generator.multinomial(len(labels), np.full(len(labels), 1 / len(labels)), size=resamples)
     whole = np.ones((1, len(labels)), dtype=np.int64)
-    drawn = np.concatenate((whole, counts))
-    one = scores_on_resamples(metric, labels, first, drawn).mean(axis=0)
-    other = scores_on_resamples(metric, labels, second, drawn).mean(axis=0)
-    difference = one - other
-    low, high = np.quantile(difference[1:], (0.5 - level / 2, 0.5 + level / 2))
-    return Interval(
-        float(difference[0]), float(low), float(high), float(difference[1:].std(ddof=1)), len(labels)
-    )
+    scores = scores_on_resamples(metric, labels, predictions, np.concatenate((whole, drawn)))
+    sums = np.asarray(contrasts, dtype=np.float64) @ scores  # [Q, 1 + B]
+    ends = np.quantile(sums[:, 1:], (0.5 - level / 2, 0.5 + level / 2), axis=1)
+    deviations = sums[:, 1:].std(axis=1, ddof=1)
+    return [
+        Interval(float(sums[q, 0]), float(low), float(high), float(deviations[q]), len(labels))
+        for q, (low, high) in enumerate(ends.T)
+    ]
 
 
 def scores_on_resamples(metric: str, labels: Rows, predictions: Rows, counts: Rows) -> Values:

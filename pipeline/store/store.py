@@ -3,6 +3,7 @@
     ROOT/studies.db, mlflow.db, artifacts/, cache/
     ROOT/studies/NAME/spec.json, task.json, space.toml, validation.npz, points.arrow, model/, spent.json, outbox.json
     ROOT/studies/NAME/trials/NNNNN/record.json, record.npz, weights/, attempt-KK/
+    ROOT/studies/NAME/confirm/
 
 Every file is renamed into place when it is whole. points.arrow is a copy of what the records' JSON says, made
 by the driver: it may be behind, or gone, and nothing is lost.
@@ -23,6 +24,8 @@ import pyarrow as pa
 from pydantic import TypeAdapter
 
 from pipeline.records import Array, BadInput, Rung, State, StudySpec, TaskReference, TrialRecord
+from pipeline.store.confirmations import CONFIRM, Confirmations
+from pipeline.store.exports import Exports
 from pipeline.store.recordfile import (
     JSON,
     load_record,
@@ -198,6 +201,14 @@ class Store:
     def weights(self, study: str) -> Weights:
         """The weights of the study's networks."""
         return Weights(self.study_folder(study) / "trials")
+
+    def exports(self, study: str) -> Exports:
+        """What the study's exported networks measured on test rows."""
+        return Exports(self.study_folder(study))
+
+    def confirmations(self, study: str) -> Confirmations:
+        """The study's points that were trained again on fresh seeds."""
+        return Confirmations(self.study_folder(study) / CONFIRM)
 
     def attempts(self, study: str, number: int) -> int:
         """How many attempts at a trial have begun and not been cleared away."""

@@ -2,7 +2,16 @@
 
 from pipeline.tracking.addresses import shown
 from pipeline.tracking.connection import TrackingLost
+from pipeline.tracking.models import ExportedModel
 from pipeline.tracking.opening import NoAnswer, address_of
 from pipeline.tracking.tracker import Tracker, open_tracking
 
-__all__ = ["NoAnswer", "Tracker", "TrackingLost", "address_of", "open_tracking", "shown"]
+__all__ = [
+    "ExportedModel",
+    "NoAnswer",
+    "Tracker",
+    "TrackingLost",
+    "address_of",
+    "open_tracking",
+    "shown",
+]

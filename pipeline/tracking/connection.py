@@ -15,6 +15,7 @@ from urllib.request import url2pathname
 
 from pipeline.records import BadInput
 from pipeline.tracking.addresses import cause_of, shown
+from pipeline.tracking.models import ExportedModel, write_model
 
 if TYPE_CHECKING:
     import mlflow.entities
@@ -91,6 +92,12 @@ class Connection:
             )
         _check_location(name, str(known.artifact_location))
         return str(known.experiment_id)
+
+    def find_experiment(self, name: str) -> str | None:
+        """The id of an experiment; None if there is none, or it was deleted."""
+        with self._asking():
+            known = self._client.get_experiment_by_name(name)
+        return str(known.experiment_id) if known and known.lifecycle_stage == "active" else None
 
     def tag_experiment(self, experiment_id: str, tags: Mapping[str, str]) -> None:
         """Sets those tags of an experiment that are not so yet."""
@@ -169,6 +176,34 @@ class Connection:
         """A run ends, now or at a time."""
         with self._asking():
             self._client.set_terminated(run_id, status, milliseconds)
+
+    def log_model(self, experiment_id: str, run_id: str, model: ExportedModel) -> str:
+        """Adds a model to a run, with what was measured of it; returns its address, models:/ID.
+
+        One that could not be written whole is marked as failed.
+        """
+        from mlflow.entities import LoggedModelOutput, Metric
+
+        with self._asking():
+            begun = self._client.create_logged_model(
+                experiment_id, name=model.name, source_run_id=run_id, model_type="classifier"
+            )
+            try:
+                with tempfile.TemporaryDirectory() as parent:
+                    folder = Path(parent) / "model"
+                    write_model(folder, model, model_id=begun.model_id, run_id=run_id)
+                    self._client.log_model_artifacts(begun.model_id, str(folder))
+            except BaseException:
+                self._client.finalize_logged_model(begun.model_id, "FAILED")
+                raise
+            self._client.finalize_logged_model(begun.model_id, "READY")
+            self._client.log_outputs(run_id, [LoggedModelOutput(begun.model_id, step=0)])
+            at = now()
+            metrics = [
+                Metric(key, value, at, 0, model_id=begun.model_id) for key, value in model.values.items()
+            ]
+            self._client.log_batch(run_id, metrics)
+        return f"models:/{begun.model_id}"
 
     def delete(self, run_id: str) -> None:
         """A run goes into MLflow's bin."""

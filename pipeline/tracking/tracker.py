@@ -13,12 +13,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
+from pipeline.confirmed import Confirmed
 from pipeline.figures import Series, as_html, dots, front_figure, front_image, hypervolume_figure
 from pipeline.fronts import Front
 from pipeline.records import State, StudySpec, TrialRecord
 from pipeline.store import load_record, save_record
-from pipeline.tracking import notes, published, views
+from pipeline.tracking import confirmations, notes, published, views
 from pipeline.tracking.connection import Connection, Run, now
+from pipeline.tracking.models import ExportedModel
 from pipeline.tracking.opening import connect
 
 # Tags that MLflow's pages read
@@ -147,9 +149,50 @@ class Tracker:
         note = notes.study_note(found, table=table, charts=charts)
         self._mlflow.write(study.run_id, tags={NOTE: note, TABLES: _tables(published.FRONT)})
 
+    def publish_confirmed(self, found: Confirmed) -> bool:
+        """Writes the study's confirmed points, a run each below its own; False if the study is not in MLflow.
+
+        The study need not have been started, and its run stays as it is. Writing the same twice changes nothing.
+        """
+        experiment_id = self._experiment(found.spec)
+        fingerprint = published.fingerprint(found.spec)
+        studies = self._mlflow.runs(experiment_id, tag=published.SPEC, value=fingerprint)
+        if not studies:
+            return False
+        below = self._mlflow.runs(experiment_id, tag=PARENT, value=studies[0].id)
+        known = {
+            run.tags[confirmations.CONFIRMED]: run for run in below if confirmations.CONFIRMED in run.tags
+        }
+        for point in found.points:
+            tags = confirmations.tags(point, found.spec)
+            run = known.get(confirmations.place(point))
+            if run is None:
+                above = {PARENT: studies[0].id} | _source()
+                run = self._mlflow.begin(experiment_id, name=confirmations.name(point), tags=tags | above)
+            values = confirmations.values(point, milliseconds=run.milliseconds)
+            self._mlflow.write(run.id, values=values, params=confirmations.params(point), tags=tags)
+            self._mlflow.end(run.id, "FINISHED")
+        return True
+
     def finish_study(self, state: State) -> None:
         """Ends the study's run: complete, stopped (interrupted) or failed."""
         self._mlflow.end(self._started().run_id, published.STATUS[state])
+
+    def publish_model(self, spec: StudySpec, model: ExportedModel) -> str | None:
+        """Adds an exported network to its trial's run; the study need not be started. Returns its address.
+
+        None if the trial is not in MLflow. Whoever exported it may call this, driver or not: runs that are there
+        keep their status.
+        """
+        experiment_id = self._mlflow.find_experiment(notes.experiment_name(spec.task))
+        if experiment_id is None:
+            return None
+        studies = self._mlflow.runs(experiment_id, tag=published.SPEC, value=published.fingerprint(spec))
+        for study in studies[:1]:
+            for run in self._mlflow.runs(experiment_id, tag=PARENT, value=study.id):
+                if run.tags.get(published.TRIAL) == str(model.trial):
+                    return self._mlflow.log_model(experiment_id, run.id, model)
+        return None
 
     def read_record(self, run_id: str) -> TrialRecord:
         """The record of a trial's run."""
@@ -210,7 +253,7 @@ class Tracker:
 
 def _source() -> dict[str, str]:
     """Who ran what, in the words that MLflow has for it."""
-    tags = {"mlflow.source.name": "prunefront search", "mlflow.source.type": "LOCAL"}
+    tags = {"mlflow.source.name": "prunefront", "mlflow.source.type": "LOCAL"}
     try:
         return tags | {"mlflow.user": getpass.getuser()}
     except (OSError, KeyError):  # a container's user without a name

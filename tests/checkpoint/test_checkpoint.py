@@ -13,7 +13,7 @@ from torch import nn
 
 import pipeline
 from pipeline.batches import encoder_inputs
-from pipeline.checkpoint import layout, modeling_cut, whole_folder, write_checkpoint
+from pipeline.checkpoint import layout, modeling_cut, whole_folder, write_checkpoint, write_record
 from pipeline.records import BadInput, Masks
 from pipeline.surgery import cut, masked
 
@@ -72,7 +72,8 @@ def saved(folder, model, anatomy, masks):
     smaller, its_anatomy = copy.deepcopy((model, anatomy))
     its_anatomy = cut(smaller, its_anatomy, masks)
     with whole_folder(folder) as part:
-        write_checkpoint(part, smaller, its_anatomy, tokenizer_files=TOKENIZER, record={"study": "toy"})
+        write_checkpoint(part, smaller, its_anatomy, tokenizer_files=TOKENIZER)
+        write_record(part, {"study": "toy"})
     return smaller, its_anatomy
 
 
@@ -181,7 +182,7 @@ def test_a_hooked_network_is_not_written(make_model, tmp_path):
     ):
         handle = spoil()
         with pytest.raises(ValueError, match="plain network"), whole_folder(tmp_path / "to") as part:
-            write_checkpoint(part, model, anatomy, tokenizer_files=TOKENIZER, record={})
+            write_checkpoint(part, model, anatomy, tokenizer_files=TOKENIZER)
         assert list(tmp_path.iterdir()) == []
         if isinstance(handle, torch.utils.hooks.RemovableHandle):
             handle.remove()
@@ -248,7 +249,7 @@ def test_a_newer_checkpoint_is_refused(folder):
     with pytest.raises(BadInput, match=r"has format 2, this one knows 1\. Update prunefront"):
         pipeline.load(folder)
     with pytest.raises(ValueError, match="has format 2, this code knows 1"):
-        modeling_cut.CutBertConfig(cut_format=2)
+        modeling_cut.CutBertModel(modeling_cut.CutBertConfig(cut_format=2))
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path, make_model):

@@ -39,6 +39,7 @@ def test_every_order_of_the_blocks_is_equally_likely():
         ("block", {"attention": (3,), "ffn": (3,)}),
         ("head", {"heads": (3, 4), "ffn": (3,)}),
         ("neuron", {"heads": (3, 4), "neurons": (3, 64)}),
+        ("head-only", {"heads": (3, 4)}),
         ("layer", {"layers": (3,)}),
     ],
 )

@@ -38,7 +38,7 @@ def test_its_width_is_that_of_the_normal_limit() -> None:
     generator = np.random.default_rng(0)
     labels = np.zeros(1000, dtype=np.int64)
     first, second = generator.random((2, 1, 1000)) < [[[0.2]], [[0.3]]]
-    found = row_bootstrap("accuracy", labels, first.astype(np.int16), second.astype(np.int16))
+    (found,) = row_bootstrap("accuracy", labels, np.concatenate((first, second)).astype(np.int16), [[1, -1]])
     rows = (first[0] == 0).astype(float) - (second[0] == 0)
     assert found.mean == pytest.approx(rows.mean())
     assert found.deviation == pytest.approx(rows.std() / math.sqrt(1000), rel=0.1)
@@ -53,7 +53,9 @@ def test_rows_alone_call_too_much_where_seeds_differ() -> None:
     for _ in range(100):
         worth = generator.normal(0.8, 0.02, (2, 3, 1))
         wrong = (generator.random((2, 3, 800)) > worth).astype(np.int16)
-        found = row_bootstrap("accuracy", labels, wrong[0], wrong[1], resamples=200)
+        (found,) = row_bootstrap(
+            "accuracy", labels, wrong.reshape(6, 800), [[1 / 3] * 3 + [-1 / 3] * 3], resamples=200
+        )
         by_rows += not found.low <= 0 <= found.high
         by_seeds += welch(*(1 - wrong).mean(axis=2)).p < 0.05
     assert by_rows > 20
@@ -62,6 +64,7 @@ def test_rows_alone_call_too_much_where_seeds_differ() -> None:
 
 def test_rows_are_the_same_for_all_networks() -> None:
     labels = np.array([0, 1] * 50)
-    predictions = np.random.default_rng(2).integers(0, 2, (2, 100)).astype(np.int16)
-    same = row_bootstrap("accuracy", labels, predictions, predictions)
+    row = np.random.default_rng(2).integers(0, 2, 100).astype(np.int16)
+    same, alone = row_bootstrap("accuracy", labels, np.stack((row, row)), [[1, -1], [1, 0]])
     assert (same.mean, same.low, same.high) == (0.0, 0.0, 0.0)
+    assert alone.low < alone.mean < alone.high

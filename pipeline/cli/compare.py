@@ -1,0 +1,165 @@
+"""prunefront compare"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from pipeline.cli.output import err, out, print_json
+from pipeline.fronts import DEFAULT_STORE
+from pipeline.records import BadInput
+
+if TYPE_CHECKING:
+    from pipeline.compare import Comparison, Panel, Standings
+    from pipeline.statistics import Interval
+
+PICTURES = ("png", "svg")
+
+
+def compare(
+    studies: Annotated[list[str] | None, typer.Argument(help="Names of studies.")] = None,
+    task: Annotated[str | None, typer.Option(help="Instead of names: all studies of a task.")] = None,
+    method: Annotated[str | None, typer.Option(help="Instead of names: all studies of a method.")] = None,
+    across_models: Annotated[bool, typer.Option("--across-models", help="Base models may differ.")] = False,
+    across_tasks: Annotated[
+        bool, typer.Option("--across-tasks", help="Ranks methods over tasks, with a critical difference.")
+    ] = False,
+    png: Annotated[Path | None, typer.Option(help="Writes the figure as a picture (.png or .svg).")] = None,
+    store: Annotated[Path, typer.Option(help="Folder of the store.")] = DEFAULT_STORE,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Compares studies, and says which differences are real.
+
+    Studies that differ only in their seed are one group. The unit of every test is the seed, and below three seeds
+    no difference is called.
+    """
+    from pipeline.compare import compare as compared
+    from pipeline.compare import (
+        comparison_image,
+        gather,
+        names_of,
+        rank_across_tasks,
+        sentences,
+        standings_image,
+        standings_sentences,
+    )
+
+    names = names_of(store, studies or [], task=task, method=method)
+    groups = gather(store, names, across_models=across_models, across_tasks=across_tasks)
+    if across_tasks:
+        standings = rank_across_tasks(groups)
+        _write(png, lambda kind: standings_image(standings, format=kind))
+        if as_json:
+            print_json(standings_as_json(standings, standings_sentences(standings)))
+        else:
+            _print_standings(standings, standings_sentences(standings))
+        return
+    found = compared(groups)
+    said = sentences(found)
+    _write(png, lambda kind: comparison_image(found, format=kind))
+    if as_json:
+        print_json(comparison_as_json(found, said))
+    else:
+        _print(found, said)
+
+
+def comparison_as_json(found: Comparison, said: list[str]) -> dict[str, Any]:
+    """All numbers of a comparison, and what they say."""
+    spec = found.groups[0].spec
+    return {
+        "task": spec.task,
+        "metric_name": spec.metric_name,
+        "objective": spec.objective,
+        "reference_point": list(spec.reference_point),
+        "validation": asdict(found.validation),
+        "test": None if found.test is None else asdict(found.test),
+        "says": said,
+    }
+
+
+def standings_as_json(found: Standings, said: list[str]) -> dict[str, Any]:
+    """Scores and ranks over tasks, and what they say."""
+    return {
+        "tasks": list(found.tasks),
+        "methods": list(found.methods),
+        "hypervolume_normalised": found.scores.tolist(),
+        "average_ranks": list(found.ranking.ranks),
+        "p": found.ranking.p,
+        "critical_difference": found.ranking.critical_difference,
+        "says": said,
+    }
+
+
+def _write(path: Path | None, draw: Callable[[str], bytes]) -> None:
+    """Writes a picture of the kind that the file's name says."""
+    if path is None:
+        return
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in PICTURES or not path.parent.is_dir():
+        raise BadInput(
+            f"--png is a file in a folder that is there, with the suffix .png or .svg; given was {path}."
+        )
+    path.write_bytes(draw(kind))
+    err.print(f"Wrote {path}.", markup=False)
+
+
+def _print(found: Comparison, said: list[str]) -> None:
+    for panel in (found.validation, found.test):
+        if panel is not None:
+            out.print(_table(panel, found.groups[0].spec.second.short))
+            out.print()
+    for sentence in said:
+        out.print(f"• {escape(sentence)}")
+
+
+def _table(panel: Panel, gain: str) -> Table:
+    from pipeline.compare import GAINS
+
+    table = Table(
+        box=None, header_style="bold", pad_edge=False, title=f"on {panel.rows} rows", title_justify="left"
+    )
+    table.add_column("study")
+    for column in (
+        "seeds",
+        "trials",
+        "hypervolume",
+        "of possible",
+        *(f"at {100 * at:.0f} % {gain}" for at in GAINS),
+    ):
+        table.add_column(column, justify="right", no_wrap=True)
+    for worth in panel.worths:
+        table.add_row(
+            escape(worth.label),
+            str(len(worth.seeds)),
+            "–".join(dict.fromkeys((str(min(worth.trials)), str(max(worth.trials))))),
+            _mean(worth.hypervolume),
+            f"{100 * worth.hypervolume_normalised.mean:.1f} %",
+            *(_mean(at) for at in worth.metric_at),
+        )
+    return table
+
+
+def _mean(found: Interval) -> str:
+    """Mean ± half of the 95 % interval."""
+    reach = found.high - found.mean
+    return f"{found.mean:.4f}" + (f" ± {reach:.4f}" if math.isfinite(reach) else "")
+
+
+def _print_standings(found: Standings, said: list[str]) -> None:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("hypervolume, of possible")
+    for method in found.methods:
+        table.add_column(escape(method), justify="right")
+    for task, row in zip(found.tasks, found.scores.tolist(), strict=True):
+        table.add_row(escape(task), *(f"{100 * value:.1f} %" for value in row))
+    table.add_row("average rank", *(f"{place:.2f}" for place in found.ranking.ranks))
+    out.print(table)
+    for sentence in said:
+        out.print(f"• {escape(sentence)}")

@@ -1,0 +1,168 @@
+"""prunefront confirm"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from pipeline.cli.output import err, out, percent, print_json
+from pipeline.fronts import DEFAULT_STORE
+
+if TYPE_CHECKING:
+    from pipeline.confirm import Done
+    from pipeline.confirmed import ConfirmedPoint
+    from pipeline.statistics import Interval
+
+_WHAT, _WHERE, _RUN = "What is confirmed", "Where it is kept", "What it runs on"
+
+
+def confirm(
+    study: Annotated[str, typer.Argument(help="Name of the study.")],
+    seeds: Annotated[int, typer.Option(help="Fresh seeds of every point.", rich_help_panel=_WHAT)] = 5,
+    points: Annotated[
+        str,
+        typer.Option(help="all, knee, or how many, spread over the front.", rich_help_panel=_WHAT),
+    ] = "knee",
+    minutes: Annotated[
+        float | None, typer.Option(help="No new training starts after this long.", rich_help_panel=_WHAT)
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Where the task is now, if it has moved.", rich_help_panel=_WHAT)
+    ] = None,
+    store: Annotated[Path, typer.Option(help="Folder of the store.", rich_help_panel=_WHERE)] = DEFAULT_STORE,
+    tracking: Annotated[
+        str | None,
+        typer.Option(
+            envvar="MLFLOW_TRACKING_URI",
+            help="MLflow's. [dim]Default: in the store[/]",
+            rich_help_panel=_WHERE,
+        ),
+    ] = None,
+    concurrent: Annotated[
+        int | None,
+        typer.Option(help="Trainings at once. [dim]Default: as many as fit[/]", rich_help_panel=_RUN),
+    ] = None,
+    cpus_per_trial: Annotated[
+        float, typer.Option(help="Cores, and threads, of a training.", rich_help_panel=_RUN)
+    ] = 1.0,
+    gpus_per_trial: Annotated[
+        float | None,
+        typer.Option(
+            help="May be a part, such as 0.25. [dim]Default: 1 if there are GPUs[/]", rich_help_panel=_RUN
+        ),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster: auto, or HOST:PORT.", rich_help_panel=_RUN)
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Trains points of a front again on fresh seeds and measures them on test rows.
+
+    A front overstates itself: its points were chosen by the rows and the seed that they look best on. The same command
+    after an interruption goes on; what is done stays done, and more seeds or points may be asked for later.
+    """
+    from pipeline.confirm import Confirm
+    from pipeline.confirm import confirm as run
+    from pipeline.execute import Resources
+
+    wanted = Confirm(
+        study=study,
+        seeds=seeds,
+        points=points,
+        minutes=minutes,
+        task=task,
+        store=store,
+        tracking=tracking,
+        resources=Resources(address, concurrent, cpus_per_trial, gpus_per_trial),
+    )
+    done = run(
+        wanted, (lambda _: None) if quiet else (lambda line: err.print(line, markup=False, soft_wrap=True))
+    )
+    if as_json:
+        print_json(confirmed_as_json(done))
+    else:
+        _print(done)
+
+
+def confirmed_as_json(done: Done) -> dict[str, Any]:
+    """All that was confirmed of the points that were asked for."""
+    spec = done.confirmed.spec
+    return {
+        "study": spec.name,
+        "task": spec.task,
+        "metric_name": spec.metric_name,
+        "test_rows": len(done.confirmed.labels),
+        "dense_metric": spec.anchors.dense,
+        "missing": done.missing,
+        "lost": list(done.lost),
+        "points": [_as_json(point) for point in done.confirmed.points],
+    }
+
+
+def _as_json(point: ConfirmedPoint) -> dict[str, Any]:
+    means = ("metric", "gain", "compression", "validation", "optimism")
+    return {
+        "trial": point.trial,
+        "point": point.point,
+        "kind": point.kind,
+        "selected": point.selected,
+        "selected_gain": point.selected_gain,
+        **{name: vars(getattr(point, name)) for name in means},
+        "failed": point.failed,
+        "params": point.params,
+        "seeds": [
+            {
+                "seed": each.seed,
+                "metric": each.measurement.metric,
+                "compression": each.measurement.compression,
+                "validation": each.validation,
+            }
+            for each in point.confirmations
+            if each.measurement is not None
+        ],
+    }
+
+
+def _print(done: Done) -> None:
+    found = done.confirmed
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in (
+        "compr.",
+        "trial",
+        "kind",
+        "seeds",
+        f"{found.spec.metric_name} (test)",
+        "sd",
+        "promised",
+        "optimism",
+    ):
+        table.add_column(column, justify="right", no_wrap=True)
+    for point in found.points:
+        table.add_row(
+            percent(point.compression.mean),
+            str(point.trial),
+            point.kind,
+            str(point.metric.count) + (f" ({point.failed} failed)" if point.failed else ""),
+            _with_interval(point.metric),
+            f"{point.metric.deviation:.4f}",
+            f"{point.selected:.4f}",
+            _with_interval(point.optimism, sign="+"),
+        )
+    out.print(table)
+    out.print(
+        f"\nMeans over fresh seeds on {len(found.labels)} test rows, with their 95 % intervals. [bold]promised[/]: on "
+        "the validation rows that chose the point; [bold]optimism[/]: promised minus found."
+    )
+    if done.missing:
+        out.print(f"[yellow]{done.missing} trainings are missing; the same command goes on.[/]")
+
+
+def _with_interval(found: Interval, *, sign: str = "") -> str:
+    mean = format(found.mean, f"{sign}.4f")
+    reach = found.high - found.mean
+    return f"{mean} ± {reach:.4f}" if math.isfinite(reach) else mean

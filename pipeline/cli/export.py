@@ -1,0 +1,136 @@
+"""prunefront export"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+
+from pipeline.cli.output import err, millions, out, percent, print_json
+from pipeline.fronts import DEFAULT_STORE
+from pipeline.records import BadInput
+
+if TYPE_CHECKING:
+    from pipeline.export import Exported
+
+MEGABYTE = 10**6  # bytes
+
+
+def export(
+    study: Annotated[str, typer.Argument(help="Name of the study.")],
+    to: Annotated[Path, typer.Option(help="Folder to write: absent or empty.")],
+    trial: Annotated[
+        int | None, typer.Option(min=0, help="A point of this trial, instead of one of the study's front.")
+    ] = None,
+    compression: Annotated[
+        float | None, typer.Option(min=0, max=1, help="The best network that is at least this small.")
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(min=0, help="The smallest network whose metric lies no further below the dense one."),
+    ] = None,
+    max_latency_ms: Annotated[
+        float | None, typer.Option(min=0, help="The best network that is at least this fast.")
+    ] = None,
+    knee: Annotated[
+        bool, typer.Option("--knee", help="The front's knee: what is taken if nothing is said.")
+    ] = False,
+    onnx: Annotated[bool, typer.Option("--onnx", help="Also model.onnx, checked in onnxruntime.")] = False,
+    push: Annotated[
+        str | None, typer.Option(help="Also to this repository of the hub, OWNER/NAME; a new one is private.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Where the task file is now, if it has moved.")] = None,
+    tracking: Annotated[
+        str | None,
+        typer.Option(help="MLflow, as it was given to search; a database in the store by default."),
+    ] = None,
+    store: Annotated[Path, typer.Option(help="Folder of the store.")] = DEFAULT_STORE,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Writes one network of a front as a folder that transformers loads, and measures it on the test rows.
+
+    It is smaller for real: weights, configuration, tokenizer, a model card, and the code that loads it.
+    """
+    bounds = {"--compression": compression, "--max-drop": max_drop, "--max-latency-ms": max_latency_ms}
+    given = [name for name, value in bounds.items() if value is not None] + ["--knee"] * knee
+    if len(given) > 1:
+        raise BadInput(
+            f"One bound chooses a network; given are {' and '.join(given)}. Leave all but one out."
+        )
+    from pipeline.export import Choice
+    from pipeline.export import export as write
+
+    done = write(
+        study,
+        to=to,
+        choice=Choice(trial, compression, max_drop, max_latency_ms),
+        store=store,
+        task=task,
+        onnx=onnx,
+        push=push,
+        tracking=tracking,
+        tell=lambda line: err.print(line, markup=False),
+    )
+    for warning in done.warnings:
+        err.print(warning, style="yellow", markup=False, soft_wrap=True)
+    if as_json:
+        print_json(exported_as_json(done))
+    else:
+        _print(done)
+
+
+def exported_as_json(done: Exported) -> dict[str, Any]:
+    """The command contract's object."""
+    facts = done.facts
+    return {
+        "study": facts.front.spec.name,
+        "folder": str(done.folder),
+        "point": asdict(facts.point),
+        "metric_name": facts.front.spec.metric_name,
+        "validation": facts.point.metric,
+        "test": facts.scores.parts,
+        "test_rows": facts.scores.rows,
+        "dense_metric": facts.front.spec.anchors.dense,
+        "size_bytes": facts.size_bytes,
+        "latency": asdict(facts.timing),
+        "onnx_difference": facts.onnx_difference,
+        "pushed": done.pushed,
+        "mlflow_model": done.mlflow_model,
+        "warnings": list(done.warnings),
+    }
+
+
+def _print(done: Exported) -> None:
+    facts = done.facts
+    spec, point, timing, anchors = facts.front.spec, facts.point, facts.timing, facts.front.spec.anchors
+    rows = {
+        "folder": str(done.folder),
+        "network": f"trial {point.trial}, {point.kind}, {percent(point.compression)} of the encoder gone",
+        f"{spec.metric_name}, validation": f"{point.metric:.4f}  ({point.metric - anchors.dense:+.4f} against dense)",
+    }
+    for part, scores in facts.scores.parts.items():
+        rows[f"{spec.metric_name}, {part}"] = f"{scores['metric']:.4f}  ({facts.scores.rows[part]:,} rows)"
+    rows |= {
+        "parameters": f"{millions(point.parameters)}  (dense {millions(anchors.dense_parameters)})",
+        "size": f"{facts.size_bytes / MEGABYTE:.1f} MB  (dense {anchors.dense_size_mb:.1f} MB)",
+        "latency": (
+            f"{timing.ms:.2f} ms, {timing.speedup:.2f} × as fast as dense  "
+            f"({timing.batch} × {timing.length} tokens, {timing.threads} thread(s), {timing.device})"
+        ),
+    }
+    if facts.onnx_difference is not None:
+        rows["model.onnx"] = f"logits within {facts.onnx_difference:.1g} of PyTorch's"
+    if done.mlflow_model is not None:
+        rows["MLflow"] = done.mlflow_model
+    if done.pushed is not None:
+        rows["hub"] = done.pushed
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, value)
+    out.print(table)
+    out.print(f"\nHow to load it:  {done.folder / 'README.md'}", markup=False, soft_wrap=True)

@@ -1,0 +1,100 @@
+"""One point on one fresh seed, in a worker: trained, cut, recovered, measured on test rows."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.batches import Split
+from pipeline.finetune import TrainingFailed, resolve_precision
+from pipeline.measure import Evaluation, evaluate, measure
+from pipeline.provenance import provenance
+from pipeline.records import Params
+from pipeline.store import NO_PREDICTIONS, Confirmation, Store
+from pipeline.trial import Goal, Repeated, TrialInputs, TrialJob, repeat_trial
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all workers get through the object store."""
+
+    inputs: TrialInputs
+    test: Split
+    root: Path
+    study: str
+
+
+@dataclass(frozen=True)
+class Again:
+    """A point to train again: the parameters of its trial, and what it comes to."""
+
+    trial: int
+    point: int
+    number: int  # of the fresh seed
+    seed: int
+    params: Params
+    goal: Goal
+
+
+def train_again(shared: Shared, item: Again) -> Confirmation:
+    """Trains a point on a fresh seed; its last act is to write its confirmation into the store.
+
+    A training that diverges is a result, too, and is written as failed.
+    """
+    started = time.monotonic()
+    job = TrialJob(item.trial, item.params, item.seed, attempts=(), checkpoint_s=math.inf, keep_weights=False)
+    try:
+        found = _measured(
+            shared, item, repeat_trial(shared.inputs, job, lambda _: None, goal=item.goal), started
+        )
+    except TrainingFailed as failure:
+        found = Confirmation(
+            item.trial,
+            item.point,
+            item.number,
+            item.seed,
+            "failed",
+            str(failure),
+            None,
+            None,
+            0.0,
+            time.monotonic() - started,
+            provenance(),
+            NO_PREDICTIONS,
+        )
+    Store(shared.root).confirmations(shared.study).write(found)
+    return found
+
+
+def _measured(shared: Shared, item: Again, network: Repeated, started: float) -> Confirmation:
+    inputs = shared.inputs
+    on_test = _evaluate(shared, network, shared.test)
+    return Confirmation(
+        trial=item.trial,
+        point=item.point,
+        number=item.number,
+        seed=item.seed,
+        state="complete",
+        reason=network.remark,
+        measurement=measure(
+            network.model, network.anatomy, on_test, length=inputs.length, count_zeros=inputs.count_zeros
+        ),
+        validation=_evaluate(shared, network, inputs.data.validation).metrics["metric"],
+        epochs=network.epochs,
+        seconds=time.monotonic() - started,
+        provenance=provenance(),
+        predictions=on_test.predictions,
+    )
+
+
+def _evaluate(shared: Shared, network: Repeated, split: Split) -> Evaluation:
+    inputs = shared.inputs
+    return evaluate(
+        network.model,
+        split,
+        metric_name=inputs.metric_name,
+        regression=inputs.regression,
+        precision=resolve_precision(inputs.precision, next(network.model.parameters()).device),
+    )

@@ -1,0 +1,42 @@
+"""Which points of a front are confirmed, and on which seeds."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from pipeline.fronts import Front, FrontPoint
+from pipeline.records import BadInput
+
+
+def choose_points(found: Front, points: str) -> tuple[FrontPoint, ...]:
+    """all, knee, or a number: so many, spread evenly over the front, its ends among them.
+
+    Raises:
+        BadInput: `points` is none of these, or the front is empty.
+    """
+    if points not in ("all", "knee") and not (points.isdecimal() and int(points) > 0):
+        raise BadInput(f"--points is all, knee, or how many; given was {points!r}.")
+    if not found.points:
+        raise BadInput(
+            f"What is confirmed stands on a front; that of {found.spec.name!r} is empty. Search longer."
+        )
+    if points == "all":
+        return found.points
+    if points == "knee" or int(points) == 1:
+        knee = found.knee
+        return (knee,) if knee is not None else ()
+    many = min(int(points), len(found.points))
+    gains = np.array([point.gain for point in found.points])
+    places: list[int] = []
+    for wanted in np.linspace(gains[0], gains[-1], many):
+        free = [place for place in range(len(gains)) if place not in places]
+        places.append(min(free, key=lambda place: abs(gains[place] - wanted)))
+    return tuple(found.points[place] for place in sorted(places))
+
+
+def fresh_seed(study_seed: int, number: int) -> int:
+    """The seed (32 bits) of the `number`-th confirmation of every point of a study; none of its trials has it."""
+    digest = hashlib.sha256(f"confirm/{study_seed}/{number}".encode()).digest()
+    return int.from_bytes(digest[:4], "big")

@@ -1,0 +1,156 @@
+"""Confirms chosen points of a study: what is missing is trained, what is there stays.
+
+    front ─► points × fresh seeds ─► those not in the store yet ─► Ray ─► store, MLflow ─► means and intervals
+
+This and `export` alone open the test rows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pipeline.confirm.again import Again, Shared, train_again
+from pipeline.confirm.choosing import choose_points, fresh_seed
+from pipeline.confirmed import Confirmed, load_confirmed
+from pipeline.execute import Resources, check_resources, connect, run_queue
+from pipeline.fronts import DEFAULT_STORE, FrontPoint, load_front
+from pipeline.records import BadInput, StudySpec
+from pipeline.reopening import reopen
+from pipeline.store import Confirmation, Store
+from pipeline.tracking import Tracker, TrackingLost, open_tracking
+from pipeline.trial import Goal
+
+LEAST_SEEDS = 2  # one has no spread
+
+
+@dataclass(frozen=True)
+class Confirm:
+    """What is asked of a confirmation: the command's options."""
+
+    study: str
+    seeds: int = 5
+    points: str = "knee"
+    minutes: float | None = None
+    task: str | None = None
+    store: Path = DEFAULT_STORE
+    tracking: str | None = None
+    resources: Resources = field(default_factory=Resources)
+
+
+@dataclass(frozen=True, eq=False)
+class Done:
+    """What came of it: the points that were asked for, and how many trainings of them are still missing."""
+
+    confirmed: Confirmed
+    missing: int
+    lost: tuple[str, ...]  # what trainings raised that is no property of the point: the next call tries again
+
+
+def confirm(wanted: Confirm, say: Callable[[str], None] = lambda _: None) -> Done:
+    """Trains the chosen points on fresh seeds as far as that is not done yet, and gives what is known of them.
+
+    `say` hears, for a person, what begins and what ends.
+
+    Raises:
+        BadInput: what was asked cannot be done; nothing has been written.
+    """
+    _check(wanted)
+    store = Store(wanted.store)
+    found = load_front(wanted.study, store=store.root)
+    chosen = choose_points(found, wanted.points)
+    todo = list(_missing(store, found.spec, chosen, seeds=wanted.seeds))
+    lost: list[str] = []
+    tracker = open_tracking(wanted.tracking, store_root=store.root)  # before the work: it may not answer
+    if todo:
+        say("reading the task and the model")
+        study = reopen(store, wanted.study, task=wanted.task)
+        test = study.test()
+        store.confirmations(wanted.study).write_test(test.ids, test.labels)
+        say(f"starting Ray: {len(todo)} trainings")
+        shared = Shared(study.inputs, test, store.root, wanted.study)
+        weights = sum(array.nbytes for array in study.inputs.source.weights.values())
+        with connect(wanted.resources, shared_bytes=weights) as cluster:
+            told = _Told(found.spec, len(todo), say, lost)
+            run_queue(cluster, train_again, shared, _until(wanted.minutes, todo), ended=told.ended)
+    known = load_confirmed(wanted.study, store=store.root)
+    if known is None:
+        raise RuntimeError(f"No training of {wanted.study} came to its end: {'; '.join(lost)}")
+    _publish(known, tracker, say)
+    places = {(point.trial, point.point) for point in chosen}
+    asked = replace(known, points=tuple(p for p in known.points if (p.trial, p.point) in places))
+    missing = sum(1 for _ in _missing(store, found.spec, chosen, seeds=wanted.seeds))
+    return Done(asked, missing, tuple(lost))
+
+
+def _check(wanted: Confirm) -> None:
+    if wanted.seeds < LEAST_SEEDS:
+        raise BadInput(
+            f"A spread is over {LEAST_SEEDS} seeds or more; --seeds is {wanted.seeds}. Five are a good start."
+        )
+    if wanted.minutes is not None and wanted.minutes <= 0:
+        raise BadInput(f"A confirmation runs for some time; --minutes is {wanted.minutes:g}.")
+    check_resources(wanted.resources)
+
+
+def _missing(store: Store, spec: StudySpec, chosen: Sequence[FrontPoint], *, seeds: int) -> Iterator[Again]:
+    """What is to be trained, seed by seed, so that all points have about as many when time is up."""
+    kept = store.confirmations(spec.name)
+    records = {point.trial: store.read_record(spec.name, point.trial) for point in chosen}
+    for number in range(seeds):
+        for point in chosen:
+            if not kept.has(point.trial, point.point, number):
+                record = records[point.trial]
+                threshold = record.points[point.point].threshold
+                goal = Goal(point.kind, point.round, threshold, point.compression)
+                seed = fresh_seed(spec.seed, number)
+                yield Again(point.trial, point.point, number, seed, record.params, goal)
+
+
+def _until(minutes: float | None, items: Sequence[Again]) -> Iterator[Again]:
+    """The items, until the time is up."""
+    end = None if minutes is None else time.monotonic() + 60 * minutes
+    for item in items:
+        if end is not None and time.monotonic() >= end:
+            return
+        yield item
+
+
+@dataclass
+class _Told:
+    """Hears of the trainings' ends."""
+
+    spec: StudySpec
+    total: int
+    say: Callable[[str], None]
+    lost: list[str]
+    done: int = 0
+
+    def ended(self, item: Again, result: Confirmation | Exception) -> None:
+        self.done += 1
+        which = f"{self.done}/{self.total}  trial {item.trial}, point {item.point}, seed {item.number + 1}:"
+        if isinstance(result, Exception):
+            why = " ".join(str(result).split())[-300:]
+            self.lost.append(f"trial {item.trial}, point {item.point}: {why}")
+            self.say(f"{which} lost: {why}")
+        elif result.measurement is None:
+            self.say(f"{which} failed: {result.reason}")
+        else:
+            measured = result.measurement
+            self.say(
+                f"{which} {self.spec.metric_name} {measured.metric:.4f} on test at compression "
+                f"{100 * measured.compression:.1f} %"
+            )
+
+
+def _publish(found: Confirmed, tracker: Tracker, say: Callable[[str], None]) -> None:
+    """MLflow is a view: if it fails, nothing is lost, and the next call publishes again."""
+    try:
+        if not tracker.publish_confirmed(found):
+            say(
+                f"MLflow does not have study {found.spec.name} yet; confirm again once its search has published it."
+            )
+    except TrackingLost as lost:
+        say(f"{lost} The confirmations are not there yet; the same command brings them.")

@@ -1,0 +1,198 @@
+"""The model card, README.md: what was removed, what is left of the metric, how fast, how to load, from where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.export.timing import Timing
+from pipeline.fronts import Front, FrontPoint
+from pipeline.records import StudySpec
+from pipeline.resolve import BUILTIN
+from pipeline.store import TestScores
+
+CARD, FIGURE, ONNX = "README.md", "front.png", "model.onnx"
+MILLION = 10**6  # also bytes of a MB
+PERCENT = 100.0
+VERSIONS = ("prunefront", "torch", "transformers", "optuna", "ray", "python")
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the card tells of. `layout` is the checkpoint's; `dense_heads` and `dense_neurons` are of a layer."""
+
+    front: Front
+    point: FrontPoint
+    scores: TestScores
+    timing: Timing
+    size_bytes: int
+    licence: str | None
+    provenance: Mapping[str, str]
+    seed: int
+    layout: Sequence[Mapping[str, int]]
+    dense_layers: int
+    dense_heads: int
+    dense_neurons: int
+    onnx_difference: float | None
+    warnings: Sequence[str]
+
+
+def card(facts: Facts) -> str:
+    """The whole card, Markdown with the head that the hub reads."""
+    sections = (_head(facts), _summary(facts), _layers(facts), _loading(facts), _origin(facts))
+    return "\n\n".join(sections) + "\n"
+
+
+def model_name(spec: StudySpec) -> str:
+    """The base model's name; of a folder only the last part: where it lay is nobody's business."""
+    return spec.model if from_hub(spec) or spec.model == BUILTIN else Path(spec.model).name
+
+
+def from_hub(spec: StudySpec) -> bool:
+    """Whether the base model came from the hub: its fingerprint has the commit."""
+    return "@" in spec.model_fingerprint
+
+
+def _head(facts: Facts) -> str:
+    """What the hub sorts models by."""
+    spec = facts.front.spec
+    entries = ["---", "library_name: transformers", "pipeline_tag: text-classification"]
+    if facts.licence is not None:
+        entries.append(f"license: {facts.licence}")
+    if from_hub(spec):
+        entries.append(f"base_model: {spec.model}")
+    return "\n".join([*entries, "tags:", "- prunefront", "- pruning", "---"])
+
+
+def _summary(facts: Facts) -> str:
+    spec, point, timing = facts.front.spec, facts.point, facts.timing
+    anchors = spec.anchors
+    rows = [
+        ("", "this network", "dense"),
+        ("---", "---", "---"),
+        (
+            f"{spec.metric_name} (validation, {spec.validation_rows:,} rows)",
+            _score(point.metric),
+            _score(anchors.dense),
+        ),
+        *(_test_row(facts, part) for part in facts.scores.parts),
+        ("parameters", _millions(point.parameters), _millions(anchors.dense_parameters)),
+        (
+            "of them in the encoder",
+            _millions(point.encoder_parameters),
+            _millions(anchors.dense_encoder_parameters),
+        ),
+        (
+            f"multiply-accumulates of a row of {timing.length} tokens",
+            _millions(point.macs),
+            _millions(anchors.dense_macs),
+        ),
+        (
+            "size of the weights (fp32)",
+            f"{facts.size_bytes / MILLION:.1f} MB",
+            f"{anchors.dense_size_mb:.1f} MB",
+        ),
+        (
+            f"latency, batch {timing.batch} × {timing.length} tokens",
+            f"{timing.ms:.2f} ms ({timing.speedup:.2f} × as fast; quartiles {timing.spread_ms:.2f} ms apart)",
+            f"{timing.dense_ms:.2f} ms",
+        ),
+    ]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    remarks = "".join(f"\n\n> {warning}" for warning in facts.warnings)
+    return (
+        f"# {model_name(spec)} on {spec.task}, {_percent(point.compression)} of its encoder "
+        f"removed\n\n"
+        f"A sequence classifier that is smaller for real: heads, neurons and blocks of `{model_name(spec)}` were "
+        f"removed by prunefront, method `{spec.method}`, and no zeros are left in their "
+        f"place.\n\n{table}\n\n"
+        f"Latency on {timing.device}, {timing.threads} thread(s), PyTorch, medians of pairs, without tokenisation. "
+        f"The network was chosen on the validation rows, from a front of {len(facts.front.points)} networks out of "
+        f"{facts.front.seen} that were measured: of the two scores, that on the test rows is the one to believe."
+        f"{remarks}\n\n![The front that it was chosen from]({FIGURE})"
+    )
+
+
+def _test_row(facts: Facts, part: str) -> tuple[str, str, str]:
+    name = facts.front.spec.metric_name
+    return (
+        f"{name} ({part}, {facts.scores.rows[part]:,} rows)",
+        _score(facts.scores.parts[part]["metric"]),
+        "not measured",
+    )
+
+
+def _layers(facts: Facts) -> str:
+    kept = {row["layer"]: row for row in facts.layout}
+    lines = ["## What was removed", "", "| layer | heads | neurons |", "| --- | --- | --- |"]
+    for layer in range(facts.dense_layers):
+        row = kept.get(layer)
+        if row is None:
+            lines.append(f"| {layer} | layer gone | layer gone |")
+            continue
+        heads = f"{row['heads']} of {facts.dense_heads}" if row["heads"] else "block gone"
+        neurons = f"{row['neurons']:,} of {facts.dense_neurons:,}" if row["neurons"] else "block gone"
+        lines.append(f"| {layer} | {heads} | {neurons} |")
+    lines += [
+        "",
+        "Which ones stayed is in `prunefront.json`. Of a block that is gone y = LayerNorm(x) is left.",
+    ]
+    return "\n".join(lines)
+
+
+def _loading(facts: Facts) -> str:
+    onnx = (
+        "With onnxruntime, `model.onnx` (free batch and sequence axes; its logits differ from PyTorch's by at most "
+        f"{facts.onnx_difference:.1g}):\n\n```python\nimport onnxruntime\n\n"
+        'session = onnxruntime.InferenceSession("DIR/model.onnx")\n'
+        'logits = session.run(["logits"], dict(tokenizer(["…"], return_tensors="np")))[0]\n```'
+        if facts.onnx_difference is not None
+        else f"For onnxruntime: `prunefront export {facts.front.spec.name} --trial {facts.point.trial} --compression "
+        f"{facts.point.compression:.4f} --to DIR --onnx`."
+    )
+    return (
+        "## How to load it\n\n"
+        "With torch and transformers (4.57 or 5) alone. `modeling_cut.py` in this folder builds the library's own "
+        "network and narrows its layers; it is the code that is trusted here:\n\n"
+        "```python\nfrom transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
+        'tokenizer = AutoTokenizer.from_pretrained("DIR", trust_remote_code=True)\n'
+        'model = AutoModelForSequenceClassification.from_pretrained("DIR", trust_remote_code=True)\n```\n\n'
+        "With prunefront, which runs no code of this folder:\n\n"
+        '```python\nimport pipeline\n\nmodel, tokenizer = pipeline.load("DIR"), pipeline.load_tokenizer("DIR")\n```\n\n'
+        f"{onnx}"
+    )
+
+
+def _origin(facts: Facts) -> str:
+    spec, point = facts.front.spec, facts.point
+    licence = (
+        f"`{facts.licence}`" if facts.licence is not None else "not stated where it came from: ask before use"
+    )
+    if spec.model == BUILTIN:
+        licence = "none, it was trained from nothing"
+    versions = ", ".join(f"{name} {facts.provenance.get(f'version/{name}', '?')}" for name in VERSIONS)
+    commit = facts.provenance.get("commit") or "of a release"
+    settings = ", ".join(f"{key} = {value}" for key, value in sorted(point.params.items()))
+    return (
+        "## Where it comes from\n\n"
+        f"* Licence of the base model: {licence}.\n"
+        f"* Base model `{model_name(spec)}`, sha256 `{spec.model_fingerprint}`.\n"
+        f"* Task `{spec.task}`, sha256 of train and validation rows `{spec.task_fingerprint}`.\n"
+        f"* Study `{spec.name}` (sampler {spec.sampler}, seed {spec.seed}), trial {point.trial} (seed {facts.seed}), "
+        f"{'recovered' if point.kind == 'recovered' else 'a point of its curve, not trained after the cut'}.\n"
+        f"* Settings: {settings}.\n"
+        f"* {versions}; commit {commit}.\n"
+    ).rstrip()
+
+
+def _score(value: float) -> str:
+    return f"{value:.4f}"
+
+
+def _millions(count: int) -> str:
+    return f"{count / MILLION:.2f} M"
+
+
+def _percent(share: float) -> str:
+    return f"{PERCENT * share:.1f} %"

@@ -1,0 +1,271 @@
+"""From a point of a front to a folder: network, checkpoint, test rows, card, ONNX, hub; in this order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from hashlib import file_digest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from pipeline.batches import encoder_inputs
+from pipeline.checkpoint import (
+    WEIGHTS,
+    check_free,
+    layout,
+    load,
+    whole_folder,
+    write_checkpoint,
+    write_record,
+)
+from pipeline.export import hub
+from pipeline.export.card import CARD, FIGURE, ONNX, Facts, card, model_name
+from pipeline.export.choosing import Choice, choose_point
+from pipeline.export.licence import licence_of
+from pipeline.export.onnx import check_installed, check_onnx, write_onnx
+from pipeline.export.timing import time_against_dense
+from pipeline.figures import Series, dots, front_image
+from pipeline.fronts import DEFAULT_STORE, Front, FrontPoint
+from pipeline.measure import evaluate
+from pipeline.models import build
+from pipeline.networks import Network, network_of
+from pipeline.provenance import provenance
+from pipeline.records import BadInput
+from pipeline.reopening import Reopened, reopen
+from pipeline.store import Store, TestScores
+from pipeline.tracking import ExportedModel, TrackingLost, open_tracking
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Tell = Callable[[str], None]
+
+CHECKED_ROWS = 16  # of validation, on which the written network is compared with the one in memory
+TOLERANCE = 1e-5  # of logits, fp32
+LATENCY_BATCH = 32  # rows
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export came to: the folder, and what its card tells of it. `warnings` are for a person to read."""
+
+    folder: Path
+    facts: Facts
+    pushed: str | None = None  # where it can be seen
+    mlflow_model: str | None = None  # models:/…
+    warnings: tuple[str, ...] = ()
+
+
+def export(
+    study: str,
+    *,
+    to: Path | str,
+    choice: Choice = Choice(),
+    store: Path | str = DEFAULT_STORE,
+    task: str | None = None,
+    onnx: bool = False,
+    push: str | None = None,
+    tracking: str | None = None,
+    tell: Tell = lambda _: None,
+) -> Exported:
+    """Writes one network of a study into a new folder, and opens the test rows for it, once.
+
+    Args:
+        study: its name.
+        to: a folder that is absent or empty; it appears whole or not at all.
+        choice: which network; the front's knee if nothing is said.
+        store: that holds the study.
+        task: where the task lies now, if it has moved.
+        onnx: also model.onnx, checked against PyTorch.
+        push: also to this repository on the hub.
+        tracking: MLflow, as a search takes it.
+        tell: hears what goes on, a line at a time.
+
+    Raises:
+        BadInput: no such study, trial or point, a folder in use, a task that changed, an extra that is missing, a hub
+            that does not take it.
+    """
+    folder, files = Path(to).expanduser().resolve(), Store(Path(store))
+    front, point = choose_point(files, study, choice)
+    check_free(folder)
+    if onnx:
+        check_installed()
+    if push is not None:
+        hub.check_name(push)
+    tell(f"making the network of trial {point.trial} …")
+    opened = reopen(files, study, task=task)
+    network = network_of(opened, point.trial, point.point, tell=_epochs(tell))
+    with whole_folder(folder) as part:
+        done = _write(part, opened, front, point, network=network, onnx=onnx, tell=tell)
+    done = replace(done, folder=folder, warnings=tuple(done.facts.warnings))
+    tell("publishing it …")
+    done = _publish(done, opened, tracking)
+    if push is not None:
+        tell(f"uploading to {push} …")
+        done = replace(done, pushed=hub.push(folder, push))
+    return done
+
+
+def _write(
+    part: Path,
+    opened: Reopened,
+    front: Front,
+    point: FrontPoint,
+    *,
+    network: Network,
+    onnx: bool,
+    tell: Tell,
+) -> Exported:
+    """All that is in the folder."""
+    source = opened.inputs.source
+    write_checkpoint(part, network.model, network.anatomy, tokenizer_files=source.tokenizer_files)
+    written = load(part)
+    _check_same(written, network.model, opened)
+    tell("measuring it on the test rows …")
+    scores = _test(opened, point, written, weights=part / WEIGHTS)
+    tell("timing it …")
+    dense, _ = build(source, seed=network.record.seed)
+    length = opened.inputs.length
+    timing = time_against_dense(written, dense, batch=LATENCY_BATCH, length=length)
+    difference = None
+    if onnx:
+        tell("writing model.onnx …")
+        write_onnx(part / ONNX, written)
+        difference = check_onnx(part / ONNX, written, opened.inputs.data.validation)
+    columns = opened.store.read_table(front.spec.name).to_pydict()
+    (part / FIGURE).write_bytes(front_image([Series(front.spec, dots(front.spec, columns))]))
+    facts = Facts(
+        front=front,
+        point=point,
+        scores=scores,
+        timing=timing,
+        size_bytes=(part / WEIGHTS).stat().st_size,
+        licence=licence_of(source.name),
+        provenance=network.record.provenance,
+        seed=network.record.seed,
+        layout=layout(network.anatomy),
+        dense_layers=network.anatomy.dense_layers,
+        dense_heads=network.anatomy.heads_per_layer,
+        dense_neurons=network.anatomy.neurons_per_layer,
+        onnx_difference=difference,
+        warnings=_warnings(network),
+    )
+    (part / CARD).write_text(card(facts))
+    write_record(part, _record(facts, network))
+    return Exported(part, facts)
+
+
+def _check_same(written: PreTrainedModel, made: PreTrainedModel, opened: Reopened) -> None:
+    """What was written must compute what was in memory: on real rows, before anything is said about it."""
+    validation = opened.inputs.data.validation
+    inputs = encoder_inputs(validation.collate(np.arange(min(CHECKED_ROWS, len(validation)))))
+    with torch.inference_mode():
+        difference = (written(**inputs).logits - made(**inputs).logits).abs().max().item()
+    if not difference <= TOLERANCE:
+        raise RuntimeError(
+            f"A checkpoint computes what its network did; here logits differ by {difference:.2g}."
+        )
+
+
+def _test(opened: Reopened, point: FrontPoint, model: PreTrainedModel, *, weights: Path) -> TestScores:
+    """Its scores on the test rows: those that are known, or measured now and noted. In fp32, as it was written."""
+    kept = opened.store.exports(opened.spec.name)
+    with weights.open("rb") as file:
+        digest = file_digest(file, "sha256").hexdigest()
+    known = kept.find(point.trial, point.point, digest)
+    if known is not None:
+        return known
+    found = {
+        part: evaluate(
+            model, rows, metric_name=opened.inputs.metric_name, regression=opened.inputs.regression
+        ).metrics
+        for part, rows in opened.tests.items()
+    }
+    counts = {part: len(rows) for part, rows in opened.tests.items()}
+    scores = TestScores(point.trial, point.point, digest, found, counts)
+    kept.add(scores)
+    return scores
+
+
+def _publish(done: Exported, opened: Reopened, tracking: str | None) -> Exported:
+    """MLflow is a view: the folder stays, whatever becomes of it there."""
+    spec, point = done.facts.front.spec, done.facts.point
+    model = ExportedModel(
+        trial=point.trial,
+        name=f"{spec.name}-trial-{point.trial}-point-{point.point}",
+        checkpoint=done.folder,
+        text=opened.task.text,
+        max_length=opened.task.max_length,
+        regression=opened.task.regression,
+        values=_values(done.facts),
+    )
+    try:
+        uri = open_tracking(tracking, store_root=opened.store.root).publish_model(spec, model)
+    except (BadInput, TrackingLost) as lost:
+        return replace(done, warnings=(*done.warnings, f"The model is not in MLflow. {lost}"))
+    if uri is None:
+        fact = f"The model is not in MLflow: trial {point.trial} is not there. Where is it? Name it by --tracking."
+        return replace(done, warnings=(*done.warnings, fact))
+    return replace(done, mlflow_model=uri)
+
+
+def _values(facts: Facts) -> dict[str, float]:
+    """What was measured, by the names that MLflow shows: test/accuracy, latency_ms …"""
+    scores = {
+        f"{part}/{name}": value for part, found in facts.scores.parts.items() for name, value in found.items()
+    }
+    return scores | {"export/latency_ms": facts.timing.ms, "export/dense_latency_ms": facts.timing.dense_ms}
+
+
+def _warnings(network: Network) -> tuple[str, ...]:
+    """What a person should know before they trust the numbers of the front."""
+    again = network.retrained
+    if again is None or not again.differs:
+        return ()
+    return (
+        f"The weights of this network were gone, so it was trained again: its metric on validation is now "
+        f"{again.metric:.4f}, recorded was {again.recorded:.4f}, more than two standard errors "
+        f"({again.standard_error:.4f}) apart.",
+    )
+
+
+def _epochs(tell: Tell) -> Callable[[dict[str, float]], None]:
+    return lambda values: tell(f"training it again: epoch {values['epoch']:.1f} of {values['epochs']:.1f} …")
+
+
+def _record(facts: Facts, network: Network) -> dict[str, Any]:
+    """prunefront.json: what was searched, which units stayed, what was measured, by what it was made."""
+    spec, point, masks = facts.front.spec, facts.point, network.point.masks
+    study = {key: value for key, value in asdict(spec).items() if key != "anchors"}
+    study["model"] = model_name(spec)
+    return {
+        "study": study,
+        "anchors": asdict(spec.anchors),
+        "trial": point.trial,
+        "point": point.point,
+        "kind": point.kind,
+        "round": point.round,
+        "params": network.record.params,
+        "seed": network.record.seed,
+        "validation": asdict(network.point.measurement),
+        "retrained": None if network.retrained is None else asdict(network.retrained),
+        "test": asdict(facts.scores),
+        "latency": asdict(facts.timing),
+        "onnx_difference": facts.onnx_difference,
+        # in the numbers of the dense model
+        "kept": {
+            "layers": np.flatnonzero(masks.layers).tolist(),
+            "heads": [np.flatnonzero(heads).tolist() for heads in masks.heads],
+            "neurons_bits": [np.packbits(neurons).tobytes().hex() for neurons in masks.neurons],
+        },
+        "provenance": _public(network.record.provenance),
+        "exported_by": _public(provenance()),
+    }
+
+
+def _public(facts: dict[str, str]) -> dict[str, str]:
+    """Without the name of somebody's machine: a folder may be published."""
+    return {key: value for key, value in facts.items() if key != "host"}

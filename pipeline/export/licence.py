@@ -1,0 +1,47 @@
+"""Under which licence a base model is, as far as its own page says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pipeline.resolve import BUILTIN
+
+_FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---\s*\n", re.DOTALL)
+_LICENCE = re.compile(r"^license:\s*[\"']?([\w.-]+)", re.MULTILINE)
+SECONDS = 5.0  # that the hub has for an answer
+
+
+def licence_of(model: str) -> str | None:
+    """The identifier that the model's card gives (apache-2.0 …); None if it gives none, or cannot be asked.
+
+    Args:
+        model: a study's model: a hub name, a folder, or the built-in one, which has no weights from elsewhere.
+    """
+    if model == BUILTIN:
+        return None
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        card = folder / "README.md"
+        return in_card(card.read_text(errors="replace")) if card.is_file() else None
+    return _on_hub(model)
+
+
+def in_card(text: str) -> str | None:
+    """What the head of a model card says."""
+    head = _FRONT_MATTER.match(text)
+    found = _LICENCE.search(head[1]) if head else None
+    return found[1] if found else None
+
+
+def _on_hub(model: str) -> str | None:
+    from huggingface_hub import model_info
+
+    try:
+        card = model_info(model, timeout=SECONDS).card_data
+    except (
+        Exception
+    ):  # offline, gone, gated, a renamed model: the hub's client has many words for "not known"
+        return None
+    licence = None if card is None else card.get("license")
+    return licence if isinstance(licence, str) else None

@@ -1,0 +1,148 @@
+"""A network -> model.onnx, and onnxruntime's word that it computes the same."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline.batches import Split, encoder_inputs
+from pipeline.records import BadInput
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")  # of forward, as far as a network has them
+TOLERANCE = 1e-4  # of logits, fp32
+ONE_FILE_BYTES = 1_900_000_000  # protobuf ends at 2 GB; weights beyond it go into model.onnx.data
+TRACED = (2, 8)  # rows and tokens of the example: neither 0 nor 1, which an exporter takes for constants
+
+
+def check_installed() -> None:
+    """Refuses if a package of the extra is missing.
+
+    Raises:
+        BadInput: says which, and how to get them.
+    """
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise BadInput(
+            f"--onnx writes with onnx and onnxscript and checks with onnxruntime; missing here: {', '.join(missing)}. "
+            "pip install 'prunefront[onnx]'"
+        )
+
+
+class _Logits(nn.Module):
+    """A network as a function from arrays to logits [B, C]."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if token_type_ids is not None:
+            inputs["token_type_ids"] = token_type_ids
+        logits: Tensor = self.model(**inputs).logits
+        return logits
+
+
+def write_onnx(path: Path, model: PreTrainedModel) -> None:
+    """Writes a network by torch's exporter; rows and tokens of a batch are free.
+
+    Args:
+        path: of the file; beside it goes PATH.data if the weights are too large for one file.
+        model: in eval mode, on the CPU.
+    """
+    names = input_names(model)
+    words = torch.randint(0, int(model.config.vocab_size), TRACED)
+    example = {"input_ids": words, "attention_mask": torch.ones_like(words)}
+    if "token_type_ids" in names:
+        example["token_type_ids"] = torch.zeros_like(words)
+    batch, length = torch.export.Dim("batch"), torch.export.Dim("sequence")
+    size = sum(p.numel() * p.element_size() for p in model.parameters())
+    with torch.no_grad(), _quiet():
+        torch.onnx.export(
+            _Logits(model),
+            kwargs=example,
+            f=str(path),
+            dynamo=True,
+            input_names=list(names),
+            output_names=["logits"],
+            dynamic_shapes={name: {0: batch, 1: length} for name in names},
+            external_data=size > ONE_FILE_BYTES,
+            verbose=False,
+        )
+
+
+def check_onnx(path: Path, model: PreTrainedModel, rows: Split) -> float:
+    """The largest difference of a logit between onnxruntime and PyTorch, over batches of several shapes.
+
+    Raises:
+        RuntimeError: it is more than TOLERANCE.
+    """
+    session = open_session(path)
+    names = [entry.name for entry in session.get_inputs()]
+    worst = 0.0
+    for count in sorted({1, min(3, len(rows)), min(8, len(rows))}):
+        inputs = encoder_inputs(rows.collate(np.arange(count)))
+        with torch.inference_mode():
+            expected = model(**inputs).logits.numpy()
+        given = {name: _array(inputs, name) for name in names}
+        worst = max(worst, float(np.abs(session.run(["logits"], given)[0] - expected).max()))
+    if not worst <= TOLERANCE:
+        raise RuntimeError(f"An ONNX model computes what PyTorch does; here logits differ by {worst:.2g}.")
+    return worst
+
+
+def open_session(path: Path, *, threads: int | None = None) -> Any:
+    """The model in onnxruntime on the CPU, with all of its graph optimisations."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def input_names(model: PreTrainedModel) -> tuple[str, ...]:
+    """Which of INPUTS the network takes: RoBERTa's token types have one kind and are left out."""
+    taken = inspect.signature(model.forward).parameters
+    kinds = getattr(model.config, "type_vocab_size", 1)
+    return tuple(name for name in INPUTS if name in taken and (name != "token_type_ids" or kinds > 1))
+
+
+def _array(inputs: dict[str, Tensor], name: str) -> np.ndarray:
+    if name in inputs:
+        return inputs[name].numpy()
+    return np.zeros_like(inputs["input_ids"].numpy())  # token types of a tokenizer that gives none
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter warns of its own parts that will go, and logs its steps."""
+    loggers = {name: logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")}
+    levels = {name: logger.level for name, logger in loggers.items()}
+    for logger in loggers.values():
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for name, logger in loggers.items():
+            logger.setLevel(levels[name])

@@ -1,0 +1,51 @@
+"""An exported network as an MLflow model: a pyfunc that loads where torch and transformers are."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+CODE = Path(__file__).with_name("served.py")
+REQUIREMENTS = ("torch", "transformers", "safetensors", "pandas")
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """An exported network, and what was measured of it: `values` by name."""
+
+    trial: int
+    name: str
+    checkpoint: Path
+    text: tuple[str, ...]  # the task's own names of its text columns
+    max_length: int  # tokens of the longest row it was trained for
+    regression: bool
+    values: Mapping[str, float]
+
+
+def write_model(folder: Path, model: ExportedModel, *, model_id: str, run_id: str) -> None:
+    """Writes it as MLflow has it, into a folder that is not there yet."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow warns of its own type hints when it is imported
+        from mlflow.models import Model, ModelSignature
+        from mlflow.pyfunc import save_model
+        from mlflow.types import ColSpec, DataType, Schema
+        from mlflow.types.schema import TensorSpec
+
+    outputs: list[ColSpec | TensorSpec] = (
+        [ColSpec(DataType.double, "value")]
+        if model.regression
+        else [ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score")]
+    )
+    inputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.string, name) for name in model.text]
+    save_model(
+        str(folder),
+        python_model=str(CODE),
+        artifacts={"checkpoint": str(model.checkpoint)},
+        signature=ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs)),
+        pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
+        model_config={"max_length": model.max_length},
+        mlflow_model=Model(model_id=model_id, run_id=run_id),
+    )

@@ -1,0 +1,70 @@
+"""Run by a Python that has torch and one transformers: loads exported folders, says what they compute as JSON."""
+
+import json
+import sys
+from importlib.metadata import distributions
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+import transformers
+from safetensors.torch import load_file
+
+
+def outcome(folder: Path) -> dict:
+    inputs = load_file(folder.with_suffix(".inputs"))
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True)
+    base = transformers.AutoModel.from_pretrained(folder, trust_remote_code=True)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
+    with torch.no_grad():
+        logits = model(**inputs).logits
+        hidden = base(**inputs).last_hidden_state
+        expected = model.base_model(**inputs).last_hidden_state
+    shown = transformers.AutoModelForSequenceClassification.from_pretrained(
+        folder, trust_remote_code=True, attn_implementation="eager"
+    )
+    with torch.no_grad():
+        eager = shown(**inputs, output_attentions=True)
+    again = folder.with_suffix(".again")
+    model.save_pretrained(again)  # the library's own way of saving takes our file along
+    twin = transformers.AutoModelForSequenceClassification.from_pretrained(again, trust_remote_code=True)
+    with torch.no_grad():
+        saved = twin(**inputs).logits
+    return {
+        "logits": logits.tolist(),
+        "class": type(model).__name__,
+        "training": model.training,
+        "attention": model.config._attn_implementation,
+        "base_difference": (hidden - expected).abs().max().item(),
+        "eager_difference": (eager.logits - logits).abs().max().item(),
+        "heads": [weights.shape[1] for weights in eager.attentions if weights is not None],
+        "saved_again": torch.equal(saved, logits),
+        "tokens": tokenizer("the bright river of people", "and a tired story")["input_ids"],
+        "labels": model.config.id2label["1"] if "1" in model.config.id2label else model.config.id2label[1],
+    }
+
+
+def stock(folder: Path) -> str:
+    """What a person sees who does not trust remote code."""
+    try:
+        transformers.AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=False)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return "loaded"
+
+
+if __name__ == "__main__":
+    transformers.utils.logging.set_verbosity_error()
+    torch.set_num_threads(1)
+    folders = [Path(name) for name in sys.argv[1:]]
+    print(
+        json.dumps(
+            {
+                "transformers": transformers.__version__,
+                "there": sorted({found.metadata["Name"].lower() for found in distributions()}),
+                "pipeline": find_spec("pipeline") is not None,
+                "untrusted": stock(folders[0]),
+                "outcomes": {folder.name: outcome(folder) for folder in folders},
+            }
+        )
+    )

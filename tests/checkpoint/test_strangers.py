@@ -1,0 +1,102 @@
+"""Who has torch and transformers, 4 or 5, and nothing of ours, gets the numbers that we get."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import save_file
+
+from pipeline.batches import encoder_inputs
+from pipeline.checkpoint import load, load_tokenizer, whole_folder, write_checkpoint
+from pipeline.records import Masks
+from pipeline.resolve import word_pieces
+from pipeline.surgery import cut
+from tests.checkpoint.environments import with_transformers_4, with_transformers_5
+
+KINDS = ("bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta")
+LAYERS, HEADS, NEURONS = 5, 4, 64
+WORDS = ["the bright river of people and a tired story", "every scene of the story was bright or tired"]
+LEFT = {0: (2, 64), 1: (0, 7), 2: (4, 0), 3: (0, 0)}  # layer -> heads and neurons; layer 4 is gone
+
+
+def masks() -> Masks:
+    kept = Masks.full(LAYERS, HEADS, NEURONS)
+    for layer, (heads, neurons) in LEFT.items():
+        kept.heads[layer, heads:] = False
+        kept.neurons[layer, : NEURONS - neurons] = False
+    kept.layers[4] = kept.heads[4] = kept.neurons[4] = False
+    return kept
+
+
+def tokenizer_of(kind: str):
+    """A small one of the kind that such a model comes with."""
+    if kind in ("bert", "distilbert", "electra"):
+        return transformers.BertTokenizer(vocab=word_pieces(WORDS * 4, size=100), do_lower_case=True)
+    if kind == "roberta":
+        pieces = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *sorted({*"".join(WORDS), "Ġ"} - {" "})]
+        return transformers.RobertaTokenizer(vocab={piece: i for i, piece in enumerate(pieces)}, merges=[])
+    pieces = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁", -3.0)]
+    pieces += [(letter, -4.0) for letter in sorted({*"".join(WORDS)} - {" "})] + [
+        ("▁the", -2.0),
+        ("<mask>", 0.0),
+    ]
+    classes = {"xlm-roberta": transformers.XLMRobertaTokenizer, "camembert": transformers.CamembertTokenizer}
+    return classes[kind](vocab=pieces)
+
+
+@pytest.fixture(scope="module")
+def exported(make_model, make_batch, tmp_path_factory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("exported")
+    folders = {}
+    for kind in KINDS:
+        model, anatomy = make_model(kind, layers=LAYERS)
+        anatomy = cut(model, anatomy, masks())
+        tokenizer_of(kind).save_pretrained(root / f"{kind}-tokenizer")
+        files = {path.name: path.read_bytes() for path in (root / f"{kind}-tokenizer").iterdir()}
+        folders[kind] = root / f"cut-{kind}"
+        with whole_folder(folders[kind]) as part:
+            write_checkpoint(part, model, anatomy, tokenizer_files=files)
+        save_file(encoder_inputs(make_batch(kind)), folders[kind].with_suffix(".inputs"))
+    return folders
+
+
+@pytest.mark.parametrize("environment", [with_transformers_4, with_transformers_5])
+def test_a_fresh_environment_computes_the_same(environment, exported, make_batch, tmp_path):
+    python = environment()
+    here = {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
+    script = Path(__file__).with_name("stranger.py")
+    run = subprocess.run(
+        [python, "-I", script, *exported.values()],
+        capture_output=True, text=True, env=here, cwd=tmp_path, check=False, timeout=200,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-3000:]
+    said = json.loads(run.stdout.splitlines()[-1])
+    assert not said["pipeline"]
+    assert not {"prunefront", "optuna", "ray", "mlflow", "datasets", "scikit-learn", "pandas"} & set(
+        said["there"]
+    )
+    assert said["transformers"].startswith("4.57" if environment is with_transformers_4 else "5.")
+    assert "trust_remote_code" in said["untrusted"]  # and not a network of random numbers
+    for kind, folder in exported.items():
+        told, loaded = said["outcomes"][folder.name], load(folder)
+        with torch.no_grad():
+            expected = loaded(**encoder_inputs(make_batch(kind))).logits
+        torch.testing.assert_close(torch.tensor(told["logits"]), expected, rtol=1e-5, atol=1e-5)
+        assert told["class"] == type(loaded).__name__
+        assert not told["training"]
+        # transformers 4 has no fused attention for ELECTRA
+        old = environment is with_transformers_4
+        assert told["attention"] == ("eager" if old and kind == "electra" else "sdpa")
+        assert told["base_difference"] < 1e-5
+        assert told["eager_difference"] < 1e-5
+        assert told["heads"] == [2, 4]  # of the blocks that are there
+        assert told["saved_again"]
+        assert told["labels"] == loaded.config.id2label[1]
+        tokens = load_tokenizer(folder)("the bright river of people", "and a tired story")["input_ids"]
+        assert told["tokens"] == tokens
+        assert len(tokens) > 8

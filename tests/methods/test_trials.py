@@ -1,0 +1,72 @@
+"""Every method runs a whole trial with the parameters of its own space, and where it is cut in two rounds."""
+
+import json
+from dataclasses import fields
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.batches import TaskData
+from pipeline.methods import METHODS
+from pipeline.models import ModelSource
+from pipeline.records import Params, TrialRecord
+from pipeline.space import load_space
+from pipeline.trial import TrialInputs, TrialJob, run_trial
+
+SHORT: Params = {"batch_size": 4, "learning_rate": 2e-3}
+
+
+@pytest.fixture(scope="module")
+def make_inputs(make_config, make_split):
+    def make(method: str) -> TrialInputs:
+        config = json.loads(make_config("bert", layers=3).to_json_string())
+        data = TaskData(*(make_split(rows=rows, seed=seed) for seed, rows in enumerate((12, 6, 9))))
+        return TrialInputs(
+            method, "accuracy", False, "fp32", 24, ModelSource("tiny", "0", config, {}, {}), data
+        )
+
+    return make
+
+
+@pytest.fixture
+def run(make_inputs, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+    def run_one(method: str, changes: Params) -> TrialRecord:
+        params = load_space(method, file=None, pretrained=True).defaults() | SHORT | changes
+        return run_trial(
+            make_inputs(method), TrialJob(0, params, 3, (tmp_path / "attempt-0",)), lambda _: None
+        )
+
+    return run_one
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_a_trial_of_every_method(run, method, rounds):
+    record = run(method, {"tune_epochs": 2, "recover_epochs": 1, "rounds": rounds})
+    assert record.state == "complete", record.reason
+    assert record.recovered is not None
+    compressions = [point.measurement.compression for point in record.points if point.kind == "curve"]
+    assert compressions[0] == 0.0
+    for round_ in range(rounds):
+        curve = [p for p in record.points if p.kind == "curve" and p.round == round_]
+        assert len(curve) > 1
+        assert np.all(np.diff([p.measurement.compression for p in curve]) > 0)
+        assert all(b.masks <= a.masks for a, b in pairwise(curve))
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_a_target_is_reached_to_within_one_unit(run, method):
+    space = load_space(method, file=None, pretrained=True)
+    if "target" not in space.keys:
+        return
+    levels = {field.name for field in fields(METHODS[method])}  # type: ignore[arg-type]
+    changes: Params = {"level": "head"} if "level" in levels and space.keys["level"].admits("head") else {}
+    record = run(method, changes | {"tune_epochs": 1, "recover_epochs": 0, "target": 0.2, "rounds": 1})
+    reached = record.recovered.measurement.compression
+    assert 0.2 <= reached <= 0.2 + 0.34  # a layer of three
+    curve = sorted(p.measurement.compression for p in record.points if p.kind == "curve")
+    assert max((c for c in curve if c < reached), default=0.0) < 0.2
