@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from pipeline.course import TrialInputs
 from pipeline.finetune import (
     Listener,
     Loop,
@@ -31,7 +32,6 @@ from pipeline.metrics import constant
 from pipeline.models import Weights, build
 from pipeline.phases import Phase, steps_per_epoch
 from pipeline.records import Anchors
-from pipeline.trial import TrialInputs
 
 # Around the space's default: a dense network at a poor learning rate would flatter every cut one.
 RATE_FACTORS = (0.5, 1.0, 2.0)
@@ -118,6 +118,11 @@ def dense_folder(cache: Path, *, task_fingerprint: str, model_fingerprint: str, 
     return cache / "dense" / hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def weights_file(folder: Path) -> Path:
+    """The weights of the dense network in its folder."""
+    return folder / "model.safetensors"
+
+
 def read_dense(folder: Path) -> dict[str, Any] | None:
     """What `write_dense` wrote about the network; None if it is not there."""
     path = folder / "dense.json"
@@ -131,7 +136,7 @@ def write_dense(folder: Path, runs: list[DenseRun], recipe: DenseRecipe) -> dict
     best = max(runs, key=lambda run: run.metric)
     folder.mkdir(parents=True, exist_ok=True)
     save_file({k: np.ascontiguousarray(v) for k, v in best.weights.items()}, folder / ".weights.part")
-    (folder / ".weights.part").replace(folder / "model.safetensors")
+    (folder / ".weights.part").replace(weights_file(folder))
     about = {name: value for name, value in vars(best).items() if name != "weights"}
     about["tried"] = {f"{run.learning_rate:g}": run.metric for run in runs}
     about["epochs"] = recipe.epochs * len(recipe.learning_rates)

@@ -78,6 +78,13 @@ class Split:
         """Tokens of every row."""
         return np.diff(self._offsets)
 
+    def words(self, size: int) -> npt.NDArray[np.bool_]:
+        """Which of the tokenizer's `size` token numbers stand in a row, padding included."""
+        found = np.zeros(size, bool)
+        found[self._columns["input_ids"][self._offsets[0] : self._offsets[-1]]] = True
+        found[self.pad_token_id] = True
+        return found
+
     def take(self, rows: IntArray) -> Split:
         """The given rows, in that order."""
         return Split(self.table.take(pa.array(rows)).combine_chunks(), self.pad_token_id)
@@ -129,3 +136,10 @@ class Split:
 def encoder_inputs(batch: Batch) -> Batch:
     """What the encoder's forward takes of a batch."""
     return {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
+
+
+def batch_parts(batch: Batch, parts: int) -> list[Batch]:
+    """A batch in `parts` of nearly equal rows, or in as many as it has rows."""
+    rows = len(batch["labels"])
+    pieces = {name: value.tensor_split(min(parts, rows)) for name, value in batch.items()}
+    return [{name: pieces[name][i] for name in pieces} for i in range(min(parts, rows))]

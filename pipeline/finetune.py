@@ -11,16 +11,21 @@ import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, final
+from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.anatomy import Anatomy
-from pipeline.batches import Batch, IntArray, Split, encoder_inputs
+from pipeline.batches import Batch, IntArray, Split, batch_parts, encoder_inputs
 from pipeline.losses import constant_loss, task_loss, untrained_loss
 from pipeline.methods.base import PruningMethod, Run
 from pipeline.phases import Phase, schedule, steps_per_epoch
+from pipeline.process import keep_memory
+from pipeline.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 CHECK_STEPS = 50
 DIVERGED = 10.0  # times the loss of an untrained network, mean over CHECK_STEPS or what is left of an epoch
@@ -52,6 +57,7 @@ class Recipe:
     precision: Precision
     regression: bool
     clip_norm: float = 1.0
+    parts: int = 1  # of a batch, one after the other, with one step: the same batch in less memory
 
 
 @dataclass(frozen=True)
@@ -112,7 +118,7 @@ _EPOCH, _CHECK, _CHANCE = range(3)
 class Loop:
     """One phase of training on one model."""
 
-    model: nn.Module
+    model: PreTrainedModel
     anatomy: Anatomy
     train: Split
     phase: Phase
@@ -128,6 +134,7 @@ class Loop:
         self._per_epoch = steps_per_epoch(len(self.train), self.recipe.batch_size)
         self._sums = torch.zeros(3, 4, device=self._device)  # of task loss, penalty, gradient norm, steps
         self._one = torch.ones((), device=self._device)
+        self._words = Vocabulary(self.model, self.train)
 
     def fit(self, start: LoopState | None = None) -> None:
         """Trains the phase, or what is left of it after `start`.
@@ -136,8 +143,13 @@ class Loop:
             TrainingFailed: the loss or its gradient is no number, or the loss diverged.
             AtChance: recovery is getting nowhere.
         """
-        optimizer = make_optimizer(self.model, self.recipe)
+        keep_memory()
         torch.manual_seed(self.phase.seed + 7919 * self.phase.first)
+        with self._words.seen():
+            self._fit(start, make_optimizer(self.model, self.recipe))
+        self.model.train(False)
+
+    def _fit(self, start: LoopState | None, optimizer: torch.optim.Optimizer) -> None:
         if start is not None and self.method is not None and "method" in start.tensors:
             self.method.load(start.tensors["method"])
         watching = (
@@ -149,14 +161,19 @@ class Loop:
             for group in optimizer.param_groups:
                 group["initial_lr"] = group["lr"]
             if start is not None:
-                self.done = start.step
                 self._load(start, optimizer)
+                for self.done in range(1, start.step + 1):
+                    self._words.decay *= 1 - self._rate(self.done - 1) * self.recipe.weight_decay
             self.model.train()
             for step in range(self.done, self.phase.steps):
                 self._step(step, optimizer)
                 self.done = step + 1
                 self._after(optimizer)
-        self.model.eval()
+
+    def _rate(self, step: int) -> float:
+        """The learning rate of the network's own parameters."""
+        factor = schedule(step, steps=self.phase.steps, warmup_fraction=self.recipe.warmup_fraction)
+        return self.recipe.learning_rate * factor
 
     def _step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
         phase, recipe = self.phase, self.recipe
@@ -164,15 +181,30 @@ class Loop:
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
         batch = self._batch(phase.first + step)
-        with autocast(self._device, recipe.precision):
-            logits = self.model(**encoder_inputs(batch)).logits
-        loss = task_loss(logits, batch["labels"], regression=recipe.regression)
-        penalty = self.method.penalty(batch) if self.method is not None else torch.zeros_like(loss)
-        (loss + penalty if self.method is not None else loss).backward()  # type: ignore[no-untyped-call]
+        if recipe.parts == 1:
+            loss, penalty = self._backward(batch, share=1.0)
+        else:
+            rows = len(batch["labels"])
+            found = [
+                self._backward(part, share=len(part["labels"]) / rows)
+                for part in batch_parts(batch, recipe.parts)
+            ]
+            loss, penalty = (torch.stack(values).sum() for values in zip(*found, strict=True))
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm, foreach=True)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        self._sums += torch.stack([loss.detach(), penalty.detach(), norm, self._one])
+        self._words.decay *= 1 - self._rate(step) * recipe.weight_decay
+        self._sums += torch.stack([loss, penalty, norm, self._one])
+
+    def _backward(self, batch: Batch, *, share: float) -> tuple[Tensor, Tensor]:
+        """Adds the gradients of a part of a batch; its share of task loss and penalty."""
+        with autocast(self._device, self.recipe.precision):
+            logits = self.model(**encoder_inputs(batch)).logits
+        loss = task_loss(logits, batch["labels"], regression=self.recipe.regression)
+        penalty = self.method.penalty(batch) if self.method is not None else torch.zeros_like(loss)
+        total = loss + penalty if self.method is not None else loss
+        (total if share == 1.0 else total * share).backward()  # type: ignore[no-untyped-call]
+        return loss.detach() * share, penalty.detach() * share
 
     def _after(self, optimizer: torch.optim.Optimizer) -> None:
         """Checks, summaries and checkpoints between two steps."""
@@ -187,7 +219,8 @@ class Loop:
             values = {"train_loss": loss}
             if self.method is not None:
                 values |= {"penalty": penalty} | self.method.report()
-            self.listener.epoch(position / self._per_epoch, values)
+            with self._words.whole():
+                self.listener.epoch(position / self._per_epoch, values)
         self.listener.step(lambda: self._state(optimizer))
 
     def _read(self, row: int) -> tuple[float, float, float]:

@@ -6,14 +6,14 @@ import json
 from collections import Counter
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.pareto import front, hypervolume, knee
 from pipeline.records import BadInput, FloatArray, Kind, Params, StudySpec
-from pipeline.store import Retrained, Store
+from pipeline.store import Bench, Retrained, Store, StudyLatency, Timed
 
 DEFAULT_STORE = Path("mlflow_runs")
 
@@ -40,12 +40,21 @@ class FrontPoint:
     sparsity: float
     nonzero_parameters: int | None
     gain: float  # of the study's second objective: records.Objective.gain
-    latency_ms: float | None
+    latency_ms: float | None  # at the study's own shape: measured whole, or else read from the table
     dense_latency_ms: float | None
     params: Params
+    latency_source: Literal["measured", "table"] | None = None
+    latencies: tuple[Timed, ...] = ()  # of the whole network, at every shape that was asked for
     retrained: Retrained | None = (
         None  # what it measured when it was trained again, because its weights were gone
     )
+
+    @property
+    def speedup(self) -> float | None:
+        """Time of the dense network / of this one."""
+        if self.latency_ms is None or self.dense_latency_ms is None:
+            return None
+        return self.dense_latency_ms / self.latency_ms
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,7 @@ class Front:
     reasons: dict[str, int]  # why trials failed or were stopped, with how often
     epochs: float  # trained by all trials together
     seconds: float
+    bench: Bench | None = None  # what the points' latency_ms holds for
 
     @property
     def hypervolume_normalised(self) -> float:
@@ -92,7 +102,29 @@ def load_front(study: str, *, store: Path | str = DEFAULT_STORE) -> Front:
     files = Store(Path(store))
     found = front_of(files.read_spec(study), files.read_table(study))
     weights = files.weights(study)
+    found = with_latency(found, files.read_latency(study))
     return replace(found, points=tuple(replace(p, retrained=weights.retrained(p)) for p in found.points))
+
+
+def with_latency(found: Front, latency: StudyLatency) -> Front:
+    """A front with the times of those networks that were timed whole."""
+    return replace(found, points=tuple(_timed(p, latency) for p in found.points), bench=latency.bench)
+
+
+def _timed(point: FrontPoint, latency: StudyLatency) -> FrontPoint:
+    """A point with the times of its whole network, if that was timed; its gain stays that of the table."""
+    times = latency.of(point.trial, point.point)
+    for each in times:
+        if each.bench == latency.bench:
+            return replace(
+                point,
+                latency_ms=each.ms,
+                dense_latency_ms=each.dense_ms,
+                latency_source="measured",
+                latencies=times,
+            )
+    source: Literal["table"] | None = None if point.latency_ms is None else "table"
+    return replace(point, latency_source=source, latencies=times)
 
 
 def front_of(spec: StudySpec, table: pa.Table) -> Front:
@@ -149,7 +181,7 @@ def pick(
     """The point of a front that meets what was asked; the knee if nothing was.
 
     With a bound on the metric (`max_drop` below the dense metric, `min_metric`) the smallest network (the one of
-    the greatest gain), with a bound on compression alone the best one.
+    the greatest gain), with a bound on compression or latency alone the best one.
 
     Raises:
         BadInput: the front is empty, or no point meets it: says what the front offers.
@@ -206,6 +238,7 @@ def best_of_task(
     max_drop: float | None = None,
     min_metric: float | None = None,
     min_compression: float | None = None,
+    max_latency_ms: float | None = None,
 ) -> tuple[Front, FrontPoint]:
     """The best point over all studies of a task, and the study's front that it stands on.
 
@@ -224,5 +257,11 @@ def best_of_task(
         raise BadInput(f"--task names a task with a finished trial in {store}; {task!r} has none. {known}")
     together = front(_comparable(points))
     merged = replace(of_task[0], points=tuple(points[index][1] for index in together))
-    point = pick(merged, max_drop=max_drop, min_metric=min_metric, min_compression=min_compression)
+    point = pick(
+        merged,
+        max_drop=max_drop,
+        min_metric=min_metric,
+        min_compression=min_compression,
+        max_latency_ms=max_latency_ms,
+    )
     return next((owner, found) for owner, found in points if found is point)

@@ -48,8 +48,13 @@ class Gates:
         kinds: of Scores that are ranked.
         there: [D] bool, which units are not cut yet.
         parameters: [D] int64 of each unit; 0 for units that are gone.
+        shares: [D] fp32, the same as parts of the dense encoder's.
+        removable: their sum.
+        encoder: parameters of the dense encoder.
         layer: [D] int64, the unit's layer in the dense model.
         kind: [D] int64, 0 for attention and 1 for feed-forward.
+        of_kind: for each kind the numbers of its units that are there.
+        compression: of the network at hand.
     """
 
     def __init__(self, anatomy: Anatomy, level: Level, *, device: torch.device) -> None:
@@ -74,8 +79,14 @@ class Gates:
         self.layer = torch.from_numpy(np.concatenate(layer)).to(device)
         sizes = [there.size for there, _ in found]
         self.kind = torch.from_numpy(np.repeat(np.arange(len(sizes)), sizes)).to(device)
+        self.of_kind = tuple(
+            torch.nonzero((self.kind == kind) & self.there).squeeze(1) for kind in range(len(sizes))
+        )
         self.encoder = costs.encoder
+        self.shares = self.parameters.float() / costs.encoder
+        self.removable = float(parameters.sum()) / costs.encoder
         self._gone = costs.encoder - costs.kept(present)
+        self.compression = self._gone / costs.encoder
         self._device = device
         self._sites = self._find_sites(anatomy)
 
@@ -155,8 +166,7 @@ class Gates:
         Kinds get one scale: going down in rank takes the same share of each.
         """
         ranks = torch.zeros(len(self), device=values.device, dtype=torch.float64)
-        for kind in range(len(self.kinds)):
-            units = torch.nonzero((self.kind == kind) & self.there).squeeze(1)
+        for units in self.of_kind:
             order = units[values[units].argsort(stable=True)]
             count = len(order)
             ranks[order] = torch.arange(1, count + 1, device=values.device, dtype=torch.float64) / max(

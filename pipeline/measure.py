@@ -19,6 +19,7 @@ from pipeline import metrics
 from pipeline.anatomy import Anatomy, encoder_layers
 from pipeline.batches import Split, encoder_inputs
 from pipeline.records import Array, Measurement
+from pipeline.store import LatencyTable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -82,6 +83,7 @@ def measure(
     *,
     length: int,
     count_zeros: bool = False,
+    latency: LatencyTable | None = None,
 ) -> Measurement:
     """What the network at hand costs, counted on its real tensors, beside what it is worth.
 
@@ -91,6 +93,7 @@ def measure(
         evaluation: of this network.
         length: tokens of the row that MACs are given for.
         count_zeros: whether single weights may be zero, which takes a pass over them.
+        latency: the study's table; None if it has none.
     """
     costs = anatomy.costs
     in_encoder = encoder_parameters(model, anatomy)
@@ -105,6 +108,8 @@ def measure(
         encoder_parameters=in_encoder,
         macs=costs.macs(anatomy.present, length),
         size_mb=in_model * BYTES_PER_PARAMETER / MEGABYTE,
+        latency_ms=None if latency is None else latency.predict(anatomy.present),
+        dense_latency_ms=None if latency is None else latency.dense_ms,
         sparsity=in_layers / costs.encoder,
         nonzero_parameters=in_model - in_layers - elsewhere if count_zeros else None,
     )

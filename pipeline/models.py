@@ -162,6 +162,17 @@ def save_weights(model: PreTrainedModel, path: Path) -> None:
         part.unlink(missing_ok=True)
 
 
+def read_weights(path: Path) -> Weights:
+    """What `save_weights` wrote, as data.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    from safetensors.numpy import load_file
+
+    return dict(load_file(path))
+
+
 def load_weights(model: PreTrainedModel, path: Path) -> None:
     """Reads what `save_weights` wrote of a network of the same shape.
 

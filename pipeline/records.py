@@ -294,6 +294,7 @@ class StudySpec:
     anchors: Anchors
     # Fields that came later have defaults: what a study was before there was a choice.
     objective: str = "compression"  # beside the metric: a key of OBJECTIVES
+    latency_at: str = ""  # BATCHxTOKENS of a latency that is the objective
 
     @property
     def reference_point(self) -> tuple[float, float]:

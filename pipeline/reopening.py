@@ -10,11 +10,11 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.batches import Split
-from pipeline.models import ModelSource, read_source, tokenizer
+from pipeline.course import TrialInputs
+from pipeline.models import ModelSource, read_source, read_weights, tokenizer
 from pipeline.records import BadInput, StudySpec, TaskReference
 from pipeline.store import Store
 from pipeline.task import Task, load_task, tokenise, tokenise_test
-from pipeline.trial import TrialInputs
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,16 @@ def reopen(store: Store, study: str, *, task: str | None = None) -> Reopened:
             "Give the task as it was by --task."
         )
     source = read_source(store.model_folder(study))
-    inputs = inputs_of(found, source, method=spec.method, precision=spec.precision)
+    inputs = inputs_of(found, source, method=spec.method, precision=spec.precision, cache=store.cache)
+    inputs = with_dense(inputs, store, study)
     return Reopened(store, spec, found, inputs)
 
 
-def inputs_of(task: Task, source: ModelSource, *, method: str, precision: str) -> TrialInputs:
+def inputs_of(
+    task: Task, source: ModelSource, *, method: str, precision: str, cache: Path | None = None
+) -> TrialInputs:
     """Model and tokenised rows: what all trials share. Test rows are not among them."""
-    data = tokenise(task, tokenizer(source))
+    data = tokenise(task, tokenizer(source), cache=cache)
     return TrialInputs(
         method=method,
         metric_name=task.metric,
@@ -73,6 +76,12 @@ def inputs_of(task: Task, source: ModelSource, *, method: str, precision: str) -
         source=source,
         data=data,
     )
+
+
+def with_dense(inputs: TrialInputs, store: Store, study: str) -> TrialInputs:
+    """The inputs with the weights of the study's dense network, if the study keeps them."""
+    path = store.dense_file(study)
+    return replace(inputs, dense=read_weights(path)) if path.exists() else inputs
 
 
 def refer(

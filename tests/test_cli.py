@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.cli import run as run_here
 from pipeline.cli.search import METHOD, MODEL, SCHEDULER, STORE, TASK, TRIALS
+from pipeline.course import TrialJob
+from pipeline.reopening import reopen
+from pipeline.store import Store
 from pipeline.study import hold
 from pipeline.sweep import Search
+from pipeline.trial import run_trial
 from tests.toy import prunefront, write_task
 
 
@@ -33,7 +39,7 @@ def searched(task: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     store = tmp_path_factory.mktemp("stores") / "store"
     run = prunefront(
         "search", "--task", task, "--space", task.parent / "quick.toml", "--name", "toy", "--trials", "3",
-        "--store", store, "--json",
+        "--start", "dense", "--concurrent", "1", "--store", store, "--json",
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     return store, json.loads(run.stdout)
@@ -168,12 +174,29 @@ def test_a_study_may_be_raised_and_goes_on(searched: tuple[Path, dict[str, objec
     before = {path: path.stat().st_mtime_ns for path in store.rglob("record.json") if "trials" in path.parts}
     run = prunefront(
         "search", "--task", task, "--space", task.parent / "quick.toml", "--name", "toy", "--trials", "4",
-        "--store", store, "--json",
+        "--start", "dense", "--store", store, "--json",
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout)["trials"] == 4
     assert "dense network" not in run.stderr, "the anchors are frozen: they are not trained again"
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_used_process_gives_the_records_of_a_fresh_one(searched: tuple[Path, dict[str, object]]) -> None:
+    """Trials ran one after the other in one worker; here each runs again, in another process and another order."""
+    study = reopen(Store(searched[0]), "toy")
+    assert study.inputs.dense is not None
+    for number in (2, 1):
+        record = study.store.read_record("toy", number)
+        job = TrialJob(number, record.params, record.seed, (), checkpoint_s=math.inf, keep_weights=False)
+        again = run_trial(study.inputs, job, lambda _: None)
+        assert record.params["start_dense"]
+        assert [row.values for row in again.history] == [row.values for row in record.history]
+        assert len(again.points) == len(record.points)
+        for one, other in zip(again.points, record.points, strict=True):
+            assert one.masks.same(other.masks)
+            assert np.array_equal(one.predictions, other.predictions)
+            assert one.measurement.metrics == other.measurement.metrics
 
 
 def test_a_study_that_is_being_searched_is_refused(
@@ -182,7 +205,17 @@ def test_a_study_that_is_being_searched_is_refused(
     store = searched[0]
     with hold(f"sqlite:///{store}/studies.db", "toy"):
         run = here(
-            "search", "--task", task, "--space", task.parent / "quick.toml", "--name", "toy", "--store", store
+            "search",
+            "--task",
+            task,
+            "--space",
+            task.parent / "quick.toml",
+            "--name",
+            "toy",
+            "--store",
+            store,
+            "--start",
+            "dense",
         )
     refused(run.returncode, run.stderr, f"process {os.getpid()}", "--take-over")
     assert "starting Ray" not in run.stderr
@@ -210,6 +243,7 @@ BAD = {
     "GPU time on CPUs": (["--gpu-hours", "1", "--gpus-per-trial", "0"], "--minutes"),
     "flat at once": (["--until-hypervolume-flat", "0"], "--until-hypervolume-flat"),
     "unknown precision": (["--precision", "int8"], "bf16"),
+    "unknown start": (["--start", "cut"], "dense"),
     "no concurrency": (["--concurrent", "0"], "--concurrent"),
     "no GPU": (["--gpus-per-trial", "1"], "--gpus-per-trial"),
     "missing space": (["--space", "none.toml"], "none.toml"),

@@ -15,10 +15,11 @@ from sqlalchemy.exc import OperationalError
 
 from pipeline import resume
 from pipeline.cli.faults import outside_cause
+from pipeline.course import TrialJob
 from pipeline.finetune import LoopState
 from pipeline.store import Store
 from pipeline.study import LeaseLost, LedgerLost, open_ledger
-from pipeline.trial import TrialJob, run_trial
+from pipeline.trial import run_trial
 from tests.study.ledger_kit import SPACE, spec_of
 from tests.synthetic import record, spec
 from tests.test_resume import checkpoint

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.course import TrialJob
 from pipeline.fronts import load_front
 from pipeline.measure import evaluate
 from pipeline.models import write_source
@@ -18,7 +19,7 @@ from pipeline.reopening import Reopened, inputs_of, refer, reopen
 from pipeline.resolve import BUILTIN, resolve_model
 from pipeline.store import RECOVERED, Store, before_cut
 from pipeline.task import load_task, train_texts
-from pipeline.trial import TrialJob, run_trial
+from pipeline.trial import run_trial
 from tests.test_trial import SNIP
 from tests.toy import write_task
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.course import TrialJob
 from pipeline.phases import Phase
 from pipeline.records import Rung
 from pipeline.rungs import RUNG_STEPS, part_of, rung_steps
 from pipeline.store import load_record
-from pipeline.trial import TrialJob, run_trial
+from pipeline.trial import run_trial
 from tests.test_trial import CHANCE, SNIP, assert_same, make_inputs, on_the_cpu  # noqa: F401
 
 

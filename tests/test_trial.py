@@ -1,5 +1,6 @@
 """One trial: its record, the law that interruption changes nothing, and the ends it can come to."""
 
+import copy
 import json
 from dataclasses import replace
 from itertools import pairwise
@@ -9,15 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline import resume
+from pipeline import finetune, resume
 from pipeline.batches import TaskData
+from pipeline.course import TrialInputs, TrialJob, make_method
 from pipeline.finetune import CHANCE_LEAST_STEPS
 from pipeline.measure import evaluate
 from pipeline.methods import METHODS
-from pipeline.models import ModelSource, build
+from pipeline.models import ModelSource, Weights, build
 from pipeline.records import Params, Point, TrialRecord
 from pipeline.surgery import cut
-from pipeline.trial import CURVE_STEPS, TrialInputs, TrialJob, make_method, run_trial
+from pipeline.trial import CURVE_STEPS, run_trial
 
 SHARED: Params = {
     "learning_rate": 2e-3,
@@ -80,9 +82,15 @@ def make_inputs(make_config, make_split):
 
 @pytest.fixture
 def run(make_inputs, tmp_path):
-    def run_one(method: str, params: Params, *, heard: list | None = None, **changes) -> TrialRecord:
+    def run_one(
+        method: str, params: Params, *, heard: list | None = None, dense: Weights | None = None, **changes
+    ) -> TrialRecord:
         job = TrialJob(3, params, seed=11, attempts=(tmp_path / "attempt-0",))
-        return run_trial(make_inputs(method, **changes), job, (heard if heard is not None else []).append)
+        return run_trial(
+            replace(make_inputs(method, **changes), dense=dense),
+            job,
+            (heard if heard is not None else []).append,
+        )
 
     return run_one
 
@@ -433,6 +441,27 @@ def test_a_trial_may_train_after_the_cut_only(run):
     assert record.epochs == 1.0
 
 
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_a_trial_may_start_from_the_dense_network(run, make_inputs, make_model, rounds: int):
+    inputs = make_inputs()
+    dense, anatomy = build(inputs.source, seed=5)
+    with torch.no_grad():
+        for parameter in dense.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    weights = {name: value.numpy() for name, value in dense.state_dict().items()}
+    params = SNIP | {"tune_epochs": 0.0, "recover_epochs": 0.0, "rounds": rounds, "start_dense": True}
+    record = run("snip", params, dense=weights)
+    for point in record.points:
+        network, parts = copy.deepcopy((dense, anatomy))
+        cut(network, parts, point.masks)
+        found = evaluate(network, inputs.data.validation, metric_name="accuracy", regression=False)
+        assert np.array_equal(found.predictions, point.predictions)
+    plain = run("snip", params | {"start_dense": False}, dense=weights)
+    assert not np.array_equal(plain.points[0].predictions, record.points[0].predictions)
+    with pytest.raises(ValueError, match="starts dense"):
+        run("snip", params)
+
+
 # --- how it can end ---------------------------------------------------------------------------------------
 
 
@@ -465,6 +494,44 @@ def test_a_network_at_chance_ends_its_recovery_and_keeps_its_curve(run):
     assert record.epochs == pytest.approx(1 + CHANCE_LEAST_STEPS / STEPS_PER_EPOCH)  # of 21
     assert len(curve(record)) > 3
     assert record.recovered.measurement.compression > 0
+
+
+@pytest.mark.parametrize("kill_after", [None, 9])
+def test_a_trial_out_of_memory_goes_on_with_its_batches_in_parts(
+    through, make_inputs, tmp_path, monkeypatch, kill_after: int | None
+):
+    """A network that takes two rows at once, and no more after its eighth batch."""
+    seen: list[int] = []
+    task_loss = finetune.task_loss
+
+    def too_much(logits: torch.Tensor, labels: torch.Tensor, *, regression: bool) -> torch.Tensor:
+        seen.append(len(labels))
+        if len(seen) > 8 and len(labels) > 2:
+            raise torch.OutOfMemoryError("no room for this batch")
+        return task_loss(logits, labels, regression=regression)
+
+    monkeypatch.setattr(finetune, "task_loss", too_much)
+    checkpoint_s = 1e9 if kill_after is None else 0.0
+    job = TrialJob(3, TWO_ROUNDS, 11, (tmp_path / "attempt-0",), checkpoint_s=checkpoint_s)
+    record = run_trial(make_inputs(), job, lambda _: None)
+    assert record.state == "complete"
+    assert record.provenance["batch_parts"] == "4"
+    assert "batch_parts" not in through["snip"].provenance
+    assert record.epochs == through["snip"].epochs
+    again = seen[
+        9:
+    ]  # rows of one epoch by its parts, twice or three times: from the start, or the last checkpoint
+    assert max(again) == 1
+    assert sum(again) == (3 * TRAIN if kill_after is None else 3 * TRAIN - sum(seen[:8]))
+
+
+def test_out_of_memory_in_parts_too_is_raised(make_inputs, tmp_path, monkeypatch):
+    def too_much(*_, **__) -> None:
+        raise torch.OutOfMemoryError("no room at all")
+
+    monkeypatch.setattr(finetune, "task_loss", too_much)
+    with pytest.raises(torch.OutOfMemoryError, match="no room at all"):
+        run_trial(make_inputs(), TrialJob(3, SNIP, 11, (tmp_path,)), lambda _: None)
 
 
 def test_an_error_that_is_no_property_of_the_training_is_raised(make_inputs, tmp_path):

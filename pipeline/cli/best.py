@@ -26,6 +26,9 @@ def best(
     ] = None,
     min_metric: Annotated[float | None, typer.Option(help="Least metric.")] = None,
     min_compression: Annotated[float | None, typer.Option(help="Least compression, 0 to 1.")] = None,
+    max_latency_ms: Annotated[
+        float | None, typer.Option(help="Most milliseconds of a batch, as `show` prints them.")
+    ] = None,
     halves: Annotated[
         bool,
         typer.Option("--halves", help="How much is luck: choose on half of validation, score on the other."),
@@ -35,16 +38,27 @@ def best(
 ) -> None:
     """Prints one point of a front, with its penalty, threshold and spectral settings.
 
-    With a bound on the metric the smallest network; with one on compression the best; with none the knee.
+    With a bound on the metric the smallest network; with one on compression or latency the best; with none the knee.
     """
     if (study is None) == (task is None):
         raise BadInput("best looks at one study, or at all studies of one --task. Name one of the two.")
     if study is not None:
         found = load_front(study, store=store)
-        point = pick(found, max_drop=max_drop, min_metric=min_metric, min_compression=min_compression)
+        point = pick(
+            found,
+            max_drop=max_drop,
+            min_metric=min_metric,
+            min_compression=min_compression,
+            max_latency_ms=max_latency_ms,
+        )
     else:
         found, point = best_of_task(
-            str(task), store=store, max_drop=max_drop, min_metric=min_metric, min_compression=min_compression
+            str(task),
+            store=store,
+            max_drop=max_drop,
+            min_metric=min_metric,
+            min_compression=min_compression,
+            max_latency_ms=max_latency_ms,
         )
     luck = luck_of(found.spec.name, point.gain, store=store) if halves else None
     if as_json:
@@ -63,9 +77,29 @@ def point_as_json(found: Front, point: FrontPoint, luck: tuple[float, float] | N
         "method": spec.method,
         "metric_name": spec.metric_name,
         "dense_metric": spec.anchors.dense,
-        "point": asdict(point),
+        "point": asdict(point) | {"speedup": point.speedup},
         "halves": None if luck is None else {"chosen_on": luck[0], "scored_on": luck[1]},
     }
+
+
+def _latency_facts(found: Front, point: FrontPoint) -> list[tuple[str, str]]:
+    """The times of a point: of every shape that its whole network was timed at, or what the table says."""
+    if point.latencies:
+        return [
+            (
+                f"ms, {each.bench.shape}",
+                f"{each.ms:.3g} ± {each.spread_ms / 2:.2g}  ({_against(each.ms, each.dense_ms)})",
+            )
+            for each in point.latencies
+        ]
+    if point.latency_ms is None or point.dense_latency_ms is None or found.bench is None:
+        return []
+    told = f"{point.latency_ms:.3g}, from the table  ({_against(point.latency_ms, point.dense_latency_ms)})"
+    return [(f"ms, {found.bench.shape}", told)]
+
+
+def _against(ms: float, dense_ms: float) -> str:
+    return f"{dense_ms / ms:.2f} times as fast as the dense network, {dense_ms:.3g}"
 
 
 def _print(found: Front, point: FrontPoint, luck: tuple[float, float] | None) -> None:
@@ -79,6 +113,8 @@ def _print(found: Front, point: FrontPoint, luck: tuple[float, float] | None) ->
         "size": f"{point.size_mb:.1f} MB  (dense {anchors.dense_size_mb:.1f} MB, fp32)",
         "MACs": f"{percent(point.macs / anchors.dense_macs)} of dense",
     }
+    for name, value in _latency_facts(found, point):
+        facts[name] = value
     if luck is not None:
         facts["halves"] = (
             f"{luck[0]:.4f} for the best one this small on the half of validation that chooses it, {luck[1]:.4f} on "

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.output import print_json
+from pipeline.cli.output import out, print_json
 from pipeline.cli.show import front_as_json, print_front
 from pipeline.records import BadInput
 
@@ -76,7 +76,24 @@ def search(
         str,
         typer.Option(help="asha: stops trials whose curve adds nothing; none.", rich_help_panel=_HOW),
     ] = SCHEDULER,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help="dense: trials begin from the fine-tuned network; pretrained. [dim]Default: as the space says[/]",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
+    objective: Annotated[
+        str,
+        typer.Option(
+            help="Beside the metric: compression, macs (saved MACs) or latency (saved latency).",
+            rich_help_panel=_HOW,
+        ),
+    ] = "compression",
     seed: Annotated[int, typer.Option(help="Of draws and trainings.", rich_help_panel=_HOW)] = 0,
+    seeds: Annotated[
+        int, typer.Option(help="So many, one after the other, each a study: -seedN.", rich_help_panel=_HOW)
+    ] = 1,
     name: Annotated[
         str | None,
         typer.Option(help="Of the study. [dim]Default: task-model-method[/]", rich_help_panel=_HOW),
@@ -117,6 +134,14 @@ def search(
     address: Annotated[
         str | None, typer.Option(help="A running Ray cluster: auto, or HOST:PORT.", rich_help_panel=_RUN)
     ] = None,
+    latency_grid: Annotated[
+        str | None,
+        typer.Option(
+            help="What is timed, BATCHxTOKENS, the study's own first: 1x128,8x128 … or none. "
+            "[dim]Default: one row of the longest of validation[/]",
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.", rich_help_panel=_RUN)] = "auto",
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout: the front.")] = False,
@@ -127,7 +152,7 @@ def search(
     """
     from pipeline.cli.progress import watch
     from pipeline.execute import Resources
-    from pipeline.sweep import Search, run
+    from pipeline.sweep import Search, run_seeds
 
     if "://" in store:
         raise BadInput(f"--store is a folder (on a cluster: one that all nodes share); given was {store}.")
@@ -145,6 +170,7 @@ def search(
         sampler=sampler,
         scheduler=scheduler,
         precision=precision,
+        start=start,
         store=Path(store),
         ledger=ledger,
         tracking=tracking,
@@ -153,11 +179,19 @@ def search(
         label=label,
         metric=metric,
         trust_remote_code=trust_remote_code,
+        objective=objective,
+        latency_grid=latency_grid,
         take_over=take_over,
     )
     with watch(quiet=quiet) as watcher:
-        found = run(wanted, watcher)
+        fronts = run_seeds(wanted, watcher, seeds=seeds)
     if as_json:
-        print_json(front_as_json(found))
-    else:
+        each = [front_as_json(found) for found in fronts]
+        print_json(each[0] if seeds == 1 else {"studies": each})
+        return
+    for found in fronts:
         print_front(found, store=Path(store), tracking=tracking)
+    if len(fronts) > 1:
+        names = " ".join(found.spec.name for found in fronts)
+        where = "" if Path(store) == STORE else f" --store {store}"
+        out.print(f"Over seeds:  [cyan]prunefront compare {names}{where}[/]")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,8 +12,9 @@ from rich.table import Table
 
 from pipeline.cli.output import millions, out, percent, print_json, short
 from pipeline.fronts import DEFAULT_STORE, Front, FrontPoint, load_front
-from pipeline.store import Retrained, Store
+from pipeline.store import Bench, Retrained, Store
 
+_TIMES = ("ms", "speed")
 PLOT_WIDTH, PLOT_HEIGHT = 78, 16
 MEGABYTE = 10**6  # bytes
 # Of a point's parameters, the table shows those that a method's user would turn first.
@@ -46,6 +48,7 @@ def front_as_json(found: Front) -> dict[str, Any]:
         "model": spec.model,
         "method": spec.method,
         "objective": spec.objective,
+        "latency": None if found.bench is None else asdict(found.bench),
         "metric_name": spec.metric_name,
         "reference_point": list(spec.reference_point),
         "hypervolume": found.hypervolume,
@@ -55,7 +58,10 @@ def front_as_json(found: Front) -> dict[str, Any]:
         "trials": found.trials,
         "epochs": found.epochs,
         "left_out": found.left_out,
-        "points": [asdict(point) for point in sorted(found.points, key=lambda p: (p.compression, -p.metric))],
+        "points": [
+            asdict(point) | {"speedup": point.speedup}
+            for point in sorted(found.points, key=lambda p: (p.compression, -p.metric))
+        ],
     }
 
 
@@ -80,6 +86,8 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
         f"{percent(found.hypervolume_normalised)} of what is possible."
     )
     out.print(f"[dim]The metric is on the {spec.validation_rows} validation rows that chose the front.[/]")
+    if found.bench is not None:
+        out.print(f"[dim]{_latency(found, found.bench)}[/]")
     for point in found.points:
         if point.retrained is not None:
             out.print(f"[dim]{_retrained(point, point.retrained)}[/]")
@@ -89,6 +97,23 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
     out.print(f"\nOne point:  [cyan]prunefront best {spec.name} --max-drop 0.02{where}[/]")
     ui = tracking or f"sqlite:///{store / 'mlflow.db'}"
     out.print(f"In MLflow:  [cyan]mlflow ui --backend-store-uri {ui}[/]")
+
+
+def _latency(found: Front, bench: Bench) -> str:
+    """What the milliseconds of the table hold for."""
+    dense = [p.dense_latency_ms for p in found.points if p.dense_latency_ms is not None]
+    from_table = any(point.latency_source == "table" for point in found.points)
+    return (
+        f"ms: a batch of {bench.batch} × {bench.length} tokens, {bench.precision}, {bench.threads} "
+        f"thread{'s' * (bench.threads > 1)}, {bench.device}; dense {statistics.median(dense):.3g}."
+        + (" ~ is read from the table of blocks, the others are measured." if from_table else "")
+    )
+
+
+def _milliseconds(point: FrontPoint) -> list[str]:
+    if point.latency_ms is None or point.speedup is None:
+        return ["", ""]
+    return [f"{'~' * (point.latency_source == 'table')}{point.latency_ms:.3g}", f"{point.speedup:.1f}×"]
 
 
 def _retrained(point: FrontPoint, again: Retrained) -> str:
@@ -136,7 +161,9 @@ def _gain_name(found: Front) -> str:
 def _table(found: Front) -> Table:
     table = Table(header_style="bold", box=None, pad_edge=False, collapse_padding=True)
     second = [] if found.spec.objective == "compression" else [found.spec.second.short]
-    for column in (*second, "compr.", found.spec.metric_name, "vs dense", "encoder", "MACs", "trial"):
+    times = _TIMES if found.bench is not None else ()
+    measured = ("compr.", found.spec.metric_name, "vs dense", "encoder", "MACs")
+    for column in (*second, *measured, *times, "trial"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("kind", no_wrap=True)
     keys = [key for key in SHOWN_PARAMS if any(key in point.params for point in found.points)]
@@ -157,6 +184,7 @@ def _row(point: FrontPoint, found: Front, keys: list[str]) -> list[str]:
         f"{point.metric - anchors.dense:+.4f}",
         millions(point.encoder_parameters),
         f"{100 * point.macs / anchors.dense_macs:.0f} %",
+        *(_milliseconds(point) if found.bench is not None else ()),
         str(point.trial),
         point.kind,
         *(short(point.params.get(key, "")) for key in keys),

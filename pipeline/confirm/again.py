@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.batches import Split
+from pipeline.course import TrialInputs, TrialJob
 from pipeline.finetune import TrainingFailed, resolve_precision
 from pipeline.measure import Evaluation, evaluate, measure
 from pipeline.provenance import provenance
 from pipeline.records import Params
+from pipeline.rerun import Goal, Repeated, repeat_trial
 from pipeline.store import NO_PREDICTIONS, Confirmation, Store
-from pipeline.trial import Goal, Repeated, TrialInputs, TrialJob, repeat_trial
 
 
 @dataclass(frozen=True)

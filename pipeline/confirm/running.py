@@ -19,9 +19,9 @@ from pipeline.execute import Resources, check_resources, connect, run_queue
 from pipeline.fronts import DEFAULT_STORE, FrontPoint, load_front
 from pipeline.records import BadInput, StudySpec
 from pipeline.reopening import reopen
+from pipeline.rerun import Goal
 from pipeline.store import Confirmation, Store
-from pipeline.tracking import Tracker, TrackingLost, open_tracking
-from pipeline.trial import Goal
+from pipeline.tracking import NoAnswer, Tracker, TrackingLost, open_tracking
 
 LEAST_SEEDS = 2  # one has no spread
 
@@ -63,7 +63,7 @@ def confirm(wanted: Confirm, say: Callable[[str], None] = lambda _: None) -> Don
     chosen = choose_points(found, wanted.points)
     todo = list(_missing(store, found.spec, chosen, seeds=wanted.seeds))
     lost: list[str] = []
-    tracker = open_tracking(wanted.tracking, store_root=store.root)  # before the work: it may not answer
+    tracker = _reach(wanted, store, say)  # before the work: it may be no place for runs
     if todo:
         say("reading the task and the model")
         study = reopen(store, wanted.study, task=wanted.task)
@@ -145,8 +145,19 @@ class _Told:
             )
 
 
-def _publish(found: Confirmed, tracker: Tracker, say: Callable[[str], None]) -> None:
+def _reach(wanted: Confirm, store: Store, say: Callable[[str], None]) -> Tracker | None:
+    """MLflow; None if nobody answers now."""
+    try:
+        return open_tracking(wanted.tracking, store_root=store.root)
+    except NoAnswer as refusal:
+        say(f"{refusal} The confirmation goes on; the same command publishes it when MLflow answers.")
+        return None
+
+
+def _publish(found: Confirmed, tracker: Tracker | None, say: Callable[[str], None]) -> None:
     """MLflow is a view: if it fails, nothing is lost, and the next call publishes again."""
+    if tracker is None:
+        return
     try:
         if not tracker.publish_confirmed(found):
             say(

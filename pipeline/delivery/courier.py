@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.delivery.tally import Tally
-from pipeline.fronts import front_of
+from pipeline.fronts import front_of, with_latency
 from pipeline.provenance import provenance
 from pipeline.records import BadInput, State, StudySpec
 from pipeline.store import Outbox, Store
@@ -174,7 +174,8 @@ class Courier:
         self._may_write()
         tracker, _ = self._met()
         table = self._store.read_table(self._spec.name)
-        tracker.publish_front(front_of(self._spec, table), table.to_pydict())
+        found = with_latency(front_of(self._spec, table), self._store.read_latency(self._spec.name))
+        tracker.publish_front(found, table.to_pydict())
         self._progress += 1
         tracker.finish_study(state)
         self.done = True

@@ -15,11 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pipeline.execute.cluster import Cluster
+from pipeline.process import set_threads
 from pipeline.records import Params, Rung, TrialRecord
 from pipeline.store import NO_SPACE, Store
 
 if TYPE_CHECKING:
-    from pipeline.trial import Tell, TellRung, TrialInputs, TrialJob
+    from pipeline.course import Tell, TrialInputs, TrialJob
+    from pipeline.trial import TellRung
 
     Body = Callable[[TrialInputs, TrialJob, Tell, TellRung], TrialRecord]
 
@@ -88,15 +90,9 @@ def run_each(
 
 
 def in_worker(function: Callable[[Shared, Item], Result], shared: Shared, item: Item, cpus: float) -> Result:
-    """What runs in a worker's process."""
-    _set_threads(cpus)
+    """function(shared, item) in a process of Ray's, with as many threads as a trial has."""
+    set_threads(cpus)
     return function(shared, item)
-
-
-def _set_threads(cpus: float) -> None:
-    import torch
-
-    torch.set_num_threads(max(1, int(cpus)))
 
 
 def run_trials(
@@ -169,10 +165,11 @@ def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
     """One trial in a worker: its last act is its record."""
     from ray import tune
 
+    from pipeline.course import TrialJob
     from pipeline.execute.tuning import rung_report
-    from pipeline.trial import TrialJob, run_trial
+    from pipeline.trial import run_trial
 
-    _set_threads(shared.cpus)
+    set_threads(shared.cpus)
     store = Store(shared.root)
     number = int(config["number"])
     own = store.next_attempt(shared.study, number)

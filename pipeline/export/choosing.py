@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from pipeline.fronts import Front, FrontPoint, front_of, pick
+from pipeline.fronts import Front, FrontPoint, front_of, pick, with_latency
 from pipeline.records import BadInput
 from pipeline.store import Store
 
@@ -29,12 +29,13 @@ def choose_point(store: Store, study: str, choice: Choice) -> tuple[Front, Front
     Raises:
         BadInput: no such study or trial, or no point within the bounds (says what there is).
     """
-    spec, table = store.read_spec(study), store.read_table(study)
-    whole = front_of(spec, table)
+    spec, table, latency = store.read_spec(study), store.read_table(study), store.read_latency(study)
+    whole = with_latency(front_of(spec, table), latency)
     offered = whole
     if choice.trial is not None:
         _check_trial(store, study, choice.trial)
-        offered = front_of(spec, table.filter(pc.equal(table["number"], choice.trial)))
+        own = table.filter(pc.equal(table["number"], choice.trial))
+        offered = with_latency(front_of(spec, own), latency)
         if not offered.points:
             raise BadInput(
                 f"What is exported predicts better than a constant; trial {choice.trial} of {study!r} has no such "

@@ -33,10 +33,9 @@ from pipeline.measure import evaluate
 from pipeline.models import build
 from pipeline.networks import Network, network_of
 from pipeline.provenance import provenance
-from pipeline.records import BadInput
 from pipeline.reopening import Reopened, reopen
 from pipeline.store import Store, TestScores
-from pipeline.tracking import ExportedModel, TrackingLost, open_tracking
+from pipeline.tracking import ExportedModel, NoAnswer, Tracker, TrackingLost, open_tracking
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -95,14 +94,16 @@ def export(
         check_installed()
     if push is not None:
         hub.check_name(push)
+    tracker, warnings = _tracker(tracking, files)
     tell(f"making the network of trial {point.trial} …")
     opened = reopen(files, study, task=task)
     network = network_of(opened, point.trial, point.point, tell=_epochs(tell))
     with whole_folder(folder) as part:
         done = _write(part, opened, front, point, network=network, onnx=onnx, tell=tell)
-    done = replace(done, folder=folder, warnings=tuple(done.facts.warnings))
-    tell("publishing it …")
-    done = _publish(done, opened, tracking)
+    done = replace(done, folder=folder, warnings=(*done.facts.warnings, *warnings))
+    if tracker is not None:
+        tell("publishing it …")
+        done = _publish(done, opened, tracker)
     if push is not None:
         tell(f"uploading to {push} …")
         done = replace(done, pushed=hub.push(folder, push))
@@ -190,8 +191,16 @@ def _test(opened: Reopened, point: FrontPoint, model: PreTrainedModel, *, weight
     return scores
 
 
-def _publish(done: Exported, opened: Reopened, tracking: str | None) -> Exported:
-    """MLflow is a view: the folder stays, whatever becomes of it there."""
+def _tracker(tracking: str | None, store: Store) -> tuple[Tracker | None, tuple[str, ...]]:
+    """MLflow, or a warning that nobody answers there: it is a view, and no export waits for it."""
+    try:
+        return open_tracking(tracking, store_root=store.root), ()
+    except NoAnswer as lost:
+        return None, (f"The model is not in MLflow. {lost}",)
+
+
+def _publish(done: Exported, opened: Reopened, tracker: Tracker) -> Exported:
+    """Adds the folder to the trial's run."""
     spec, point = done.facts.front.spec, done.facts.point
     model = ExportedModel(
         trial=point.trial,
@@ -203,11 +212,13 @@ def _publish(done: Exported, opened: Reopened, tracking: str | None) -> Exported
         values=_values(done.facts),
     )
     try:
-        uri = open_tracking(tracking, store_root=opened.store.root).publish_model(spec, model)
-    except (BadInput, TrackingLost) as lost:
+        uri = tracker.publish_model(spec, model)
+    except TrackingLost as lost:
         return replace(done, warnings=(*done.warnings, f"The model is not in MLflow. {lost}"))
     if uri is None:
-        fact = f"The model is not in MLflow: trial {point.trial} is not there. Where is it? Name it by --tracking."
+        fact = (
+            f"The model is not in MLflow: trial {point.trial} is not there. Name its address by --tracking."
+        )
         return replace(done, warnings=(*done.warnings, fact))
     return replace(done, mlflow_model=uri)
 

@@ -19,7 +19,7 @@ Deviations, each with its reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast, final
@@ -103,13 +103,12 @@ class MPruner(OneShot):
         def keep(_layer: nn.Module, _args: object, output: Tensor) -> None:
             outputs.append(output)
 
-        catch: Callable[[nn.Module, object, Tensor], None] = keep
         training = model.training
         model.eval()
         with ExitStack() as hooks:
             hooks.callback(model.train, training)
             for layer in encoder_layers(cast("PreTrainedModel", model), anatomy.architecture):
-                hooks.callback(layer.register_forward_hook(catch).remove)
+                hooks.callback(layer.register_forward_hook(keep).remove)
             for batch in batches:
                 inputs = {name: value.to(device) for name, value in encoder_inputs(batch).items()}
                 outputs.clear()

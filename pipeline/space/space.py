@@ -99,6 +99,10 @@ class Space:
         names = drawn if params is None else self.active(params)
         return {name: _distribution(self.keys[name]) for name in names}
 
+    def may_have(self, name: str, value: ParamValue) -> bool:
+        """Whether a trial may have this value of a key; False if there is no such key."""
+        return name in self.keys and self.keys[name].admits(value)
+
     def split(self, params: Params) -> tuple[Params, Params]:
         """The parameters of shared.toml, and those of the method's own file."""
         shared = _shared_names()
@@ -122,8 +126,10 @@ def known_methods() -> list[str]:
     return sorted(path.stem for path in _folder().glob("*.toml") if path.stem != SHARED)
 
 
-def load_space(method: str, *, file: Path | None, pretrained: bool) -> Space:
-    """The space of a method: the packaged files and, over them, a person's.
+def load_space(
+    method: str, *, file: Path | None, pretrained: bool, fixed: Mapping[str, ParamValue] | None = None
+) -> Space:
+    """The space of a method: the packaged files and, over them, a person's; over both what is `fixed`.
 
     Raises:
         BadInput: no such method; a file that cannot be read, is no TOML, names a key that the method has not,
@@ -140,7 +146,8 @@ def load_space(method: str, *, file: Path | None, pretrained: bool) -> Space:
     _check_allocation(keys, f"{method}.toml")
     if file is not None:
         keys = _overlay(keys, read_document(file), str(file), pretrained=pretrained, new=[])
-    return Space(keys)
+    given = {name: {"value": value} for name, value in (fixed or {}).items()}
+    return Space(_overlay(keys, given, "options", pretrained=pretrained, new=[]))
 
 
 def parse_space(text: str) -> Space:

@@ -2,6 +2,7 @@
 
 from pipeline.store.confirmations import NO_PREDICTIONS, Confirmation, Confirmations
 from pipeline.store.exports import TestScores
+from pipeline.store.latency import Bench, LatencyTable, Shape, StudyLatency, Timed, TimedPoint
 from pipeline.store.recordfile import NO_SPACE
 from pipeline.store.store import Outbox, Spent, Store, load_record, save_record
 from pipeline.store.weights import RECOVERED, WEIGHTS, Retrained, Weights, before_cut
@@ -11,13 +12,19 @@ __all__ = [
     "NO_SPACE",
     "RECOVERED",
     "WEIGHTS",
+    "Bench",
     "Confirmation",
     "Confirmations",
+    "LatencyTable",
     "Outbox",
     "Retrained",
+    "Shape",
     "Spent",
     "Store",
+    "StudyLatency",
     "TestScores",
+    "Timed",
+    "TimedPoint",
     "Weights",
     "before_cut",
     "load_record",

@@ -26,6 +26,7 @@ from pydantic import TypeAdapter
 from pipeline.records import Array, BadInput, Rung, State, StudySpec, TaskReference, TrialRecord
 from pipeline.store.confirmations import CONFIRM, Confirmations
 from pipeline.store.exports import Exports
+from pipeline.store.latency import StudyLatency, read_latency, write_latency
 from pipeline.store.recordfile import (
     JSON,
     load_record,
@@ -130,6 +131,22 @@ class Store:
     def model_folder(self, study: str) -> Path:
         """The copy of a study's model that restarts are served from."""
         return self.study_folder(study) / "model"
+
+    def dense_file(self, study: str) -> Path:
+        """The weights of a study's dense network, if its trials start from them or learn from them."""
+        return self.study_folder(study) / "dense.safetensors"
+
+    def read_latency(self, study: str) -> StudyLatency:
+        """What is known of a study's speed.
+
+        Raises:
+            BadInput: the file is damaged, or a newer program wrote it.
+        """
+        return read_latency(self.study_folder(study))
+
+    def write_latency(self, study: str, latency: StudyLatency) -> None:
+        """Writes what is known of a study's speed, in place of what was there."""
+        write_latency(self.study_folder(study), latency)
 
     def list_studies(self) -> list[str]:
         """The studies that have a spec, by name."""

@@ -2,7 +2,8 @@
 
 from pipeline.sweep.preparing import make_inputs
 from pipeline.sweep.running import run, search
+from pipeline.sweep.seeds import run_seeds
 from pipeline.sweep.wanted import Search
 from pipeline.sweep.watching import Nobody, Standing, Watcher
 
-__all__ = ["Nobody", "Search", "Standing", "Watcher", "make_inputs", "run", "search"]
+__all__ = ["Nobody", "Search", "Standing", "Watcher", "make_inputs", "run", "run_seeds", "search"]

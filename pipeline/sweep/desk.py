@@ -97,7 +97,9 @@ class StudyDesk:
     def stopped(self, number: int) -> None:
         """A trial was stopped at a rung: what it has left of itself there becomes its record."""
         verdict, ask = self.verdicts[number], self.running[number]
-        left = self.store.shown_record(self.spec.name, number) or TrialRecord(number, "stopped", "", ask.params, ask.seed, provenance=provenance())
+        left = self.store.shown_record(self.spec.name, number) or TrialRecord(
+            number, "stopped", "", ask.params, ask.seed, provenance=provenance()
+        )
         record = replace(left, state="stopped", reason=verdict.reason, redundant=verdict.redundant)
         self.store.write_record(self.spec.name, record)
         self.store.clear_attempts(self.spec.name, number)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -13,19 +14,21 @@ from pipeline.anchors import (
     dense_folder,
     read_dense,
     train_dense,
+    weights_file,
     write_dense,
 )
+from pipeline.course import TrialInputs
 from pipeline.execute import Cluster, run_each
 from pipeline.models import write_source
 from pipeline.records import Anchors, BadInput, StudySpec, TaskReference
 from pipeline.reopening import inputs_of
 from pipeline.resolve import BUILTIN, resolve_model
 from pipeline.space import Space, load_space
-from pipeline.store import Store
+from pipeline.store import Shape, Store
+from pipeline.sweep.speed import shapes_of
 from pipeline.sweep.wanted import Search
 from pipeline.sweep.watching import Watcher
 from pipeline.task import Task, train_texts
-from pipeline.trial import TrialInputs
 
 
 def make_inputs(wanted: Search, task: Task) -> TrialInputs:
@@ -43,11 +46,13 @@ def make_inputs(wanted: Search, task: Task) -> TrialInputs:
             f"A row is at most as long as the model's positions reach; max_length is {task.max_length} tokens, and "
             f"{wanted.model} reaches {source.max_length}. Give a smaller max_length."
         )
-    return inputs_of(task, source, method=wanted.method, precision=wanted.precision)
+    cache = Store(wanted.store).cache
+    return inputs_of(task, source, method=wanted.method, precision=wanted.precision, cache=cache)
 
 
 def make_spec(wanted: Search, task: Task, inputs: TrialInputs, space: Space, anchors: Anchors) -> StudySpec:
     """What is frozen at trial 0."""
+    shapes = timed_shapes(wanted, inputs)
     return StudySpec(
         name=wanted.name or default_name(wanted, task),
         task=task.name,
@@ -62,7 +67,18 @@ def make_spec(wanted: Search, task: Task, inputs: TrialInputs, space: Space, anc
         seed=wanted.seed,
         precision=wanted.precision,
         anchors=anchors,
+        objective=wanted.objective,
+        latency_at=str(shapes[0]) if wanted.objective == "latency" else "",
     )
+
+
+def timed_shapes(wanted: Search, inputs: TrialInputs) -> tuple[Shape, ...]:
+    """What is timed: the first shape is the study's own.
+
+    Raises:
+        BadInput: a row is longer than the model's positions reach.
+    """
+    return shapes_of(wanted.latency_grid, length=inputs.length, max_length=inputs.source.max_length)
 
 
 def model_name(model: str) -> str:
@@ -72,17 +88,18 @@ def model_name(model: str) -> str:
 
 
 def default_name(wanted: Search, task: Task) -> str:
-    """task-model-method, and the seed if it is not 0, in characters that a folder can have."""
+    """task-model-method, then objective and seed if they are not the usual ones; in a folder's characters."""
     folder = Path(wanted.model).expanduser().is_dir()  # often called "model": the one above it says more
     parts = [task.name.split("/")[-1], model_name(wanted.model).split("/")[0 if folder else -1]]
-    parts += [wanted.method] + ([f"seed{wanted.seed}"] if wanted.seed else [])
+    parts += [wanted.method] + ([wanted.objective] if wanted.objective != "compression" else [])
+    parts += [f"seed{wanted.seed}"] if wanted.seed else []
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))
 
 
 def find_anchors(
     cluster: Cluster, store: Store, task: Task, inputs: TrialInputs, watcher: Watcher, *, method: str
-) -> Anchors:
-    """Both anchors; the dense network is trained if the store does not hold it yet."""
+) -> tuple[Anchors, Path]:
+    """Both anchors, and the file of the dense network, which is trained if the store does not hold it yet."""
     packaged = load_space(method, file=None, pretrained=inputs.source.pretrained).defaults()
     rate = float(packaged["learning_rate"])
     recipe = DenseRecipe(
@@ -110,11 +127,13 @@ def find_anchors(
                 f"{', '.join(f'{r:g}' for r in rates)}. Is the task's label right, and the model a trained one?"
             )
         dense = write_dense(folder, whole, recipe)
-    return anchors_of(dense, inputs)
+    return anchors_of(dense, inputs), weights_file(folder)
 
 
-def open_study(store: Store, spec: StudySpec, inputs: TrialInputs, task: TaskReference) -> None:
-    """Makes the study's folder, whole before its first trial: model, labels, spec last.
+def open_study(
+    store: Store, spec: StudySpec, inputs: TrialInputs, task: TaskReference, *, dense: Path | None
+) -> None:
+    """Makes the study's folder, whole before its first trial: model, labels, dense weights if any, spec last.
 
     Where the task lies is written at every start: files may have moved.
     """
@@ -124,4 +143,6 @@ def open_study(store: Store, spec: StudySpec, inputs: TrialInputs, task: TaskRef
     write_source(inputs.source, store.study_folder(spec.name) / "model")
     validation = inputs.data.validation
     store.write_validation(spec.name, ids=validation.ids, labels=validation.labels)
+    if dense is not None:
+        shutil.copyfile(dense, store.dense_file(spec.name))
     store.write_spec(spec)

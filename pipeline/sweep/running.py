@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -25,21 +26,31 @@ from pipeline.execute import (
 from pipeline.fronts import DEFAULT_STORE, Front, load_front
 from pipeline.halving import Halving
 from pipeline.methods import METHODS
-from pipeline.records import BadInput
-from pipeline.reopening import refer
+from pipeline.records import BadInput, Params
+from pipeline.reopening import refer, with_dense
 from pipeline.resolve import BUILTIN, check_model
 from pipeline.space import Space, load_space
 from pipeline.store import Store
 from pipeline.study import check_sampler, hold, open_ledger
 from pipeline.sweep.budget import Meter
 from pipeline.sweep.desk import StudyDesk
-from pipeline.sweep.preparing import default_name, find_anchors, make_inputs, make_spec, open_study
+from pipeline.sweep.preparing import (
+    default_name,
+    find_anchors,
+    make_inputs,
+    make_spec,
+    open_study,
+    timed_shapes,
+)
+from pipeline.sweep.speed import check_grid, find_table, time_networks
 from pipeline.sweep.wanted import (
     DEFAULT_SCHEDULER,
     DEFAULT_TASK,
     DEFAULT_TRIALS,
     PRECISIONS,
     SCHEDULERS,
+    SEARCHED,
+    STARTS,
     Search,
 )
 from pipeline.sweep.watching import Nobody, Watcher
@@ -63,6 +74,7 @@ def search(
     sampler: str = "tpe",
     scheduler: str = DEFAULT_SCHEDULER,
     precision: str = "auto",
+    start: str | None = None,
     store: Path | str = DEFAULT_STORE,
     ledger: str | None = None,
     tracking: str | None = None,
@@ -73,6 +85,8 @@ def search(
     label: str | None = None,
     metric: str | None = None,
     trust_remote_code: bool = False,
+    objective: str = "compression",
+    latency_grid: str | None = None,
     take_over: bool = False,
     watcher: Watcher | None = None,
 ) -> Front:
@@ -95,6 +109,7 @@ def search(
         sampler=sampler,
         scheduler=scheduler,
         precision=precision,
+        start=start,
         store=Path(store),
         ledger=ledger,
         tracking=tracking,
@@ -103,6 +118,8 @@ def search(
         label=label,
         metric=metric,
         trust_remote_code=trust_remote_code,
+        objective=objective,
+        latency_grid=latency_grid,
         take_over=take_over,
     )
     return run(wanted, watcher or Nobody())
@@ -125,6 +142,7 @@ def run(wanted: Search, watcher: Watcher) -> Front:
     )
     watcher.stage("reading the model")
     inputs = make_inputs(wanted, task)
+    shapes = timed_shapes(wanted, inputs)
     name = wanted.name or default_name(wanted, task)
     known = store.read_spec(name).anchors if store.has_study(name) else None
     url = wanted.ledger or f"sqlite:///{store.studies_db}"
@@ -143,11 +161,15 @@ def run(wanted: Search, watcher: Watcher) -> Front:
         if lease is None:
             store.root.mkdir(parents=True, exist_ok=True)
             lease = stack.enter_context(hold(url, name, take_over=wanted.take_over))
-        anchors = known or find_anchors(cluster, store, task, inputs, watcher, method=wanted.method)
+        anchors, dense = known, None
+        if anchors is None:
+            anchors, dense = find_anchors(cluster, store, task, inputs, watcher, method=wanted.method)
         spec = make_spec(wanted, task, inputs, space, anchors)
         ledger = open_ledger(url, spec, space, trials=wanted.trials, may_write=lease.check)
         reference = refer(wanted.task, text=wanted.text, label=wanted.label, metric=wanted.metric)
-        open_study(store, spec, inputs, reference)
+        needs_dense = space.may_have("start_dense", True)
+        open_study(store, spec, inputs, reference, dense=dense if needs_dense else None)
+        inputs = with_dense(inputs, store, name)
         courier = Courier(
             spec,
             store=store,
@@ -170,7 +192,12 @@ def run(wanted: Search, watcher: Watcher) -> Front:
         try:
             desk.settle()
             if desk.has_work():
+                if shapes:
+                    table = find_table(cluster, store, spec, inputs.source, shapes[0], watcher)
+                    inputs = replace(inputs, latency=table)
                 run_trials(cluster, inputs, store=store, study=name, desk=desk)
+            if shapes:
+                time_networks(cluster, store, spec, inputs.source, shapes, watcher)
         finally:
             desk.close()
     return load_front(name, store=store.root)
@@ -203,6 +230,11 @@ def check(wanted: Search) -> Space:
         raise BadInput(
             f"A search runs one of the methods {', '.join(METHODS)}; asked for was {wanted.method!r}."
         )
+    if wanted.objective not in SEARCHED:
+        raise BadInput(
+            f"A search looks for a metric against one of {', '.join(SEARCHED)}; --objective is {wanted.objective!r}."
+        )
+    check_grid(wanted.latency_grid, objective=wanted.objective)
     wanted.budget.check()
     check_gpu_hours(wanted, wanted.resources.gpus_per_trial)
     if wanted.precision not in PRECISIONS:
@@ -215,7 +247,10 @@ def check(wanted: Search) -> Space:
         raise BadInput(f"--scheduler is one of {', '.join(SCHEDULERS)}; asked for was {wanted.scheduler!r}.")
     check_sampler(wanted.sampler)
     check_resources(wanted.resources)
-    return load_space(wanted.method, file=wanted.space, pretrained=wanted.model != BUILTIN)
+    if wanted.start not in (None, *STARTS):
+        raise BadInput(f"--start is one of {', '.join(STARTS)}; asked for was {wanted.start!r}.")
+    fixed: Params = {} if wanted.start is None else {"start_dense": wanted.start == "dense"}
+    return load_space(wanted.method, file=wanted.space, pretrained=wanted.model != BUILTIN, fixed=fixed)
 
 
 def check_gpu_hours(wanted: Search, gpus_per_trial: float | None) -> None:

@@ -14,7 +14,9 @@ DEFAULT_TASK = "builtin/docstrings"
 DEFAULT_TRIALS = 5
 SCHEDULERS = ("asha", "none")
 DEFAULT_SCHEDULER = "asha"
+STARTS = ("pretrained", "dense")
 PRECISIONS = ("auto", "bf16", "fp32")
+SEARCHED = ("compression", "macs", "latency")  # objectives beside the metric
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Search:
     sampler: str = "tpe"
     scheduler: str = DEFAULT_SCHEDULER
     precision: str = "auto"
+    start: str | None = None  # one of STARTS; None: as the space says
     store: Path = DEFAULT_STORE
     ledger: str | None = None
     tracking: str | None = None
@@ -42,6 +45,8 @@ class Search:
     label: str | None = None
     metric: str | None = None
     trust_remote_code: bool = False
+    objective: str = "compression"
+    latency_grid: str | None = None
     take_over: bool = False
 
     @property

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,10 +32,11 @@ from pipeline.task.glue import GLUE, LABEL, MAX_LENGTH, REPOSITORY, ROW_NUMBER
 from pipeline.task.labels import class_names, class_numbers, require_whole, values
 from pipeline.task.rows import DELIMITERS, TEXT_COLUMNS, FileSource, HubSource, fingerprint
 from pipeline.task.taskfile import read_taskfile
+from pipeline.task.tokencache import WORTH_ROWS, kept, tokens_folder
 from pipeline.task.tokens import encode
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 Source = FileSource | HubSource
 
@@ -138,15 +140,25 @@ def train_texts(task: Task) -> list[str]:
     return [text for name in columns for text in task.train[name].to_pylist()]
 
 
-def tokenise(task: Task, tokenizer: PreTrainedTokenizerBase) -> TaskData:
+def tokenise(task: Task, tokenizer: PreTrainedTokenizerFast, *, cache: Path | None = None) -> TaskData:
     """Train, calibration and validation rows as token ids; test is left out.
 
-    Calibration is a stratified part of train, at most 512 rows, the same for every seed.
+    Calibration is a stratified part of train, at most 512 rows, the same for every seed. What takes long is kept in
+    `cache`, for other studies of the task.
 
     Raises:
         ValueError: if the tokenizer has no padding token.
     """
-    train, validation = (_split(part, tokenizer, task.max_length) for part in (task.train, task.validation))
+    rows = {"train": task.train, "validation": task.validation}
+    if cache is None or sum(part.num_rows for part in rows.values()) < WORTH_ROWS:
+        splits = {name: _split(part, tokenizer, task.max_length) for name, part in rows.items()}
+    else:
+        folder = tokens_folder(cache, task_fingerprint=task.fingerprint, tokenizer=tokenizer)
+        splits = {
+            name: _split(part, tokenizer, task.max_length, file=folder / f"{name}.arrow")
+            for name, part in rows.items()
+        }
+    train, validation = splits["train"], splits["validation"]
     aside = calibration_rows(train.ids, train.labels, regression=task.regression)
     return TaskData(train=train, calibration=train.take(np.flatnonzero(aside)), validation=validation)
 
@@ -160,10 +172,13 @@ def tokenise_test(task: Task, tokenizer: PreTrainedTokenizerBase) -> dict[str, S
     return {part: _split(rows, tokenizer, task.max_length) for part, rows in open_test(task).items()}
 
 
-def _split(rows: pa.Table, tokenizer: PreTrainedTokenizerBase, max_length: int) -> Split:
+def _split(
+    rows: pa.Table, tokenizer: PreTrainedTokenizerBase, max_length: int, *, file: Path | None = None
+) -> Split:
     if tokenizer.pad_token_id is None:
         raise ValueError("Batches are padded: the tokenizer needs a padding token, and this one has none.")
-    return Split(encode(rows, tokenizer, max_length=max_length), int(tokenizer.pad_token_id))
+    make = partial(encode, rows, tokenizer, max_length=max_length)
+    return Split(make() if file is None else kept(file, make), int(tokenizer.pad_token_id))
 
 
 # ---- from a name to an outline

@@ -28,24 +28,26 @@ class ExportedModel:
 def write_model(folder: Path, model: ExportedModel, *, model_id: str, run_id: str) -> None:
     """Writes it as MLflow has it, into a folder that is not there yet."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # MLflow warns of its own type hints when it is imported
+        # MLflow warns of its own type hints when it is imported, and would like to run the model on an example
+        warnings.simplefilter("ignore")
         from mlflow.models import Model, ModelSignature
         from mlflow.pyfunc import save_model
         from mlflow.types import ColSpec, DataType, Schema
-        from mlflow.types.schema import TensorSpec
 
-    outputs: list[ColSpec | TensorSpec] = (
-        [ColSpec(DataType.double, "value")]
-        if model.regression
-        else [ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score")]
-    )
-    inputs: list[ColSpec | TensorSpec] = [ColSpec(DataType.string, name) for name in model.text]
-    save_model(
-        str(folder),
-        python_model=str(CODE),
-        artifacts={"checkpoint": str(model.checkpoint)},
-        signature=ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs)),
-        pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
-        model_config={"max_length": model.max_length},
-        mlflow_model=Model(model_id=model_id, run_id=run_id),
-    )
+        answers = (
+            {"value": DataType.double}
+            if model.regression
+            else {"label": DataType.string, "score": DataType.double}
+        )
+        save_model(
+            str(folder),
+            python_model=str(CODE),
+            artifacts={"checkpoint": str(model.checkpoint)},
+            signature=ModelSignature(
+                inputs=Schema([ColSpec(DataType.string, name) for name in model.text]),
+                outputs=Schema([ColSpec(kind, name) for name, kind in answers.items()]),
+            ),
+            pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
+            model_config={"max_length": model.max_length},
+            mlflow_model=Model(model_id=model_id, run_id=run_id),
+        )

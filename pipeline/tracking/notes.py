@@ -53,8 +53,8 @@ def study_note(found: Front, *, table: str, charts: str) -> str:
         f"Hypervolume **{found.hypervolume_normalised:.4f}** of (dense − constant). "
         f"Dense {spec.metric_name}: **{anchors.dense:.4f}**; the best constant prediction: {anchors.constant:.4f}.",
         "",
-        _row("compression", spec.metric_name, "drop", "parameters", "size", "trial", "kind"),
-        "|---|---|---|---|---|---|---|",
+        _row("compression", spec.metric_name, "drop", "parameters", "size", "ms", "trial", "kind"),
+        "|---|---|---|---|---|---|---|---|",
         *(_point_row(point, dense=anchors.dense) for point in _thinned(found.points)),
     ]
     if len(found.points) > NOTE_ROWS:
@@ -111,9 +111,16 @@ def _point_row(point: FrontPoint, *, dense: float) -> str:
         f"{dense - point.metric:+.4f}",
         f"{point.parameters / 1e6:.2f} M",
         f"{point.size_mb:.1f} MB",
+        _milliseconds(point),
         str(point.trial),
         point.kind,
     )
+
+
+def _milliseconds(point: FrontPoint) -> str:
+    if point.latency_ms is None or point.speedup is None:
+        return ""
+    return f"{'~' * (point.latency_source == 'table')}{point.latency_ms:.3g} ({point.speedup:.1f} ×)"
 
 
 def _row(*cells: str) -> str:

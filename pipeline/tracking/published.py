@@ -14,8 +14,9 @@ from dataclasses import asdict, fields
 from hashlib import sha256
 from typing import Any
 
-from pipeline.fronts import Front
+from pipeline.fronts import Front, FrontPoint
 from pipeline.records import Measurement, ParamValue, Point, State, StudySpec, TrialRecord
+from pipeline.store import Shape
 from pipeline.tracking.connection import Status, Value
 
 STUDY = "prunefront.study"  # tag: the study's name
@@ -108,13 +109,22 @@ def front_table(found: Front) -> Table:
     dense = found.spec.anchors.dense
     columns = ["compression", "metric", "drop", "trial", "kind", "round"]
     measured = [name for name in MEASURED if name not in columns]
+    shapes = list(dict.fromkeys(each.bench.shape for point in found.points for each in point.latencies))
+    timed = ["speedup", "latency_source", *(f"latency_ms_{shape}" for shape in shapes)]
     rows = [
         [point.compression, point.metric, dense - point.metric, point.trial, point.kind, point.round]
         + [getattr(point, name) for name in measured]
+        + [point.speedup, point.latency_source, *_times(point, shapes)]
         + [point.params.get(name) for name in settings]
         for point in found.points
     ]
-    return _table([*columns, *measured, *settings], rows)
+    return _table([*columns, *measured, *timed, *settings], rows)
+
+
+def _times(point: FrontPoint, shapes: Sequence[Shape]) -> list[float | None]:
+    """Milliseconds of the whole network at each of the shapes."""
+    known = {each.bench.shape: each.ms for each in point.latencies}
+    return [known.get(shape) for shape in shapes]
 
 
 def trial_tags(record: TrialRecord, *, study: str) -> dict[str, str]:

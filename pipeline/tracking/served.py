@@ -3,15 +3,11 @@
 It needs torch, transformers and pandas, and nothing of ours. A row is a text, or a pair of texts in two columns.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import mlflow
+import pandas as pd
 from mlflow.pyfunc.model import PythonModel
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 BATCH = 32  # rows at once
 
@@ -31,7 +27,6 @@ class Classifier(PythonModel):
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
         """Predicts every row, in its order."""
-        import pandas as pd
         import torch
 
         del context, params

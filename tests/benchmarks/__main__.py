@@ -21,6 +21,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = {
     "step": "step_time",
+    "data": "data_path",
     "curve": "curve_cost",
     "recovery": "cut_network",
     "trial": "whole_trial",
@@ -114,7 +115,7 @@ def _line(row: dict[str, Any], *, wide: bool) -> str:
     if wide and row["before"] is not None and "ratio" in row["before"]:
         then = row["before"]
         before = f"{then['ratio']:.3f} ({then['low']:.2f} … {then['high']:.2f})"
-    number = f"{row['ratio']:.3f}" + ("" if row["unit"] == "×" else f" {row['unit']}")
+    number = f"{row['ratio']:.3f}" + ("" if row["unit"] in ("×", "") else f" {row['unit']}")
     return start + f"{number:>7} {spread:>13} {goal:>5}  {before:17}{row['base']}"
 
 

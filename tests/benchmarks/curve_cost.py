@@ -8,11 +8,12 @@ import torch
 
 from pipeline.allocation import curve_steps, removal_order
 from pipeline.anatomy import Anatomy
+from pipeline.course import CALIBRATION_BATCH
 from pipeline.curve import walk
 from pipeline.measure import Evaluation, evaluate
 from pipeline.measure import measure as measured
 from pipeline.records import Measurement
-from pipeline.trial import CALIBRATION_BATCH, CURVE_STEPS
+from pipeline.trial import CURVE_STEPS
 from tests.benchmarks import subject
 from tests.benchmarks.pairs import Row, compare, timed
 
@@ -22,7 +23,7 @@ GOALS = {"block": 0.5, "head": 1.0}
 
 def measure(*, quick: bool) -> Iterator[Row]:
     """Rows for the table."""
-    pairs, part = (3, 5) if quick else (7, 2)
+    pairs, part = (3, 5) if quick else (5, 4)
     data = subject.task()
     model, anatomy = subject.network()
     precision = subject.recipe().precision

@@ -6,8 +6,8 @@ import copy
 from collections.abc import Iterator
 
 from pipeline.allocation import choose, removal_order
+from pipeline.course import CALIBRATION_BATCH
 from pipeline.surgery import cut
-from pipeline.trial import CALIBRATION_BATCH
 from tests.benchmarks import subject
 from tests.benchmarks.pairs import Row, compare
 

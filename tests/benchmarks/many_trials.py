@@ -36,7 +36,8 @@ from pipeline.sweep import Nobody
 from pipeline.sweep.budget import Budget, Meter
 from pipeline.sweep.desk import StudyDesk
 from pipeline.tracking import open_tracking
-from pipeline.trial import Tell, TellRung, TrialInputs, TrialJob
+from pipeline.course import Tell, TrialInputs, TrialJob
+from pipeline.trial import TellRung
 from tests.benchmarks import surrogate
 from tests.synthetic import spec
 

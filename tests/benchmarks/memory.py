@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from pipeline.records import Params
-from pipeline.trial import TrialJob, run_trial
+from pipeline.trial import run_trial
 from tests.benchmarks import subject
 from tests.benchmarks.pairs import Row, compare
 
@@ -79,4 +79,4 @@ def _many(given: object, count: int) -> None:
 
 
 def _run(given: object, params: Params) -> None:
-    run_trial(given, TrialJob(0, params, 0, (Path("nowhere"),), 1e9), lambda _: None)  # type: ignore[arg-type]
+    run_trial(given, subject.job(params), lambda _: None)  # type: ignore[arg-type]

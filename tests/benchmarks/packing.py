@@ -6,11 +6,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import torch
 
-from pipeline.trial import TrialJob, run_trial
+from pipeline.trial import run_trial
 from tests.benchmarks import subject
 from tests.benchmarks.pairs import Missing, Row, compare
 
@@ -70,4 +69,4 @@ def body(threads: int) -> None:
     subject.network()  # imports are not timed
     print("ready", flush=True)
     sys.stdin.readline()
-    run_trial(given, TrialJob(0, params, 0, (Path("nowhere"),), 1e9), lambda _: None)
+    run_trial(given, subject.job(params), lambda _: None)

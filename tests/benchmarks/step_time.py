@@ -16,7 +16,7 @@ GOALS = {"block": 1.05, "head": 1.15}
 
 def measure(*, quick: bool) -> Iterator[Row]:
     """Rows for the table."""
-    pairs, steps = (4, 5) if quick else (11, 12)
+    pairs, steps = (4, 5) if quick else (9, 8)
     model, anatomy = subject.network()
     for tokens in TOKENS[: 1 if quick or subject.GPU else 2]:
         split = subject.task().train if tokens is None else subject.rows(640, seed=0, tokens=tokens)
@@ -31,7 +31,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
 
         plain = turn(None, None)
         base = f"{steps} plain steps"
-        for name, params in subject.methods().items():
+        for name, params in subject.methods().items() if tokens is None else ():
             what = f"{name}, defaults, {length}"
             yield compare(NAME, what, turn=turn(name, params), against=plain, base=base, pairs=pairs)
         for level, goal in GOALS.items():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +20,7 @@ from transformers import BertConfig, PreTrainedModel
 
 from pipeline.anatomy import Anatomy
 from pipeline.batches import Split, TaskData
+from pipeline.course import TrialInputs, TrialJob, make_method
 from pipeline.finetune import Loop, LoopState, Recipe, resolve_precision
 from pipeline.methods import METHODS, PruningMethod, Run
 from pipeline.models import ModelSource, build
@@ -27,7 +28,6 @@ from pipeline.phases import Phase
 from pipeline.records import Params
 from pipeline.resolve import resolve_model
 from pipeline.space import load_space
-from pipeline.trial import TrialInputs, make_method
 from tests.benchmarks.pairs import clock
 
 GPU = torch.cuda.is_available()
@@ -107,6 +107,13 @@ def inputs(method: str, *, train: int = TRAIN) -> TrialInputs:
 def defaults(method: str, **changes: float | str) -> Params:
     """A method's parameters as its space sets them, but for `changes`."""
     return load_space(method, file=None, pretrained=True).defaults() | changes
+
+
+def job(params: Params) -> TrialJob:
+    """A trial to time: it writes nothing."""
+    bare = TrialJob(0, params, 0, (Path("nowhere"),), checkpoint_s=1e9)
+    kept = "keep_weights" in {field.name for field in fields(TrialJob)}  # an earlier commit's jobs kept none
+    return replace(bare, keep_weights=False) if kept else bare
 
 
 def recipe(learning_rate: float = 0.0) -> Recipe:

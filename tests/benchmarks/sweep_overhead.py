@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pipeline.course import TrialJob
 from pipeline.records import TrialRecord
 from pipeline.store import Store
 from pipeline.sweep import Nobody, Search, Standing, make_inputs, search
 from pipeline.task import load_task
-from pipeline.trial import TrialJob, run_trial
+from pipeline.trial import run_trial
 from tests.benchmarks.pairs import Row
 from tests.toy import write_task
 

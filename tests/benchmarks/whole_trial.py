@@ -24,7 +24,7 @@ from pipeline.batches import Split
 from pipeline.finetune import autocast
 from pipeline.records import Masks, Params
 from pipeline.surgery import cut
-from pipeline.trial import TrialJob, run_trial
+from pipeline.trial import run_trial
 from tests.benchmarks import subject
 from tests.benchmarks.pairs import Missing, Row, compare, timed
 
@@ -35,14 +35,13 @@ LEARNING_RATE = 1e-4
 
 def measure(*, quick: bool) -> Iterator[Row | Missing]:
     """Rows for the table."""
-    pairs = 1 if quick else 5
-    given = subject.inputs("snip", train=TRAIN)
+    pairs, train = (1, TRAIN // 2) if quick else (3, TRAIN)
+    given = subject.inputs("snip", train=train)
     params = subject.defaults("snip", tune_epochs=1.0, recover_epochs=1.0, learning_rate=LEARNING_RATE)
     masks = _networks(given, params)
 
     def ours() -> float:
-        job = TrialJob(0, params, 0, (Path(tempfile.gettempdir()) / "nowhere",), 1e9)
-        return timed(lambda: run_trial(given, job, lambda _: None))
+        return timed(lambda: run_trial(given, subject.job(params), lambda _: None))
 
     data = given.data
     others: dict[str, Any] = {"a hand-written loop": _Plain}
@@ -64,8 +63,7 @@ def measure(*, quick: bool) -> Iterator[Row | Missing]:
 
 def _networks(given: Any, params: Params) -> tuple[list[Masks], Masks]:
     """The networks that a trial of ours measures and recovers."""
-    job = TrialJob(0, params, 0, (Path(tempfile.gettempdir()) / "nowhere",), 1e9)
-    record = run_trial(given, job, lambda _: None)
+    record = run_trial(given, subject.job(params), lambda _: None)
     recovered = record.recovered
     if recovered is None:
         raise RuntimeError(f"This trial was to end with a network: {record.reason}.")
@@ -98,7 +96,9 @@ class _Plain:
     def fit(self, model: Any) -> None:
         optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
         model.train()
-        for rows in np.array_split(np.random.default_rng(0).permutation(TRAIN), TRAIN // subject.BATCH):
+        for rows in np.array_split(
+            np.random.default_rng(0).permutation(len(self.train)), len(self.train) // subject.BATCH
+        ):
             batch = _padded([self.train[row] for row in rows])
             with autocast(subject.DEVICE, subject.recipe().precision):
                 loss = model(**batch).loss

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.course import TrialJob
 from pipeline.models import write_source
 from pipeline.records import Anchors, Params, StudySpec
 from pipeline.reopening import Reopened, inputs_of, refer, reopen
 from pipeline.resolve import BUILTIN, resolve_model
 from pipeline.store import Store
 from pipeline.task import load_task, train_texts
-from pipeline.trial import TrialJob, run_trial
+from pipeline.trial import run_trial
 from tests.test_networks import TWO_ROUNDS
 from tests.toy import write_task
 

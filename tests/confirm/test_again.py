@@ -12,13 +12,14 @@ import torch
 from pipeline.confirm.again import Again, Shared, train_again
 from pipeline.confirm.choosing import choose_points, fresh_seed
 from pipeline.confirmed import load_confirmed
+from pipeline.course import TrialJob
 from pipeline.fronts import load_front
 from pipeline.measure import evaluate
 from pipeline.metrics import evaluate as score
 from pipeline.records import BadInput
 from pipeline.reopening import Reopened
+from pipeline.rerun import Goal, repeat_trial
 from pipeline.study.samplers import trial_seed
-from pipeline.trial import Goal, TrialJob, repeat_trial
 from tests.compare.kit import write_study
 from tests.confirm.kit import NAME, SEED, make_study
 from tests.test_networks import TWO_ROUNDS

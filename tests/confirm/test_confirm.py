@@ -14,8 +14,8 @@ from pipeline.confirm.running import _until
 from pipeline.execute import Resources
 from pipeline.fronts import load_front
 from pipeline.records import BadInput
+from pipeline.rerun import Goal
 from pipeline.tracking import open_tracking
-from pipeline.trial import Goal
 from tests.compare.kit import write_study
 from tests.confirm.kit import NAME, make_study
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.course import TrialJob
 from pipeline.models import write_source
 from pipeline.provenance import provenance
 from pipeline.records import Anchors, StudySpec
@@ -17,7 +18,7 @@ from pipeline.resolve import BUILTIN, resolve_model
 from pipeline.store import Store
 from pipeline.task import load_task, train_texts
 from pipeline.tracking import open_tracking
-from pipeline.trial import TrialJob, run_trial
+from pipeline.trial import run_trial
 from tests.test_trial import SNIP
 from tests.toy import write_task
 

@@ -37,6 +37,21 @@ SNIP = {
 }
 SETTINGS: dict[str, list[dict[str, ParamValue]]] = {
     "chance": [{"level": level} for level in ("block", "head", "neuron", "head-only", "layer")],
+    "dsp": [
+        {
+            "level": level,
+            "estimator": estimator,
+            "gate_learning_rate": 0.5,
+            "temperature_start": 10.0,
+            "temperature_end": 1e-8,
+            "cooldown": 0.7,
+        }
+        for level, estimator in (
+            ("head-only", "gumbel"),
+            ("neuron", "gumbel"),
+            ("neuron", "straight-through"),
+        )
+    ],
     "first-order": [
         {"level": level, "estimate": estimate, "normalise": normalise}
         for level, estimate, normalise in (
@@ -45,12 +60,53 @@ SETTINGS: dict[str, list[dict[str, ParamValue]]] = {
             ("neuron", "absolute", "layer"),
         )
     ],
+    "l0": [
+        {
+            "level": level,
+            "penalty_strength": 1.0,
+            "gate_learning_rate": 0.1,
+            "beta": 0.66,
+            "initial_open": 0.9,
+        }
+        for level in ("block", "neuron")
+    ],
     "layerdrop": [{"strategy": strategy} for strategy in ("alternate", "contribution")],
+    "mlpruning": [
+        {
+            "level": "neuron",
+            "final_penalty": 2e4,
+            "score_learning_rate": 0.1,
+            "share_learning_rate": 0.5,
+            "initial_share": 2.0,
+        }
+    ],
+    "movement-block": [
+        {
+            "level": level,
+            "scope": scope,
+            "score_learning_rate": 0.1,
+            "start_fraction": 0.0,
+            "end_fraction": 0.6,
+        }
+        for level, scope in (("neuron", "kind"), ("head", "network"))
+    ],
     "mpruner": [{"stride": 1}],
+    "schubert": [
+        {"level": level, "penalty_strength": 1.0, "gate_learning_rate": 0.05} for level in ("head", "neuron")
+    ],
     "snip": [SNIP | {"level": level} for level in ("block", "head")],
+    "soft-movement-block": [
+        {
+            "level": "neuron",
+            "penalty_strength": 10.0,
+            "score_learning_rate": 0.1,
+            "start_fraction": 0.0,
+            "end_fraction": 0.6,
+        }
+    ],
 }
 # Scores of these are drawn by the trial's generator, unit for unit: they belong to a unit's number.
-DRAWS = {"chance"}
+DRAWS = {"chance", "dsp", "l0"}
 STEPS = 4
 
 

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from pipeline.batches import TaskData
+from pipeline.course import TrialInputs, TrialJob
 from pipeline.methods import METHODS
 from pipeline.models import ModelSource
 from pipeline.records import Params, TrialRecord
 from pipeline.space import load_space
-from pipeline.trial import TrialInputs, TrialJob, run_trial
+from pipeline.trial import run_trial
 
 SHORT: Params = {"batch_size": 4, "learning_rate": 2e-3}
 

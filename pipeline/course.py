@@ -1,0 +1,241 @@
+"""What every run of a trial shares: where it starts, its phases, how its network is trained, ranked and cut."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import torch
+from torch import nn
+
+from pipeline.allocation import Removal, Step, removal_order
+from pipeline.batches import Split, TaskData
+from pipeline.curve import choose_in_rounds
+from pipeline.finetune import Loop, LoopState, Recipe, resolve_precision
+from pipeline.measure import Evaluation, evaluate
+from pipeline.methods import METHODS, PruningMethod, Run
+from pipeline.models import ModelSource, Weights, build
+from pipeline.phases import Phase, phases, steps_per_epoch
+from pipeline.records import Masks, Params, ParamValue
+from pipeline.store import LatencyTable
+from pipeline.surgery import cut
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+CALIBRATION_BATCH = 64
+
+
+@dataclass(frozen=True)
+class TrialInputs:
+    """What all trials of a study share, through Ray's object store: nothing else is read from anywhere."""
+
+    method: str
+    metric_name: str
+    regression: bool
+    precision: str  # auto, bf16 or fp32
+    length: int  # tokens of a row for MACs: the longest of validation
+    source: ModelSource
+    data: TaskData
+    dense: Weights | None = None  # of the study's dense network, where a trial may need them
+    count_zeros: bool = False  # of single weights: the objective is sparsity
+    latency: LatencyTable | None = None
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """One trial to run: the last of `attempts` is its own folder, the others are read for a checkpoint."""
+
+    number: int
+    params: Params
+    seed: int
+    attempts: tuple[Path, ...]
+    checkpoint_s: float = 60.0  # seconds between checkpoints
+    keep_weights: bool = True  # those before each cut and the recovered ones, in the attempt's folder
+    rungs: tuple[float, ...] = ()  # parts of its training after which it shows what it would give
+
+
+Tell = Callable[[dict[str, float]], None]
+
+
+class Course(ABC):
+    """(tune, then what follows it) × rounds, recover: a trial's training, and a listener to its loop.
+
+    What is done at the end of a round and in the recovery is left to those who run it: a trial scores, measures
+    and cuts (trial.py), a rerun only cuts (rerun.py).
+    """
+
+    def __init__(self, inputs: TrialInputs, job: TrialJob, tell: Tell, *, parts: int = 1) -> None:
+        self.inputs, self.job, self.tell, self.params = inputs, job, tell, job.params
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.rounds = int(self.params["rounds"])
+        self.recipe = Recipe(
+            learning_rate=float(self.params["learning_rate"]),
+            batch_size=int(self.params["batch_size"]),
+            warmup_fraction=float(self.params["warmup_fraction"]),
+            weight_decay=float(self.params["weight_decay"]),
+            precision=resolve_precision(inputs.precision, self.device),
+            regression=inputs.regression,
+            parts=parts,
+        )
+        self.phases = phases(self.params, train_rows=len(inputs.data.train), seed=job.seed)
+        self.per_epoch = steps_per_epoch(len(inputs.data.train), self.recipe.batch_size)
+        self.epochs = 0.0
+        self.index = 0  # of the phase at hand
+        self._loop: Loop | None = None  # that trains the phase at hand
+        self.resumed: LoopState | None = None  # where the first phase goes on; None once it is taken up
+        self.masks: Masks | None = None
+
+    def run(self) -> None:
+        """The course from its start, or from where `take_up` says, to its end."""
+        torch.manual_seed(self.job.seed)
+        self.model, self.anatomy = build(self._start(), seed=self.job.seed)
+        nn.Module.to(self.model, self.device)
+        self.method = make_method(self.inputs.method, self.params)
+        for index in range(self.take_up(), len(self.phases)):
+            self.index = index
+            if self.phase.name == "recover":
+                self.recover(self.phase)
+                return
+            self.train(self.phase)
+            if not self.after_tuning(self.phase):
+                return
+
+    @abstractmethod
+    def after_tuning(self, phase: Phase) -> bool:
+        """What follows the tuning of a round; whether the course goes on."""
+
+    @abstractmethod
+    def recover(self, phase: Phase) -> None:
+        """What follows the last cut."""
+
+    def take_up(self) -> int:
+        """The phase to begin with."""
+        return 0
+
+    def epoch(self, epoch: float, values: dict[str, float]) -> None:
+        """Listener: an epoch ended."""
+        seen = {name: values[name] for name in ("train_loss", "metric") if name in values}
+        self.tell({"epoch": epoch, "epochs": self.phases[-1].end / self.per_epoch} | seen)
+
+    def step(self, state: Callable[[], LoopState]) -> None:
+        """Listener: a step ended. Nothing is kept of it here."""
+        del state
+
+    @property
+    def phase(self) -> Phase:
+        """The phase at hand."""
+        return self.phases[self.index]
+
+    @property
+    def position(self) -> int:
+        """The step of the course's stream of batches that training has come to."""
+        return self.phase.first + (self._loop.done if self._loop is not None else 0)
+
+    def train(self, phase: Phase) -> None:
+        """Trains one phase; a method watches the tuning."""
+        tuning = phase.name == "tune"
+        loop = Loop(
+            model=self.model,
+            anatomy=self.anatomy,
+            train=self.inputs.data.train,
+            phase=phase,
+            recipe=self.recipe,
+            listener=self,
+            method=self.method if tuning else None,
+            run=self._method_run() if tuning else None,
+        )
+        start, self.resumed, self._loop = self.resumed, None, loop
+        try:
+            loop.fit(start)
+        finally:
+            self.epochs = (phase.first + loop.done) / self.per_epoch
+
+    def order(self) -> tuple[Removal, ...]:
+        """The units by what the method thinks of them now."""
+        batches = self.inputs.data.calibration.in_length_order(CALIBRATION_BATCH)
+        return removal_order(
+            self.method.score(self.model, self.anatomy, batches),
+            self.anatomy,
+            score_per_parameter=bool(self.params["score_per_parameter"]),
+            min_attention_blocks=int(self.params["min_attention_blocks"]),
+        )
+
+    def choose(self, order: tuple[Removal, ...]) -> Step:
+        """What this round cuts."""
+        return choose_in_rounds(
+            order,
+            self.anatomy,
+            threshold=_number(self.params.get("threshold")),
+            target=_number(self.params.get("target")),
+            rounds_left=self.rounds - self.phase.round,
+        )
+
+    def cut(self, masks: Masks) -> None:
+        """Leaves only what `masks` keep."""
+        self.masks = masks
+        self.anatomy = cut(self.model, self.anatomy, masks)
+
+    def copied(self) -> Self:
+        """This course with a copy of its network as the forward pass is now, apart from the one in training.
+
+        A fresh method takes up the state of the one at work, as when a course goes on from a checkpoint; what its
+        hooks do to weights is baked into the copy. It draws random numbers.
+        """
+        other = copy.copy(self)
+        other.model, other.anatomy = build(self._start(), seed=self.job.seed)
+        nn.Module.to(other.model, self.device)
+        if self.masks is not None:
+            other.cut(self.masks)
+        other.method = make_method(self.inputs.method, self.params)
+        other.method.load(self.method.state())
+        optimizer = torch.optim.SGD(other.model.parameters(), lr=0.0)
+        with other.method.watch(other.model, other.anatomy, optimizer, self._method_run()):
+            other.model.load_state_dict(self.model.state_dict())
+        nn.Module.eval(other.model)
+        return other
+
+    def evaluate(self, model: PreTrainedModel, rows: Split | None = None) -> Evaluation:
+        """What a network is worth on validation, or on some rows of it."""
+        return evaluate(
+            model,
+            self.inputs.data.validation if rows is None else rows,
+            metric_name=self.inputs.metric_name,
+            regression=self.inputs.regression,
+            precision=self.recipe.precision,
+        )
+
+    def _start(self) -> ModelSource:
+        """The model as it came, or fine-tuned."""
+        source, dense = self.inputs.source, self.inputs.dense
+        if not self.params.get("start_dense", False):
+            return source
+        if dense is None:
+            raise ValueError(
+                "A trial that starts dense is given the dense network's weights; there are none."
+            )
+        return replace(source, weights=dense)
+
+    def _method_run(self) -> Run:
+        return Run(
+            total_steps=sum(phase.steps for phase in self.phases if phase.name == "tune"),
+            train_rows=len(self.inputs.data.train),
+            target=_number(self.params.get("target")),
+            generator=torch.Generator().manual_seed(self.job.seed),
+            threshold=_number(self.params.get("threshold")),
+        )
+
+
+def make_method(name: str, params: Params) -> PruningMethod:
+    """A fresh instance from those parameters that are its fields."""
+    method = METHODS[name]
+    names = {field.name for field in fields(method) if field.init}  # type: ignore[arg-type]
+    return method(**{key: value for key, value in params.items() if key in names})
+
+
+def _number(value: ParamValue | None) -> float | None:
+    return None if value is None else float(value)

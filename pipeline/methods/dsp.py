@@ -1,0 +1,118 @@
+"""Differentiable subset pruning: Li, Cotterell, Sachan, TACL 2021, arXiv 2108.04657.
+
+Exactly K units stay. Which, is learned by one weight for each: either by a relaxed top-K of Gumbel-perturbed
+weights whose temperature falls, or by the K largest weights with a straight-through gradient.
+
+Ranks heads ("head-only", as published) or heads and neurons ("neuron").
+
+Shapes: D units in the numbers of the dense model; K of them stay.
+
+Deviations, each with its reason.
+* K follows from the target compression; of heads and neurons the same share stays, so that one number sets both.
+* Neurons always take the straight-through estimator: the relaxed top-K needs K steps one after the other.
+* The score is a weight's rank among its kind: heads and neurons get one scale, on which the target gives K.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from pipeline.gates import Gates
+from pipeline.methods.base import Run
+from pipeline.methods.gated import Gated, Moment, Values
+
+EDGE = 1e-20  # of logarithms: an item that is taken for sure stays out of the later draws
+
+
+def relaxed_top_k(logits: Tensor, k: int, *, temperature: float) -> Tensor:
+    """[n] summing to k: Σ_j softmax(r_j / t), r_{j+1} = r_j + log(1 - softmax(r_j / t)) (section 4.1).
+
+    In float64: temperatures fall to 1e-8.
+    """
+    left = logits.double()
+    total = torch.zeros_like(left)
+    for step in range(k):
+        taken = torch.softmax(left / temperature, dim=0)
+        total = total + taken
+        if step < k - 1:
+            left = left + torch.log((1.0 - taken).clamp_min(EDGE))
+    return total
+
+
+def top_k(weights: Tensor, k: int) -> Tensor:
+    """[n]: 1 for the k largest, 0 for the others; of equal ones the first."""
+    kept = torch.zeros_like(weights)
+    kept[weights.argsort(descending=True, stable=True)[:k]] = 1.0
+    return kept
+
+
+def temperature_at(done: float, *, start: float, end: float, cooldown: float) -> float:
+    """Geometric from `start` to `end` over the first `cooldown` of the steps, all but `done` as given by TOML."""
+    part = min(1.0, done / cooldown)
+    return math.exp(math.log(start) - part * (math.log(start) - math.log(end)))
+
+
+@final
+@dataclass
+class Dsp(Gated):
+    """Exactly K units of each kind, by learned weights."""
+
+    level: Literal["head-only", "neuron"]
+    estimator: Literal["gumbel", "straight-through"]
+    gate_learning_rate: float
+    temperature_start: float
+    temperature_end: float
+    cooldown: float  # part of the tuning steps
+
+    def start(self, units: Gates, run: Run, before: Values) -> Values:
+        """Xavier-uniform for each kind [L, units per layer]; later rounds go on with what they have."""
+        if before:
+            return before
+        layers = int(units.layer.max()) + 1
+        drawn = torch.empty(len(units))
+        for kind in range(len(units.kinds)):
+            of_kind = (units.kind == kind).cpu()
+            count = int(of_kind.sum())
+            bound = math.sqrt(6.0 / (layers + count / layers))
+            drawn[of_kind] = (torch.rand(count, generator=run.generator) * 2.0 - 1.0) * bound
+        return {"weights": drawn}
+
+    def rates(self) -> Mapping[str, float]:
+        """One for all weights."""
+        return {"weights": self.gate_learning_rate}
+
+    def gates(self, values: Values, moment: Moment, *, training: bool) -> Tensor:
+        """K open gates of each kind: relaxed or straight-through in training, hard else."""
+        units, weights = moment.units, values["weights"]
+        temperature = temperature_at(
+            moment.done, start=self.temperature_start, end=self.temperature_end, cooldown=self.cooldown
+        )
+        gates = torch.zeros_like(weights)
+        for kind, chosen, k in zip(
+            units.kinds, units.of_kind, kept_of_each_kind(units, moment.target), strict=True
+        ):
+            its = weights[chosen]
+            if training and self.estimator == "gumbel" and kind == "heads":
+                uniform = torch.rand(len(chosen), generator=moment.run.generator).clamp_min(EDGE)
+                noise = -torch.log(-torch.log(uniform)).to(its.device)
+                opened = relaxed_top_k(its + noise, k, temperature=temperature).to(its.dtype)
+            else:
+                opened = top_k(its.detach(), k) + (its - its.detach())  # straight through: dz/dw = 1
+            gates = gates.index_put((chosen,), opened)
+        return gates
+
+    def unit_scores(self, values: Values, units: Gates) -> Tensor:
+        """The rank of a weight among its kind."""
+        return units.ranks(values["weights"])
+
+
+def kept_of_each_kind(units: Gates, target: float) -> list[int]:
+    """K: how many units of each kind stay at a target compression, the same share of each, at least one."""
+    share = 1.0 - max(0.0, target - units.compression) / units.removable
+    return [min(len(each), max(1, math.floor(share * len(each)))) for each in units.of_kind]

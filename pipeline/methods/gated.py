@@ -1,0 +1,142 @@
+"""What methods with learned gates share: numbers per unit that the optimizer learns, and gates made of them.
+
+A method says where its numbers start, how gates follow from them, and what score they come to. Its numbers are
+vectors in the numbers of the dense model (`pipeline.gates`), no part of the network, and none of its decay.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.anatomy import Anatomy
+from pipeline.batches import Batch
+from pipeline.gates import Gates, Level, counting, learned
+from pipeline.methods.base import PruningMethod, Run
+from pipeline.records import Scores
+
+Values = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where the tuning stands: the units at hand, the run, and the part of its steps that is done, 0 ... 1."""
+
+    units: Gates
+    run: Run
+    done: float
+
+    @property
+    def target(self) -> float:
+        """The compression to reach.
+
+        Raises:
+            ValueError: if the run is cut by threshold.
+        """
+        if self.run.target is None:
+            raise ValueError("This method learns towards a target compression; the run has none.")
+        return self.run.target
+
+
+@dataclass
+class Gated(PruningMethod):
+    """Learns numbers for each unit along with the weights, through gates on what the units add."""
+
+    level: Level
+    _values: Values = field(default_factory=dict, init=False, repr=False)
+    _steps: int = field(default=0, init=False, repr=False)
+    _resumed: bool = field(default=False, init=False, repr=False)
+    _moment: tuple[Gates, Run] | None = field(default=None, init=False, repr=False)
+
+    @abstractmethod
+    def start(self, units: Gates, run: Run, before: Values) -> Values:
+        """What is learned, at the start of a round; `before` is what the last round came to, or empty."""
+
+    @abstractmethod
+    def rates(self) -> Mapping[str, float]:
+        """The learning rate of each of the values."""
+
+    @abstractmethod
+    def gates(self, values: Values, moment: Moment, *, training: bool) -> Tensor:
+        """[D]: the factors of a forward pass; when not training, those that leaving `watch` bakes."""
+
+    @abstractmethod
+    def unit_scores(self, values: Values, units: Gates) -> Tensor:
+        """[D]: higher = keep."""
+
+    def watch(
+        self, model: nn.Module, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run
+    ) -> AbstractContextManager[None]:
+        """Gates stand on the units and are learned; leaving bakes them."""
+        return self._watch(model, anatomy, optimizer, run)
+
+    @contextmanager
+    def _watch(
+        self, model: nn.Module, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run
+    ) -> Iterator[None]:
+        device = next(model.parameters()).device
+        units = Gates(anatomy, self.level, device=device)
+        values = self._values if self._resumed else self.start(units, run, self._values)
+        self._values = {name: v.detach().clone().to(device).requires_grad_() for name, v in values.items()}
+        self._resumed = False
+
+        def draw() -> Tensor:
+            return self.gates(self._values, self.moment, training=model.training and torch.is_grad_enabled())
+
+        with ExitStack() as stack:
+            stack.callback(self._leave)
+            self._moment = (units, run)
+            for name, rate in self.rates().items():
+                stack.enter_context(learned(optimizer, [self._values[name]], learning_rate=rate))
+            stack.enter_context(counting(optimizer, self._count))
+            stack.enter_context(units.on(model, draw))
+            yield
+            with torch.no_grad():
+                units.bake(self.gates(self._values, self.moment, training=False))
+
+    @property
+    def moment(self) -> Moment:
+        """Where the tuning stands.
+
+        Raises:
+            RuntimeError: outside watch.
+        """
+        if self._moment is None:
+            raise RuntimeError("A gated method's moments are inside watch.")
+        units, run = self._moment
+        return Moment(units, run, self._steps / max(run.total_steps, 1))
+
+    def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
+        """What was learned; no data is looked at.
+
+        Raises:
+            RuntimeError: before any watch.
+        """
+        del batches
+        if not self._values:
+            raise RuntimeError("Gates are learned inside watch: there was none.")
+        units = Gates(anatomy, self.level, device=next(model.parameters()).device)
+        with torch.no_grad():
+            return units.scores(self.unit_scores(self._values, units))
+
+    def state(self) -> dict[str, Tensor]:
+        """What is learned, and how many steps that took."""
+        values = {name: value.detach().clone() for name, value in self._values.items()}
+        return values | {"steps": torch.tensor(self._steps)}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Takes up what `state` gave."""
+        self._values = {name: value.clone() for name, value in state.items() if name != "steps"}
+        self._steps = int(state["steps"])
+        self._resumed = bool(self._values)
+
+    def _count(self) -> None:
+        self._steps += 1
+
+    def _leave(self) -> None:
+        self._moment = None

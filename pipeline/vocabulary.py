@@ -1,0 +1,89 @@
+"""Word embeddings while a network learns: only the rows of words that its training data has.
+
+AdamW moves a row that never gets a gradient by weight decay alone, p <- p · Π_t (1 - η_t λ), so that the rest
+of the table needs no gradient, no moments and no step: on a small task that is half of a small network.
+Shapes: V words, u of them seen, d features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, cast, final
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.batches import Split
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+WORTH = 0.75  # of the words seen, at most: otherwise all are trained
+
+
+@final
+class SeenWords(nn.Module):
+    """Stands where the word embeddings were, and looks only seen words up."""
+
+    def __init__(self, words: nn.Embedding, seen: Tensor) -> None:
+        """`seen` [V] is True for words that may come; the padding token is among them."""
+        super().__init__()
+        with torch.no_grad():
+            self.weight = nn.Parameter(words.weight[seen])  # [u, d]
+            self.register_buffer("unseen", words.weight[~seen])  # [V - u, d], as they were at the start
+        self.unseen: Tensor
+        self.place: Tensor
+        self.register_buffer("place", seen.cumsum(0) - 1, persistent=False)  # [V]
+        padding = words.padding_idx
+        self._padding = None if padding is None else int(self.place[padding])
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """[B, T, d] of word numbers [B, T]."""
+        return nn.functional.embedding(self.place[ids], self.weight, self._padding)
+
+
+class Vocabulary:
+    """The words of a network under training; `decay` is what weight decay has made of unseen ones so far."""
+
+    def __init__(self, model: PreTrainedModel, train: Split) -> None:
+        self._model = model
+        self._whole = cast("nn.Embedding", model.get_input_embeddings())
+        seen = torch.from_numpy(train.words(self._whole.num_embeddings))
+        self._seen = seen.to(self._whole.weight.device)
+        self._trained: SeenWords | None = None
+        self._worth = self._whole.weight.requires_grad and bool(seen.float().mean() <= WORTH)
+        self.decay = 1.0
+
+    @contextmanager
+    def seen(self) -> Iterator[None]:
+        """Within it the network has its seen words only; after it all are there, and where they were."""
+        if not self._worth:
+            yield
+            return
+        self._trained = SeenWords(self._whole, self._seen)
+        self._model.set_input_embeddings(self._trained)
+        try:
+            yield
+        finally:
+            self._fill(self._trained)
+            self._model.set_input_embeddings(self._whole)
+            self._trained = None
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Inside `seen`: the network with all of its words, to be evaluated."""
+        if self._trained is None:
+            yield
+            return
+        self._fill(self._trained)
+        self._model.set_input_embeddings(self._whole)
+        try:
+            yield
+        finally:
+            self._model.set_input_embeddings(self._trained)
+
+    @torch.no_grad()
+    def _fill(self, trained: SeenWords) -> None:
+        self._whole.weight[self._seen] = trained.weight
+        self._whole.weight[~self._seen] = trained.unseen * self.decay

