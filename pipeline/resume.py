@@ -61,8 +61,13 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
     state["tensors"] = checkpoint.loop.tensors
     if checkpoint.masks is not None:
         state["masks"] = [torch.from_numpy(mask) for mask in astuple(checkpoint.masks)]
-    with (folder / "state.pt").open("wb") as file:  # by Python's hand: a full disk is an OSError then
-        torch.save(state, file)
+    try:
+        with (folder / "state.pt").open("wb") as file:
+            torch.save(state, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):  # torch's writer covers what Python's file has to say
+            raise error.__context__ from None
+        raise
     save_record(folder, checkpoint.so_far)
 
 

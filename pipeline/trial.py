@@ -47,9 +47,9 @@ def run_trial(
     """Runs a trial to its end, from its last checkpoint if there is one.
 
     `tell` hears of every epoch, `tell_rung` of every rung of the job: whoever wants to end the trial there raises
-    an error in it, and finds its record so far in its own attempt's folder. A trial whose loss is no number or diverges comes back as failed, with its
-    reason; other errors are raised. One that runs out of a GPU's memory is tried once more with its batches in
-    parts (`batch_parts` in its provenance), from its last checkpoint.
+    an error in it, and finds its record so far in its own attempt's folder. A trial whose loss is no number or
+    diverges comes back as failed, with its reason; other errors are raised. One that runs out of a GPU's memory is
+    tried once more with its batches in parts (`batch_parts` in its provenance), from its last checkpoint.
     """
     try:
         return _recorded(_Trial(inputs, job, tell, tell_rung))

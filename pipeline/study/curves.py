@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -45,10 +46,10 @@ def rows_of_table(table: pa.Table, spec: StudySpec) -> dict[int, tuple[CurveRow,
     keep = pc.and_(pc.equal(table["state"], "complete"), pc.equal(table["kind"], "curve"))
     curves = table.filter(pc.fill_null(keep, False))
     numbers = curves["number"].to_numpy()
-    starts = np.flatnonzero(np.r_[True, numbers[1:] != numbers[:-1]]) if len(numbers) else []
-    found = {}
-    for start, end in zip(starts, [*starts[1:], len(numbers)], strict=True):
-        columns = curves.slice(int(start), int(end - start)).to_pydict()
+    starts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
+    found: dict[int, tuple[CurveRow, ...]] = {}
+    for start, end in pairwise(starts if len(numbers) else ()):
+        columns = curves.slice(start, end - start).to_pydict()
         found[int(numbers[start])] = rows_of(json.loads(columns["params"][0]), columns, spec)
     return found
 

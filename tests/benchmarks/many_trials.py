@@ -16,6 +16,7 @@ import tempfile
 import time
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.course import Tell, TrialInputs, TrialJob
 from pipeline.delivery import Courier
 from pipeline.execute import Resources, connect, run_trials
 from pipeline.fronts import front_of
@@ -36,7 +38,6 @@ from pipeline.sweep import Nobody
 from pipeline.sweep.budget import Budget, Meter
 from pipeline.sweep.desk import StudyDesk
 from pipeline.tracking import open_tracking
-from pipeline.course import Tell, TrialInputs, TrialJob
 from pipeline.trial import TellRung
 from tests.benchmarks import surrogate
 from tests.synthetic import spec
@@ -161,7 +162,7 @@ def main() -> None:
         rows = search(Path(folder), chosen.trials, chosen.every)
     table = Table("trials", "driver's CPU ms per trial, without asks", "ask, ms", "MB")
     costs = []
-    for (before, cpu, ask, _), (after, cpu_after, ask_after, mb) in zip(rows, rows[1:], strict=False):
+    for (before, cpu, ask, _), (after, cpu_after, ask_after, mb) in pairwise(rows):
         each, asks = (cpu_after - cpu) / (after - before), (ask_after - ask) / (after - before)
         costs.append(each - asks)
         table.add_row(str(after), f"{1000 * (each - asks):.0f}", f"{1000 * asks:.0f}", f"{mb:.0f}")

@@ -12,14 +12,16 @@ from __future__ import annotations
 import argparse
 import heapq
 import json
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import optuna
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.halving import Halving
+from pipeline.halving import RUNGS, Halving
 from pipeline.pareto import front, hypervolume
 from pipeline.records import Params, StudySpec, TrialRecord
 from pipeline.space import Space, load_space
@@ -48,6 +50,7 @@ class Way:
     curve: bool = True  # the front has all points of a trial's curve
     taught: bool = False  # the sampler sees points of curves
     eta: float | None = None  # of successive halving; None: none is stopped
+    rungs: tuple[float, ...] = RUNGS
 
 
 WAYS = (
@@ -85,7 +88,7 @@ class Searched:
         )
         self.curves: dict[int, tuple[object, ...]] = {}
         self.mirror = Mirror([], self.curves)  # type: ignore[arg-type]
-        self.halving = Halving(REFERENCE, eta=way.eta) if way.eta else None
+        self.halving = Halving(REFERENCE, eta=way.eta, rungs=way.rungs) if way.eta else None
         self.noise = np.random.default_rng([seed, 1])
         self.epochs = 0.0
         self.seen, self.truth = np.empty((0, 2)), np.empty(0)
@@ -153,13 +156,15 @@ def needed(outcome: Outcome, volume: float) -> float:
     return next((spent for spent, found in outcome.history if found >= volume), float("inf"))
 
 
-def lost_owners(space: Space, eta: float, seeds: int, trials: int = 60) -> tuple[float, float]:
+def lost_owners(
+    space: Space, eta: float, seeds: int, *, rungs: tuple[float, ...] = RUNGS, trials: int = 60
+) -> tuple[float, float]:
     """Of trials that a full run puts alone on the front, the part that halving stops; and of all trials."""
     stopped_owners = owners_seen = stopped = 0
     for seed in range(seeds):
         way = Way("", "random")
         search = Searched(way, space, seed=seed)
-        halving, noise = Halving(REFERENCE, eta=eta), np.random.default_rng([seed, 2])
+        halving, noise = Halving(REFERENCE, eta=eta, rungs=rungs), np.random.default_rng([seed, 2])
         points, owner, fate = [], [], {}
         for _ in range(trials):
             drawn = search.mirror.draw(search.spec, space, start=10)
@@ -191,10 +196,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--json", type=Path, default=None)
     chosen = parser.parse_args()
-    folder = Path(__file__).parent
-    del folder
-    import tempfile
-
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
     with tempfile.TemporaryDirectory() as temporary:
         file = Path(temporary) / "fixed.toml"
         file.write_text(FIXED)
