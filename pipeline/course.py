@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -135,6 +136,10 @@ class Course(ABC):
     def position(self) -> int:
         """The step of the course's stream of batches that training has come to."""
         return self.phase.first + (self._loop.done if self._loop is not None else 0)
+
+    def whole(self) -> AbstractContextManager[None]:
+        """Between two steps of training: within it the network may be evaluated and copied."""
+        return nullcontext() if self._loop is None else self._loop.whole()
 
     def train(self, phase: Phase) -> None:
         """Trains one phase; a method watches the tuning."""

@@ -158,7 +158,8 @@ class _Trial(Course):
         if any(rung.index == index for rung in self.rungs):
             return
         self.epochs = self.position / self.per_epoch
-        self.rungs.append(self._look(index))
+        with self.whole():
+            self.rungs.append(self._look(index))
         save_record(self.job.attempts[-1], replace(self.record(), state="stopped", points=()))
         tell_rung(self.rungs[-1])
 

@@ -21,19 +21,8 @@ PACKAGE = ROOT / "pipeline"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("batches", "metrics", "norms", "pareto", "process", "provenance", "records", "spectral"),
     ("anatomy", "losses", "phases", "space", "statistics", "store", "task", "vocabulary"),
-    ("gates",),
-    (
-        "allocation",
-        "figures",
-        "fronts",
-        "halves",
-        "halving",
-        "measure",
-        "methods",
-        "models",
-        "study",
-        "surgery",
-    ),
+    ("gates", "halving", "weights"),
+    ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
     ("checkpoint", "confirmed", "curve", "finetune", "latency", "resolve"),
     ("compare", "course", "resume", "rungs", "tracking"),
     ("delivery", "rerun", "trial"),
@@ -111,7 +100,7 @@ def test_imports_point_down(path: Path) -> None:
 def test_methods_import_no_other_method() -> None:
     for path in (PACKAGE / "methods").glob("*.py"):
         siblings = {name.split(".")[2] for name in imports(path) if name.startswith("pipeline.methods.")}
-        assert path.stem == "__init__" or siblings <= {"base", "gated"}, path.name
+        assert path.stem == "__init__" or siblings <= {"base", "gated", "weighted"}, path.name
 
 
 @pytest.mark.parametrize("library", sorted(DOORS))

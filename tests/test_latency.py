@@ -21,6 +21,8 @@ from pipeline.latency import CpuClock, grids, measure_table, measure_whole
 from pipeline.records import BadInput, Masks
 from pipeline.store import Bench, LatencyTable, Shape, Store, StudyLatency, Timed, TimedPoint
 from pipeline.sweep.speed import check_grid, shapes_of
+from pipeline.tracking.notes import study_note
+from pipeline.tracking.published import front_table
 from tests.synthetic import point, record, spec
 from tests.test_surgery import KINDS
 
@@ -197,6 +199,18 @@ def test_a_front_tells_measured_from_read(tmp_path: Path) -> None:
     assert [p.gain for p in found.points] == pytest.approx([0.25, 0.625])
     assert found.hypervolume == pytest.approx(0.25 * 0.4 + 0.375 * 0.3)
     assert found.bench == BENCH
+
+
+def test_mlflow_shows_milliseconds_and_speedup(tmp_path: Path) -> None:
+    found = load_front("toy", store=with_times(tmp_path).root)
+    note = study_note(found, table="t", charts="c").replace("&emsp;", "")
+    assert "| 0.0 MB | 5 (2.0 ×) | 0 | curve |" in note
+    assert "| 0.0 MB | ~3 (2.7 ×) | 0 | curve |" in note
+    table = front_table(found)
+    columns = dict(zip(table["columns"], zip(*table["data"], strict=True), strict=True))
+    assert columns["latency_ms"] == (5.0, 3.0)
+    assert columns["latency_source"] == ("measured", "table")
+    assert columns["latency_ms_32x8"] == (60.0, None)
 
 
 def test_the_best_point_within_a_latency(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def exported_as_json(done: Exported) -> dict[str, Any]:
         "test_rows": facts.scores.rows,
         "dense_metric": facts.front.spec.anchors.dense,
         "size_bytes": facts.size_bytes,
-        "latency": asdict(facts.timing),
+        "latency": [asdict(each) for each in facts.times],
         "onnx_difference": facts.onnx_difference,
         "pushed": done.pushed,
         "mlflow_model": done.mlflow_model,
@@ -105,7 +105,7 @@ def exported_as_json(done: Exported) -> dict[str, Any]:
 
 def _print(done: Exported) -> None:
     facts = done.facts
-    spec, point, timing, anchors = facts.front.spec, facts.point, facts.timing, facts.front.spec.anchors
+    spec, point, anchors = facts.front.spec, facts.point, facts.front.spec.anchors
     rows = {
         "folder": str(done.folder),
         "network": f"trial {point.trial}, {point.kind}, {percent(point.compression)} of the encoder gone",
@@ -116,11 +116,13 @@ def _print(done: Exported) -> None:
     rows |= {
         "parameters": f"{millions(point.parameters)}  (dense {millions(anchors.dense_parameters)})",
         "size": f"{facts.size_bytes / MEGABYTE:.1f} MB  (dense {anchors.dense_size_mb:.1f} MB)",
-        "latency": (
-            f"{timing.ms:.2f} ms, {timing.speedup:.2f} × as fast as dense  "
-            f"({timing.batch} × {timing.length} tokens, {timing.threads} thread(s), {timing.device})"
-        ),
     }
+    for each in facts.times:
+        bench = each.bench
+        rows[f"latency, {bench.batch} × {bench.length}"] = (
+            f"{each.ms:.2f} ms, {each.dense_ms / each.ms:.2f} × as fast as dense  "
+            f"({bench.threads} thread(s), {bench.device})"
+        )
     if facts.onnx_difference is not None:
         rows["model.onnx"] = f"logits within {facts.onnx_difference:.1g} of PyTorch's"
     if done.mlflow_model is not None:

@@ -10,6 +10,7 @@ import typer
 from pipeline.cli.output import out, print_json
 from pipeline.cli.show import front_as_json, print_front
 from pipeline.records import BadInput
+from pipeline.space import known_methods
 
 TASK, MODEL, METHOD, TRIALS, STORE = "builtin/docstrings", "builtin/tiny-bert", "snip", 5, Path("mlflow_runs")
 
@@ -29,7 +30,11 @@ def search(
         str, typer.Option(help="A hub name, a folder, or builtin/tiny-bert.", rich_help_panel=_WHAT)
     ] = MODEL,
     method: Annotated[
-        str, typer.Option(help="snip, or chance (the yardstick).", rich_help_panel=_WHAT)
+        str,
+        typer.Option(
+            help=f"{', '.join(known_methods())}. chance is the yardstick; a file in search_spaces/ tells of each.",
+            rich_help_panel=_WHAT,
+        ),
     ] = METHOD,
     text: Annotated[
         list[str] | None,

@@ -26,15 +26,14 @@ from pipeline.export.card import CARD, FIGURE, ONNX, Facts, card, model_name
 from pipeline.export.choosing import Choice, choose_point
 from pipeline.export.licence import licence_of
 from pipeline.export.onnx import check_installed, check_onnx, write_onnx
-from pipeline.export.timing import time_against_dense
 from pipeline.figures import Series, dots, front_image
 from pipeline.fronts import DEFAULT_STORE, Front, FrontPoint
+from pipeline.latency import FrontWanted, time_front
 from pipeline.measure import evaluate
-from pipeline.models import build
 from pipeline.networks import Network, network_of
 from pipeline.provenance import provenance
 from pipeline.reopening import Reopened, reopen
-from pipeline.store import Store, TestScores
+from pipeline.store import Shape, Store, TestScores, Timed, TimedPoint
 from pipeline.tracking import ExportedModel, NoAnswer, Tracker, TrackingLost, open_tracking
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ Tell = Callable[[str], None]
 
 CHECKED_ROWS = 16  # of validation, on which the written network is compared with the one in memory
 TOLERANCE = 1e-5  # of logits, fp32
-LATENCY_BATCH = 32  # rows
+LATENCY_BATCHES = (1, 32)  # rows, if the study timed none
 
 
 @dataclass(frozen=True)
@@ -128,9 +127,7 @@ def _write(
     tell("measuring it on the test rows …")
     scores = _test(opened, point, written, weights=part / WEIGHTS)
     tell("timing it …")
-    dense, _ = build(source, seed=network.record.seed)
-    length = opened.inputs.length
-    timing = time_against_dense(written, dense, batch=LATENCY_BATCH, length=length)
+    times = _times(opened, network, point)
     difference = None
     if onnx:
         tell("writing model.onnx …")
@@ -142,11 +139,12 @@ def _write(
         front=front,
         point=point,
         scores=scores,
-        timing=timing,
+        times=times,
         size_bytes=(part / WEIGHTS).stat().st_size,
         licence=licence_of(source.name),
         provenance=network.record.provenance,
         seed=network.record.seed,
+        length=opened.inputs.length,
         layout=layout(network.anatomy),
         dense_layers=network.anatomy.dense_layers,
         dense_heads=network.anatomy.heads_per_layer,
@@ -169,6 +167,17 @@ def _check_same(written: PreTrainedModel, made: PreTrainedModel, opened: Reopene
         raise RuntimeError(
             f"A checkpoint computes what its network did; here logits differ by {difference:.2g}."
         )
+
+
+def _times(opened: Reopened, network: Network, point: FrontPoint) -> tuple[Timed, ...]:
+    """Its latency at the shapes of the study, on this machine: as it is known, or measured now."""
+    known = opened.store.read_latency(opened.spec.name).of(point.trial, point.point)
+    timed = TimedPoint(point.trial, point.point, known)
+    shapes = tuple(each.bench.shape for each in known)
+    if not shapes:
+        shapes = tuple(Shape(batch, opened.inputs.length) for batch in LATENCY_BATCHES)
+    wanted = FrontWanted(shapes, ((timed, network.point.masks),))
+    return time_front(opened.inputs.source, wanted)[0].times
 
 
 def _test(opened: Reopened, point: FrontPoint, model: PreTrainedModel, *, weights: Path) -> TestScores:
@@ -228,7 +237,7 @@ def _values(facts: Facts) -> dict[str, float]:
     scores = {
         f"{part}/{name}": value for part, found in facts.scores.parts.items() for name, value in found.items()
     }
-    return scores | {"export/latency_ms": facts.timing.ms, "export/dense_latency_ms": facts.timing.dense_ms}
+    return scores | {f"latency_ms/{each.bench.shape}": each.ms for each in facts.times}
 
 
 def _warnings(network: Network) -> tuple[str, ...]:
@@ -264,7 +273,7 @@ def _record(facts: Facts, network: Network) -> dict[str, Any]:
         "validation": asdict(network.point.measurement),
         "retrained": None if network.retrained is None else asdict(network.retrained),
         "test": asdict(facts.scores),
-        "latency": asdict(facts.timing),
+        "latency": [asdict(each) for each in facts.times],
         "onnx_difference": facts.onnx_difference,
         # in the numbers of the dense model
         "kept": {

@@ -34,6 +34,7 @@ REDUNDANT = "redundant"  # it was stopped because others are as good: a sampler 
 FORMAT = 1  # counts up when something is written in a way that older programs would misread
 BUSY_TIMEOUT_S = 60  # how long sqlite waits for another process's write
 ABSENT = "(absent)"
+LATE_KEYS = {"space.start_dense.value": "false"}  # of spaces, that came later: what a study was without them
 
 # scheme://user:password@host:port/database?options, where a part that may be secret is nowhere else
 _PLAIN_URL = re.compile(
@@ -130,9 +131,11 @@ def write_end(storage: BaseStorage, study_id: int, number: int, end: End) -> Non
 def spec_difference(frozen: dict[str, Any], asked: dict[str, Any]) -> list[str]:
     """Where two StudySpecs (as dicts) differ: one line for each field, and for each key of their spaces.
 
-    Spaces that say the same in other words (order, comments, spelling of numbers) do not differ.
+    Spaces that say the same in other words (order, comments, spelling of numbers) do not differ, nor does one from
+    before a key that is asked for as it was without it.
     """
     was, now = _flat(frozen), _flat(asked)
+    was |= {key: value for key, value in LATE_KEYS.items() if key not in was and now.get(key) == value}
     return [
         f"{key}: it is {was.get(key, ABSENT)}, asked for is {now.get(key, ABSENT)}"
         for key in [*was, *(key for key in now if key not in was)]

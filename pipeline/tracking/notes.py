@@ -42,6 +42,7 @@ def study_intro(spec: StudySpec) -> str:
 def study_note(found: Front, *, table: str, charts: str) -> str:
     """What a person reads on a study's page: its front as a table. `table` and `charts` are links to its trials."""
     spec, anchors = found.spec, found.spec.anchors
+    timed = ["ms"] if found.bench is not None else []
     left_out = ", ".join(f"{count} {state}" for state, count in found.left_out.items() if count)
     lines = [
         study_intro(spec),
@@ -53,9 +54,9 @@ def study_note(found: Front, *, table: str, charts: str) -> str:
         f"Hypervolume **{found.hypervolume_normalised:.4f}** of (dense − constant). "
         f"Dense {spec.metric_name}: **{anchors.dense:.4f}**; the best constant prediction: {anchors.constant:.4f}.",
         "",
-        _row("compression", spec.metric_name, "drop", "parameters", "size", "ms", "trial", "kind"),
-        "|---|---|---|---|---|---|---|---|",
-        *(_point_row(point, dense=anchors.dense) for point in _thinned(found.points)),
+        _row("compression", spec.metric_name, "drop", "parameters", "size", *timed, "trial", "kind"),
+        "|---" * (7 + len(timed)) + "|",
+        *(_point_row(point, dense=anchors.dense, timed=bool(timed)) for point in _thinned(found.points)),
     ]
     if len(found.points) > NOTE_ROWS:
         lines += ["", f"{NOTE_ROWS} of {len(found.points)} rows; all are in `{FRONT}`."]
@@ -104,23 +105,26 @@ def _thinned(points: tuple[FrontPoint, ...]) -> Iterator[FrontPoint]:
     return (points[place] for place in places)
 
 
-def _point_row(point: FrontPoint, *, dense: float) -> str:
+def _point_row(point: FrontPoint, *, dense: float, timed: bool) -> str:
     return _row(
         f"{100 * point.compression:.1f} %",
         f"{point.metric:.4f}",
         f"{dense - point.metric:+.4f}",
         f"{point.parameters / 1e6:.2f} M",
         f"{point.size_mb:.1f} MB",
-        _milliseconds(point),
+        *_milliseconds(point, timed=timed),
         str(point.trial),
         point.kind,
     )
 
 
-def _milliseconds(point: FrontPoint) -> str:
+def _milliseconds(point: FrontPoint, *, timed: bool) -> list[str]:
+    """The cell of a study that is timed; ~ is read from the table of blocks."""
+    if not timed:
+        return []
     if point.latency_ms is None or point.speedup is None:
-        return ""
-    return f"{'~' * (point.latency_source == 'table')}{point.latency_ms:.3g} ({point.speedup:.1f} ×)"
+        return [""]
+    return [f"{'~' * (point.latency_source == 'table')}{point.latency_ms:.3g} ({point.speedup:.1f} ×)"]
 
 
 def _row(*cells: str) -> str:

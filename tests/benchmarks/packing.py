@@ -52,7 +52,12 @@ def _wall(*, processes: int, threads: int) -> float:
         _line(process)
     start = time.perf_counter()
     for process in running:
-        process.communicate("go\n")
+        if process.stdin is not None:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+    for process in running:
+        if process.wait():
+            raise RuntimeError(f"A benchmark's process failed: {process.args}")
     return time.perf_counter() - start
 
 

@@ -21,7 +21,7 @@ import optuna
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.halving import RUNGS, Halving
+from pipeline.halving import ETA, RUNGS, Halving
 from pipeline.pareto import front, hypervolume
 from pipeline.records import Params, StudySpec, TrialRecord
 from pipeline.space import Space, load_space
@@ -61,11 +61,11 @@ WAYS = (
     Way("NSGA-II", "nsga2"),
     Way("TPE", "tpe"),
     Way("TPE + curves", "tpe", taught=True),
-    Way("TPE + ASHA (eta 2)", "tpe", eta=2.0),
-    Way("TPE + ASHA (eta 3)", "tpe", eta=3.0),
-    Way("random + ASHA (eta 2)", "random", eta=2.0),
-    Way("TPE + curves + ASHA (eta 2)", "tpe", taught=True, eta=2.0),
-    Way("TPE + curves + ASHA (eta 3)", "tpe", taught=True, eta=3.0),
+    Way("TPE + halving", "tpe", eta=ETA),
+    Way("TPE + halving, eta 2", "tpe", eta=2.0),
+    Way("random + halving", "random", eta=ETA),
+    Way("ours: TPE + curves + halving", "tpe", taught=True, eta=ETA),
+    Way("ours, eta 2", "tpe", taught=True, eta=2.0),
 )
 
 
@@ -226,7 +226,7 @@ def main() -> None:
             f"{np.median(reached):.0f}",
         )
     Console(width=150).print(table)
-    for eta in (2.0, 3.0):
+    for eta in (ETA, 2.0):
         owners, all_ = lost_owners(space, eta, chosen.seeds)
         print(
             f"eta {eta:g}: stops {owners:.1%} of the trials that a full run puts on the front, {all_:.1%} of all"

@@ -141,7 +141,8 @@ def steps_s(
 ) -> float:
     """Seconds of `steps` training steps after a first one, by the training loop itself: always the same rows."""
     ears = Clock()
-    run = None if method is None else Run(1_000, len(split), 0.5, torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    run = None if method is None else Run(steps + 1, len(split), 0.5, generator, threshold=0.1)
     Loop(model, anatomy, split, Phase("tune", 0, 0, steps + 1, 0), recipe(), ears, method, run).fit()
     return ears.ends[-1] - ears.ends[0]
 

@@ -35,8 +35,12 @@ SNIP = {
     "bound_scope": "branch",
     "bound_warmup": 0.5,
 }
+GRADUAL = {"start_fraction": 0.0, "end_fraction": 0.7, "initial_sparsity": 0.2, "interval": 2}
 SETTINGS: dict[str, list[dict[str, ParamValue]]] = {
     "chance": [{"level": level} for level in ("block", "head", "neuron", "head-only", "layer")],
+    "deepcuts-lifted": [
+        {"saliency": saliency, "noise": 1e-6, "cycles": 2} for saliency in ("cam-shifted", "combined")
+    ],
     "dsp": [
         {
             "level": level,
@@ -71,6 +75,10 @@ SETTINGS: dict[str, list[dict[str, ParamValue]]] = {
         for level in ("block", "neuron")
     ],
     "layerdrop": [{"strategy": strategy} for strategy in ("alternate", "contribution")],
+    "magnitude-lifted": [GRADUAL],
+    "mgpp-lifted": [
+        GRADUAL | {"spike_variance": 1e-3, "slab_variance": 0.1, "mixture": 0.1, "mixture_end": 1e-2}
+    ],
     "mlpruning": [
         {
             "level": "neuron",
@@ -91,6 +99,7 @@ SETTINGS: dict[str, list[dict[str, ParamValue]]] = {
         for level, scope in (("neuron", "kind"), ("head", "network"))
     ],
     "mpruner": [{"stride": 1}],
+    "platon-lifted": [GRADUAL | {"beta_sensitivity": 0.85, "beta_uncertainty": 0.95, "uncertainty": True}],
     "schubert": [
         {"level": level, "penalty_strength": 1.0, "gate_learning_rate": 0.05} for level in ("head", "neuron")
     ],

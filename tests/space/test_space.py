@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
+from pipeline.methods import METHODS
 from pipeline.records import BadInput
 from pipeline.space.space import ALLOCATION_KEYS, Space, known_methods, load_space, parse_space
 
@@ -43,9 +44,9 @@ def draw(space: Space, seed: int) -> dict[str, Any]:
 
 class TestPackaged:
     def test_methods(self) -> None:
-        assert known_methods() == ["chance", "snip"]
+        assert known_methods() == sorted(METHODS)
 
-    @pytest.mark.parametrize("method", ["chance", "snip"])
+    @pytest.mark.parametrize("method", sorted(METHODS))
     @pytest.mark.parametrize("pretrained", [True, False])
     def test_each_has_one_allocation_key_and_full_starts(self, method: str, pretrained: bool) -> None:
         space = load_space(method, file=None, pretrained=pretrained)
@@ -86,10 +87,10 @@ class TestPackaged:
         assert pretrained.defaults()["learning_rate"] == 1e-4
         changed = {name for name in scratch.keys if scratch.keys[name] != pretrained.keys[name]}
         epochs = {"tune_epochs", "recover_epochs", "rounds"}
-        assert changed == {"learning_rate", "batch_size", "level", "threshold"} | epochs
+        assert changed == {"learning_rate", "batch_size", "level", "threshold", "penalty_strength"} | epochs
 
     def test_unknown_method(self) -> None:
-        with pytest.raises(BadInput, match=r"'snp' has none.*Nearest: 'snip'; known: chance, snip"):
+        with pytest.raises(BadInput, match=r"'snp' has none.*Nearest: 'snip'; known: chance, .*, snip"):
             load_space("snp", file=None, pretrained=True)
 
     def test_found_in_an_installed_wheel(self, tmp_path: Path) -> None:
@@ -168,7 +169,7 @@ class TestSampling:
             'when = { shape = "linear" }\nspread = [0.03, 0.04, 0.05]\n',
         )
         starts = space.starts()
-        assert [start["penalty_strength"] for start in starts] == [5.0, 5.0, 2.0]
+        assert [start["penalty_strength"] for start in starts] == [5.0, 1.0, 5.0, 2.0]
         assert {start["threshold"] for start in starts} == {0.2}
         assert {start["delta"] for start in starts} == {0.02}  # shape is log in all of them: not active
 

@@ -75,6 +75,14 @@ def test_differences_are_the_fields_that_differ(was: dict[str, object], now: dic
     assert {line.partition(":")[0] for line in spec_difference(was, now)} == expected
 
 
+def test_a_space_from_before_a_key_is_the_space_that_leaves_it_as_it_was() -> None:
+    was, same = "[a]\nvalue = 1\n", "[a]\nvalue = 1\n[start_dense]\nvalue = false\n"
+    assert spec_difference({"space_toml": was}, {"space_toml": same}) == []
+    other = spec_difference({"space_toml": was}, {"space_toml": same.replace("false", "true")})
+    assert other == ["space.start_dense.value: it is (absent), asked for is true"]
+    assert len(spec_difference({"space_toml": same}, {"space_toml": was})) == 1  # an older program's question
+
+
 @pytest.mark.parametrize(
     ("bad", "shown"),
     [

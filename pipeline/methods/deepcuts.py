@@ -1,0 +1,122 @@
+"""DeepCuts: Grover, Gawri, Manku 2022, arXiv 2212.13392.
+
+Single weights are ranked by saliency: the weight times its gradient, times the mean activation of the unit it
+feeds (Cam-Cut), or with the gradient averaged over passes whose activations carry a little noise (Smooth-Cut), or
+both. One sweep over calibration rows after the tuning.
+
+Ranks heads and neurons by the sum of their weights' saliency (lifted).
+
+Shapes: W [out, in], G = ∂L/∂W of a batch, A [out] mean output over a batch's real tokens.
+
+Deviations, each with its reason.
+* In eval mode, without dropout: the same rows give the same scores. Padding is left out of A.
+* Batches have the calibration's size, not 16 rows; biases and the pooler are not scored: no unit holds the latter.
+* Noise is put on the outputs of the encoder's linear maps, not of the pooler's and the classifier's.
+* The paper masks weights, each matrix by its own quantile; here units are ranked by their sums, so that the network
+  can be cut. Rewinding to the pretrained weights, which the paper does before training again, is not offered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Literal, final
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.anatomy import Anatomy
+from pipeline.batches import Batch, encoder_inputs
+from pipeline.losses import task_loss
+from pipeline.methods.base import OneShot
+from pipeline.records import Scores
+from pipeline.weights import Matrices, lift, matrices
+
+SHIFT = 10.0  # of shifted activations, so that tiny ones do not take the score away (the authors' code)
+
+
+def saliency(weight: Tensor, gradient: Tensor, activation: Tensor | None, *, shift: float = 0.0) -> Tensor:
+    """[out, in]: |W G (A + shift)|, A by output; |W G| without (the authors' LayerGradCAM, LayerSmoothGrad)."""
+    product = weight * gradient
+    return (product if activation is None else product * (activation + shift).unsqueeze(1)).abs()
+
+
+@final
+@dataclass
+class DeepCutsLifted(OneShot):
+    """Sums over batches of the saliency of every weight."""
+
+    saliency: Literal["cam", "cam-shifted", "smooth", "combined"]
+    noise: float  # standard deviation on the outputs of linear maps
+    cycles: int  # noisy passes that a gradient is the mean of
+
+    def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
+        """One forward and backward pass, or `cycles` noisy ones, for each batch."""
+        device = next(model.parameters()).device
+        weights = matrices(anatomy)
+        sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+        noisy = self.saliency in ("smooth", "combined")
+        sweep = _Sweep(anatomy, weights, noise=self.noise if noisy else 0.0, device=device)
+        flags = [weight.requires_grad for weight in weights.values()]
+        training = model.training
+        model.eval()
+        try:
+            for weight in weights.values():
+                weight.requires_grad_(True)
+            for batch in batches:
+                here = {name: value.to(device) for name, value in batch.items()}
+                gradients, activations = sweep.run(model, here, passes=self.cycles if noisy else 1)
+                for name, weight in weights.items():
+                    activation = None if self.saliency == "smooth" else activations[name]
+                    shift = SHIFT if self.saliency == "cam-shifted" else 0.0
+                    sums[name] += saliency(weight.detach(), gradients[name], activation, shift=shift)
+        finally:
+            model.train(training)
+            for weight, flag in zip(weights.values(), flags, strict=True):
+                weight.requires_grad_(flag)
+        return lift(sums, anatomy)
+
+
+class _Sweep:
+    """Gradients of the matrices and mean outputs of their maps, for a batch at a time."""
+
+    def __init__(self, anatomy: Anatomy, weights: Matrices, *, noise: float, device: torch.device) -> None:
+        self._weights, self._noise = weights, noise
+        self._maps = {
+            f"{part.index}.{name}": getattr(part, name) for part in anatomy.layers for name in _MAPS
+        }
+        self._generator = torch.Generator(device).manual_seed(0)
+        self._real = torch.ones(0)
+
+    def run(self, model: nn.Module, batch: Batch, *, passes: int) -> tuple[Matrices, Matrices]:
+        """Means over passes: G [out, in] and A [out]."""
+        real = batch["attention_mask"].unsqueeze(-1).float()
+        self._real = real / real.sum()
+        means = {
+            name: torch.zeros(weight.shape[0], device=weight.device) for name, weight in self._weights.items()
+        }
+        gradients = {name: torch.zeros_like(weight) for name, weight in self._weights.items()}
+        with ExitStack() as hooks, torch.enable_grad():
+            for name in self._weights:
+                hooks.callback(self._maps[name].register_forward_hook(self._hook(means[name])).remove)
+            for _ in range(passes):
+                logits = model(**encoder_inputs(batch)).logits
+                loss = task_loss(logits, batch["labels"], regression=logits.shape[-1] == 1)
+                found = torch.autograd.grad(loss, list(self._weights.values()))
+                for gradient, each in zip(gradients.values(), found, strict=True):
+                    gradient += each / passes
+        return gradients, {name: mean / passes for name, mean in means.items()}
+
+    def _hook(self, mean: Tensor) -> Callable[[nn.Module, object, Tensor], Tensor]:
+        def hook(_linear: nn.Module, _args: object, output: Tensor) -> Tensor:
+            mean.add_((output.detach().float() * self._real).sum(dim=(0, 1)))
+            if not self._noise:
+                return output
+            drawn = torch.randn(output.shape, generator=self._generator, device=output.device)
+            return output + self._noise * drawn.to(output.dtype)
+
+        return hook
+
+
+_MAPS = ("query", "key", "value", "attention_output", "ffn_in", "ffn_out")

@@ -1,0 +1,131 @@
+"""What gradual methods on single weights share: a schedule, masks on the weights, scores lifted to units.
+
+A method says how weights are scored and what it does around a step of the optimizer. Weights of the lowest scores
+are set to zero as the sparsity rises; at the end units are ranked by the sum of their weights' scores.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.anatomy import Anatomy
+from pipeline.batches import Batch
+from pipeline.gates import counting, cubic
+from pipeline.methods.base import PruningMethod, Run
+from pipeline.records import Scores
+from pipeline.weights import Matrices, count_to_remove, lift, lowest, matrices
+
+
+@dataclass
+class Weighted(PruningMethod):
+    """Sparsity s(t) = s_f + (s_i - s_f) (1 - p)³ from `start_fraction` to `end_fraction` of the steps; 0 before.
+
+    Masks are made anew every `interval` steps (Zhu & Gupta 2017, arXiv 1710.01878), and hold for good at the end.
+    """
+
+    start_fraction: float
+    end_fraction: float
+    initial_sparsity: float  # as a part of the target: reached at once at the start
+    interval: int  # steps
+    _steps: int = field(default=0, init=False, repr=False)
+    _masks: Matrices = field(default_factory=dict, init=False, repr=False)
+    _resumed: bool = field(default=False, init=False, repr=False)
+
+    @abstractmethod
+    def scores_of_weights(self, weights: Matrices) -> Matrices:
+        """Higher = keep; a tensor for each matrix, of its shape."""
+
+    @abstractmethod
+    def holds(self) -> bool:
+        """Whether weights stay at zero until masks are made anew; else they may grow in between."""
+
+    def begin(self, weights: Matrices, run: Run) -> None:
+        """The start of a round, or of what is left of one: what is kept for each weight has the matrices' shapes."""
+
+    def before_step(self, weights: Matrices, run: Run, done: float) -> None:
+        """Gradients are there, and clipped; `done` is the part of the tuning's steps, 0 ... 1."""
+
+    def after_step(self, weights: Matrices, steps: int) -> None:
+        """The weights have moved, the gradients are still there; `steps` counts this one."""
+
+    def watch(
+        self, model: nn.Module, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run
+    ) -> AbstractContextManager[None]:
+        """Sets weights to zero after steps of the optimizer; at the exit they are what they are."""
+        del model
+        return self._watch(anatomy, optimizer, run)
+
+    @contextmanager
+    def _watch(self, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run) -> Iterator[None]:
+        if run.target is None:
+            raise ValueError("This method goes to a target sparsity; the run has none.")
+        target, weights = run.target, matrices(anatomy)
+        if not self._resumed:
+            self._masks = {}
+        self._masks = {name: mask.to(weights[name].device) for name, mask in self._masks.items()}
+        self.begin(weights, run)
+        self._resumed = False
+
+        def before(_optimizer: torch.optim.Optimizer, _args: object, _kwargs: object) -> None:
+            self.before_step(weights, run, self._steps / max(run.total_steps, 1))
+
+        def after() -> None:
+            self._steps += 1
+            self.after_step(weights, self._steps)
+            self._mask(weights, anatomy, target=target, total=run.total_steps)
+
+        with ExitStack() as stack:
+            stack.callback(optimizer.register_step_pre_hook(before).remove)
+            stack.enter_context(counting(optimizer, after))
+            yield
+
+    @torch.no_grad()
+    def _mask(self, weights: Matrices, anatomy: Anatomy, *, target: float, total: int) -> None:
+        done = self._steps / max(total, 1)
+        ended = done >= self.end_fraction
+        before = (self._steps - 1) / max(total, 1) >= self.end_fraction
+        due = self._steps % self.interval == 0 or (ended and not (before and self._masks))
+        if done >= self.start_fraction and due and not (before and self._masks):
+            part = cubic(done, start=self.start_fraction, end=self.end_fraction)
+            sparsity = target * (1.0 - (1.0 - self.initial_sparsity) * (1.0 - part))
+            self._masks = lowest(self.scores_of_weights(weights), count_to_remove(anatomy, sparsity))
+        elif not (self.holds() or ended):
+            return
+        for name, mask in self._masks.items():
+            weights[name].mul_(mask)
+
+    @torch.no_grad()
+    def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
+        """The weights' scores, summed into heads and neurons; no data is looked at."""
+        del model, batches
+        return lift(self.scores_of_weights(matrices(anatomy)), anatomy)
+
+    def kept(self) -> dict[str, Tensor]:
+        """What a method keeps for each weight, by name."""
+        return {}
+
+    def take(self, kept: dict[str, Tensor]) -> None:
+        """Takes up what `kept` gave."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Steps, masks, and what the method keeps."""
+        masks = {f"mask/{name}": mask.clone() for name, mask in self._masks.items()}
+        kept = {f"kept/{name}": value.clone() for name, value in self.kept().items()}
+        return {"steps": torch.tensor(self._steps)} | masks | kept
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Takes up what `state` gave."""
+        self._steps = int(state["steps"])
+        self._masks = _under("mask/", state)
+        self.take(_under("kept/", state))
+        self._resumed = True
+
+
+def _under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): v.clone() for name, v in state.items() if name.startswith(prefix)}
