@@ -22,7 +22,7 @@ import numpy as np
 from pipeline.pareto import front, hypervolume
 from pipeline.records import FloatArray, Rung
 
-# Ours, by tests/benchmarks/search_economy: with ETA = 2 four of ten trials that a full run puts on the front are stopped.
+# Ours, by tests/benchmarks/search_economy: ETA = 2 stops four of ten trials that a full run puts on the front.
 RUNGS = (0.25, 0.5)  # of a trial's training
 ETA = 4 / 3  # of those seen at a rung, one in ETA goes on
 LEAST_SEEN = 4  # at a rung before anybody is stopped there: the starts of a space, spread over the front
@@ -55,11 +55,14 @@ class Halving:
         self.rungs = rungs
         self._reference, self._eta, self._least_seen = reference, eta, least_seen
         self._seen: list[dict[int, FloatArray]] = [{} for _ in rungs]
+        self._alone: list[dict[int, tuple[float, float]]] = [{} for _ in rungs]
 
     def remember(self, number: int, rung: Rung) -> None:
         """A trial was at a rung: of an earlier driver, or now."""
         if rung.index < len(self._seen):
-            self._seen[rung.index][number] = _points(rung)
+            curve = np.column_stack([rung.metric, rung.compression]).astype(np.float64)
+            self._seen[rung.index][number] = curve
+            self._alone[rung.index][number] = alone(curve, self._reference)
 
     def judge(self, number: int, rung: Rung) -> Verdict:
         """Whether the trial goes on beyond the rung."""
@@ -69,7 +72,8 @@ class Halving:
         seen = self._seen[rung.index]
         if len(seen) < self._least_seen:
             return Verdict(True)
-        keys = worth(seen, self._reference)
+        added = contributions(seen, self._reference)
+        keys = {one: (added.get(one, 0.0), *own) for one, own in self._alone[rung.index].items()}
         better = sum(key > keys[number] for key in keys.values())
         stay = math.ceil(len(seen) / self._eta)
         if better < stay:
@@ -82,20 +86,37 @@ class Halving:
 
 def worth(seen: dict[int, FloatArray], reference: Reference) -> dict[int, Key]:
     """Each trial's key: what its curve adds to the others', its own hypervolume, its spread."""
+    added = contributions(seen, reference)
+    return {number: (added.get(number, 0.0), *alone(curve, reference)) for number, curve in seen.items()}
+
+
+def alone(curve: FloatArray, reference: Reference) -> tuple[float, float]:
+    """A curve's hypervolume, and how far apart in compression the useful points of its own front are."""
+    useful = curve[(curve[:, 0] > reference[0]) & np.isfinite(curve).all(axis=1)]
+    spread = float(np.ptp(useful[front(useful), 1])) if len(useful) else 0.0
+    return hypervolume(curve, reference), spread
+
+
+def contributions(seen: dict[int, FloatArray], reference: Reference) -> dict[int, float]:
+    """The hypervolume that each curve adds to the union of the others'; those that add nothing may be left out.
+
+    Only who stands on the union's front adds. Without one of these, the others of them and the front of all the
+    rest are what is left: few points, however many trials were seen.
+    """
     numbers = list(seen)
     points = np.concatenate([seen[number] for number in numbers])
     owners = np.repeat(numbers, [len(seen[number]) for number in numbers])
-    on_front = set(owners[front(points)].tolist())
+    standing = np.unique(owners[front(points)])
+    stands = np.isin(owners, standing)
+    rest = points[~stands]
+    rest = rest[front(rest)]
+    points, owners = points[stands], owners[stands]
     together = hypervolume(points, reference)
-    adds = {
-        number: max(0.0, together - hypervolume(points[owners != number], reference))
-        if number in on_front
-        else 0.0
-        for number in numbers
-    }
     return {
-        number: (adds[number], hypervolume(seen[number], reference), _spread(seen[number], reference))
-        for number in numbers
+        int(number): max(
+            0.0, together - hypervolume(np.concatenate([points[owners != number], rest]), reference)
+        )
+        for number in standing
     }
 
 
@@ -112,13 +133,3 @@ def within_noise(curve: FloatArray, seen: dict[int, FloatArray], reference: Refe
     error = math.sqrt(max(best * (1 - best), 1 / rows) / rows)
     gap = hypervolume(points, reference) - hypervolume(curve, reference)
     return gap <= error * float(points[:, 1].max())
-
-
-def _points(rung: Rung) -> FloatArray:
-    return np.column_stack([rung.metric, rung.compression]).astype(np.float64)
-
-
-def _spread(curve: FloatArray, reference: Reference) -> float:
-    """How far apart in compression the useful points of a curve's own front are."""
-    useful = curve[(curve[:, 0] > reference[0]) & np.isfinite(curve).all(axis=1)]
-    return float(np.ptp(useful[front(useful), 1])) if len(useful) else 0.0
