@@ -140,14 +140,16 @@ def _array(inputs: dict[str, Tensor], name: str) -> np.ndarray:
 def _plain_attention(model: PreTrainedModel) -> Iterator[None]:
     """Attention as its products: the fused one is written with a search for NaN over all scores, which takes time.
 
-    No row is without a token, so there is none.
+    No row is without a token, so there is none. (The library's own setter refuses classes that it does not know;
+    layers read the configuration at every forward pass.)
     """
-    fused = model.config._attn_implementation
-    model.set_attn_implementation("eager")
+    config: Any = model.config
+    fused = config._attn_implementation
+    config._attn_implementation = "eager"
     try:
         yield
     finally:
-        model.set_attn_implementation(fused)
+        config._attn_implementation = fused
 
 
 @contextmanager
