@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import nn
 
 from pipeline.allocation import Removal, Step, removal_order
-from pipeline.batches import TaskData
+from pipeline.batches import Split, TaskData
 from pipeline.curve import choose_in_rounds
 from pipeline.finetune import Loop, LoopState, Recipe, resolve_precision
 from pipeline.measure import Evaluation, evaluate
@@ -55,6 +57,7 @@ class TrialJob:
     attempts: tuple[Path, ...]
     checkpoint_s: float = 60.0  # seconds between checkpoints
     keep_weights: bool = True  # those before each cut and the recovered ones, in the attempt's folder
+    rungs: tuple[float, ...] = ()  # parts of its training after which it shows what it would give
 
 
 Tell = Callable[[dict[str, float]], None]
@@ -84,6 +87,7 @@ class Course(ABC):
         self.per_epoch = steps_per_epoch(len(inputs.data.train), self.recipe.batch_size)
         self.epochs = 0.0
         self.index = 0  # of the phase at hand
+        self._loop: Loop | None = None  # that trains the phase at hand
         self.resumed: LoopState | None = None  # where the first phase goes on; None once it is taken up
         self.masks: Masks | None = None
 
@@ -128,6 +132,15 @@ class Course(ABC):
         """The phase at hand."""
         return self.phases[self.index]
 
+    @property
+    def position(self) -> int:
+        """The step of the course's stream of batches that training has come to."""
+        return self.phase.first + (self._loop.done if self._loop is not None else 0)
+
+    def whole(self) -> AbstractContextManager[None]:
+        """Between two steps of training: within it the network may be evaluated and copied."""
+        return nullcontext() if self._loop is None else self._loop.whole()
+
     def train(self, phase: Phase) -> None:
         """Trains one phase; a method watches the tuning."""
         tuning = phase.name == "tune"
@@ -141,7 +154,7 @@ class Course(ABC):
             method=self.method if tuning else None,
             run=self._method_run() if tuning else None,
         )
-        start, self.resumed = self.resumed, None
+        start, self.resumed, self._loop = self.resumed, None, loop
         try:
             loop.fit(start)
         finally:
@@ -172,11 +185,30 @@ class Course(ABC):
         self.masks = masks
         self.anatomy = cut(self.model, self.anatomy, masks)
 
-    def evaluate(self, model: PreTrainedModel) -> Evaluation:
-        """What a network is worth on validation."""
+    def copied(self) -> Self:
+        """This course with a copy of its network as the forward pass is now, apart from the one in training.
+
+        A fresh method takes up the state of the one at work, as when a course goes on from a checkpoint; what its
+        hooks do to weights is baked into the copy. It draws random numbers.
+        """
+        other = copy.copy(self)
+        other.model, other.anatomy = build(self._start(), seed=self.job.seed)
+        nn.Module.to(other.model, self.device)
+        if self.masks is not None:
+            other.cut(self.masks)
+        other.method = make_method(self.inputs.method, self.params)
+        other.method.load(self.method.state())
+        optimizer = torch.optim.SGD(other.model.parameters(), lr=0.0)
+        with other.method.watch(other.model, other.anatomy, optimizer, self._method_run()):
+            other.model.load_state_dict(self.model.state_dict())
+        nn.Module.eval(other.model)
+        return other
+
+    def evaluate(self, model: PreTrainedModel, rows: Split | None = None) -> Evaluation:
+        """What a network is worth on validation, or on some rows of it."""
         return evaluate(
             model,
-            self.inputs.data.validation,
+            self.inputs.data.validation if rows is None else rows,
             metric_name=self.inputs.metric_name,
             regression=self.inputs.regression,
             precision=self.recipe.precision,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 
@@ -148,6 +148,10 @@ class Loop:
         with self._words.seen():
             self._fit(start, make_optimizer(self.model, self.recipe))
         self.model.train(False)
+
+    def whole(self) -> AbstractContextManager[None]:
+        """Between two steps: within it the network has all of its words, and may be evaluated and copied."""
+        return self._words.whole()
 
     def _fit(self, start: LoopState | None, optimizer: torch.optim.Optimizer) -> None:
         if start is not None and self.method is not None and "method" in start.tensors:

@@ -204,6 +204,22 @@ class HistoryRow:
 
 
 @dataclass(frozen=True)
+class Rung:
+    """What a trial would give if it ended here: points (metric, compression) of a network still in training.
+
+    Whatever a study's second objective is, compression stands for it (of single weights: sparsity).
+
+    They decide whether the trial goes on, and are no networks of the study: they stand on no front.
+    """
+
+    index: int  # of the study's rungs
+    epoch: float  # trained so far
+    rows: int  # of validation that the metrics are of
+    metric: tuple[float, ...]
+    compression: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class TrialRecord:
     """One trial from its parameters to its points.
 
@@ -222,6 +238,8 @@ class TrialRecord:
     seconds: float = 0.0
     attempts: int = 1
     provenance: dict[str, str] = field(default_factory=dict)  # versions, commit, hardware
+    rungs: tuple[Rung, ...] = ()
+    redundant: bool = False  # it was stopped because others are as good, not because it is worse
 
     @property
     def recovered(self) -> Point | None:

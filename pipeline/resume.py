@@ -42,19 +42,33 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     name = f"{PREFIX}{checkpoint.phase:03d}-{checkpoint.loop.step:07d}"
     temporary = folder / f".{name}.part"
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    try:
+        temporary.mkdir(parents=True)
+        _write(temporary, checkpoint)
+        final = folder / name
+        shutil.rmtree(final, ignore_errors=True)
+        temporary.replace(final)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)  # on a full disk it would stand in the next one's way
+        raise
+    for path in older:
+        if path != final:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _write(folder: Path, checkpoint: Checkpoint) -> None:
     state: dict[str, Any] = {"phase": checkpoint.phase, "step": checkpoint.loop.step}
     state["tensors"] = checkpoint.loop.tensors
     if checkpoint.masks is not None:
         state["masks"] = [torch.from_numpy(mask) for mask in astuple(checkpoint.masks)]
-    torch.save(state, temporary / "state.pt")
-    save_record(temporary, checkpoint.so_far)
-    final = folder / name
-    shutil.rmtree(final, ignore_errors=True)
-    temporary.replace(final)
-    for path in older:
-        if path != final:
-            shutil.rmtree(path, ignore_errors=True)
+    try:
+        with (folder / "state.pt").open("wb") as file:
+            torch.save(state, file)
+    except RuntimeError as error:
+        if isinstance(error.__context__, OSError):  # torch's writer covers what Python's file has to say
+            raise error.__context__ from None
+        raise
+    save_record(folder, checkpoint.so_far)
 
 
 def load(attempts: list[Path]) -> Checkpoint | None:

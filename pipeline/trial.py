@@ -19,6 +19,7 @@ import torch
 from pipeline import resume
 from pipeline.allocation import curve_steps
 from pipeline.anatomy import Anatomy
+from pipeline.batches import Split
 from pipeline.course import Course, Tell, TrialInputs, TrialJob
 from pipeline.curve import walk
 from pipeline.finetune import AtChance, LoopState, TrainingFailed
@@ -26,8 +27,9 @@ from pipeline.measure import Evaluation, measure
 from pipeline.models import save_weights
 from pipeline.phases import Phase
 from pipeline.provenance import provenance
-from pipeline.records import HistoryRow, Measurement, Point, TrialRecord
-from pipeline.store import RECOVERED, WEIGHTS, before_cut
+from pipeline.records import HistoryRow, Measurement, Point, Rung, TrialRecord
+from pipeline.rungs import RUNG_STEPS, part_of, rung_of, rung_steps
+from pipeline.store import NO_SPACE, RECOVERED, WEIGHTS, before_cut, save_record
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -36,20 +38,26 @@ CURVE_STEPS = 32
 PARTS_AFTER_OOM = 4  # of a batch; a step's activations are most of what a small encoder needs
 
 
-def run_trial(inputs: TrialInputs, job: TrialJob, tell: Tell) -> TrialRecord:
+TellRung = Callable[[Rung], None]
+
+
+def run_trial(
+    inputs: TrialInputs, job: TrialJob, tell: Tell, tell_rung: TellRung | None = None
+) -> TrialRecord:
     """Runs a trial to its end, from its last checkpoint if there is one.
 
-    `tell` hears of every epoch. A trial whose loss is no number or diverges comes back as failed, with its
-    reason; other errors are raised. One that runs out of a GPU's memory is tried once more with its batches in
-    parts (`batch_parts` in its provenance), from its last checkpoint.
+    `tell` hears of every epoch, `tell_rung` of every rung of the job: whoever wants to end the trial there raises
+    an error in it, and finds its record so far in its own attempt's folder. A trial whose loss is no number or
+    diverges comes back as failed, with its reason; other errors are raised. One that runs out of a GPU's memory is
+    tried once more with its batches in parts (`batch_parts` in its provenance), from its last checkpoint.
     """
     try:
-        return _recorded(_Trial(inputs, job, tell))
+        return _recorded(_Trial(inputs, job, tell, tell_rung))
     except torch.OutOfMemoryError:
         pass  # left first: its frames hold the network that did not fit
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-    return _recorded(_Trial(inputs, job, tell, parts=PARTS_AFTER_OOM))
+    return _recorded(_Trial(inputs, job, tell, tell_rung, parts=PARTS_AFTER_OOM))
 
 
 def _recorded(trial: _Trial) -> TrialRecord:
@@ -64,8 +72,13 @@ def _recorded(trial: _Trial) -> TrialRecord:
 class _Trial(Course):
     """A course that measures, and keeps what it found."""
 
-    def __init__(self, inputs: TrialInputs, job: TrialJob, tell: Tell, *, parts: int = 1) -> None:
+    def __init__(
+        self, inputs: TrialInputs, job: TrialJob, tell: Tell, tell_rung: TellRung | None, *, parts: int = 1
+    ) -> None:
         super().__init__(inputs, job, tell, parts=parts)
+        self.tell_rung = tell_rung
+        self.rung_steps = {} if tell_rung is None else rung_steps(self.phases, job.rungs)
+        self.rungs: list[Rung] = []
         self.started = time.monotonic()
         self.last_checkpoint = self.started
         self.points: list[Point] = []
@@ -80,6 +93,7 @@ class _Trial(Course):
             return 0
         before = checkpoint.so_far
         self.points, self.history = list(before.points), list(before.history)
+        self.rungs = list(before.rungs)
         self.seconds_before = before.seconds
         self.resumed = checkpoint.loop
         if checkpoint.masks is not None:
@@ -125,11 +139,45 @@ class _Trial(Course):
         super().epoch(epoch, values)
 
     def step(self, state: Callable[[], LoopState]) -> None:
-        """Listener: a step ended. A checkpoint is due every `checkpoint_s` seconds."""
+        """Listener: a step ended. There may be a rung; a checkpoint is due every `checkpoint_s` seconds."""
+        rung = self.rung_steps.get(self.position)
+        if rung is not None and self.tell_rung is not None:
+            self._show(rung, self.tell_rung)
         if time.monotonic() - self.last_checkpoint >= self.job.checkpoint_s:
             checkpoint = resume.Checkpoint(self.index, state(), self.masks, self.record())
-            resume.save(self.job.attempts[-1], checkpoint)
+            try:
+                resume.save(self.job.attempts[-1], checkpoint)
+            except OSError as error:
+                if error.errno not in NO_SPACE:
+                    raise
+                self.reason = "checkpoints not kept: the disk was full"  # an older one is there, or none
             self.last_checkpoint = time.monotonic()
+
+    def _show(self, index: int, tell_rung: TellRung) -> None:
+        """Tells what the trial would give if it ended here, and leaves its record so far in case that it does."""
+        if any(rung.index == index for rung in self.rungs):
+            return
+        self.epochs = self.position / self.per_epoch
+        with self.whole():
+            self.rungs.append(self._look(index))
+        save_record(self.job.attempts[-1], replace(self.record(), state="stopped", points=()))
+        tell_rung(self.rungs[-1])
+
+    def _look(self, index: int) -> Rung:
+        """What the trial would give; a trial in recovery: what it has found, and the network that it has cut."""
+        rows, zeros = part_of(self.inputs.data.validation), self.inputs.count_zeros
+
+        def examine(model: PreTrainedModel, anatomy: Anatomy) -> tuple[Evaluation, Measurement]:
+            return self._examine(model, anatomy, rows)
+
+        if self.phase.name == "recover":
+            found = [point.measurement for point in self.points] + [examine(self.model, self.anatomy)[1]]
+        else:
+            with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+                copy = self.copied()
+                steps = curve_steps(copy.order(), copy.anatomy, most=RUNG_STEPS)
+                found = [measured for *_, measured in walk(copy.model, copy.anatomy, steps, examine)]
+        return rung_of(index, self.epochs, found, rows=len(rows), zeros=zeros)
 
     def _keep(self, name: str) -> None:
         """Writes the network's weights; a trial that cannot is worth no less: they can be made again."""
@@ -140,9 +188,11 @@ class _Trial(Course):
         except OSError as error:
             self.reason = f"weights not kept: {error.strerror or error}"
 
-    def _examine(self, model: PreTrainedModel, anatomy: Anatomy) -> tuple[Evaluation, Measurement]:
-        """What a network is worth on validation, and what it costs."""
-        evaluation, inputs = self.evaluate(model), self.inputs
+    def _examine(
+        self, model: PreTrainedModel, anatomy: Anatomy, rows: Split | None = None
+    ) -> tuple[Evaluation, Measurement]:
+        """What a network is worth on validation, or some rows of it, and what it costs."""
+        evaluation, inputs = self.evaluate(model, rows), self.inputs
         return evaluation, measure(
             model,
             anatomy,
@@ -172,6 +222,7 @@ class _Trial(Course):
             seconds=self.seconds_before + time.monotonic() - self.started,
             attempts=len(self.job.attempts),
             provenance=provenance() | self._setting(),
+            rungs=tuple(self.rungs),
         )
 
     def _setting(self) -> dict[str, str]:

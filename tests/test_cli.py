@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pipeline.cli import run as run_here
-from pipeline.cli.search import METHOD, MODEL, STORE, TASK, TRIALS
+from pipeline.cli.search import METHOD, MODEL, SCHEDULER, STORE, TASK, TRIALS
 from pipeline.course import TrialJob
 from pipeline.reopening import reopen
 from pipeline.store import Store
@@ -235,9 +235,13 @@ BAD = {
     "missing model folder": (["--model", "./no/such/folder"], "no/such/folder"),
     "unknown method": (["--method", "snap"], "snip"),
     "unknown sampler": (["--sampler", "cmaes"], "nsga2"),
+    "unknown scheduler": (["--scheduler", "hyperband"], "asha"),
     "no trials": (["--trials", "0"], "--trials"),
     "negative trials": (["--trials", "-3"], "--trials"),
     "no minutes": (["--minutes", "0"], "--minutes"),
+    "no GPU time": (["--gpu-hours", "0"], "--gpu-hours"),
+    "GPU time on CPUs": (["--gpu-hours", "1", "--gpus-per-trial", "0"], "--minutes"),
+    "flat at once": (["--until-hypervolume-flat", "0"], "--until-hypervolume-flat"),
     "unknown precision": (["--precision", "int8"], "bf16"),
     "unknown start": (["--start", "cut"], "dense"),
     "no concurrency": (["--concurrent", "0"], "--concurrent"),
@@ -341,10 +345,13 @@ def test_every_command_has_help(here: Callable[..., Run]) -> None:
 
 def test_the_commands_defaults_are_the_searchs() -> None:
     """Written twice, so that --help needs none of what a search needs."""
-    assert tuple(getattr(Search(), name) for name in ("task", "model", "method", "trials", "store")) == (
+    assert tuple(
+        getattr(Search(), name) for name in ("task", "model", "method", "trials", "store", "scheduler")
+    ) == (
         TASK,
         MODEL,
         METHOD,
         TRIALS,
         STORE,
+        SCHEDULER,
     )

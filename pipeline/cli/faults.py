@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import errno
-
+from pipeline.store import NO_SPACE
 from pipeline.study import LeaseLost, LedgerLost
 
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 SQLITE_FULL = "database or disk is full"
 
 

@@ -14,6 +14,8 @@ from pipeline.space import known_methods
 
 TASK, MODEL, METHOD, TRIALS, STORE = "builtin/docstrings", "builtin/tiny-bert", "snip", 5, Path("mlflow_runs")
 
+SCHEDULER = "asha"
+
 _WHAT, _HOW, _WHERE, _RUN = "What is cut", "How it is searched", "Where it is kept", "What it runs on"
 
 
@@ -59,9 +61,26 @@ def search(
         int, typer.Option(help="Total of the study; may be raised later.", rich_help_panel=_HOW)
     ] = TRIALS,
     minutes: Annotated[
-        float | None, typer.Option(help="No new trial starts after this long.", rich_help_panel=_HOW)
+        float | None,
+        typer.Option(
+            help="No new trial starts when it has run so long, restarts together.", rich_help_panel=_HOW
+        ),
+    ] = None,
+    gpu_hours: Annotated[
+        float | None,
+        typer.Option(
+            help="Nor when its trials have had so much of GPUs, lost ones too.", rich_help_panel=_HOW
+        ),
+    ] = None,
+    until_hypervolume_flat: Annotated[
+        int | None,
+        typer.Option(help="Nor when so many trials in a row have added nothing.", rich_help_panel=_HOW),
     ] = None,
     sampler: Annotated[str, typer.Option(help="tpe, nsga2, gp or random.", rich_help_panel=_HOW)] = "tpe",
+    scheduler: Annotated[
+        str,
+        typer.Option(help="asha: stops trials whose curve adds nothing; none.", rich_help_panel=_HOW),
+    ] = SCHEDULER,
     start: Annotated[
         str | None,
         typer.Option(
@@ -149,9 +168,12 @@ def search(
         space=space,
         trials=trials,
         minutes=minutes,
+        gpu_hours=gpu_hours,
+        until_hypervolume_flat=until_hypervolume_flat,
         seed=seed,
         name=name,
         sampler=sampler,
+        scheduler=scheduler,
         precision=precision,
         start=start,
         store=Path(store),

@@ -8,19 +8,22 @@ driver tells the ledger when a trial has ended: Tune's own snapshots and logs ar
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pipeline.execute.cluster import Cluster
 from pipeline.process import set_threads
-from pipeline.records import Params, TrialRecord
-from pipeline.store import Store
+from pipeline.records import Params, Rung, TrialRecord
+from pipeline.store import NO_SPACE, Store
 
 if TYPE_CHECKING:
-    from pipeline.course import TrialInputs
+    from pipeline.course import Tell, TrialInputs, TrialJob
+    from pipeline.trial import TellRung
+
+    Body = Callable[[TrialInputs, TrialJob, Tell, TellRung], TrialRecord]
 
 LOST_ATTEMPTS = 2  # Tune starts a trial again this often within one start of the study
 
@@ -36,6 +39,7 @@ class Job:
     number: int
     params: Params
     seed: int
+    rungs: tuple[float, ...] = ()  # parts of its training after which the desk is asked whether it goes on
 
 
 class Desk(Protocol):
@@ -46,6 +50,12 @@ class Desk(Protocol):
 
     def heard(self, number: int, values: dict[str, float]) -> None:
         """A running trial has ended an epoch."""
+
+    def rung(self, number: int, rung: Rung) -> bool:
+        """Whether a trial goes on beyond a rung; if not, `stopped` follows."""
+
+    def stopped(self, number: int) -> None:
+        """A trial was stopped at the rung that was asked about last: its record so far is in its attempt's folder."""
 
     def ended(self, number: int, error: str | None) -> None:
         """A trial has ended: its record is in the store, or it was lost for good and `error` says how."""
@@ -85,16 +95,29 @@ def in_worker(function: Callable[[Shared, Item], Result], shared: Shared, item: 
     return function(shared, item)
 
 
-def run_trials(cluster: Cluster, inputs: TrialInputs, *, store: Store, study: str, desk: Desk) -> None:
-    """Runs the desk's trials until it has no more; returns when the last one has ended."""
+def run_trials(
+    cluster: Cluster,
+    inputs: TrialInputs,
+    *,
+    store: Store,
+    study: str,
+    desk: Desk,
+    body: Body | None = None,
+) -> None:
+    """Runs the desk's trials until it has no more; returns when the last one has ended.
+
+    `body` runs one trial; None for `trial.run_trial`.
+    """
     from ray import tune
+
+    from pipeline.execute.tuning import DeskSearcher, RungScheduler
 
     scratch = store.study_folder(study) / "tune"
     shutil.rmtree(scratch, ignore_errors=True)
-    searcher = _searcher(desk)
+    searcher = DeskSearcher(desk)
     trainable = tune.with_resources(
         tune.with_parameters(
-            _trainable, shared=_TrialShared(inputs, store.root.resolve(), study, cluster.cpus_per_trial)
+            _trainable, shared=_TrialShared(inputs, store.root.resolve(), study, cluster.cpus_per_trial, body)
         ),
         {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial},
     )
@@ -102,6 +125,7 @@ def run_trials(cluster: Cluster, inputs: TrialInputs, *, store: Store, study: st
         trainable,
         tune_config=tune.TuneConfig(
             search_alg=searcher,
+            scheduler=RungScheduler(searcher),
             num_samples=-1,
             max_concurrent_trials=cluster.concurrent,
             reuse_actors=True,
@@ -134,6 +158,7 @@ class _TrialShared:
     root: Path
     study: str
     cpus: float
+    body: Body | None
 
 
 def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
@@ -141,20 +166,37 @@ def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
     from ray import tune
 
     from pipeline.course import TrialJob
+    from pipeline.execute.tuning import rung_report
     from pipeline.trial import run_trial
 
     set_threads(shared.cpus)
     store = Store(shared.root)
     number = int(config["number"])
     own = store.next_attempt(shared.study, number)
-    job = TrialJob(number, config["params"], int(config["seed"]), tuple(sorted(own.parent.glob("attempt-*"))))
+    attempts = tuple(sorted(own.parent.glob("attempt-*")))
+    job = TrialJob(number, config["params"], int(config["seed"]), attempts, rungs=tuple(config["rungs"]))
     try:
-        record = run_trial(shared.inputs, job, lambda values: tune.report({"number": number, **values}))
+        record = (shared.body or run_trial)(
+            shared.inputs,
+            job,
+            lambda values: tune.report({"number": number, **values}),
+            # where the trial is stopped, Tune ends this thread in here
+            lambda rung: tune.report(rung_report(number, rung)),
+        )
     except Exception as error:
         record = TrialRecord(number, "failed", reason_of(error), job.params, job.seed)
-    if record.state == "complete":
-        store.weights(shared.study).take(number, job.attempts)
-    store.write_record(shared.study, replace(record, attempts=len(job.attempts)))
+    try:
+        if record.state == "complete":
+            store.weights(shared.study).take(number, job.attempts)
+        store.write_record(shared.study, replace(record, attempts=len(job.attempts)))
+    except OSError as error:
+        if (
+            error.errno in NO_SPACE
+        ):  # no fault of the trial's: the search ends, and it goes on when there is space
+            with suppress(OSError):
+                store.mark_interrupted(shared.study, number)
+            tune.report({"number": number, "disk_full": 1.0})
+        raise
     for attempt in job.attempts:
         shutil.rmtree(attempt, ignore_errors=True)
     tune.report({"number": number, "ended": 1.0})
@@ -167,80 +209,6 @@ def reason_of(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or "out of memory" in text.lower():
         return f"out of memory: {text[:300]}"
-    if isinstance(error, OSError) and error.errno == 28:
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
         return f"disk full: {text[:300]}"
     return f"{type(error).__name__}: {text[:500]}"
-
-
-def _searcher(desk: Desk) -> Any:
-    """A Tune searcher over the desk; defined here so that importing this room does not import ray."""
-    from ray.tune.search import Searcher
-
-    class DeskSearcher(Searcher):
-        """Hands the ledger's trials to Tune, and the end of each back.
-
-        Tune takes an error in on_trial_complete for the trial's and runs it again: the desk's first error is kept,
-        and raised at the next call that ends the run.
-        """
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.desk: Desk | None = None
-            self.numbers: dict[str, int] = {}
-            self.failure: Exception | None = None
-
-        def suggest(self, trial_id: str) -> Any:
-            with self._kept():
-                job = self._desk().next()
-            if job is None:
-                return str(Searcher.FINISHED)
-            self.numbers[trial_id] = job.number
-            return {"number": job.number, "params": job.params, "seed": job.seed}
-
-        def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-            values = {k: float(v) for k, v in result.items() if isinstance(v, int | float)}
-            with self._kept():
-                self._desk().heard(self.numbers[trial_id], values)
-
-        def on_trial_complete(
-            self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-        ) -> None:
-            del result  # the record in the store says more
-            number = self.numbers.pop(trial_id, None)
-            if number is not None and self.failure is None:
-                with suppress(Exception), self._kept():
-                    self._desk().ended(number, "worker lost" if error else None)
-
-        @contextmanager
-        def _kept(self) -> Iterator[None]:
-            if self.failure is not None:
-                raise self.failure
-            try:
-                yield
-            except Exception as error:
-                self.failure = error
-                raise
-
-        def _desk(self) -> Desk:
-            if self.desk is None:
-                raise RuntimeError(
-                    "This searcher was read back from a Tune snapshot; ours are never restored."
-                )
-            return self.desk
-
-        def __getstate__(self) -> dict[str, Any]:
-            return {
-                **self.__dict__,
-                "desk": None,
-                "failure": None,
-            }  # Tune pickles it; database connections do not pickle
-
-        def save(self, checkpoint_path: str) -> None:
-            """Nothing: the ledger is the truth."""
-
-        def restore(self, checkpoint_path: str) -> None:
-            """Nothing: the ledger is the truth."""
-
-    searcher = DeskSearcher()
-    searcher.desk = desk  # not by the class's closure: that is pickled with it
-    return searcher

@@ -3,11 +3,13 @@
 from pipeline.store.confirmations import NO_PREDICTIONS, Confirmation, Confirmations
 from pipeline.store.exports import TestScores
 from pipeline.store.latency import Bench, LatencyTable, Shape, StudyLatency, Timed, TimedPoint
+from pipeline.store.recordfile import NO_SPACE
 from pipeline.store.store import Outbox, Spent, Store, load_record, save_record
 from pipeline.store.weights import RECOVERED, WEIGHTS, Retrained, Weights, before_cut
 
 __all__ = [
     "NO_PREDICTIONS",
+    "NO_SPACE",
     "RECOVERED",
     "WEIGHTS",
     "Bench",

@@ -9,6 +9,7 @@ Shapes: P points, L layers, H heads, N neurons, V validation rows.
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import math
@@ -32,12 +33,14 @@ from pipeline.records import (
     Measurement,
     Params,
     Point,
+    Rung,
     State,
     TrialRecord,
 )
 
 FORMAT = 1
 JSON, ARRAYS = "record.json", "record.npz"
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # what a full disk, or a full quota, is called
 
 T = TypeVar("T")
 
@@ -68,6 +71,8 @@ class StoredRecord:
     attempts: int
     provenance: dict[str, str]
     arrays: str
+    rungs: tuple[Rung, ...] = ()  # of records since there is early stopping
+    redundant: bool = False
 
 
 _RECORD = TypeAdapter(StoredRecord)

@@ -1,7 +1,8 @@
 """The folder of all studies: specs, records, and one table per study that is quick to read.
 
     ROOT/studies.db, mlflow.db, artifacts/, cache/
-    ROOT/studies/NAME/spec.json, task.json, space.toml, validation.npz, points.arrow, model/, spent.json, outbox.json
+    ROOT/studies/NAME/spec.json, task.json, space.toml, validation.npz, points.arrow, model/, spent.json, outbox.json,
+        latency.json
     ROOT/studies/NAME/trials/NNNNN/record.json, record.npz, weights/, attempt-KK/
     ROOT/studies/NAME/confirm/
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 import io
 import re
 import secrets
+import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import TypeAdapter
 
-from pipeline.records import Array, BadInput, State, StudySpec, TaskReference, TrialRecord
+from pipeline.records import Array, BadInput, Rung, State, StudySpec, TaskReference, TrialRecord
 from pipeline.store.confirmations import CONFIRM, Confirmations
 from pipeline.store.exports import Exports
 from pipeline.store.latency import StudyLatency, read_latency, write_latency
@@ -253,6 +255,23 @@ class Store:
             except FileExistsError:  # another process was quicker
                 continue
             return folder
+
+    def shown_record(self, study: str, number: int) -> TrialRecord | None:
+        """What a running trial has left of itself at its last rung; None if it was at none."""
+        attempts = sorted(self.trial_folder(study, number).glob(f"attempt-*/{JSON}"))
+        return load_record(attempts[-1].parent) if attempts else None
+
+    def clear_attempts(self, study: str, number: int) -> None:
+        """Removes what a trial that has ended needs no more."""
+        for folder in self.trial_folder(study, number).glob("attempt-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def read_rungs(self, study: str, number: int) -> tuple[Rung, ...]:
+        """The rungs that a trial, ended or running, was at."""
+        if self.has_record(study, number):
+            return load_scalars(self.trial_folder(study, number)).rungs
+        shown = self.shown_record(study, number)
+        return () if shown is None else shown.rungs
 
     def write_record(self, study: str, record: TrialRecord) -> None:
         """Writes how a trial ended, in place of a record that is there."""

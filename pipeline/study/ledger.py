@@ -23,9 +23,20 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.records import BadInput, Params, StudySpec, TrialRecord
+from pipeline.study.curves import CurveRow, rows_of_record, rows_of_table
 from pipeline.study.mirror import Mirror
 from pipeline.study.samplers import check_sampler, random_start, trial_seed
-from pipeline.study.storage import PARAMS, REASON, End, cause_of, is_asked, open_study, shown, write_end
+from pipeline.study.storage import (
+    PARAMS,
+    REASON,
+    REDUNDANT,
+    End,
+    cause_of,
+    is_asked,
+    open_study,
+    shown,
+    write_end,
+)
 
 if TYPE_CHECKING:
     from pipeline.space import Space
@@ -117,6 +128,7 @@ class Ledger:
         self._space = space
         self._start = start
         self._unasked: tuple[int, ...] = ()
+        self._curves: dict[int, tuple[CurveRow, ...]] = {}  # of trials, for the sampler's view
         # None while ledger and mirror may differ: if anything breaks off in between, the next call reads anew
         self._mirror: Mirror | None = None
 
@@ -173,6 +185,7 @@ class Ledger:
         except UpdateFinishedTrialError:  # told by another process since we read
             self.tell(record)
             return
+        self._curves[record.number] = rows_of_record(record, self._spec)
         mirror.end(record.number, end)
         self._mirror = mirror
 
@@ -185,6 +198,8 @@ class Ledger:
             BadInput: the store holds records of trials that this ledger never asked for.
         """
         self._refuse_strangers(store)
+        if store.has_study(self._spec.name):
+            self._curves |= rows_of_table(store.read_table(self._spec.name), self._spec)
         told: list[int] = []
         lost: list[int] = []
         for ask in self.owed():
@@ -242,7 +257,7 @@ class Ledger:
         """The mirror; if there is none, from the storage, where trials never wholly asked for fail."""
         if self._mirror is None:
             with self._asking():
-                self._mirror = Mirror(self._read())
+                self._mirror = Mirror(self._read(), self._curves)
         return self._mirror
 
     def _read(self) -> list[FrozenTrial]:
@@ -272,7 +287,7 @@ class Ledger:
 def _end_of(record: TrialRecord, spec: StudySpec) -> End:
     """What Optuna is told of a record. Only a finite point is ever COMPLETE."""
     if record.state == "stopped":
-        return End(TrialState.PRUNED, None, record.reason)
+        return End(TrialState.PRUNED, None, record.reason, record.redundant)
     if record.state == "failed":
         return End(TrialState.FAIL, None, record.reason)
     if record.recovered is None:
@@ -287,7 +302,7 @@ def _end_of(record: TrialRecord, spec: StudySpec) -> End:
 
 def _check_same(number: int, end: End, trial: FrozenTrial) -> None:
     values = None if trial.values is None else tuple(trial.values)
-    was = End(trial.state, values, trial.user_attrs.get(REASON, ""))
+    was = End(trial.state, values, trial.user_attrs.get(REASON, ""), trial.user_attrs.get(REDUNDANT, False))
     if was != end:
         raise ValueError(
             f"A trial ends once; trial {number} ended as {was.state.name} {was.values} {was.reason!r} and is "

@@ -88,3 +88,5 @@ def _random(seed: int, _start: int) -> BaseSampler:
 
 
 SAMPLERS: dict[str, Builder] = {"tpe": _tpe, "nsga2": _nsga2, "gp": _gp, "random": _random}
+# Samplers that are shown curve points, and not shown redundant trials. NSGA-II's parents are trials of the study.
+SEES_CURVES = ("tpe",)

@@ -29,6 +29,7 @@ FORMAT_KEY = "format"  # of all that is written here; absent: 1
 PARAMS = "params"  # all its parameters. A trial without them was never wholly asked for, and never counts
 SAMPLER = "sampler"  # what the sampler noted about the study when it drew this trial
 REASON = "reason"  # why it failed or was stopped
+REDUNDANT = "redundant"  # it was stopped because others are as good: a sampler is not to think it bad
 
 FORMAT = 1  # counts up when something is written in a way that older programs would misread
 BUSY_TIMEOUT_S = 60  # how long sqlite waits for another process's write
@@ -49,6 +50,7 @@ class End:
     state: TrialState
     values: tuple[float, ...] | None
     reason: str
+    redundant: bool = False
 
 
 def directions() -> list[Literal["maximize", "minimize"]]:
@@ -121,6 +123,8 @@ def write_end(storage: BaseStorage, study_id: int, number: int, end: End) -> Non
     row = storage.get_trial_id_from_study_id_trial_number(study_id, number)
     if end.reason:
         storage.set_trial_user_attr(row, REASON, end.reason)
+    if end.redundant:
+        storage.set_trial_user_attr(row, REDUNDANT, True)
     storage.set_trial_state_values(row, end.state, end.values)
 
 

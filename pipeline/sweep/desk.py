@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TypeVar
 
 from pipeline.delivery import Courier, Tally
 from pipeline.execute import Job
 from pipeline.fronts import Front
+from pipeline.halving import Halving, Verdict
 from pipeline.provenance import provenance
-from pipeline.records import StudySpec, TrialRecord
+from pipeline.records import Rung, StudySpec, TrialRecord
 from pipeline.store import Store
 from pipeline.study import Ask, LeaseLost, Ledger, LedgerLost
+from pipeline.sweep.budget import Budget, Meter
 from pipeline.sweep.watching import Standing, Watcher
 
 GATHER_EVERY = (
@@ -22,14 +24,6 @@ GATHER_EVERY = (
 PATIENCE_S = (1, 2, 4, 8, 15, 30, 60)  # pauses while a ledger's database is away: a restart of it, say
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Budget:
-    """When no more trials start: after so many of the study, or after so long of this command."""
-
-    trials: int
-    minutes: float | None = None
 
 
 class StudyDesk:
@@ -44,12 +38,17 @@ class StudyDesk:
         ledger: Ledger,
         courier: Courier,
         watcher: Watcher,
+        halving: Halving | None,
+        meter: Meter,
     ) -> None:
+        self.meter = meter
+        self.volumes: list[float] = []  # after each trial that has ended, while that is asked for
+        self.halving = halving
+        self.verdicts: dict[int, Verdict] = {}
         self.spec, self.budget, self.store = spec, budget, store
         self.ledger, self.courier, self.watcher = ledger, courier, watcher
         self.owed: list[Ask] = []
         self.running: dict[int, Ask] = {}
-        self.deadline = time.monotonic() + 60 * budget.minutes if budget.minutes else None
         self.tally: Tally | None = None
         self.not_gathered = 0
         self.unsure = False  # whether the ledger may hold a trial that we were not told of
@@ -58,10 +57,12 @@ class StudyDesk:
         """Before the first trial: what earlier drivers left is told, or owed again."""
         found = self._patiently(lambda: self.ledger.reconcile(self.store))
         self.owed = list(found.owed)
+        self._remember_rungs()
         for number in (*found.told, *found.lost):
             self.courier.ended(number)
         self.tally = Tally(self.spec, self.store.read_table(self.spec.name))
         self.store.weights(self.spec.name).keep_only(self.tally.front.points)
+        self._recall_volumes()
         self._report(None)
 
     def has_work(self) -> bool:
@@ -76,16 +77,37 @@ class StudyDesk:
             ask = self._patiently(self._ask)
         else:
             return None
+        self.meter.tick(len(self.running))
         self.running[ask.number] = ask
         self._report(None)
-        return Job(ask.number, ask.params, ask.seed)
+        return Job(ask.number, ask.params, ask.seed, () if self.halving is None else self.halving.rungs)
 
     def heard(self, number: int, values: dict[str, float]) -> None:
         """A running trial has ended an epoch."""
+        self.meter.tick(len(self.running))
         self.watcher.heard(number, values)
+
+    def rung(self, number: int, rung: Rung) -> bool:
+        """Whether a trial goes on beyond a rung."""
+        if self.halving is None:
+            return True
+        self.verdicts[number] = self.halving.judge(number, rung)
+        return self.verdicts[number].goes_on
+
+    def stopped(self, number: int) -> None:
+        """A trial was stopped at a rung: what it has left of itself there becomes its record."""
+        verdict, ask = self.verdicts[number], self.running[number]
+        left = self.store.shown_record(self.spec.name, number) or TrialRecord(
+            number, "stopped", "", ask.params, ask.seed, provenance=provenance()
+        )
+        record = replace(left, state="stopped", reason=verdict.reason, redundant=verdict.redundant)
+        self.store.write_record(self.spec.name, record)
+        self.store.clear_attempts(self.spec.name, number)
+        self.ended(number, None)
 
     def ended(self, number: int, error: str | None) -> None:
         """The trial's own record is the truth; without one it was lost."""
+        self.meter.tick(len(self.running))
         ask = self.running[number]
         if not self.store.has_record(self.spec.name, number):
             reason = error or "ended without a record"
@@ -94,10 +116,12 @@ class StudyDesk:
         record = self.store.read_record(self.spec.name, number)
         self._patiently(lambda: self.ledger.tell(record))
         del self.running[number]
+        self.verdicts.pop(number, None)
         self.courier.ended(number)
         if self.tally is not None:
             among = {number, *(point.trial for point in self.tally.front.points)}
             found = self.tally.add(self.store.read_trial(self.spec.name, number))
+            self.volumes.append(found.hypervolume)
             self.store.weights(self.spec.name).keep_only(found.points, among=among)
         self._gather_sometimes()
         self._report(record)
@@ -109,6 +133,8 @@ class StudyDesk:
         except LeaseLost:  # the study is another driver's now
             self.courier.abandon()
             return
+        self.meter.tick(len(self.running))
+        self.meter.note()
         for number in self.running:
             self.store.mark_interrupted(self.spec.name, number)
         self.store.gather(self.spec.name)
@@ -118,6 +144,22 @@ class StudyDesk:
             self.watcher.warn(
                 "MLflow does not have all of this study yet; the next search brings it, or `prunefront studies --sync`."
             )
+
+    def _recall_volumes(self) -> None:
+        """The hypervolume after each trial of earlier drivers, if a budget asks for it."""
+        if self.budget.flat is not None:
+            replayed = Tally(self.spec, self.store.read_table(self.spec.name).slice(0, 0))
+            for number in self.store.ended_in_order(self.spec.name):
+                found = replayed.add(self.store.read_trial(self.spec.name, number))
+                self.volumes.append(found.hypervolume)
+
+    def _remember_rungs(self) -> None:
+        """What earlier drivers' trials showed at their rungs."""
+        if self.halving is not None:
+            numbers = self.store.finished_numbers(self.spec.name) + [ask.number for ask in self.owed]
+            for number in numbers:
+                for rung in self.store.read_rungs(self.spec.name, number):
+                    self.halving.remember(number, rung)
 
     def _ask(self) -> Ask:
         """A new trial; or one that was written when the ledger's answer was lost."""
@@ -141,9 +183,10 @@ class StudyDesk:
         return call()
 
     def _may_ask(self) -> bool:
+        if not self.budget.allows(self.meter.spent, self.volumes):
+            return False
         counts = self.ledger.counts()
-        in_time = self.deadline is None or time.monotonic() < self.deadline
-        return in_time and counts.ended + counts.running < self.budget.trials
+        return counts.ended + counts.running < self.budget.trials
 
     def _gather_sometimes(self) -> None:
         self.not_gathered += 1

@@ -24,6 +24,7 @@ from pipeline.execute import (
     run_trials,
 )
 from pipeline.fronts import DEFAULT_STORE, Front, load_front
+from pipeline.halving import Halving
 from pipeline.methods import METHODS
 from pipeline.records import BadInput, Params
 from pipeline.reopening import refer, with_dense
@@ -31,7 +32,8 @@ from pipeline.resolve import BUILTIN, check_model
 from pipeline.space import Space, load_space
 from pipeline.store import Store
 from pipeline.study import check_sampler, hold, open_ledger
-from pipeline.sweep.desk import Budget, StudyDesk
+from pipeline.sweep.budget import Meter
+from pipeline.sweep.desk import StudyDesk
 from pipeline.sweep.preparing import (
     default_name,
     find_anchors,
@@ -41,7 +43,16 @@ from pipeline.sweep.preparing import (
     timed_shapes,
 )
 from pipeline.sweep.speed import check_grid, find_table, time_networks
-from pipeline.sweep.wanted import DEFAULT_TASK, DEFAULT_TRIALS, PRECISIONS, SEARCHED, STARTS, Search
+from pipeline.sweep.wanted import (
+    DEFAULT_SCHEDULER,
+    DEFAULT_TASK,
+    DEFAULT_TRIALS,
+    PRECISIONS,
+    SCHEDULERS,
+    SEARCHED,
+    STARTS,
+    Search,
+)
 from pipeline.sweep.watching import Nobody, Watcher
 from pipeline.task import load_task
 from pipeline.tracking import NoAnswer, Tracker, address_of, open_tracking, shown
@@ -55,10 +66,13 @@ def search(
     space: Path | str | None = None,
     trials: int = DEFAULT_TRIALS,
     minutes: float | None = None,
+    gpu_hours: float | None = None,
+    until_hypervolume_flat: int | None = None,
     concurrent: int | None = None,
     seed: int = 0,
     name: str | None = None,
     sampler: str = "tpe",
+    scheduler: str = DEFAULT_SCHEDULER,
     precision: str = "auto",
     start: str | None = None,
     store: Path | str = DEFAULT_STORE,
@@ -88,9 +102,12 @@ def search(
         space=None if space is None else Path(space),
         trials=trials,
         minutes=minutes,
+        gpu_hours=gpu_hours,
+        until_hypervolume_flat=until_hypervolume_flat,
         seed=seed,
         name=name,
         sampler=sampler,
+        scheduler=scheduler,
         precision=precision,
         start=start,
         store=Path(store),
@@ -140,6 +157,7 @@ def run(wanted: Search, watcher: Watcher) -> Front:
         watcher.stage("starting Ray")
         shared_bytes = sum(array.nbytes for array in inputs.source.weights.values())
         cluster = stack.enter_context(connect(wanted.resources, shared_bytes=shared_bytes))
+        check_gpu_hours(wanted, cluster.gpus_per_trial)
         if lease is None:
             store.root.mkdir(parents=True, exist_ok=True)
             lease = stack.enter_context(hold(url, name, take_over=wanted.take_over))
@@ -163,11 +181,13 @@ def run(wanted: Search, watcher: Watcher) -> Front:
         watcher.anchors(spec)
         desk = StudyDesk(
             spec,
-            Budget(wanted.trials, wanted.minutes),
+            wanted.budget,
             store=store,
             ledger=ledger,
             courier=courier,
             watcher=watcher,
+            meter=Meter(store, name, gpus_per_trial=cluster.gpus_per_trial),
+            halving=Halving(spec.reference_point) if wanted.scheduler == "asha" else None,
         )
         try:
             desk.settle()
@@ -215,19 +235,31 @@ def check(wanted: Search) -> Space:
             f"A search looks for a metric against one of {', '.join(SEARCHED)}; --objective is {wanted.objective!r}."
         )
     check_grid(wanted.latency_grid, objective=wanted.objective)
-    if wanted.trials <= 0:
-        raise BadInput(f"A study has at least one trial; --trials is {wanted.trials}.")
-    if wanted.minutes is not None and wanted.minutes <= 0:
-        raise BadInput(f"A search runs for some time; --minutes is {wanted.minutes:g}.")
+    wanted.budget.check()
+    check_gpu_hours(wanted, wanted.resources.gpus_per_trial)
     if wanted.precision not in PRECISIONS:
         raise BadInput(f"--precision is one of {', '.join(PRECISIONS)}; asked for was {wanted.precision!r}.")
     if "://" in str(wanted.store):
         raise BadInput(
             f"--store is a folder (on a cluster: one that all nodes share); given was {wanted.store}."
         )
+    if wanted.scheduler not in SCHEDULERS:
+        raise BadInput(f"--scheduler is one of {', '.join(SCHEDULERS)}; asked for was {wanted.scheduler!r}.")
     check_sampler(wanted.sampler)
     check_resources(wanted.resources)
     if wanted.start not in (None, *STARTS):
         raise BadInput(f"--start is one of {', '.join(STARTS)}; asked for was {wanted.start!r}.")
     fixed: Params = {} if wanted.start is None else {"start_dense": wanted.start == "dense"}
     return load_space(wanted.method, file=wanted.space, pretrained=wanted.model != BUILTIN, fixed=fixed)
+
+
+def check_gpu_hours(wanted: Search, gpus_per_trial: float | None) -> None:
+    """Refuses a budget of GPUs for trials that have none; None: that is not known yet.
+
+    Raises:
+        BadInput: they run on CPUs.
+    """
+    if wanted.gpu_hours is not None and gpus_per_trial == 0:
+        raise BadInput(
+            "--gpu-hours is a budget of GPUs; these trials run on CPUs. Give --minutes instead, or --gpus-per-trial."
+        )

@@ -8,9 +8,12 @@ from pathlib import Path
 from pipeline.execute import Resources
 from pipeline.fronts import DEFAULT_STORE
 from pipeline.resolve import BUILTIN
+from pipeline.sweep.budget import Budget
 
 DEFAULT_TASK = "builtin/docstrings"
 DEFAULT_TRIALS = 5
+SCHEDULERS = ("asha", "none")
+DEFAULT_SCHEDULER = "asha"
 STARTS = ("pretrained", "dense")
 PRECISIONS = ("auto", "bf16", "fp32")
 SEARCHED = ("compression", "macs", "latency")  # objectives beside the metric
@@ -26,9 +29,12 @@ class Search:
     space: Path | None = None
     trials: int = DEFAULT_TRIALS
     minutes: float | None = None
+    gpu_hours: float | None = None
+    until_hypervolume_flat: int | None = None
     seed: int = 0
     name: str | None = None
     sampler: str = "tpe"
+    scheduler: str = DEFAULT_SCHEDULER
     precision: str = "auto"
     start: str | None = None  # one of STARTS; None: as the space says
     store: Path = DEFAULT_STORE
@@ -42,3 +48,8 @@ class Search:
     objective: str = "compression"
     latency_grid: str | None = None
     take_over: bool = False
+
+    @property
+    def budget(self) -> Budget:
+        """When no more trials start."""
+        return Budget(self.trials, self.minutes, self.gpu_hours, self.until_hypervolume_flat)

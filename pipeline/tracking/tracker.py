@@ -120,7 +120,9 @@ class Tracker:
                 (folder / published.CURVE).write_text(json.dumps(published.curve_table(record)))
         end = run.milliseconds + round(1000 * record.seconds)
         self._mlflow.end(run.id, published.STATUS[record.state], milliseconds=end)
-        study.trials[record.number] = replace(run, status=published.STATUS[record.state])
+        # of thousands of trials, no more is kept in memory than their runs
+        done = replace(run, status=published.STATUS[record.state], tags={}, metrics={})
+        study.trials[record.number] = done
 
     def publish_standing(self, found: Front) -> None:
         """Writes how the study stands after so many trials, in one call; nothing if that is written already."""

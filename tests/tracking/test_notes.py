@@ -34,7 +34,7 @@ def test_a_studys_note_has_its_front(tmp_path: Path) -> None:
         for line in lines
         if "%" in line
     ]
-    assert rows[1] == ["25.0 %", "0.8500", "+0.0500", "0.00 M", "0.0 MB", "", "0", "recovered"]
+    assert rows[1] == ["25.0 %", "0.8500", "+0.0500", "0.00 M", "0.0 MB", "0", "recovered"]
     assert [row[0] for row in rows] == ["0.0 %", "25.0 %", "50.0 %", "75.0 %", "90.0 %", "100.0 %"]
     text = "\n".join(lines)
     assert "**6 networks** on the front, from 6 trials (1 failed, 1 stopped): [table](#/table)" in text

@@ -1,0 +1,160 @@
+"""The desk as Tune knows it: a searcher that hands out the ledger's trials, a scheduler that asks about rungs.
+
+Imports ray: whoever only needs the rest of this room does not import this file. Neither object keeps anything
+that Tune's snapshots would have to hold: the ledger and the store are the truth, snapshots are never restored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from pipeline.records import Rung
+
+if TYPE_CHECKING:
+    from pipeline.execute.trials import Desk
+
+NUMBER, RUNG, DISK_FULL = "number", "rung", "disk_full"  # keys of what a trial reports
+OUT_OF_MEMORY = ("OutOfMemory", "out of memory", "MemoryError")
+
+
+def rung_report(number: int, rung: Rung) -> dict[str, Any]:
+    """What a trial reports at a rung."""
+    return {
+        NUMBER: number,
+        RUNG: {**vars(rung), "metric": list(rung.metric), "compression": list(rung.compression)},
+    }
+
+
+def read_rung(result: dict[str, Any]) -> Rung | None:
+    """The rung in a report; None if there is none. Tune hands nested reports on with `/` in their keys."""
+    if f"{RUNG}/index" not in result:
+        return None
+    values = {name: result[f"{RUNG}/{name}"] for name in ("index", "epoch", "rows")}
+    return Rung(
+        **values, metric=tuple(result[f"{RUNG}/metric"]), compression=tuple(result[f"{RUNG}/compression"])
+    )
+
+
+class DeskSearcher(Searcher):
+    """Hands the ledger's trials to Tune, and the end of each back.
+
+    Tune takes an error in on_trial_complete for the trial's and runs it again: the desk's first error is kept,
+    and raised at the next call that ends the run.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__()
+        self.desk: Desk | None = desk
+        self.numbers: dict[str, int] = {}
+        self.stopping: dict[str, str] = {}  # trials that the scheduler has just stopped, and why
+        self.errors: dict[str, str] = {}  # what ended those that are lost
+        self.failure: Exception | None = None
+
+    def suggest(self, trial_id: str) -> Any:
+        """The desk's next trial."""
+        with self.kept():
+            job = self._desk().next()
+        if job is None:
+            return str(Searcher.FINISHED)
+        self.numbers[trial_id] = job.number
+        return {"number": job.number, "params": job.params, "seed": job.seed, "rungs": list(job.rungs)}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """An epoch has ended, or a rung was passed."""
+        if read_rung(result) is not None:
+            return
+        values = {k: float(v) for k, v in result.items() if isinstance(v, int | float)}
+        with self.kept():
+            if DISK_FULL in values:
+                raise OSError(28, "No space left on device where a trial's record was to be written")
+            self._desk().heard(self.numbers[trial_id], values)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """A trial has ended, was stopped, or was lost for good."""
+        del result  # the record in the store says more
+        number = self.numbers.pop(trial_id, None)
+        if number is None or self.failure is not None:
+            return
+        why = self.stopping.pop(trial_id, None)
+        with suppress(Exception), self.kept():
+            if why is not None:
+                self._desk().stopped(number)
+            else:
+                self._desk().ended(number, self.errors.pop(trial_id, "worker lost") if error else None)
+
+    def rung(self, trial_id: str, rung: Rung) -> bool:
+        """Whether a trial goes on beyond a rung."""
+        with self.kept():
+            goes_on = self._desk().rung(self.numbers[trial_id], rung)
+        if not goes_on:
+            self.stopping[trial_id] = "rung"
+        return goes_on
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keeps the first error."""
+        if self.failure is not None:
+            raise self.failure
+        try:
+            yield
+        except Exception as error:
+            self.failure = error
+            raise
+
+    def _desk(self) -> Desk:
+        if self.desk is None:
+            raise RuntimeError("This searcher was read back from a Tune snapshot; ours are never restored.")
+        return self.desk
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tune pickles it; database connections do not pickle
+        return {**self.__dict__, "desk": None, "failure": None}
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger is the truth."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger is the truth."""
+
+
+class RungScheduler(FIFOScheduler):
+    """Starts trials in their order, and stops those that the desk lets go no further than a rung."""
+
+    def __init__(self, searcher: DeskSearcher) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.searcher = searcher
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """STOP at a rung where the desk says so."""
+        del tune_controller
+        rung = read_rung(result)
+        if rung is None or self.searcher.rung(trial.trial_id, rung):
+            return str(TrialScheduler.CONTINUE)
+        return str(TrialScheduler.STOP)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        """Notes what a trial was lost to, before the searcher hears of it."""
+        del tune_controller
+        text = ""
+        with suppress(OSError):  # Tune keeps it in a file
+            text = str(trial.get_error() or "")
+        if any(word in text for word in OUT_OF_MEMORY):
+            self.searcher.errors[trial.trial_id] = "out of memory: the node that it ran on had none left"
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The first that waits; only trials that have not ended are looked through."""
+        waiting = [trial for trial in tune_controller.get_live_trials() if trial.status == "PENDING"]
+        return min(waiting, key=lambda trial: self.searcher.numbers.get(trial.trial_id, 0), default=None)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: rungs are in the records."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: rungs are in the records."""

@@ -1,0 +1,45 @@
+"""Where a trial is looked at in mid-training, on which rows, and what it then shows.
+
+The look itself is a trial's (trial.py): its network is copied, the copy is scored and cut step by step on a part of
+validation, as at the end of a round; a trial in recovery shows what it has found and what it has made of its cut
+network. Network, method, optimizer and random numbers stay as they were: a trial that is looked at gives the record
+of one that is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from pipeline.batches import Split
+from pipeline.phases import Phase
+from pipeline.records import Measurement, Rung
+
+RUNG_STEPS = 8  # networks of a rung's curve
+RUNG_ROWS = 512  # of validation: the standard error of an accuracy is then at most 2.2 points
+
+
+def rung_steps(phases: Sequence[Phase], fractions: Iterable[float]) -> dict[int, int]:
+    """Steps of a trial's stream of batches -> the rung that comes after them.
+
+    A rung is a fraction of all the steps that a trial trains, so that trials of different length compare. One that
+    falls on a cut comes a step before it.
+    """
+    total, cuts = phases[-1].end, {phase.end for phase in phases}
+    steps = {round(fraction * total): index for index, fraction in enumerate(fractions)}
+    steps = {(step - 1 if step in cuts else step): index for step, index in steps.items()}
+    return {step: index for step, index in steps.items() if 0 < step < total}
+
+
+def part_of(validation: Split) -> Split:
+    """The rows that rungs are measured on: RUNG_ROWS of them, evenly spread, the same for all trials."""
+    if len(validation) <= RUNG_ROWS:
+        return validation
+    return validation.take(np.linspace(0, len(validation) - 1, RUNG_ROWS).round().astype(np.int64))
+
+
+def rung_of(index: int, epoch: float, found: Sequence[Measurement], *, rows: int, zeros: bool) -> Rung:
+    """What a trial shows; of single weights (`zeros`) it is their sparsity that counts."""
+    shares = tuple(m.sparsity if zeros else m.compression for m in found)
+    return Rung(index, epoch, rows, tuple(m.metric for m in found), shares)
