@@ -151,7 +151,10 @@ def _table(panel: Panel, gain: str) -> Table:
             "–".join(dict.fromkeys((str(min(worth.trials)), str(max(worth.trials))))),
             _mean(worth.hypervolume),
             f"{100 * worth.hypervolume_normalised.mean:.1f} %",
-            *(_mean(at) for at in worth.metric_at),
+            *(
+                _mean(at) if lost < at.count else "none"
+                for at, lost in zip(worth.metric_at, worth.without, strict=True)
+            ),
         )
     return table
 

@@ -145,7 +145,11 @@ def parallel_figure(one: Series, keys: Sequence[str], *, most: int = 2 * MOST_LI
     labels = [f"<b>{name}</b><br>{low} … {high}" for name, (low, high) in zip(names, ends, strict=True)]
     figure.update_layout(showlegend=False)
     figure.update_xaxes(
-        tickvals=list(range(len(columns))), ticktext=labels, showgrid=True, range=[-0.3, len(columns) - 0.7]
+        tickvals=list(range(len(columns))),
+        ticktext=labels,
+        showgrid=True,
+        automargin=True,
+        range=[-0.3, len(columns) - 0.7],
     )
     figure.update_yaxes(showticklabels=False, range=[-0.05, 1.05], showgrid=False, ticks="")
     return figure

@@ -198,7 +198,10 @@ def _compared(comparison: Comparison) -> Section:
                     len(worth.seeds),
                     mean(worth.hypervolume),
                     f"{100 * worth.hypervolume_normalised.mean:.1f} %",
-                    *(mean(at) for at in worth.metric_at),
+                    *(
+                        mean(at) if lost < at.count else "no network so small"
+                        for at, lost in zip(worth.metric_at, worth.without, strict=True)
+                    ),
                 ]
                 for worth in panel.worths
             ],
