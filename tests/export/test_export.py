@@ -13,11 +13,11 @@ import pytest
 import torch
 
 import pipeline
-from pipeline import latency
 from pipeline.cli import run
 from pipeline.export import Choice, Exported, export
 from pipeline.export.licence import in_card, licence_of
 from pipeline.fronts import load_front
+from pipeline.latency import timing
 from pipeline.records import BadInput
 from pipeline.store import Store
 from tests.export.conftest import NAME, Study
@@ -31,13 +31,13 @@ FILES = {
 @pytest.fixture(scope="module")
 def exported(made: Study, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(latency, "ROUNDS", 2)
+        patch.setattr(timing, "WHOLE_SECONDS", 0.1)
         return export(NAME, to=tmp_path_factory.mktemp("out") / "new" / "model", store=made.store, onnx=True)
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(latency, "ROUNDS", 2)
+    monkeypatch.setattr(timing, "WHOLE_SECONDS", 0.1)
 
 
 def rows_of(task_file: Path) -> tuple[list[str], list[str]]:
