@@ -47,8 +47,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new MLflow database: making one takes seconds."""
     root = tmp_path_factory.mktemp("mlflow")
-    open_tracking(None, store_root=root)
-    return root / "mlflow.db"
+    path = root / "mlflow.db"
+    open_tracking(f"sqlite:///{path}", store_root=root)  # said: the environment may name another
+    return path
 
 
 @pytest.fixture

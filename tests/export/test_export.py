@@ -146,8 +146,10 @@ def test_test_rows_are_opened_once(study: Study, tmp_path: Path) -> None:
     assert "not in MLflow" in again.warnings[0]  # this copy of the store has none
 
 
-def test_mlflow_has_the_model_at_its_trials_run(exported: Exported, made: Study) -> None:
-    mlflow.set_tracking_uri(f"sqlite:///{Store(made.store).mlflow_db}")
+def test_mlflow_has_the_model_at_its_trials_run(
+    exported: Exported, made: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{Store(made.store).mlflow_db}")
     assert exported.mlflow_model is not None
     sentences, _ = rows_of(made.task_file)
     served = mlflow.pyfunc.load_model(exported.mlflow_model)
