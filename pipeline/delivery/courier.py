@@ -158,6 +158,7 @@ class Courier:
     def _publish(self, number: int) -> None:
         tracker, tally = self._met()
         if number in tracker.published():
+            tracker.publish_standing(tally.front)  # which may have been lost when its trial was not
             return
         tracker.publish(self._store.read_record(self._spec.name, number))
         found = tally.add(self._store.read_trial(self._spec.name, number))
