@@ -81,7 +81,7 @@ class Halving:
         redundant = within_noise(seen[number], seen, self._reference, rows=rung.rows)
         where = f"at {self.rungs[rung.index]:.0%} of its training, {better} of {len(seen)} trials were better"
         why = f"; it was within noise of the best ({rung.rows} rows)" if redundant else ""
-        return Verdict(False, redundant, f"stopped early: {where}{why}")
+        return Verdict(False, redundant, f"{where}{why}")
 
 
 def worth(seen: dict[int, FloatArray], reference: Reference) -> dict[int, Key]:

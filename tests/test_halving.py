@@ -54,7 +54,7 @@ def test_who_adds_nothing_is_stopped_once_enough_were_seen() -> None:
     verdict = halving.judge(3, rung((0.7, 0.3)))  # adds nothing, and two of four stay
     assert not verdict.goes_on
     assert not verdict.redundant
-    assert verdict.reason == "stopped early: at 50% of its training, 2 of 4 trials were better"
+    assert verdict.reason == "at 50% of its training, 2 of 4 trials were better"
     assert halving.judge(4, rung((0.55, 0.99))).goes_on  # a little where nobody else is: it adds
 
 

@@ -82,7 +82,7 @@ def best(
     if as_json:
         print_json(point_as_json(found, point, luck))
     else:
-        _print(found, point, luck)
+        _print(found, point, luck, store=store)
 
 
 def point_as_json(found: Front, point: FrontPoint, luck: tuple[float, float] | None) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def _against(ms: float, dense_ms: float) -> str:
     return f"{dense_ms / ms:.2f} times as fast as the dense network, {dense_ms:.3g}"
 
 
-def _print(found: Front, point: FrontPoint, luck: tuple[float, float] | None) -> None:
+def _print(found: Front, point: FrontPoint, luck: tuple[float, float] | None, *, store: Path) -> None:
     spec, anchors = found.spec, found.spec.anchors
     facts = {
         "study": f"{spec.name}  ({spec.method} on {spec.task}, {spec.model})",
@@ -147,7 +147,8 @@ def _print(found: Front, point: FrontPoint, luck: tuple[float, float] | None) ->
     for name in parse_space(spec.space_toml).active(point.params):
         table.add_row(name, short(point.params[name]))
     out.print(table)
+    where = "" if store == DEFAULT_STORE else f" --store {store}"
     out.print(
         f"\nAs a network:  [cyan]prunefront export {spec.name} "
-        f"--trial {point.trial} --compression {point.compression:.4f} --to DIR[/]"
+        f"--trial {point.trial} --compression {point.compression:.4f} --to DIR{where}[/]"
     )
