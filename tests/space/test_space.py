@@ -347,6 +347,17 @@ class TestRefused:
         with pytest.raises(BadInput, match="cannot be read: it is not UTF-8"):
             load_space("snip", file=tmp_path / "binary", pretrained=True)
 
+    def test_a_persons_target_takes_the_place_of_a_threshold(self, tmp_path: Path) -> None:
+        file = tmp_path / "half.toml"
+        file.write_text("[target]\nvalue = 0.5\n")
+        space = load_space("snip", file=file, pretrained=True)
+        assert space.defaults()["target"] == 0.5
+        assert "threshold" not in space.keys
+        assert parse_space(space.toml) == space
+        file.write_text("[target]\nvalue = 0.5\n[threshold]\nvalue = 0.5\n")
+        with pytest.raises(BadInput, match="one of the keys threshold and target"):
+            load_space("snip", file=file, pretrained=True)
+
     @pytest.mark.parametrize(
         ("text", "has"),
         [("[rounds]\nvalue = 1", "[]"), ("[target]\nvalue = 0.1\n[threshold]\nvalue = 0.1", "['thr")],
