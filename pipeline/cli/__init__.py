@@ -14,6 +14,7 @@ from pipeline.cli.confirm import confirm
 from pipeline.cli.export import export
 from pipeline.cli.faults import outside_cause
 from pipeline.cli.output import errors
+from pipeline.cli.plan import plan
 from pipeline.cli.report import report
 from pipeline.cli.search import search
 from pipeline.cli.show import show
@@ -32,6 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(search)
+app.command()(plan)
 app.command()(show)
 app.command()(best)
 app.command()(confirm)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pipeline.execute.cluster import Cluster
-from pipeline.process import set_threads
+from pipeline.process import peak_memory_mb, set_threads
 from pipeline.records import Params, Rung, TrialRecord
 from pipeline.store import NO_SPACE, Store
 
@@ -188,7 +188,8 @@ def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
     try:
         if record.state == "complete":
             store.weights(shared.study).take(number, job.attempts)
-        store.write_record(shared.study, replace(record, attempts=len(job.attempts)))
+        facts = record.provenance | _peaks()
+        store.write_record(shared.study, replace(record, attempts=len(job.attempts), provenance=facts))
     except OSError as error:
         if (
             error.errno in NO_SPACE
@@ -200,6 +201,16 @@ def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
     for attempt in job.attempts:
         shutil.rmtree(attempt, ignore_errors=True)
     tune.report({"number": number, "ended": 1.0})
+
+
+def _peaks() -> dict[str, str]:
+    """The most memory that this process had, which may have run other trials before."""
+    import torch
+
+    peaks = {"peak_memory_mb": f"{peak_memory_mb():.0f}"}
+    if torch.cuda.is_available():
+        peaks["peak_gpu_memory_mb"] = f"{torch.cuda.max_memory_allocated() / 1e6:.0f}"
+    return peaks
 
 
 def reason_of(error: Exception) -> str:

@@ -287,6 +287,14 @@ class Store:
             self._check_known(study)
         return load_record(self.trial_folder(study, number))
 
+    def read_provenance(self, study: str, number: int) -> dict[str, str]:
+        """Where a trial's numbers come from: versions, machine, what it used.
+
+        Raises:
+            BadInput: there is no such record, or it cannot be read.
+        """
+        return load_scalars(self.trial_folder(study, number)).provenance
+
     def has_record(self, study: str, number: int) -> bool:
         """Whether a trial has ended."""
         return (self.trial_folder(study, number) / JSON).is_file()

@@ -96,19 +96,24 @@ def default_name(wanted: Search, task: Task) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))
 
 
-def find_anchors(
-    cluster: Cluster, store: Store, task: Task, inputs: TrialInputs, watcher: Watcher, *, method: str
-) -> tuple[Anchors, Path]:
-    """Both anchors, and the file of the dense network, which is trained if the store does not hold it yet."""
-    packaged = load_space(method, file=None, pretrained=inputs.source.pretrained).defaults()
+def dense_recipe(method: str, *, pretrained: bool) -> DenseRecipe:
+    """How the dense networks of a method's studies are trained: as long as a trial of default settings."""
+    packaged = load_space(method, file=None, pretrained=pretrained).defaults()
     rate = float(packaged["learning_rate"])
-    recipe = DenseRecipe(
+    return DenseRecipe(
         learning_rates=tuple(rate * factor for factor in RATE_FACTORS),
         epochs=float(packaged["tune_epochs"]) + float(packaged["recover_epochs"]),
         batch_size=int(packaged["batch_size"]),
         warmup_fraction=float(packaged["warmup_fraction"]),
         weight_decay=float(packaged["weight_decay"]),
     )
+
+
+def find_anchors(
+    cluster: Cluster, store: Store, task: Task, inputs: TrialInputs, watcher: Watcher, *, method: str
+) -> tuple[Anchors, Path]:
+    """Both anchors, and the file of the dense network, which is trained if the store does not hold it yet."""
+    recipe = dense_recipe(method, pretrained=inputs.source.pretrained)
     folder = dense_folder(
         store.cache,
         task_fingerprint=task.fingerprint,
