@@ -9,6 +9,7 @@ import traceback
 import typer
 
 from pipeline.cli.best import best
+from pipeline.cli.cluster import cluster
 from pipeline.cli.compare import compare
 from pipeline.cli.confirm import confirm
 from pipeline.cli.export import export
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.command()(search)
 app.command()(plan)
+app.command()(cluster)
 app.command()(show)
 app.command()(best)
 app.command()(confirm)
