@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -91,6 +92,7 @@ def cluster(
         region=region,
         instance=instance,
         dashboard=dashboard,
+        endpoint=os.environ.get("AWS_ENDPOINT_URL"),
     )
     made = manifest(kind, launch)
     if as_json:

@@ -104,7 +104,9 @@ def asked(
         str | None,
         typer.Option(help="Of the study. [dim]Default: task-model-method[/]", rich_help_panel=_HOW),
     ] = None,
-    store: Annotated[str, typer.Option(help="Folder for files.", rich_help_panel=_WHERE)] = str(STORE),
+    store: Annotated[
+        str, typer.Option(help="Folder for files, or s3://BUCKET/PREFIX.", rich_help_panel=_WHERE)
+    ] = str(STORE),
     ledger: Annotated[
         str | None,
         typer.Option(help="URL of the study database. [dim]Default: in the store[/]", rich_help_panel=_WHERE),
@@ -154,8 +156,11 @@ def asked(
     from pipeline.execute import Resources
     from pipeline.sweep import Search
 
-    if "://" in store:
-        raise BadInput(f"--store is a folder (on a cluster: one that all nodes share); given was {store}.")
+    if "://" in store and not store.startswith("s3://"):
+        raise BadInput(
+            f"--store is a folder (on a cluster: one that all nodes share) or s3://BUCKET/PREFIX; "
+            f"given was {store}."
+        )
     return Search(
         task=task,
         model=model,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from pipeline.execute import Resources
+from pipeline.store import place_text
 from pipeline.sweep import Search
 
 
@@ -34,4 +36,4 @@ def _options(asked: Any, usual: Any) -> list[str]:
 def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.15g}"
-    return str(value)
+    return place_text(value) if isinstance(value, Path) else str(value)

@@ -45,7 +45,9 @@ def tree(launch: Launch) -> Tree:
         workers["InstanceMarketOptions"] = {"MarketType": "spot"}
     resources = {"CPU": nodes.cpus} | ({"GPU": nodes.gpus} if nodes.gpus else {})
     start = f"set -a; . {HOME}/.prunefront.env; set +a; ulimit -n 65536; RAY_AUTH_MODE=token ray start"
-    mount = f"--volume {launch.search.store}:{launch.search.store}"
+    own = [f"--volume {launch.search.store}:{launch.search.store}"]
+    if launch.in_objects:
+        own = [f"--env AWS_ENDPOINT_URL={launch.endpoint}"] if launch.endpoint else []
     return {
         "cluster_name": launch.name,
         "max_workers": nodes.count,
@@ -56,7 +58,7 @@ def tree(launch: Launch) -> Tree:
             "image": launch.image,
             "container_name": "prunefront",
             "pull_before_run": True,
-            "run_options": ["--ulimit nofile=65536:65536", "--env RAY_USAGE_STATS_ENABLED=0", mount],
+            "run_options": ["--ulimit nofile=65536:65536", "--env RAY_USAGE_STATS_ENABLED=0", *own],
         },
         "file_mounts": {f"{HOME}/.ray/auth_token": TOKEN, f"{HOME}/.prunefront.env": SECRETS},
         "head_node_type": "head",

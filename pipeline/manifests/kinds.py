@@ -42,7 +42,7 @@ def manifest(kind: str, launch: Launch) -> Manifest:
         there = replace(launch.search.resources, address="auto")  # not on this machine
         check(replace(launch.search, resources=there))
         check_launch(launch)
-    if kind == "kuberay" and launch.volume_claim is None:
+    if kind == "kuberay" and not launch.in_objects and launch.volume_claim is None:
         raise BadInput(
             f"In Kubernetes a folder is a volume; nothing says which one is mounted at {launch.search.store}. "
             "Give --claim, the name of a PersistentVolumeClaim that many nodes may write (ReadWriteMany)."
@@ -52,7 +52,7 @@ def manifest(kind: str, launch: Launch) -> Manifest:
         if kind == DOCKERFILE
         else tuple(f"The driver reads {path}: it is to be there." for path in launch.files)
     )
-    if kind == "autoscaler":
+    if kind == "autoscaler" and not launch.in_objects:
         notes += (
             f"{launch.search.store} is to be mounted on every machine, by its image or initialization_commands.",
         )

@@ -78,7 +78,7 @@ def _workers(launch: Launch) -> Tree:
     resources = {"cpu": str(nodes.cpus), "memory": f"{nodes.memory_gb}Gi"}
     if nodes.gpus:
         resources["nvidia.com/gpu"] = str(nodes.gpus)
-    pod = _pod(launch, _container(launch, "ray-worker", resources, ()))
+    pod = _pod(launch, _container(launch, "ray-worker", resources, launch.worker_secrets))
     if nodes.spot:
         pod |= _spot()
     return {
@@ -104,12 +104,18 @@ def _pod(launch: Launch, container: Tree) -> Tree:
 
 def _container(launch: Launch, name: str, resources: dict[str, str], secrets: tuple[Secret, ...]) -> Tree:
     mounts = [{"name": "shm", "mountPath": "/dev/shm"}]  # Ray's object store
+    environment = {"RAY_USAGE_STATS_ENABLED": "0"}
+    if launch.in_objects and launch.endpoint:
+        environment["AWS_ENDPOINT_URL"] = launch.endpoint
     if launch.volume_claim:
         mounts.append({"name": "store", "mountPath": str(launch.search.store)})
     return {
         "name": name,
         "image": launch.image,
-        "env": [{"name": "RAY_USAGE_STATS_ENABLED", "value": "0"}, *(_reference(launch, s) for s in secrets)],
+        "env": [
+            *({"name": name, "value": value} for name, value in environment.items()),
+            *(_reference(launch, secret) for secret in secrets),
+        ],
         "resources": {"requests": dict(resources), "limits": dict(resources)},
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         "volumeMounts": mounts,

@@ -9,12 +9,14 @@ from pathlib import Path
 from pipeline.manifests.arguments import arguments
 from pipeline.manifests.secrets import (
     OF_LEDGER,
+    OF_OBJECT_STORE,
     OF_TRACKING,
     RAY_TOKEN,
     Secret,
     refuse_secret,
 )
 from pipeline.records import BadInput
+from pipeline.store import is_object_store
 from pipeline.sweep import Search
 
 POSTGRES = "postgresql://USER@HOST/DATABASE"
@@ -53,12 +55,23 @@ class Launch:
     region: str = "us-west-2"  # of AWS
     instance: str = "m5.2xlarge"  # type of AWS's machines
     dashboard: str = "http://127.0.0.1:8265"  # where `ray job submit` finds the cluster
+    endpoint: str | None = None  # of the object store, where it is not AWS's
+
+    @property
+    def in_objects(self) -> bool:
+        """Whether the store is an object store."""
+        return is_object_store(self.search.store)
 
     @property
     def driver_secrets(self) -> tuple[Secret, ...]:
-        """What the driver needs beside Ray's token; trials need neither ledger nor MLflow."""
+        """What the driver needs beside Ray's token."""
         tracking = (self.search.tracking or "").startswith("http")
-        return (*OF_LEDGER, *(OF_TRACKING if tracking else ()))
+        return (*OF_LEDGER, *(OF_TRACKING if tracking else ()), *self.worker_secrets)
+
+    @property
+    def worker_secrets(self) -> tuple[Secret, ...]:
+        """What trials need beside Ray's token: neither ledger nor MLflow."""
+        return OF_OBJECT_STORE if self.in_objects else ()
 
     @property
     def ray_token(self) -> Secret:
@@ -101,6 +114,9 @@ def check_launch(launch: Launch) -> None:
     _check_ledger(search.ledger)
     _check_tracking(search.tracking)
     _check_store(launch)
+    if launch.endpoint is not None:
+        way_out = "keys are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        refuse_secret("AWS_ENDPOINT_URL", launch.endpoint, way_out=way_out)
     nodes = launch.nodes
     for option, value in (
         ("--nodes", nodes.count),
@@ -155,6 +171,8 @@ def _check_tracking(tracking: str | None) -> None:
 
 def _check_store(launch: Launch) -> None:
     store = launch.search.store
+    if launch.in_objects:
+        return
     shared = launch.shared_store or launch.volume_claim is not None
     if not shared or not store.is_absolute():
         raise BadInput(

@@ -26,6 +26,10 @@ OF_TRACKING = (
     Secret("MLFLOW_TRACKING_USERNAME", "mlflow_username", False),
     Secret("MLFLOW_TRACKING_PASSWORD", "mlflow_password", False),
 )
+OF_OBJECT_STORE = (
+    Secret("AWS_ACCESS_KEY_ID", "aws_access_key_id", False),
+    Secret("AWS_SECRET_ACCESS_KEY", "aws_secret_access_key", False),
+)
 
 
 def refuse_secret(option: str, address: str, *, way_out: str) -> None:

@@ -46,6 +46,7 @@ def _header(launch: Launch) -> tuple[str, ...]:
 
 
 def _body(launch: Launch) -> tuple[str, ...]:
+    endpoint = (f"export AWS_ENDPOINT_URL={shlex.quote(launch.endpoint)}",) if launch.endpoint else ()
     needed = (
         f': "${{{s.variable}:?is to be exported before sbatch}}"' for s in launch.driver_secrets if s.needed
     )
@@ -56,6 +57,7 @@ def _body(launch: Launch) -> tuple[str, ...]:
         "set -euo pipefail",
         'source "${PRUNEFRONT_VENV:-.venv}/bin/activate"  # on a file system that all nodes see',
         *needed,
+        *(endpoint if launch.in_objects else ()),
         "export RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=token",
         "RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')",
         "export RAY_AUTH_TOKEN",

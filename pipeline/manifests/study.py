@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.records import BadInput, StudySpec
 from pipeline.resolve import BUILTIN
 from pipeline.space import load_space
-from pipeline.store import Store
+from pipeline.store import Store, place_text
 from pipeline.sweep import Search
 
 HUB_COMMIT = "@"  # a fingerprint ends with it and the commit, of a model from the hub
@@ -64,4 +64,11 @@ def search_of(study: str, wanted: Search) -> Search:
 def _space(store: Store, spec: StudySpec) -> Path | None:
     """The study's own space, unless it is the packaged one."""
     packaged = load_space(spec.method, file=None, pretrained=spec.model != BUILTIN).toml
-    return None if packaged == spec.space_toml else store.study_folder(spec.name) / "space.toml"
+    if packaged == spec.space_toml:
+        return None
+    if store.bucket is not None:
+        raise BadInput(
+            f"A search reads its space from a file; that of {spec.name!r} is in {place_text(store.place)}. Put it "
+            "where the driver reads it, and give the search's own options with --space instead of the study."
+        )
+    return store.study_folder(spec.name) / "space.toml"

@@ -24,7 +24,7 @@ from pipeline.records import Anchors, BadInput, StudySpec, TaskReference
 from pipeline.reopening import inputs_of
 from pipeline.resolve import BUILTIN, resolve_model
 from pipeline.space import Space, load_space
-from pipeline.store import Shape, Store
+from pipeline.store import Shape, Store, sent
 from pipeline.sweep.speed import shapes_of
 from pipeline.sweep.wanted import Search
 from pipeline.sweep.watching import Watcher
@@ -145,9 +145,13 @@ def open_study(
     store.write_task(spec.name, task)
     if store.has_study(spec.name):
         return
-    write_source(inputs.source, store.study_folder(spec.name) / "model")
+    model = store.study_folder(spec.name) / "model"
+    write_source(inputs.source, model)
+    sent(model)
     validation = inputs.data.validation
     store.write_validation(spec.name, ids=validation.ids, labels=validation.labels)
     if dense is not None:
-        shutil.copyfile(dense, store.dense_file(spec.name))
+        path = store.dense_file(spec.name)
+        shutil.copyfile(dense, path)
+        sent(path)
     store.write_spec(spec)

@@ -42,7 +42,7 @@ from pipeline.sweep.preparing import (
     open_study,
     timed_shapes,
 )
-from pipeline.sweep.sharing import check_ledger, check_shared
+from pipeline.sweep.sharing import check_ledger, check_objects, check_shared
 from pipeline.sweep.speed import check_grid, find_table, time_networks
 from pipeline.sweep.wanted import (
     DEFAULT_SCHEDULER,
@@ -241,14 +241,11 @@ def check(wanted: Search) -> Space:
     check_gpu_hours(wanted, wanted.resources.gpus_per_trial)
     if wanted.precision not in PRECISIONS:
         raise BadInput(f"--precision is one of {', '.join(PRECISIONS)}; asked for was {wanted.precision!r}.")
-    if "://" in str(wanted.store):
-        raise BadInput(
-            f"--store is a folder (on a cluster: one that all nodes share); given was {wanted.store}."
-        )
     if wanted.scheduler not in SCHEDULERS:
         raise BadInput(f"--scheduler is one of {', '.join(SCHEDULERS)}; asked for was {wanted.scheduler!r}.")
     check_sampler(wanted.sampler)
     check_resources(wanted.resources)
+    check_objects(wanted)
     check_ledger(wanted)
     if wanted.start not in (None, *STARTS):
         raise BadInput(f"--start is one of {', '.join(STARTS)}; asked for was {wanted.start!r}.")

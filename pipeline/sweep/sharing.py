@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from pathlib import Path
 
 from pipeline.execute import is_here, views_of
 from pipeline.records import BadInput
-from pipeline.store import Store
+from pipeline.store import Store, is_object_store, place_text
 from pipeline.sweep.wanted import Search
 
 SERVER = "postgresql://USER@HOST/DATABASE (its password in PGPASSWORD)"
@@ -25,13 +26,33 @@ def check_ledger(wanted: Search) -> None:
         raise _refused(address)
 
 
+def check_objects(wanted: Search) -> None:
+    """Refuses files that an object store cannot hold: the ledger's, and MLflow's.
+
+    Raises:
+        BadInput: with the way out.
+    """
+    if not is_object_store(wanted.store):
+        return
+    if _in_file(wanted):
+        raise BadInput(
+            f"An object store holds files, and no database; {place_text(wanted.store)} has no room for the ledger. "
+            f"Give --ledger {SERVER}."
+        )
+    if not (wanted.tracking or os.environ.get("MLFLOW_TRACKING_URI")):
+        raise BadInput(
+            f"An object store holds files, and no database; {place_text(wanted.store)} has no room for MLflow's. Give "
+            "--tracking, the address of its server."
+        )
+
+
 def check_shared(wanted: Search, store: Store) -> None:
     """Asks every node of the cluster whether it sees the store; nothing stays there.
 
     Raises:
         BadInput: one of them does not, or one is another machine and the ledger is a file of this one.
     """
-    if wanted.resources.address is None:
+    if wanted.resources.address is None or store.bucket is not None:
         return
     made = [folder for folder in (store.root, *store.root.parents) if not folder.exists()]
     store.root.mkdir(parents=True, exist_ok=True)

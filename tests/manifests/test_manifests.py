@@ -135,6 +135,22 @@ def test_kuberay_is_a_rayjob(printed: Callable[..., str]) -> None:
     assert words[words.index("--concurrent") + 1] == "24", "three nodes of two GPUs, four trials on each"
 
 
+def test_an_object_stores_keys_reach_the_trials_by_reference(
+    printed: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://minio.example.org")
+    job = RayJob.model_validate(yaml.safe_load(printed("kuberay", *SERVERS, "--store", "s3://bucket/runs")))
+    (workers,) = job.spec.rayClusterSpec.workerGroupSpecs
+    (trials,) = workers.template.spec.containers
+    assert {e.name for e in trials.env if e.valueFrom} == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+    assert {e.name: e.value for e in trials.env if e.value}["AWS_ENDPOINT_URL"] == "https://minio.example.org"
+    assert "s3://bucket/runs" in shlex.split(job.spec.entrypoint)
+    assert not [volume for volume in workers.template.spec.volumes if volume.persistentVolumeClaim]
+    assert "export AWS_ENDPOINT_URL=https://minio.example.org" in printed(
+        "slurm", *SERVERS, "--store", "s3://b/r"
+    )
+
+
 def test_the_autoscalers_file_fits_rays_schema(printed: Callable[..., str]) -> None:
     tree = yaml.safe_load(
         printed("autoscaler", *SHARED, "--spot", "--node-gpus", "1", "--instance", "g5.2xlarge")
