@@ -85,7 +85,7 @@ def test_a_search_waits_for_its_database_and_tells_no_secret(
 ) -> None:
     server.create("ledger")
     server.create("mlflow")
-    task, store, port = write_task(tmp_path / "task"), tmp_path / "store", free_port()
+    task, store, port = write_task(tmp_path / "task", rows=120), tmp_path / "store", free_port()
     tracking = f"http://127.0.0.1:{port}"
     asked = [
         "search", "--task", str(task), "--space", str(task.parent / "quick.toml"), "--name", "toy",

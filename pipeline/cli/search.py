@@ -12,6 +12,7 @@ from pipeline.cli.output import out, print_json
 from pipeline.cli.show import front_as_json, print_front
 from pipeline.records import BadInput
 from pipeline.space import known_methods
+from pipeline.store import place_text
 
 if TYPE_CHECKING:
     from pipeline.sweep import Search
@@ -217,5 +218,5 @@ def search(
         print_front(found, store=wanted.store, tracking=wanted.tracking)
     if len(fronts) > 1:
         names = " ".join(found.spec.name for found in fronts)
-        where = "" if wanted.store == STORE else f" --store {wanted.store}"
+        where = "" if wanted.store == STORE else f" --store {place_text(wanted.store)}"
         out.print(f"Over seeds:  [cyan]prunefront compare {names}{where}[/]")

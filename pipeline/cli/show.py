@@ -12,7 +12,7 @@ from rich.table import Table
 
 from pipeline.cli.output import millions, out, percent, print_json, short
 from pipeline.fronts import DEFAULT_STORE, Front, FrontPoint, load_front
-from pipeline.store import Bench, Retrained, Store
+from pipeline.store import Bench, Retrained, Store, place_text
 from pipeline.tracking import shown
 
 _TIMES = ("ms", "speed")
@@ -94,7 +94,7 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
             out.print(f"[dim]{_retrained(point, point.retrained)}[/]")
     megabytes = Store(store).weights(spec.name).size_bytes() / MEGABYTE
     out.print(f"[dim]The weights of the front's networks take {megabytes:,.0f} MB of disk.[/]")
-    where = "" if store == DEFAULT_STORE else f" --store {store}"
+    where = "" if store == DEFAULT_STORE else f" --store {place_text(store)}"
     out.print(f"\nOne point:  [cyan]prunefront best {spec.name} --max-drop 0.02{where}[/]")
     out.print(f"In MLflow:  [cyan]{_in_mlflow(tracking, store)}[/]")
 
