@@ -17,7 +17,7 @@ from pipeline.models import build, load_weights, save_weights
 from pipeline.records import BadInput, Kind, Masks, Point, TrialRecord
 from pipeline.reopening import Reopened
 from pipeline.rerun import replay_trial
-from pipeline.store import RECOVERED, Retrained, before_cut
+from pipeline.store import RECOVERED, Retrained, before_cut, sent
 from pipeline.surgery import cut
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ def _train_again(study: Reopened, record: TrialRecord, point: Point, tell: Tell)
         record.number, RECOVERED if recovered else before_cut(point.round)
     )
     save_weights(model, path)
+    sent(path)
     return path
 
 

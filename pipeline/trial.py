@@ -29,7 +29,7 @@ from pipeline.phases import Phase
 from pipeline.provenance import provenance
 from pipeline.records import HistoryRow, Measurement, Point, Rung, TrialRecord
 from pipeline.rungs import RUNG_STEPS, part_of, rung_of, rung_steps
-from pipeline.store import NO_SPACE, RECOVERED, WEIGHTS, before_cut, save_record
+from pipeline.store import NO_SPACE, RECOVERED, WEIGHTS, before_cut, save_record, sent
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -184,7 +184,9 @@ class _Trial(Course):
         if not self.job.keep_weights:
             return
         try:
-            save_weights(self.model, self.job.attempts[-1] / WEIGHTS / f"{name}.safetensors")
+            path = self.job.attempts[-1] / WEIGHTS / f"{name}.safetensors"
+            save_weights(self.model, path)
+            sent(path)
         except OSError as error:
             self.reason = f"weights not kept: {error.strerror or error}"
 
