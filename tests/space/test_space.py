@@ -265,7 +265,7 @@ class TestRefused:
 
     CASES: ClassVar = {
         "unknown key": ("[penalty_strenth]\nvalue = 1.0", "[penalty_strenth]", "Nearest: 'penalty_strength'"),
-        "another method's key": ("[target]\nvalue = 0.5", "[target]", "known: learning_rate"),
+        "another method's key": ("[strategy]\nvalue = \"top\"", "[strategy]", "known: learning_rate"),
         "low > high": ("[learning_rate]\nlow = 0.3\nhigh = 0.1\ndefault = 0.2", "low = 0.3, high = 0.1", "go up"),
         "log at 0": ("[delta]\nlow = 0.0\nhigh = 0.1\nlog = true\ndefault = 0.05", "low = 0.0", "above 0"),
         "log below 0": ("[delta]\nlow = -1\nhigh = 0.1\nlog = true\ndefault = 0.05", "low = -1.0", "above 0"),
