@@ -137,6 +137,10 @@ class Store:
         """The weights of a study's dense network, if its trials start from them or learn from them."""
         return self.study_folder(study) / "dense.safetensors"
 
+    def teacher_file(self, study: str) -> Path:
+        """What a study's dense network says of its training rows, if its trials learn from that."""
+        return self.study_folder(study) / "teacher.safetensors"
+
     def read_latency(self, study: str) -> StudyLatency:
         """What is known of a study's speed.
 
