@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from pipeline.course import TrialInputs
+from pipeline.distillation import Seen, Teacher, see
 from pipeline.finetune import (
     Listener,
     Loop,
@@ -29,7 +30,7 @@ from pipeline.finetune import (
 )
 from pipeline.measure import evaluate, measure
 from pipeline.metrics import constant
-from pipeline.models import Weights, build
+from pipeline.models import ModelSource, Weights, build
 from pipeline.phases import Phase, steps_per_epoch
 from pipeline.records import Anchors
 
@@ -109,6 +110,37 @@ def train_dense(inputs: TrialInputs, learning_rate: float, *, recipe: DenseRecip
         macs=measured.macs,
         size_mb=measured.size_mb,
         weights=weights,
+    )
+
+
+@dataclass(frozen=True)
+class Banks:
+    """Of which networks a study's trials may look at representations of the training rows."""
+
+    finetuned: bool
+    pretrained: bool
+
+
+def teach(inputs: TrialInputs, banks: Banks) -> Teacher:
+    """What the study's trials learn from: one pass over the training rows of each network that is asked.
+
+    Raises:
+        ValueError: the dense network's weights are not there.
+    """
+    if inputs.dense is None:
+        raise ValueError("The teacher is the study's dense network; its weights are not there.")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def ask(source: ModelSource) -> Seen:
+        model, _ = build(source, seed=SEED)
+        nn.Module.to(model, device)
+        return see(model, inputs.data.train, precision=resolve_precision(inputs.precision, device))
+
+    dense = ask(replace(inputs.source, weights=inputs.dense))
+    return Teacher(
+        logits=dense.logits,
+        finetuned=dense.features if banks.finetuned else None,
+        pretrained=ask(inputs.source).features if banks.pretrained else None,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import torch
 from torch import nn
@@ -16,12 +16,13 @@ from torch import nn
 from pipeline.allocation import Removal, Step, removal_order
 from pipeline.batches import Split, TaskData
 from pipeline.curve import choose_in_rounds
+from pipeline.distillation import DISTILLATIONS, NONE, Distillation, Lessons, Teacher, see
 from pipeline.finetune import Loop, LoopState, Recipe, resolve_precision
 from pipeline.measure import Evaluation, evaluate
 from pipeline.methods import METHODS, PruningMethod, Run
 from pipeline.models import ModelSource, Weights, build
 from pipeline.phases import Phase, phases, steps_per_epoch
-from pipeline.records import Masks, Params, ParamValue
+from pipeline.records import Array, Masks, Params, ParamValue
 from pipeline.store import LatencyTable
 from pipeline.surgery import cut
 
@@ -45,6 +46,8 @@ class TrialInputs:
     dense: Weights | None = None  # of the study's dense network, where a trial may need them
     count_zeros: bool = False  # of single weights: the objective is sparsity
     latency: LatencyTable | None = None
+    distill: str = NONE  # or a key of DISTILLATIONS: what is learned beside the labels
+    teacher: Teacher | None = None  # what it is learned from
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class TrialJob:
 
 
 Tell = Callable[[dict[str, float]], None]
+Made = TypeVar("Made")
 
 
 class Course(ABC):
@@ -97,12 +101,14 @@ class Course(ABC):
         self.model, self.anatomy = build(self._start(), seed=self.job.seed)
         nn.Module.to(self.model, self.device)
         self.method = make_method(self.inputs.method, self.params)
+        self.teaching = self._teaching()
         for index in range(self.take_up(), len(self.phases)):
             self.index = index
             if self.phase.name == "recover":
                 self.recover(self.phase)
                 return
             self.train(self.phase)
+            self.remember()
             if not self.after_tuning(self.phase):
                 return
 
@@ -126,6 +132,15 @@ class Course(ABC):
     def step(self, state: Callable[[], LoopState]) -> None:
         """Listener: a step ended. Nothing is kept of it here."""
         del state
+
+    def remember(self) -> Array | None:
+        """A round's tuning has ended: what the network makes of the training rows, if later steps learn from it."""
+        later = any(each.steps for each in self.phases[self.index + 1 :])
+        if self.teaching is None or not self.teaching.takes_snapshots() or not later:
+            return None
+        features = see(self.model, self.inputs.data.train, precision=self.recipe.precision).features
+        self.teaching.remember(features)
+        return features
 
     @property
     def phase(self) -> Phase:
@@ -153,6 +168,7 @@ class Course(ABC):
             listener=self,
             method=self.method if tuning else None,
             run=self._method_run() if tuning else None,
+            teaching=self.teaching,
         )
         start, self.resumed, self._loop = self.resumed, None, loop
         try:
@@ -214,6 +230,18 @@ class Course(ABC):
             precision=self.recipe.precision,
         )
 
+    def _teaching(self) -> Distillation | None:
+        """What is learned beside the labels, in all phases."""
+        inputs = self.inputs
+        if inputs.distill == NONE:
+            return None
+        if inputs.teacher is None:
+            raise ValueError("A trial that distils is given what its teacher says; there is nothing.")
+        teaching = _made_from(DISTILLATIONS[inputs.distill], self.params)
+        labels = inputs.data.train.labels
+        teaching.attend(Lessons(inputs.teacher, labels, inputs.regression, self.device, self.job.seed))
+        return teaching
+
     def _start(self) -> ModelSource:
         """The model as it came, or fine-tuned."""
         source, dense = self.inputs.source, self.inputs.dense
@@ -237,9 +265,12 @@ class Course(ABC):
 
 def make_method(name: str, params: Params) -> PruningMethod:
     """A fresh instance from those parameters that are its fields."""
-    method = METHODS[name]
-    names = {field.name for field in fields(method) if field.init}  # type: ignore[arg-type]
-    return method(**{key: value for key, value in params.items() if key in names})
+    return _made_from(METHODS[name], params)
+
+
+def _made_from(kind: Callable[..., Made], params: Params) -> Made:
+    names = {field.name for field in fields(kind) if field.init}  # type: ignore[arg-type]
+    return kind(**{key: value for key, value in params.items() if key in names})
 
 
 def _number(value: ParamValue | None) -> float | None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from pipeline.anatomy import Anatomy
 from pipeline.batches import Batch, IntArray, Split, batch_parts, encoder_inputs
+from pipeline.distillation import Distillation
 from pipeline.losses import constant_loss, task_loss, untrained_loss
 from pipeline.methods.base import PruningMethod, Run
 from pipeline.phases import Phase, schedule, steps_per_epoch
@@ -126,13 +127,15 @@ class Loop:
     listener: Listener
     method: PruningMethod | None = None
     run: Run | None = None
+    teaching: Distillation | None = None
     done: int = field(default=0, init=False)  # steps of the phase
     _orders: dict[int, list[IntArray]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._device = next(self.model.parameters()).device
         self._per_epoch = steps_per_epoch(len(self.train), self.recipe.batch_size)
-        self._sums = torch.zeros(3, 4, device=self._device)  # of task loss, penalty, gradient norm, steps
+        # of task loss, penalty, gradient norm, steps; and of what is minimised where there is a teacher
+        self._sums = torch.zeros(3, 5 if self.teaching is not None else 4, device=self._device)
         self._one = torch.ones((), device=self._device)
         self._words = Vocabulary(self.model, self.train)
 
@@ -161,7 +164,8 @@ class Loop:
             if self.method is not None and self.run is not None
             else nullcontext()
         )
-        with watching:
+        taught = self.teaching.watch(self.model) if self.teaching is not None else nullcontext()
+        with watching, taught:
             for group in optimizer.param_groups:
                 group["initial_lr"] = group["lr"]
             if start is not None:
@@ -185,30 +189,34 @@ class Loop:
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
         batch = self._batch(phase.first + step)
+        if self.teaching is not None:
+            self.teaching.begin(batch["rows"], phase.first + step)
         if recipe.parts == 1:
-            loss, penalty = self._backward(batch, share=1.0)
+            loss, penalty, *learned = self._backward(batch, share=1.0)
         else:
             rows = len(batch["labels"])
             found = [
                 self._backward(part, share=len(part["labels"]) / rows)
                 for part in batch_parts(batch, recipe.parts)
             ]
-            loss, penalty = (torch.stack(values).sum() for values in zip(*found, strict=True))
+            loss, penalty, *learned = (torch.stack(values).sum() for values in zip(*found, strict=True))
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm, foreach=True)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         self._words.decay *= 1 - self._rate(step) * recipe.weight_decay
-        self._sums += torch.stack([loss, penalty, norm, self._one])
+        self._sums += torch.stack([loss, penalty, norm, self._one, *learned])
 
-    def _backward(self, batch: Batch, *, share: float) -> tuple[Tensor, Tensor]:
-        """Adds the gradients of a part of a batch; its share of task loss and penalty."""
+    def _backward(self, batch: Batch, *, share: float) -> tuple[Tensor, ...]:
+        """Adds the gradients of a part of a batch; its share of task loss, penalty, and the teacher's loss if any."""
         with autocast(self._device, self.recipe.precision):
             logits = self.model(**encoder_inputs(batch)).logits
         loss = task_loss(logits, batch["labels"], regression=self.recipe.regression)
         penalty = self.method.penalty(batch) if self.method is not None else torch.zeros_like(loss)
-        total = loss + penalty if self.method is not None else loss
+        learned = [] if self.teaching is None else [self.teaching.loss(loss, logits, batch)]
+        total = learned[0] if learned else loss
+        total = total + penalty if self.method is not None else total
         (total if share == 1.0 else total * share).backward()  # type: ignore[no-untyped-call]
-        return loss.detach() * share, penalty.detach() * share
+        return tuple(each.detach() * share for each in (loss, penalty, *learned))
 
     def _after(self, optimizer: torch.optim.Optimizer) -> None:
         """Checks, summaries and checkpoints between two steps."""
@@ -219,22 +227,22 @@ class Loop:
         if ends or done % CHECK_STEPS == 0:
             self._check_loss()
         if ends:
-            loss, penalty, _ = self._read(_EPOCH)
-            values = {"train_loss": loss}
+            loss, penalty, _, *learned = self._read(_EPOCH)
+            values = {"train_loss": loss} | dict(zip(("distill_loss",), learned, strict=False))
             if self.method is not None:
                 values |= {"penalty": penalty} | self.method.report()
             with self._words.whole():
                 self.listener.epoch(position / self._per_epoch, values)
         self.listener.step(lambda: self._state(optimizer))
 
-    def _read(self, row: int) -> tuple[float, float, float]:
-        """Means over a row's steps of task loss, penalty and gradient norm; the row begins anew."""
-        loss, penalty, norm, steps = self._sums[row].tolist()
+    def _read(self, row: int) -> list[float]:
+        """Means over a row's steps of task loss, penalty, gradient norm, and of the loss with a teacher, if any."""
+        loss, penalty, norm, steps, *learned = self._sums[row].tolist()
         self._sums[row].zero_()
-        return loss / steps, penalty / steps, norm / steps
+        return [value / steps for value in (loss, penalty, norm, *learned)]
 
     def _check_loss(self) -> None:
-        loss, _, norm = self._read(_CHECK)
+        loss, _, norm, *_ = self._read(_CHECK)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingFailed("the loss is not a number any more: learning rate or penalty are too high")
         untrained = untrained_loss(self.train.labels, regression=self.recipe.regression)
@@ -249,7 +257,7 @@ class Loop:
         if done == part // 2:
             self._sums[_CHANCE].zero_()
         elif done == part:
-            loss, _, _ = self._read(_CHANCE)
+            loss, *_ = self._read(_CHANCE)
             constant = constant_loss(self.train.labels, regression=self.recipe.regression)
             if loss > CHANCE_MARGIN * constant:
                 raise AtChance(

@@ -295,11 +295,17 @@ class StudySpec:
     # Fields that came later have defaults: what a study was before there was a choice.
     objective: str = "compression"  # beside the metric: a key of OBJECTIVES
     latency_at: str = ""  # BATCHxTOKENS of a latency that is the objective
+    distill: str = "none"  # what is learned from the dense network, beside the labels: kd, cap
 
     @property
     def reference_point(self) -> tuple[float, float]:
         """(metric, gain) that a point must beat in both to add hypervolume."""
         return (self.anchors.constant, 0.0)
+
+    @property
+    def approach(self) -> str:
+        """The method, and what it was distilled by, if it was: snip, snip+kd."""
+        return self.method if self.distill == "none" else f"{self.method}+{self.distill}"
 
     @property
     def second(self) -> Objective:

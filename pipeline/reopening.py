@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pipeline.batches import Split
 from pipeline.course import TrialInputs
+from pipeline.distillation import NONE, read_teacher
 from pipeline.models import ModelSource, read_source, read_weights, tokenizer
 from pipeline.records import BadInput, StudySpec, TaskReference
 from pipeline.store import Store
@@ -58,7 +59,9 @@ def reopen(store: Store, study: str, *, task: str | None = None) -> Reopened:
         )
     source = read_source(store.model_folder(study))
     inputs = inputs_of(found, source, method=spec.method, precision=spec.precision, cache=store.cache)
-    inputs = with_dense(inputs, store, study)
+    inputs = with_dense(replace(inputs, distill=spec.distill), store, study)
+    if spec.distill != NONE:
+        inputs = with_teacher(inputs, store, study)
     return Reopened(store, spec, found, inputs)
 
 
@@ -82,6 +85,16 @@ def with_dense(inputs: TrialInputs, store: Store, study: str) -> TrialInputs:
     """The inputs with the weights of the study's dense network, if the study keeps them."""
     path = store.dense_file(study)
     return replace(inputs, dense=read_weights(path)) if path.exists() else inputs
+
+
+def with_teacher(inputs: TrialInputs, store: Store, study: str) -> TrialInputs:
+    """The inputs with what the study's dense network said of the training rows.
+
+    Raises:
+        BadInput: that is gone, damaged, or about other rows.
+    """
+    rows = len(inputs.data.train)
+    return replace(inputs, teacher=read_teacher(store.teacher_file(study), rows=rows))
 
 
 def refer(

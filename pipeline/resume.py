@@ -15,8 +15,9 @@ from typing import Any
 
 import torch
 
+from pipeline.distillation import read_arrays, write_arrays
 from pipeline.finetune import LoopState
-from pipeline.records import Masks, TrialRecord
+from pipeline.records import Array, Masks, TrialRecord
 from pipeline.store import dropped, load_record, save_record, sent
 
 PREFIX = "checkpoint-"
@@ -56,6 +57,30 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         if path != final:
             shutil.rmtree(path, ignore_errors=True)
             dropped(path)
+
+
+def save_snapshot(folder: Path, round_: int, features: Array) -> None:
+    """Writes what a round's network makes of the training rows [R, d] into an attempt's folder.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    path = folder / _snapshot(round_)
+    write_arrays(path, {"features": features})
+    sent(path)
+
+
+def load_snapshot(attempts: list[Path], round_: int) -> Array | None:
+    """What the newest attempt that has it wrote of a round; None if none has."""
+    for folder in reversed(attempts):
+        path = folder / _snapshot(round_)
+        if path.exists():
+            return read_arrays(path)["features"]
+    return None
+
+
+def _snapshot(round_: int) -> str:
+    return f"snapshot-{round_:02d}.safetensors"
 
 
 def _write(folder: Path, checkpoint: Checkpoint) -> None:

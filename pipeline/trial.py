@@ -9,6 +9,7 @@ validation, on a network that is cut further and further. How a network is train
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -27,7 +28,7 @@ from pipeline.measure import Evaluation, measure
 from pipeline.models import save_weights
 from pipeline.phases import Phase
 from pipeline.provenance import provenance
-from pipeline.records import HistoryRow, Measurement, Point, Rung, TrialRecord
+from pipeline.records import Array, HistoryRow, Measurement, Point, Rung, TrialRecord
 from pipeline.rungs import RUNG_STEPS, part_of, rung_of, rung_steps
 from pipeline.store import NO_SPACE, RECOVERED, WEIGHTS, before_cut, save_record, sent
 
@@ -89,7 +90,7 @@ class _Trial(Course):
     def take_up(self) -> int:
         """Goes back to the last checkpoint: points, history and cuts; its phase, whose loop does the rest."""
         checkpoint = resume.load(list(self.job.attempts))
-        if checkpoint is None:
+        if checkpoint is None or not self._recall(checkpoint.phase):
             return 0
         before = checkpoint.so_far
         self.points, self.history = list(before.points), list(before.history)
@@ -99,6 +100,31 @@ class _Trial(Course):
         if checkpoint.masks is not None:
             self.cut(checkpoint.masks)
         return checkpoint.phase
+
+    def remember(self) -> Array | None:
+        """Keeps a snapshot that later steps learn from beside the checkpoints: they are nothing without it."""
+        features = super().remember()
+        if features is not None and self.job.attempts:
+            try:
+                resume.save_snapshot(self.job.attempts[-1], self.phase.round, features)
+            except OSError as error:
+                if error.errno not in NO_SPACE:
+                    raise
+                self.reason = "checkpoints not kept: the disk was full"
+                self.last_checkpoint = math.inf
+        return features
+
+    def _recall(self, phase: int) -> bool:
+        """Whether all snapshots of the rounds before a phase are there, which are then learned from."""
+        if self.teaching is None or not self.teaching.takes_snapshots():
+            return True
+        found = [resume.load_snapshot(list(self.job.attempts), round_) for round_ in range(phase)]
+        features = [each for each in found if each is not None]
+        if len(features) < len(found):
+            return False
+        for each in features:
+            self.teaching.remember(each)
+        return True
 
     def after_tuning(self, phase: Phase) -> bool:
         """Scores the units, measures every step of their removal, and cuts the network at the chosen one."""
@@ -231,11 +257,16 @@ class _Trial(Course):
         cuda = self.device.type == "cuda"
         name = torch.cuda.get_device_name(self.device) if cuda else "cpu"
         parts = {} if self.recipe.parts == 1 else {"batch_parts": str(self.recipe.parts)}
-        return parts | {
-            "device": name,
-            "precision": self.recipe.precision,
-            "threads": str(torch.get_num_threads()),
-        }
+        taught = {} if self.teaching is None else {"distill": self.inputs.distill}
+        return (
+            parts
+            | taught
+            | {
+                "device": name,
+                "precision": self.recipe.precision,
+                "threads": str(torch.get_num_threads()),
+            }
+        )
 
 
 def _validation(evaluation: Evaluation) -> dict[str, float]:

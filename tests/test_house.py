@@ -21,7 +21,7 @@ PACKAGE = ROOT / "pipeline"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("batches", "metrics", "norms", "pareto", "process", "provenance", "records", "spectral"),
     ("anatomy", "losses", "phases", "space", "statistics", "store", "task", "vocabulary"),
-    ("gates", "halving", "weights"),
+    ("distillation", "gates", "halving", "weights"),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
     ("checkpoint", "confirmed", "curve", "finetune", "latency", "resolve"),
     ("compare", "course", "resume", "rungs", "settings", "tracking"),

@@ -94,6 +94,7 @@ def point_as_json(found: Front, point: FrontPoint, luck: tuple[float, float] | N
         "task": spec.task,
         "model": spec.model,
         "method": spec.method,
+        "distill": spec.distill,
         "metric_name": spec.metric_name,
         "dense_metric": spec.anchors.dense,
         "point": asdict(point) | {"speedup": point.speedup},
@@ -124,7 +125,7 @@ def _against(ms: float, dense_ms: float) -> str:
 def _print(found: Front, point: FrontPoint, luck: tuple[float, float] | None, *, store: Path) -> None:
     spec, anchors = found.spec, found.spec.anchors
     facts = {
-        "study": f"{spec.name}  ({spec.method} on {spec.task}, {spec.model})",
+        "study": f"{spec.name}  ({spec.approach} on {spec.task}, {spec.model})",
         "point": f"trial {point.trial}, {point.kind}" + (f", round {point.round + 1}" if point.round else ""),
         spec.metric_name: f"{point.metric:.4f}  ({point.metric - anchors.dense:+.4f} against dense, validation)",
         "compression": f"{percent(point.compression)} of the encoder  ({percent(point.compression_total)} of all)",

@@ -86,6 +86,14 @@ def asked(
         str,
         typer.Option(help="asha: stops trials whose curve adds nothing; none.", rich_help_panel=_HOW),
     ] = SCHEDULER,
+    distill: Annotated[
+        str,
+        typer.Option(
+            help="kd: trials learn the dense network's outputs, too; cap: and its and earlier networks' "
+            "representations; none.",
+            rich_help_panel=_HOW,
+        ),
+    ] = "none",
     start: Annotated[
         str | None,
         typer.Option(
@@ -186,6 +194,7 @@ def asked(
         metric=metric,
         trust_remote_code=trust_remote_code,
         objective=objective,
+        distill=distill,
         latency_grid=latency_grid,
         take_over=take_over,
     )

@@ -48,6 +48,7 @@ def front_as_json(found: Front) -> dict[str, Any]:
         "task": spec.task,
         "model": spec.model,
         "method": spec.method,
+        "distill": spec.distill,
         "objective": spec.objective,
         "latency": None if found.bench is None else asdict(found.bench),
         "metric_name": spec.metric_name,
@@ -76,7 +77,7 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
     print(_plot(found))
     out.print(_table(found))
     out.print(
-        f"[bold]{spec.name}[/]: {spec.method} on {spec.task} with {spec.model}. {found.trials} trials, "
+        f"[bold]{spec.name}[/]: {spec.approach} on {spec.task} with {spec.model}. {found.trials} trials, "
         f"{found.seen} networks measured, {len(found.points)} on the front. {_left_out(found)}"
     )
     if found.useless:

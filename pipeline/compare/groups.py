@@ -88,10 +88,10 @@ def names_of(
         known = ", ".join(files.list_studies()) or "none"
         raise BadInput(f"Studies are named, or chosen by --task or --method. Studies of {store}: {known}.")
     specs = [files.read_spec(name) for name in files.list_studies()]
-    found = [s.name for s in specs if task in (None, s.task) and method in (None, s.method)]
+    found = [s.name for s in specs if task in (None, s.task) and method in (None, s.method, s.approach)]
     if not found:
         asked = " and ".join(f"--{k} {v}" for k, v in (("task", task), ("method", method)) if v)
-        known = ", ".join(sorted({f"{s.task} by {s.method}" for s in specs})) or "none"
+        known = ", ".join(sorted({f"{s.task} by {s.approach}" for s in specs})) or "none"
         raise BadInput(
             f"A store has studies of what is asked for; {store} has none of {asked}. It has: {known}."
         )

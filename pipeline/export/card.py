@@ -101,7 +101,7 @@ def _summary(facts: Facts) -> str:
         f"# {model_name(spec)} on {spec.task}, {_percent(point.compression)} of its encoder "
         f"removed\n\n"
         f"A sequence classifier that is smaller for real: heads, neurons and blocks of `{model_name(spec)}` were "
-        f"removed by prunefront, method `{spec.method}`, and no zeros are left in their "
+        f"removed by prunefront, method `{spec.approach}`, and no zeros are left in their "
         f"place.\n\n{table}\n\n"
         f"Latency on {bench.device}, {bench.threads} thread(s), in PyTorch, in turns with the dense network, without "
         "tokenisation. "

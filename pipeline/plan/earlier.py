@@ -52,14 +52,14 @@ class Earlier:
 
 
 def find_earlier(
-    store: Store, *, task_fingerprint: str, model_fingerprint: str, method: str, space_toml: str
+    store: Store, *, task_fingerprint: str, model_fingerprint: str, method: str, distill: str, space_toml: str
 ) -> Earlier | None:
     """The study of the same task, model and method with most ended trials, one of the same space first; None: none."""
     found: list[tuple[bool, Earlier]] = []
     for name in store.list_studies():
         spec = store.read_spec(name)
-        same = (spec.task_fingerprint, spec.model_fingerprint, spec.method)
-        if same != (task_fingerprint, model_fingerprint, method):
+        same = (spec.task_fingerprint, spec.model_fingerprint, spec.method, spec.distill)
+        if same != (task_fingerprint, model_fingerprint, method, distill):
             continue
         earlier = _read(store, name)
         if earlier is not None:

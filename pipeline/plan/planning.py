@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.anchors import DenseRecipe, dense_folder, read_dense
 from pipeline.course import TrialInputs
+from pipeline.distillation import NONE
 from pipeline.execute import Cluster, cluster_of_this_machine, connect, run_each
 from pipeline.latency import TABLE_SECONDS
 from pipeline.phases import steps_per_epoch
@@ -53,7 +54,8 @@ def plan(wanted: Search, watcher: Watcher) -> Price:
             metric=wanted.metric,
         )
         watcher.stage("reading the model")
-        inputs = make_inputs(here, task)
+        # A probe has no dense network to learn from; what that says of the rows is looked up, which costs little.
+        inputs = replace(make_inputs(here, task), distill=NONE)
         shapes = timed_shapes(wanted, inputs)
         store = Store(wanted.store)
         recipe = dense_recipe(wanted.method, pretrained=inputs.source.pretrained)
@@ -69,6 +71,7 @@ def plan(wanted: Search, watcher: Watcher) -> Price:
             task_fingerprint=task.fingerprint,
             model_fingerprint=inputs.source.fingerprint,
             method=wanted.method,
+            distill=wanted.distill,
             space_toml=space.toml,
         )
         with _cluster(wanted, inputs, watcher, must=earlier is None) as (cluster, opening):

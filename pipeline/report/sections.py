@@ -54,9 +54,9 @@ def _summary(views: Sequence[StudyView], comparison: Comparison | None) -> Secti
 def _what(view: StudyView) -> str:
     front, spec = view.front, view.front.spec
     if not front.points:
-        return f"{spec.method} on {spec.task} with {spec.model}: no finished trial stands on a front yet."
+        return f"{spec.approach} on {spec.task} with {spec.model}: no finished trial stands on a front yet."
     return (
-        f"{spec.method} on {spec.task} with {spec.model}: {front.trials} trials, {front.seen} networks measured, "
+        f"{spec.approach} on {spec.task} with {spec.model}: {front.trials} trials, {front.seen} networks measured, "
         f"{len(front.points)} on the front. Hypervolume {front.hypervolume:.4f}, "
         f"{100 * front.hypervolume_normalised:.1f} % of what is possible."
     )
@@ -334,6 +334,7 @@ def _provenance(views: Sequence[StudyView]) -> Section:
             "model": spec.model,
             "model (fingerprint)": spec.model_fingerprint,
             "method": spec.method,
+            "distilled by": spec.distill,
             "sampler": spec.sampler,
             "seed": spec.seed,
             "precision": spec.precision,

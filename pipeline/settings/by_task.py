@@ -81,7 +81,7 @@ def best_by_task(store: Path | str, bounds: Bounds, *, task: str | None = None) 
     of_kind: defaultdict[tuple[str, ...], list[StudySpec]] = defaultdict(list)
     for spec in specs:
         if task in (None, spec.task):
-            of_kind[spec.task, spec.task_fingerprint, spec.model, spec.method, spec.objective].append(spec)
+            of_kind[spec.task, spec.task_fingerprint, spec.model, spec.approach, spec.objective].append(spec)
     if not of_kind:
         known = ", ".join(sorted({spec.task for spec in specs}))
         says = f"has none of {task!r}; it has {known}" if known else "has none yet"
@@ -114,7 +114,7 @@ def _choice(files: Store, specs: Sequence[StudySpec], bounds: Bounds) -> Choice:
     return Choice(
         task=spec.task,
         model=spec.model,
-        method=spec.method,
+        method=spec.approach,
         metric_name=spec.metric_name,
         studies=tuple(each.name for each in specs),
         seeds=tuple(sorted({each.seed for each in specs})),

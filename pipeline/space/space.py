@@ -14,9 +14,10 @@ key, trials 1 to 3 the values of `spread`. A key with `when = { shape = "log" }`
 earlier key has that value, or one of a list of them; elsewhere it takes its default. `[from_scratch.KEY]`
 changes single settings of a key for models without pretrained weights.
 
-The packaged files are shared.toml and one per method, which may replace keys of shared.toml. A person's file
-replaces single keys of both; a key that it does not name keeps the packaged table. One key it may bring to
-any method: `target`, the compression to cut to, in place of a threshold on the method's own score.
+The packaged files are shared.toml and one per method, which may replace keys of shared.toml; and in distill/ one per
+distillation, for studies that distil. A person's file replaces single keys of them; a key that it does not name keeps
+the packaged table. One key it may bring to any method: `target`, the compression to cut to, in place of a threshold on
+the method's own score.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 ALLOCATION_KEYS = ("threshold", "target")
 ANY_METHODS = "target"  # the one of them that means the same to all methods
 SHARED = "shared"
+DISTILL = "distill"  # the folder of what distillations need
 FROM_SCRATCH = "from_scratch"
 
 
@@ -106,7 +108,7 @@ class Space:
         return name in self.keys and self.keys[name].admits(value)
 
     def split(self, params: Params) -> tuple[Params, Params]:
-        """The parameters of shared.toml, and those of the method's own file."""
+        """The parameters that belong to no method, and those of the method's own file."""
         shared = _shared_names()
         return (
             {name: value for name, value in params.items() if name in shared},
@@ -129,9 +131,16 @@ def known_methods() -> list[str]:
 
 
 def load_space(
-    method: str, *, file: Path | None, pretrained: bool, fixed: Mapping[str, ParamValue] | None = None
+    method: str,
+    *,
+    file: Path | None,
+    pretrained: bool,
+    fixed: Mapping[str, ParamValue] | None = None,
+    distill: str = "none",
 ) -> Space:
     """The space of a method: the packaged files and, over them, a person's; over both what is `fixed`.
+
+    With `distill` the keys of that distillation are among them, after the method's.
 
     Raises:
         BadInput: no such method; a file that cannot be read, is no TOML, names a key that the method has not,
@@ -146,6 +155,10 @@ def load_space(
         document = read_document(path)
         keys = _overlay(keys, document, path.name, pretrained=pretrained, new=[*document])
     _check_allocation(keys, f"{method}.toml")
+    if distill != "none":
+        path = _folder() / DISTILL / f"{distill}.toml"
+        document = read_document(path)
+        keys = _overlay(keys, document, path.name, pretrained=pretrained, new=[*document])
     if file is not None:
         document = read_document(file)
         keys = _overlay(keys, document, str(file), pretrained=pretrained, new=[ANY_METHODS])
@@ -270,4 +283,5 @@ def _folder() -> Path:
 
 @cache
 def _shared_names() -> frozenset[str]:
-    return frozenset(read_document(_folder() / f"{SHARED}.toml")) - {FROM_SCRATCH}
+    files = [_folder() / f"{SHARED}.toml", *(_folder() / DISTILL).glob("*.toml")]
+    return frozenset(name for path in files for name in read_document(path)) - {FROM_SCRATCH}

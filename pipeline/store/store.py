@@ -193,6 +193,10 @@ class Store:
             self.bucket.fetch(path)
         return path
 
+    def teacher_file(self, study: str) -> Path:
+        """What a study's dense network says of its training rows, if its trials learn from that."""
+        return self._fetched(self.study_folder(study) / "teacher.safetensors")
+
     def read_latency(self, study: str) -> StudyLatency:
         """What is known of a study's speed.
 

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from pipeline.anchors import (
     RATE_FACTORS,
+    Banks,
     DenseRecipe,
     anchors_of,
     dense_folder,
     read_dense,
+    teach,
     train_dense,
     weights_file,
     write_dense,
 )
 from pipeline.course import TrialInputs
+from pipeline.distillation import DISTILLATIONS, NONE, write_teacher
 from pipeline.execute import Cluster, run_each
 from pipeline.models import write_source
 from pipeline.records import Anchors, BadInput, StudySpec, TaskReference
-from pipeline.reopening import inputs_of
+from pipeline.reopening import inputs_of, with_teacher
 from pipeline.resolve import BUILTIN, resolve_model
 from pipeline.space import Space, load_space
 from pipeline.store import Shape, Store, sent
@@ -47,7 +51,8 @@ def make_inputs(wanted: Search, task: Task) -> TrialInputs:
             f"{wanted.model} reaches {source.max_length}. Give a smaller max_length."
         )
     cache = Store(wanted.store).cache
-    return inputs_of(task, source, method=wanted.method, precision=wanted.precision, cache=cache)
+    inputs = inputs_of(task, source, method=wanted.method, precision=wanted.precision, cache=cache)
+    return replace(inputs, distill=wanted.distill)
 
 
 def make_spec(wanted: Search, task: Task, inputs: TrialInputs, space: Space, anchors: Anchors) -> StudySpec:
@@ -68,6 +73,7 @@ def make_spec(wanted: Search, task: Task, inputs: TrialInputs, space: Space, anc
         precision=wanted.precision,
         anchors=anchors,
         objective=wanted.objective,
+        distill=wanted.distill,
         latency_at=str(shapes[0]) if wanted.objective == "latency" else "",
     )
 
@@ -88,10 +94,11 @@ def model_name(model: str) -> str:
 
 
 def default_name(wanted: Search, task: Task) -> str:
-    """task-model-method, then objective and seed if they are not the usual ones; in a folder's characters."""
+    """task-model-method, then what else is not as usual (distillation, objective, seed); in a folder's characters."""
     folder = Path(wanted.model).expanduser().is_dir()  # often called "model": the one above it says more
     parts = [task.name.split("/")[-1], model_name(wanted.model).split("/")[0 if folder else -1]]
-    parts += [wanted.method] + ([wanted.objective] if wanted.objective != "compression" else [])
+    parts += [wanted.method] + ([wanted.distill] if wanted.distill != NONE else [])
+    parts += [wanted.objective] if wanted.objective != "compression" else []
     parts += [f"seed{wanted.seed}"] if wanted.seed else []
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))
 
@@ -133,6 +140,41 @@ def find_anchors(
             )
         dense = write_dense(folder, whole, recipe)
     return anchors_of(dense, inputs), weights_file(folder)
+
+
+def find_teacher(
+    cluster: Cluster, store: Store, spec: StudySpec, inputs: TrialInputs, space: Space, watcher: Watcher
+) -> TrialInputs:
+    """The inputs with what the dense network says of the training rows, where trials learn from it.
+
+    It is asked once per study: what it said is kept in the study's folder.
+
+    Raises:
+        BadInput: what it said is damaged, or it is to be asked and its weights are gone.
+    """
+    if spec.distill == NONE:
+        return inputs
+    path = store.teacher_file(spec.name)
+    if not path.exists():
+        if inputs.dense is None:
+            raise BadInput(
+                f"A study that distils learns from its dense network; {store.dense_file(spec.name)} is gone, and so is "
+                "what it said. Put it back, or begin another study by --name."
+            )
+        watcher.stage("asking the dense network about the training rows")
+        looks = DISTILLATIONS[spec.distill].features
+        banks = Banks(
+            finetuned=looks and space.may_have("cap_finetuned", True),
+            pretrained=looks and space.may_have("cap_pretrained", True),
+        )
+        (teacher,) = run_each(cluster, teach, inputs, [banks], done=_heard)
+        write_teacher(path, teacher)
+        sent(path)
+    return with_teacher(inputs, store, spec.name)
+
+
+def _heard() -> None:
+    """One task has no progress to tell."""
 
 
 def open_study(

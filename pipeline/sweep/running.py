@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.delivery import Courier
+from pipeline.distillation import DISTILLATIONS, NONE
 from pipeline.execute import (
     Resources,
     check_resources,
@@ -37,6 +38,7 @@ from pipeline.sweep.desk import StudyDesk
 from pipeline.sweep.preparing import (
     default_name,
     find_anchors,
+    find_teacher,
     make_inputs,
     make_spec,
     open_study,
@@ -87,6 +89,7 @@ def search(
     metric: str | None = None,
     trust_remote_code: bool = False,
     objective: str = "compression",
+    distill: str = NONE,
     latency_grid: str | None = None,
     take_over: bool = False,
     watcher: Watcher | None = None,
@@ -120,6 +123,7 @@ def search(
         metric=metric,
         trust_remote_code=trust_remote_code,
         objective=objective,
+        distill=distill,
         latency_grid=latency_grid,
         take_over=take_over,
     )
@@ -169,9 +173,9 @@ def run(wanted: Search, watcher: Watcher) -> Front:
         spec = make_spec(wanted, task, inputs, space, anchors)
         ledger = open_ledger(url, spec, space, trials=wanted.trials, may_write=lease.check)
         reference = refer(wanted.task, text=wanted.text, label=wanted.label, metric=wanted.metric)
-        needs_dense = space.may_have("start_dense", True)
+        needs_dense = space.may_have("start_dense", True) or spec.distill != NONE
         open_study(store, spec, inputs, reference, dense=dense if needs_dense else None)
-        inputs = with_dense(inputs, store, name)
+        inputs = find_teacher(cluster, store, spec, with_dense(inputs, store, name), space, watcher)
         courier = Courier(
             spec,
             store=store,
@@ -249,8 +253,21 @@ def check(wanted: Search) -> Space:
     check_ledger(wanted)
     if wanted.start not in (None, *STARTS):
         raise BadInput(f"--start is one of {', '.join(STARTS)}; asked for was {wanted.start!r}.")
+    if wanted.distill not in (NONE, *DISTILLATIONS):
+        raise BadInput(
+            f"--distill is one of {', '.join((NONE, *DISTILLATIONS))}; asked for was {wanted.distill!r}."
+        )
     fixed: Params = {} if wanted.start is None else {"start_dense": wanted.start == "dense"}
-    return load_space(wanted.method, file=wanted.space, pretrained=wanted.model != BUILTIN, fixed=fixed)
+    pretrained = wanted.model != BUILTIN
+    space = load_space(
+        wanted.method, file=wanted.space, pretrained=pretrained, fixed=fixed, distill=wanted.distill
+    )
+    if not pretrained and space.may_have("cap_pretrained", True):
+        raise BadInput(
+            f"cap_pretrained contrasts with the pretrained model; {wanted.model} has no pretrained weights. Leave it "
+            "false."
+        )
+    return space
 
 
 def check_gpu_hours(wanted: Search, gpus_per_trial: float | None) -> None:

@@ -46,6 +46,7 @@ class Search:
     metric: str | None = None
     trust_remote_code: bool = False
     objective: str = "compression"
+    distill: str = "none"
     latency_grid: str | None = None
     take_over: bool = False
 

@@ -34,7 +34,7 @@ def experiment_note(task: str, *, studies: str) -> str:
 def study_intro(spec: StudySpec) -> str:
     """What a study is, in a sentence."""
     return (
-        f"Pareto front of `{spec.model}` on `{spec.task}`, method `{spec.method}`, objective `{spec.objective}`, "
+        f"Pareto front of `{spec.model}` on `{spec.task}`, method `{spec.approach}`, objective `{spec.objective}`, "
         f"sampler `{spec.sampler}`."
     )
 

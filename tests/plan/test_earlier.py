@@ -31,8 +31,8 @@ def store_with(folder: Path, name: str = "toy", *, count: int = 3) -> Store:
 
 
 def find(store: Store, **other: str) -> Earlier | None:
-    asked = {"task_fingerprint": "f00d", "model_fingerprint": "beef", "method": "snip", "space_toml": ""}
-    return find_earlier(store, **(asked | other))
+    asked = {"task_fingerprint": "f00d", "model_fingerprint": "beef", "method": "snip", "distill": "none"}
+    return find_earlier(store, **({"space_toml": ""} | asked | other))
 
 
 def test_its_numbers_are_those_of_its_trials(tmp_path: Path) -> None:
