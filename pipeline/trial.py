@@ -85,6 +85,7 @@ class _Trial(Course):
         self.history: list[HistoryRow] = []
         self.reason = ""
         self.seconds_before = 0.0
+        self.resumed_at: float | None = None  # epochs that an earlier attempt had trained
 
     def take_up(self) -> int:
         """Goes back to the last checkpoint: points, history and cuts; its phase, whose loop does the rest."""
@@ -96,6 +97,8 @@ class _Trial(Course):
         self.rungs = list(before.rungs)
         self.seconds_before = before.seconds
         self.resumed = checkpoint.loop
+        step = self.phases[checkpoint.phase].first + checkpoint.loop.step
+        self.resumed_at = step / self.per_epoch
         if checkpoint.masks is not None:
             self.cut(checkpoint.masks)
         return checkpoint.phase
@@ -229,6 +232,8 @@ class _Trial(Course):
         cuda = self.device.type == "cuda"
         name = torch.cuda.get_device_name(self.device) if cuda else "cpu"
         parts = {} if self.recipe.parts == 1 else {"batch_parts": str(self.recipe.parts)}
+        if self.resumed_at is not None:
+            parts |= {"resumed_at_epoch": f"{self.resumed_at:.4g}"}
         return parts | {
             "device": name,
             "precision": self.recipe.precision,

@@ -124,6 +124,12 @@ def search(
             rich_help_panel=_WHERE,
         ),
     ] = False,
+    checkpoint_seconds: Annotated[
+        float,
+        typer.Option(
+            help="A lost trial goes on from a checkpoint that is at most so old.", rich_help_panel=_WHERE
+        ),
+    ] = 60.0,
     concurrent: Annotated[
         int | None, typer.Option(help="Trials at once. [dim]Default: as many as fit[/]", rich_help_panel=_RUN)
     ] = None,
@@ -187,6 +193,7 @@ def search(
         objective=objective,
         latency_grid=latency_grid,
         take_over=take_over,
+        checkpoint_seconds=checkpoint_seconds,
     )
     with watch(quiet=quiet) as watcher:
         fronts = run_seeds(wanted, watcher, seeds=seeds)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     Body = Callable[[TrialInputs, TrialJob, Tell, TellRung], TrialRecord]
 
+CHECKPOINT_S = 60.0
 LOST_ATTEMPTS = 2  # Tune starts a trial again this often within one start of the study
 
 Result = TypeVar("Result")
@@ -103,10 +104,12 @@ def run_trials(
     study: str,
     desk: Desk,
     body: Body | None = None,
+    checkpoint_s: float = CHECKPOINT_S,
 ) -> None:
     """Runs the desk's trials until it has no more; returns when the last one has ended.
 
-    `body` runs one trial; None for `trial.run_trial`.
+    `body` runs one trial; None for `trial.run_trial`. A lost trial goes on from a checkpoint that is at most
+    `checkpoint_s` seconds of training behind.
     """
     from ray import tune
 
@@ -117,7 +120,9 @@ def run_trials(
     searcher = DeskSearcher(desk)
     trainable = tune.with_resources(
         tune.with_parameters(
-            _trainable, shared=_TrialShared(inputs, store.root.resolve(), study, cluster.cpus_per_trial, body)
+            _trainable, shared=_TrialShared(
+                inputs, store.root.resolve(), study, cluster.cpus_per_trial, body, checkpoint_s
+            ),
         ),
         {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial},
     )
@@ -159,6 +164,7 @@ class _TrialShared:
     study: str
     cpus: float
     body: Body | None
+    checkpoint_s: float
 
 
 def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
@@ -174,7 +180,14 @@ def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
     number = int(config["number"])
     own = store.next_attempt(shared.study, number)
     attempts = tuple(sorted(own.parent.glob("attempt-*")))
-    job = TrialJob(number, config["params"], int(config["seed"]), attempts, rungs=tuple(config["rungs"]))
+    job = TrialJob(
+        number,
+        config["params"],
+        int(config["seed"]),
+        attempts,
+        checkpoint_s=shared.checkpoint_s,
+        rungs=tuple(config["rungs"]),
+    )
     try:
         record = (shared.body or run_trial)(
             shared.inputs,
