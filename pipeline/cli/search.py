@@ -15,6 +15,7 @@ from pipeline.space import known_methods
 TASK, MODEL, METHOD, TRIALS, STORE = "builtin/docstrings", "builtin/tiny-bert", "snip", 5, Path("mlflow_runs")
 
 SCHEDULER = "asha"
+CHECKPOINT_S = 60.0
 
 _WHAT, _HOW, _WHERE, _RUN = "What is cut", "How it is searched", "Where it is kept", "What it runs on"
 
@@ -129,7 +130,7 @@ def search(
         typer.Option(
             help="A lost trial goes on from a checkpoint that is at most so old.", rich_help_panel=_WHERE
         ),
-    ] = 60.0,
+    ] = CHECKPOINT_S,
     concurrent: Annotated[
         int | None, typer.Option(help="Trials at once. [dim]Default: as many as fit[/]", rich_help_panel=_RUN)
     ] = None,

@@ -190,7 +190,7 @@ def run(wanted: Search, watcher: Watcher) -> Front:
             courier=courier,
             watcher=watcher,
             meter=Meter(store, name, gpus_per_trial=cluster.gpus_per_trial),
-            halving=Halving(spec.reference_point) if wanted.scheduler == "asha" else None,
+            halving=Halving(spec.values, spec.reference_point) if wanted.scheduler == "asha" else None,
         )
         try:
             desk.settle()

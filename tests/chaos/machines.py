@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 RAY = str(Path(sys.executable).parent / "ray")
 HEAD, WORKERS = "127.0.0.2", ("127.0.0.3", "127.0.0.4")
 READY_S = 180.0
+TRIAL = b"ray::Implicit"  # how Ray calls a process with a function of Tune's
 
 
 def free_port(host: str) -> int:
@@ -62,7 +63,13 @@ class Nodes:
         short = f"/tmp/pf{secrets.token_hex(3)}"  # Ray's socket paths have 107 characters at most
         self._begin(
             HEAD,
-            ["--head", f"--port={self.address.split(':')[1]}", "--num-cpus=0", f"--temp-dir={short}"],
+            [
+                "--head",
+                f"--port={self.address.split(':')[1]}",
+                "--num-cpus=0",
+                f"--temp-dir={short}",
+                "--include-dashboard=false",
+            ],
         )
         wait_for(self._answers, "Ray's head")
         for worker in WORKERS:
@@ -82,9 +89,9 @@ class Nodes:
         found = []
         for folder in Path("/proc").iterdir():
             with suppress(OSError):
-                if folder.name.isdecimal() and (folder / "cmdline").read_bytes().startswith(b"ray::Implicit"):
-                    if mark in (folder / "environ").read_bytes().split(b"\0"):
-                        found.append(int(folder.name))
+                runs = folder.name.isdecimal() and (folder / "cmdline").read_bytes().startswith(TRIAL)
+                if runs and mark in (folder / "environ").read_bytes().split(b"\0"):
+                    found.append(int(folder.name))
         return sorted(found)
 
     def stop(self) -> None:
@@ -93,7 +100,7 @@ class Nodes:
             kill_group(process)
 
     def _begin(self, host: str, options: list[str]) -> None:
-        common = ["--block", "--object-store-memory=150000000", "--include-dashboard=false"]
+        common = ["--block", "--object-store-memory=150000000"]
         command = [RAY, "start", f"--node-ip-address={host}", *options, *common]
         self.running[host] = start(command, self.env, self.folder / f"node-{host}.log")
 

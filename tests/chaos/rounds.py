@@ -22,17 +22,18 @@ from tests.chaos.machines import WORKERS, Nodes, Server, free_port, kill_group, 
 from tests.toy import write_task
 
 VICTIMS = ("driver", "node", "trial", "mlflow")
+FIRST_TRIALS = 8
 LATEST_S = 8.0  # after the round's first sign of life, the blow falls
-TRIALS_A_ROUND = 2  # that a study gets more when it has ended before its rounds
+MORE_TRIALS = 4  # that a study gets when it has ended before its rounds
 SPACE = """
 [tune_epochs]
-low = 3
-high = 6
-default = 4
+low = 6
+high = 12
+default = 8
 [recover_epochs]
 low = 1
-high = 2
-default = 1
+high = 4
+default = 2
 [rounds]
 low = 1
 high = 2
@@ -77,7 +78,7 @@ class Chaos:
         self.state = _read(folder, seed)
         self.task = folder / "task" / "task.toml"
         if not self.task.exists():
-            write_task(folder / "task")
+            write_task(folder / "task", rows=480)
             (folder / "task" / "chaos.toml").write_text(SPACE)
         self.nodes = Nodes(folder)
         self.server = Server(folder, self.state.port) if tracking else None
@@ -126,9 +127,8 @@ class Chaos:
             self._keep_going(notes)
             time.sleep(0.05)
         victim = self.victims[number]
-        if victim == "trial":
-            wait_for(lambda: self._keep_going(notes) and bool(self.nodes.trials()), "a trial's process")
-            after = time.monotonic() - began
+        wait_for(lambda: self._keep_going(notes) and self._is_at_work(), "a trial at work")
+        after = time.monotonic() - began
         seen, at_work = records(self.store), running(self.store)
         process = self._strike(victim, chance)
         struck = time.monotonic()
@@ -166,6 +166,10 @@ class Chaos:
         before = self._signs()
         wait_for(lambda: self._keep_going(notes) and self._signs() != before, "a sign of life", seconds=400)
 
+    def _is_at_work(self) -> bool:
+        """Whether a trial runs, as its folder and its process say."""
+        return bool(running(self.store)) and bool(self.nodes.trials())
+
     def _signs(self) -> set[str]:
         trials = self.store / "studies" / STUDY / "trials"
         return {
@@ -179,7 +183,7 @@ class Chaos:
         if self.driver is not None and (code := self.driver.poll()) is not None:
             self.driver = None
             if code == 0:
-                self.state.trials += TRIALS_A_ROUND
+                self.state.trials += MORE_TRIALS
                 self._write()
             else:
                 notes.append(f"the driver ended with code {code}")
@@ -208,7 +212,7 @@ class Chaos:
     def _command(self) -> list[str]:
         options = ["--task", self.task, "--space", self.task.parent / "chaos.toml", "--name", STUDY]
         options += ["--store", self.store, "--trials", self.state.trials, "--address", self.nodes.address]
-        options += ["--latency-grid", "none", "--checkpoint-seconds", 0.3]
+        options += ["--latency-grid", "none", "--checkpoint-seconds", 0.3, "--concurrent", 2]
         options += ["--tracking", self.tracking] if self.server else []
         return [sys.executable, "-m", "pipeline", "search", *map(str, options)]
 
@@ -264,7 +268,7 @@ def report(console: Console, rounds: list[Round], found: Audit) -> None:
 def _read(folder: Path, seed: int) -> State:
     path = folder / "rounds.json"
     if not path.exists():
-        return State(seed, free_port("127.0.0.1"), 4, [], [])
+        return State(seed, free_port("127.0.0.1"), FIRST_TRIALS, [], [])
     kept = json.loads(path.read_text())
     rounds = [
         Round(**{**each, "running": tuple(Running(**one) for one in each["running"])})
