@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import torch
 from torch import nn
 
-from pipeline.allocation import Removal, Step, removal_order
+from pipeline.allocation import Removal, Step, choose, removal_order
 from pipeline.batches import Split, TaskData
 from pipeline.curve import choose_in_rounds
 from pipeline.distillation import DISTILLATIONS, NONE, Distillation, Lessons, Teacher, see
@@ -61,6 +62,7 @@ class TrialJob:
     checkpoint_s: float = 60.0  # seconds between checkpoints
     keep_weights: bool = True  # those before each cut and the recovered ones, in the attempt's folder
     rungs: tuple[float, ...] = ()  # parts of its training after which it shows what it would give
+    beat_s: float = math.inf  # seconds after which it tells where it is, between the ends of its epochs
 
 
 Tell = Callable[[dict[str, float]], None]
@@ -94,6 +96,9 @@ class Course(ABC):
         self._loop: Loop | None = None  # that trains the phase at hand
         self.resumed: LoopState | None = None  # where the first phase goes on; None once it is taken up
         self.masks: Masks | None = None
+        self.projected = _number(
+            self.params.get("target")
+        )  # compression that it is to end with, if it is known
 
     def run(self) -> None:
         """The course from its start, or from where `take_up` says, to its end."""
@@ -126,8 +131,17 @@ class Course(ABC):
 
     def epoch(self, epoch: float, values: dict[str, float]) -> None:
         """Listener: an epoch ended."""
-        seen = {name: values[name] for name in ("train_loss", "metric") if name in values}
-        self.tell({"epoch": epoch, "epochs": self.phases[-1].end / self.per_epoch} | seen)
+        self.tell_where(epoch, {name: values[name] for name in ("train_loss", "metric") if name in values})
+
+    def tell_where(self, epoch: float, seen: dict[str, float]) -> None:
+        """How far it is, what was seen last, and the compression that is to be expected."""
+        projected = {} if self.projected is None else {"projected": self.projected}
+        self.tell({"epoch": epoch, "epochs": self.phases[-1].end / self.per_epoch} | projected | seen)
+
+    @property
+    def recent_loss(self) -> float | None:
+        """The mean task loss of the last steps that were looked at; reading it costs nothing."""
+        return None if self._loop is None else self._loop.recent_loss
 
     def step(self, state: Callable[[], LoopState]) -> None:
         """Listener: a step ended. Nothing is kept of it here."""
@@ -194,6 +208,15 @@ class Course(ABC):
             threshold=_number(self.params.get("threshold")),
             target=_number(self.params.get("target")),
             rounds_left=self.rounds - self.phase.round,
+        )
+
+    def choose_at_last(self, order: tuple[Removal, ...]) -> Step:
+        """What would be cut if this round were the last."""
+        return choose(
+            order,
+            self.anatomy,
+            threshold=_number(self.params.get("threshold")),
+            target=_number(self.params.get("target")),
         )
 
     def cut(self, masks: Masks) -> None:

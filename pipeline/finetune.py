@@ -129,6 +129,7 @@ class Loop:
     run: Run | None = None
     teaching: Distillation | None = None
     done: int = field(default=0, init=False)  # steps of the phase
+    recent_loss: float | None = field(default=None, init=False)  # the mean up to the last check
     _orders: dict[int, list[IntArray]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -243,6 +244,7 @@ class Loop:
 
     def _check_loss(self) -> None:
         loss, _, norm, *_ = self._read(_CHECK)
+        self.recent_loss = loss
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingFailed("the loss is not a number any more: learning rate or penalty are too high")
         untrained = untrained_loss(self.train.labels, regression=self.recipe.regression)

@@ -205,9 +205,9 @@ class HistoryRow:
 
 @dataclass(frozen=True)
 class Rung:
-    """What a trial would give if it ended here: points (metric, compression) of a network still in training.
+    """What a trial would give if it ended here: columns [P] of a network still in training, cut step by step.
 
-    Whatever a study's second objective is, compression stands for it (of single weights: sparsity).
+    A column that was not measured is empty. The study's spec makes objectives of them (`StudySpec.values`).
 
     They decide whether the trial goes on, and are no networks of the study: they stand on no front.
     """
@@ -217,6 +217,19 @@ class Rung:
     rows: int  # of validation that the metrics are of
     metric: tuple[float, ...]
     compression: tuple[float, ...]
+    sparsity: tuple[float, ...] = ()
+    macs: tuple[float, ...] = ()
+    latency_ms: tuple[float, ...] = ()
+    dense_latency_ms: tuple[float, ...] = ()
+
+    def columns(self) -> dict[str, FloatArray]:
+        """The columns [P] by name; NaN where nothing was measured."""
+        nothing = np.full(len(self.metric), np.nan)
+        found = {name: np.array(getattr(self, name), dtype=np.float64) for name in RUNG_COLUMNS}
+        return {name: values if len(values) else nothing for name, values in found.items()}
+
+
+RUNG_COLUMNS = ("metric", "compression", "sparsity", "macs", "latency_ms", "dense_latency_ms")
 
 
 @dataclass(frozen=True)

@@ -81,11 +81,12 @@ class _Trial(Course):
         self.rung_steps = {} if tell_rung is None else rung_steps(self.phases, job.rungs)
         self.rungs: list[Rung] = []
         self.started = time.monotonic()
-        self.last_checkpoint = self.started
+        self.last_checkpoint = self.last_beat = self.started
         self.points: list[Point] = []
         self.history: list[HistoryRow] = []
         self.reason = ""
         self.seconds_before = 0.0
+        self.resumed_at: float | None = None  # epochs that an earlier attempt had trained
 
     def take_up(self) -> int:
         """Goes back to the last checkpoint: points, history and cuts; its phase, whose loop does the rest."""
@@ -97,8 +98,12 @@ class _Trial(Course):
         self.rungs = list(before.rungs)
         self.seconds_before = before.seconds
         self.resumed = checkpoint.loop
+        step = self.phases[checkpoint.phase].first + checkpoint.loop.step
+        self.resumed_at = step / self.per_epoch
         if checkpoint.masks is not None:
             self.cut(checkpoint.masks)
+        if self.phases[checkpoint.phase].name == "recover":
+            self.projected = self.anatomy.costs.compression(self.anatomy.present)
         return checkpoint.phase
 
     def remember(self) -> Array | None:
@@ -138,6 +143,8 @@ class _Trial(Course):
             predictions = evaluation.predictions
             self.points.append(Point("curve", phase.round, step.threshold, measured, step.masks, predictions))
         self.cut(chosen.masks)
+        if phase.round + 1 == self.rounds:
+            self.projected = chosen.compression
         return True
 
     def recover(self, phase: Phase) -> None:
@@ -165,11 +172,15 @@ class _Trial(Course):
         super().epoch(epoch, values)
 
     def step(self, state: Callable[[], LoopState]) -> None:
-        """Listener: a step ended. There may be a rung; a checkpoint is due every `checkpoint_s` seconds."""
+        """Listener: a step ended. There may be a rung; `beat_s` and `checkpoint_s` say what else is due."""
         rung = self.rung_steps.get(self.position)
         if rung is not None and self.tell_rung is not None:
             self._show(rung, self.tell_rung)
-        if time.monotonic() - self.last_checkpoint >= self.job.checkpoint_s:
+        now = time.monotonic()
+        if now - self.last_beat >= self.job.beat_s:
+            self.last_beat, loss = now, self.recent_loss
+            self.tell_where(self.position / self.per_epoch, {} if loss is None else {"train_loss": loss})
+        if now - self.last_checkpoint >= self.job.checkpoint_s:
             checkpoint = resume.Checkpoint(self.index, state(), self.masks, self.record())
             try:
                 resume.save(self.job.attempts[-1], checkpoint)
@@ -191,7 +202,7 @@ class _Trial(Course):
 
     def _look(self, index: int) -> Rung:
         """What the trial would give; a trial in recovery: what it has found, and the network that it has cut."""
-        rows, zeros = part_of(self.inputs.data.validation), self.inputs.count_zeros
+        rows = part_of(self.inputs.data.validation)
 
         def examine(model: PreTrainedModel, anatomy: Anatomy) -> tuple[Evaluation, Measurement]:
             return self._examine(model, anatomy, rows)
@@ -201,9 +212,11 @@ class _Trial(Course):
         else:
             with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
                 copy = self.copied()
-                steps = curve_steps(copy.order(), copy.anatomy, most=RUNG_STEPS)
+                order = copy.order()
+                self.projected = copy.choose_at_last(order).compression
+                steps = curve_steps(order, copy.anatomy, most=RUNG_STEPS)
                 found = [measured for *_, measured in walk(copy.model, copy.anatomy, steps, examine)]
-        return rung_of(index, self.epochs, found, rows=len(rows), zeros=zeros)
+        return rung_of(index, self.epochs, found, rows=len(rows))
 
     def _keep(self, name: str) -> None:
         """Writes the network's weights; a trial that cannot is worth no less: they can be made again."""
@@ -257,16 +270,15 @@ class _Trial(Course):
         cuda = self.device.type == "cuda"
         name = torch.cuda.get_device_name(self.device) if cuda else "cpu"
         parts = {} if self.recipe.parts == 1 else {"batch_parts": str(self.recipe.parts)}
-        taught = {} if self.teaching is None else {"distill": self.inputs.distill}
-        return (
-            parts
-            | taught
-            | {
-                "device": name,
-                "precision": self.recipe.precision,
-                "threads": str(torch.get_num_threads()),
-            }
-        )
+        if self.resumed_at is not None:
+            parts |= {"resumed_at_epoch": f"{self.resumed_at:.4g}"}
+        if self.teaching is not None:
+            parts |= {"distill": self.inputs.distill}
+        return parts | {
+            "device": name,
+            "precision": self.recipe.precision,
+            "threads": str(torch.get_num_threads()),
+        }
 
 
 def _validation(evaluation: Evaluation) -> dict[str, float]:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 TASK, MODEL, METHOD, TRIALS, STORE = "builtin/docstrings", "builtin/tiny-bert", "snip", 5, Path("mlflow_runs")
 
 SCHEDULER = "asha"
+CHECKPOINT_S = 60.0
 
 _WHAT, _HOW, _WHERE, _RUN = "What is cut", "How it is searched", "Where it is kept", "What it runs on"
 
@@ -136,6 +137,12 @@ def asked(
             rich_help_panel=_WHERE,
         ),
     ] = False,
+    checkpoint_seconds: Annotated[
+        float,
+        typer.Option(
+            help="A lost trial goes on from a checkpoint that is at most so old.", rich_help_panel=_WHERE
+        ),
+    ] = CHECKPOINT_S,
     concurrent: Annotated[
         int | None, typer.Option(help="Trials at once. [dim]Default: as many as fit[/]", rich_help_panel=_RUN)
     ] = None,
@@ -197,6 +204,7 @@ def asked(
         distill=distill,
         latency_grid=latency_grid,
         take_over=take_over,
+        checkpoint_seconds=checkpoint_seconds,
     )
 
 

@@ -7,6 +7,7 @@ driver tells the ledger when a trial has ended: Tune's own snapshots and logs ar
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     Body = Callable[[TrialInputs, TrialJob, Tell, TellRung], TrialRecord]
 
+CHECKPOINT_S = 60.0
+BEATS_PER_S = 20.0  # of all running trials together: each is a report that the driver takes in
 LOST_ATTEMPTS = 2  # Tune starts a trial again this often within one start of the study
 
 Result = TypeVar("Result")
@@ -40,6 +43,7 @@ class Job:
     params: Params
     seed: int
     rungs: tuple[float, ...] = ()  # parts of its training after which the desk is asked whether it goes on
+    beat_s: float = math.inf  # how often it says where it is between the ends of its epochs
 
 
 class Desk(Protocol):
@@ -49,7 +53,7 @@ class Desk(Protocol):
         """The next trial to start, or None if no more are to start."""
 
     def heard(self, number: int, values: dict[str, float]) -> None:
-        """A running trial has ended an epoch."""
+        """A running trial has ended an epoch, or says where it is."""
 
     def rung(self, number: int, rung: Rung) -> bool:
         """Whether a trial goes on beyond a rung; if not, `stopped` follows."""
@@ -103,10 +107,12 @@ def run_trials(
     study: str,
     desk: Desk,
     body: Body | None = None,
+    checkpoint_s: float = CHECKPOINT_S,
 ) -> None:
     """Runs the desk's trials until it has no more; returns when the last one has ended.
 
-    `body` runs one trial; None for `trial.run_trial`.
+    `body` runs one trial; None for `trial.run_trial`. A lost trial goes on from a checkpoint that is at most
+    `checkpoint_s` seconds of training behind.
     """
     from ray import tune
 
@@ -117,7 +123,16 @@ def run_trials(
     searcher = DeskSearcher(desk)
     trainable = tune.with_resources(
         tune.with_parameters(
-            _trainable, shared=_TrialShared(inputs, store.place, study, cluster.cpus_per_trial, body)
+            _trainable,
+            shared=_TrialShared(
+                inputs,
+                store.place,
+                study,
+                cluster.cpus_per_trial,
+                body,
+                checkpoint_s,
+                cluster.concurrent / BEATS_PER_S,
+            ),
         ),
         {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial},
     )
@@ -168,6 +183,8 @@ class _TrialShared:
     study: str
     cpus: float
     body: Body | None
+    checkpoint_s: float
+    least_beat_s: float
 
 
 def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
@@ -183,7 +200,15 @@ def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
     number = int(config["number"])
     own = store.next_attempt(shared.study, number)
     attempts = tuple(sorted(own.parent.glob("attempt-*")))
-    job = TrialJob(number, config["params"], int(config["seed"]), attempts, rungs=tuple(config["rungs"]))
+    job = TrialJob(
+        number,
+        config["params"],
+        int(config["seed"]),
+        attempts,
+        checkpoint_s=shared.checkpoint_s,
+        rungs=tuple(config["rungs"]),
+        beat_s=max(config["beat_s"], shared.least_beat_s),
+    )
     try:
         record = (shared.body or run_trial)(
             shared.inputs,

@@ -62,7 +62,7 @@ def _body(launch: Launch) -> tuple[str, ...]:
         "RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')",
         "export RAY_AUTH_TOKEN",
         "",
-        'head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)',
+        'head=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)',
         'ip=$(srun --nodes=1 --ntasks=1 --nodelist="$head" hostname --ip-address | cut -d " " -f 1)',
         'address="$ip:$((20000 + SLURM_JOB_ID % 20000))"',
         "",

@@ -5,9 +5,10 @@ from pipeline.sweep.preparing import default_name, dense_recipe, make_inputs, ti
 from pipeline.sweep.running import check, run, search
 from pipeline.sweep.seeds import run_seeds
 from pipeline.sweep.wanted import Search
-from pipeline.sweep.watching import Nobody, Standing, Watcher
+from pipeline.sweep.watching import NEVER, Nobody, Standing, Watcher
 
 __all__ = [
+    "NEVER",
     "Budget",
     "Nobody",
     "Search",

@@ -81,10 +81,11 @@ class StudyDesk:
         self.meter.tick(len(self.running))
         self.running[ask.number] = ask
         self._report(None)
-        return Job(ask.number, ask.params, ask.seed, () if self.halving is None else self.halving.rungs)
+        rungs = () if self.halving is None else self.halving.rungs
+        return Job(ask.number, ask.params, ask.seed, rungs, self.watcher.beat_s)
 
     def heard(self, number: int, values: dict[str, float]) -> None:
-        """A running trial has ended an epoch."""
+        """A running trial has ended an epoch, or says where it is."""
         self.meter.tick(len(self.running))
         self.watcher.heard(number, values)
 
@@ -206,5 +207,13 @@ class StudyDesk:
         self._pass_on()
         counts = self.ledger.counts()
         front: Front | None = self.tally.front if self.tally is not None else None
-        standing = Standing(counts.ended, self.budget.trials, len(self.running), counts.failed, front)
+        standing = Standing(
+            counts.ended,
+            counts.stopped,
+            counts.failed,
+            tuple(self.running),
+            front,
+            budget=self.budget,
+            spent=self.meter.spent,
+        )
         self.watcher.stands(standing, record)

@@ -47,6 +47,7 @@ from pipeline.sweep.preparing import (
 from pipeline.sweep.sharing import check_ledger, check_objects, check_shared
 from pipeline.sweep.speed import check_grid, find_table, time_networks
 from pipeline.sweep.wanted import (
+    DEFAULT_CHECKPOINT_S,
     DEFAULT_SCHEDULER,
     DEFAULT_TASK,
     DEFAULT_TRIALS,
@@ -92,6 +93,7 @@ def search(
     distill: str = NONE,
     latency_grid: str | None = None,
     take_over: bool = False,
+    checkpoint_seconds: float = DEFAULT_CHECKPOINT_S,
     watcher: Watcher | None = None,
 ) -> Front:
     """`prunefront search` from Python: the same options, and the front comes back.
@@ -126,6 +128,7 @@ def search(
         distill=distill,
         latency_grid=latency_grid,
         take_over=take_over,
+        checkpoint_seconds=checkpoint_seconds,
     )
     return run(wanted, watcher or Nobody())
 
@@ -193,7 +196,7 @@ def run(wanted: Search, watcher: Watcher) -> Front:
             courier=courier,
             watcher=watcher,
             meter=Meter(store, name, gpus_per_trial=cluster.gpus_per_trial),
-            halving=Halving(spec.reference_point) if wanted.scheduler == "asha" else None,
+            halving=Halving(spec.values, spec.reference_point) if wanted.scheduler == "asha" else None,
         )
         try:
             desk.settle()
@@ -201,7 +204,14 @@ def run(wanted: Search, watcher: Watcher) -> Front:
                 if shapes:
                     table = find_table(cluster, store, spec, inputs.source, shapes[0], watcher)
                     inputs = replace(inputs, latency=table)
-                run_trials(cluster, inputs, store=store, study=name, desk=desk)
+                run_trials(
+                    cluster,
+                    inputs,
+                    store=store,
+                    study=name,
+                    desk=desk,
+                    checkpoint_s=wanted.checkpoint_seconds,
+                )
             if shapes:
                 time_networks(cluster, store, spec, inputs.source, shapes, watcher)
         finally:
@@ -247,6 +257,11 @@ def check(wanted: Search) -> Space:
         raise BadInput(f"--precision is one of {', '.join(PRECISIONS)}; asked for was {wanted.precision!r}.")
     if wanted.scheduler not in SCHEDULERS:
         raise BadInput(f"--scheduler is one of {', '.join(SCHEDULERS)}; asked for was {wanted.scheduler!r}.")
+    if wanted.checkpoint_seconds <= 0:
+        raise BadInput(
+            f"A trial is written down now and then; --checkpoint-seconds is {wanted.checkpoint_seconds:g}. "
+            "Give a number above 0."
+        )
     check_sampler(wanted.sampler)
     check_resources(wanted.resources)
     check_objects(wanted)

@@ -14,6 +14,7 @@ DEFAULT_TASK = "builtin/docstrings"
 DEFAULT_TRIALS = 5
 SCHEDULERS = ("asha", "none")
 DEFAULT_SCHEDULER = "asha"
+DEFAULT_CHECKPOINT_S = 60.0
 STARTS = ("pretrained", "dense")
 PRECISIONS = ("auto", "bf16", "fp32")
 SEARCHED = ("compression", "macs", "latency")  # objectives beside the metric
@@ -49,6 +50,7 @@ class Search:
     distill: str = "none"
     latency_grid: str | None = None
     take_over: bool = False
+    checkpoint_seconds: float = DEFAULT_CHECKPOINT_S
 
     @property
     def budget(self) -> Budget:
