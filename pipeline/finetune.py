@@ -126,6 +126,7 @@ class Loop:
     listener: Listener
     method: PruningMethod | None = None
     run: Run | None = None
+    holding: Callable[[torch.optim.Optimizer], AbstractContextManager[None]] | None = None  # around all steps
     done: int = field(default=0, init=False)  # steps of the phase
     _orders: dict[int, list[IntArray]] = field(default_factory=dict, init=False, repr=False)
 
@@ -161,7 +162,7 @@ class Loop:
             if self.method is not None and self.run is not None
             else nullcontext()
         )
-        with watching:
+        with watching, nullcontext() if self.holding is None else self.holding(optimizer):
             for group in optimizer.param_groups:
                 group["initial_lr"] = group["lr"]
             if start is not None:

@@ -115,6 +115,11 @@ def measure(
     )
 
 
+def zeros_of(model: PreTrainedModel, anatomy: Anatomy) -> float:
+    """The sparsity of a network: zeros among its encoder parameters / those of the dense model."""
+    return _zeros(model, anatomy)[0] / anatomy.costs.encoder
+
+
 @torch.no_grad()
 def _zeros(model: PreTrainedModel, anatomy: Anatomy) -> tuple[int, int]:
     """Parameters that are exactly zero, in the encoder's layers and outside them. The device is waited for once."""

@@ -19,6 +19,7 @@ from pipeline.reopening import Reopened
 from pipeline.rerun import replay_trial
 from pipeline.store import RECOVERED, Retrained, before_cut
 from pipeline.surgery import cut
+from pipeline.weights import matrices, zero
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -88,8 +89,9 @@ def _load(study: Reopened, record: TrialRecord, point: Point, path: Path) -> tup
     model, anatomy = build(study.inputs.source, seed=record.seed)
     held = point.masks if path.stem == RECOVERED else _held(record, point.round)
     anatomy = cut(model, anatomy, held)
-    load_weights(model, path)
+    scores = load_weights(model, path)
     anatomy = cut(model, anatomy, point.masks)
+    zero(matrices(anatomy), scores, point.threshold)
     model.train(False)
     return model, anatomy
 
@@ -112,11 +114,11 @@ def _train_again(study: Reopened, record: TrialRecord, point: Point, tell: Tell)
         checkpoint_s=math.inf,
         keep_weights=False,
     )
-    model = replay_trial(study.inputs, job, tell, cuts=tuple(cuts))
+    again = replay_trial(study.inputs, job, tell, cuts=tuple(cuts))
     path = study.store.weights(study.spec.name).path(
         record.number, RECOVERED if recovered else before_cut(point.round)
     )
-    save_weights(model, path)
+    save_weights(again.model, path, scores=again.scores)
     return path
 
 

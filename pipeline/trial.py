@@ -4,7 +4,8 @@
 
 The order never changes, only lengths do. Each round goes on from the network that the last one cut. The curve
 is free of training: units are removed in order of their score, and every step is measured on all of
-validation, on a network that is cut further and further. How a network is trained and ranked stands in course.py.
+validation, on a network that is cut further and further. Where a method ranks single weights, they are set to zero
+instead. How a network is trained and ranked stands in course.py.
 """
 
 from __future__ import annotations
@@ -12,18 +13,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import torch
 
 from pipeline import resume
-from pipeline.allocation import curve_steps
 from pipeline.anatomy import Anatomy
 from pipeline.batches import Split
 from pipeline.course import Course, Tell, TrialInputs, TrialJob
-from pipeline.curve import walk
+from pipeline.curve import Ranking
 from pipeline.finetune import AtChance, LoopState, TrainingFailed
-from pipeline.measure import Evaluation, measure
+from pipeline.measure import Evaluation, measure, zeros_of
 from pipeline.models import save_weights
 from pipeline.phases import Phase
 from pipeline.provenance import provenance
@@ -101,25 +101,22 @@ class _Trial(Course):
         return checkpoint.phase
 
     def after_tuning(self, phase: Phase) -> bool:
-        """Scores the units, measures every step of their removal, and cuts the network at the chosen one."""
-        order = self.order()
-        self._keep(before_cut(phase.round))
-        chosen = self.choose(order)
-        steps = curve_steps(order, self.anatomy, most=CURVE_STEPS, include=chosen.removed)
-        for step, evaluation, measured in walk(self.model, self.anatomy, steps, self._examine):
+        """Ranks the units, measures every step of their removal, and cuts the network at the chosen one."""
+        ranking = self.rank()
+        self._keep(before_cut(phase.round), ranking)
+        chosen = self.choose(ranking)
+        steps = ranking.steps(most=CURVE_STEPS, include=chosen)
+        for step, evaluation, measured in ranking.walk(self.model, steps, self._examine):
             if not step.removed:
                 self._complete_history(evaluation)
             predictions = evaluation.predictions
             self.points.append(Point("curve", phase.round, step.threshold, measured, step.masks, predictions))
-        self.cut(chosen.masks)
+        self.take(ranking, chosen)
         return True
 
     def recover(self, phase: Phase) -> None:
         """Trains on without the method, and measures what came of it."""
-        masks = self.anatomy.present
-        point = next(
-            p for p in reversed(self.points) if p.masks.same(masks)
-        )  # the cut network's on the curve
+        found: dict[str, Any] = {}
         if phase.steps:
             try:
                 self.train(phase)
@@ -128,8 +125,15 @@ class _Trial(Course):
             self._keep(RECOVERED)
             evaluation, measured = self._examine(self.model, self.anatomy)
             self._complete_history(evaluation)
-            point = replace(point, measurement=measured, predictions=evaluation.predictions)
-        self.points.append(replace(point, kind="recovered"))
+            found = {"measurement": measured, "predictions": evaluation.predictions}
+        self.points.append(replace(self._cut_point(), kind="recovered", **found))
+
+    def _cut_point(self) -> Point:
+        """The cut network's on the curve: it has the same units, and as many zeros; recovery changes neither."""
+        masks = self.anatomy.present
+        found = [p for p in self.points if p.round == self.phase.round and p.masks.same(masks)]
+        now = zeros_of(self.model, self.anatomy) if self.inputs.zeroes else 0.0
+        return min(found, key=lambda p: abs(p.measurement.sparsity - now))
 
     def epoch(self, epoch: float, values: dict[str, float]) -> None:
         """Listener: an epoch ended. Where a phase ends, what follows measures the metric anyway."""
@@ -165,7 +169,7 @@ class _Trial(Course):
 
     def _look(self, index: int) -> Rung:
         """What the trial would give; a trial in recovery: what it has found, and the network that it has cut."""
-        rows, zeros = part_of(self.inputs.data.validation), self.inputs.count_zeros
+        rows, zeros = part_of(self.inputs.data.validation), self.inputs.zeroes
 
         def examine(model: PreTrainedModel, anatomy: Anatomy) -> tuple[Evaluation, Measurement]:
             return self._examine(model, anatomy, rows)
@@ -175,16 +179,18 @@ class _Trial(Course):
         else:
             with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
                 copy = self.copied()
-                steps = curve_steps(copy.order(), copy.anatomy, most=RUNG_STEPS)
-                found = [measured for *_, measured in walk(copy.model, copy.anatomy, steps, examine)]
+                ranking = copy.rank()
+                steps = ranking.steps(most=RUNG_STEPS)
+                found = [measured for *_, measured in ranking.walk(copy.model, steps, examine)]
         return rung_of(index, self.epochs, found, rows=len(rows), zeros=zeros)
 
-    def _keep(self, name: str) -> None:
+    def _keep(self, name: str, ranking: Ranking | None = None) -> None:
         """Writes the network's weights; a trial that cannot is worth no less: they can be made again."""
         if not self.job.keep_weights:
             return
         try:
-            save_weights(self.model, self.job.attempts[-1] / WEIGHTS / f"{name}.safetensors")
+            path = self.job.attempts[-1] / WEIGHTS / f"{name}.safetensors"
+            save_weights(self.model, path, scores={} if ranking is None else ranking.tensors)
         except OSError as error:
             self.reason = f"weights not kept: {error.strerror or error}"
 
@@ -198,7 +204,7 @@ class _Trial(Course):
             anatomy,
             evaluation,
             length=inputs.length,
-            count_zeros=inputs.count_zeros,
+            count_zeros=inputs.zeroes,
             latency=inputs.latency,
         )
 

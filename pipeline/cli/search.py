@@ -89,12 +89,13 @@ def search(
         ),
     ] = None,
     objective: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Beside the metric: compression, macs (saved MACs) or latency (saved latency).",
+            help="Beside the metric: compression, macs (saved MACs) or latency (saved latency); of methods on single "
+            "weights sparsity. [dim]Default: compression, or sparsity[/]",
             rich_help_panel=_HOW,
         ),
-    ] = "compression",
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of draws and trainings.", rich_help_panel=_HOW)] = 0,
     seeds: Annotated[
         int, typer.Option(help="So many, one after the other, each a study: -seedN.", rich_help_panel=_HOW)

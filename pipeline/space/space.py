@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 # Where to cut: every space has exactly one of these. The trial reads it; it is no field of a method.
 ALLOCATION_KEYS = ("threshold", "target")
+TRIAL_KEYS = (*ALLOCATION_KEYS, "rewind")  # of a method's file, all that are no fields of it
 SHARED = "shared"
 FROM_SCRATCH = "from_scratch"
 

@@ -39,6 +39,7 @@ from pipeline.sweep.preparing import (
     find_anchors,
     make_inputs,
     make_spec,
+    objective_of,
     open_study,
     timed_shapes,
 )
@@ -49,7 +50,6 @@ from pipeline.sweep.wanted import (
     DEFAULT_TRIALS,
     PRECISIONS,
     SCHEDULERS,
-    SEARCHED,
     STARTS,
     Search,
 )
@@ -85,7 +85,7 @@ def search(
     label: str | None = None,
     metric: str | None = None,
     trust_remote_code: bool = False,
-    objective: str = "compression",
+    objective: str | None = None,
     latency_grid: str | None = None,
     take_over: bool = False,
     watcher: Watcher | None = None,
@@ -230,11 +230,7 @@ def check(wanted: Search) -> Space:
         raise BadInput(
             f"A search runs one of the methods {', '.join(METHODS)}; asked for was {wanted.method!r}."
         )
-    if wanted.objective not in SEARCHED:
-        raise BadInput(
-            f"A search looks for a metric against one of {', '.join(SEARCHED)}; --objective is {wanted.objective!r}."
-        )
-    check_grid(wanted.latency_grid, objective=wanted.objective)
+    check_grid(wanted.latency_grid, objective=objective_of(wanted))
     wanted.budget.check()
     check_gpu_hours(wanted, wanted.resources.gpus_per_trial)
     if wanted.precision not in PRECISIONS:
