@@ -65,6 +65,8 @@ def network_of(study: Reopened, trial: int, point: int, *, tell: Tell = lambda _
     weights = study.store.weights(study.spec.name)
     place = _Place(trial, point, wanted.kind, wanted.round)
     path = weights.of_point(place)
+    if path is not None and wanted.kind == "recovered" and path.stem != RECOVERED and _recovers(record):
+        path = None  # those of its round's curve are kept, its own are not
     if path is None:
         path = _train_again(study, record, wanted, tell)
         network = _load(study, record, wanted, path)
@@ -72,6 +74,11 @@ def network_of(study: Reopened, trial: int, point: int, *, tell: Tell = lambda _
     else:
         network = _load(study, record, wanted, path)
     return Network(*network, record, wanted, weights.retrained(place))
+
+
+def _recovers(record: TrialRecord) -> bool:
+    """Whether a trial trained after its last cut."""
+    return float(record.params["recover_epochs"]) > 0
 
 
 @dataclass(frozen=True)

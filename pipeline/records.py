@@ -171,9 +171,9 @@ class Measurement:
     size_mb: float  # of the weights in fp32, 1 MB = 10^6 bytes
     latency_ms: float | None = None  # of one batch, read from the study's table
     dense_latency_ms: float | None = None  # of the dense network, from the same table
-    sparsity: float = 0.0  # zeros among the encoder parameters that are there / dense encoder parameters
+    sparsity: float = 0.0  # weights of the encoder's matrices that are zero / dense encoder parameters
     nonzero_parameters: int | None = (
-        None  # of the whole network; None: not counted, no unit is a single weight
+        None  # all but those weights; None: not counted, no unit is a single weight
     )
 
     @property

@@ -23,7 +23,7 @@ from pipeline.batches import Split
 from pipeline.course import Course, Tell, TrialInputs, TrialJob
 from pipeline.curve import Ranking
 from pipeline.finetune import AtChance, LoopState, TrainingFailed
-from pipeline.measure import Evaluation, measure, zeros_of
+from pipeline.measure import Evaluation, count_zeroed, measure
 from pipeline.models import save_weights
 from pipeline.phases import Phase
 from pipeline.provenance import provenance
@@ -132,7 +132,7 @@ class _Trial(Course):
         """The cut network's on the curve: it has the same units, and as many zeros; recovery changes neither."""
         masks = self.anatomy.present
         found = [p for p in self.points if p.round == self.phase.round and p.masks.same(masks)]
-        now = zeros_of(self.model, self.anatomy) if self.inputs.zeroes else 0.0
+        now = count_zeroed(self.anatomy) / self.anatomy.costs.encoder if self.inputs.zeroes else 0.0
         return min(found, key=lambda p: abs(p.measurement.sparsity - now))
 
     def epoch(self, epoch: float, values: dict[str, float]) -> None:

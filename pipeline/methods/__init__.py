@@ -50,4 +50,9 @@ def ranks_weights(method: str) -> bool:
     return issubclass(METHODS[method], Unstructured)
 
 
-__all__ = ["METHODS", "OneShot", "PruningMethod", "Run", "Unstructured", "ranks_weights"]
+def in_one_round(method: str) -> bool:
+    """Whether a method, by its name, sets weights to zero gradually while it watches: that fills the whole tuning."""
+    return ranks_weights(method) and not issubclass(METHODS[method], OneShot)
+
+
+__all__ = ["METHODS", "OneShot", "PruningMethod", "Run", "Unstructured", "in_one_round", "ranks_weights"]

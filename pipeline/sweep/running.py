@@ -25,7 +25,7 @@ from pipeline.execute import (
 )
 from pipeline.fronts import DEFAULT_STORE, Front, load_front
 from pipeline.halving import Halving
-from pipeline.methods import METHODS
+from pipeline.methods import METHODS, in_one_round
 from pipeline.records import BadInput, Params
 from pipeline.reopening import refer, with_dense
 from pipeline.resolve import BUILTIN, check_model
@@ -246,7 +246,13 @@ def check(wanted: Search) -> Space:
     if wanted.start not in (None, *STARTS):
         raise BadInput(f"--start is one of {', '.join(STARTS)}; asked for was {wanted.start!r}.")
     fixed: Params = {} if wanted.start is None else {"start_dense": wanted.start == "dense"}
-    return load_space(wanted.method, file=wanted.space, pretrained=wanted.model != BUILTIN, fixed=fixed)
+    space = load_space(wanted.method, file=wanted.space, pretrained=wanted.model != BUILTIN, fixed=fixed)
+    if in_one_round(wanted.method) and not (space.keys["rounds"].fixed and space.may_have("rounds", 1)):
+        raise BadInput(
+            f"A method that sets weights to zero as it trains fills the tuning with its own schedule, in one round; "
+            f"{wanted.method} is such a method, {wanted.space} has [rounds]. Take that key out of the file."
+        )
+    return space
 
 
 def check_gpu_hours(wanted: Search, gpus_per_trial: float | None) -> None:
