@@ -212,8 +212,8 @@ def pick(
         raise BadInput(
             f"The front of {found.spec.name!r} has no point with {' and '.join(wanted)} (dense: "
             f"{found.spec.anchors.dense:.4f}). It offers metrics of {min(metrics):.4f} to {max(metrics):.4f} at "
-            f"{share} of {max(shares):.3f} to {min(shares):.3f}{_latencies(found)}. Ask for less, or search "
-            "longer."
+            f"{'sparsities' if found.spec.zeroes else 'compressions'} of {max(shares):.3f} to {min(shares):.3f}"
+            f"{_latencies(found)}. Ask for less, or search longer."
         )
     if floor > -np.inf:
         return max(fit, key=lambda p: (p.gain, p.metric))
