@@ -171,18 +171,23 @@ class Measurement:
     size_mb: float  # of the weights in fp32, 1 MB = 10^6 bytes
     latency_ms: float | None = None  # of one batch, read from the study's table
     dense_latency_ms: float | None = None  # of the dense network, from the same table
-    sparsity: float = 0.0  # zeros among the encoder parameters that are there / dense encoder parameters
+    sparsity: float = 0.0  # weights of the encoder's matrices that are zero / dense encoder parameters
     nonzero_parameters: int | None = (
-        None  # of the whole network; None: not counted, no unit is a single weight
+        None  # all but those weights; None: not counted, no unit is a single weight
     )
+
+    @property
+    def share(self) -> float:
+        """What the network lacks of the dense encoder: its sparsity if zeros were counted, else its compression."""
+        return self.compression if self.nonzero_parameters is None else self.sparsity
 
 
 @dataclass(frozen=True)
 class Point:
     """One network that a trial made and that can be made again: its masks and what they give.
 
-    `threshold` is the score at or below which units are gone; `predictions` [V] are the classes (int16)
-    or values (float32) predicted for the validation rows, in their order.
+    `threshold` is the score at or below which units are gone, or weights zero; `predictions` [V] are the classes
+    (int16) or values (float32) predicted for the validation rows, in their order.
     """
 
     kind: Kind
@@ -324,6 +329,16 @@ class StudySpec:
     def second(self) -> Objective:
         """The objective beside the metric."""
         return OBJECTIVES[self.objective]
+
+    @property
+    def zeroes(self) -> bool:
+        """Whether single weights of its networks are zero: none is smaller or faster than the dense one."""
+        return self.objective == "sparsity"
+
+    @property
+    def share(self) -> str:
+        """What its networks lack of the dense encoder, as a column: what targets reach, tables begin with."""
+        return "sparsity" if self.zeroes else "compression"
 
     def values(self, measured: Mapping[str, Any]) -> FloatArray:
         """Both objectives, (metric, gain), as fronts maximise them: [2] of one network, [P, 2] of columns [P].

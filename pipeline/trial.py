@@ -4,7 +4,8 @@
 
 The order never changes, only lengths do. Each round goes on from the network that the last one cut. The curve
 is free of training: units are removed in order of their score, and every step is measured on all of
-validation, on a network that is cut further and further. How a network is trained and ranked stands in course.py.
+validation, on a network that is cut further and further. Where a method ranks single weights, they are set to zero
+instead. How a network is trained and ranked stands in course.py.
 """
 
 from __future__ import annotations
@@ -13,18 +14,17 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import torch
 
 from pipeline import resume
-from pipeline.allocation import curve_steps
 from pipeline.anatomy import Anatomy
 from pipeline.batches import Split
 from pipeline.course import Course, Tell, TrialInputs, TrialJob
-from pipeline.curve import walk
+from pipeline.curve import Ranking
 from pipeline.finetune import AtChance, LoopState, TrainingFailed
-from pipeline.measure import Evaluation, measure
+from pipeline.measure import Evaluation, count_zeroed, measure
 from pipeline.models import save_weights
 from pipeline.phases import Phase
 from pipeline.provenance import provenance
@@ -132,27 +132,24 @@ class _Trial(Course):
         return True
 
     def after_tuning(self, phase: Phase) -> bool:
-        """Scores the units, measures every step of their removal, and cuts the network at the chosen one."""
-        order = self.order()
-        self._keep(before_cut(phase.round))
-        chosen = self.choose(order)
-        steps = curve_steps(order, self.anatomy, most=CURVE_STEPS, include=chosen.removed)
-        for step, evaluation, measured in walk(self.model, self.anatomy, steps, self._examine):
+        """Ranks the units, measures every step of their removal, and cuts the network at the chosen one."""
+        ranking = self.rank()
+        self._keep(before_cut(phase.round), ranking)
+        chosen = self.choose(ranking)
+        steps = ranking.steps(most=CURVE_STEPS, include=chosen)
+        for step, evaluation, measured in ranking.walk(self.model, steps, self._examine):
             if not step.removed:
                 self._complete_history(evaluation)
             predictions = evaluation.predictions
             self.points.append(Point("curve", phase.round, step.threshold, measured, step.masks, predictions))
-        self.cut(chosen.masks)
+        self.take(ranking, chosen)
         if phase.round + 1 == self.rounds:
             self.projected = chosen.compression
         return True
 
     def recover(self, phase: Phase) -> None:
         """Trains on without the method, and measures what came of it."""
-        masks = self.anatomy.present
-        point = next(
-            p for p in reversed(self.points) if p.masks.same(masks)
-        )  # the cut network's on the curve
+        found: dict[str, Any] = {}
         if phase.steps:
             try:
                 self.train(phase)
@@ -161,8 +158,15 @@ class _Trial(Course):
             self._keep(RECOVERED)
             evaluation, measured = self._examine(self.model, self.anatomy)
             self._complete_history(evaluation)
-            point = replace(point, measurement=measured, predictions=evaluation.predictions)
-        self.points.append(replace(point, kind="recovered"))
+            found = {"measurement": measured, "predictions": evaluation.predictions}
+        self.points.append(replace(self._cut_point(), kind="recovered", **found))
+
+    def _cut_point(self) -> Point:
+        """The cut network's on the curve: it has the same units, and as many zeros; recovery changes neither."""
+        masks = self.anatomy.present
+        found = [p for p in self.points if p.round == self.phase.round and p.masks.same(masks)]
+        now = count_zeroed(self.anatomy) / self.anatomy.costs.encoder if self.inputs.zeroes else 0.0
+        return min(found, key=lambda p: abs(p.measurement.sparsity - now))
 
     def epoch(self, epoch: float, values: dict[str, float]) -> None:
         """Listener: an epoch ended. Where a phase ends, what follows measures the metric anyway."""
@@ -212,19 +216,19 @@ class _Trial(Course):
         else:
             with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
                 copy = self.copied()
-                order = copy.order()
-                self.projected = copy.choose_at_last(order).compression
-                steps = curve_steps(order, copy.anatomy, most=RUNG_STEPS)
-                found = [measured for *_, measured in walk(copy.model, copy.anatomy, steps, examine)]
+                ranking = copy.rank()
+                self.projected = copy.choose_at_last(ranking).compression
+                steps = ranking.steps(most=RUNG_STEPS)
+                found = [measured for *_, measured in ranking.walk(copy.model, steps, examine)]
         return rung_of(index, self.epochs, found, rows=len(rows))
 
-    def _keep(self, name: str) -> None:
+    def _keep(self, name: str, ranking: Ranking | None = None) -> None:
         """Writes the network's weights; a trial that cannot is worth no less: they can be made again."""
         if not self.job.keep_weights:
             return
         try:
             path = self.job.attempts[-1] / WEIGHTS / f"{name}.safetensors"
-            save_weights(self.model, path)
+            save_weights(self.model, path, scores={} if ranking is None else ranking.tensors)
             sent(path)
         except OSError as error:
             self.reason = f"weights not kept: {error.strerror or error}"
@@ -239,7 +243,7 @@ class _Trial(Course):
             anatomy,
             evaluation,
             length=inputs.length,
-            count_zeros=inputs.count_zeros,
+            count_zeros=inputs.zeroes,
             latency=inputs.latency,
         )
 

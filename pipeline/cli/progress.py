@@ -87,7 +87,7 @@ class Terminal:
         if record.state != "complete" or point is None:
             what = f"[red]{record.state}[/]: {record.reason}"
         else:
-            what = f"{point.measurement.metric:.4f} at {percent(point.measurement.compression)}"
+            what = f"{point.measurement.metric:.4f} at {percent(point.measurement.share)}"
             what += f"  [yellow]{record.reason}[/]" if record.reason else ""
         summary = "" if self.console.is_terminal else f"  [dim]│ {self._summary()}[/]"  # the live view has it
         self._print(f"[dim]{self._clock()}[/]  trial {record.number:<3} {what}{summary}")

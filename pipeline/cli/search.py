@@ -103,12 +103,13 @@ def asked(
         ),
     ] = None,
     objective: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Beside the metric: compression, macs (saved MACs) or latency (saved latency).",
+            help="Beside the metric: compression, macs (saved MACs) or latency (saved latency); of methods on single "
+            "weights sparsity. [dim]Default: compression, or sparsity[/]",
             rich_help_panel=_HOW,
         ),
-    ] = "compression",
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of draws and trainings.", rich_help_panel=_HOW)] = 0,
     name: Annotated[
         str | None,

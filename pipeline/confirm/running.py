@@ -104,7 +104,7 @@ def _missing(store: Store, spec: StudySpec, chosen: Sequence[FrontPoint], *, see
             if not kept.has(point.trial, point.point, number):
                 record = records[point.trial]
                 threshold = record.points[point.point].threshold
-                goal = Goal(point.kind, point.round, threshold, point.compression)
+                goal = Goal(point.kind, point.round, threshold, getattr(point, spec.share))
                 seed = fresh_seed(spec.seed, number)
                 yield Again(point.trial, point.point, number, seed, record.params, goal)
 
@@ -140,8 +140,8 @@ class _Told:
         else:
             measured = result.measurement
             self.say(
-                f"{which} {self.spec.metric_name} {measured.metric:.4f} on test at compression "
-                f"{100 * measured.compression:.1f} %"
+                f"{which} {self.spec.metric_name} {measured.metric:.4f} on test at {self.spec.share} "
+                f"{100 * measured.share:.1f} %"
             )
 
 

@@ -31,7 +31,7 @@ from pipeline.methods.gated import Gated, Moment, Values
 
 
 def soft_mask(scores: Tensor, *, threshold: float) -> Tensor:
-    """1[sigmoid(S) > τ] in value; ∂/∂S = 1 (section 4)."""
+    """1[sigmoid(S) > τ] in value; ∂/∂S = 1."""
     return (torch.sigmoid(scores.detach()) > threshold).to(scores.dtype) + (scores - scores.detach())
 
 

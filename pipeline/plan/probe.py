@@ -17,9 +17,7 @@ import torch
 from torch import nn
 
 from pipeline import resume
-from pipeline.allocation import curve_steps
 from pipeline.course import Course, TrialInputs, TrialJob
-from pipeline.curve import walk
 from pipeline.finetune import LoopState
 from pipeline.measure import measure
 from pipeline.models import build, save_weights
@@ -159,18 +157,18 @@ class _Short(_Timed):
         """The curve, and a cut in the middle of it: a threshold says nothing of an untrained network."""
         self.times["tune"] = self.since_warm()
         started = time.monotonic()
-        order = self.order()
-        steps = curve_steps(order, self.anatomy, most=CURVE_STEPS)
-        for _ in walk(self.model, self.anatomy, steps, self._examine):
+        ranking = self.rank()
+        steps = ranking.steps(most=CURVE_STEPS)
+        for _ in ranking.walk(self.model, steps, self._examine):
             pass
         self.curve_s = time.monotonic() - started
         started = time.monotonic()
         self.evaluate(self.model)
         self.evaluation_s = time.monotonic() - started
         path = self.job.attempts[-1] / f"{before_cut(phase.round)}.safetensors"
-        save_weights(self.model, path)
+        save_weights(self.model, path, scores=ranking.tensors)
         self.weights_mb = path.stat().st_size / 1e6
-        self.cut(steps[len(steps) // 2].masks)
+        self.take(ranking, steps[len(steps) // 2])
         return True
 
     def recover(self, phase: Phase) -> None:
@@ -181,7 +179,7 @@ class _Short(_Timed):
     def _examine(self, model: PreTrainedModel, anatomy: Anatomy) -> tuple[Evaluation, Measurement]:
         evaluation, inputs = self.evaluate(model), self.inputs
         measured = measure(
-            model, anatomy, evaluation, length=inputs.length, count_zeros=inputs.count_zeros, latency=None
+            model, anatomy, evaluation, length=inputs.length, count_zeros=inputs.zeroes, latency=None
         )
         return evaluation, measured
 

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 # Where to cut: every space has exactly one of these. The trial reads it; it is no field of a method.
 ALLOCATION_KEYS = ("threshold", "target")
 ANY_METHODS = "target"  # the one of them that means the same to all methods
+TRIAL_KEYS = (*ALLOCATION_KEYS, "rewind")  # of a method's file, all that are no fields of it
 SHARED = "shared"
 DISTILL = "distill"  # the folder of what distillations need
 FROM_SCRATCH = "from_scratch"

@@ -23,6 +23,7 @@ from pipeline.anchors import (
 from pipeline.course import TrialInputs
 from pipeline.distillation import DISTILLATIONS, NONE, write_teacher
 from pipeline.execute import Cluster, run_each
+from pipeline.methods import ranks_weights
 from pipeline.models import write_source
 from pipeline.records import Anchors, BadInput, StudySpec, TaskReference
 from pipeline.reopening import inputs_of, with_teacher
@@ -30,7 +31,7 @@ from pipeline.resolve import BUILTIN, resolve_model
 from pipeline.space import Space, load_space
 from pipeline.store import Shape, Store, sent
 from pipeline.sweep.speed import shapes_of
-from pipeline.sweep.wanted import Search
+from pipeline.sweep.wanted import SEARCHED, SPARSITY, Search
 from pipeline.sweep.watching import Watcher
 from pipeline.task import Task, train_texts
 
@@ -72,7 +73,7 @@ def make_spec(wanted: Search, task: Task, inputs: TrialInputs, space: Space, anc
         seed=wanted.seed,
         precision=wanted.precision,
         anchors=anchors,
-        objective=wanted.objective,
+        objective=objective_of(wanted),
         distill=wanted.distill,
         latency_at=str(shapes[0]) if wanted.objective == "latency" else "",
     )
@@ -93,12 +94,38 @@ def model_name(model: str) -> str:
     return "/".join(folder.resolve().parts[-2:]) if folder.is_dir() else model
 
 
+def objective_of(wanted: Search) -> str:
+    """What is searched beside the metric.
+
+    Raises:
+        BadInput: there is no such objective, or the method's networks cannot differ in it.
+    """
+    zeroes = ranks_weights(wanted.method)
+    if wanted.objective not in (None, SPARSITY, *SEARCHED):
+        raise BadInput(
+            f"A search looks for a metric against one of {', '.join(SEARCHED)}, or, of single weights, {SPARSITY}; "
+            f"--objective is {wanted.objective!r}."
+        )
+    if zeroes and wanted.objective in SEARCHED:
+        raise BadInput(
+            f"Networks in which single weights are zero differ in {SPARSITY} alone, none is smaller or faster; "
+            f"{wanted.method} is such a method, --objective is {wanted.objective!r}. Leave it out, or take a method "
+            "that cuts."
+        )
+    if not zeroes and wanted.objective == SPARSITY:
+        raise BadInput(
+            f"Networks that are cut have no zeros; {wanted.method} cuts, --objective is {SPARSITY!r}. Leave it out, or "
+            "take a method on single weights."
+        )
+    return wanted.objective or (SPARSITY if zeroes else "compression")
+
+
 def default_name(wanted: Search, task: Task) -> str:
     """task-model-method, then what else is not as usual (distillation, objective, seed); in a folder's characters."""
     folder = Path(wanted.model).expanduser().is_dir()  # often called "model": the one above it says more
     parts = [task.name.split("/")[-1], model_name(wanted.model).split("/")[0 if folder else -1]]
     parts += [wanted.method] + ([wanted.distill] if wanted.distill != NONE else [])
-    parts += [wanted.objective] if wanted.objective != "compression" else []
+    parts += [wanted.objective] if wanted.objective in ("macs", "latency") else []
     parts += [f"seed{wanted.seed}"] if wanted.seed else []
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))
 

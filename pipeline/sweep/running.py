@@ -26,7 +26,7 @@ from pipeline.execute import (
 )
 from pipeline.fronts import DEFAULT_STORE, Front, load_front
 from pipeline.halving import Halving
-from pipeline.methods import METHODS
+from pipeline.methods import METHODS, in_one_round
 from pipeline.records import BadInput, Params
 from pipeline.reopening import refer, with_dense
 from pipeline.resolve import BUILTIN, check_model
@@ -41,6 +41,7 @@ from pipeline.sweep.preparing import (
     find_teacher,
     make_inputs,
     make_spec,
+    objective_of,
     open_study,
     timed_shapes,
 )
@@ -53,7 +54,6 @@ from pipeline.sweep.wanted import (
     DEFAULT_TRIALS,
     PRECISIONS,
     SCHEDULERS,
-    SEARCHED,
     STARTS,
     Search,
 )
@@ -89,7 +89,7 @@ def search(
     label: str | None = None,
     metric: str | None = None,
     trust_remote_code: bool = False,
-    objective: str = "compression",
+    objective: str | None = None,
     distill: str = NONE,
     latency_grid: str | None = None,
     take_over: bool = False,
@@ -246,11 +246,7 @@ def check(wanted: Search) -> Space:
         raise BadInput(
             f"A search runs one of the methods {', '.join(METHODS)}; asked for was {wanted.method!r}."
         )
-    if wanted.objective not in SEARCHED:
-        raise BadInput(
-            f"A search looks for a metric against one of {', '.join(SEARCHED)}; --objective is {wanted.objective!r}."
-        )
-    check_grid(wanted.latency_grid, objective=wanted.objective)
+    check_grid(wanted.latency_grid, objective=objective_of(wanted))
     wanted.budget.check()
     check_gpu_hours(wanted, wanted.resources.gpus_per_trial)
     if wanted.precision not in PRECISIONS:
@@ -281,6 +277,11 @@ def check(wanted: Search) -> Space:
         raise BadInput(
             f"cap_pretrained contrasts with the pretrained model; {wanted.model} has no pretrained weights. Leave it "
             "false."
+        )
+    if in_one_round(wanted.method) and not (space.keys["rounds"].fixed and space.may_have("rounds", 1)):
+        raise BadInput(
+            f"A method that sets weights to zero as it trains fills the tuning with its own schedule, in one round; "
+            f"{wanted.method} is such a method, {wanted.space} has [rounds]. Take that key out of the file."
         )
     return space
 

@@ -17,7 +17,8 @@ DEFAULT_SCHEDULER = "asha"
 DEFAULT_CHECKPOINT_S = 60.0
 STARTS = ("pretrained", "dense")
 PRECISIONS = ("auto", "bf16", "fp32")
-SEARCHED = ("compression", "macs", "latency")  # objectives beside the metric
+SEARCHED = ("compression", "macs", "latency")  # objectives beside the metric, of networks that are cut
+SPARSITY = "sparsity"  # that of networks whose single weights are zero
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Search:
     label: str | None = None
     metric: str | None = None
     trust_remote_code: bool = False
-    objective: str = "compression"
+    objective: str | None = None  # None: sparsity of methods on single weights, else compression
     distill: str = "none"
     latency_grid: str | None = None
     take_over: bool = False

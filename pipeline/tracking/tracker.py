@@ -178,7 +178,9 @@ class Tracker:
             run = known.get(confirmations.place(point))
             if run is None:
                 above = {PARENT: study_run} | _source()
-                run = self._mlflow.begin(experiment_id, name=confirmations.name(point), tags=tags | above)
+                run = self._mlflow.begin(
+                    experiment_id, name=confirmations.name(point, found.spec), tags=tags | above
+                )
             values = confirmations.values(point, milliseconds=run.milliseconds)
             self._mlflow.write(run.id, values=values, params=confirmations.params(point), tags=tags)
             self._mlflow.end(run.id, "FINISHED")
