@@ -17,7 +17,7 @@ from pipeline.models import build, load_weights, save_weights
 from pipeline.records import BadInput, Kind, Masks, Point, TrialRecord
 from pipeline.reopening import Reopened
 from pipeline.rerun import replay_trial
-from pipeline.store import RECOVERED, Retrained, before_cut
+from pipeline.store import RECOVERED, Retrained, before_cut, sent
 from pipeline.surgery import cut
 from pipeline.weights import matrices, zero
 
@@ -126,6 +126,7 @@ def _train_again(study: Reopened, record: TrialRecord, point: Point, tell: Tell)
         record.number, RECOVERED if recovered else before_cut(point.round)
     )
     save_weights(again.model, path, scores=again.scores)
+    sent(path)
     return path
 
 

@@ -17,7 +17,7 @@ import torch
 
 from pipeline.finetune import LoopState
 from pipeline.records import Masks, TrialRecord
-from pipeline.store import load_record, save_record
+from pipeline.store import dropped, load_record, save_record, sent
 
 PREFIX = "checkpoint-"
 
@@ -51,9 +51,11 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)  # on a full disk it would stand in the next one's way
         raise
+    sent(final)
     for path in older:
         if path != final:
             shutil.rmtree(path, ignore_errors=True)
+            dropped(path)
 
 
 def _write(folder: Path, checkpoint: Checkpoint) -> None:

@@ -29,7 +29,7 @@ from pipeline.phases import Phase
 from pipeline.provenance import provenance
 from pipeline.records import HistoryRow, Measurement, Point, Rung, TrialRecord
 from pipeline.rungs import RUNG_STEPS, part_of, rung_of, rung_steps
-from pipeline.store import NO_SPACE, RECOVERED, WEIGHTS, before_cut, save_record
+from pipeline.store import NO_SPACE, RECOVERED, WEIGHTS, before_cut, save_record, sent
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -191,6 +191,7 @@ class _Trial(Course):
         try:
             path = self.job.attempts[-1] / WEIGHTS / f"{name}.safetensors"
             save_weights(self.model, path, scores={} if ranking is None else ranking.tensors)
+            sent(path)
         except OSError as error:
             self.reason = f"weights not kept: {error.strerror or error}"
 

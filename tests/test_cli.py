@@ -246,8 +246,10 @@ BAD = {
     "unknown start": (["--start", "cut"], "dense"),
     "no concurrency": (["--concurrent", "0"], "--concurrent"),
     "no GPU": (["--gpus-per-trial", "1"], "--gpus-per-trial"),
+    "cluster elsewhere, ledger here": (["--address", "192.0.2.7:6379"], "postgresql://"),
     "missing space": (["--space", "none.toml"], "none.toml"),
-    "object store": (["--store", "s3://bucket/folder"], "--store"),
+    "object store": (["--store", "s3://bucket/folder"], "--ledger"),
+    "unknown store": (["--store", "gs://bucket/folder"], "--store"),
     "unknown option": (["--penalty", "3"], "--penalty"),
 }
 

@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("delivery", "report", "rerun", "trial"),
     ("anchors", "execute", "reopening"),
     ("confirm", "networks", "sweep"),
-    ("export",),
+    ("export", "manifests", "plan"),
     ("cli",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

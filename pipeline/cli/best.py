@@ -14,6 +14,7 @@ from pipeline.fronts import DEFAULT_STORE, Front, FrontPoint, best_of_task, load
 from pipeline.halves import luck_of
 from pipeline.records import BadInput
 from pipeline.space import parse_space
+from pipeline.store import place_text
 
 
 def best(
@@ -164,7 +165,7 @@ def _print(found: Front, point: FrontPoint, luck: tuple[float, float] | None, *,
     for name in parse_space(spec.space_toml).active(point.params):
         table.add_row(name, short(point.params[name]))
     out.print(table)
-    where = "" if store == DEFAULT_STORE else f" --store {store}"
+    where = "" if store == DEFAULT_STORE else f" --store {place_text(store)}"
     out.print(
         f"\nAs a network:  [cyan]prunefront export {spec.name} "
         f"--trial {point.trial} --{spec.share} {getattr(point, spec.share):.4f} --to DIR{where}[/]"

@@ -15,7 +15,8 @@ from pipeline.cli.output import millions, out, percent, print_json, short
 from pipeline.columns import setting_columns, settings_alike
 from pipeline.fronts import DEFAULT_STORE, Front, FrontPoint, load_front
 from pipeline.records import OBJECTIVES
-from pipeline.store import Bench, Retrained, Store
+from pipeline.store import Bench, Retrained, Store, place_text
+from pipeline.tracking import shown
 
 _TIMES = ("ms", "speed")
 PLOT_WIDTH, PLOT_HEIGHT = 78, 16
@@ -98,10 +99,17 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
             out.print(f"[dim]{_retrained(point, point.retrained)}[/]")
     megabytes = Store(store).weights(spec.name).size_bytes() / MEGABYTE
     out.print(f"[dim]The weights of the front's networks take {megabytes:,.0f} MB of disk.[/]")
-    where = "" if store == DEFAULT_STORE else f" --store {store}"
+    where = "" if store == DEFAULT_STORE else f" --store {place_text(store)}"
     out.print(f"\nOne point:  [cyan]prunefront best {spec.name} --max-drop 0.02{where}[/]")
-    ui = tracking or f"sqlite:///{store / 'mlflow.db'}"
-    out.print(f"In MLflow:  [cyan]mlflow ui --backend-store-uri {ui}[/]")
+    out.print(f"In MLflow:  [cyan]{_in_mlflow(tracking, store)}[/]")
+
+
+def _in_mlflow(tracking: str | None, store: Path) -> str:
+    """Where to look: a server's address, without what is secret in it; else the command that shows a database."""
+    if tracking is not None and tracking.startswith("http"):
+        return shown(tracking)
+    database = f"sqlite:///{store / 'mlflow.db'}" if tracking is None else shown(tracking)
+    return f"mlflow ui --backend-store-uri {database}"
 
 
 def _latency(found: Front, bench: Bench) -> str:

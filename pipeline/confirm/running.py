@@ -70,7 +70,7 @@ def confirm(wanted: Confirm, say: Callable[[str], None] = lambda _: None) -> Don
         test = study.test()
         store.confirmations(wanted.study).write_test(test.ids, test.labels)
         say(f"starting Ray: {len(todo)} trainings")
-        shared = Shared(study.inputs, test, store.root, wanted.study)
+        shared = Shared(study.inputs, test, store.place, wanted.study)
         weights = sum(array.nbytes for array in study.inputs.source.weights.values())
         with connect(wanted.resources, shared_bytes=weights) as cluster:
             told = _Told(found.spec, len(todo), say, lost)

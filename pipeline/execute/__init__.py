@@ -1,7 +1,8 @@
 """Trials and exclusive tasks on Ray: the only door to it."""
 
 from pipeline.execute.alone import NeverAlone, run_alone
-from pipeline.execute.cluster import Cluster, Resources, check_resources, connect
+from pipeline.execute.cluster import Cluster, Resources, check_resources, cluster_of_this_machine, connect
+from pipeline.execute.nodes import NodeView, is_here, views_of
 from pipeline.execute.queue import run_queue
 from pipeline.execute.trials import Desk, Job, run_each, run_trials
 
@@ -10,11 +11,15 @@ __all__ = [
     "Desk",
     "Job",
     "NeverAlone",
+    "NodeView",
     "Resources",
     "check_resources",
+    "cluster_of_this_machine",
     "connect",
+    "is_here",
     "run_alone",
     "run_each",
     "run_queue",
     "run_trials",
+    "views_of",
 ]

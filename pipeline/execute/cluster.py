@@ -138,3 +138,15 @@ def _share(resources: Resources, total: dict[str, float]) -> Cluster:
         )
     fit = int(gpus / per_trial + 1e-9) if per_trial else int(cpus / resources.cpus_per_trial + 1e-9)
     return Cluster(resources.concurrent or max(1, fit), resources.cpus_per_trial, per_trial)
+
+
+def cluster_of_this_machine(resources: Resources) -> Cluster:
+    """What `connect` would find here, without starting Ray.
+
+    Raises:
+        BadInput: this machine has less than one trial asks for.
+    """
+    import torch
+
+    cores = max(os.cpu_count() or 1, (resources.concurrent or 1) * resources.cpus_per_trial)
+    return _share(resources, {"CPU": cores, "GPU": float(torch.cuda.device_count())})

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pipeline.execute.cluster import Cluster
-from pipeline.process import set_threads
+from pipeline.process import peak_memory_mb, set_threads
 from pipeline.records import Params, Rung, TrialRecord
-from pipeline.store import NO_SPACE, Store
+from pipeline.store import NO_SPACE, ObjectStoreLost, Store, dropped
 
 if TYPE_CHECKING:
     from pipeline.course import Tell, TrialInputs, TrialJob
@@ -117,7 +117,7 @@ def run_trials(
     searcher = DeskSearcher(desk)
     trainable = tune.with_resources(
         tune.with_parameters(
-            _trainable, shared=_TrialShared(inputs, store.root.resolve(), study, cluster.cpus_per_trial, body)
+            _trainable, shared=_TrialShared(inputs, store.place, study, cluster.cpus_per_trial, body)
         ),
         {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial},
     )
@@ -132,7 +132,10 @@ def run_trials(
         ),
         run_config=tune.RunConfig(
             name="tune",
-            storage_path=str(scratch.parent.resolve()),
+            storage_path=str(scratch.parent.resolve())
+            if store.bucket is None
+            else _in_bucket(store, scratch.parent),
+            storage_filesystem=None if store.bucket is None else store.bucket.filesystem,
             failure_config=tune.FailureConfig(max_failures=LOST_ATTEMPTS),
             verbose=0,
             log_to_file=False,
@@ -146,8 +149,14 @@ def run_trials(
         raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        dropped(scratch)
     if searcher.failure is not None:
         raise searcher.failure
+
+
+def _in_bucket(store: Store, folder: Path) -> str:
+    """The address of a folder, for who has the bucket's file system."""
+    return str(store.place / folder.relative_to(store.root)).removeprefix("s3:/")
 
 
 @dataclass(frozen=True)
@@ -183,12 +192,15 @@ def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
             # where the trial is stopped, Tune ends this thread in here
             lambda rung: tune.report(rung_report(number, rung)),
         )
+    except ObjectStoreLost:  # no fault of the trial's: it is started again, from its last checkpoint
+        raise
     except Exception as error:
         record = TrialRecord(number, "failed", reason_of(error), job.params, job.seed)
     try:
         if record.state == "complete":
             store.weights(shared.study).take(number, job.attempts)
-        store.write_record(shared.study, replace(record, attempts=len(job.attempts)))
+        facts = record.provenance | _peaks()
+        store.write_record(shared.study, replace(record, attempts=len(job.attempts), provenance=facts))
     except OSError as error:
         if (
             error.errno in NO_SPACE
@@ -199,7 +211,18 @@ def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
         raise
     for attempt in job.attempts:
         shutil.rmtree(attempt, ignore_errors=True)
+        dropped(attempt)
     tune.report({"number": number, "ended": 1.0})
+
+
+def _peaks() -> dict[str, str]:
+    """The most memory that this process had, which may have run other trials before."""
+    import torch
+
+    peaks = {"peak_memory_mb": f"{peak_memory_mb():.0f}"}
+    if torch.cuda.is_available():
+        peaks["peak_gpu_memory_mb"] = f"{torch.cuda.max_memory_allocated() / 1e6:.0f}"
+    return peaks
 
 
 def reason_of(error: Exception) -> str:

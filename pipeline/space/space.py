@@ -15,7 +15,8 @@ earlier key has that value, or one of a list of them; elsewhere it takes its def
 changes single settings of a key for models without pretrained weights.
 
 The packaged files are shared.toml and one per method, which may replace keys of shared.toml. A person's file
-replaces single keys of both; a key that it does not name keeps the packaged table.
+replaces single keys of both; a key that it does not name keeps the packaged table. One key it may bring to
+any method: `target`, the compression to cut to, in place of a threshold on the method's own score.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 # Where to cut: every space has exactly one of these. The trial reads it; it is no field of a method.
 ALLOCATION_KEYS = ("threshold", "target")
 TRIAL_KEYS = (*ALLOCATION_KEYS, "rewind")  # of a method's file, all that are no fields of it
+ANY_METHODS = "target"  # the one of them that means the same to all methods
 SHARED = "shared"
 FROM_SCRATCH = "from_scratch"
 
@@ -146,7 +148,9 @@ def load_space(
         keys = _overlay(keys, document, path.name, pretrained=pretrained, new=[*document])
     _check_allocation(keys, f"{method}.toml")
     if file is not None:
-        keys = _overlay(keys, read_document(file), str(file), pretrained=pretrained, new=[])
+        document = read_document(file)
+        keys = _overlay(keys, document, str(file), pretrained=pretrained, new=[ANY_METHODS])
+        keys = _cut_at_target(keys, document, str(file))
     given = {name: {"value": value} for name, value in (fixed or {}).items()}
     return Space(_overlay(keys, given, "options", pretrained=pretrained, new=[]))
 
@@ -234,6 +238,14 @@ def _merge(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     """A table with single attributes changed; changes of another form (a value for a range) replace it."""
     forms = FORMS.keys() & changes.keys()
     return {**changes} if forms and not forms & table.keys() else {**table, **changes}
+
+
+def _cut_at_target(keys: dict[str, Key], document: Mapping[str, Any], file: str) -> dict[str, Key]:
+    """The keys without the packaged threshold, where a person's file says to which compression to cut."""
+    if ANY_METHODS in document and "threshold" not in document:
+        keys = {name: key for name, key in keys.items() if name != "threshold"}
+    _check_allocation(keys, file)
+    return keys
 
 
 def _check_allocation(keys: Mapping[str, Key], file: str) -> None:

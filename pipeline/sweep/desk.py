@@ -55,6 +55,7 @@ class StudyDesk:
 
     def settle(self) -> None:
         """Before the first trial: what earlier drivers left is told, or owed again."""
+        self.store.refresh(self.spec.name)
         found = self._patiently(lambda: self.ledger.reconcile(self.store))
         self.owed = list(found.owed)
         self._remember_rungs()
@@ -97,6 +98,7 @@ class StudyDesk:
     def stopped(self, number: int) -> None:
         """A trial was stopped at a rung: what it has left of itself there becomes its record."""
         verdict, ask = self.verdicts[number], self.running[number]
+        self.store.refresh(self.spec.name, number)
         left = self.store.shown_record(self.spec.name, number) or TrialRecord(
             number, "stopped", "", ask.params, ask.seed, provenance=provenance()
         )
@@ -108,6 +110,7 @@ class StudyDesk:
     def ended(self, number: int, error: str | None) -> None:
         """The trial's own record is the truth; without one it was lost."""
         self.meter.tick(len(self.running))
+        self.store.refresh(self.spec.name, number)
         ask = self.running[number]
         if not self.store.has_record(self.spec.name, number):
             reason = error or "ended without a record"
@@ -136,6 +139,7 @@ class StudyDesk:
         self.meter.tick(len(self.running))
         self.meter.note()
         for number in self.running:
+            self.store.refresh(self.spec.name, number)
             self.store.mark_interrupted(self.spec.name, number)
         self.store.gather(self.spec.name)
         done = self.courier.close("stopped" if self.running else "complete")

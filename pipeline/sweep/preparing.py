@@ -25,7 +25,7 @@ from pipeline.records import Anchors, BadInput, StudySpec, TaskReference
 from pipeline.reopening import inputs_of
 from pipeline.resolve import BUILTIN, resolve_model
 from pipeline.space import Space, load_space
-from pipeline.store import Shape, Store
+from pipeline.store import Shape, Store, sent
 from pipeline.sweep.speed import shapes_of
 from pipeline.sweep.wanted import SEARCHED, SPARSITY, Search
 from pipeline.sweep.watching import Watcher
@@ -123,19 +123,24 @@ def default_name(wanted: Search, task: Task) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))
 
 
-def find_anchors(
-    cluster: Cluster, store: Store, task: Task, inputs: TrialInputs, watcher: Watcher, *, method: str
-) -> tuple[Anchors, Path]:
-    """Both anchors, and the file of the dense network, which is trained if the store does not hold it yet."""
-    packaged = load_space(method, file=None, pretrained=inputs.source.pretrained).defaults()
+def dense_recipe(method: str, *, pretrained: bool) -> DenseRecipe:
+    """How the dense networks of a method's studies are trained: as long as a trial of default settings."""
+    packaged = load_space(method, file=None, pretrained=pretrained).defaults()
     rate = float(packaged["learning_rate"])
-    recipe = DenseRecipe(
+    return DenseRecipe(
         learning_rates=tuple(rate * factor for factor in RATE_FACTORS),
         epochs=float(packaged["tune_epochs"]) + float(packaged["recover_epochs"]),
         batch_size=int(packaged["batch_size"]),
         warmup_fraction=float(packaged["warmup_fraction"]),
         weight_decay=float(packaged["weight_decay"]),
     )
+
+
+def find_anchors(
+    cluster: Cluster, store: Store, task: Task, inputs: TrialInputs, watcher: Watcher, *, method: str
+) -> tuple[Anchors, Path]:
+    """Both anchors, and the file of the dense network, which is trained if the store does not hold it yet."""
+    recipe = dense_recipe(method, pretrained=inputs.source.pretrained)
     folder = dense_folder(
         store.cache,
         task_fingerprint=task.fingerprint,
@@ -167,9 +172,13 @@ def open_study(
     store.write_task(spec.name, task)
     if store.has_study(spec.name):
         return
-    write_source(inputs.source, store.study_folder(spec.name) / "model")
+    model = store.study_folder(spec.name) / "model"
+    write_source(inputs.source, model)
+    sent(model)
     validation = inputs.data.validation
     store.write_validation(spec.name, ids=validation.ids, labels=validation.labels)
     if dense is not None:
-        shutil.copyfile(dense, store.dense_file(spec.name))
+        path = store.dense_file(spec.name)
+        shutil.copyfile(dense, path)
+        sent(path)
     store.write_spec(spec)

@@ -43,6 +43,7 @@ from pipeline.sweep.preparing import (
     open_study,
     timed_shapes,
 )
+from pipeline.sweep.sharing import check_ledger, check_objects, check_shared
 from pipeline.sweep.speed import check_grid, find_table, time_networks
 from pipeline.sweep.wanted import (
     DEFAULT_SCHEDULER,
@@ -158,6 +159,7 @@ def run(wanted: Search, watcher: Watcher) -> Front:
         shared_bytes = sum(array.nbytes for array in inputs.source.weights.values())
         cluster = stack.enter_context(connect(wanted.resources, shared_bytes=shared_bytes))
         check_gpu_hours(wanted, cluster.gpus_per_trial)
+        check_shared(wanted, store)
         if lease is None:
             store.root.mkdir(parents=True, exist_ok=True)
             lease = stack.enter_context(hold(url, name, take_over=wanted.take_over))
@@ -235,14 +237,12 @@ def check(wanted: Search) -> Space:
     check_gpu_hours(wanted, wanted.resources.gpus_per_trial)
     if wanted.precision not in PRECISIONS:
         raise BadInput(f"--precision is one of {', '.join(PRECISIONS)}; asked for was {wanted.precision!r}.")
-    if "://" in str(wanted.store):
-        raise BadInput(
-            f"--store is a folder (on a cluster: one that all nodes share); given was {wanted.store}."
-        )
     if wanted.scheduler not in SCHEDULERS:
         raise BadInput(f"--scheduler is one of {', '.join(SCHEDULERS)}; asked for was {wanted.scheduler!r}.")
     check_sampler(wanted.sampler)
     check_resources(wanted.resources)
+    check_objects(wanted)
+    check_ledger(wanted)
     if wanted.start not in (None, *STARTS):
         raise BadInput(f"--start is one of {', '.join(STARTS)}; asked for was {wanted.start!r}.")
     fixed: Params = {} if wanted.start is None else {"start_dense": wanted.start == "dense"}
