@@ -25,6 +25,7 @@ from pipeline.methods.base import Run
 from pipeline.methods.scored import Scored
 from pipeline.weights import Matrices, lowest_of_each
 
+PUBLISHED_THRESHOLD = 0.1  # for a network that goes to a target, not to a threshold
 LEAST = 0.005  # of every matrix stays (the authors' code)
 
 
@@ -50,9 +51,8 @@ class SoftMovement(Scored):
     def masks(self, scores: Matrices, anatomy: Anatomy, run: Run, part: float) -> Matrices:
         """By `part` of the run's threshold."""
         del anatomy
-        if run.threshold is None:
-            raise ValueError("Soft movement has a threshold; the run has none.")
-        return soft_masks(scores, threshold=part * run.threshold)
+        threshold = PUBLISHED_THRESHOLD if run.threshold is None else run.threshold
+        return soft_masks(scores, threshold=part * threshold)
 
     def penalty(self, batch: Batch) -> Tensor:
         """λ_t · mean sigmoid(S)."""

@@ -14,6 +14,7 @@ import argparse
 import tomllib
 from pathlib import Path
 
+from pipeline.methods import ranks_weights
 from pipeline.space import known_methods
 from pipeline.store import Store
 from pipeline.sweep import search
@@ -60,7 +61,9 @@ def main() -> None:
     parser.add_argument("--task", action="append", required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--store", type=Path, required=True)
-    parser.add_argument("--methods", nargs="+", default=known_methods())
+    parser.add_argument(
+        "--methods", nargs="+", default=[name for name in known_methods() if not ranks_weights(name)]
+    )
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--targets", nargs="+", type=float, default=[0.33, 0.5, 0.66])
     parser.add_argument("--epochs", type=int, default=4)
