@@ -6,6 +6,7 @@ P points, V validation rows.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal
@@ -314,6 +315,13 @@ class StudySpec:
     objective: str = "compression"  # beside the metric: a key of OBJECTIVES
     latency_at: str = ""  # BATCHxTOKENS of a latency that is the objective
     distill: str = "none"  # what is learned from the dense network, beside the labels: kd, cap
+    starts: str = ""  # JSON list: parameters that come before the space's own starts, from earlier studies
+
+    @property
+    def warm_starts(self) -> list[Params]:
+        """Parameters of the first trials, from earlier studies."""
+        found: list[Params] = json.loads(self.starts) if self.starts else []
+        return found
 
     @property
     def reference_point(self) -> tuple[float, float]:

@@ -24,7 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("distillation", "gates", "halving", "weights"),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
     ("checkpoint", "columns", "confirmed", "curve", "finetune", "latency", "resolve"),
-    ("compare", "course", "resume", "rungs", "settings", "tracking"),
+    ("compare", "course", "portfolio", "resume", "rungs", "settings", "tracking"),
     ("delivery", "report", "rerun", "trial"),
     ("anchors", "execute", "reopening"),
     ("confirm", "networks", "sweep"),

@@ -95,6 +95,13 @@ def asked(
             rich_help_panel=_HOW,
         ),
     ] = "none",
+    warm_start: Annotated[
+        str | None,
+        typer.Option(
+            help="An earlier study, whose front gives the first settings; auto: all of this method in the store.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
     start: Annotated[
         str | None,
         typer.Option(
@@ -203,6 +210,7 @@ def asked(
         trust_remote_code=trust_remote_code,
         objective=objective,
         distill=distill,
+        warm_start=warm_start,
         latency_grid=latency_grid,
         take_over=take_over,
         checkpoint_seconds=checkpoint_seconds,

@@ -23,7 +23,7 @@ FREE = {
     "ledger",
     "tracking",
 }
-FREE |= {"resources", "take_over", "latency_grid", "trust_remote_code"}
+FREE |= {"resources", "take_over", "latency_grid", "trust_remote_code", "checkpoint_seconds", "warm_start"}
 _OF_SPEC = {field.name for field in fields(StudySpec)} - {
     "task",
     "model",
@@ -63,7 +63,7 @@ def search_of(study: str, wanted: Search) -> Search:
 
 def _space(store: Store, spec: StudySpec) -> Path | None:
     """The study's own space, unless it is the packaged one."""
-    packaged = load_space(spec.method, file=None, pretrained=spec.model != BUILTIN).toml
+    packaged = load_space(spec.method, file=None, pretrained=spec.model != BUILTIN, distill=spec.distill).toml
     if packaged == spec.space_toml:
         return None
     if store.bucket is not None:

@@ -108,6 +108,15 @@ class Space:
         """Whether a trial may have this value of a key; False if there is no such key."""
         return name in self.keys and self.keys[name].admits(value)
 
+    def fitted(self, params: Params) -> Params | None:
+        """Parameters of another space in this one; None if a key that is drawn here has a value outside its range.
+
+        Fixed keys are as this space says, keys that the other had not are at their defaults.
+        """
+        result = self._complete(lambda key: params.get(key.name, key.default))
+        fits = all(self.keys[name].admits(result[name]) for name in self.active(result))
+        return result if fits else None
+
     def split(self, params: Params) -> tuple[Params, Params]:
         """The parameters that belong to no method, and those of the method's own file."""
         shared = _shared_names()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -25,6 +26,7 @@ from pipeline.distillation import DISTILLATIONS, NONE, write_teacher
 from pipeline.execute import Cluster, run_each
 from pipeline.methods import ranks_weights
 from pipeline.models import write_source
+from pipeline.portfolio import Kin, warm_starts
 from pipeline.records import Anchors, BadInput, StudySpec, TaskReference
 from pipeline.reopening import inputs_of, with_teacher
 from pipeline.resolve import BUILTIN, resolve_model
@@ -56,8 +58,10 @@ def make_inputs(wanted: Search, task: Task) -> TrialInputs:
     return replace(inputs, distill=wanted.distill)
 
 
-def make_spec(wanted: Search, task: Task, inputs: TrialInputs, space: Space, anchors: Anchors) -> StudySpec:
-    """What is frozen at trial 0."""
+def make_spec(
+    wanted: Search, task: Task, inputs: TrialInputs, space: Space, anchors: Anchors, *, starts: str = ""
+) -> StudySpec:
+    """What is frozen at trial 0; `starts` as `StudySpec` has them."""
     shapes = timed_shapes(wanted, inputs)
     return StudySpec(
         name=wanted.name or default_name(wanted, task),
@@ -75,8 +79,23 @@ def make_spec(wanted: Search, task: Task, inputs: TrialInputs, space: Space, anc
         anchors=anchors,
         objective=objective_of(wanted),
         distill=wanted.distill,
+        starts=starts,
         latency_at=str(shapes[0]) if wanted.objective == "latency" else "",
     )
+
+
+def find_starts(wanted: Search, store: Store, space: Space, *, name: str) -> str:
+    """The first trials' parameters that earlier studies give, as `StudySpec.starts`; a study that is there keeps its.
+
+    Raises:
+        BadInput: no such study, or it gives none.
+    """
+    if store.has_study(name):
+        return store.read_spec(name).starts
+    if wanted.warm_start is None:
+        return ""
+    kin = Kin(wanted.method, wanted.distill, objective_of(wanted))
+    return json.dumps(warm_starts(store, wanted.warm_start, name=name, kin=kin, space=space))
 
 
 def timed_shapes(wanted: Search, inputs: TrialInputs) -> tuple[Shape, ...]:

@@ -38,6 +38,7 @@ from pipeline.sweep.desk import StudyDesk
 from pipeline.sweep.preparing import (
     default_name,
     find_anchors,
+    find_starts,
     find_teacher,
     make_inputs,
     make_spec,
@@ -91,6 +92,7 @@ def search(
     trust_remote_code: bool = False,
     objective: str | None = None,
     distill: str = NONE,
+    warm_start: str | None = None,
     latency_grid: str | None = None,
     take_over: bool = False,
     checkpoint_seconds: float = DEFAULT_CHECKPOINT_S,
@@ -126,6 +128,7 @@ def search(
         trust_remote_code=trust_remote_code,
         objective=objective,
         distill=distill,
+        warm_start=warm_start,
         latency_grid=latency_grid,
         take_over=take_over,
         checkpoint_seconds=checkpoint_seconds,
@@ -153,11 +156,13 @@ def run(wanted: Search, watcher: Watcher) -> Front:
     shapes = timed_shapes(wanted, inputs)
     name = wanted.name or default_name(wanted, task)
     known = store.read_spec(name).anchors if store.has_study(name) else None
+    starts = find_starts(wanted, store, space, name=name)
     url = wanted.ledger or f"sqlite:///{store.studies_db}"
     with ExitStack() as stack:
         lease = None
         if known is not None:  # another study of this name, or driver, is refused before anything is started
-            open_ledger(url, make_spec(wanted, task, inputs, space, known), space, trials=wanted.trials)
+            spec = make_spec(wanted, task, inputs, space, known, starts=starts)
+            open_ledger(url, spec, space, trials=wanted.trials)
             lease = stack.enter_context(hold(url, name, take_over=wanted.take_over))
         tracker = None
         if wanted.tracking or os.environ.get("MLFLOW_TRACKING_URI"):  # looked for first: it may not answer
@@ -173,7 +178,7 @@ def run(wanted: Search, watcher: Watcher) -> Front:
         anchors, dense = known, None
         if anchors is None:
             anchors, dense = find_anchors(cluster, store, task, inputs, watcher, method=wanted.method)
-        spec = make_spec(wanted, task, inputs, space, anchors)
+        spec = make_spec(wanted, task, inputs, space, anchors, starts=starts)
         ledger = open_ledger(url, spec, space, trials=wanted.trials, may_write=lease.check)
         reference = refer(wanted.task, text=wanted.text, label=wanted.label, metric=wanted.metric)
         needs_dense = space.may_have("start_dense", True) or spec.distill != NONE

@@ -49,6 +49,7 @@ class Search:
     trust_remote_code: bool = False
     objective: str | None = None  # None: sparsity of methods on single weights, else compression
     distill: str = "none"
+    warm_start: str | None = None  # an earlier study, or auto
     latency_grid: str | None = None
     take_over: bool = False
     checkpoint_seconds: float = DEFAULT_CHECKPOINT_S
