@@ -64,13 +64,11 @@ def add(store: Store, name: str, *penalties: float, method: str = "snip") -> Non
 def test_settings_of_the_front_best_first(tmp_path: Path) -> None:
     store = Store(tmp_path)
     add(store, "earlier", 0.5, 7.0)  # 0.3 * 0.2 = 0.06 above the constant, then 0.2 * 0.5 = 0.1
-    assert found[0]["penalty_strength"] == 0.5  # ranks 2 and 1, all others 1 or 2 and 3
+    found = warm_starts(store, "earlier", name="new", kin=SNIP, space=SNIP_SPACE)
     assert [params["penalty_strength"] for params in found] == [7.0, 0.5]
     add(store, "other", 3.0, 0.5)
     found = warm_starts(store, AUTO, name="new", kin=SNIP, space=SNIP_SPACE)
-    assert [params["penalty_strength"] for params in found][
-        0
-    ] == 0.5  # ranks 2 and 1, all others 1 or 2 and 3
+    assert found[0]["penalty_strength"] == 0.5  # ranks 2 and 1, all others 1 or 2 and 3
     assert sorted(params["penalty_strength"] for params in found) == [0.5, 3.0, 7.0]
     assert warm_starts(store, AUTO, name="earlier", kin=SNIP, space=SNIP_SPACE)[0]["penalty_strength"] == 0.5
 
