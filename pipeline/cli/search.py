@@ -160,7 +160,8 @@ def asked(
     gpus_per_trial: Annotated[
         float | None,
         typer.Option(
-            help="May be a part, such as 0.25. [dim]Default: 1 if there are GPUs[/]", rich_help_panel=_RUN
+            help="A part of one is shared. [dim]Default: as many trials on each GPU, 4 at most, as memory holds[/]",
+            rich_help_panel=_RUN,
         ),
     ] = None,
     address: Annotated[

@@ -3,6 +3,7 @@
 from pipeline.execute.alone import NeverAlone, run_alone
 from pipeline.execute.cluster import Cluster, Resources, check_resources, cluster_of_this_machine, connect
 from pipeline.execute.nodes import NodeView, is_here, views_of
+from pipeline.execute.packing import Packing, Peak, pack
 from pipeline.execute.queue import run_queue
 from pipeline.execute.trials import Desk, Job, run_each, run_trials
 
@@ -12,11 +13,14 @@ __all__ = [
     "Job",
     "NeverAlone",
     "NodeView",
+    "Packing",
+    "Peak",
     "Resources",
     "check_resources",
     "cluster_of_this_machine",
     "connect",
     "is_here",
+    "pack",
     "run_alone",
     "run_each",
     "run_queue",

@@ -23,7 +23,7 @@ from pipeline.anchors import (
 )
 from pipeline.course import TrialInputs
 from pipeline.distillation import DISTILLATIONS, NONE, write_teacher
-from pipeline.execute import Cluster, run_each
+from pipeline.execute import Cluster, Peak, run_each
 from pipeline.methods import ranks_weights
 from pipeline.models import write_source
 from pipeline.portfolio import Kin, warm_starts
@@ -167,12 +167,7 @@ def find_anchors(
 ) -> tuple[Anchors, Path]:
     """Both anchors, and the file of the dense network, which is trained if the store does not hold it yet."""
     recipe = dense_recipe(method, pretrained=inputs.source.pretrained)
-    folder = dense_folder(
-        store.cache,
-        task_fingerprint=task.fingerprint,
-        model_fingerprint=inputs.source.fingerprint,
-        recipe=recipe,
-    )
+    folder = _dense_folder(store, task, inputs, recipe)
     dense = read_dense(folder)
     if dense is None:
         rates = recipe.learning_rates
@@ -186,6 +181,24 @@ def find_anchors(
             )
         dense = write_dense(folder, whole, recipe)
     return anchors_of(dense, inputs), weights_file(folder)
+
+
+def _dense_folder(store: Store, task: Task, inputs: TrialInputs, recipe: DenseRecipe) -> Path:
+    return dense_folder(
+        store.cache,
+        task_fingerprint=task.fingerprint,
+        model_fingerprint=inputs.source.fingerprint,
+        recipe=recipe,
+    )
+
+
+def find_peak(store: Store, task: Task, inputs: TrialInputs, *, method: str) -> Peak | None:
+    """What the dense network's training needed; None if it is not there, or older than that was noted."""
+    recipe = dense_recipe(method, pretrained=inputs.source.pretrained)
+    known = read_dense(_dense_folder(store, task, inputs, recipe))
+    if known is None or "peak_mb" not in known:
+        return None
+    return Peak(known["peak_mb"], known["gpu_peak_mb"], known["gpu_total_mb"])
 
 
 def find_teacher(

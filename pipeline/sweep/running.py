@@ -22,11 +22,13 @@ from pipeline.execute import (
     Resources,
     check_resources,
     connect,
+    pack,
     run_trials,
 )
 from pipeline.fronts import DEFAULT_STORE, Front, load_front
 from pipeline.halving import Halving
 from pipeline.methods import METHODS, in_one_round
+from pipeline.process import free_memory_mb
 from pipeline.records import BadInput, Params
 from pipeline.reopening import refer, with_dense
 from pipeline.resolve import BUILTIN, check_model
@@ -38,6 +40,7 @@ from pipeline.sweep.desk import StudyDesk
 from pipeline.sweep.preparing import (
     default_name,
     find_anchors,
+    find_peak,
     find_starts,
     find_teacher,
     make_inputs,
@@ -178,6 +181,10 @@ def run(wanted: Search, watcher: Watcher) -> Front:
         anchors, dense = known, None
         if anchors is None:
             anchors, dense = find_anchors(cluster, store, task, inputs, watcher, method=wanted.method)
+        peak = find_peak(store, task, inputs, method=wanted.method)
+        free_mb = free_memory_mb() if wanted.resources.address is None else None
+        packing = pack(wanted.resources, cluster, peak, free_mb=free_mb)
+        cluster = packing.cluster
         spec = make_spec(wanted, task, inputs, space, anchors, starts=starts)
         ledger = open_ledger(url, spec, space, trials=wanted.trials, may_write=lease.check)
         reference = refer(wanted.task, text=wanted.text, label=wanted.label, metric=wanted.metric)
@@ -209,6 +216,7 @@ def run(wanted: Search, watcher: Watcher) -> Front:
                 if shapes:
                     table = find_table(cluster, store, spec, inputs.source, shapes[0], watcher)
                     inputs = replace(inputs, latency=table)
+                watcher.stage(f"running trials, {packing.reason}")
                 run_trials(
                     cluster,
                     inputs,
