@@ -187,7 +187,8 @@ STUBS = {
     "hostname": "echo 10.0.0.7 10.0.0.8",
     "ray": ":",
     "python": "echo a-token",
-    "prunefront": ":",
+    # the workers start beside the driver, which must not have ended before that was written down
+    "prunefront": 'for _ in {1..200}; do grep -q "ray start --address" "$0.log" && break; sleep 0.1; done',
 }
 
 
@@ -203,6 +204,7 @@ def test_the_slurm_script_starts_head_workers_and_driver(printed: Callable[..., 
     log, bin_ = tmp_path / "log", tmp_path / "bin"
     bin_.mkdir()
     (bin_ / "activate").write_text("")
+    (bin_ / "prunefront.log").symlink_to(log)
     for name, body in STUBS.items():
         (bin_ / name).write_text(
             f'#!/bin/bash\necho "{name} $*" "[$RAY_AUTH_MODE $RAY_AUTH_TOKEN]" >> {log}\n{body}\n'
