@@ -14,6 +14,7 @@ from pipeline.methods.movement_block import MovementBlock
 from pipeline.methods.mpruner import MPruner
 from pipeline.methods.platon import PlatonLifted
 from pipeline.methods.schubert import Schubert
+from pipeline.methods.smp import Smp
 from pipeline.methods.snip import Snip
 from pipeline.methods.soft_movement_block import SoftMovementBlock
 
@@ -31,6 +32,7 @@ METHODS: dict[str, type[PruningMethod]] = {
     "mpruner": MPruner,
     "platon-lifted": PlatonLifted,
     "schubert": Schubert,
+    "smp": Smp,
     "snip": Snip,
     "soft-movement-block": SoftMovementBlock,
 }

@@ -21,9 +21,11 @@ from pipeline.anchors import (
     write_dense,
 )
 from pipeline.course import TrialInputs
-from pipeline.distillation import DISTILLATIONS, NONE, write_teacher
+from pipeline.distillation import DISTILLATIONS, NONE, write_arrays, write_teacher
 from pipeline.execute import Cluster, run_each
-from pipeline.models import write_source
+from pipeline.methods import METHODS
+from pipeline.models import ModelSource, Weights, read_weights, write_source
+from pipeline.pruners import check_fitted, find_fitted
 from pipeline.records import Anchors, BadInput, StudySpec, TaskReference
 from pipeline.reopening import inputs_of, with_teacher
 from pipeline.resolve import BUILTIN, resolve_model
@@ -51,8 +53,31 @@ def make_inputs(wanted: Search, task: Task) -> TrialInputs:
             f"{wanted.model} reaches {source.max_length}. Give a smaller max_length."
         )
     cache = Store(wanted.store).cache
+    fitted = _fitted(wanted, task, source)
     inputs = inputs_of(task, source, method=wanted.method, precision=wanted.precision, cache=cache)
-    return replace(inputs, distill=wanted.distill)
+    return replace(inputs, distill=wanted.distill, fitted=fitted)
+
+
+def check_method(wanted: Search, store: Store) -> None:
+    """Refuses a method that needs a fit which the store does not have, before anything of the task is read.
+
+    Raises:
+        BadInput: says how to fit it.
+    """
+    begun = wanted.name is not None and store.has_study(wanted.name)
+    if METHODS[wanted.method].needs_fit and not begun:
+        check_fitted(store, wanted.model, wanted.task, trust_remote_code=wanted.trust_remote_code)
+
+
+def _fitted(wanted: Search, task: Task, source: ModelSource) -> Weights | None:
+    """What was fitted to the model: of a study that has begun, as it was then."""
+    if not METHODS[wanted.method].needs_fit:
+        return None
+    store = Store(wanted.store)
+    own = store.fitted_file(wanted.name or default_name(wanted, task))
+    if own.exists():
+        return read_weights(own)
+    return find_fitted(store, source, pair="text_b" in task.train.column_names)
 
 
 def make_spec(wanted: Search, task: Task, inputs: TrialInputs, space: Space, anchors: Anchors) -> StudySpec:
@@ -186,4 +211,6 @@ def open_study(
     store.write_validation(spec.name, ids=validation.ids, labels=validation.labels)
     if dense is not None:
         shutil.copyfile(dense, store.dense_file(spec.name))
+    if inputs.fitted is not None:
+        write_arrays(store.fitted_file(spec.name), inputs.fitted)
     store.write_spec(spec)
