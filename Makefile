@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install search test lint bench lock clean
+.PHONY: help install search test lint bench compare chaos lock clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,13 @@ lint: install
 
 bench: install  ## ratios, measured in pairs on this machine
 	$(BIN)/python -m tests.benchmarks
+
+chaos: install  ## twenty times kill -9 on three Ray nodes; nothing may be lost, doubled or left running
+	$(BIN)/python -m tests.chaos
+
+compare: install  ## methods side by side: make compare TASKS="SST-2/task.toml MRPC/task.toml" MODEL=FOLDER [STORE=DIR]
+	$(BIN)/python -m tests.benchmarks.comparison $(foreach task,$(TASKS),--task $(task)) --model $(MODEL) \
+		--store $(or $(STORE),mlflow_runs/comparison)
 
 lock:  ## pins every version; local suffixes (+cpu) and GPU libraries are left to the machine
 	rm -rf .venv-lock

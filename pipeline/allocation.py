@@ -37,8 +37,8 @@ class Removal:
 class Step:
     """What stays after the first `removed` units of an order are gone.
 
-    `threshold` is the score of the last of them, -inf if nothing went. `compression` is that of the dense
-    model's encoder.
+    `threshold` is the score of the last of them, -inf if nothing went. `compression` is the part of the dense
+    model's encoder that is gone.
     """
 
     masks: Masks

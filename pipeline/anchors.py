@@ -32,6 +32,7 @@ from pipeline.measure import evaluate, measure
 from pipeline.metrics import constant
 from pipeline.models import ModelSource, Weights, build
 from pipeline.phases import Phase, steps_per_epoch
+from pipeline.process import peak_memory_mb
 from pipeline.records import Anchors
 
 # Around the space's default: a dense network at a poor learning rate would flatter every cut one.
@@ -60,6 +61,9 @@ class DenseRun:
     encoder_parameters: int
     macs: int
     size_mb: float
+    peak_mb: float  # of memory, while it trained
+    gpu_peak_mb: float  # as PyTorch counts it; 0 on a CPU
+    gpu_total_mb: float  # of the card
     weights: Weights
 
 
@@ -76,6 +80,8 @@ class _Silent:
 def train_dense(inputs: TrialInputs, learning_rate: float, *, recipe: DenseRecipe) -> DenseRun | None:
     """Plain fine-tuning at one learning rate; None if it diverges."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     model, anatomy = build(inputs.source, seed=SEED)
     nn.Module.to(model, device)
     train = inputs.data.train
@@ -102,6 +108,7 @@ def train_dense(inputs: TrialInputs, learning_rate: float, *, recipe: DenseRecip
     )
     measured = measure(model, anatomy, evaluation, length=inputs.length)
     weights = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
+    gpu_peak_mb, gpu_total_mb = _gpu_memory_mb(device)
     return DenseRun(
         learning_rate=learning_rate,
         metric=measured.metric,
@@ -109,8 +116,19 @@ def train_dense(inputs: TrialInputs, learning_rate: float, *, recipe: DenseRecip
         encoder_parameters=measured.encoder_parameters,
         macs=measured.macs,
         size_mb=measured.size_mb,
+        peak_mb=peak_memory_mb(),
+        gpu_peak_mb=gpu_peak_mb,
+        gpu_total_mb=gpu_total_mb,
         weights=weights,
     )
+
+
+def _gpu_memory_mb(device: torch.device) -> tuple[float, float]:
+    """(most that was reserved since its count was reset, size of the card) in MB; zeros on a CPU."""
+    if device.type != "cuda":
+        return 0.0, 0.0
+    size = torch.cuda.get_device_properties(device).total_memory
+    return torch.cuda.max_memory_reserved(device) / 1e6, size / 1e6
 
 
 @dataclass(frozen=True)

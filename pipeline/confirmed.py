@@ -29,6 +29,7 @@ class ConfirmedPoint:
     metric: Interval  # on test
     gain: Interval
     compression: Interval
+    sparsity: Interval
     validation: Interval  # the metric on validation, of the fresh seeds
     optimism: Interval  # selected - metric on test: what the front promised too much
     failed: int  # seeds whose training failed: they are in none of the means
@@ -94,6 +95,7 @@ def _summary(spec: StudySpec, row: dict[str, Any], found: list[Confirmation]) ->
         metric=interval([each.metric for each in measured]),
         gain=interval(gains),
         compression=interval([each.compression for each in measured]),
+        sparsity=interval([each.sparsity for each in measured]),
         validation=interval([each.validation for each in whole if each.validation is not None]),
         optimism=interval([selected - each.metric for each in measured]),
         failed=len(found) - len(whole),

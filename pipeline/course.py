@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import torch
 from torch import nn
 
-from pipeline.allocation import Removal, Step, removal_order
+from pipeline.allocation import Step, removal_order
 from pipeline.batches import Split, TaskData
-from pipeline.curve import choose_in_rounds
+from pipeline.curve import Ranking, UnitRanking, WeightRanking
 from pipeline.distillation import DISTILLATIONS, NONE, Distillation, Lessons, Teacher, see
 from pipeline.finetune import Loop, LoopState, Recipe, resolve_precision
 from pipeline.measure import Evaluation, evaluate
-from pipeline.methods import METHODS, PruningMethod, Run
+from pipeline.methods import METHODS, PruningMethod, Run, ranks_weights
 from pipeline.models import ModelSource, Weights, build
 from pipeline.phases import Phase, phases, steps_per_epoch
-from pipeline.records import Array, Masks, Params, ParamValue
+from pipeline.records import Array, Masks, Params, ParamValue, Scores
 from pipeline.store import LatencyTable
 from pipeline.surgery import cut
+from pipeline.weights import holding_zeros, matrices
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -44,11 +47,15 @@ class TrialInputs:
     source: ModelSource
     data: TaskData
     dense: Weights | None = None  # of the study's dense network, where a trial may need them
-    count_zeros: bool = False  # of single weights: the objective is sparsity
     latency: LatencyTable | None = None
     distill: str = NONE  # or a key of DISTILLATIONS: what is learned beside the labels
     teacher: Teacher | None = None  # what it is learned from
     fitted: Weights | None = None  # to the base model, for a method that needs it
+
+    @property
+    def zeroes(self) -> bool:
+        """Whether single weights are set to zero, and nothing is cut: the objective is sparsity."""
+        return ranks_weights(self.method)
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,7 @@ class TrialJob:
     checkpoint_s: float = 60.0  # seconds between checkpoints
     keep_weights: bool = True  # those before each cut and the recovered ones, in the attempt's folder
     rungs: tuple[float, ...] = ()  # parts of its training after which it shows what it would give
+    beat_s: float = math.inf  # seconds after which it tells where it is, between the ends of its epochs
 
 
 Tell = Callable[[dict[str, float]], None]
@@ -95,6 +103,9 @@ class Course(ABC):
         self._loop: Loop | None = None  # that trains the phase at hand
         self.resumed: LoopState | None = None  # where the first phase goes on; None once it is taken up
         self.masks: Masks | None = None
+        self.projected = _number(
+            self.params.get("target")
+        )  # compression that it is to end with, if it is known
 
     def run(self) -> None:
         """The course from its start, or from where `take_up` says, to its end."""
@@ -127,8 +138,17 @@ class Course(ABC):
 
     def epoch(self, epoch: float, values: dict[str, float]) -> None:
         """Listener: an epoch ended."""
-        seen = {name: values[name] for name in ("train_loss", "metric") if name in values}
-        self.tell({"epoch": epoch, "epochs": self.phases[-1].end / self.per_epoch} | seen)
+        self.tell_where(epoch, {name: values[name] for name in ("train_loss", "metric") if name in values})
+
+    def tell_where(self, epoch: float, seen: dict[str, float]) -> None:
+        """How far it is, what was seen last, and the compression that is to be expected."""
+        projected = {} if self.projected is None else {"projected": self.projected}
+        self.tell({"epoch": epoch, "epochs": self.phases[-1].end / self.per_epoch} | projected | seen)
+
+    @property
+    def recent_loss(self) -> float | None:
+        """The mean task loss of the last steps that were looked at; reading it costs nothing."""
+        return None if self._loop is None else self._loop.recent_loss
 
     def step(self, state: Callable[[], LoopState]) -> None:
         """Listener: a step ended. Nothing is kept of it here."""
@@ -158,8 +178,10 @@ class Course(ABC):
         return nullcontext() if self._loop is None else self._loop.whole()
 
     def train(self, phase: Phase) -> None:
-        """Trains one phase; a method watches the tuning."""
-        tuning = phase.name == "tune"
+        """Trains one phase; a method watches the tuning. What is zero by then stays zero."""
+        tuning, first = phase.name == "tune", phase.name == "tune" and phase.round == 0
+        if phase.steps and not first and self.resumed is None and self.params.get("rewind", False):
+            self._rewind()
         loop = Loop(
             model=self.model,
             anatomy=self.anatomy,
@@ -170,6 +192,7 @@ class Course(ABC):
             method=self.method if tuning else None,
             run=self._method_run() if tuning else None,
             teaching=self.teaching,
+            holding=partial(holding_zeros, self.anatomy) if self.inputs.zeroes and not first else None,
         )
         start, self.resumed, self._loop = self.resumed, None, loop
         try:
@@ -177,28 +200,43 @@ class Course(ABC):
         finally:
             self.epochs = (phase.first + loop.done) / self.per_epoch
 
-    def order(self) -> tuple[Removal, ...]:
-        """The units by what the method thinks of them now."""
+    def rank(self) -> Ranking:
+        """The units, or the single weights, by what the method thinks of them now."""
         batches = self.inputs.data.calibration.in_length_order(CALIBRATION_BATCH)
-        return removal_order(
-            self.method.score(self.model, self.anatomy, batches),
+        scores = self.method.score(self.model, self.anatomy, batches)
+        if not isinstance(scores, Scores):
+            return WeightRanking(scores, self.anatomy)
+        order = removal_order(
+            scores,
             self.anatomy,
             score_per_parameter=bool(self.params["score_per_parameter"]),
             min_attention_blocks=int(self.params["min_attention_blocks"]),
         )
+        return UnitRanking(order, self.anatomy)
 
-    def choose(self, order: tuple[Removal, ...]) -> Step:
-        """What this round cuts."""
-        return choose_in_rounds(
-            order,
-            self.anatomy,
+    def choose(self, ranking: Ranking) -> Step:
+        """What this round keeps."""
+        return ranking.choose(
             threshold=_number(self.params.get("threshold")),
             target=_number(self.params.get("target")),
             rounds_left=self.rounds - self.phase.round,
         )
 
+    def choose_at_last(self, ranking: Ranking) -> Step:
+        """What would be kept if this round were the last."""
+        return ranking.choose(
+            threshold=_number(self.params.get("threshold")),
+            target=_number(self.params.get("target")),
+            rounds_left=1,
+        )
+
+    def take(self, ranking: Ranking, step: Step) -> None:
+        """Leaves only what a step keeps."""
+        self.masks = step.masks
+        self.anatomy = ranking.take(self.model, step)
+
     def cut(self, masks: Masks) -> None:
-        """Leaves only what `masks` keep."""
+        """Leaves only the units that `masks` keep."""
         self.masks = masks
         self.anatomy = cut(self.model, self.anatomy, masks)
 
@@ -242,6 +280,18 @@ class Course(ABC):
         labels = inputs.data.train.labels
         teaching.attend(Lessons(inputs.teacher, labels, inputs.regression, self.device, self.job.seed))
         return teaching
+
+    def _rewind(self) -> None:
+        """What is left goes back to what it was when the trial began (arXiv 1803.03635); zeros stay."""
+        other, anatomy = build(self._start(), seed=self.job.seed)
+        nn.Module.to(other, self.device)
+        anatomy = cut(other, anatomy, self.anatomy.present)
+        with torch.no_grad():
+            if self.inputs.zeroes:
+                now = matrices(self.anatomy)
+                for name, weight in matrices(anatomy).items():
+                    weight.mul_(now[name] != 0)
+            self.model.load_state_dict(other.state_dict())
 
     def _start(self) -> ModelSource:
         """The model as it came, or fine-tuned."""

@@ -128,7 +128,9 @@ class Loop:
     method: PruningMethod | None = None
     run: Run | None = None
     teaching: Distillation | None = None
+    holding: Callable[[torch.optim.Optimizer], AbstractContextManager[None]] | None = None  # around all steps
     done: int = field(default=0, init=False)  # steps of the phase
+    recent_loss: float | None = field(default=None, init=False)  # the mean up to the last check
     _orders: dict[int, list[IntArray]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -164,8 +166,9 @@ class Loop:
             if self.method is not None and self.run is not None
             else nullcontext()
         )
-        taught = self.teaching.watch(self.model) if self.teaching is not None else nullcontext()
-        with watching, taught:
+        taught = nullcontext() if self.teaching is None else self.teaching.watch(self.model)
+        held = nullcontext() if self.holding is None else self.holding(optimizer)
+        with watching, taught, held:
             for group in optimizer.param_groups:
                 group["initial_lr"] = group["lr"]
             if start is not None:
@@ -243,6 +246,7 @@ class Loop:
 
     def _check_loss(self) -> None:
         loss, _, norm, *_ = self._read(_CHECK)
+        self.recent_loss = loss
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingFailed("the loss is not a number any more: learning rate or penalty are too high")
         untrained = untrained_loss(self.train.labels, regression=self.recipe.regression)

@@ -1,12 +1,13 @@
 """Asynchronous successive halving for fronts: which trials go on, judged by what their curves add.
 
-At a rung (a fraction of its training) a trial shows the curve that it would give if it ended there. It goes on if
+At a rung (a fraction of its training) a trial shows the curve that it would give if it ended there, in the study's
+own objectives: its metric against its gain (compression, saved MACs, saved latency). It goes on if
 it is among the best 1 / ETA of the trials seen at that rung so far (ASHA, arXiv 1810.05934, algorithm 2; the
 number of rungs and ETA differ). Best means, in this order:
 
     1. the hypervolume that its curve adds to the union of the others' at that rung,
     2. the hypervolume of its curve alone (most contributions are exactly zero),
-    3. the spread of its curve over compression.
+    3. the spread of its curve over the gain.
 
 A trial that is stopped although its curve lies within noise of the rung's front is redundant, not bad.
 """
@@ -14,6 +15,7 @@ A trial that is stopped although its curve lies within noise of the rung's front
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import final
 
@@ -29,6 +31,7 @@ LEAST_SEEN = 4  # at a rung before anybody is stopped there: the starts of a spa
 
 Reference = tuple[float, float]
 Key = tuple[float, float, float]
+Values = Callable[[Mapping[str, FloatArray]], FloatArray]  # columns [P] -> (metric, gain) [P, 2]
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Halving:
 
     def __init__(
         self,
+        values: Values,
         reference: Reference,
         *,
         rungs: tuple[float, ...] = RUNGS,
@@ -53,14 +57,14 @@ class Halving:
         least_seen: int = LEAST_SEEN,
     ) -> None:
         self.rungs = rungs
-        self._reference, self._eta, self._least_seen = reference, eta, least_seen
+        self._values, self._reference, self._eta, self._least_seen = values, reference, eta, least_seen
         self._seen: list[dict[int, FloatArray]] = [{} for _ in rungs]
         self._alone: list[dict[int, tuple[float, float]]] = [{} for _ in rungs]
 
     def remember(self, number: int, rung: Rung) -> None:
         """A trial was at a rung: of an earlier driver, or now."""
         if rung.index < len(self._seen):
-            curve = np.column_stack([rung.metric, rung.compression]).astype(np.float64)
+            curve = self._values(rung.columns())
             self._seen[rung.index][number] = curve
             self._alone[rung.index][number] = alone(curve, self._reference)
 
@@ -72,8 +76,7 @@ class Halving:
         seen = self._seen[rung.index]
         if len(seen) < self._least_seen:
             return Verdict(True)
-        added = contributions(seen, self._reference)
-        keys = {one: (added.get(one, 0.0), *own) for one, own in self._alone[rung.index].items()}
+        keys = self.keys(rung.index)
         better = sum(key > keys[number] for key in keys.values())
         stay = math.ceil(len(seen) / self._eta)
         if better < stay:
@@ -83,15 +86,14 @@ class Halving:
         why = f"; it was within noise of the best ({rung.rows} rows)" if redundant else ""
         return Verdict(False, redundant, f"{where}{why}")
 
-
-def worth(seen: dict[int, FloatArray], reference: Reference) -> dict[int, Key]:
-    """Each trial's key: what its curve adds to the others', its own hypervolume, its spread."""
-    added = contributions(seen, reference)
-    return {number: (added.get(number, 0.0), *alone(curve, reference)) for number, curve in seen.items()}
+    def keys(self, index: int) -> dict[int, Key]:
+        """Of the trials seen at a rung: what each one's curve adds to the others', its hypervolume, its spread."""
+        added = contributions(self._seen[index], self._reference)
+        return {number: (added.get(number, 0.0), *own) for number, own in self._alone[index].items()}
 
 
 def alone(curve: FloatArray, reference: Reference) -> tuple[float, float]:
-    """A curve's hypervolume, and how far apart in compression the useful points of its own front are."""
+    """A curve's hypervolume, and how far apart in gain the useful points of its own front are."""
     useful = curve[(curve[:, 0] > reference[0]) & np.isfinite(curve).all(axis=1)]
     spread = float(np.ptp(useful[front(useful), 1])) if len(useful) else 0.0
     return hypervolume(curve, reference), spread
@@ -121,7 +123,7 @@ def contributions(seen: dict[int, FloatArray], reference: Reference) -> dict[int
 
 
 def within_noise(curve: FloatArray, seen: dict[int, FloatArray], reference: Reference, *, rows: int) -> bool:
-    """Whether a curve lies, on average over compression, less than a standard error below the union of all.
+    """Whether a curve lies, on average over the gain, less than a standard error below the union of all.
 
     The standard error is that of an accuracy at the union's best metric, over `rows` rows.
     """

@@ -20,6 +20,7 @@ from pipeline.anatomy import Anatomy, encoder_layers
 from pipeline.batches import Split, encoder_inputs
 from pipeline.records import Array, Measurement
 from pipeline.store import LatencyTable
+from pipeline.weights import matrices
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -92,13 +93,13 @@ def measure(
         anatomy: its own, as `read_anatomy` or `cut` gave it.
         evaluation: of this network.
         length: tokens of the row that MACs are given for.
-        count_zeros: whether single weights may be zero, which takes a pass over them.
+        count_zeros: whether single weights may have been set to zero, which takes a pass over them.
         latency: the study's table; None if it has none.
     """
     costs = anatomy.costs
     in_encoder = encoder_parameters(model, anatomy)
     in_model = sum(parameter.numel() for parameter in model.parameters())
-    in_layers, elsewhere = _zeros(model, anatomy) if count_zeros else (0, 0)
+    zeros = count_zeroed(anatomy) if count_zeros else 0
     return Measurement(
         metric=evaluation.metrics["metric"],
         metrics=dict(evaluation.metrics),
@@ -110,22 +111,19 @@ def measure(
         size_mb=in_model * BYTES_PER_PARAMETER / MEGABYTE,
         latency_ms=None if latency is None else latency.predict(anatomy.present),
         dense_latency_ms=None if latency is None else latency.dense_ms,
-        sparsity=in_layers / costs.encoder,
-        nonzero_parameters=in_model - in_layers - elsewhere if count_zeros else None,
+        sparsity=zeros / costs.encoder,
+        nonzero_parameters=in_model - zeros if count_zeros else None,
     )
 
 
 @torch.no_grad()
-def _zeros(model: PreTrainedModel, anatomy: Anatomy) -> tuple[int, int]:
-    """Parameters that are exactly zero, in the encoder's layers and outside them. The device is waited for once."""
-    encoder = {id(p) for p in encoder_layers(model, anatomy.architecture).parameters()}
-    counts: list[list[Tensor]] = [[], []]
-    for parameter in model.parameters():
-        counts[id(parameter) not in encoder].append(parameter.numel() - parameter.count_nonzero())
-    device = next(model.parameters()).device
-    nothing = torch.zeros(1, dtype=torch.int64, device=device)
-    inside, outside = torch.stack([torch.stack([nothing[0], *each]).sum() for each in counts]).tolist()
-    return inside, outside
+def count_zeroed(anatomy: Anatomy) -> int:
+    """Zeros in the matrices whose weights are ranked; a bias that has not learned yet was not set to zero.
+
+    The device is waited for once.
+    """
+    counts = [weight.numel() - weight.count_nonzero() for weight in matrices(anatomy).values()]
+    return int(torch.stack(counts).sum()) if counts else 0
 
 
 def encoder_parameters(model: PreTrainedModel, anatomy: Anatomy) -> int:

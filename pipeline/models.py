@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from pipeline.anatomy import Anatomy, read_anatomy
 from pipeline.records import BadInput
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
 # Families whose positions are counted from the padding token's number.
 POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert")
+
+SCORE = "score/"  # before the name of a matrix, in a file of weights: a state dict has no such names
+NO_SCORES: Mapping[str, Tensor] = MappingProxyType({})
 
 Weights = dict[str, npt.NDArray[np.generic]]
 
@@ -141,8 +146,10 @@ def read_source(folder: Path) -> ModelSource:
     )
 
 
-def save_weights(model: PreTrainedModel, path: Path) -> None:
-    """Writes a network's state dict; the file appears whole or not at all, its folder is made.
+def save_weights(model: PreTrainedModel, path: Path, *, scores: Mapping[str, Tensor] = NO_SCORES) -> None:
+    """Writes a network's state dict, and the scores of its single weights if there are any.
+
+    The file appears whole or not at all, its folder is made.
 
     Raises:
         OSError: it cannot be written.
@@ -150,7 +157,8 @@ def save_weights(model: PreTrainedModel, path: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    every = model.state_dict() | {f"{SCORE}{name}": values for name, values in scores.items()}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in every.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     try:
@@ -173,8 +181,8 @@ def read_weights(path: Path) -> Weights:
     return dict(load_file(path))
 
 
-def load_weights(model: PreTrainedModel, path: Path) -> None:
-    """Reads what `save_weights` wrote of a network of the same shape.
+def load_weights(model: PreTrainedModel, path: Path) -> dict[str, Tensor]:
+    """Reads what `save_weights` wrote of a network of the same shape; gives the scores of its single weights.
 
     Raises:
         BadInput: the file is damaged, or of another network.
@@ -183,12 +191,15 @@ def load_weights(model: PreTrainedModel, path: Path) -> None:
     from safetensors.torch import load_file
 
     try:
-        model.load_state_dict(load_file(path))
+        tensors = load_file(path)
+        scores = {name: tensors.pop(name) for name in [*tensors] if name.startswith(SCORE)}
+        model.load_state_dict(tensors)
     except (SafetensorError, RuntimeError, OSError) as error:
         raise BadInput(
             f"Weights are read back whole, into the network that they were written from; {path} is not: "
             f"{str(error).splitlines()[0]}. Remove the file: the network is then trained again."
         ) from error
+    return {name.removeprefix(SCORE): values for name, values in scores.items()}
 
 
 def _config(source: ModelSource) -> PreTrainedConfig:

@@ -17,8 +17,9 @@ from pipeline.models import build, load_weights, save_weights
 from pipeline.records import BadInput, Kind, Masks, Point, TrialRecord
 from pipeline.reopening import Reopened
 from pipeline.rerun import replay_trial
-from pipeline.store import RECOVERED, Retrained, before_cut
+from pipeline.store import RECOVERED, Retrained, before_cut, sent
 from pipeline.surgery import cut
+from pipeline.weights import matrices, zero
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -64,6 +65,8 @@ def network_of(study: Reopened, trial: int, point: int, *, tell: Tell = lambda _
     weights = study.store.weights(study.spec.name)
     place = _Place(trial, point, wanted.kind, wanted.round)
     path = weights.of_point(place)
+    if path is not None and wanted.kind == "recovered" and path.stem != RECOVERED and _recovers(record):
+        path = None  # those of its round's curve are kept, its own are not
     if path is None:
         path = _train_again(study, record, wanted, tell)
         network = _load(study, record, wanted, path)
@@ -71,6 +74,11 @@ def network_of(study: Reopened, trial: int, point: int, *, tell: Tell = lambda _
     else:
         network = _load(study, record, wanted, path)
     return Network(*network, record, wanted, weights.retrained(place))
+
+
+def _recovers(record: TrialRecord) -> bool:
+    """Whether a trial trained after its last cut."""
+    return float(record.params["recover_epochs"]) > 0
 
 
 @dataclass(frozen=True)
@@ -88,8 +96,9 @@ def _load(study: Reopened, record: TrialRecord, point: Point, path: Path) -> tup
     model, anatomy = build(study.inputs.source, seed=record.seed)
     held = point.masks if path.stem == RECOVERED else _held(record, point.round)
     anatomy = cut(model, anatomy, held)
-    load_weights(model, path)
+    scores = load_weights(model, path)
     anatomy = cut(model, anatomy, point.masks)
+    zero(matrices(anatomy), scores, point.threshold)
     model.train(False)
     return model, anatomy
 
@@ -112,11 +121,12 @@ def _train_again(study: Reopened, record: TrialRecord, point: Point, tell: Tell)
         checkpoint_s=math.inf,
         keep_weights=False,
     )
-    model = replay_trial(study.inputs, job, tell, cuts=tuple(cuts))
+    again = replay_trial(study.inputs, job, tell, cuts=tuple(cuts))
     path = study.store.weights(study.spec.name).path(
         record.number, RECOVERED if recovered else before_cut(point.round)
     )
-    save_weights(model, path)
+    save_weights(again.model, path, scores=again.scores)
+    sent(path)
     return path
 
 

@@ -1,16 +1,20 @@
-"""A process that trains: its threads, and the memory that it keeps."""
+"""A process that trains: its threads, the memory that it keeps; and what its machine lets it have of both."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import platform
+import sys
 from functools import cache
+from pathlib import Path
 
 # glibc's mallopt: by default every tensor above 32 MB at most is mapped anew and given back, and the kernel
 # clears its pages again in each step: a gradient of the embeddings costs more to map than to compute.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 _TOP_PAD_BYTES = 64 * 2**20
 _NEVER_TRIM = 2**31 - 1
+CGROUPS = Path("/sys/fs/cgroup")  # a container's limits (version 2)
 
 
 @cache
@@ -28,3 +32,40 @@ def set_threads(cpus: float) -> None:
     import torch
 
     torch.set_num_threads(max(1, int(cpus)))
+
+
+def peak_memory_mb() -> float:
+    """The most memory that this process has had, in MB (10^6 bytes)."""
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def free_memory_mb(meminfo: Path = Path("/proc/meminfo"), cgroups: Path = CGROUPS) -> float | None:
+    """Memory that new processes can have: of the machine, or less where a container sets a limit."""
+    found = []
+    if meminfo.exists():
+        rows = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
+        if "MemAvailable" in rows:
+            found.append(int(rows["MemAvailable"].split()[0]) * 1_024 / 1e6)
+    limit, used = _number(cgroups / "memory.max"), _number(cgroups / "memory.current")
+    if limit is not None and used is not None:
+        found.append(max(0.0, limit - used) / 1e6)
+    return min(found, default=None)
+
+
+def usable_cores(cgroups: Path = CGROUPS) -> int:
+    """Cores that this process may use: by its affinity, or less where a container sets a limit; 1 or more."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    limit = cgroups / "cpu.max"
+    if limit.exists():
+        quota, period = limit.read_text().split()
+        if quota != "max":
+            cores = min(cores, max(1, int(int(quota) / int(period))))
+    return cores
+
+
+def _number(path: Path) -> float | None:
+    text = path.read_text().strip() if path.exists() else "max"
+    return None if text == "max" else float(text)

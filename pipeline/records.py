@@ -6,6 +6,7 @@ P points, V validation rows.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, Literal
@@ -171,18 +172,23 @@ class Measurement:
     size_mb: float  # of the weights in fp32, 1 MB = 10^6 bytes
     latency_ms: float | None = None  # of one batch, read from the study's table
     dense_latency_ms: float | None = None  # of the dense network, from the same table
-    sparsity: float = 0.0  # zeros among the encoder parameters that are there / dense encoder parameters
+    sparsity: float = 0.0  # weights of the encoder's matrices that are zero / dense encoder parameters
     nonzero_parameters: int | None = (
-        None  # of the whole network; None: not counted, no unit is a single weight
+        None  # all but those weights; None: not counted, no unit is a single weight
     )
+
+    @property
+    def share(self) -> float:
+        """What the network lacks of the dense encoder: its sparsity if zeros were counted, else its compression."""
+        return self.compression if self.nonzero_parameters is None else self.sparsity
 
 
 @dataclass(frozen=True)
 class Point:
     """One network that a trial made and that can be made again: its masks and what they give.
 
-    `threshold` is the score at or below which units are gone; `predictions` [V] are the classes (int16)
-    or values (float32) predicted for the validation rows, in their order.
+    `threshold` is the score at or below which units are gone, or weights zero; `predictions` [V] are the classes
+    (int16) or values (float32) predicted for the validation rows, in their order.
     """
 
     kind: Kind
@@ -205,9 +211,9 @@ class HistoryRow:
 
 @dataclass(frozen=True)
 class Rung:
-    """What a trial would give if it ended here: points (metric, compression) of a network still in training.
+    """What a trial would give if it ended here: columns [P] of a network still in training, cut step by step.
 
-    Whatever a study's second objective is, compression stands for it (of single weights: sparsity).
+    A column that was not measured is empty. The study's spec makes objectives of them (`StudySpec.values`).
 
     They decide whether the trial goes on, and are no networks of the study: they stand on no front.
     """
@@ -217,6 +223,19 @@ class Rung:
     rows: int  # of validation that the metrics are of
     metric: tuple[float, ...]
     compression: tuple[float, ...]
+    sparsity: tuple[float, ...] = ()
+    macs: tuple[float, ...] = ()
+    latency_ms: tuple[float, ...] = ()
+    dense_latency_ms: tuple[float, ...] = ()
+
+    def columns(self) -> dict[str, FloatArray]:
+        """The columns [P] by name; NaN where nothing was measured."""
+        nothing = np.full(len(self.metric), np.nan)
+        found = {name: np.array(getattr(self, name), dtype=np.float64) for name in RUNG_COLUMNS}
+        return {name: values if len(values) else nothing for name, values in found.items()}
+
+
+RUNG_COLUMNS = ("metric", "compression", "sparsity", "macs", "latency_ms", "dense_latency_ms")
 
 
 @dataclass(frozen=True)
@@ -296,6 +315,13 @@ class StudySpec:
     objective: str = "compression"  # beside the metric: a key of OBJECTIVES
     latency_at: str = ""  # BATCHxTOKENS of a latency that is the objective
     distill: str = "none"  # what is learned from the dense network, beside the labels: kd, cap
+    starts: str = ""  # JSON list: parameters that come before the space's own starts, from earlier studies
+
+    @property
+    def warm_starts(self) -> list[Params]:
+        """Parameters of the first trials, from earlier studies."""
+        found: list[Params] = json.loads(self.starts) if self.starts else []
+        return found
 
     @property
     def reference_point(self) -> tuple[float, float]:
@@ -311,6 +337,16 @@ class StudySpec:
     def second(self) -> Objective:
         """The objective beside the metric."""
         return OBJECTIVES[self.objective]
+
+    @property
+    def zeroes(self) -> bool:
+        """Whether single weights of its networks are zero: none is smaller or faster than the dense one."""
+        return self.objective == "sparsity"
+
+    @property
+    def share(self) -> str:
+        """What its networks lack of the dense encoder, as a column: what targets reach, tables begin with."""
+        return "sparsity" if self.zeroes else "compression"
 
     def values(self, measured: Mapping[str, Any]) -> FloatArray:
         """Both objectives, (metric, gain), as fronts maximise them: [2] of one network, [P, 2] of columns [P].

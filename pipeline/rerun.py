@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
-from pipeline.allocation import choose
+from torch import Tensor
+
 from pipeline.anatomy import Anatomy
 from pipeline.course import Course, Tell, TrialInputs, TrialJob
 from pipeline.finetune import AtChance
@@ -20,14 +22,22 @@ if TYPE_CHECKING:
 class Goal:
     """The point of a trial that a trial of the same parameters and another seed comes to.
 
-    A curve point is cut in its round, at its threshold or, where the space has a target, at its compression, and is
-    not recovered; a recovered one goes the whole way.
+    A curve point is cut in its round, at its threshold or, where the space has a target, at the share of the encoder
+    that it lacks (its compression, or its sparsity), and is not recovered; a recovered one goes the whole way.
     """
 
     kind: Kind
     round: int
     threshold: float
-    compression: float
+    share: float
+
+
+@dataclass(frozen=True, eq=False)
+class Replayed:
+    """The network of a trial, trained again; of one that ends before a cut, the scores of its single weights."""
+
+    model: PreTrainedModel
+    scores: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,20 +50,19 @@ class Repeated:
     remark: str
 
 
-def replay_trial(
-    inputs: TrialInputs, job: TrialJob, tell: Tell, *, cuts: tuple[Masks, ...]
-) -> PreTrainedModel:
+def replay_trial(inputs: TrialInputs, job: TrialJob, tell: Tell, *, cuts: tuple[Masks, ...]) -> Replayed:
     """The network of a trial that has been run before, trained again: on one kind of CPU the same, bit for bit.
 
-    `cuts` is what each round's cut left; they are imposed, nothing is scored or measured. It ends before the
-    cut of the first round without one, or, if all have one, after the recovery.
+    `cuts` is what each round's cut left; they are imposed, nothing is scored or measured. Which single weights went
+    no record says: they are scored and chosen again. It ends before the cut of the first round without one, or, if
+    all have one, after the recovery.
 
     Raises:
         TrainingFailed: the loss is no number, or diverged.
     """
     course = _Replay(inputs, job, tell, cuts)
     course.run()
-    return course.model
+    return Replayed(course.model, course.scores)
 
 
 def repeat_trial(inputs: TrialInputs, job: TrialJob, tell: Tell, *, goal: Goal) -> Repeated:
@@ -87,13 +96,21 @@ class _Replay(_Rerun):
     def __init__(self, inputs: TrialInputs, job: TrialJob, tell: Tell, cuts: tuple[Masks, ...]) -> None:
         super().__init__(inputs, job, tell)
         self.cuts = cuts
+        self.scores: Mapping[str, Tensor] = {}
 
     def after_tuning(self, phase: Phase) -> bool:
         """Cuts as it was cut; ends where nothing more is known."""
-        if phase.round >= len(self.cuts):
-            return False
-        self.cut(self.cuts[phase.round])
-        return True
+        goes_on = phase.round < len(self.cuts)
+        if not self.inputs.zeroes:
+            if goes_on:
+                self.cut(self.cuts[phase.round])
+            return goes_on
+        ranking = self.rank()
+        if goes_on:
+            self.take(ranking, self.choose(ranking))
+        else:
+            self.scores = ranking.tensors
+        return goes_on
 
 
 @final
@@ -106,12 +123,12 @@ class _Repeat(_Rerun):
 
     def after_tuning(self, phase: Phase) -> bool:
         """Cuts without measuring a curve; ends where the goal's network is reached."""
-        order, goal = self.order(), self.goal
+        ranking, goal = self.rank(), self.goal
         there = goal.kind == "curve" and goal.round == phase.round
         if not there:
-            self.cut(self.choose(order).masks)
+            self.take(ranking, self.choose(ranking))
         elif "threshold" in self.params:
-            self.cut(choose(order, self.anatomy, threshold=goal.threshold).masks)
+            self.take(ranking, ranking.at(threshold=goal.threshold))
         else:
-            self.cut(choose(order, self.anatomy, target=goal.compression).masks)
+            self.take(ranking, ranking.at(target=goal.share))
         return not there

@@ -18,7 +18,7 @@ import torch
 from pipeline.distillation import read_arrays, write_arrays
 from pipeline.finetune import LoopState
 from pipeline.records import Array, Masks, TrialRecord
-from pipeline.store import load_record, save_record
+from pipeline.store import dropped, load_record, save_record, sent
 
 PREFIX = "checkpoint-"
 
@@ -52,9 +52,11 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)  # on a full disk it would stand in the next one's way
         raise
+    sent(final)
     for path in older:
         if path != final:
             shutil.rmtree(path, ignore_errors=True)
+            dropped(path)
 
 
 def save_snapshot(folder: Path, round_: int, features: Array) -> None:
@@ -63,7 +65,9 @@ def save_snapshot(folder: Path, round_: int, features: Array) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    write_arrays(folder / _snapshot(round_), {"features": features})
+    path = folder / _snapshot(round_)
+    write_arrays(path, {"features": features})
+    sent(path)
 
 
 def load_snapshot(attempts: list[Path], round_: int) -> Array | None:

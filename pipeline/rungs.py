@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.batches import Split
 from pipeline.phases import Phase
-from pipeline.records import Measurement, Rung
+from pipeline.records import RUNG_COLUMNS, Measurement, Rung
 
 RUNG_STEPS = 8  # networks of a rung's curve
 RUNG_ROWS = 512  # of validation: the standard error of an accuracy is then at most 2.2 points
@@ -39,7 +39,8 @@ def part_of(validation: Split) -> Split:
     return validation.take(np.linspace(0, len(validation) - 1, RUNG_ROWS).round().astype(np.int64))
 
 
-def rung_of(index: int, epoch: float, found: Sequence[Measurement], *, rows: int, zeros: bool) -> Rung:
-    """What a trial shows; of single weights (`zeros`) it is their sparsity that counts."""
-    shares = tuple(m.sparsity if zeros else m.compression for m in found)
-    return Rung(index, epoch, rows, tuple(m.metric for m in found), shares)
+def rung_of(index: int, epoch: float, found: Sequence[Measurement], *, rows: int) -> Rung:
+    """What a trial shows: of each network all that a study may be searched on, as far as it was measured."""
+    columns = {name: [getattr(m, name) for m in found] for name in RUNG_COLUMNS}
+    measured = {name: tuple(values) for name, values in columns.items() if None not in values}
+    return Rung(index, epoch, rows, **measured)

@@ -4,7 +4,8 @@
 
 The order never changes, only lengths do. Each round goes on from the network that the last one cut. The curve
 is free of training: units are removed in order of their score, and every step is measured on all of
-validation, on a network that is cut further and further. How a network is trained and ranked stands in course.py.
+validation, on a network that is cut further and further. Where a method ranks single weights, they are set to zero
+instead. How a network is trained and ranked stands in course.py.
 """
 
 from __future__ import annotations
@@ -13,24 +14,23 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import torch
 
 from pipeline import resume
-from pipeline.allocation import curve_steps
 from pipeline.anatomy import Anatomy
 from pipeline.batches import Split
 from pipeline.course import Course, Tell, TrialInputs, TrialJob
-from pipeline.curve import walk
+from pipeline.curve import Ranking
 from pipeline.finetune import AtChance, LoopState, TrainingFailed
-from pipeline.measure import Evaluation, measure
+from pipeline.measure import Evaluation, count_zeroed, measure
 from pipeline.models import save_weights
 from pipeline.phases import Phase
 from pipeline.provenance import provenance
 from pipeline.records import Array, HistoryRow, Measurement, Point, Rung, TrialRecord
 from pipeline.rungs import RUNG_STEPS, part_of, rung_of, rung_steps
-from pipeline.store import NO_SPACE, RECOVERED, WEIGHTS, before_cut, save_record
+from pipeline.store import NO_SPACE, RECOVERED, WEIGHTS, before_cut, save_record, sent
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -81,11 +81,12 @@ class _Trial(Course):
         self.rung_steps = {} if tell_rung is None else rung_steps(self.phases, job.rungs)
         self.rungs: list[Rung] = []
         self.started = time.monotonic()
-        self.last_checkpoint = self.started
+        self.last_checkpoint = self.last_beat = self.started
         self.points: list[Point] = []
         self.history: list[HistoryRow] = []
         self.reason = ""
         self.seconds_before = 0.0
+        self.resumed_at: float | None = None  # epochs that an earlier attempt had trained
 
     def take_up(self) -> int:
         """Goes back to the last checkpoint: points, history and cuts; its phase, whose loop does the rest."""
@@ -97,8 +98,12 @@ class _Trial(Course):
         self.rungs = list(before.rungs)
         self.seconds_before = before.seconds
         self.resumed = checkpoint.loop
+        step = self.phases[checkpoint.phase].first + checkpoint.loop.step
+        self.resumed_at = step / self.per_epoch
         if checkpoint.masks is not None:
             self.cut(checkpoint.masks)
+        if self.phases[checkpoint.phase].name == "recover":
+            self.projected = self.anatomy.costs.compression(self.anatomy.present)
         return checkpoint.phase
 
     def remember(self) -> Array | None:
@@ -127,25 +132,24 @@ class _Trial(Course):
         return True
 
     def after_tuning(self, phase: Phase) -> bool:
-        """Scores the units, measures every step of their removal, and cuts the network at the chosen one."""
-        order = self.order()
-        self._keep(before_cut(phase.round))
-        chosen = self.choose(order)
-        steps = curve_steps(order, self.anatomy, most=CURVE_STEPS, include=chosen.removed)
-        for step, evaluation, measured in walk(self.model, self.anatomy, steps, self._examine):
+        """Ranks the units, measures every step of their removal, and cuts the network at the chosen one."""
+        ranking = self.rank()
+        self._keep(before_cut(phase.round), ranking)
+        chosen = self.choose(ranking)
+        steps = ranking.steps(most=CURVE_STEPS, include=chosen)
+        for step, evaluation, measured in ranking.walk(self.model, steps, self._examine):
             if not step.removed:
                 self._complete_history(evaluation)
             predictions = evaluation.predictions
             self.points.append(Point("curve", phase.round, step.threshold, measured, step.masks, predictions))
-        self.cut(chosen.masks)
+        self.take(ranking, chosen)
+        if phase.round + 1 == self.rounds:
+            self.projected = chosen.compression
         return True
 
     def recover(self, phase: Phase) -> None:
         """Trains on without the method, and measures what came of it."""
-        masks = self.anatomy.present
-        point = next(
-            p for p in reversed(self.points) if p.masks.same(masks)
-        )  # the cut network's on the curve
+        found: dict[str, Any] = {}
         if phase.steps:
             try:
                 self.train(phase)
@@ -154,8 +158,15 @@ class _Trial(Course):
             self._keep(RECOVERED)
             evaluation, measured = self._examine(self.model, self.anatomy)
             self._complete_history(evaluation)
-            point = replace(point, measurement=measured, predictions=evaluation.predictions)
-        self.points.append(replace(point, kind="recovered"))
+            found = {"measurement": measured, "predictions": evaluation.predictions}
+        self.points.append(replace(self._cut_point(), kind="recovered", **found))
+
+    def _cut_point(self) -> Point:
+        """The cut network's on the curve: it has the same units, and as many zeros; recovery changes neither."""
+        masks = self.anatomy.present
+        found = [p for p in self.points if p.round == self.phase.round and p.masks.same(masks)]
+        now = count_zeroed(self.anatomy) / self.anatomy.costs.encoder if self.inputs.zeroes else 0.0
+        return min(found, key=lambda p: abs(p.measurement.sparsity - now))
 
     def epoch(self, epoch: float, values: dict[str, float]) -> None:
         """Listener: an epoch ended. Where a phase ends, what follows measures the metric anyway."""
@@ -165,11 +176,15 @@ class _Trial(Course):
         super().epoch(epoch, values)
 
     def step(self, state: Callable[[], LoopState]) -> None:
-        """Listener: a step ended. There may be a rung; a checkpoint is due every `checkpoint_s` seconds."""
+        """Listener: a step ended. There may be a rung; `beat_s` and `checkpoint_s` say what else is due."""
         rung = self.rung_steps.get(self.position)
         if rung is not None and self.tell_rung is not None:
             self._show(rung, self.tell_rung)
-        if time.monotonic() - self.last_checkpoint >= self.job.checkpoint_s:
+        now = time.monotonic()
+        if now - self.last_beat >= self.job.beat_s:
+            self.last_beat, loss = now, self.recent_loss
+            self.tell_where(self.position / self.per_epoch, {} if loss is None else {"train_loss": loss})
+        if now - self.last_checkpoint >= self.job.checkpoint_s:
             checkpoint = resume.Checkpoint(self.index, state(), self.masks, self.record())
             try:
                 resume.save(self.job.attempts[-1], checkpoint)
@@ -191,7 +206,7 @@ class _Trial(Course):
 
     def _look(self, index: int) -> Rung:
         """What the trial would give; a trial in recovery: what it has found, and the network that it has cut."""
-        rows, zeros = part_of(self.inputs.data.validation), self.inputs.count_zeros
+        rows = part_of(self.inputs.data.validation)
 
         def examine(model: PreTrainedModel, anatomy: Anatomy) -> tuple[Evaluation, Measurement]:
             return self._examine(model, anatomy, rows)
@@ -201,16 +216,20 @@ class _Trial(Course):
         else:
             with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
                 copy = self.copied()
-                steps = curve_steps(copy.order(), copy.anatomy, most=RUNG_STEPS)
-                found = [measured for *_, measured in walk(copy.model, copy.anatomy, steps, examine)]
-        return rung_of(index, self.epochs, found, rows=len(rows), zeros=zeros)
+                ranking = copy.rank()
+                self.projected = copy.choose_at_last(ranking).compression
+                steps = ranking.steps(most=RUNG_STEPS)
+                found = [measured for *_, measured in ranking.walk(copy.model, steps, examine)]
+        return rung_of(index, self.epochs, found, rows=len(rows))
 
-    def _keep(self, name: str) -> None:
+    def _keep(self, name: str, ranking: Ranking | None = None) -> None:
         """Writes the network's weights; a trial that cannot is worth no less: they can be made again."""
         if not self.job.keep_weights:
             return
         try:
-            save_weights(self.model, self.job.attempts[-1] / WEIGHTS / f"{name}.safetensors")
+            path = self.job.attempts[-1] / WEIGHTS / f"{name}.safetensors"
+            save_weights(self.model, path, scores={} if ranking is None else ranking.tensors)
+            sent(path)
         except OSError as error:
             self.reason = f"weights not kept: {error.strerror or error}"
 
@@ -224,7 +243,7 @@ class _Trial(Course):
             anatomy,
             evaluation,
             length=inputs.length,
-            count_zeros=inputs.count_zeros,
+            count_zeros=inputs.zeroes,
             latency=inputs.latency,
         )
 
@@ -255,16 +274,15 @@ class _Trial(Course):
         cuda = self.device.type == "cuda"
         name = torch.cuda.get_device_name(self.device) if cuda else "cpu"
         parts = {} if self.recipe.parts == 1 else {"batch_parts": str(self.recipe.parts)}
-        taught = {} if self.teaching is None else {"distill": self.inputs.distill}
-        return (
-            parts
-            | taught
-            | {
-                "device": name,
-                "precision": self.recipe.precision,
-                "threads": str(torch.get_num_threads()),
-            }
-        )
+        if self.resumed_at is not None:
+            parts |= {"resumed_at_epoch": f"{self.resumed_at:.4g}"}
+        if self.teaching is not None:
+            parts |= {"distill": self.inputs.distill}
+        return parts | {
+            "device": name,
+            "precision": self.recipe.precision,
+            "threads": str(torch.get_num_threads()),
+        }
 
 
 def _validation(evaluation: Evaluation) -> dict[str, float]:

@@ -1,5 +1,7 @@
 """Single weights: which matrices are ranked, what stays of them at a sparsity, and their scores lifted to units.
 
+A weight that is zero is gone. So a network says itself which of its weights are there, after a checkpoint, too.
+
 Shapes: L layers, H heads of k features, N neurons, d hidden features; a matrix has the shape that it has in the
 network at hand, which may have been cut.
 """
@@ -7,7 +9,9 @@ network at hand, which may have been cut.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,6 +21,9 @@ from pipeline.anatomy import Anatomy
 from pipeline.records import Scores
 
 Matrices = dict[str, Tensor]  # by "layer.matrix", numbered as in the dense model
+Scope = Literal[
+    "matrix", "network"
+]  # of a ranking: each matrix loses the same share, or all are ranked together
 
 
 def matrices(anatomy: Anatomy) -> Matrices:
@@ -47,6 +54,70 @@ def lowest(scores: Mapping[str, Tensor], count: int) -> Matrices:
     everything = torch.cat([values.flatten() for values in scores.values()])
     threshold = everything.kthvalue(min(count, len(everything))).values
     return {name: values > threshold for name, values in scores.items()}
+
+
+@torch.no_grad()
+def lowest_of_each(scores: Mapping[str, Tensor], share: float) -> Matrices:
+    """Bool masks without the lowest `share` of each matrix, exactly so many; of equal ones the first go."""
+    return {
+        name: _highest(values, values.numel() - round(share * values.numel()))
+        for name, values in scores.items()
+    }
+
+
+def _highest(values: Tensor, count: int) -> Tensor:
+    """[...] bool: the `count` highest."""
+    flat = values.flatten()
+    if count <= 0 or count >= len(flat):
+        return torch.full_like(values, count > 0, dtype=torch.bool)
+    least = flat.kthvalue(len(flat) - count + 1).values
+    mask = flat > least
+    equal = (flat == least).nonzero().squeeze(1)
+    mask[equal[len(equal) - (count - int(mask.sum())) :]] = True
+    return mask.view_as(values)
+
+
+@torch.no_grad()
+def shares(scores: Mapping[str, Tensor]) -> Matrices:
+    """Scores as ranks within their matrix, (0, 1], 1 for the highest: the share that goes when a weight goes."""
+    found: Matrices = {}
+    for name, values in scores.items():
+        order = values.flatten().argsort(stable=True)
+        ranks = torch.empty_like(order, dtype=torch.float32)
+        ranks[order] = torch.arange(1, len(order) + 1, device=order.device, dtype=torch.float32) / len(order)
+        found[name] = ranks.view_as(values)
+    return found
+
+
+@torch.no_grad()
+def zero(weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], threshold: float) -> None:
+    """Sets weights to zero, in place, whose score is the threshold or less."""
+    if threshold == -math.inf:
+        return
+    for name, values in scores.items():
+        weights[name].mul_((values > threshold).to(weights[name].device))
+
+
+@contextmanager
+def holding_zeros(anatomy: Anatomy, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    """Within it weights that are zero before the first step are zero after each: moments and decay move them."""
+    weights = list(matrices(anatomy).values())
+    masks: list[Tensor] = []  # of the weights' type, so that all are multiplied in a kernel or two
+
+    def before(_optimizer: torch.optim.Optimizer, _args: object, _kwargs: object) -> None:
+        if not masks:
+            masks.extend((weight.detach() != 0).to(weight.dtype) for weight in weights)
+
+    def after(_optimizer: torch.optim.Optimizer, _args: object, _kwargs: object) -> None:
+        with torch.no_grad():
+            torch._foreach_mul_(weights, masks)
+
+    hooks = (optimizer.register_step_pre_hook(before), optimizer.register_step_post_hook(after))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def count_to_remove(anatomy: Anatomy, sparsity: float) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from pipeline.cli import run as run_here
-from pipeline.cli.search import METHOD, MODEL, SCHEDULER, STORE, TASK, TRIALS
+from pipeline.cli.search import CHECKPOINT_S, METHOD, MODEL, SCHEDULER, STORE, TASK, TRIALS
 from pipeline.course import TrialJob
 from pipeline.reopening import reopen
 from pipeline.store import Store
@@ -39,9 +39,9 @@ def searched(task: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     store = tmp_path_factory.mktemp("stores") / "store"
     run = prunefront(
         "search", "--task", task, "--space", task.parent / "quick.toml", "--name", "toy", "--trials", "3",
-        "--start", "dense", "--concurrent", "1", "--store", store, "--json",
+        "--start", "dense", "--concurrent", "1", "--store", store, "--json", "--quiet",
     )  # fmt: skip
-    assert run.returncode == 0, run.stderr
+    assert (run.returncode, run.stderr) == (0, "")
     return store, json.loads(run.stdout)
 
 
@@ -246,8 +246,10 @@ BAD = {
     "unknown start": (["--start", "cut"], "dense"),
     "no concurrency": (["--concurrent", "0"], "--concurrent"),
     "no GPU": (["--gpus-per-trial", "1"], "--gpus-per-trial"),
+    "cluster elsewhere, ledger here": (["--address", "192.0.2.7:6379"], "postgresql://"),
     "missing space": (["--space", "none.toml"], "none.toml"),
-    "object store": (["--store", "s3://bucket/folder"], "--store"),
+    "object store": (["--store", "s3://bucket/folder"], "--ledger"),
+    "unknown store": (["--store", "gs://bucket/folder"], "--store"),
     "unknown option": (["--penalty", "3"], "--penalty"),
 }
 
@@ -345,13 +347,13 @@ def test_every_command_has_help(here: Callable[..., Run]) -> None:
 
 def test_the_commands_defaults_are_the_searchs() -> None:
     """Written twice, so that --help needs none of what a search needs."""
-    assert tuple(
-        getattr(Search(), name) for name in ("task", "model", "method", "trials", "store", "scheduler")
-    ) == (
+    names = ("task", "model", "method", "trials", "store", "scheduler", "checkpoint_seconds")
+    assert tuple(getattr(Search(), name) for name in names) == (
         TASK,
         MODEL,
         METHOD,
         TRIALS,
         STORE,
         SCHEDULER,
+        CHECKPOINT_S,
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.methods import METHODS
-from pipeline.space import load_space
+from pipeline.space import TRIAL_KEYS, load_space
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pipeline"
@@ -23,12 +23,12 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("anatomy", "losses", "phases", "space", "statistics", "store", "task", "vocabulary"),
     ("distillation", "gates", "halving", "weights"),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
-    ("checkpoint", "confirmed", "curve", "finetune", "latency", "resolve"),
-    ("compare", "course", "resume", "rungs", "settings", "tracking"),
+    ("checkpoint", "columns", "confirmed", "curve", "finetune", "latency", "resolve"),
+    ("compare", "course", "portfolio", "resume", "rungs", "settings", "tracking"),
     ("delivery", "pruners", "report", "rerun", "trial"),
     ("anchors", "execute", "reopening"),
     ("confirm", "networks", "sweep"),
-    ("export",),
+    ("export", "manifests", "plan"),
     ("cli",),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
@@ -102,7 +102,7 @@ def test_imports_point_down(path: Path) -> None:
 def test_methods_import_no_other_method() -> None:
     for path in (PACKAGE / "methods").glob("*.py"):
         siblings = {name.split(".")[2] for name in imports(path) if name.startswith("pipeline.methods.")}
-        assert path.stem == "__init__" or siblings <= {"base", "gated", "weighted"}, path.name
+        assert path.stem == "__init__" or siblings <= {"base", "gated", "scored", "weighted"}, path.name
 
 
 @pytest.mark.parametrize("library", sorted(DOORS))
@@ -123,7 +123,7 @@ def test_a_methods_fields_are_the_keys_of_its_space(method: str) -> None:
     space = load_space(method, file=None, pretrained=True)
     _, own = space.split(space.defaults())
     names = {field.name for field in fields(METHODS[method]) if field.init}  # type: ignore[arg-type]
-    assert set(own) - {"threshold", "target"} == names
+    assert set(own) - set(TRIAL_KEYS) == names
     assert len({"threshold", "target"} & set(own)) == 1
 
 

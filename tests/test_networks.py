@@ -11,16 +11,17 @@ import torch
 
 from pipeline.course import TrialJob
 from pipeline.fronts import load_front
-from pipeline.measure import evaluate
+from pipeline.measure import count_zeroed, evaluate
 from pipeline.models import write_source
 from pipeline.networks import network_of
-from pipeline.records import Anchors, BadInput, StudySpec, TrialRecord
+from pipeline.records import Anchors, BadInput, Params, StudySpec, TrialRecord
 from pipeline.reopening import Reopened, inputs_of, refer, reopen
 from pipeline.resolve import BUILTIN, resolve_model
 from pipeline.store import RECOVERED, Store, before_cut
 from pipeline.task import load_task, train_texts
 from pipeline.trial import run_trial
 from tests.test_trial import SNIP
+from tests.test_weight_trial import MOVEMENT
 from tests.toy import write_task
 
 TWO_ROUNDS = SNIP | {"rounds": 2, "batch_size": 32, "threshold": 0.9, "recover_epochs": 0.5}
@@ -35,7 +36,10 @@ def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, TrialRecord, Path]:
     """A study of one trial of two rounds, as a search leaves it."""
-    folder = tmp_path_factory.mktemp("networks")
+    return make_study(tmp_path_factory.mktemp("networks"), "snip", TWO_ROUNDS)
+
+
+def make_study(folder: Path, method: str, params: Params) -> tuple[Store, TrialRecord, Path]:
     task_file = write_task(folder / "task", rows=160)
     store = Store(folder / "store")
     task = load_task(str(task_file), cache=store.cache)
@@ -46,7 +50,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, TrialRecord, 
         regression=False,
         train_texts=train_texts(task),
     )
-    inputs = inputs_of(task, source, method="snip", precision="fp32")
+    inputs = inputs_of(task, source, method=method, precision="fp32")
     spec = StudySpec(
         NAME,
         task.name,
@@ -55,7 +59,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, TrialRecord, 
         len(inputs.data.validation),
         BUILTIN,
         source.fingerprint,
-        "snip",
+        method,
         "",
         "tpe",
         0,
@@ -66,7 +70,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, TrialRecord, 
     store.write_task(NAME, refer(str(task_file)))
     store.write_spec(spec)
     attempt = store.next_attempt(NAME, 0)
-    record = run_trial(inputs, TrialJob(0, TWO_ROUNDS, 5, (attempt,)), lambda _: None)
+    record = run_trial(inputs, TrialJob(0, params, 5, (attempt,)), lambda _: None)
     store.weights(NAME).take(0, [attempt])
     store.write_record(NAME, record)
     return store, record, task_file
@@ -121,6 +125,39 @@ def test_without_weights_the_same_network_is_trained_again(
     assert again.retrained == network.retrained
     marked = [p.retrained for p in load_front(NAME, store=study.store.root).points if p.point == place]
     assert all(mark == network.retrained for mark in marked)
+
+
+def test_networks_of_single_weights_come_back_from_scores_and_thresholds(tmp_path: Path) -> None:
+    params = MOVEMENT | {"batch_size": 32, "recover_epochs": 0.5}
+    store, record, _ = make_study(tmp_path, "movement", params)
+    study = reopen(store, NAME)
+    for again in (False, True):  # from what is kept; then trained again
+        for place, point in enumerate(record.points):
+            network = network_of(study, 0, place)
+            found = count_zeroed(network.anatomy) / network.anatomy.costs.encoder
+            assert found == point.measurement.sparsity
+            assert np.array_equal(predictions(study, 0, place), point.predictions), place
+        if not again:
+            kept = {
+                path: path.read_bytes()
+                for path in store.root.rglob("*.safetensors")
+                if "trials" in path.parts
+            }
+            assert len(kept) == 2
+            store.weights(NAME).keep_only([])
+    assert network.retrained is not None
+    assert all(path.read_bytes() == content for path, content in kept.items())
+
+
+def test_a_recovered_network_is_not_made_of_its_curves_weights(study: Reopened, made) -> None:
+    """Those stay if the curve is on the front and the recovered network is not."""
+    record, weights = made[1], study.store.weights(NAME)
+    path = weights.path(0, RECOVERED)
+    before = path.read_bytes()
+    path.unlink()
+    network = network_of(study, 0, len(record.points) - 1)
+    assert network.retrained is not None
+    assert path.read_bytes() == before
 
 
 def test_damaged_weights_are_refused_with_the_way_out(study: Reopened) -> None:

@@ -14,6 +14,7 @@ from pipeline.rungs import RUNG_STEPS, part_of, rung_steps
 from pipeline.store import load_record
 from pipeline.trial import run_trial
 from tests.test_trial import CHANCE, SNIP, assert_same, make_inputs, on_the_cpu  # noqa: F401
+from tests.test_weight_trial import DEEPCUTS, MOVEMENT
 
 
 def job(folder: Path, params: dict, *rungs: float) -> TrialJob:
@@ -22,8 +23,14 @@ def job(folder: Path, params: dict, *rungs: float) -> TrialJob:
 
 @pytest.mark.parametrize(
     ("method", "params"),
-    [("snip", SNIP), ("snip", SNIP | {"rounds": 2}), ("chance", CHANCE)],
-    ids=["snip", "snip in rounds", "chance"],
+    [
+        ("snip", SNIP),
+        ("snip", SNIP | {"rounds": 2}),
+        ("chance", CHANCE),
+        ("movement", MOVEMENT | {"start_fraction": 0.4}),
+        ("deepcuts", DEEPCUTS),
+    ],
+    ids=["snip", "snip in rounds", "chance", "movement", "deepcuts"],
 )
 def test_a_trial_that_is_looked_at_gives_the_record_of_one_that_is_not(
     make_inputs, tmp_path: Path, method: str, params: dict
@@ -36,11 +43,13 @@ def test_a_trial_that_is_looked_at_gives_the_record_of_one_that_is_not(
     assert_same(plain, looked.__class__(**{**vars(looked), "rungs": ()}))
     for rung in shown[:2]:
         assert 1 < len(rung.metric) <= RUNG_STEPS
-        assert rung.compression[0] == pytest.approx(0.0, abs=1e-9) or params["rounds"] > 1
-        assert list(rung.compression) == sorted(rung.compression)
+        gone = rung.sparsity if inputs.zeroes else rung.compression
+        assert gone[0] == pytest.approx(0.0, abs=1e-9) or params["rounds"] > 1 or method == "movement"
+        assert list(gone) == sorted(gone)
     recovering = shown[2]  # past the cut: what was found, and the network that is being recovered
     assert len(recovering.metric) == len([p for p in looked.points if p.kind == "curve"]) + 1
-    assert recovering.compression[-1] == looked.recovered.measurement.compression
+    gone = recovering.sparsity if inputs.zeroes else recovering.compression
+    assert gone[-1] == looked.recovered.measurement.share
 
 
 def test_a_look_at_the_last_step_sees_the_curve_that_follows(make_inputs, tmp_path: Path) -> None:

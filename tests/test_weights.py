@@ -1,11 +1,21 @@
-"""Single weights: sums lifted by hand, thresholds against sorting, what is counted."""
+"""Single weights: sums lifted by hand, thresholds against sorting, what is counted, zeros that stay."""
 
 import numpy as np
 import pytest
 import torch
 
+from pipeline.batches import encoder_inputs
 from pipeline.surgery import cut
-from pipeline.weights import count_to_remove, lift, lowest, matrices
+from pipeline.weights import (
+    count_to_remove,
+    holding_zeros,
+    lift,
+    lowest,
+    lowest_of_each,
+    matrices,
+    shares,
+    zero,
+)
 
 
 def test_six_matrices_of_every_layer(architecture, make_model):
@@ -56,3 +66,59 @@ def test_what_is_cut_counts_as_gone(make_model):
     masks = anatomy.present
     masks.neurons[2] = False  # 64 · 65 + 32
     assert count_to_remove(cut(model, anatomy, masks), 0.5) == 12_816 - 4_192
+
+
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.5, 1.0])
+def test_each_matrix_loses_its_share_whatever_the_scales(share: float):
+    generator = torch.Generator().manual_seed(0)
+    scores = {"a": torch.rand(4, 5, generator=generator), "b": 100.0 + torch.rand(2, 4, generator=generator)}
+    kept = lowest_of_each(scores, share)
+    for name, values in scores.items():
+        order = values.flatten().argsort()
+        expected = torch.ones(values.numel(), dtype=torch.bool)
+        expected[order[: round(share * values.numel())]] = False
+        assert torch.equal(kept[name].flatten(), expected)
+
+
+def test_of_equal_scores_exactly_so_many_go():
+    """Scores that all begin at 0 must not all go at once."""
+    kept = lowest_of_each({"a": torch.tensor([[0.0, 0.0, 2.0], [0.0, 0.0, -1.0]])}, 0.5)
+    assert kept["a"].tolist() == [[False, False, True], [True, True, False]]
+
+
+def test_shares_by_hand():
+    found = shares({"a": torch.tensor([[0.3, -5.0], [7.0, 0.4]]), "b": torch.tensor([[1e9, 1e-9]])})
+    assert found["a"].tolist() == [[0.5, 0.25], [1.0, 0.75]]
+    assert found["b"].tolist() == [[1.0, 0.5]]
+    assert found["a"].dtype == torch.float32
+
+
+def test_a_matrix_of_a_million_has_a_million_ranks():
+    ranks = shares({"a": torch.rand(1024, 1024, generator=torch.Generator().manual_seed(0))})["a"]
+    assert len(ranks.unique()) == 1024 * 1024
+
+
+def test_zeros_stay_through_moments_and_decay(make_model, make_batch):
+    model, anatomy = make_model()
+    batch, weights = make_batch(), matrices(anatomy)
+    scores = {name: weight.detach().abs() for name, weight in weights.items()}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.5)
+
+    def step() -> None:
+        model(**encoder_inputs(batch)).logits.square().mean().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    step()  # every weight has moments that would move it
+    zero(weights, scores, 0.1)
+    gone = {name: weight.detach() == 0 for name, weight in weights.items()}
+    assert 0.1 < sum(mask.sum().item() for mask in gone.values()) / 25_632 < 0.9
+    before = {name: weight.detach().clone() for name, weight in weights.items()}
+    with holding_zeros(anatomy, optimizer):
+        for _ in range(3):
+            step()
+    for name, weight in weights.items():
+        assert torch.equal(weight.detach() == 0, gone[name])
+        assert (weight.detach() != before[name])[~gone[name]].all()
+    step()
+    assert not torch.equal(weights["0.query"].detach() == 0, gone["0.query"])  # nothing is left behind

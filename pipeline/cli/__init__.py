@@ -9,12 +9,14 @@ import traceback
 import typer
 
 from pipeline.cli.best import best
+from pipeline.cli.cluster import cluster
 from pipeline.cli.compare import compare
 from pipeline.cli.confirm import confirm
 from pipeline.cli.export import export
 from pipeline.cli.faults import outside_cause
 from pipeline.cli.fit_pruner import fit_pruner
 from pipeline.cli.output import errors
+from pipeline.cli.plan import plan
 from pipeline.cli.report import report
 from pipeline.cli.search import search
 from pipeline.cli.show import show
@@ -33,6 +35,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(search)
+app.command()(plan)
+app.command()(cluster)
 app.command()(show)
 app.command()(best)
 app.command()(confirm)

@@ -14,6 +14,7 @@ from pipeline.fronts import DEFAULT_STORE, Front, FrontPoint, best_of_task, load
 from pipeline.halves import luck_of
 from pipeline.records import BadInput
 from pipeline.space import parse_space
+from pipeline.store import place_text
 
 
 def best(
@@ -31,6 +32,9 @@ def best(
     ] = None,
     min_metric: Annotated[float | None, typer.Option(help="Least metric.")] = None,
     min_compression: Annotated[float | None, typer.Option(help="Least compression, 0 to 1.")] = None,
+    min_sparsity: Annotated[
+        float | None, typer.Option(help="Least sparsity, 0 to 1, of studies of single weights.")
+    ] = None,
     max_latency_ms: Annotated[
         float | None, typer.Option(help="Most milliseconds of a batch, as `show` prints them.")
     ] = None,
@@ -43,7 +47,8 @@ def best(
 ) -> None:
     """Prints one point of a front, with its penalty, threshold and spectral settings.
 
-    With a bound on the metric the smallest network; with one on compression or latency the best; with none the knee.
+    With a bound on the metric the smallest network; with one on compression, sparsity or latency the best; with none
+    the knee.
     """
     if by_task:
         if study is not None or halves:
@@ -53,7 +58,7 @@ def best(
         from pipeline.cli.by_task import show_by_task
         from pipeline.settings import Bounds, best_by_task
 
-        bounds = Bounds(max_drop, min_metric, min_compression)
+        bounds = Bounds(max_drop, min_metric, min_compression, min_sparsity)
         show_by_task(best_by_task(store, bounds, task=task), csv_file=csv, as_json=as_json)
         return
     if csv is not None:
@@ -67,6 +72,7 @@ def best(
             max_drop=max_drop,
             min_metric=min_metric,
             min_compression=min_compression,
+            min_sparsity=min_sparsity,
             max_latency_ms=max_latency_ms,
         )
     else:
@@ -76,6 +82,7 @@ def best(
             max_drop=max_drop,
             min_metric=min_metric,
             min_compression=min_compression,
+            min_sparsity=min_sparsity,
             max_latency_ms=max_latency_ms,
         )
     luck = luck_of(found.spec.name, point.gain, store=store) if halves else None
@@ -123,12 +130,23 @@ def _against(ms: float, dense_ms: float) -> str:
 
 def _print(found: Front, point: FrontPoint, luck: tuple[float, float] | None, *, store: Path) -> None:
     spec, anchors = found.spec, found.spec.anchors
+    size = (
+        {
+            "sparsity": f"{percent(point.sparsity)} of the encoder's parameters are zero",
+            "non-zero": f"{millions(point.nonzero_parameters or 0)} of {millions(point.parameters)} parameters: not "
+            "smaller, not faster",
+        }
+        if spec.zeroes
+        else {
+            "compression": f"{percent(point.compression)} of the encoder  ({percent(point.compression_total)} of all)",
+            "parameters": f"{millions(point.parameters)}  (dense {millions(anchors.dense_parameters)})",
+        }
+    )
     facts = {
         "study": f"{spec.name}  ({spec.approach} on {spec.task}, {spec.model})",
         "point": f"trial {point.trial}, {point.kind}" + (f", round {point.round + 1}" if point.round else ""),
         spec.metric_name: f"{point.metric:.4f}  ({point.metric - anchors.dense:+.4f} against dense, validation)",
-        "compression": f"{percent(point.compression)} of the encoder  ({percent(point.compression_total)} of all)",
-        "parameters": f"{millions(point.parameters)}  (dense {millions(anchors.dense_parameters)})",
+        **size,
         "size": f"{point.size_mb:.1f} MB  (dense {anchors.dense_size_mb:.1f} MB, fp32)",
         "MACs": f"{percent(point.macs / anchors.dense_macs)} of dense",
     }
@@ -148,8 +166,8 @@ def _print(found: Front, point: FrontPoint, luck: tuple[float, float] | None, *,
     for name in parse_space(spec.space_toml).active(point.params):
         table.add_row(name, short(point.params[name]))
     out.print(table)
-    where = "" if store == DEFAULT_STORE else f" --store {store}"
+    where = "" if store == DEFAULT_STORE else f" --store {place_text(store)}"
     out.print(
         f"\nAs a network:  [cyan]prunefront export {spec.name} "
-        f"--trial {point.trial} --compression {point.compression:.4f} --to DIR{where}[/]"
+        f"--trial {point.trial} --{spec.share} {getattr(point, spec.share):.4f} --to DIR{where}[/]"
     )

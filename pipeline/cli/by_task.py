@@ -63,6 +63,7 @@ def row_of(choice: Choice) -> dict[str, Any]:
         "metric_from": choice.metric_from,
         "dense": choice.dense,
         "compression": None if point is None else point.compression,
+        "sparsity": None if point is None else point.sparsity,
         "speed_up": choice.speed_up,
         "penalty_low": None if profile is None else profile.low,
         "penalty_high": None if profile is None else profile.high,
@@ -123,7 +124,7 @@ def _cells(choice: Choice) -> list[str]:
         short(params.get("learning_rate", "–")),
         f"{metric.mean:.4f}" + (f" ± {reach:.4f}" if math.isfinite(reach) else ""),
         f"{metric.mean - choice.dense:+.4f}",
-        percent(point.compression),
+        f"{percent(point.sparsity)} zero" if choice.spec.zeroes else percent(point.compression),
     ]
 
 

@@ -27,6 +27,12 @@ def compare(
     studies: Annotated[list[str] | None, typer.Argument(help="Names of studies.")] = None,
     task: Annotated[str | None, typer.Option(help="Instead of names: all studies of a task.")] = None,
     method: Annotated[str | None, typer.Option(help="Instead of names: all studies of a method.")] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Instead of names: all whose run in MLflow has the tag KEY=VALUE; may be repeated."
+        ),
+    ] = None,
     across_models: Annotated[bool, typer.Option("--across-models", help="Base models may differ.")] = False,
     across_tasks: Annotated[
         bool, typer.Option("--across-tasks", help="Ranks methods over tasks, with a critical difference.")
@@ -36,6 +42,10 @@ def compare(
     ] = None,
     png: Annotated[Path | None, typer.Option(help="Writes the figure as a picture (.png or .svg).")] = None,
     store: Annotated[Path, typer.Option(help="Folder of the store.")] = DEFAULT_STORE,
+    tracking: Annotated[
+        str | None,
+        typer.Option(help="MLflow's, for --tag. Default: in the store", envvar="MLFLOW_TRACKING_URI"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """Compares studies, and says which differences are real.
@@ -54,7 +64,14 @@ def compare(
         standings_sentences,
     )
 
-    names = names_of(store, studies or [], task=task, method=method)
+    named = studies or []
+    if tag:
+        if named or task or method:
+            raise BadInput(
+                "Studies are named, or chosen by --task and --method, or by --tag. Keep one of them."
+            )
+        named = _tagged(tag, store=store, tracking=tracking)
+    names = names_of(store, named, task=task, method=method)
     if html is not None and across_tasks:
         raise BadInput("A page is about one task's studies; --png draws ranks over tasks. Leave --html out.")
     groups = gather(store, names, across_models=across_models, across_tasks=across_tasks)
@@ -78,6 +95,23 @@ def compare(
         print_json(comparison_as_json(found, said))
     else:
         _print(found, said)
+
+
+def _tagged(given: list[str], *, store: Path, tracking: str | None) -> list[str]:
+    """The studies of the store whose runs in MLflow have these tags."""
+    from pipeline.store import Store
+    from pipeline.tracking import open_tracking
+
+    tags = {key: value for key, _, value in (each.partition("=") for each in given)}
+    known = set(Store(store).list_studies())
+    found = open_tracking(tracking, store_root=store).studies_tagged(tags)
+    if not known & set(found):
+        elsewhere = f"; MLflow has {', '.join(found)}, which lie elsewhere" if found else ""
+        raise BadInput(
+            f"Studies are chosen by the tags of their runs; {store} has none with {' and '.join(given)}{elsewhere}. "
+            "Set the tag on a study's run in MLflow, or give --store."
+        )
+    return [name for name in found if name in known]
 
 
 def comparison_as_json(found: Comparison, said: list[str]) -> dict[str, Any]:

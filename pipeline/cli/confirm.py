@@ -11,6 +11,7 @@ from rich.table import Table
 
 from pipeline.cli.output import err, out, percent, print_json
 from pipeline.fronts import DEFAULT_STORE
+from pipeline.records import OBJECTIVES
 
 if TYPE_CHECKING:
     from pipeline.confirm import Done
@@ -105,7 +106,7 @@ def confirmed_as_json(done: Done) -> dict[str, Any]:
 
 
 def _as_json(point: ConfirmedPoint) -> dict[str, Any]:
-    means = ("metric", "gain", "compression", "validation", "optimism")
+    means = ("metric", "gain", "compression", "sparsity", "validation", "optimism")
     return {
         "trial": point.trial,
         "point": point.point,
@@ -120,6 +121,7 @@ def _as_json(point: ConfirmedPoint) -> dict[str, Any]:
                 "seed": each.seed,
                 "metric": each.measurement.metric,
                 "compression": each.measurement.compression,
+                "sparsity": each.measurement.sparsity,
                 "validation": each.validation,
             }
             for each in point.confirmations
@@ -132,7 +134,7 @@ def _print(done: Done) -> None:
     found = done.confirmed
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in (
-        "compr.",
+        OBJECTIVES[found.spec.share].short,
         "trial",
         "kind",
         "seeds",
@@ -144,7 +146,7 @@ def _print(done: Done) -> None:
         table.add_column(column, justify="right", no_wrap=True)
     for point in found.points:
         table.add_row(
-            percent(point.compression.mean),
+            percent(getattr(point, found.spec.share).mean),
             str(point.trial),
             point.kind,
             str(point.metric.count) + (f" ({point.failed} failed)" if point.failed else ""),

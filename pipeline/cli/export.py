@@ -28,6 +28,9 @@ def export(
     compression: Annotated[
         float | None, typer.Option(min=0, max=1, help="The best network that is at least this small.")
     ] = None,
+    sparsity: Annotated[
+        float | None, typer.Option(min=0, max=1, help="The best network with at least so many zeros.")
+    ] = None,
     max_drop: Annotated[
         float | None,
         typer.Option(min=0, help="The smallest network whose metric lies no further below the dense one."),
@@ -52,9 +55,15 @@ def export(
 ) -> None:
     """Writes one network of a front as a folder that transformers loads, and measures it on the test rows.
 
-    It is smaller for real: weights, configuration, tokenizer, a model card, and the code that loads it.
+    It is smaller for real: weights, configuration, tokenizer, a model card, and the code that loads it. One of single
+    weights has their zeros, and the size that it had.
     """
-    bounds = {"--compression": compression, "--max-drop": max_drop, "--max-latency-ms": max_latency_ms}
+    bounds = {
+        "--compression": compression,
+        "--sparsity": sparsity,
+        "--max-drop": max_drop,
+        "--max-latency-ms": max_latency_ms,
+    }
     given = [name for name, value in bounds.items() if value is not None] + ["--knee"] * knee
     if len(given) > 1:
         raise BadInput(
@@ -66,7 +75,7 @@ def export(
     done = write(
         study,
         to=to,
-        choice=Choice(trial, compression, max_drop, max_latency_ms),
+        choice=Choice(trial, compression, sparsity, max_drop, max_latency_ms),
         store=store,
         task=task,
         onnx=onnx,
@@ -108,7 +117,8 @@ def _print(done: Exported) -> None:
     spec, point, anchors = facts.front.spec, facts.point, facts.front.spec.anchors
     rows = {
         "folder": str(done.folder),
-        "network": f"trial {point.trial}, {point.kind}, {percent(point.compression)} of the encoder gone",
+        "network": f"trial {point.trial}, {point.kind}, {percent(getattr(point, spec.share))} of the encoder "
+        + ("zero" if spec.zeroes else "gone"),
         f"{spec.metric_name}, validation": f"{point.metric:.4f}  ({point.metric - anchors.dense:+.4f} against dense)",
     }
     for part, scores in facts.scores.parts.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.store import NO_SPACE
+from pipeline.store import NO_SPACE, ObjectStoreLost
 from pipeline.study import LeaseLost, LedgerLost
 
 SQLITE_FULL = "database or disk is full"
@@ -15,6 +15,8 @@ def outside_cause(error: BaseException) -> str | None:
     if isinstance(error, LedgerLost | LeaseLost):
         return str(error)
     for cause in _chain(error):
+        if isinstance(cause, ObjectStoreLost):
+            return str(cause)
         if isinstance(cause, OSError) and cause.errno in NO_SPACE:
             return _disk_full(str(cause.filename) if cause.filename else "the store's")
         if SQLITE_FULL in str(cause):

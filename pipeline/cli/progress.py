@@ -1,4 +1,4 @@
-"""What a person sees while a search runs: a live line on a terminal, plain lines elsewhere. All on stderr."""
+"""What a person sees while a search runs: a live view on a terminal, plain lines elsewhere. All on stderr."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.cli.live import Pace, body, clock
 from pipeline.cli.output import err, percent
 from pipeline.records import StudySpec, TrialRecord
-from pipeline.sweep import Nobody, Standing, Watcher
+from pipeline.sweep import NEVER, Nobody, Standing, Watcher
 
 REFRESH_PER_SECOND = 4
+BEAT_S = 2.0  # between two signs of life of a trial, on a terminal
 
 
 @contextmanager
@@ -43,7 +45,9 @@ class Terminal:
         self.standing: Standing | None = None
         self.ended_before = 0
         self.trials_since: float | None = None
-        self.epochs: dict[int, dict[str, float]] = {}
+        self.standing_s = self.started
+        self.paces: dict[int, Pace] = {}
+        self.beat_s = BEAT_S if console.is_terminal else NEVER
         self.spinner = Spinner("dots", style="cyan")
 
     def stage(self, what: str) -> None:
@@ -65,40 +69,45 @@ class Terminal:
         )
 
     def heard(self, number: int, values: dict[str, float]) -> None:
-        """A running trial has ended an epoch."""
+        """A running trial has ended an epoch, or says where it is."""
         if "ended" in values:
-            self.epochs.pop(number, None)
+            self.paces.pop(number, None)
         else:
-            self.epochs[number] = self.epochs.get(number, {}) | values
+            self.paces[number] = Pace.of(self.paces.get(number), values, time.monotonic())
 
     def stands(self, standing: Standing, record: TrialRecord | None) -> None:
         """A trial has started or ended."""
         if self.trials_since is None:
             self.trials_since, self.ended_before = time.monotonic(), standing.ended
-        self.standing = standing
+        self.standing, self.standing_s = standing, time.monotonic()
         if record is None:
             return
-        self.epochs.pop(record.number, None)
+        self.paces.pop(record.number, None)
         point = record.recovered
         if record.state != "complete" or point is None:
             what = f"[red]{record.state}[/]: {record.reason}"
         else:
-            what = f"{point.measurement.metric:.4f} at {percent(point.measurement.compression)}"
+            what = f"{point.measurement.metric:.4f} at {percent(point.measurement.share)}"
             what += f"  [yellow]{record.reason}[/]" if record.reason else ""
-        self._print(f"[dim]{self._clock()}[/]  trial {record.number:<3} {what}  [dim]│ {self._summary()}[/]")
+        summary = "" if self.console.is_terminal else f"  [dim]│ {self._summary()}[/]"  # the live view has it
+        self._print(f"[dim]{self._clock()}[/]  trial {record.number:<3} {what}{summary}")
 
     def warn(self, message: str) -> None:
         """Something went wrong that does not stop the search."""
         self._print(f"[yellow]{message}[/]")
 
-    def __rich__(self) -> Table:
-        """The live view: what is going on, then a line per running trial."""
-        table = Table.grid(padding=(0, 1))
-        head = self._summary() if self.standing is not None else self.what
-        table.add_row(self.spinner, Text(f"{self._clock()}  {head}"))
-        for number, values in sorted(self.epochs.items()):
-            table.add_row("", Text(_trial_line(number, values), style="dim"))
-        return table
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """The live view: a headline; once trials run, how they stand."""
+        standing, head = self.standing, self.what
+        if standing is not None:
+            left = self._seconds_left(standing)
+            head += "" if left is None else f" · {clock(left)} left"
+        line = Table.grid(padding=(0, 1))
+        line.add_row(self.spinner, Text(f"{self._clock()}  {head}"))
+        yield line
+        if standing is not None:
+            since = time.monotonic() - self.standing_s
+            yield body(standing, dict(self.paces), since_s=since, width=options.max_width)
 
     def _summary(self) -> str:
         now = self.standing
@@ -112,7 +121,7 @@ class Terminal:
             parts.append(f"hypervolume {percent(now.front.hypervolume_normalised)}")
         left = self._seconds_left(now)
         if left is not None:
-            parts.append(f"{_minutes(left)} left")
+            parts.append(f"{clock(left)} left")
         return ", ".join(parts)
 
     def _seconds_left(self, now: Standing) -> float | None:
@@ -123,19 +132,7 @@ class Terminal:
         return (time.monotonic() - self.trials_since) / done * (now.total - now.ended)
 
     def _clock(self) -> str:
-        return _minutes(time.monotonic() - self.started)
+        return clock(time.monotonic() - self.started)
 
     def _print(self, line: str) -> None:
         self.console.print(line, soft_wrap=True)
-
-
-def _trial_line(number: int, values: dict[str, float]) -> str:
-    line = f"trial {number}: epoch {values.get('epoch', 0):.3g} of {values.get('epochs', 0):.3g}"
-    for key, label in (("train_loss", "loss"), ("metric", "metric")):
-        if key in values:
-            line += f", {label} {values[key]:.3f}"
-    return line
-
-
-def _minutes(seconds: float) -> str:
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"

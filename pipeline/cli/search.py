@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.asking import with_options_of
 from pipeline.cli.output import out, print_json
 from pipeline.cli.show import front_as_json, print_front
 from pipeline.records import BadInput
 from pipeline.space import known_methods
+from pipeline.store import place_text
+
+if TYPE_CHECKING:
+    from pipeline.sweep import Search
 
 TASK, MODEL, METHOD, TRIALS, STORE = "builtin/docstrings", "builtin/tiny-bert", "snip", 5, Path("mlflow_runs")
 
 SCHEDULER = "asha"
+CHECKPOINT_S = 60.0
 
 _WHAT, _HOW, _WHERE, _RUN = "What is cut", "How it is searched", "Where it is kept", "What it runs on"
 
 
-def search(
+def asked(
     task: Annotated[
         str,
         typer.Option(
@@ -89,6 +95,13 @@ def search(
             rich_help_panel=_HOW,
         ),
     ] = "none",
+    warm_start: Annotated[
+        str | None,
+        typer.Option(
+            help="An earlier study, whose front gives the first settings; auto: all of this method in the store.",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
     start: Annotated[
         str | None,
         typer.Option(
@@ -97,21 +110,21 @@ def search(
         ),
     ] = None,
     objective: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="Beside the metric: compression, macs (saved MACs) or latency (saved latency).",
+            help="Beside the metric: compression, macs (saved MACs) or latency (saved latency); of methods on single "
+            "weights sparsity. [dim]Default: compression, or sparsity[/]",
             rich_help_panel=_HOW,
         ),
-    ] = "compression",
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of draws and trainings.", rich_help_panel=_HOW)] = 0,
-    seeds: Annotated[
-        int, typer.Option(help="So many, one after the other, each a study: -seedN.", rich_help_panel=_HOW)
-    ] = 1,
     name: Annotated[
         str | None,
         typer.Option(help="Of the study. [dim]Default: task-model-method[/]", rich_help_panel=_HOW),
     ] = None,
-    store: Annotated[str, typer.Option(help="Folder for files.", rich_help_panel=_WHERE)] = str(STORE),
+    store: Annotated[
+        str, typer.Option(help="Folder for files, or s3://BUCKET/PREFIX.", rich_help_panel=_WHERE)
+    ] = str(STORE),
     ledger: Annotated[
         str | None,
         typer.Option(help="URL of the study database. [dim]Default: in the store[/]", rich_help_panel=_WHERE),
@@ -132,6 +145,12 @@ def search(
             rich_help_panel=_WHERE,
         ),
     ] = False,
+    checkpoint_seconds: Annotated[
+        float,
+        typer.Option(
+            help="A lost trial goes on from a checkpoint that is at most so old.", rich_help_panel=_WHERE
+        ),
+    ] = CHECKPOINT_S,
     concurrent: Annotated[
         int | None, typer.Option(help="Trials at once. [dim]Default: as many as fit[/]", rich_help_panel=_RUN)
     ] = None,
@@ -141,7 +160,8 @@ def search(
     gpus_per_trial: Annotated[
         float | None,
         typer.Option(
-            help="May be a part, such as 0.25. [dim]Default: 1 if there are GPUs[/]", rich_help_panel=_RUN
+            help="A part of one is shared. [dim]Default: as many trials on each GPU, 4 at most, as memory holds[/]",
+            rich_help_panel=_RUN,
         ),
     ] = None,
     address: Annotated[
@@ -156,20 +176,17 @@ def search(
         ),
     ] = None,
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.", rich_help_panel=_RUN)] = "auto",
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout: the front.")] = False,
-) -> None:
-    """Searches the settings of a pruning method, and finds a task's front of metric against compression.
-
-    The same command after an interruption goes on with the study; no trial is done twice.
-    """
-    from pipeline.cli.progress import watch
+) -> Search:
+    """What a person asks of a search: the options of `search`, and of all commands about one."""
     from pipeline.execute import Resources
-    from pipeline.sweep import Search, run_seeds
+    from pipeline.sweep import Search
 
-    if "://" in store:
-        raise BadInput(f"--store is a folder (on a cluster: one that all nodes share); given was {store}.")
-    wanted = Search(
+    if "://" in store and not store.startswith("s3://"):
+        raise BadInput(
+            f"--store is a folder (on a cluster: one that all nodes share) or s3://BUCKET/PREFIX; "
+            f"given was {store}."
+        )
+    return Search(
         task=task,
         model=model,
         method=method,
@@ -194,9 +211,30 @@ def search(
         trust_remote_code=trust_remote_code,
         objective=objective,
         distill=distill,
+        warm_start=warm_start,
         latency_grid=latency_grid,
         take_over=take_over,
+        checkpoint_seconds=checkpoint_seconds,
     )
+
+
+@with_options_of(asked)
+def search(
+    wanted: Search,
+    *,
+    seeds: Annotated[
+        int, typer.Option(help="So many, one after the other, each a study: -seedN.", rich_help_panel=_HOW)
+    ] = 1,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout: the front.")] = False,
+) -> None:
+    """Searches the settings of a pruning method, and finds a task's front of metric against compression.
+
+    The same command after an interruption goes on with the study; no trial is done twice.
+    """
+    from pipeline.cli.progress import watch
+    from pipeline.sweep import run_seeds
+
     with watch(quiet=quiet) as watcher:
         fronts = run_seeds(wanted, watcher, seeds=seeds)
     if as_json:
@@ -204,8 +242,8 @@ def search(
         print_json(each[0] if seeds == 1 else {"studies": each})
         return
     for found in fronts:
-        print_front(found, store=Path(store), tracking=tracking)
+        print_front(found, store=wanted.store, tracking=wanted.tracking)
     if len(fronts) > 1:
         names = " ".join(found.spec.name for found in fronts)
-        where = "" if Path(store) == STORE else f" --store {store}"
+        where = "" if wanted.store == STORE else f" --store {place_text(wanted.store)}"
         out.print(f"Over seeds:  [cyan]prunefront compare {names}{where}[/]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,19 +12,18 @@ import typer
 from rich.table import Table
 
 from pipeline.cli.output import millions, out, percent, print_json, short
+from pipeline.columns import setting_columns, settings_alike
 from pipeline.fronts import DEFAULT_STORE, Front, FrontPoint, load_front
-from pipeline.store import Bench, Retrained, Store
+from pipeline.records import OBJECTIVES
+from pipeline.store import Bench, Retrained, Store, place_text
+from pipeline.tracking import shown
 
 _TIMES = ("ms", "speed")
 PLOT_WIDTH, PLOT_HEIGHT = 78, 16
 MEGABYTE = 10**6  # bytes
-# Of a point's parameters, the table shows those that a method's user would turn first.
-SHOWN_PARAMS = {
-    "penalty_strength": "penalty",
-    "threshold": "threshold",
-    "target": "target",
-    "spectral_bound": "bound",
-}
+ZEROS = (
+    "Single weights are zero: no network is smaller or faster than the dense one, in size, MACs or latency."
+)
 
 
 def show(
@@ -61,7 +61,7 @@ def front_as_json(found: Front) -> dict[str, Any]:
         "left_out": found.left_out,
         "points": [
             asdict(point) | {"speedup": point.speedup}
-            for point in sorted(found.points, key=lambda p: (p.compression, -p.metric))
+            for point in sorted(found.points, key=lambda p: (getattr(p, spec.share), -p.metric))
         ],
     }
 
@@ -87,6 +87,12 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
         f"{percent(found.hypervolume_normalised)} of what is possible."
     )
     out.print(f"[dim]The metric is on the {spec.validation_rows} validation rows that chose the front.[/]")
+    if alike := settings_alike(found):
+        out.print(
+            f"[dim]All of them: {', '.join(f'{key} {short(value)}' for key, value in alike.items())}.[/]"
+        )
+    if spec.zeroes:
+        out.print(f"[dim]{ZEROS}[/]")
     if found.bench is not None:
         out.print(f"[dim]{_latency(found, found.bench)}[/]")
     for point in found.points:
@@ -94,10 +100,17 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
             out.print(f"[dim]{_retrained(point, point.retrained)}[/]")
     megabytes = Store(store).weights(spec.name).size_bytes() / MEGABYTE
     out.print(f"[dim]The weights of the front's networks take {megabytes:,.0f} MB of disk.[/]")
-    where = "" if store == DEFAULT_STORE else f" --store {store}"
+    where = "" if store == DEFAULT_STORE else f" --store {place_text(store)}"
     out.print(f"\nOne point:  [cyan]prunefront best {spec.name} --max-drop 0.02{where}[/]")
-    ui = tracking or f"sqlite:///{store / 'mlflow.db'}"
-    out.print(f"In MLflow:  [cyan]mlflow ui --backend-store-uri {ui}[/]")
+    out.print(f"In MLflow:  [cyan]{_in_mlflow(tracking, store)}[/]")
+
+
+def _in_mlflow(tracking: str | None, store: Path) -> str:
+    """Where to look: a server's address, without what is secret in it; else the command that shows a database."""
+    if tracking is not None and tracking.startswith("http"):
+        return shown(tracking)
+    database = f"sqlite:///{store / 'mlflow.db'}" if tracking is None else shown(tracking)
+    return f"mlflow ui --backend-store-uri {database}"
 
 
 def _latency(found: Front, bench: Bench) -> str:
@@ -120,7 +133,7 @@ def _milliseconds(point: FrontPoint) -> list[str]:
 def _retrained(point: FrontPoint, again: Retrained) -> str:
     apart = ", more than two standard errors apart" if again.differs else ""
     return (
-        f"The network at {percent(point.compression)} was trained again: {again.metric:.4f} instead of "
+        f"The network at {percent(point.gain)} was trained again: {again.metric:.4f} instead of "
         f"{again.recorded:.4f}{apart}."
     )
 
@@ -161,30 +174,32 @@ def _gain_name(found: Front) -> str:
 
 def _table(found: Front) -> Table:
     table = Table(header_style="bold", box=None, pad_edge=False, collapse_padding=True)
-    second = [] if found.spec.objective == "compression" else [found.spec.second.short]
+    spec = found.spec
+    second = [] if spec.objective == spec.share else [spec.second.short]
     times = _TIMES if found.bench is not None else ()
-    measured = ("compr.", found.spec.metric_name, "vs dense", "encoder", "MACs")
+    sizes = ("non-zero",) if spec.zeroes else ("encoder", "MACs")
+    measured = (OBJECTIVES[spec.share].short, spec.metric_name, "vs dense", *sizes)
     for column in (*second, *measured, *times, "trial"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("kind", no_wrap=True)
-    keys = [key for key in SHOWN_PARAMS if any(key in point.params for point in found.points)]
-    for key in keys:
-        table.add_column(SHOWN_PARAMS[key], justify="right", style="dim", no_wrap=True)
+    settings = setting_columns(found)
+    for name in settings.values():
+        table.add_column(name, justify="right", style="dim", no_wrap=True)
     for point in found.points:
-        table.add_row(*_row(point, found, keys))
+        table.add_row(*_row(point, found, settings))
     return table
 
 
-def _row(point: FrontPoint, found: Front, keys: list[str]) -> list[str]:
-    anchors = found.spec.anchors
-    second = [] if found.spec.objective == "compression" else [percent(point.gain)]
+def _row(point: FrontPoint, found: Front, keys: Iterable[str]) -> list[str]:
+    spec, anchors = found.spec, found.spec.anchors
+    second = [] if spec.objective == spec.share else [percent(point.gain)]
+    sizes = [millions(point.encoder_parameters), f"{100 * point.macs / anchors.dense_macs:.0f} %"]
     return [
         *second,
-        percent(point.compression),
+        percent(getattr(point, spec.share)),
         f"{point.metric:.4f}",
         f"{point.metric - anchors.dense:+.4f}",
-        millions(point.encoder_parameters),
-        f"{100 * point.macs / anchors.dense_macs:.0f} %",
+        *([millions(point.nonzero_parameters or 0)] if spec.zeroes else sizes),
         *(_milliseconds(point) if found.bench is not None else ()),
         str(point.trial),
         point.kind,

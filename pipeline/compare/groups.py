@@ -141,10 +141,17 @@ def _check_comparable(specs: Sequence[StudySpec], *, across_models: bool, across
         facts = "; ".join(f"{name}: {_brief(value)}" for value, name in found.items())
         ways = {
             "task": "Compare studies of one task, or rank methods over tasks by --across-tasks.",
+            "objective": _KINDS if any(s.zeroes for s in specs) else "Compare studies that share it.",
             "model_fingerprint": "Compare studies of one model, or say that models may differ by --across-models.",
         }
         way = ways.get(key, "Compare studies that share it.")
         raise BadInput(f"Studies in one comparison have the same {word}; these differ. {facts}. {way}")
+
+
+_KINDS = (
+    "A network in which single weights are zero is no smaller and no faster: it stands on no front with networks that "
+    "are cut. Compare each kind by itself, or the form of a method that is cut (such as magnitude-lifted)."
+)
 
 
 def _brief(value: str) -> str:

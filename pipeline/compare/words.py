@@ -87,7 +87,7 @@ def _places(panel: Panel, volume: Test, sign: float) -> str:
         if test.real
     ]
     if not real:
-        return " At no single compression the difference can be called."
+        return " At no single share of the encoder the difference can be called."
     return f" The metric differs at {', '.join(real)}."
 
 

@@ -80,7 +80,7 @@ def _measured(shared: Shared, item: Again, network: Repeated, started: float) ->
         state="complete",
         reason=network.remark,
         measurement=measure(
-            network.model, network.anatomy, on_test, length=inputs.length, count_zeros=inputs.count_zeros
+            network.model, network.anatomy, on_test, length=inputs.length, count_zeros=inputs.zeroes
         ),
         validation=_evaluate(shared, network, inputs.data.validation).metrics["metric"],
         epochs=network.epochs,

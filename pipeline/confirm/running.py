@@ -70,7 +70,7 @@ def confirm(wanted: Confirm, say: Callable[[str], None] = lambda _: None) -> Don
         test = study.test()
         store.confirmations(wanted.study).write_test(test.ids, test.labels)
         say(f"starting Ray: {len(todo)} trainings")
-        shared = Shared(study.inputs, test, store.root, wanted.study)
+        shared = Shared(study.inputs, test, store.place, wanted.study)
         weights = sum(array.nbytes for array in study.inputs.source.weights.values())
         with connect(wanted.resources, shared_bytes=weights) as cluster:
             told = _Told(found.spec, len(todo), say, lost)
@@ -104,7 +104,7 @@ def _missing(store: Store, spec: StudySpec, chosen: Sequence[FrontPoint], *, see
             if not kept.has(point.trial, point.point, number):
                 record = records[point.trial]
                 threshold = record.points[point.point].threshold
-                goal = Goal(point.kind, point.round, threshold, point.compression)
+                goal = Goal(point.kind, point.round, threshold, getattr(point, spec.share))
                 seed = fresh_seed(spec.seed, number)
                 yield Again(point.trial, point.point, number, seed, record.params, goal)
 
@@ -140,8 +140,8 @@ class _Told:
         else:
             measured = result.measurement
             self.say(
-                f"{which} {self.spec.metric_name} {measured.metric:.4f} on test at compression "
-                f"{100 * measured.compression:.1f} %"
+                f"{which} {self.spec.metric_name} {measured.metric:.4f} on test at {self.spec.share} "
+                f"{100 * measured.share:.1f} %"
             )
 
 

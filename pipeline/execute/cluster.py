@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.process import usable_cores
 from pipeline.records import BadInput
 
 # Read by Ray when it is imported: no calls home, no files per trial, no second progress display, and Ctrl-C
@@ -44,6 +45,8 @@ class Cluster:
     concurrent: int
     cpus_per_trial: float
     gpus_per_trial: float
+    cpus: float = 1.0  # of all its nodes
+    gpus: float = 0.0
 
 
 def check_resources(resources: Resources) -> None:
@@ -85,7 +88,7 @@ def connect(resources: Resources, *, shared_bytes: int) -> Iterator[Cluster]:
     os.environ |= {key: os.environ.get(key, value) for key, value in RAY_ENVIRONMENT.items()}
     import ray
 
-    cores = os.cpu_count() or 1
+    cores = usable_cores()
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": True}
     if resources.address is None:
         wanted = (resources.concurrent or 1) * resources.cpus_per_trial
@@ -137,4 +140,16 @@ def _share(resources: Resources, total: dict[str, float]) -> Cluster:
             f"{cpus:g}. Ask for fewer."
         )
     fit = int(gpus / per_trial + 1e-9) if per_trial else int(cpus / resources.cpus_per_trial + 1e-9)
-    return Cluster(resources.concurrent or max(1, fit), resources.cpus_per_trial, per_trial)
+    return Cluster(resources.concurrent or max(1, fit), resources.cpus_per_trial, per_trial, cpus, gpus)
+
+
+def cluster_of_this_machine(resources: Resources) -> Cluster:
+    """What `connect` would find here, without starting Ray.
+
+    Raises:
+        BadInput: this machine has less than one trial asks for.
+    """
+    import torch
+
+    cores = max(usable_cores(), (resources.concurrent or 1) * resources.cpus_per_trial)
+    return _share(resources, {"CPU": cores, "GPU": float(torch.cuda.device_count())})

@@ -7,6 +7,7 @@ driver tells the ledger when a trial has ended: Tune's own snapshots and logs ar
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -15,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pipeline.execute.cluster import Cluster
-from pipeline.process import set_threads
+from pipeline.process import peak_memory_mb, set_threads
 from pipeline.records import Params, Rung, TrialRecord
-from pipeline.store import NO_SPACE, Store
+from pipeline.store import NO_SPACE, ObjectStoreLost, Store, dropped
 
 if TYPE_CHECKING:
     from pipeline.course import Tell, TrialInputs, TrialJob
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     Body = Callable[[TrialInputs, TrialJob, Tell, TellRung], TrialRecord]
 
+CHECKPOINT_S = 60.0
+BEATS_PER_S = 20.0  # of all running trials together: each is a report that the driver takes in
 LOST_ATTEMPTS = 2  # Tune starts a trial again this often within one start of the study
 
 Result = TypeVar("Result")
@@ -40,6 +43,7 @@ class Job:
     params: Params
     seed: int
     rungs: tuple[float, ...] = ()  # parts of its training after which the desk is asked whether it goes on
+    beat_s: float = math.inf  # how often it says where it is between the ends of its epochs
 
 
 class Desk(Protocol):
@@ -49,7 +53,7 @@ class Desk(Protocol):
         """The next trial to start, or None if no more are to start."""
 
     def heard(self, number: int, values: dict[str, float]) -> None:
-        """A running trial has ended an epoch."""
+        """A running trial has ended an epoch, or says where it is."""
 
     def rung(self, number: int, rung: Rung) -> bool:
         """Whether a trial goes on beyond a rung; if not, `stopped` follows."""
@@ -103,10 +107,12 @@ def run_trials(
     study: str,
     desk: Desk,
     body: Body | None = None,
+    checkpoint_s: float = CHECKPOINT_S,
 ) -> None:
     """Runs the desk's trials until it has no more; returns when the last one has ended.
 
-    `body` runs one trial; None for `trial.run_trial`.
+    `body` runs one trial; None for `trial.run_trial`. A lost trial goes on from a checkpoint that is at most
+    `checkpoint_s` seconds of training behind.
     """
     from ray import tune
 
@@ -117,7 +123,16 @@ def run_trials(
     searcher = DeskSearcher(desk)
     trainable = tune.with_resources(
         tune.with_parameters(
-            _trainable, shared=_TrialShared(inputs, store.root.resolve(), study, cluster.cpus_per_trial, body)
+            _trainable,
+            shared=_TrialShared(
+                inputs,
+                store.place,
+                study,
+                cluster.cpus_per_trial,
+                body,
+                checkpoint_s,
+                cluster.concurrent / BEATS_PER_S,
+            ),
         ),
         {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial},
     )
@@ -132,7 +147,10 @@ def run_trials(
         ),
         run_config=tune.RunConfig(
             name="tune",
-            storage_path=str(scratch.parent.resolve()),
+            storage_path=str(scratch.parent.resolve())
+            if store.bucket is None
+            else _in_bucket(store, scratch.parent),
+            storage_filesystem=None if store.bucket is None else store.bucket.filesystem,
             failure_config=tune.FailureConfig(max_failures=LOST_ATTEMPTS),
             verbose=0,
             log_to_file=False,
@@ -146,8 +164,14 @@ def run_trials(
         raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        dropped(scratch)
     if searcher.failure is not None:
         raise searcher.failure
+
+
+def _in_bucket(store: Store, folder: Path) -> str:
+    """The address of a folder, for who has the bucket's file system."""
+    return str(store.place / folder.relative_to(store.root)).removeprefix("s3:/")
 
 
 @dataclass(frozen=True)
@@ -159,6 +183,8 @@ class _TrialShared:
     study: str
     cpus: float
     body: Body | None
+    checkpoint_s: float
+    least_beat_s: float
 
 
 def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
@@ -174,7 +200,15 @@ def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
     number = int(config["number"])
     own = store.next_attempt(shared.study, number)
     attempts = tuple(sorted(own.parent.glob("attempt-*")))
-    job = TrialJob(number, config["params"], int(config["seed"]), attempts, rungs=tuple(config["rungs"]))
+    job = TrialJob(
+        number,
+        config["params"],
+        int(config["seed"]),
+        attempts,
+        checkpoint_s=shared.checkpoint_s,
+        rungs=tuple(config["rungs"]),
+        beat_s=max(config["beat_s"], shared.least_beat_s),
+    )
     try:
         record = (shared.body or run_trial)(
             shared.inputs,
@@ -183,12 +217,15 @@ def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
             # where the trial is stopped, Tune ends this thread in here
             lambda rung: tune.report(rung_report(number, rung)),
         )
+    except ObjectStoreLost:  # no fault of the trial's: it is started again, from its last checkpoint
+        raise
     except Exception as error:
         record = TrialRecord(number, "failed", reason_of(error), job.params, job.seed)
     try:
         if record.state == "complete":
             store.weights(shared.study).take(number, job.attempts)
-        store.write_record(shared.study, replace(record, attempts=len(job.attempts)))
+        facts = record.provenance | _peaks()
+        store.write_record(shared.study, replace(record, attempts=len(job.attempts), provenance=facts))
     except OSError as error:
         if (
             error.errno in NO_SPACE
@@ -199,7 +236,18 @@ def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
         raise
     for attempt in job.attempts:
         shutil.rmtree(attempt, ignore_errors=True)
+        dropped(attempt)
     tune.report({"number": number, "ended": 1.0})
+
+
+def _peaks() -> dict[str, str]:
+    """The most memory that this process had, which may have run other trials before."""
+    import torch
+
+    peaks = {"peak_memory_mb": f"{peak_memory_mb():.0f}"}
+    if torch.cuda.is_available():
+        peaks["peak_gpu_memory_mb"] = f"{torch.cuda.max_memory_allocated() / 1e6:.0f}"
+    return peaks
 
 
 def reason_of(error: Exception) -> str:

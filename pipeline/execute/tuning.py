@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from pipeline.records import Rung
+from pipeline.records import RUNG_COLUMNS, Rung
 
 if TYPE_CHECKING:
     from pipeline.execute.trials import Desk
@@ -24,20 +24,16 @@ OUT_OF_MEMORY = ("OutOfMemory", "out of memory", "MemoryError")
 
 def rung_report(number: int, rung: Rung) -> dict[str, Any]:
     """What a trial reports at a rung."""
-    return {
-        NUMBER: number,
-        RUNG: {**vars(rung), "metric": list(rung.metric), "compression": list(rung.compression)},
-    }
+    columns = {name: list(getattr(rung, name)) for name in RUNG_COLUMNS}
+    return {NUMBER: number, RUNG: {**vars(rung), **columns}}
 
 
 def read_rung(result: dict[str, Any]) -> Rung | None:
     """The rung in a report; None if there is none. Tune hands nested reports on with `/` in their keys."""
     if f"{RUNG}/index" not in result:
         return None
-    values = {name: result[f"{RUNG}/{name}"] for name in ("index", "epoch", "rows")}
-    return Rung(
-        **values, metric=tuple(result[f"{RUNG}/metric"]), compression=tuple(result[f"{RUNG}/compression"])
-    )
+    values: dict[str, Any] = {name: result[f"{RUNG}/{name}"] for name in ("index", "epoch", "rows")}
+    return Rung(**values | {name: tuple(result[f"{RUNG}/{name}"]) for name in RUNG_COLUMNS})
 
 
 class DeskSearcher(Searcher):
@@ -62,10 +58,16 @@ class DeskSearcher(Searcher):
         if job is None:
             return str(Searcher.FINISHED)
         self.numbers[trial_id] = job.number
-        return {"number": job.number, "params": job.params, "seed": job.seed, "rungs": list(job.rungs)}
+        return {
+            "number": job.number,
+            "params": job.params,
+            "seed": job.seed,
+            "rungs": list(job.rungs),
+            "beat_s": job.beat_s,
+        }
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """An epoch has ended, or a rung was passed."""
+        """An epoch has ended, a rung was passed, or a trial says where it is."""
         if read_rung(result) is not None:
             return
         values = {k: float(v) for k, v in result.items() if isinstance(v, int | float)}

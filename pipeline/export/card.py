@@ -78,6 +78,7 @@ def _summary(facts: Facts) -> str:
         ),
         *(_test_row(facts, part) for part in facts.scores.parts),
         ("parameters", _millions(point.parameters), _millions(anchors.dense_parameters)),
+        *_nonzero_row(facts),
         (
             "of them in the encoder",
             _millions(point.encoder_parameters),
@@ -98,17 +99,37 @@ def _summary(facts: Facts) -> str:
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     remarks = "".join(f"\n\n> {warning}" for warning in facts.warnings)
     return (
-        f"# {model_name(spec)} on {spec.task}, {_percent(point.compression)} of its encoder "
-        f"removed\n\n"
-        f"A sequence classifier that is smaller for real: heads, neurons and blocks of `{model_name(spec)}` were "
-        f"removed by prunefront, method `{spec.approach}`, and no zeros are left in their "
-        f"place.\n\n{table}\n\n"
+        f"{_title(spec, point)}\n\n{table}\n\n"
         f"Latency on {bench.device}, {bench.threads} thread(s), in PyTorch, in turns with the dense network, without "
         "tokenisation. "
         f"The network was chosen on the validation rows, from a front of {len(facts.front.points)} networks out of "
         f"{facts.front.seen} that were measured: of the two scores, that on the test rows is the one to believe."
         f"{remarks}\n\n![The front that it was chosen from]({FIGURE})"
     )
+
+
+def _title(spec: StudySpec, point: FrontPoint) -> str:
+    """What was done to the network, and what a user gains by it."""
+    name = model_name(spec)
+    if spec.zeroes:
+        return (
+            f"# {name} on {spec.task}, {_percent(point.sparsity)} of its encoder zero\n\n"
+            f"A sequence classifier in which prunefront, method `{spec.approach}`, set single weights of `{name}` to "
+            "zero. The zeros are stored like any number: the file is not smaller, and on usual hardware the network is "
+            "not faster; a compressed file or sparse kernels may use them."
+        )
+    return (
+        f"# {name} on {spec.task}, {_percent(point.compression)} of its encoder removed\n\n"
+        f"A sequence classifier that is smaller for real: heads, neurons and blocks of `{name}` were removed by "
+        f"prunefront, method `{spec.approach}`, and no zeros are left in their place."
+    )
+
+
+def _nonzero_row(facts: Facts) -> list[tuple[str, str, str]]:
+    count = facts.point.nonzero_parameters
+    if count is None:
+        return []
+    return [("of them not zero", _millions(count), _millions(facts.front.spec.anchors.dense_parameters))]
 
 
 def _latency_row(each: Timed) -> tuple[str, str, str]:
@@ -129,6 +150,8 @@ def _test_row(facts: Facts, part: str) -> tuple[str, str, str]:
 
 
 def _layers(facts: Facts) -> str:
+    if facts.front.spec.zeroes:
+        return "## What was removed\n\nNo head, neuron or layer: only single weights are zero."
     kept = {row["layer"]: row for row in facts.layout}
     lines = ["## What was removed", "", "| layer | heads | neurons |", "| --- | --- | --- |"]
     for layer in range(facts.dense_layers):
@@ -147,6 +170,7 @@ def _layers(facts: Facts) -> str:
 
 
 def _loading(facts: Facts) -> str:
+    share = facts.front.spec.share
     onnx = (
         "With onnxruntime, `model.onnx` (free batch and sequence axes; its logits differ from PyTorch's by at most "
         f"{facts.onnx_difference:.1g}):\n\n```python\nimport onnxruntime\n\n"
@@ -155,8 +179,8 @@ def _loading(facts: Facts) -> str:
         'session = onnxruntime.InferenceSession("DIR/model.onnx", options)\n'
         'logits = session.run(["logits"], dict(tokenizer(["…"], return_tensors="np")))[0]\n```'
         if facts.onnx_difference is not None
-        else f"For onnxruntime: `prunefront export {facts.front.spec.name} --trial {facts.point.trial} --compression "
-        f"{facts.point.compression:.4f} --to DIR --onnx`."
+        else f"For onnxruntime: `prunefront export {facts.front.spec.name} --trial {facts.point.trial} --{share} "
+        f"{getattr(facts.point, share):.4f} --to DIR --onnx`."
     )
     return (
         "## How to load it\n\n"

@@ -10,7 +10,7 @@ from pipeline.fronts import Front, FrontPoint, front_of, pick, with_latency
 from pipeline.records import BadInput
 from pipeline.store import Store
 
-ROUNDING = 5e-5  # commands print compressions with four digits: what was printed is found again
+ROUNDING = 5e-5  # commands print shares with four digits: what was printed is found again
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class Choice:
 
     trial: int | None = None
     compression: float | None = None  # at least
+    sparsity: float | None = None  # at least
     max_drop: float | None = None  # below the dense metric
     max_latency_ms: float | None = None
 
@@ -45,6 +46,7 @@ def choose_point(store: Store, study: str, choice: Choice) -> tuple[Front, Front
         offered,
         max_drop=choice.max_drop,
         min_compression=None if choice.compression is None else choice.compression - ROUNDING,
+        min_sparsity=None if choice.sparsity is None else choice.sparsity - ROUNDING,
         max_latency_ms=choice.max_latency_ms,
     )
     return whole, point

@@ -117,7 +117,8 @@ def hover(dot: Dot, spec: StudySpec) -> str:
     latency = "" if dot.latency_ms is None else f", {dot.latency_ms:.3g} ms"
     lines = [
         f"<b>trial {dot.trial}</b>, {dot.kind}",
-        f"{spec.metric_name} <b>{dot.metric:.4f}</b> at compression <b>{PERCENT * dot.compression:.1f} %</b>",
+        f"{spec.metric_name} <b>{dot.metric:.4f}</b> at {spec.share} "
+        f"<b>{PERCENT * (dot.gain if spec.zeroes else dot.compression):.1f} %</b>",
         f"{dot.parameters / 1e6:.2f} M parameters, {dot.size_mb:.1f} MB{latency}",
         *(" · ".join(settings[at : at + 2]) for at in range(0, len(settings), 2)),
     ]

@@ -12,9 +12,10 @@ tokenisation, no transfer. Weights do not matter, only shapes.
 from pipeline.latency.clocks import Clock, CpuClock, CudaClock
 from pipeline.latency.layouts import grids
 from pipeline.latency.tasks import FrontWanted, TableWanted, bench_here, table_of, time_front
-from pipeline.latency.timing import measure_table, measure_whole
+from pipeline.latency.timing import TABLE_SECONDS, measure_table, measure_whole
 
 __all__ = [
+    "TABLE_SECONDS",
     "Clock",
     "CpuClock",
     "CudaClock",

@@ -18,14 +18,15 @@ from torch import Tensor, nn
 from pipeline.anatomy import Anatomy
 from pipeline.batches import Batch
 from pipeline.records import Array, Scores
+from pipeline.weights import Matrices
 
 
 @dataclass(frozen=True)
 class Run:
     """The tuning that a method watches: all rounds together.
 
-    A space has one of `target`, the compression to reach, and `threshold`, the score at or below which units
-    go; the other is None. `generator` is the method's own source of randomness.
+    A space has one of `target`, the compression to reach (of single weights: the sparsity), and `threshold`, the
+    score at or below which units go; the other is None. `generator` is the method's own source of randomness.
     """
 
     total_steps: int
@@ -64,8 +65,8 @@ class PruningMethod(ABC):
         return torch.zeros((), device=batch["input_ids"].device)
 
     @abstractmethod
-    def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
-        """What each unit is worth, higher = keep; weights, training flag and requires_grad unchanged."""
+    def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores | Matrices:
+        """What each unit is worth, or each weight; higher = keep. Weights, training flag, requires_grad unchanged."""
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
@@ -78,6 +79,14 @@ class PruningMethod(ABC):
     def report(self) -> dict[str, float]:
         """Numbers worth keeping at the end of an epoch, by name (norms, bounds)."""
         return {}
+
+
+class Unstructured(PruningMethod):
+    """Ranks single weights. They are set to zero: no network gets smaller or faster, and sparsity is the objective."""
+
+    @abstractmethod
+    def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Matrices:
+        """A score for each weight of `weights.matrices`, of its matrix's shape, on its device; higher = keep."""
 
 
 class OneShot(PruningMethod):

@@ -1,10 +1,11 @@
-"""Chance: units in random order (no publication; the ranking that any method must beat).
+"""Chance: units, or weights, in random order (no publication; the ranking that any method must beat).
 
 Every present unit of the chosen level gets an independent uniform score. What is left of a network so cut
 says what its training and recovery are worth without any choice of units.
 
 Ranks attention and ffn blocks ("block"), heads and ffn blocks ("head"), heads and neurons ("neuron"),
-heads alone ("head-only"), or whole layers ("layer"). Shapes: L layers, H heads, N neurons per layer.
+heads alone ("head-only"), or whole layers ("layer"); `chance-weights` single weights. Shapes: L layers, H heads,
+N neurons per layer.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from torch import Tensor, nn
 
 from pipeline.anatomy import Anatomy
 from pipeline.batches import Batch
-from pipeline.methods.base import OneShot, Run
+from pipeline.methods.base import OneShot, Run, Unstructured
 from pipeline.records import Masks, Scores
+from pipeline.weights import Matrices, matrices
 
 
 def random_scores(present: Masks, *, level: str, seed: int) -> Scores:
@@ -42,12 +44,10 @@ def random_scores(present: Masks, *, level: str, seed: int) -> Scores:
     return Scores(attention=np.where(present.heads.any(axis=1), draw(size=layers), np.nan), ffn=ffn)
 
 
-@final
 @dataclass
-class Chance(OneShot):
-    """A random order of the units, fixed by the trial's seed."""
+class Drawn(OneShot):
+    """A random order, fixed by the trial's seed."""
 
-    level: Literal["block", "head", "neuron", "head-only", "layer"]
     _seed: int = field(default=0, init=False, repr=False)
 
     def watch(
@@ -58,11 +58,6 @@ class Chance(OneShot):
         self._seed = run.generator.initial_seed()
         return nullcontext()
 
-    def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
-        """Uniform scores; neither weights nor data are looked at."""
-        del model, batches
-        return random_scores(anatomy.present, level=self.level, seed=self._seed)
-
     def state(self) -> dict[str, Tensor]:
         """The seed."""
         return {"seed": torch.tensor(self._seed)}
@@ -70,3 +65,31 @@ class Chance(OneShot):
     def load(self, state: dict[str, Tensor]) -> None:
         """Takes up the seed."""
         self._seed = int(state["seed"])
+
+
+@final
+@dataclass
+class Chance(Drawn):
+    """A random order of the units."""
+
+    level: Literal["block", "head", "neuron", "head-only", "layer"]
+
+    def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
+        """Uniform scores; neither weights nor data are looked at."""
+        del model, batches
+        return random_scores(anatomy.present, level=self.level, seed=self._seed)
+
+
+@final
+@dataclass
+class ChanceWeights(Drawn, Unstructured):
+    """A random order of the single weights."""
+
+    def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Matrices:
+        """Uniform scores, the same on every device; neither weights nor data are looked at."""
+        del model, batches
+        draws = torch.Generator().manual_seed(self._seed)
+        return {
+            name: torch.rand(weight.shape, generator=draws).to(weight.device)
+            for name, weight in matrices(anatomy).items()
+        }

@@ -4,7 +4,7 @@ Single weights are ranked by saliency: the weight times its gradient, times the 
 feeds (Cam-Cut), or with the gradient averaged over passes whose activations carry a little noise (Smooth-Cut), or
 both. One sweep over calibration rows after the tuning.
 
-Ranks heads and neurons by the sum of their weights' saliency (lifted).
+`deepcuts` ranks single weights, as published; `deepcuts-lifted` heads and neurons by their weights' sums.
 
 Shapes: W [out, in], G = ∂L/∂W of a batch, A [out] mean output over a batch's real tokens.
 
@@ -12,8 +12,8 @@ Deviations, each with its reason.
 * In eval mode, without dropout: the same rows give the same scores. Padding is left out of A.
 * Batches have the calibration's size, not 16 rows; biases and the pooler are not scored: no unit holds the latter.
 * Noise is put on the outputs of the encoder's linear maps, not of the pooler's and the classifier's.
-* The paper masks weights, each matrix by its own quantile; here units are ranked by their sums, so that the network
-  can be cut. Rewinding to the pretrained weights, which the paper does before training again, is not offered.
+* Rewinding to the weights of the start before training again, which the paper always does, is a setting of the trial
+  (`rewind`): for units it is searched.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from torch import Tensor, nn
 from pipeline.anatomy import Anatomy
 from pipeline.batches import Batch, encoder_inputs
 from pipeline.losses import task_loss
-from pipeline.methods.base import OneShot
+from pipeline.methods.base import OneShot, Unstructured
 from pipeline.records import Scores
-from pipeline.weights import Matrices, lift, matrices
+from pipeline.weights import Matrices, Scope, lift, matrices, shares
 
 SHIFT = 10.0  # of shifted activations, so that tiny ones do not take the score away (the authors' code)
 
@@ -42,16 +42,15 @@ def saliency(weight: Tensor, gradient: Tensor, activation: Tensor | None, *, shi
     return (product if activation is None else product * (activation + shift).unsqueeze(1)).abs()
 
 
-@final
 @dataclass
-class DeepCutsLifted(OneShot):
+class Saliency(OneShot):
     """Sums over batches of the saliency of every weight."""
 
     saliency: Literal["cam", "cam-shifted", "smooth", "combined"]
     noise: float  # standard deviation on the outputs of linear maps
     cycles: int  # noisy passes that a gradient is the mean of
 
-    def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
+    def sums(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Matrices:
         """One forward and backward pass, or `cycles` noisy ones, for each batch."""
         device = next(model.parameters()).device
         weights = matrices(anatomy)
@@ -75,7 +74,30 @@ class DeepCutsLifted(OneShot):
             model.train(training)
             for weight, flag in zip(weights.values(), flags, strict=True):
                 weight.requires_grad_(flag)
-        return lift(sums, anatomy)
+        return sums
+
+
+@final
+@dataclass
+class DeepCuts(Saliency, Unstructured):
+    """Of each matrix the same share goes (the authors' Layer… forms), or of all together the lowest (Global…)."""
+
+    scope: Scope
+
+    def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Matrices:
+        """The weights by their saliency, or its rank within the matrix."""
+        sums = self.sums(model, anatomy, batches)
+        return shares(sums) if self.scope == "matrix" else sums
+
+
+@final
+@dataclass
+class DeepCutsLifted(Saliency):
+    """Units by the sum of their weights' saliency."""
+
+    def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
+        """Sums of sums."""
+        return lift(self.sums(model, anatomy, batches), anatomy)
 
 
 class _Sweep:

@@ -31,7 +31,7 @@ EDGE = 1e-20  # of logarithms: an item that is taken for sure stays out of the l
 
 
 def relaxed_top_k(logits: Tensor, k: int, *, temperature: float) -> Tensor:
-    """[n] summing to k: Σ_j softmax(r_j / t), r_{j+1} = r_j + log(1 - softmax(r_j / t)) (section 4.1).
+    """[n] summing to k: Σ_j softmax(r_j / t), r_{j+1} = r_j + log(1 - softmax(r_j / t)).
 
     In float64: temperatures fall to 1e-8.
     """

@@ -37,12 +37,12 @@ NORM_FLOOR = 1e-30  # a layer without any derivative keeps its zeros
 
 
 def importance(derivatives: Tensor, *, estimate: str) -> Tensor:
-    """Sum over rows [B, D] -> [D] of |∂L(x)/∂ξ| (Michel, eq. 2), or of its square (Molchanov 2019, eq. 8)."""
+    """Sum over rows [B, D] -> [D] of |∂L(x)/∂ξ| (Michel 2019), or of its square (Molchanov 2019)."""
     return derivatives.abs().sum(dim=0) if estimate == "absolute" else derivatives.square().sum(dim=0)
 
 
 def by_layer(values: Tensor, layer: Tensor, kind: Tensor) -> Tensor:
-    """Values [D] over the l2 norm of those of the same layer and kind (Molchanov 2017, section 2.2)."""
+    """Values [D] over the l2 norm of those of the same layer and kind (Molchanov 2017)."""
     group = layer * 2 + kind
     squares = torch.zeros(int(group.max()) + 1, dtype=values.dtype, device=values.device)
     squares.index_add_(0, group, values.square())

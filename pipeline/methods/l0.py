@@ -38,18 +38,18 @@ EDGE = 1e-4  # of the uniform draws: no infinite logits
 
 
 def hard_concrete(log_alpha: Tensor, uniform: Tensor, *, beta: float) -> Tensor:
-    """z = clamp(s (ζ - γ) + γ, 0, 1), s = sigmoid((log u - log(1 - u) + log α) / β) (eq. 10, 11)."""
+    """z = clamp(s (ζ - γ) + γ, 0, 1), s = sigmoid((log u - log(1 - u) + log α) / β)."""
     logits = torch.logit(uniform.clamp(EDGE, 1.0 - EDGE))
     return (torch.sigmoid((logits + log_alpha) / beta) * (HIGH - LOW) + LOW).clamp(0.0, 1.0)
 
 
 def median(log_alpha: Tensor) -> Tensor:
-    """z of a trained network: clamp(sigmoid(log α) (ζ - γ) + γ, 0, 1) (eq. 13)."""
+    """z of a trained network: clamp(sigmoid(log α) (ζ - γ) + γ, 0, 1)."""
     return (torch.sigmoid(log_alpha) * (HIGH - LOW) + LOW).clamp(0.0, 1.0)
 
 
 def open_probability(log_alpha: Tensor, *, beta: float) -> Tensor:
-    """P(z > 0) = sigmoid(log α - β log(-γ / ζ)) (eq. 12)."""
+    """P(z > 0) = sigmoid(log α - β log(-γ / ζ))."""
     return torch.sigmoid(log_alpha - beta * math.log(-LOW / HIGH))
 
 

@@ -40,7 +40,7 @@ Strategy = Literal["top", "bottom", "alternate", "symmetric", "contribution"]
 
 
 def drop_order(layers: int, strategy: Strategy) -> list[int]:
-    """The layers, numbered from the input, in the order in which a strategy by place drops them (section 3).
+    """The layers, numbered from the input, in the order in which a strategy by place drops them.
 
     top: L-1, L-2 ... ; bottom: 0, 1 ...; alternate: L-1, L-3 ... and then L-2, L-4 ...; symmetric: from the
     middle outwards, the upper one of a pair first, so that bottom and top layers stay longest.

@@ -4,7 +4,7 @@ Every weight has a prior of a narrow spike at zero and a wide slab. Its gradient
 holds down the weights that are nearly zero already, mostly those just pruned, unless the task pulls harder. The
 smallest weights are set to zero on a cubic schedule, and may grow again until the end.
 
-Ranks heads and neurons by the sum of their weights' magnitudes (lifted).
+`mgpp` ranks single weights, as published; `mgpp-lifted` heads and neurons by the sum of their weights' magnitudes.
 
 Shapes: a score for each weight of the six matrices of a layer; n rows of train.
 
@@ -12,7 +12,6 @@ Deviations, each with its reason.
 * The spike's variance is given times n: the prior's pull w / (n s0) then means the same on small tasks and large
   ones. Published values are given in the TOML as n s0, too.
 * The gradient is added after clipping, which would scale prior and task together.
-* Units are ranked by what is left in them, so that the network can be cut; the paper leaves zeros.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ import torch
 from torch import Tensor
 
 from pipeline.methods.base import Run
-from pipeline.methods.weighted import Weighted
+from pipeline.methods.weighted import Lifted, Weighted, Zeroed
 from pipeline.weights import Matrices
 
 
 def spike_probability(weight: Tensor, *, mixture: float, spike: float, slab: float) -> Tensor:
-    """g0(w) = sigmoid(-(c2 w² + c1)): posterior probability of the spike (eq. 4).
+    """g0(w) = sigmoid(-(c2 w² + c1)): posterior probability of the spike.
 
     c1 = log λ - log(1 - λ) + (log s0 - log s1) / 2, c2 = (1 / s0 - 1 / s1) / 2, with variances s0 and s1.
     """
@@ -45,9 +44,8 @@ def prior_gradient(weight: Tensor, *, mixture: float, spike: float, slab: float,
     return weight * (g0 * ((1.0 / spike - 1.0 / slab) / rows) + 1.0 / (slab * rows))
 
 
-@final
 @dataclass
-class MgppLifted(Weighted):
+class MixturePrior(Weighted):
     """Score |w|; λ falls linearly to `mixture_end` of itself from the start to the end of the pruning."""
 
     spike_variance: float  # n s0
@@ -80,3 +78,15 @@ class MgppLifted(Weighted):
                     slab=self.slab_variance,
                     rows=run.train_rows,
                 )
+
+
+@final
+@dataclass
+class Mgpp(MixturePrior, Zeroed):
+    """The weights of the whole network by |w|."""
+
+
+@final
+@dataclass
+class MgppLifted(MixturePrior, Lifted):
+    """Units by the sum of |w|."""

@@ -58,7 +58,7 @@ def rank_from_top(scores: Tensor, groups: Tensor, there: Tensor) -> Tensor:
 
 
 def excess(remaining: Tensor, *, target: float) -> Tensor:
-    """R = (remaining - target)² above the target share of parameters, 0 below it (section 3.3)."""
+    """R = (remaining - target)² above the target share of parameters, 0 below it."""
     return (remaining - target).clamp_min(0.0).square()
 
 

@@ -33,7 +33,7 @@ from pipeline.methods.gated import Gated, Moment, Values
 
 
 def straight_through(mask: Tensor, scores: Tensor) -> Tensor:
-    """The mask in value; ∂/∂S = 1 (section 4, Bengio 2013)."""
+    """The mask in value; ∂/∂S = 1 (straight through)."""
     return mask + (scores - scores.detach())
 
 

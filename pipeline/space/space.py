@@ -16,7 +16,8 @@ changes single settings of a key for models without pretrained weights.
 
 The packaged files are shared.toml and one per method, which may replace keys of shared.toml; and in distill/ one per
 distillation, for studies that distil. A person's file replaces single keys of them; a key that it does not name keeps
-the packaged table.
+the packaged table. One key it may bring to any method: `target`, the compression to cut to, in place of a threshold on
+the method's own score.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 
 # Where to cut: every space has exactly one of these. The trial reads it; it is no field of a method.
 ALLOCATION_KEYS = ("threshold", "target")
+ANY_METHODS = "target"  # the one of them that means the same to all methods
+TRIAL_KEYS = (*ALLOCATION_KEYS, "rewind")  # of a method's file, all that are no fields of it
 SHARED = "shared"
 DISTILL = "distill"  # the folder of what distillations need
 FROM_SCRATCH = "from_scratch"
@@ -105,6 +108,15 @@ class Space:
         """Whether a trial may have this value of a key; False if there is no such key."""
         return name in self.keys and self.keys[name].admits(value)
 
+    def fitted(self, params: Params) -> Params | None:
+        """Parameters of another space in this one; None if a key that is drawn here has a value outside its range.
+
+        Fixed keys are as this space says, keys that the other had not are at their defaults.
+        """
+        result = self._complete(lambda key: params.get(key.name, key.default))
+        fits = all(self.keys[name].admits(result[name]) for name in self.active(result))
+        return result if fits else None
+
     def split(self, params: Params) -> tuple[Params, Params]:
         """The parameters that belong to no method, and those of the method's own file."""
         shared = _shared_names()
@@ -158,7 +170,9 @@ def load_space(
         document = read_document(path)
         keys = _overlay(keys, document, path.name, pretrained=pretrained, new=[*document])
     if file is not None:
-        keys = _overlay(keys, read_document(file), str(file), pretrained=pretrained, new=[])
+        document = read_document(file)
+        keys = _overlay(keys, document, str(file), pretrained=pretrained, new=[ANY_METHODS])
+        keys = _cut_at_target(keys, document, str(file))
     given = {name: {"value": value} for name, value in (fixed or {}).items()}
     return Space(_overlay(keys, given, "options", pretrained=pretrained, new=[]))
 
@@ -246,6 +260,14 @@ def _merge(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     """A table with single attributes changed; changes of another form (a value for a range) replace it."""
     forms = FORMS.keys() & changes.keys()
     return {**changes} if forms and not forms & table.keys() else {**table, **changes}
+
+
+def _cut_at_target(keys: dict[str, Key], document: Mapping[str, Any], file: str) -> dict[str, Key]:
+    """The keys without the packaged threshold, where a person's file says to which compression to cut."""
+    if ANY_METHODS in document and "threshold" not in document:
+        keys = {name: key for name, key in keys.items() if name != "threshold"}
+    _check_allocation(keys, file)
+    return keys
 
 
 def _check_allocation(keys: Mapping[str, Key], file: str) -> None:

@@ -3,6 +3,7 @@
 from pipeline.store.confirmations import NO_PREDICTIONS, Confirmation, Confirmations
 from pipeline.store.exports import TestScores
 from pipeline.store.latency import Bench, LatencyTable, Shape, StudyLatency, Timed, TimedPoint
+from pipeline.store.objects import ObjectStoreLost, dropped, is_object_store, place_text, sent
 from pipeline.store.recordfile import NO_SPACE
 from pipeline.store.store import Outbox, Spent, Store, load_record, save_record
 from pipeline.store.weights import RECOVERED, WEIGHTS, Retrained, Weights, before_cut
@@ -16,6 +17,7 @@ __all__ = [
     "Confirmation",
     "Confirmations",
     "LatencyTable",
+    "ObjectStoreLost",
     "Outbox",
     "Retrained",
     "Shape",
@@ -27,6 +29,10 @@ __all__ = [
     "TimedPoint",
     "Weights",
     "before_cut",
+    "dropped",
+    "is_object_store",
     "load_record",
+    "place_text",
     "save_record",
+    "sent",
 ]

@@ -37,6 +37,7 @@ from pipeline.records import (
     State,
     TrialRecord,
 )
+from pipeline.store.objects import sent
 
 FORMAT = 1
 JSON, ARRAYS = "record.json", "record.npz"
@@ -173,6 +174,7 @@ def write_whole(path: Path, data: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    sent(path)
 
 
 def _pack(points: tuple[Point, ...]) -> dict[str, Array]:

@@ -17,7 +17,7 @@ import re
 import secrets
 import shutil
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,15 @@ from pipeline.records import Array, BadInput, Rung, State, StudySpec, TaskRefere
 from pipeline.store.confirmations import CONFIRM, Confirmations
 from pipeline.store.exports import Exports
 from pipeline.store.latency import StudyLatency, read_latency, write_latency
+from pipeline.store.objects import (
+    Bucket,
+    ObjectStoreLost,
+    dropped,
+    is_light,
+    is_object_store,
+    open_bucket,
+    place_text,
+)
 from pipeline.store.recordfile import (
     JSON,
     load_record,
@@ -43,6 +52,7 @@ from pipeline.store.weights import Weights
 __all__ = ["Outbox", "Spent", "Store", "load_record", "save_record"]
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # also a folder's name, on any file system
+BEGUN = "begun"  # in the folder of an attempt in an object store, which has no empty folders
 INTERRUPTED = "interrupted"  # in an attempt's folder: it was a person who ended it
 SPEC, SPACE, VALIDATION, TABLE = "spec.json", "space.toml", "validation.npz", "points.arrow"
 TASK, OUTBOX, SPENT = "task.json", "outbox.json", "spent.json"
@@ -72,12 +82,22 @@ _SPENT = TypeAdapter(Spent)
 
 @dataclass(frozen=True)
 class Store:
-    """The folder `root`, as an absolute path. Nothing is created before it is written to."""
+    """The folder `root`, as an absolute path. Nothing is created before it is written to.
+
+    Of s3://BUCKET/PREFIX `root` is the working copy on this machine, and `place` what it is a copy of.
+    """
 
     root: Path
+    place: Path = field(init=False)
+    bucket: Bucket | None = field(init=False)
+    _fresh: set[str] = field(init=False, default_factory=set, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "root", Path(self.root).expanduser().resolve())
+        bucket = open_bucket(self.root) if is_object_store(self.root) else None
+        root = Path(self.root).expanduser().resolve() if bucket is None else bucket.copy
+        object.__setattr__(self, "place", root if bucket is None else self.root)
+        object.__setattr__(self, "bucket", bucket)
+        object.__setattr__(self, "root", root)
 
     @property
     def studies_db(self) -> Path:
@@ -105,6 +125,9 @@ class Store:
         Raises:
             BadInput: nothing can be written there.
         """
+        if self.bucket is not None:
+            self._check_bucket(self.bucket)
+            return
         place = next(folder for folder in (self.root, *self.root.parents) if folder.exists())
         try:
             trial = place / f".{secrets.token_hex(4)}.part"
@@ -115,6 +138,34 @@ class Store:
                 f"--store is a folder that can be written; {self.root} is not: {error.strerror} at {place}. "
                 "Choose another folder."
             ) from error
+
+    def _check_bucket(self, bucket: Bucket) -> None:
+        mark = self.root / f"seen-{secrets.token_hex(4)}"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            write_whole(mark, b"x")
+            bucket.drop(mark)
+        except ObjectStoreLost as error:
+            raise BadInput(
+                f"--store is a folder, or s3://BUCKET/PREFIX that can be written. {error}"
+            ) from None
+        finally:
+            mark.unlink(missing_ok=True)
+
+    def refresh(self, study: str | None = None, number: int | None = None) -> None:
+        """Reads anew what other machines have written: of a trial, a study, or all; of a folder there is no need."""
+        if self.bucket is None:
+            return
+        folder = self.root / "studies" if study is None else self.study_folder(study)
+        if study is not None and number is not None:
+            folder = self.trial_folder(study, number)
+        self.bucket.fetch(folder, wanted=is_light)
+
+    def _freshen(self, study: str | None) -> None:
+        """Once in this object's life."""
+        if self.bucket is not None and not {study or "", ""} & self._fresh:
+            self._fresh.add(study or "")
+            self.refresh(study)
 
     def study_folder(self, study: str) -> Path:
         """Where a study is, or would be.
@@ -131,15 +182,20 @@ class Store:
 
     def model_folder(self, study: str) -> Path:
         """The copy of a study's model that restarts are served from."""
-        return self.study_folder(study) / "model"
+        return self._fetched(self.study_folder(study) / "model")
 
     def dense_file(self, study: str) -> Path:
         """The weights of a study's dense network, if its trials start from them or learn from them."""
-        return self.study_folder(study) / "dense.safetensors"
+        return self._fetched(self.study_folder(study) / "dense.safetensors")
+
+    def _fetched(self, path: Path) -> Path:
+        if self.bucket is not None:
+            self.bucket.fetch(path)
+        return path
 
     def teacher_file(self, study: str) -> Path:
         """What a study's dense network says of its training rows, if its trials learn from that."""
-        return self.study_folder(study) / "teacher.safetensors"
+        return self._fetched(self.study_folder(study) / "teacher.safetensors")
 
     def fitted_file(self, study: str) -> Path:
         """What was fitted to a study's base model, for a method that needs it: as it was when the study began."""
@@ -159,10 +215,12 @@ class Store:
 
     def list_studies(self) -> list[str]:
         """The studies that have a spec, by name."""
+        self._freshen(None)
         return sorted(path.parent.name for path in self.root.glob(f"studies/*/{SPEC}"))
 
     def has_study(self, study: str) -> bool:
         """Whether the study has a spec."""
+        self._freshen(study)
         return (self.study_folder(study) / SPEC).is_file()
 
     def write_spec(self, spec: StudySpec) -> None:
@@ -238,7 +296,7 @@ class Store:
 
     def attempts(self, study: str, number: int) -> int:
         """How many attempts at a trial have begun and not been cleared away."""
-        names = (path.name.partition("-")[2] for path in self.trial_folder(study, number).glob("attempt-*"))
+        names = (path.name.split("-")[1] for path in self.trial_folder(study, number).glob("attempt-*"))
         return max((int(name) for name in names if name.isdecimal()), default=0)
 
     def lost_attempts(self, study: str, number: int) -> int:
@@ -250,18 +308,25 @@ class Store:
         """Says that a person ended the trial's last attempt."""
         attempts = sorted(self.trial_folder(study, number).glob("attempt-*"))
         for folder in attempts[-1:]:
-            (folder / INTERRUPTED).touch()
+            write_whole(folder / INTERRUPTED, b"")
 
     def next_attempt(self, study: str, number: int) -> Path:
-        """Creates the folder of a new attempt, which nobody else is given."""
+        """Creates the folder of a new attempt, which nobody else is given; those of before are there in full."""
+        if self.bucket is not None:
+            self.bucket.fetch(self.trial_folder(study, number))
         attempt = self.attempts(study, number)
         while True:
             attempt += 1
-            folder = self.trial_folder(study, number) / f"attempt-{attempt:02d}"  # sorted by name = by number
+            name = f"attempt-{attempt:02d}"  # sorted by name = by number
+            if self.bucket is not None:  # another machine may count to the same number
+                name += f"-{secrets.token_hex(4)}"
+            folder = self.trial_folder(study, number) / name
             try:
                 folder.mkdir(parents=True)
             except FileExistsError:  # another process was quicker
                 continue
+            if self.bucket is not None:
+                write_whole(folder / BEGUN, b"")
             return folder
 
     def shown_record(self, study: str, number: int) -> TrialRecord | None:
@@ -273,6 +338,7 @@ class Store:
         """Removes what a trial that has ended needs no more."""
         for folder in self.trial_folder(study, number).glob("attempt-*"):
             shutil.rmtree(folder, ignore_errors=True)
+            dropped(folder)
 
     def read_rungs(self, study: str, number: int) -> tuple[Rung, ...]:
         """The rungs that a trial, ended or running, was at."""
@@ -294,6 +360,14 @@ class Store:
         if not self.has_record(study, number):
             self._check_known(study)
         return load_record(self.trial_folder(study, number))
+
+    def read_provenance(self, study: str, number: int) -> dict[str, str]:
+        """Where a trial's numbers come from: versions, machine, what it used.
+
+        Raises:
+            BadInput: there is no such record, or it cannot be read.
+        """
+        return load_scalars(self.trial_folder(study, number)).provenance
 
     def has_record(self, study: str, number: int) -> bool:
         """Whether a trial has ended."""
@@ -323,6 +397,7 @@ class Store:
         path = self.study_folder(study) / OUTBOX
         if outbox is None:
             path.unlink(missing_ok=True)
+            dropped(path)
         else:
             write_json(path, outbox)
 
@@ -387,5 +462,5 @@ class Store:
         if not self.has_study(study):
             known = ", ".join(self.list_studies()) or "none"
             raise BadInput(
-                f"A study is in the store; {self.root} has no study {study!r}. Its studies: {known}."
+                f"A study is in the store; {place_text(self.place)} has no study {study!r}. Its studies: {known}."
             )

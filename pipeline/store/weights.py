@@ -19,10 +19,12 @@ from typing import Protocol
 from pydantic import TypeAdapter
 
 from pipeline.records import Kind
+from pipeline.store.objects import bucket_of, dropped, sent
 from pipeline.store.recordfile import JSON, read_json, write_json
 
 WEIGHTS, RECOVERED = "weights", "recovered"
 RETRAINED = "retrained.json"
+SUFFIX = ".safetensors"
 
 
 def before_cut(round_: int) -> str:
@@ -71,52 +73,74 @@ class Weights:
 
     def path(self, trial: int, name: str) -> Path:
         """Where weights of that name are, or would be."""
-        return self._trial(trial) / WEIGHTS / f"{name}.safetensors"
+        return self._trial(trial) / WEIGHTS / f"{name}{SUFFIX}"
 
     def of_point(self, point: OnFront) -> Path | None:
         """The file that a point's network is made from; None if it is not there.
 
         A recovered network without weights of its own was not trained after the cut: it is the cut one.
         """
+        path = self._of_point(point, self._names(point.trial))
+        if path is not None and (bucket := bucket_of(path)) is not None:
+            bucket.fetch(path)
+        return path
+
+    def _of_point(self, point: OnFront, there: set[str]) -> Path | None:
+        """The file, if its name is among those that are there."""
         names = (
             (RECOVERED, before_cut(point.round)) if point.kind == "recovered" else (before_cut(point.round),)
         )
-        return next((path for name in names if (path := self.path(point.trial, name)).is_file()), None)
+        return next((self.path(point.trial, name) for name in names if f"{name}{SUFFIX}" in there), None)
+
+    def _names(self, trial: int) -> set[str]:
+        """The names of a trial's files of weights, in the store's folder or in its bucket."""
+        folder = self._trial(trial) / WEIGHTS
+        if (bucket := bucket_of(folder)) is not None:
+            return set(bucket.names(folder))
+        return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
     def take(self, trial: int, attempts: Sequence[Path]) -> None:
         """Takes over the weights that a trial's attempts wrote; of one name, the last attempt's."""
         for attempt in attempts:
-            for source in sorted((attempt / WEIGHTS).glob("*.safetensors")):
+            for source in sorted((attempt / WEIGHTS).glob(f"*{SUFFIX}")):
                 target = self.path(trial, source.stem)
                 target.parent.mkdir(exist_ok=True)
                 source.replace(target)
+                sent(target)
 
     def keep_only(self, front: Iterable[OnFront], *, among: Iterable[int] | None = None) -> None:
         """Removes the weights of all networks but those of a front, of trials that have ended.
 
         Only trials of these numbers are looked at, if any are given: those that may have left the front.
         """
-        needed: defaultdict[int, set[Path | None]] = defaultdict(set)
+        points: defaultdict[int, list[OnFront]] = defaultdict(list)
         for point in front:
-            needed[point.trial].add(self.of_point(point))
-        folders = (
-            self.trials.glob(f"*/{WEIGHTS}")
-            if among is None
-            else (self._trial(number) / WEIGHTS for number in among)
-        )
-        for folder in folders:
-            if not folder.is_dir() or not (folder.parent / JSON).is_file():
+            points[point.trial].append(point)
+        for number in self._weighty() if among is None else sorted(set(among)):
+            if not (self._trial(number) / JSON).is_file():
                 continue
-            keep = needed[int(folder.parent.name)]
-            for path in folder.iterdir():
-                if path not in keep:
-                    path.unlink(missing_ok=True)
+            there = self._names(number)
+            keep = {
+                path.name for point in points[number] if (path := self._of_point(point, there)) is not None
+            }
+            folder = self._trial(number) / WEIGHTS
+            for name in sorted(there - keep):
+                (folder / name).unlink(missing_ok=True)
+                dropped(folder / name)
             if not keep:
                 shutil.rmtree(folder, ignore_errors=True)
 
+    def _weighty(self) -> list[int]:
+        """The trials that may have weights."""
+        if (bucket := bucket_of(self.trials)) is not None:
+            return [int(name) for name in bucket.names(self.trials) if name.isdecimal()]
+        return [int(folder.parent.name) for folder in self.trials.glob(f"*/{WEIGHTS}")]
+
     def size_bytes(self) -> int:
         """What the weights take on disk."""
-        return sum(path.stat().st_size for path in self.trials.glob(f"*/{WEIGHTS}/*.safetensors"))
+        if (bucket := bucket_of(self.trials)) is not None:
+            return bucket.size(self.trials, wanted=lambda name: name.split("/")[-2:-1] == [WEIGHTS])
+        return sum(path.stat().st_size for path in self.trials.glob(f"*/{WEIGHTS}/*{SUFFIX}"))
 
     def note_retrained(self, trial: int, point: int, found: Retrained) -> None:
         """Notes what a network measured that was trained again."""

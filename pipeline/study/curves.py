@@ -73,7 +73,7 @@ def rows_of(params: Params, columns: Mapping[str, Any], spec: StudySpec) -> tupl
         {int(np.abs(gains - place).argmin()) for place in np.linspace(gains[0], gains[-1], MOST_ROWS)}
     )
     key = "threshold" if "threshold" in params else "target"
-    places = thresholds if key == "threshold" else np.array(columns["compression"], dtype=np.float64)
+    places = thresholds if key == "threshold" else np.array(columns[spec.share], dtype=np.float64)
     return tuple(
         CurveRow({key: float(places[at]), "recover_epochs": 0}, tuple(values[at].tolist()))
         for at in useful[chosen]

@@ -41,7 +41,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, S
 from sqlalchemy.pool import NullPool
 
 from pipeline.records import BadInput
-from pipeline.study.storage import cannot_open, engine_options
+from pipeline.study.storage import cannot_open, driver_url, engine_options
 
 BEAT_S = 10.0
 SILENT_S = 180.0  # a driver that has been silent so long is taken to be gone; many beats, for a busy database
@@ -187,7 +187,7 @@ def holder_of(url: str, study: str) -> Holder | None:
 def _engine(url: str) -> Engine:
     try:
         # connections are not kept: the heart beats in a thread of its own, and rarely
-        return create_engine(url, poolclass=NullPool, **engine_options(url, pooled=False))
+        return create_engine(driver_url(url), poolclass=NullPool, **engine_options(url, pooled=False))
     except (SQLAlchemyError, ImportError, ValueError) as error:
         raise cannot_open(url, error) from None
 

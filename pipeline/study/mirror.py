@@ -14,7 +14,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from pipeline.records import ParamValue, StudySpec
+from pipeline.records import Params, ParamValue, StudySpec
 from pipeline.study.curves import CurveRow
 from pipeline.study.samplers import SEES_CURVES, make_sampler, trial_seed
 from pipeline.study.storage import PARAMS, REDUNDANT, SAMPLER, End, directions, is_asked, write_end
@@ -54,7 +54,7 @@ class Mirror:
         """Draws the next trial and keeps it as running: its parameters, and what the sampler noted."""
         trials = self.trials
         seed = trial_seed(spec.seed, len(trials))
-        given = space.starts()[sum(map(is_asked, trials)) :]
+        given = first_trials(spec, space)[sum(map(is_asked, trials)) :]
         if spec.sampler in SEES_CURVES and not given:
             return self._drawn_in_view(spec, space, seed=seed, start=start)
         known = set(self._storage.get_study_system_attrs(self._study_id))
@@ -103,6 +103,12 @@ class Mirror:
     def end(self, number: int, end: End) -> None:
         """Ends a trial."""
         write_end(self._storage, self._study_id, number, end)
+
+
+def first_trials(spec: StudySpec, space: Space) -> list[Params]:
+    """Parameters that are not drawn: those of a warm start, then the space's own, none of them twice."""
+    warm = spec.warm_starts
+    return [*warm, *(start for start in space.starts() if start not in warm)]
 
 
 class _View(InMemoryStorage):

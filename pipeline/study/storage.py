@@ -33,6 +33,8 @@ REDUNDANT = "redundant"  # it was stopped because others are as good: a sampler 
 
 FORMAT = 1  # counts up when something is written in a way that older programs would misread
 BUSY_TIMEOUT_S = 60  # how long sqlite waits for another process's write
+CONNECT_S = 10  # how long a server may take to answer; libpq alone waits for minutes
+POSTGRES = "postgresql"
 ABSENT = "(absent)"
 LATE_KEYS = {"space.start_dense.value": "false"}  # of spaces, that came later: what a study was without them
 
@@ -65,7 +67,7 @@ def open_study(url: str, spec: StudySpec) -> RDBStorage:
         BadInput: the storage cannot be opened, or it holds another study of that name.
     """
     try:
-        storage = RDBStorage(url, engine_kwargs=engine_options(url))
+        storage = RDBStorage(driver_url(url), engine_kwargs=engine_options(url))
         study = optuna.create_study(
             storage=storage, study_name=spec.name, directions=directions(), load_if_exists=True
         )
@@ -93,10 +95,20 @@ def open_study(url: str, spec: StudySpec) -> RDBStorage:
 
 def cannot_open(url: str, error: Exception) -> BadInput:
     """What to say of a ledger that cannot be opened; nothing secret of its URL."""
+    if isinstance(error, ImportError) and url.startswith(POSTGRES):
+        way_out = "Install its driver: pip install 'prunefront[postgresql]'."
+    elif url.startswith("sqlite"):
+        way_out = (
+            "Give a URL such as sqlite:////folder/studies.db, in a folder that exists and can be written."
+        )
+    else:
+        way_out = (
+            f"Start the server, or correct --ledger; of a database server it is {POSTGRES}://USER@HOST/DATABASE, with "
+            "the password in PGPASSWORD, of a file sqlite:////folder/studies.db."
+        )
     return BadInput(
-        f"The ledger is a database that Optuna can open; {shown(url)} cannot be opened "
-        f"({cause_of(error, url)}). Give a URL such as sqlite:////folder/studies.db, in a folder that "
-        "exists and can be written."
+        f"The ledger is a database that Optuna can open; {shown(url)} cannot be opened ({cause_of(error, url)}). "
+        f"{way_out}"
     )
 
 
@@ -176,7 +188,19 @@ def engine_options(url: str, *, pooled: bool = True) -> dict[str, Any]:
     if url.startswith("sqlite"):
         return {"connect_args": {"timeout": BUSY_TIMEOUT_S}}
     # a server may have dropped a connection that was idle for a trial's time
-    return {"pool_pre_ping": True} if pooled else {}
+    options: dict[str, Any] = {"pool_pre_ping": True} if pooled else {}
+    if url.startswith(POSTGRES) and "connect_timeout" not in url:
+        options["connect_args"] = {"connect_timeout": CONNECT_S}
+    return options
+
+
+def driver_url(url: str) -> str:
+    """The URL with the driver that we name as a dependency, where it names none."""
+    return (
+        url.replace(f"{POSTGRES}://", f"{POSTGRES}+psycopg://", 1)
+        if url.startswith(f"{POSTGRES}://")
+        else url
+    )
 
 
 def shown(url: str) -> str:

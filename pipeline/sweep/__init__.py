@@ -1,9 +1,25 @@
 """A study from its spec to its front: what `prunefront search` and `pipeline.search` run."""
 
-from pipeline.sweep.preparing import make_inputs
-from pipeline.sweep.running import run, search
+from pipeline.sweep.budget import Budget
+from pipeline.sweep.preparing import default_name, dense_recipe, make_inputs, timed_shapes
+from pipeline.sweep.running import check, run, search
 from pipeline.sweep.seeds import run_seeds
 from pipeline.sweep.wanted import Search
-from pipeline.sweep.watching import Nobody, Standing, Watcher
+from pipeline.sweep.watching import NEVER, Nobody, Standing, Watcher
 
-__all__ = ["Nobody", "Search", "Standing", "Watcher", "make_inputs", "run", "run_seeds", "search"]
+__all__ = [
+    "NEVER",
+    "Budget",
+    "Nobody",
+    "Search",
+    "Standing",
+    "Watcher",
+    "check",
+    "default_name",
+    "dense_recipe",
+    "make_inputs",
+    "run",
+    "run_seeds",
+    "search",
+    "timed_shapes",
+]

@@ -55,6 +55,7 @@ class StudyDesk:
 
     def settle(self) -> None:
         """Before the first trial: what earlier drivers left is told, or owed again."""
+        self.store.refresh(self.spec.name)
         found = self._patiently(lambda: self.ledger.reconcile(self.store))
         self.owed = list(found.owed)
         self._remember_rungs()
@@ -80,10 +81,11 @@ class StudyDesk:
         self.meter.tick(len(self.running))
         self.running[ask.number] = ask
         self._report(None)
-        return Job(ask.number, ask.params, ask.seed, () if self.halving is None else self.halving.rungs)
+        rungs = () if self.halving is None else self.halving.rungs
+        return Job(ask.number, ask.params, ask.seed, rungs, self.watcher.beat_s)
 
     def heard(self, number: int, values: dict[str, float]) -> None:
-        """A running trial has ended an epoch."""
+        """A running trial has ended an epoch, or says where it is."""
         self.meter.tick(len(self.running))
         self.watcher.heard(number, values)
 
@@ -97,6 +99,7 @@ class StudyDesk:
     def stopped(self, number: int) -> None:
         """A trial was stopped at a rung: what it has left of itself there becomes its record."""
         verdict, ask = self.verdicts[number], self.running[number]
+        self.store.refresh(self.spec.name, number)
         left = self.store.shown_record(self.spec.name, number) or TrialRecord(
             number, "stopped", "", ask.params, ask.seed, provenance=provenance()
         )
@@ -108,6 +111,7 @@ class StudyDesk:
     def ended(self, number: int, error: str | None) -> None:
         """The trial's own record is the truth; without one it was lost."""
         self.meter.tick(len(self.running))
+        self.store.refresh(self.spec.name, number)
         ask = self.running[number]
         if not self.store.has_record(self.spec.name, number):
             reason = error or "ended without a record"
@@ -136,6 +140,7 @@ class StudyDesk:
         self.meter.tick(len(self.running))
         self.meter.note()
         for number in self.running:
+            self.store.refresh(self.spec.name, number)
             self.store.mark_interrupted(self.spec.name, number)
         self.store.gather(self.spec.name)
         done = self.courier.close("stopped" if self.running else "complete")
@@ -202,5 +207,13 @@ class StudyDesk:
         self._pass_on()
         counts = self.ledger.counts()
         front: Front | None = self.tally.front if self.tally is not None else None
-        standing = Standing(counts.ended, self.budget.trials, len(self.running), counts.failed, front)
+        standing = Standing(
+            counts.ended,
+            counts.stopped,
+            counts.failed,
+            tuple(self.running),
+            front,
+            budget=self.budget,
+            spent=self.meter.spent,
+        )
         self.watcher.stands(standing, record)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -22,17 +23,18 @@ from pipeline.anchors import (
 )
 from pipeline.course import TrialInputs
 from pipeline.distillation import DISTILLATIONS, NONE, write_arrays, write_teacher
-from pipeline.execute import Cluster, run_each
-from pipeline.methods import METHODS
+from pipeline.execute import Cluster, Peak, run_each
+from pipeline.methods import METHODS, ranks_weights
 from pipeline.models import ModelSource, Weights, read_weights, write_source
+from pipeline.portfolio import Kin, warm_starts
 from pipeline.pruners import check_fitted, find_fitted
 from pipeline.records import Anchors, BadInput, StudySpec, TaskReference
 from pipeline.reopening import inputs_of, with_teacher
 from pipeline.resolve import BUILTIN, resolve_model
 from pipeline.space import Space, load_space
-from pipeline.store import Shape, Store
+from pipeline.store import Shape, Store, sent
 from pipeline.sweep.speed import shapes_of
-from pipeline.sweep.wanted import Search
+from pipeline.sweep.wanted import SEARCHED, SPARSITY, Search
 from pipeline.sweep.watching import Watcher
 from pipeline.task import Task, train_texts
 
@@ -80,8 +82,10 @@ def _fitted(wanted: Search, task: Task, source: ModelSource) -> Weights | None:
     return find_fitted(store, source, pair="text_b" in task.train.column_names)
 
 
-def make_spec(wanted: Search, task: Task, inputs: TrialInputs, space: Space, anchors: Anchors) -> StudySpec:
-    """What is frozen at trial 0."""
+def make_spec(
+    wanted: Search, task: Task, inputs: TrialInputs, space: Space, anchors: Anchors, *, starts: str = ""
+) -> StudySpec:
+    """What is frozen at trial 0; `starts` as `StudySpec` has them."""
     shapes = timed_shapes(wanted, inputs)
     return StudySpec(
         name=wanted.name or default_name(wanted, task),
@@ -97,10 +101,25 @@ def make_spec(wanted: Search, task: Task, inputs: TrialInputs, space: Space, anc
         seed=wanted.seed,
         precision=wanted.precision,
         anchors=anchors,
-        objective=wanted.objective,
+        objective=objective_of(wanted),
         distill=wanted.distill,
+        starts=starts,
         latency_at=str(shapes[0]) if wanted.objective == "latency" else "",
     )
+
+
+def find_starts(wanted: Search, store: Store, space: Space, *, name: str) -> str:
+    """The first trials' parameters that earlier studies give, as `StudySpec.starts`; a study that is there keeps its.
+
+    Raises:
+        BadInput: no such study, or it gives none.
+    """
+    if store.has_study(name):
+        return store.read_spec(name).starts
+    if wanted.warm_start is None:
+        return ""
+    kin = Kin(wanted.method, wanted.distill, objective_of(wanted))
+    return json.dumps(warm_starts(store, wanted.warm_start, name=name, kin=kin, space=space))
 
 
 def timed_shapes(wanted: Search, inputs: TrialInputs) -> tuple[Shape, ...]:
@@ -118,35 +137,61 @@ def model_name(model: str) -> str:
     return "/".join(folder.resolve().parts[-2:]) if folder.is_dir() else model
 
 
+def objective_of(wanted: Search) -> str:
+    """What is searched beside the metric.
+
+    Raises:
+        BadInput: there is no such objective, or the method's networks cannot differ in it.
+    """
+    zeroes = ranks_weights(wanted.method)
+    if wanted.objective not in (None, SPARSITY, *SEARCHED):
+        raise BadInput(
+            f"A search looks for a metric against one of {', '.join(SEARCHED)}, or, of single weights, {SPARSITY}; "
+            f"--objective is {wanted.objective!r}."
+        )
+    if zeroes and wanted.objective in SEARCHED:
+        raise BadInput(
+            f"Networks in which single weights are zero differ in {SPARSITY} alone, none is smaller or faster; "
+            f"{wanted.method} is such a method, --objective is {wanted.objective!r}. Leave it out, or take a method "
+            "that cuts."
+        )
+    if not zeroes and wanted.objective == SPARSITY:
+        raise BadInput(
+            f"Networks that are cut have no zeros; {wanted.method} cuts, --objective is {SPARSITY!r}. Leave it out, or "
+            "take a method on single weights."
+        )
+    return wanted.objective or (SPARSITY if zeroes else "compression")
+
+
 def default_name(wanted: Search, task: Task) -> str:
     """task-model-method, then what else is not as usual (distillation, objective, seed); in a folder's characters."""
     folder = Path(wanted.model).expanduser().is_dir()  # often called "model": the one above it says more
     parts = [task.name.split("/")[-1], model_name(wanted.model).split("/")[0 if folder else -1]]
     parts += [wanted.method] + ([wanted.distill] if wanted.distill != NONE else [])
-    parts += [wanted.objective] if wanted.objective != "compression" else []
+    parts += [wanted.objective] if wanted.objective in ("macs", "latency") else []
     parts += [f"seed{wanted.seed}"] if wanted.seed else []
     return re.sub(r"[^A-Za-z0-9._-]+", "-", "-".join(parts))
 
 
-def find_anchors(
-    cluster: Cluster, store: Store, task: Task, inputs: TrialInputs, watcher: Watcher, *, method: str
-) -> tuple[Anchors, Path]:
-    """Both anchors, and the file of the dense network, which is trained if the store does not hold it yet."""
-    packaged = load_space(method, file=None, pretrained=inputs.source.pretrained).defaults()
+def dense_recipe(method: str, *, pretrained: bool) -> DenseRecipe:
+    """How the dense networks of a method's studies are trained: as long as a trial of default settings."""
+    packaged = load_space(method, file=None, pretrained=pretrained).defaults()
     rate = float(packaged["learning_rate"])
-    recipe = DenseRecipe(
+    return DenseRecipe(
         learning_rates=tuple(rate * factor for factor in RATE_FACTORS),
         epochs=float(packaged["tune_epochs"]) + float(packaged["recover_epochs"]),
         batch_size=int(packaged["batch_size"]),
         warmup_fraction=float(packaged["warmup_fraction"]),
         weight_decay=float(packaged["weight_decay"]),
     )
-    folder = dense_folder(
-        store.cache,
-        task_fingerprint=task.fingerprint,
-        model_fingerprint=inputs.source.fingerprint,
-        recipe=recipe,
-    )
+
+
+def find_anchors(
+    cluster: Cluster, store: Store, task: Task, inputs: TrialInputs, watcher: Watcher, *, method: str
+) -> tuple[Anchors, Path]:
+    """Both anchors, and the file of the dense network, which is trained if the store does not hold it yet."""
+    recipe = dense_recipe(method, pretrained=inputs.source.pretrained)
+    folder = _dense_folder(store, task, inputs, recipe)
     dense = read_dense(folder)
     if dense is None:
         rates = recipe.learning_rates
@@ -160,6 +205,24 @@ def find_anchors(
             )
         dense = write_dense(folder, whole, recipe)
     return anchors_of(dense, inputs), weights_file(folder)
+
+
+def _dense_folder(store: Store, task: Task, inputs: TrialInputs, recipe: DenseRecipe) -> Path:
+    return dense_folder(
+        store.cache,
+        task_fingerprint=task.fingerprint,
+        model_fingerprint=inputs.source.fingerprint,
+        recipe=recipe,
+    )
+
+
+def find_peak(store: Store, task: Task, inputs: TrialInputs, *, method: str) -> Peak | None:
+    """What the dense network's training needed; None if it is not there, or older than that was noted."""
+    recipe = dense_recipe(method, pretrained=inputs.source.pretrained)
+    known = read_dense(_dense_folder(store, task, inputs, recipe))
+    if known is None or "peak_mb" not in known:
+        return None
+    return Peak(known["peak_mb"], known["gpu_peak_mb"], known["gpu_total_mb"])
 
 
 def find_teacher(
@@ -189,6 +252,7 @@ def find_teacher(
         )
         (teacher,) = run_each(cluster, teach, inputs, [banks], done=_heard)
         write_teacher(path, teacher)
+        sent(path)
     return with_teacher(inputs, store, spec.name)
 
 
@@ -206,11 +270,16 @@ def open_study(
     store.write_task(spec.name, task)
     if store.has_study(spec.name):
         return
-    write_source(inputs.source, store.study_folder(spec.name) / "model")
+    model = store.study_folder(spec.name) / "model"
+    write_source(inputs.source, model)
+    sent(model)
     validation = inputs.data.validation
     store.write_validation(spec.name, ids=validation.ids, labels=validation.labels)
     if dense is not None:
-        shutil.copyfile(dense, store.dense_file(spec.name))
+        path = store.dense_file(spec.name)
+        shutil.copyfile(dense, path)
+        sent(path)
     if inputs.fitted is not None:
         write_arrays(store.fitted_file(spec.name), inputs.fitted)
+        sent(store.fitted_file(spec.name))
     store.write_spec(spec)

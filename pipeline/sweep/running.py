@@ -22,11 +22,13 @@ from pipeline.execute import (
     Resources,
     check_resources,
     connect,
+    pack,
     run_trials,
 )
 from pipeline.fronts import DEFAULT_STORE, Front, load_front
 from pipeline.halving import Halving
-from pipeline.methods import METHODS
+from pipeline.methods import METHODS, in_one_round
+from pipeline.process import free_memory_mb
 from pipeline.records import BadInput, Params
 from pipeline.reopening import refer, with_dense
 from pipeline.resolve import BUILTIN, check_model
@@ -39,20 +41,24 @@ from pipeline.sweep.preparing import (
     check_method,
     default_name,
     find_anchors,
+    find_peak,
+    find_starts,
     find_teacher,
     make_inputs,
     make_spec,
+    objective_of,
     open_study,
     timed_shapes,
 )
+from pipeline.sweep.sharing import check_ledger, check_objects, check_shared
 from pipeline.sweep.speed import check_grid, find_table, time_networks
 from pipeline.sweep.wanted import (
+    DEFAULT_CHECKPOINT_S,
     DEFAULT_SCHEDULER,
     DEFAULT_TASK,
     DEFAULT_TRIALS,
     PRECISIONS,
     SCHEDULERS,
-    SEARCHED,
     STARTS,
     Search,
 )
@@ -88,10 +94,12 @@ def search(
     label: str | None = None,
     metric: str | None = None,
     trust_remote_code: bool = False,
-    objective: str = "compression",
+    objective: str | None = None,
     distill: str = NONE,
+    warm_start: str | None = None,
     latency_grid: str | None = None,
     take_over: bool = False,
+    checkpoint_seconds: float = DEFAULT_CHECKPOINT_S,
     watcher: Watcher | None = None,
 ) -> Front:
     """`prunefront search` from Python: the same options, and the front comes back.
@@ -124,8 +132,10 @@ def search(
         trust_remote_code=trust_remote_code,
         objective=objective,
         distill=distill,
+        warm_start=warm_start,
         latency_grid=latency_grid,
         take_over=take_over,
+        checkpoint_seconds=checkpoint_seconds,
     )
     return run(wanted, watcher or Nobody())
 
@@ -151,11 +161,13 @@ def run(wanted: Search, watcher: Watcher) -> Front:
     shapes = timed_shapes(wanted, inputs)
     name = wanted.name or default_name(wanted, task)
     known = store.read_spec(name).anchors if store.has_study(name) else None
+    starts = find_starts(wanted, store, space, name=name)
     url = wanted.ledger or f"sqlite:///{store.studies_db}"
     with ExitStack() as stack:
         lease = None
         if known is not None:  # another study of this name, or driver, is refused before anything is started
-            open_ledger(url, make_spec(wanted, task, inputs, space, known), space, trials=wanted.trials)
+            spec = make_spec(wanted, task, inputs, space, known, starts=starts)
+            open_ledger(url, spec, space, trials=wanted.trials)
             lease = stack.enter_context(hold(url, name, take_over=wanted.take_over))
         tracker = None
         if wanted.tracking or os.environ.get("MLFLOW_TRACKING_URI"):  # looked for first: it may not answer
@@ -164,13 +176,18 @@ def run(wanted: Search, watcher: Watcher) -> Front:
         shared_bytes = sum(array.nbytes for array in inputs.source.weights.values())
         cluster = stack.enter_context(connect(wanted.resources, shared_bytes=shared_bytes))
         check_gpu_hours(wanted, cluster.gpus_per_trial)
+        check_shared(wanted, store)
         if lease is None:
             store.root.mkdir(parents=True, exist_ok=True)
             lease = stack.enter_context(hold(url, name, take_over=wanted.take_over))
         anchors, dense = known, None
         if anchors is None:
             anchors, dense = find_anchors(cluster, store, task, inputs, watcher, method=wanted.method)
-        spec = make_spec(wanted, task, inputs, space, anchors)
+        peak = find_peak(store, task, inputs, method=wanted.method)
+        free_mb = free_memory_mb() if wanted.resources.address is None else None
+        packing = pack(wanted.resources, cluster, peak, free_mb=free_mb)
+        cluster = packing.cluster
+        spec = make_spec(wanted, task, inputs, space, anchors, starts=starts)
         ledger = open_ledger(url, spec, space, trials=wanted.trials, may_write=lease.check)
         reference = refer(wanted.task, text=wanted.text, label=wanted.label, metric=wanted.metric)
         needs_dense = space.may_have("start_dense", True) or spec.distill != NONE
@@ -193,7 +210,7 @@ def run(wanted: Search, watcher: Watcher) -> Front:
             courier=courier,
             watcher=watcher,
             meter=Meter(store, name, gpus_per_trial=cluster.gpus_per_trial),
-            halving=Halving(spec.reference_point) if wanted.scheduler == "asha" else None,
+            halving=Halving(spec.values, spec.reference_point) if wanted.scheduler == "asha" else None,
         )
         try:
             desk.settle()
@@ -201,7 +218,15 @@ def run(wanted: Search, watcher: Watcher) -> Front:
                 if shapes:
                     table = find_table(cluster, store, spec, inputs.source, shapes[0], watcher)
                     inputs = replace(inputs, latency=table)
-                run_trials(cluster, inputs, store=store, study=name, desk=desk)
+                watcher.stage(f"running trials, {packing.reason}")
+                run_trials(
+                    cluster,
+                    inputs,
+                    store=store,
+                    study=name,
+                    desk=desk,
+                    checkpoint_s=wanted.checkpoint_seconds,
+                )
             if shapes:
                 time_networks(cluster, store, spec, inputs.source, shapes, watcher)
         finally:
@@ -236,23 +261,22 @@ def check(wanted: Search) -> Space:
         raise BadInput(
             f"A search runs one of the methods {', '.join(METHODS)}; asked for was {wanted.method!r}."
         )
-    if wanted.objective not in SEARCHED:
-        raise BadInput(
-            f"A search looks for a metric against one of {', '.join(SEARCHED)}; --objective is {wanted.objective!r}."
-        )
-    check_grid(wanted.latency_grid, objective=wanted.objective)
+    check_grid(wanted.latency_grid, objective=objective_of(wanted))
     wanted.budget.check()
     check_gpu_hours(wanted, wanted.resources.gpus_per_trial)
     if wanted.precision not in PRECISIONS:
         raise BadInput(f"--precision is one of {', '.join(PRECISIONS)}; asked for was {wanted.precision!r}.")
-    if "://" in str(wanted.store):
-        raise BadInput(
-            f"--store is a folder (on a cluster: one that all nodes share); given was {wanted.store}."
-        )
     if wanted.scheduler not in SCHEDULERS:
         raise BadInput(f"--scheduler is one of {', '.join(SCHEDULERS)}; asked for was {wanted.scheduler!r}.")
+    if wanted.checkpoint_seconds <= 0:
+        raise BadInput(
+            f"A trial is written down now and then; --checkpoint-seconds is {wanted.checkpoint_seconds:g}. "
+            "Give a number above 0."
+        )
     check_sampler(wanted.sampler)
     check_resources(wanted.resources)
+    check_objects(wanted)
+    check_ledger(wanted)
     if wanted.start not in (None, *STARTS):
         raise BadInput(f"--start is one of {', '.join(STARTS)}; asked for was {wanted.start!r}.")
     if wanted.distill not in (NONE, *DISTILLATIONS):
@@ -268,6 +292,11 @@ def check(wanted: Search) -> Space:
         raise BadInput(
             f"cap_pretrained contrasts with the pretrained model; {wanted.model} has no pretrained weights. Leave it "
             "false."
+        )
+    if in_one_round(wanted.method) and not (space.keys["rounds"].fixed and space.may_have("rounds", 1)):
+        raise BadInput(
+            f"A method that sets weights to zero as it trains fills the tuning with its own schedule, in one round; "
+            f"{wanted.method} is such a method, {wanted.space} has [rounds]. Take that key out of the file."
         )
     return space
 

@@ -14,9 +14,11 @@ DEFAULT_TASK = "builtin/docstrings"
 DEFAULT_TRIALS = 5
 SCHEDULERS = ("asha", "none")
 DEFAULT_SCHEDULER = "asha"
+DEFAULT_CHECKPOINT_S = 60.0
 STARTS = ("pretrained", "dense")
 PRECISIONS = ("auto", "bf16", "fp32")
-SEARCHED = ("compression", "macs", "latency")  # objectives beside the metric
+SEARCHED = ("compression", "macs", "latency")  # objectives beside the metric, of networks that are cut
+SPARSITY = "sparsity"  # that of networks whose single weights are zero
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,12 @@ class Search:
     label: str | None = None
     metric: str | None = None
     trust_remote_code: bool = False
-    objective: str = "compression"
+    objective: str | None = None  # None: sparsity of methods on single weights, else compression
     distill: str = "none"
+    warm_start: str | None = None  # an earlier study, or auto
     latency_grid: str | None = None
     take_over: bool = False
+    checkpoint_seconds: float = DEFAULT_CHECKPOINT_S
 
     @property
     def budget(self) -> Budget:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.fronts import Front
 from pipeline.records import StudySpec, TrialRecord
+from pipeline.store import Spent
+from pipeline.sweep.budget import Budget
+
+NEVER = math.inf
 
 
 @dataclass(frozen=True)
@@ -14,14 +19,31 @@ class Standing:
     """How a study stands while it runs."""
 
     ended: int
-    total: int
-    running: int
-    failed: int
+    stopped: int  # of them
+    failed: int  # of them
+    at_work: tuple[int, ...]  # the trials that run
     front: Front | None
+    budget: Budget
+    spent: Spent
+
+    @property
+    def total(self) -> int:
+        """Trials that were asked for."""
+        return self.budget.trials
+
+    @property
+    def running(self) -> int:
+        """How many trials run."""
+        return len(self.at_work)
 
 
 class Watcher(Protocol):
-    """Who watches a search: the terminal, or nobody."""
+    """Who watches a search: the terminal, or nobody.
+
+    `beat_s`: how often a trial says where it is between the ends of its epochs, at most; NEVER: it does not.
+    """
+
+    beat_s: float
 
     def stage(self, what: str) -> None:
         """Something that takes a while begins."""
@@ -33,7 +55,7 @@ class Watcher(Protocol):
         """The anchors are known: trials begin."""
 
     def heard(self, number: int, values: dict[str, float]) -> None:
-        """A running trial has ended an epoch."""
+        """A running trial has ended an epoch, or says where it is."""
 
     def stands(self, standing: Standing, record: TrialRecord | None) -> None:
         """The study's standing has changed; `record` is the trial that has just ended."""
@@ -44,6 +66,8 @@ class Watcher(Protocol):
 
 class Nobody:
     """A watcher that does not look."""
+
+    beat_s = NEVER
 
     def stage(self, what: str) -> None:
         """Nothing."""

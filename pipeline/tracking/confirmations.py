@@ -18,14 +18,14 @@ def place(point: ConfirmedPoint) -> str:
     return f"{point.trial}/{point.point}"
 
 
-def name(point: ConfirmedPoint) -> str:
+def name(point: ConfirmedPoint, spec: StudySpec) -> str:
     """What its run is called: what it came to."""
     metric = point.metric
     reach = metric.high - metric.mean
     spread = f" ± {reach:.3f}" if math.isfinite(reach) else ""
     return (
         f"confirmed {point.trial:04d}-{point.point:02d} · {metric.mean:.3f}{spread} @ "
-        f"{100 * point.compression.mean:.0f} %"
+        f"{100 * getattr(point, spec.share).mean:.0f} %"
     )
 
 
@@ -37,7 +37,7 @@ def tags(point: ConfirmedPoint, spec: StudySpec) -> dict[str, str]:
         f"{point.metric.low:.4f} to {point.metric.high:.4f}); the front had promised {point.selected:.4f} on "
         "validation rows."
     )
-    return {STUDY: spec.name, CONFIRMED: place(point), NAME: name(point), NOTE: note}
+    return {STUDY: spec.name, CONFIRMED: place(point), NAME: name(point, spec), NOTE: note}
 
 
 def params(point: ConfirmedPoint) -> dict[str, str]:
@@ -60,6 +60,8 @@ def values(point: ConfirmedPoint, *, milliseconds: int) -> list[Value]:
         "seeds": float(count),
         "seeds_failed": float(point.failed),
     }
+    if point.sparsity.mean:
+        summary["sparsity"] = point.sparsity.mean
     found = [Value(key, value, count, milliseconds) for key, value in summary.items() if math.isfinite(value)]
     for each in point.confirmations:
         if each.measurement is not None:

@@ -109,13 +109,23 @@ class Connection:
 
     def runs(self, experiment_id: str, *, tag: str, value: str) -> list[Run]:
         """All runs with a tag, the oldest first. `value` has no quotes in it."""
+        return self._search([experiment_id], {tag: value})
+
+    def tagged(self, tags: Mapping[str, str]) -> list[Run]:
+        """All runs of all experiments with these tags, the oldest first. No quotes in names or values."""
+        with self._asking():
+            experiments = [str(each.experiment_id) for each in self._client.search_experiments()]
+        return self._search(experiments, tags)
+
+    def _search(self, experiments: list[str], tags: Mapping[str, str]) -> list[Run]:
         found: list[Run] = []
         token = None
+        wanted = " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in tags.items())
         with self._asking():
             while True:
                 page = self._client.search_runs(
-                    [experiment_id],
-                    f"tags.`{tag}` = '{value}'",
+                    experiments,
+                    wanted,
                     max_results=PAGE,
                     order_by=["attributes.start_time ASC"],
                     page_token=token,

@@ -26,8 +26,9 @@ def experiment_note(task: str, *, studies: str) -> str:
         f"Pareto fronts of metric against compression on `{task}`, found by prunefront: [the studies]({studies}).\n\n"
         "A run at the top is a **study**: one model, one method, one search space. The runs below it are its "
         "**trials**: `metric` (validation, higher is better) and `compression` (the share of the encoder's "
-        "parameters that is gone) are those of a trial's cut and recovered network, its `curve.json` has the "
-        "networks on the way there. A study's front is in its `front.html`, `front.png` and `front.json`."
+        "parameters that is gone; of methods on single weights `sparsity`, the share that is zero) are those of a "
+        "trial's cut and recovered network, its `curve.json` has the networks on the way there. A study's front is in "
+        "its `front.html`, `front.png` and `front.json`."
     )
 
 
@@ -54,12 +55,14 @@ def study_note(found: Front, *, table: str, charts: str) -> str:
         f"Hypervolume **{found.hypervolume_normalised:.4f}** of (dense − constant). "
         f"Dense {spec.metric_name}: **{anchors.dense:.4f}**; the best constant prediction: {anchors.constant:.4f}.",
         "",
-        _row("compression", spec.metric_name, "drop", "parameters", "size", *timed, "trial", "kind"),
+        _row(spec.share, spec.metric_name, "drop", "parameters", "size", *timed, "trial", "kind"),
         "|---" * (7 + len(timed)) + "|",
-        *(_point_row(point, dense=anchors.dense, timed=bool(timed)) for point in _thinned(found.points)),
+        *(_point_row(point, spec, timed=bool(timed)) for point in _thinned(found.points)),
     ]
     if len(found.points) > NOTE_ROWS:
         lines += ["", f"{NOTE_ROWS} of {len(found.points)} rows; all are in `{FRONT}`."]
+    if spec.zeroes:
+        lines += ["", "Single weights are zero: no network is smaller or faster than the dense one."]
     for reason, count in sorted(found.reasons.items(), key=lambda item: -item[1])[:NOTE_REASONS]:
         lines += ["", f"Left out, {count} ×: {clipped(reason)}"]
     return "\n".join(lines)
@@ -70,7 +73,7 @@ def trial_name(record: TrialRecord) -> str:
     point = record.recovered
     if record.state == "complete" and point is not None:
         measured = point.measurement
-        end = f"{measured.metric:.3f} @ {100 * measured.compression:.0f} %"
+        end = f"{measured.metric:.3f} @ {100 * measured.share:.0f} %"
     else:
         reason = record.reason
         short = reason if len(reason) <= REASON_LETTERS else reason[: REASON_LETTERS - 1].rstrip() + "…"
@@ -88,13 +91,14 @@ def trial_note(record: TrialRecord, spec: StudySpec) -> str:
     if record.recovered is not None:
         found = record.recovered.measurement
         lines.append(
-            f"{spec.metric_name} **{found.metric:.4f}** at **{100 * found.compression:.1f} %** compression "
+            f"{spec.metric_name} **{found.metric:.4f}** at **{100 * found.share:.1f} %** {spec.share} "
             f"(dense {anchors.dense:.4f}, constant {anchors.constant:.4f}): {found.parameters / 1e6:.2f} M parameters, "
             f"{found.size_mb:.1f} MB, {found.macs / 1e6:.1f} M multiply-accumulates a row."
         )
     if record.points:
         lines.append(
-            f"The networks on the way there are in `{CURVE}`, and in the chart `{BY_PERCENT}`, whose steps are percent."
+            f"The networks on the way there are in `{CURVE}`, and in the chart `{BY_PERCENT[spec.share]}`, whose steps "
+            "are percent."
         )
     return "\n\n".join(lines)
 
@@ -105,11 +109,11 @@ def _thinned(points: tuple[FrontPoint, ...]) -> Iterator[FrontPoint]:
     return (points[place] for place in places)
 
 
-def _point_row(point: FrontPoint, *, dense: float, timed: bool) -> str:
+def _point_row(point: FrontPoint, spec: StudySpec, *, timed: bool) -> str:
     return _row(
-        f"{100 * point.compression:.1f} %",
+        f"{100 * getattr(point, spec.share):.1f} %",
         f"{point.metric:.4f}",
-        f"{dense - point.metric:+.4f}",
+        f"{spec.anchors.dense - point.metric:+.4f}",
         f"{point.parameters / 1e6:.2f} M",
         f"{point.size_mb:.1f} MB",
         *_milliseconds(point, timed=timed),

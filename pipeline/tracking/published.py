@@ -1,8 +1,8 @@
 """What MLflow keeps of a study and its trials: parameters, numbers, tags and tables, as plain values.
 
 Nothing here talks to MLflow. In a trial's run, `metric`, `compression`, `parameters` ... are those of its recovered
-network; `training/...` and `norm/...` are read over its epochs, `curve/...` over compression in percent. Numbers
-have six digits, to be read; records have all of them.
+network; `training/...` and `norm/...` are read over its epochs, `curve/...` over compression, or sparsity, in percent.
+Numbers have six digits, to be read; records have all of them.
 """
 
 from __future__ import annotations
@@ -29,9 +29,8 @@ STATUS: dict[State, Status] = {"complete": "FINISHED", "failed": "FAILED", "stop
 
 STANDING = "trials"  # metric of a study's run: how many have ended
 DENSE = "dense_metric"  # metric of a study's run: its dense anchor
-BY_PERCENT = (
-    "curve/metric_by_compression_percent"  # metric of a trial's run, whose step is compression in percent
-)
+# metric of a trial's run, whose step is compression, or sparsity, in percent
+BY_PERCENT = {share: f"curve/metric_by_{share}_percent" for share in ("compression", "sparsity")}
 CURVE, FRONT = "curve.json", "front.json"
 LETTERS = 1000  # of a reason
 HALF = 0.5
@@ -88,7 +87,7 @@ def study_values(spec: StudySpec, *, milliseconds: int) -> list[Value]:
 
 def front_values(found: Front, *, milliseconds: int) -> list[Value]:
     """How a study stands when `found.trials` trials have ended, which is the step."""
-    half = [point.metric for point in found.points if point.compression >= HALF]
+    half = [point.metric for point in found.points if getattr(point, found.spec.share) >= HALF]
     values = {
         "hypervolume": found.hypervolume,
         "hypervolume_normalised": found.hypervolume_normalised,
@@ -107,12 +106,13 @@ def front_table(found: Front) -> Table:
     """The front, a row a network, by rising gain: what it measures, then what makes it."""
     settings = list(dict.fromkeys(name for point in found.points for name in point.params))
     dense = found.spec.anchors.dense
-    columns = ["compression", "metric", "drop", "trial", "kind", "round"]
+    share = found.spec.share
+    columns = [share, "metric", "drop", "trial", "kind", "round"]
     measured = [name for name in MEASURED if name not in columns]
     shapes = list(dict.fromkeys(each.bench.shape for point in found.points for each in point.latencies))
     timed = ["speedup", "latency_source", *(f"latency_ms_{shape}" for shape in shapes)]
     rows = [
-        [point.compression, point.metric, dense - point.metric, point.trial, point.kind, point.round]
+        [getattr(point, share), point.metric, dense - point.metric, point.trial, point.kind, point.round]
         + [getattr(point, name) for name in measured]
         + [point.speedup, point.latency_source, *_times(point, shapes)]
         + [point.params.get(name) for name in settings]
@@ -162,11 +162,13 @@ def trial_values(record: TrialRecord, *, start: int) -> list[Value]:
         part = row.epoch / record.epochs if record.epochs else 1.0
         when = start + round(1000 * record.seconds * min(part, 1.0))
         values += _values(named | {"training/epoch": row.epoch}, step=step, milliseconds=when)
-    by_percent: dict[int, float] = {}
+    by_percent: dict[tuple[str, int], float] = {}
     for point in last_curve(record):
-        by_percent.setdefault(round(100 * point.measurement.compression), point.measurement.metric)
-    for percent, metric in by_percent.items():
-        values += _values({BY_PERCENT: metric}, step=percent, milliseconds=end)
+        found = point.measurement
+        share = "compression" if found.nonzero_parameters is None else "sparsity"
+        by_percent.setdefault((BY_PERCENT[share], round(100 * found.share)), found.metric)
+    for (name, percent), metric in by_percent.items():
+        values += _values({name: metric}, step=percent, milliseconds=end)
     return values
 
 

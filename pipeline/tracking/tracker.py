@@ -16,7 +16,7 @@ from typing import Any, final
 from pipeline.confirmed import Confirmed
 from pipeline.figures import Series, as_html, dots, front_figure, front_image, hypervolume_figure
 from pipeline.fronts import Front
-from pipeline.records import State, StudySpec, TrialRecord
+from pipeline.records import BadInput, State, StudySpec, TrialRecord
 from pipeline.store import load_record, save_record
 from pipeline.tracking import confirmations, notes, pruners, published, views
 from pipeline.tracking.connection import Connection, Run, now
@@ -62,6 +62,21 @@ class Tracker:
         self._mlflow = connection
         self._study: _Study | None = None
         self._was: State | None = None
+
+    def studies_tagged(self, tags: Mapping[str, str]) -> list[str]:
+        """The names of the studies whose runs have these tags, by name.
+
+        Raises:
+            BadInput: a quote in a tag, which MLflow's filter cannot say.
+            TrackingLost: MLflow does not answer.
+        """
+        for text in (*tags, *tags.values()):
+            if not text or set(text) & set("'\"`"):
+                raise BadInput(
+                    f"MLflow finds runs by tags without quotes; given was {text!r}. Write KEY=VALUE."
+                )
+        found = self._mlflow.tagged(tags)
+        return sorted({run.tags[published.STUDY] for run in found if published.SPEC in run.tags})
 
     def start_study(self, spec: StudySpec, *, provenance: Mapping[str, str]) -> str:
         """Finds the study's run, or makes it, and what is there of its trials. Returns the run's id.
@@ -178,7 +193,9 @@ class Tracker:
             run = known.get(confirmations.place(point))
             if run is None:
                 above = {PARENT: study_run} | _source()
-                run = self._mlflow.begin(experiment_id, name=confirmations.name(point), tags=tags | above)
+                run = self._mlflow.begin(
+                    experiment_id, name=confirmations.name(point, found.spec), tags=tags | above
+                )
             values = confirmations.values(point, milliseconds=run.milliseconds)
             self._mlflow.write(run.id, values=values, params=confirmations.params(point), tags=tags)
             self._mlflow.end(run.id, "FINISHED")

@@ -22,6 +22,7 @@ AXES = 3  # of parameters in a chart with parallel axes: more cannot be read in 
 LETTER_PX, LEAST_PX = 8, 90  # widths of columns
 
 TRIAL_METRICS = ("metric", "compression", "parameters", "size_mb")
+ZERO_METRICS = ("metric", "sparsity", "nonzero_parameters")  # of networks that have zeros, and all one size
 STUDY_METRICS = (
     "hypervolume_normalised",
     "front_size",
@@ -43,26 +44,26 @@ def studies_view() -> dict[str, str]:
 
 
 def trials_view(spec: StudySpec) -> dict[str, str]:
-    """The tag that keeps the view of a study's trials: one row each, by compression; what was searched beside it."""
-    searched = searched_keys(spec)
+    """The tag that keeps the view of a study's trials: one row each, by what they lack; what was searched beside it."""
+    searched, share = searched_keys(spec), spec.share
     columns = [
-        *_columns("metrics", TRIAL_METRICS),
+        *_columns("metrics", ZERO_METRICS if spec.zeroes else TRIAL_METRICS),
         *_columns("params", searched),
         *_columns("metrics", ("epochs", "seconds")),
     ]
     rule = f"tags.`{STUDY}` = '{spec.name}' AND tags.`{TRIAL}` LIKE '%'"
     parallel = {
         "selectedParams": searched[:AXES],
-        "selectedMetrics": ["compression", "metric"],
+        "selectedMetrics": [share, "metric"],
         "showAllRuns": False,
     }
     charts = [
-        _chart("SCATTER", {"xaxis": _axis("compression"), "yaxis": _axis("metric")}),
-        _line(BY_PERCENT),
+        _chart("SCATTER", {"xaxis": _axis(share), "yaxis": _axis("metric")}),
+        _line(BY_PERCENT[share]),
         _line("training/metric", over="training/epoch"),
         _chart("PARALLEL", parallel),
     ]
-    state = _table(columns, rule=rule, order="compression", ascending=True)
+    state = _table(columns, rule=rule, order=share, ascending=True)
     return {TAG + spec.name: json.dumps(state | _charts(charts))}
 
 

@@ -106,7 +106,7 @@ def search(folder: Path, trials: int, every: int) -> list[tuple[int, float, floa
             ledger=ledger,
             courier=courier,
             watcher=Nobody(),
-            halving=Halving(made.reference_point),
+            halving=Halving(made.values, made.reference_point),
             meter=Meter(store, made.name, gpus_per_trial=0.0),
         )
         desk.every = every

@@ -88,7 +88,7 @@ class Searched:
         )
         self.curves: dict[int, tuple[object, ...]] = {}
         self.mirror = Mirror([], self.curves)  # type: ignore[arg-type]
-        self.halving = Halving(REFERENCE, eta=way.eta, rungs=way.rungs) if way.eta else None
+        self.halving = Halving(self.spec.values, REFERENCE, eta=way.eta, rungs=way.rungs) if way.eta else None
         self.noise = np.random.default_rng([seed, 1])
         self.epochs = 0.0
         self.seen, self.truth = np.empty((0, 2)), np.empty(0)
@@ -164,7 +164,10 @@ def lost_owners(
     for seed in range(seeds):
         way = Way("", "random")
         search = Searched(way, space, seed=seed)
-        halving, noise = Halving(REFERENCE, eta=eta, rungs=rungs), np.random.default_rng([seed, 2])
+        halving, noise = (
+            Halving(search.spec.values, REFERENCE, eta=eta, rungs=rungs),
+            np.random.default_rng([seed, 2]),
+        )
         points, owner, fate = [], [], {}
         for _ in range(trials):
             drawn = search.mirror.draw(search.spec, space, start=10)

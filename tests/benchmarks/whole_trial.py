@@ -46,7 +46,7 @@ def measure(*, quick: bool) -> Iterator[Row | Missing]:
     data = given.data
     others: dict[str, Any] = {"a hand-written loop": _Plain}
     if find_spec("accelerate") is None:
-        yield Missing(NAME, "ours / Trainer", "Trainer needs accelerate: pip install accelerate")
+        yield Missing(NAME, "ours / Trainer", "Trainer needs accelerate: pip install 'prunefront[bench]'")
     else:
         others["Trainer"] = _Library
     for name, kind in others.items():

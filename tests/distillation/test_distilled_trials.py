@@ -113,7 +113,7 @@ def test_a_replay_is_the_recorded_network(through, distilled, name: str) -> None
     second = next(p for p in record.points if (p.kind, p.round) == ("curve", 1))
     again = replay_trial(inputs, job, lambda _: None, cuts=(second.masks, recovered.masks))
     ours = dict(repeated.model.named_parameters())
-    assert all(torch.equal(value, ours[key]) for key, value in again.named_parameters())
+    assert all(torch.equal(value, ours[key]) for key, value in again.model.named_parameters())
     plain = run_trial(replace(inputs, distill="none"), job, lambda _: None)
     losses = [[row.values["train_loss"] for row in each.history] for each in (plain, record)]
     assert losses[0] != losses[1]  # it makes a difference

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pipeline.methods import Run
-from pipeline.methods.chance import Chance, random_scores
+from pipeline.methods.chance import Chance, ChanceWeights, random_scores
 from pipeline.records import Masks
 from pipeline.surgery import cut
 
@@ -70,3 +70,19 @@ def test_units_keep_their_scores_over_the_rounds(make_model):
     after = method.score(model, cut(model, anatomy, masks), [])
     assert np.array_equal(after.heads, np.where(masks.heads, before.heads, np.nan), equal_nan=True)
     assert np.array_equal(after.ffn, [before.ffn[0], before.ffn[1], np.nan], equal_nan=True)
+
+
+def test_single_weights_are_drawn_by_the_seed(make_model):
+    model, anatomy = make_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    found = []
+    for seed in (5, 5, 6):
+        method = ChanceWeights()
+        run = Run(1, train_rows=1, target=None, generator=torch.Generator().manual_seed(seed))
+        with method.watch(model, anatomy, optimizer, run):
+            pass
+        found.append(torch.cat([values.flatten() for values in method.score(model, anatomy, []).values()]))
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+    # 24,576 uniform numbers: their mean is within 4 of its standard errors of 1/2
+    assert abs(found[0].mean().item() - 0.5) < 4 / (12 * 24_576) ** 0.5

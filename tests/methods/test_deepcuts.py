@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline.batches import encoder_inputs
-from pipeline.methods.deepcuts import DeepCutsLifted, saliency
+from pipeline.methods.deepcuts import DeepCuts, DeepCutsLifted, saliency
 from pipeline.weights import lift, matrices
 
 WEIGHT = torch.tensor([[1.0, -2.0], [3.0, 4.0]])
@@ -50,6 +50,13 @@ def test_a_sweep_is_the_sum_over_batches(form, architecture, make_model, make_ba
             shifted = activations[name] + (10.0 if form == "cam-shifted" else 0.0)
             expected[name] += (weight * gradients[name] * shifted[:, None]).abs().detach()
     found = DeepCutsLifted(form, 0.0, 1).score(model, anatomy, batches)
+    single = DeepCuts(form, 0.0, 1, "network").score(model, anatomy, batches)
+    for name, values in expected.items():
+        torch.testing.assert_close(single[name], values, rtol=1e-3, atol=1e-8)
+    within = DeepCuts(form, 0.0, 1, "matrix").score(model, anatomy, batches)
+    order = single["1.value"].flatten().argsort()
+    ranks = [(i + 1) / 1024 for i in range(1024)]  # but for neighbours that rounding may turn round
+    assert within["1.value"].flatten()[order].tolist() == pytest.approx(ranks, abs=2e-3)
     by_hand = lift(expected, anatomy)
     assert found.heads == pytest.approx(by_hand.heads, rel=1e-3)
     assert found.neurons == pytest.approx(by_hand.neurons, rel=1e-3, abs=1e-8)

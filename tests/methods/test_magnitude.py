@@ -1,9 +1,9 @@
-"""Gradual magnitude: the schedule's sparsity, what stays zero, and that AdamW does not move it."""
+"""Gradual magnitude, lifted and not: the schedule's sparsity, what stays zero, and that AdamW does not move it."""
 
 import pytest
 import torch
 
-from pipeline.methods.magnitude import MagnitudeLifted
+from pipeline.methods.magnitude import Magnitude, MagnitudeLifted
 from pipeline.weights import matrices
 from tests.methods.gated_kit import run_of, step
 
@@ -54,3 +54,27 @@ def test_the_smallest_weights_went(make_model, make_batch):
     part = anatomy.layers[0]
     by_hand = part.ffn_in.weight[3].abs().sum() + part.ffn_out.weight[:, 3].abs().sum()
     assert scores.neurons[0, 3] == pytest.approx(by_hand.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("scope", ["matrix", "network"])
+def test_single_weights_by_matrix_or_all_together(scope, make_model, make_batch):
+    model, anatomy = make_model()
+    weights = matrices(anatomy)
+    with torch.no_grad():
+        weights["0.query"].mul_(1e-3)  # the smallest by far
+    before = {name: weight.detach().abs() for name, weight in weights.items()}
+    method = Magnitude(**(FIELDS | {"start_fraction": 0.0, "end_fraction": 0.0}), scope=scope)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    with method.watch(model, anatomy, optimizer, run_of(target=0.25)):
+        step(method, model, make_batch(), optimizer)
+    assert zeros(anatomy) == pytest.approx(0.25 * 25_632, abs=18)
+    gone = (weights["0.query"] == 0).sum().item()
+    assert gone == (1024 if scope == "network" else round(0.25 * 25_632 / 24_576 * 1024))
+    found = method.score(model, anatomy, [])
+    if scope == "network":
+        assert torch.equal(found["1.key"], weights["1.key"].detach().abs())
+    else:  # its place in its own matrix
+        place = (before["1.key"] <= before["1.key"][3, 5]).sum().item()
+        if weights["1.key"][3, 5] != 0:
+            assert found["1.key"][3, 5].item() == pytest.approx(place / 1024)
+        assert found["1.key"].max() == found["0.query"].max() == 1.0

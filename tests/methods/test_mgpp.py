@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pipeline.methods.mgpp import MgppLifted, prior_gradient, spike_probability
+from pipeline.methods.mgpp import Mgpp, MgppLifted, prior_gradient, spike_probability
 from pipeline.weights import matrices
 from tests.methods.gated_kit import run_of, step
 
@@ -43,10 +43,11 @@ def test_the_spikes_boundary_is_where_both_are_as_likely(mixture, boundary):
     assert spike_probability(outside.double(), mixture=mixture, spike=1e-10, slab=0.05).item() < 0.5
 
 
-def test_the_prior_is_added_to_every_step_until_the_pruning_ends(make_model, make_batch):
+@pytest.mark.parametrize("form", [Mgpp, MgppLifted])
+def test_the_prior_is_added_to_every_step_until_the_pruning_ends(form, make_model, make_batch):
     model, anatomy = make_model()
     batch = make_batch()
-    method = MgppLifted(
+    method = form(
         start_fraction=0.25,
         end_fraction=0.75,
         initial_sparsity=0.0,

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.methods.platon import PlatonLifted
+from pipeline.methods.platon import Platon, PlatonLifted
 from pipeline.weights import matrices
 from tests.methods.gated_kit import run_of
 
@@ -48,4 +48,21 @@ def test_a_window_that_is_not_full_changes_nothing(make_model):
         for weight in weights.values():
             weight.grad = torch.ones_like(weight)
         optimizer.step()
-    assert all((score == 0).all() for score in method.scores_of_weights(weights).values())
+    assert all((average == 0).all() for average in method._sensitivity.values())
+    for name, score in method.scores_of_weights(weights).items():  # for want of anything better
+        assert torch.equal(score, weights[name].detach().abs())
+
+
+def test_single_weights_have_these_scores(make_model):
+    model, anatomy = make_model()
+    weights = matrices(anatomy)
+    method = Platon(**FIELDS, uncertainty=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    with method.watch(model, anatomy, optimizer, run_of(steps=100, target=0.5)):
+        for gradient in (1.0, 3.0):
+            for weight in weights.values():
+                weight.data.fill_(1.0)
+                weight.grad = torch.full_like(weight, gradient)
+            optimizer.step()
+    found = method.score(model, anatomy, [])  # I = 2, Ī = 1, U = 1, Ū = 0.25
+    assert all(torch.equal(found[name], torch.full_like(weight, 0.25)) for name, weight in weights.items())

@@ -18,7 +18,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from pipeline.methods import METHODS
 from pipeline.records import BadInput
-from pipeline.space.space import ALLOCATION_KEYS, Space, known_methods, load_space, parse_space
+from pipeline.space.space import ALLOCATION_KEYS, TRIAL_KEYS, Space, known_methods, load_space, parse_space
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted((ROOT / "search_spaces").glob("*.toml"))
@@ -63,7 +63,7 @@ class TestPackaged:
             space = load_space(name, file=None, pretrained=True)
             _, own = space.split(space.defaults())
             known = {field.name for field in fields(method) if field.init}  # type: ignore[arg-type]
-            assert set(own) - set(ALLOCATION_KEYS) == known
+            assert set(own) - set(TRIAL_KEYS) == known
 
     @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
     def test_every_key_has_a_source_as_a_comment(self, file: Path) -> None:
@@ -265,7 +265,7 @@ class TestRefused:
 
     CASES: ClassVar = {
         "unknown key": ("[penalty_strenth]\nvalue = 1.0", "[penalty_strenth]", "Nearest: 'penalty_strength'"),
-        "another method's key": ("[target]\nvalue = 0.5", "[target]", "known: learning_rate"),
+        "another method's key": ("[strategy]\nvalue = \"top\"", "[strategy]", "known: learning_rate"),
         "low > high": ("[learning_rate]\nlow = 0.3\nhigh = 0.1\ndefault = 0.2", "low = 0.3, high = 0.1", "go up"),
         "log at 0": ("[delta]\nlow = 0.0\nhigh = 0.1\nlog = true\ndefault = 0.05", "low = 0.0", "above 0"),
         "log below 0": ("[delta]\nlow = -1\nhigh = 0.1\nlog = true\ndefault = 0.05", "low = -1.0", "above 0"),
@@ -346,6 +346,17 @@ class TestRefused:
         (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
         with pytest.raises(BadInput, match="cannot be read: it is not UTF-8"):
             load_space("snip", file=tmp_path / "binary", pretrained=True)
+
+    def test_a_persons_target_takes_the_place_of_a_threshold(self, tmp_path: Path) -> None:
+        file = tmp_path / "half.toml"
+        file.write_text("[target]\nvalue = 0.5\n")
+        space = load_space("snip", file=file, pretrained=True)
+        assert space.defaults()["target"] == 0.5
+        assert "threshold" not in space.keys
+        assert parse_space(space.toml) == space
+        file.write_text("[target]\nvalue = 0.5\n[threshold]\nvalue = 0.5\n")
+        with pytest.raises(BadInput, match="one of the keys threshold and target"):
+            load_space("snip", file=file, pretrained=True)
 
     @pytest.mark.parametrize(
         ("text", "has"),

@@ -37,7 +37,7 @@ def test_a_trials_values_by_hand() -> None:
     assert found["training/train_loss"] == [(1, 0.7), (2, 0.5), (3, 0.4)]
     assert found["training/epoch"] == [(1, 1.0), (2, 1.5), (3, 2.0)]
     assert found["norm/ffn.0"] == [(1, 1.5), (2, 1.25)]
-    assert found[BY_PERCENT] == [(0, 0.88), (50, 0.7), (100, 0.15)]
+    assert found[BY_PERCENT["compression"]] == [(0, 0.88), (50, 0.7), (100, 0.15)]
     assert found["epochs"] == [(0, 2.0)]
     assert found["seconds"] == [(0, 12.5)]
     assert "latency_ms" not in found  # not measured
@@ -66,7 +66,10 @@ def test_the_curve_is_the_last_rounds_and_a_percent_has_one_metric() -> None:
     again = tuple(replace(point, round=1) for point in one.points)
     first = record(1, (0.5, 0.0), (0.4, 0.9))
     both = replace(one, points=(*first.points[:-1], *again))
-    assert by_key(published.trial_values(both, start=START))[BY_PERCENT] == [(0, 0.9), (10, 0.8)]
+    assert by_key(published.trial_values(both, start=START))[BY_PERCENT["compression"]] == [
+        (0, 0.9),
+        (10, 0.8),
+    ]
 
 
 def test_a_failed_trial_has_no_metric_and_nothing_that_is_no_number() -> None:

@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from pipeline.fronts import front_of
-from pipeline.records import StudySpec, TrialRecord
+from pipeline.records import BadInput, StudySpec, TrialRecord
 from pipeline.tracking.connection import TrackingLost
 from pipeline.tracking.tracker import Tracker, open_tracking, published
 from tests.tracking.tracking_kit import PROVENANCE, SPEC, record, same, stored, trials
@@ -94,6 +94,24 @@ def test_a_studys_run_is_found_again_and_another_specs_is_another(root: Path, sp
     second = open_tracking(None, store_root=root).start_study(spec, provenance={})
     other = open_tracking(None, store_root=root).start_study(replace(spec, seed=1), provenance=PROVENANCE)
     assert first == second != other
+
+
+def test_studies_are_found_by_what_a_person_tagged_their_runs_with(
+    root: Path, client: MlflowClient, spec: StudySpec
+) -> None:
+    tracker = started(root, spec)
+    tracker.publish(trials()[0])
+    (study,), (trial,) = runs(client, spec)
+    other = replace(spec, name=f"{spec.name}-other")
+    started(root, other)
+    for run in (study, trial, runs(client, other)[0][0]):
+        client.set_tag(run.info.run_id, "team", spec.name)
+    client.set_tag(study.info.run_id, "stage", "final")
+    assert tracker.studies_tagged({"team": spec.name}) == [spec.name, other.name]
+    assert tracker.studies_tagged({"team": spec.name, "stage": "final"}) == [spec.name]
+    assert tracker.studies_tagged({"team": "nobody"}) == []
+    with pytest.raises(BadInput, match="tags without quotes"):
+        tracker.studies_tagged({"team": "o'brien"})
 
 
 def test_states_are_mlflows(root: Path, client: MlflowClient, spec: StudySpec) -> None:

@@ -1,0 +1,154 @@
+"""The live view of a search: how it stands, a line per running trial, and its front as a small plot."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.cli.output import percent
+from pipeline.cli.plot import braille
+from pipeline.fronts import Front
+from pipeline.sweep import Standing
+
+TRIALS_SHOWN = 12
+WIDE = 110  # from so many columns on, table and plot stand side by side
+BAR, BAR_WIDE = 14, 24
+PLOT_ROWS, PLOT_LEAST, PLOT_MOST = 7, 30, 66
+LABEL = 6  # columns of a number at the plot's side
+
+
+@dataclass(frozen=True)
+class Pace:
+    """What a running trial has said of itself, and how fast it goes."""
+
+    values: Mapping[str, float]
+    began_s: float  # when it was first heard of, and at which epoch
+    began_at: float
+    heard_s: float
+
+    @staticmethod
+    def of(before: Pace | None, values: Mapping[str, float], now: float) -> Pace:
+        """With what it says now; one that has gone back, because its worker was lost, is new."""
+        epoch = values.get("epoch", 0.0)
+        if before is None or epoch < before.values.get("epoch", 0.0):
+            return Pace(values, now, epoch, now)
+        return replace(before, values={**before.values, **values}, heard_s=now)
+
+    def seconds_left(self, now: float) -> float | None:
+        """Until it has trained all its epochs; None while its pace is not known."""
+        epoch = self.values.get("epoch", 0.0)
+        passed = self.heard_s - self.began_s
+        if passed <= 0 or epoch <= self.began_at:
+            return None
+        left = (self.values.get("epochs", epoch) - epoch) * passed / (epoch - self.began_at)
+        return max(0.0, left - (now - self.heard_s))
+
+
+def clock(seconds: float) -> str:
+    """125 -> 2:05; 7322 -> 2:02:02."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def body(standing: Standing, paces: Mapping[int, Pace], *, since_s: float, width: int) -> RenderableType:
+    """What stands below the headline; `since_s`: seconds since the standing was taken."""
+    wide = width >= WIDE
+    trials = running_table(standing, paces, now=time.monotonic(), wide=wide)
+    lines: list[RenderableType] = [Text(counts(standing, since_s=since_s), style="dim")]
+    if standing.front is None or not standing.front.points:
+        return Group(*lines, trials)
+    if not wide:
+        plot = front_plot(standing.front, columns=min(PLOT_MOST, max(PLOT_LEAST, width - LABEL - 4)))
+        return Group(*lines, trials, plot)
+    both = Table.grid(padding=(0, 3))
+    both.add_row(
+        trials, front_plot(standing.front, columns=min(PLOT_MOST, max(PLOT_LEAST, width - 2 * LABEL - 78)))
+    )
+    return Group(*lines, both)
+
+
+def counts(standing: Standing, *, since_s: float) -> str:
+    """7 complete, 1 stopped, 2 running of 16 trials · 12:31 of 30:00."""
+    complete = standing.ended - standing.stopped - standing.failed
+    kinds = (
+        (complete, "complete"),
+        (standing.stopped, "stopped"),
+        (standing.failed, "failed"),
+        (standing.running, "running"),
+    )
+    told = ", ".join(f"{count} {kind}" for count, kind in kinds if count) or "none yet"
+    parts = [f"{told} of {standing.total} trials"]
+    budget, spent = standing.budget, standing.spent
+    if budget.minutes is not None:
+        parts.append(f"{clock(spent.seconds + since_s)} of {clock(60 * budget.minutes)}")
+    if budget.gpu_hours is not None:
+        parts.append(f"{spent.gpu_seconds / 3600:.2f} of {budget.gpu_hours:g} GPU-hours")
+    return " · ".join(parts)
+
+
+def running_table(standing: Standing, paces: Mapping[int, Pace], *, now: float, wide: bool) -> Table:
+    """A line per running trial; of many, those that began first."""
+    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 1))
+    table.add_column("trial", justify="right", width=5)  # widths are fixed: what moves is hard to read
+    table.add_column("epoch", width=BAR_WIDE if wide else BAR)
+    for name, columns in (("", 12), ("loss", 6), ("metric", 6), ("compr.", 7), ("left", 7)):
+        table.add_column(name, justify="right", width=columns, no_wrap=True)
+    numbers = sorted(standing.at_work)
+    for number in numbers[:TRIALS_SHOWN]:
+        if number in paces:
+            table.add_row(str(number), *_cells(paces[number], now=now, bar=BAR_WIDE if wide else BAR))
+        else:
+            table.add_row(str(number), Text("starting", style="dim"))
+    if len(numbers) > TRIALS_SHOWN:
+        table.add_row("", Text(f"and {len(numbers) - TRIALS_SHOWN} more", style="dim"))
+    return table
+
+
+def _cells(pace: Pace, *, now: float, bar: int) -> list[RenderableType]:
+    values = pace.values
+    epoch, epochs = values.get("epoch", 0.0), values.get("epochs", 0.0)
+    left = pace.seconds_left(now)
+    return [
+        ProgressBar(total=epochs or 1.0, completed=epoch, width=bar),
+        f"{epoch:.1f} of {epochs:.3g}",
+        f"{values['train_loss']:.3f}" if "train_loss" in values else "",
+        f"{values['metric']:.3f}" if "metric" in values else "",
+        f"→ {100 * values['projected']:.0f} %" if "projected" in values else "",
+        "" if left is None else clock(left),
+    ]
+
+
+def front_plot(found: Front, *, columns: int) -> Table:
+    """The front so far: metric against the study's gain from 0 to 1; the line is the dense network."""
+    dense = found.spec.anchors.dense
+    heights = [dense, *(point.metric for point in found.points)]
+    low, high = min(heights), max(heights)
+    lines = braille(
+        [(point.gain, point.metric) for point in found.points],
+        columns=columns,
+        rows=PLOT_ROWS,
+        x=(0.0, 1.0),
+        y=(low, high),
+        level=dense,
+    )
+    title = f"{found.spec.metric_name} against {found.spec.second.label.partition(' (')[0]}"
+    volume = f"hypervolume {percent(found.hypervolume_normalised)}"
+    plot = Table.grid()
+    plot.add_column(justify="right", width=LABEL, style="dim")
+    plot.add_column(no_wrap=True)
+    plot.add_row("", Text(f" {title}, {volume}"[: columns + 1], style="dim"))
+    for number, line in enumerate(lines):
+        label = (
+            f"{high:.3f}" if number == 0 else f"{low:.3f}" if number == len(lines) - 1 and low < high else ""
+        )
+        plot.add_row(label, Text(f"┤{line}" if label else f"│{line}", style="cyan"))
+    scale = "0".ljust(columns // 2) + "50".ljust(columns - columns // 2 - 5) + "100 %"
+    plot.add_row("", Text(f" {scale}", style="dim"))
+    return plot

@@ -1,0 +1,89 @@
+"""prunefront plan"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from pipeline.cli.asking import with_options_of
+from pipeline.cli.output import out, print_json
+from pipeline.cli.search import asked
+
+if TYPE_CHECKING:
+    from pipeline.plan import Number, Price
+    from pipeline.sweep import Search
+
+_ROWS = {
+    "epochs_per_trial": "epochs per trial",
+    "epochs": "epochs, dense networks included",
+    "minutes_per_trial": "time per trial",
+    "dense_minutes": "time of the dense networks",
+    "minutes": "time of the search",
+    "gpu_hours": "GPU-hours of trials",
+    "memory_mb": "memory of a trial, at its peak",
+    "gpu_memory_mb": "GPU memory of a trial, at its peak",
+    "checkpoints_mb": "disk for checkpoints, the most at once",
+    "front_mb": "disk for the front's weights",
+    "fit_minutes": "trials that fit into --minutes",
+    "fit_gpu_hours": "trials that fit into --gpu-hours",
+}
+
+
+@with_options_of(asked)
+def plan(
+    wanted: Search,
+    *,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout: the price.")] = False,
+) -> None:
+    """Prices a search before it is launched: time, epochs, GPU-hours, disk, memory, and how many trials fit.
+
+    Takes the options of `search`. An earlier study of the same task, model and method in the store is read;
+    otherwise a short trial is run and timed. Nothing is left in the store.
+    """
+    from pipeline.cli.progress import watch
+    from pipeline.plan import plan as price_of
+
+    with watch(quiet=quiet) as watcher:
+        price = price_of(wanted, watcher)
+    if as_json:
+        print_json(asdict(price))
+    else:
+        _print(price)
+
+
+def _print(price: Price) -> None:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("")
+    for column in ("typical", "5 %", "95 %"):
+        table.add_column(column, justify="right")
+    table.add_column("from", style="dim")
+    for name, words in _ROWS.items():
+        number: Number | None = getattr(price, name)
+        if number is not None:
+            values = (number.typical, number.low, number.high)
+            table.add_row(words, *(_shown(value, number.unit) for value in values), number.source)
+    out.print(f"[bold]{price.study}[/]: {price.trials} trials, {price.concurrent} at a time")
+    out.print(table)
+    if price.memory_mb is None:
+        out.print(f"[dim]{price.source} has not noted the memory of its trials.[/]")
+
+
+def _shown(value: float, unit: str) -> str:
+    """A number with its unit, to three digits; minutes as seconds, minutes or hours."""
+    if unit == "min":
+        seconds = 60 * value
+        if seconds < 60:
+            return f"{seconds:.3g} s"
+        whole = round(seconds)
+        return (
+            f"{whole // 60}:{whole % 60:02d} min"
+            if whole < 3600
+            else f"{whole // 3600}:{whole % 3600 // 60:02d} h"
+        )
+    if unit in ("MB", "trials"):
+        return f"{value:,.0f} {unit}".removesuffix(" trials")
+    return f"{value:.3g} {unit}".removesuffix(" epochs")

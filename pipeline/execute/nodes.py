@@ -1,0 +1,71 @@
+"""What the nodes of a running cluster see of the driver's disk."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PATIENCE_S = 120.0  # until a process of every node has answered
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """One node that may run trials."""
+
+    address: str
+    here: bool  # it is the driver's own machine
+    sees: bool  # the file that it was asked about
+
+
+def views_of(file: Path) -> tuple[NodeView, ...]:
+    """Every node that has cores or GPUs, and whether it sees a file; one that does not answer does not."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    rows: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    found = []
+    for row in rows:
+        if row["Alive"] and (row["Resources"].get("CPU") or row["Resources"].get("GPU")):
+            there = NodeAffinitySchedulingStrategy(row["NodeID"], soft=False)
+            where: dict[str, Any] = {"num_cpus": 0, "scheduling_strategy": there}
+            task: Any = ray.remote(**where)(_look)
+            found.append((str(row["NodeManagerAddress"]), task.remote(str(file))))
+    ready, _ = ray.wait([each for _, each in found], num_returns=len(found), timeout=PATIENCE_S)
+    mine, views = _machine(), []
+    for address, answer in found:
+        machine, sees = "", False
+        if answer in ready:
+            with suppress(ray.exceptions.RayError):
+                machine, sees = ray.get(answer)
+        views.append(NodeView(address, machine == mine, sees))
+    return tuple(views)
+
+
+def is_here(address: str) -> bool:
+    """Whether HOST:PORT (or `auto`, `local`) is this machine, for all that can be known without asking it."""
+    host = address.rpartition(":")[0].strip("[]").rpartition("/")[2]
+    if not host:
+        return True
+    try:
+        for family, kind, protocol, _, place in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM):
+            with suppress(OSError), socket.socket(family, kind, protocol) as probe:
+                probe.bind(place)  # only an address of this machine can be bound
+                return True
+    except OSError:
+        return True  # a name that nobody knows is Ray's to refuse
+    return False
+
+
+def _look(file: str) -> tuple[str, bool]:
+    return _machine(), Path(file).is_file()
+
+
+def _machine() -> str:
+    """A name that two machines do not share, nor one before and after its boot."""
+    with suppress(OSError):
+        return f"{socket.gethostname()} {BOOT.read_text().strip()}"
+    return socket.gethostname()

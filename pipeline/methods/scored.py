@@ -1,0 +1,150 @@
+"""What methods with a learned score for every weight share: the mask that follows from it, and its gradient.
+
+The forward pass has W' = W ⊙ M(S). Back come ∂L/∂W = ∂L/∂W' ⊙ M and, straight through the mask, ∂L/∂S = ∂L/∂W' ⊙ W
+(arXiv 2005.07683). The network's own tensor holds W' throughout, so that whatever looks at it sees what the forward
+pass uses; what a mask hides of W stands aside, and is put back for a step of the optimizer.
+
+Shapes: S, M and W as the six matrices of a layer.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.anatomy import Anatomy
+from pipeline.batches import Batch
+from pipeline.gates import counting, cubic, learned
+from pipeline.methods.base import Run, Unstructured
+from pipeline.weights import Matrices, matrices
+
+
+@dataclass
+class Scored(Unstructured):
+    """Scores start at 0 and are learned with a rate of their own; masks are made anew after every step."""
+
+    score_learning_rate: float
+    start_fraction: float  # of the tuning steps before anything goes
+    end_fraction: float  # of the tuning steps after which the target stands
+    _scores: Matrices = field(default_factory=dict, init=False, repr=False)
+    _masks: Matrices = field(default_factory=dict, init=False, repr=False)  # empty while everything stays
+    _hidden: Matrices = field(default_factory=dict, init=False, repr=False)  # W where M is 0, else 0
+    _steps: int = field(default=0, init=False, repr=False)
+    _resumed: bool = field(default=False, init=False, repr=False)
+    _run: Run | None = field(default=None, init=False, repr=False)
+
+    @abstractmethod
+    def masks(self, scores: Matrices, anatomy: Anatomy, run: Run, part: float) -> Matrices:
+        """Bool, of the weights that stay, when `part` of the schedule is done, more than 0 and up to 1."""
+
+    def watch(
+        self, model: nn.Module, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run
+    ) -> AbstractContextManager[None]:
+        """Learns the scores; leaving lets the weights be what the forward pass used."""
+        del model
+        return self._watch(anatomy, optimizer, run)
+
+    @contextmanager
+    def _watch(self, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run) -> Iterator[None]:
+        weights = matrices(anatomy)
+        if not self._resumed:
+            self._masks, self._hidden = {}, {}  # a new round: what was hidden is gone
+        for kept in (self._scores, self._masks, self._hidden):
+            kept.update({name: value.detach().to(weights[name].device) for name, value in kept.items()})
+        for name, weight in weights.items():
+            self._scores.setdefault(name, torch.zeros_like(weight))
+            self._scores[name] = self._scores[name].detach().requires_grad_()
+        self._resumed, self._run = False, run
+
+        def before(_optimizer: torch.optim.Optimizer, _args: object, _kwargs: object) -> None:
+            if self._hidden:
+                with torch.no_grad():
+                    torch._foreach_add_([weights[name] for name in self._hidden], list(self._hidden.values()))
+
+        def after() -> None:
+            self._steps += 1
+            self._mask(weights, anatomy, run)
+
+        with ExitStack() as stack:
+            stack.callback(self._leave)
+            scores = [self._scores[name] for name in weights]
+            stack.enter_context(learned(optimizer, scores, learning_rate=self.score_learning_rate))
+            for name, weight in weights.items():
+                handle = weight.register_hook(self._through(name, weight))  # type: ignore[no-untyped-call]
+                stack.callback(handle.remove)
+            stack.callback(optimizer.register_step_pre_hook(before).remove)
+            stack.enter_context(counting(optimizer, after))
+            yield
+
+    def _through(self, name: str, weight: Tensor) -> Callable[[Tensor], Tensor]:
+        """The hook on ∂L/∂W': adds to ∂L/∂S, and gives ∂L/∂W."""
+
+        @torch.no_grad()
+        def hook(gradient: Tensor) -> Tensor:
+            score, hidden = self._scores[name], self._hidden.get(name)
+            moved = gradient * weight if hidden is None else gradient * (weight + hidden)
+            score.grad = moved if score.grad is None else score.grad.add_(moved)
+            return gradient if hidden is None else gradient * self._masks[name]
+
+        return hook
+
+    @torch.no_grad()
+    def _mask(self, weights: Matrices, anatomy: Anatomy, run: Run) -> None:
+        if self.part <= 0.0:
+            return
+        self._masks = self.masks(self._scores, anatomy, run, self.part)
+        for name, mask in self._masks.items():
+            self._hidden[name] = weights[name].masked_fill(mask, 0.0)
+            weights[name].mul_(mask)
+
+    @property
+    def part(self) -> float:
+        """The part of the way that is done, on the cubic schedule.
+
+        Raises:
+            RuntimeError: outside watch.
+        """
+        if self._run is None:
+            raise RuntimeError("Scores are learned inside watch; asked for was their schedule outside of it.")
+        done = self._steps / max(self._run.total_steps, 1)
+        return cubic(done, start=self.start_fraction, end=self.end_fraction)
+
+    def _leave(self) -> None:
+        self._run = None
+
+    @torch.no_grad()
+    def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Matrices:
+        """What was learned; no data is looked at.
+
+        Raises:
+            RuntimeError: before any watch.
+        """
+        del model, batches
+        if not self._scores:
+            raise RuntimeError("Scores are learned inside watch: there was none.")
+        return self.ranked({name: self._scores[name].detach() for name in matrices(anatomy)})
+
+    @abstractmethod
+    def ranked(self, scores: Matrices) -> Matrices:
+        """What the weights are ranked by, all matrices on one scale."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Steps, scores, masks, and the weights that masks hide."""
+        found = {"steps": torch.tensor(self._steps)}
+        for what, kept in (("score", self._scores), ("mask", self._masks), ("hidden", self._hidden)):
+            found |= {f"{what}/{name}": value.detach().clone() for name, value in kept.items()}
+        return found
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Takes up what `state` gave."""
+        self._steps = int(state["steps"])
+        for what, kept in (("score", self._scores), ("mask", self._masks), ("hidden", self._hidden)):
+            prefix = f"{what}/"
+            kept.clear()
+            kept.update({n.removeprefix(prefix): v.clone() for n, v in state.items() if n.startswith(prefix)})
+        self._resumed = bool(self._scores)

@@ -1,0 +1,65 @@
+"""Soft movement pruning: Sanh, Wolf, Rush, NeurIPS 2020, arXiv 2005.07683.
+
+As movement pruning, but a weight stays while sigmoid(S) lies above a threshold that rises from 0, and a penalty on
+sigmoid(S) presses all scores down. How much goes, and from which matrix, follows from penalty and threshold.
+
+Ranks single weights, as published; soft-movement-block has the form that can be cut.
+
+Shapes: as the six matrices of a layer.
+
+Deviations, each with its reason.
+* The scores' gradient is not clipped with the weights': clipping would let the two trade steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+from pipeline.anatomy import Anatomy
+from pipeline.batches import Batch
+from pipeline.methods.base import Run
+from pipeline.methods.scored import Scored
+from pipeline.weights import Matrices, lowest_of_each
+
+PUBLISHED_THRESHOLD = 0.1  # for a network that goes to a target, not to a threshold
+LEAST = 0.005  # of every matrix stays (the authors' code)
+
+
+def soft_masks(scores: Matrices, *, threshold: float) -> Matrices:
+    """1[sigmoid(S) > τ], but of each matrix at least LEAST."""
+    masks = {name: torch.sigmoid(values) > threshold for name, values in scores.items()}
+    left = torch.stack([mask.sum() for mask in masks.values()]).tolist()  # the device is waited for once
+    few = {
+        name: scores[name]
+        for name, count in zip(masks, left, strict=True)
+        if count < LEAST * masks[name].numel()
+    }
+    return masks | lowest_of_each(few, 1.0 - LEAST)
+
+
+@final
+@dataclass
+class SoftMovement(Scored):
+    """L = L_task + λ_t · mean over matrices of mean sigmoid(S), with λ_t / λ = τ_t / τ on the cubic schedule."""
+
+    penalty_strength: float  # λ
+
+    def masks(self, scores: Matrices, anatomy: Anatomy, run: Run, part: float) -> Matrices:
+        """By `part` of the run's threshold."""
+        del anatomy
+        threshold = PUBLISHED_THRESHOLD if run.threshold is None else run.threshold
+        return soft_masks(scores, threshold=part * threshold)
+
+    def penalty(self, batch: Batch) -> Tensor:
+        """λ_t · mean sigmoid(S)."""
+        del batch
+        means = torch.stack([torch.sigmoid(values).mean() for values in self._scores.values()])
+        return self.penalty_strength * self.part * means.mean()
+
+    def ranked(self, scores: Matrices) -> Matrices:
+        """sigmoid(S)."""
+        return {name: torch.sigmoid(values) for name, values in scores.items()}

@@ -1,0 +1,85 @@
+"""Methods side by side: the same tasks, targets, epochs, trials and seeds; scored on test rows.
+
+    python -m tests.benchmarks.comparison --task SST-2/task.toml --model FOLDER --store DIR \\
+        [--methods snip layerdrop chance …] [--seeds 3] [--targets 0.33 0.5 0.66] [--epochs 4] [--table] [--json FILE]
+
+Every method has its packaged defaults, fixed, and one trial per target compression: nothing is chosen on any row,
+so the test rows say what the settings are worth. `--methods` takes settings, too: snip,penalty_strength=1. It goes
+on where it was interrupted; `--table` prints what is there. The studies lie in DIR for compare, report and confirm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tomllib
+from pathlib import Path
+
+from pipeline.methods import ranks_weights
+from pipeline.space import known_methods
+from pipeline.store import Store
+from pipeline.sweep import search
+from tests.benchmarks.comparison.plan import Entry, Planned, entry, planned, space_toml
+from tests.benchmarks.comparison.scoring import score_study
+from tests.benchmarks.comparison.table import print_table, write_json
+
+
+def study_name(item: Planned) -> str:
+    """task-label-targets-seed, in a folder's characters."""
+    targets = "-".join(f"{100 * target:.0f}" for target in item.targets)
+    task = tomllib.loads(Path(item.task).read_text())["name"]
+    label = item.entry.label.replace("=", "-")
+    return f"{task}-{label}-at-{targets}-seed{item.seed}"
+
+
+def run(item: Planned, *, model: str, store: Path, epochs: int) -> str:
+    """Searches a study to its end, if that is not done yet, and scores it; its name."""
+    name = study_name(item)
+    spaces = store / "comparison"
+    spaces.mkdir(parents=True, exist_ok=True)
+    space = spaces / f"{name}.toml"
+    space.write_text(space_toml(item.entry, item.targets, epochs))
+    files = Store(store)
+    if not files.has_study(name) or len(files.finished_numbers(name)) < len(item.targets):
+        search(
+            task=item.task,
+            model=model,
+            method=item.entry.method,
+            space=space,
+            trials=len(item.targets),
+            seed=item.seed,
+            name=name,
+            store=store,
+            scheduler="none",
+        )
+    score_study(store, name)
+    return name
+
+
+def main() -> None:
+    """Runs what is missing, then prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--task", action="append", required=True)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument(
+        "--methods", nargs="+", default=[name for name in known_methods() if not ranks_weights(name)]
+    )
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--targets", nargs="+", type=float, default=[0.33, 0.5, 0.66])
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--table", action="store_true", help="print what is there")
+    parser.add_argument("--json", type=Path, default=None)
+    chosen = parser.parse_args()
+    entries: list[Entry] = [entry(text) for text in chosen.methods]
+    todo = list(planned(entries, chosen.task, chosen.seeds, tuple(chosen.targets)))
+    if not chosen.table:
+        for count, item in enumerate(todo, 1):
+            print(f"{count}/{len(todo)}  {study_name(item)}", flush=True)
+            run(item, model=chosen.model, store=chosen.store, epochs=chosen.epochs)
+    rows = print_table(chosen.store, [(item, study_name(item)) for item in todo])
+    if chosen.json is not None:
+        write_json(chosen.json, rows)
+
+
+if __name__ == "__main__":
+    main()

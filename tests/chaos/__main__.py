@@ -1,0 +1,49 @@
+"""make chaos: a search on three Ray nodes, struck by kill -9 twenty times; then its books are read.
+
+    python -m tests.chaos [--rounds 20] [--seed 0] [--folder /tmp/prunefront-chaos] [--json FILE]
+
+Each round kills, at a random moment, the driver, a worker node, a trial's process or the MLflow server. An
+interrupted chaos goes on in its folder: remove that to begin anew. Ends with 1 if anything was lost, doubled, left
+running, done again or begun anew in spite of a checkpoint.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.chaos.rounds import Chaos, Round, report, schedule
+
+
+def main() -> int:
+    """Runs the rounds, prints them and writes them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, default=Path("/tmp/prunefront-chaos"))
+    parser.add_argument("--json", type=Path, default=None)
+    chosen = parser.parse_args()
+    console = Console(width=150)
+    chaos = Chaos(chosen.folder, victims=schedule(chosen.rounds, chosen.seed), seed=chosen.seed)
+
+    def told(found: Round) -> None:
+        console.print(
+            f"round {found.number + 1}: {found.victim} (process {found.process}) killed after {found.after_s:.1f} s "
+            f"with {found.ended} trials ended; at work again after {found.back_s:.1f} s {found.note}"
+        )
+
+    audit = chaos.run(told)
+    report(console, chaos.state.rounds, audit)
+    rounds = [asdict(each) for each in chaos.state.rounds]
+    text = json.dumps({"seed": chosen.seed, "rounds": rounds, "audit": asdict(audit)}, indent=1)
+    (chosen.json or chosen.folder / "chaos.json").write_text(text + "\n")
+    return 0 if audit.clean else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

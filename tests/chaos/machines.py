@@ -1,0 +1,159 @@
+"""What chaos strikes: three Ray nodes, an MLflow server, and the processes of trials. All are started here."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, final
+
+ROOT = Path(__file__).parents[2]
+RAY = str(Path(sys.executable).parent / "ray")
+HEAD, WORKERS = "127.0.0.2", ("127.0.0.3", "127.0.0.4")
+READY_S = 180.0
+TRIAL = b"ray::Implicit"  # how Ray calls a process with a function of Tune's
+
+
+def free_port(host: str) -> int:
+    """A port that nobody has now."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def start(command: list[str], env: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """A process with its children in a group of its own."""
+    with log.open("ab") as file:
+        return subprocess.Popen(command, stdout=file, stderr=file, env=env, cwd=ROOT, start_new_session=True)
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """kill -9 of a process that `start` gave, and of its children."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@final
+class Nodes:
+    """A Ray cluster on loopback addresses, with a token: a head without cores, and workers of one core each."""
+
+    def __init__(self, folder: Path) -> None:
+        token = folder / "token"
+        if not token.exists():
+            token.write_text(secrets.token_hex(16))
+            token.chmod(0o600)
+        self.folder = folder
+        self.env = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"} | {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN_PATH": str(token),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "PYTHONPATH": str(ROOT),
+            "OMP_NUM_THREADS": "1",
+        }
+        self.address = f"{HEAD}:{free_port(HEAD)}"
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+        short = f"/tmp/pf{secrets.token_hex(3)}"  # Ray's socket paths have 107 characters at most
+        self._begin(
+            HEAD,
+            [
+                "--head",
+                f"--port={self.address.split(':')[1]}",
+                "--num-cpus=0",
+                f"--temp-dir={short}",
+                "--include-dashboard=false",
+            ],
+        )
+        wait_for(self._answers, "Ray's head")
+        for worker in WORKERS:
+            self.start(worker)
+
+    def start(self, worker: str) -> None:
+        """Starts a worker node, or starts it again."""
+        self._begin(worker, [f"--address={self.address}", "--num-cpus=1"])
+
+    def kill(self, worker: str) -> None:
+        """kill -9 of a node: its raylet, whose workers die with it."""
+        kill_group(self.running.pop(worker))
+
+    def trials(self) -> list[int]:
+        """Processes of our nodes that run trials now."""
+        mark = f"RAY_AUTH_TOKEN_PATH={self.env['RAY_AUTH_TOKEN_PATH']}".encode()
+        found = []
+        for folder in Path("/proc").iterdir():
+            with suppress(OSError):
+                runs = folder.name.isdecimal() and (folder / "cmdline").read_bytes().startswith(TRIAL)
+                if runs and mark in (folder / "environ").read_bytes().split(b"\0"):
+                    found.append(int(folder.name))
+        return sorted(found)
+
+    def stop(self) -> None:
+        """Ends the cluster, workers first."""
+        for process in reversed(list(self.running.values())):
+            kill_group(process)
+
+    def _begin(self, host: str, options: list[str]) -> None:
+        common = ["--block", "--object-store-memory=150000000"]
+        command = [RAY, "start", f"--node-ip-address={host}", *options, *common]
+        self.running[host] = start(command, self.env, self.folder / f"node-{host}.log")
+
+    def _answers(self) -> bool:
+        host, port = self.address.split(":")
+        with socket.socket() as probe:
+            return probe.connect_ex((host, int(port))) == 0
+
+
+@final
+class Server:
+    """An MLflow server on sqlite, always at the same address."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.folder, self.port = folder, port
+        self.address = f"http://127.0.0.1:{port}"
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Starts it, or starts it again; it answers some seconds later."""
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(self.port)]
+        command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{self.folder / 'server.db'}"]
+        command += ["--artifacts-destination", str(self.folder / "artifacts")]
+        env = os.environ | {
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+        }
+        self._process = start(command, env, self.folder / "server.log")
+
+    def kill(self) -> int:
+        """kill -9 of it and its workers; gives its process number."""
+        if self._process is None:
+            return 0
+        kill_group(self._process)
+        process, self._process = self._process.pid, None
+        return process
+
+    def answers(self) -> bool:
+        """Whether it takes requests."""
+        with suppress(OSError), urllib.request.urlopen(f"{self.address}/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+        return False
+
+
+def wait_for(until: Any, what: str, *, seconds: float = READY_S) -> None:
+    """Until something is so.
+
+    Raises:
+        TimeoutError: it never was.
+    """
+    end = time.monotonic() + seconds
+    while not until():
+        if time.monotonic() > end:
+            raise TimeoutError(f"{what}: not within {seconds:g} s")
+        time.sleep(0.1)

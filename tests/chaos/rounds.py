@@ -1,0 +1,278 @@
+"""Rounds of chaos: a search runs, something is killed, the same command goes on; then the books are read."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import final
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.chaos.audit import STUDY, Audit, Running, audit, records, running
+from tests.chaos.machines import WORKERS, Nodes, Server, free_port, kill_group, start, wait_for
+from tests.toy import write_task
+
+VICTIMS = ("driver", "node", "trial", "mlflow")
+FIRST_TRIALS = 8
+LATEST_S = 8.0  # after the round's first sign of life, the blow falls
+MORE_TRIALS = 4  # that a study gets when it has ended before its rounds
+SPACE = """
+[tune_epochs]
+low = 6
+high = 12
+default = 8
+[recover_epochs]
+low = 1
+high = 4
+default = 2
+[rounds]
+low = 1
+high = 2
+default = 1
+[batch_size]
+value = 8
+"""
+
+
+@dataclass(frozen=True)
+class Round:
+    """One blow."""
+
+    number: int
+    victim: str
+    process: int
+    after_s: float  # since the round's first sign of life
+    ended: int  # trials, then
+    running: tuple[Running, ...]  # then
+    back_s: float  # until a trial was seen to be at work again
+    note: str = ""
+
+
+@dataclass
+class State:
+    """What is kept in rounds.json: chaos that is interrupted goes on."""
+
+    seed: int
+    port: int
+    trials: int
+    rounds: list[Round]
+    seen: list[dict[int, int]]
+
+
+@final
+class Chaos:
+    """A study, what it runs on, and whoever strikes it."""
+
+    def __init__(self, folder: Path, *, victims: tuple[str, ...], seed: int, tracking: bool = True) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, self.store, self.victims = folder, folder / "store", victims
+        self.state = _read(folder, seed)
+        self.task = folder / "task" / "task.toml"
+        if not self.task.exists():
+            write_task(folder / "task", rows=480)
+            (folder / "task" / "chaos.toml").write_text(SPACE)
+        self.nodes = Nodes(folder)
+        self.server = Server(folder, self.state.port) if tracking else None
+        self.driver: subprocess.Popen[bytes] | None = None
+
+    @property
+    def tracking(self) -> str:
+        """Where the study is published."""
+        return self.server.address if self.server else f"sqlite:///{self.store}/mlflow.db"
+
+    def run(self, told: Callable[[Round], None]) -> Audit:
+        """All rounds that are left, then the study's end, and its books."""
+        try:
+            if self.server is not None:
+                wait_for(self.server.answers, "MLflow's server")
+            for number in range(len(self.state.rounds), len(self.victims)):
+                told(self._round(number))
+            self._finish()
+            blows = [each.running for each in self.state.rounds]
+            return audit(
+                self.store,
+                self.tracking,
+                trials=self.state.trials,
+                seen=self.state.seen,
+                interrupted=blows,
+            )
+        finally:
+            self.stop()
+
+    def stop(self) -> None:
+        """Ends all that was started here."""
+        if self.driver is not None:
+            kill_group(self.driver)
+        self.nodes.stop()
+        if self.server is not None:
+            self.server.kill()
+
+    def _round(self, number: int) -> Round:
+        """Waits for a sign of life, strikes at a random moment, and puts the victim back."""
+        chance = random.Random(f"{self.state.seed} {number}")
+        notes: list[str] = []
+        self._wait_for_life(notes)
+        after = chance.uniform(0, LATEST_S)
+        began = time.monotonic()
+        while time.monotonic() - began < after:
+            self._keep_going(notes)
+            time.sleep(0.05)
+        victim = self.victims[number]
+        wait_for(lambda: self._keep_going(notes) and self._is_at_work(), "a trial at work")
+        after = time.monotonic() - began
+        seen, at_work = records(self.store), running(self.store)
+        process = self._strike(victim, chance)
+        struck = time.monotonic()
+        self._wait_for_life(notes)
+        back = time.monotonic() - struck
+        row = Round(number, victim, process, after, len(seen), at_work, back, "; ".join(notes))
+        self.state.rounds.append(row)
+        self.state.seen.append(seen)
+        self._write()
+        return row
+
+    def _strike(self, victim: str, chance: random.Random) -> int:
+        """kill -9, and what was killed is started again."""
+        if victim == "driver":
+            assert self.driver is not None
+            process, self.driver = self.driver.pid, None
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+        elif victim == "node":
+            worker = chance.choice(WORKERS)
+            process = self.nodes.running[worker].pid
+            self.nodes.kill(worker)
+            self.nodes.start(worker)
+        elif victim == "trial":
+            process = chance.choice(self.nodes.trials())
+            os.kill(process, signal.SIGKILL)
+        else:
+            assert self.server is not None
+            process = self.server.kill()
+            self.server.start()
+        return process
+
+    def _wait_for_life(self, notes: list[str]) -> None:
+        """Until a trial is seen to begin, to leave a checkpoint, or to end, from now on."""
+        before = self._signs()
+        wait_for(lambda: self._keep_going(notes) and self._signs() != before, "a sign of life", seconds=400)
+
+    def _is_at_work(self) -> bool:
+        """Whether a trial runs, as its folder and its process say."""
+        return bool(running(self.store)) and bool(self.nodes.trials())
+
+    def _signs(self) -> set[str]:
+        trials = self.store / "studies" / STUDY / "trials"
+        return {
+            str(path)
+            for pattern in ("*/attempt-*/checkpoint-*", "*/record.json")
+            for path in trials.glob(pattern)
+        }
+
+    def _keep_going(self, notes: list[str]) -> bool:
+        """Starts the search if it does not run; a study that has ended gets more trials."""
+        if self.driver is not None and (code := self.driver.poll()) is not None:
+            self.driver = None
+            if code == 0:
+                self.state.trials += MORE_TRIALS
+                self._write()
+            else:
+                notes.append(f"the driver ended with code {code}")
+        if self.driver is None:
+            self.driver = start(self._command(), self.nodes.env, self.folder / "driver.log")
+        return True
+
+    def _finish(self) -> None:
+        """Lets the study end, and MLflow get what it is owed."""
+        if self.driver is not None and self.driver.wait(600) != 0:
+            self.driver = None
+        for _ in range(3):
+            if self.driver is None:
+                self.driver = start(self._command(), self.nodes.env, self.folder / "driver.log")
+            code, self.driver = self.driver.wait(600), None
+            if code == 0 and len(records(self.store)) == self.state.trials:
+                break
+        else:
+            raise RuntimeError(f"The search did not end; see {self.folder / 'driver.log'}.")
+        if (self.store / "studies" / STUDY / "outbox.json").exists():
+            sync = ["studies", "--sync", "--store", str(self.store), "--tracking", self.tracking]
+            subprocess.run(
+                [sys.executable, "-m", "pipeline", *sync], env=self.nodes.env, check=True, timeout=300
+            )
+
+    def _command(self) -> list[str]:
+        options = ["--task", self.task, "--space", self.task.parent / "chaos.toml", "--name", STUDY]
+        options += ["--store", self.store, "--trials", self.state.trials, "--address", self.nodes.address]
+        options += ["--latency-grid", "none", "--checkpoint-seconds", 0.3, "--concurrent", 2]
+        options += ["--tracking", self.tracking] if self.server else []
+        return [sys.executable, "-m", "pipeline", "search", *map(str, options)]
+
+    def _write(self) -> None:
+        whole = self.folder / "rounds.json.part"
+        whole.write_text(json.dumps(asdict(self.state), indent=1))
+        whole.replace(self.folder / "rounds.json")
+
+
+def schedule(rounds: int, seed: int) -> tuple[str, ...]:
+    """Whom each round strikes: all equally often, in a random order."""
+    victims = [VICTIMS[number % len(VICTIMS)] for number in range(rounds)]
+    random.Random(seed).shuffle(victims)
+    return tuple(victims)
+
+
+def table(rounds: list[Round]) -> Table:
+    """The rounds, for people."""
+    found = Table("round", "killed", "process", "after", "ended", "running then", "at work again", "note")
+    for each in rounds:
+        at_work = ", ".join(
+            f"{one.number} ({'checkpoint' if one.has_checkpoint else 'no checkpoint'})"
+            for one in each.running
+        )
+        found.add_row(
+            str(each.number + 1),
+            each.victim,
+            str(each.process),
+            f"{each.after_s:.1f} s",
+            str(each.ended),
+            at_work,
+            f"{each.back_s:.1f} s",
+            each.note,
+        )
+    return found
+
+
+def report(console: Console, rounds: list[Round], found: Audit) -> None:
+    """Prints the table and the verdict."""
+    console.print(table(rounds))
+    console.print(
+        f"{found.trials} trials: {found.states}. {len(found.lost)} lost, {len(found.doubled)} doubled, "
+        f"{len(found.undead)} undead, {len(found.repeated)} done again, {len(found.from_nothing)} begun anew "
+        f"although a checkpoint was there; {len(found.resumed)} went on from a checkpoint."
+    )
+    for name in ("lost", "doubled", "undead", "repeated", "from_nothing"):
+        for line in getattr(found, name):
+            console.print(f"[red]{name}[/]: {line}")
+    for number, reason in found.failed.items():
+        console.print(f"trial {number} failed: {reason}")
+
+
+def _read(folder: Path, seed: int) -> State:
+    path = folder / "rounds.json"
+    if not path.exists():
+        return State(seed, free_port("127.0.0.1"), FIRST_TRIALS, [], [])
+    kept = json.loads(path.read_text())
+    rounds = [
+        Round(**{**each, "running": tuple(Running(**one) for one in each["running"])})
+        for each in kept["rounds"]
+    ]
+    seen = [{int(number): when for number, when in each.items()} for each in kept["seen"]]
+    return State(kept["seed"], kept["port"], kept["trials"], rounds, seen)

@@ -1,0 +1,93 @@
+"""How many trials run at once: worked out by hand from plain facts."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from pipeline.execute import Cluster, Peak, Resources, pack
+from pipeline.execute.packing import fitting, trials_per_gpu
+from pipeline.process import free_memory_mb, usable_cores
+
+CPUS = Cluster(concurrent=8, cpus_per_trial=1.0, gpus_per_trial=0.0, cpus=8.0)
+GPUS = Cluster(concurrent=2, cpus_per_trial=1.0, gpus_per_trial=1.0, cpus=16.0, gpus=2.0)
+
+
+@pytest.mark.parametrize(
+    ("free_mb", "at_once"),
+    [(100_000, 8), (10_000, 6), (1_700, 1), (100, 1)],  # 0.9 · free / (1.5 · 1,000)
+)
+def test_memory_holds_fewer_trials_than_cores_do(free_mb: float, at_once: int):
+    packing = pack(Resources(), CPUS, Peak(1_000), free_mb=free_mb)
+    assert packing.cluster.concurrent == at_once
+    assert packing.reason == (
+        f"{at_once} at once, 1 thread each: 8 cores, {free_mb / 1_000:.0f} GB free, about 1.5 GB a trial"
+    )
+
+
+def test_what_a_person_has_given_stays():
+    given = Resources(concurrent=5, cpus_per_trial=2.0)
+    cluster = Cluster(5, 2.0, 0.0, cpus=10.0)
+    packing = pack(given, cluster, Peak(1_000), free_mb=100)
+    assert packing.cluster == cluster
+    assert packing.reason.startswith("5 at once, 2 threads each")
+    given = Resources(gpus_per_trial=1.0)
+    assert pack(given, GPUS, Peak(1, 100, 80_000), free_mb=None).cluster == GPUS
+
+
+def test_without_a_measurement_cores_alone_decide():
+    assert pack(Resources(), CPUS, None, free_mb=10).cluster == CPUS
+    assert pack(Resources(), CPUS, Peak(1_000), free_mb=None).cluster == CPUS
+    assert pack(Resources(), GPUS, None, free_mb=10_000).cluster == GPUS
+
+
+@pytest.mark.parametrize(
+    ("gpu_mb", "total_mb", "together"),
+    [
+        (5_000, 80_000, 4),  # 72,000 / 8,100 would be 8
+        (8_000, 24_000, 1),  # 21,600 / 12,600
+        (4_000, 16_000, 2),  # 14,400 / 6,600
+        (20_000, 16_000, 1),
+        (4_000, 24_000, 3),  # 21,600 / 6,600: Ray takes 0.3333, not 1 / 3
+        (0, 0, 1),
+    ],
+)
+def test_as_many_trials_share_a_gpu_as_its_memory_holds(gpu_mb: float, total_mb: float, together: int):
+    peak = Peak(1_000, gpu_mb, total_mb)
+    assert trials_per_gpu(peak) == together
+    packing = pack(Resources(), GPUS, peak, free_mb=100_000)
+    assert packing.cluster.gpus_per_trial == pytest.approx(1 / together, abs=1e-4)
+    assert packing.cluster.concurrent == 2 * together
+    assert ("share a GPU" in packing.reason) == (together > 1)
+
+
+def test_trials_on_gpus_are_no_more_than_cores_or_memory_hold():
+    peak = Peak(1_000, 1_000, 80_000)
+    few = Cluster(2, 1.0, 1.0, cpus=5.0, gpus=2.0)
+    assert pack(Resources(), few, peak, free_mb=100_000).cluster.concurrent == 5
+    assert pack(Resources(), few, peak, free_mb=5_000).cluster.concurrent == 3
+    assert pack(Resources(concurrent=3), few, peak, free_mb=5_000).cluster.concurrent == 3
+
+
+def test_nothing_fits_where_a_trial_needs_more_than_is_free():
+    assert (fitting(1_000, 900), fitting(900, 1_000), fitting(450, 1_000)) == (0, 1, 2)
+
+
+def test_free_memory_is_the_containers_where_that_is_less(tmp_path: Path):
+    meminfo = tmp_path / "meminfo"
+    meminfo.write_text("MemTotal: 9000000 kB\nMemAvailable: 2000000 kB\n")
+    assert free_memory_mb(meminfo, tmp_path) == pytest.approx(2_048)
+    (tmp_path / "memory.max").write_text("1500000000\n")
+    (tmp_path / "memory.current").write_text("500000000\n")
+    assert free_memory_mb(meminfo, tmp_path) == pytest.approx(1_000)
+    (tmp_path / "memory.max").write_text("max\n")
+    assert free_memory_mb(meminfo, tmp_path) == pytest.approx(2_048)
+    assert free_memory_mb(tmp_path / "nowhere", tmp_path / "nowhere") is None
+
+
+def test_cores_are_the_containers_where_they_are_fewer(tmp_path: Path):
+    mine = usable_cores(tmp_path)
+    assert 1 <= mine <= (os.cpu_count() or 1)
+    for text, cores in (("max 100000", mine), ("100000 100000", 1), ("50000 100000", 1)):
+        (tmp_path / "cpu.max").write_text(text)
+        assert usable_cores(tmp_path) == cores

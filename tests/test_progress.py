@@ -1,0 +1,141 @@
+"""What a person sees while a search runs: a real terminal, and the view's parts by hand."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from pipeline.cli.live import TRIALS_SHOWN, Pace, body, clock, counts
+from pipeline.cli.plot import braille
+from pipeline.fronts import front_of
+from pipeline.store import Spent, Store
+from pipeline.sweep import Standing
+from pipeline.sweep.budget import Budget
+from tests.synthetic import point, record, spec
+from tests.toy import command, environment, write_task
+
+SPACE = """
+[tune_epochs]
+value = 1
+[recover_epochs]
+value = 1
+[rounds]
+value = 1
+[batch_size]
+value = 4
+"""
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+
+
+def on_a_terminal(arguments: list[str | Path], *, columns: int) -> tuple[int, str]:
+    """The exit code of a command on a terminal of its own, and all that it showed, without its colours."""
+    ours, its = pty.openpty()
+    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+    env = environment() | {"TERM": "xterm-256color"}
+    process = subprocess.Popen(
+        command(*arguments), stdin=its, stdout=its, stderr=its, env=env, start_new_session=True
+    )
+    os.close(its)
+    shown = bytearray()
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # Linux says so when the other end is closed
+            break
+        if not part:
+            break
+        shown += part
+    os.close(ours)
+    return process.wait(30), CONTROL.sub("", shown.decode())
+
+
+@pytest.mark.timeout(240)
+def test_a_search_on_a_terminal_shows_its_trials_within_their_epochs(tmp_path: Path) -> None:
+    task = write_task(tmp_path / "task", rows=900)
+    (task.parent / "space.toml").write_text(SPACE)
+    arguments: list[str | Path] = ["search", "--task", task, "--space", task.parent / "space.toml"]
+    arguments += ["--name", "toy", "--store", tmp_path / "store", "--trials", "2", "--latency-grid", "none"]
+    code, shown = on_a_terminal([*arguments, "--minutes", "30"], columns=80)
+    assert code == 0, shown
+    assert re.search(r"2 running of 2 trials · \d:\d\d of 30:00", shown)
+    epochs = {float(found) for found in re.findall(r"\b(\d\.\d) of 2\b", shown)}
+    assert epochs - {0.0, 1.0, 2.0}, "nothing moved within an epoch"
+    assert re.search(r"→ \d+ %", shown), "no compression is projected"
+    assert "accuracy against compression, hypervolume" in shown
+    assert "In MLflow:" in shown, "the result is printed at the end"
+    for chatter in ("INFO", "WARNING", "Warning", "raylet", "alembic", "(pid=", "Traceback"):
+        assert chatter not in shown
+
+
+def test_braille_by_hand() -> None:
+    corners = [(0.0, 0.0), (1.0, 1.0), (0.0, 1.0), (1.0, 0.0)]
+    assert braille(corners, columns=1, rows=1, x=(0, 1), y=(0, 1)) == ["⣉"]  # dots 1, 4, 7 and 8
+    assert braille(corners, columns=2, rows=2, x=(0, 1), y=(0, 1)) == ["⠁⠈", "⡀⢀"]
+    assert braille([(0.4, 0.4)], columns=1, rows=2, x=(0, 1), y=(0, 1), level=1.0) == ["╌", "⠁"]
+    outside = [(-0.1, 0.5), (0.5, 1.1), (float("nan"), 0.5)]
+    assert braille(outside, columns=3, rows=1, x=(0, 1), y=(0, 1)) == ["   "]
+    assert braille([(0.0, 0.7)], columns=1, rows=1, x=(0, 1), y=(0.7, 0.7)) == ["⠁"]
+
+
+def test_a_pace_is_that_since_it_was_first_heard_of() -> None:
+    first = Pace.of(None, {"epoch": 1.0, "epochs": 5.0, "metric": 0.7}, 100.0)
+    assert first.seconds_left(100.0) is None
+    second = Pace.of(first, {"epoch": 2.0, "epochs": 5.0, "train_loss": 0.3}, 110.0)
+    assert second.values == {"epoch": 2.0, "epochs": 5.0, "metric": 0.7, "train_loss": 0.3}
+    assert second.seconds_left(110.0) == pytest.approx(30.0)  # three epochs of ten seconds
+    assert second.seconds_left(115.0) == pytest.approx(25.0)
+    assert second.seconds_left(1000.0) == 0.0
+    again = Pace.of(second, {"epoch": 0.5, "epochs": 5.0}, 120.0)  # its worker was lost
+    assert (again.began_at, again.seconds_left(120.0)) == (0.5, None)
+
+
+def standing(tmp_path: Path, **other: object) -> Standing:
+    store = Store(tmp_path)
+    store.write_spec(spec())
+    for number, (metric, compression) in enumerate([(0.9, 0.2), (0.8, 0.5), (0.6, 0.9)]):
+        store.write_record("toy", record(number, point(metric, compression, kind="recovered")))
+    found = front_of(spec(), store.read_table("toy"))
+    plain = Standing(5, 1, 1, (5, 6), found, budget=Budget(16), spent=Spent())
+    return replace(plain, **other)  # type: ignore[arg-type]
+
+
+def test_counts_and_budgets(tmp_path: Path) -> None:
+    assert (
+        counts(standing(tmp_path), since_s=9.0) == "3 complete, 1 stopped, 1 failed, 2 running of 16 trials"
+    )
+    limited = Budget(16, minutes=90.0, gpu_hours=2.0)
+    found = counts(standing(tmp_path, budget=limited, spent=Spent(61.0, 1800.0)), since_s=9.0)
+    assert found.endswith("of 16 trials · 1:10 of 1:30:00 · 0.50 of 2 GPU-hours")
+    assert counts(replace(standing(tmp_path), ended=0, stopped=0, failed=0, at_work=()), since_s=0.0) == (
+        "none yet of 16 trials"
+    )
+    assert [clock(s) for s in (5, 125, 7322)] == ["0:05", "2:05", "2:02:02"]
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_the_view_fits_its_terminal(tmp_path: Path, width: int) -> None:
+    values = {"epoch": 2.3, "epochs": 5.0, "train_loss": 0.412, "metric": 0.655, "projected": 0.68}
+    found = standing(tmp_path, at_work=tuple(range(5, 40)))
+    console = Console(width=width, file=io.StringIO(), legacy_windows=False, force_terminal=False)
+    console.print(body(found, {5: Pace(values, 0.0, 0.0, 1.0)}, since_s=0.0, width=width))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    lines = shown.splitlines()
+    assert max(map(len, lines)) <= width
+    (row,) = [line for line in lines if "2.3 of 5" in line]
+    assert re.search(r"^    5  .*2\.3 of 5 +0\.412 +0\.655 +→ 68 %", row)
+    assert sum("starting" in line for line in lines) == TRIALS_SHOWN - 1
+    assert f"and {35 - TRIALS_SHOWN} more" in shown
+    assert sum(any("⠁" <= sign <= "⣿" for sign in line) for line in lines) == 3, (
+        "three networks, three heights"
+    )
