@@ -180,9 +180,8 @@ def similarities(rows: Tensor) -> Tensor:
 
 def kept_loss(full: Tensor, pruned: Tensor) -> Tensor:
     """Mean over entries of KL(softmax(full) ‖ softmax(pruned)) of similarities [P, 2] (eq. 5)."""
-    return nn.functional.kl_div(
-        pruned.log_softmax(dim=-1), full.log_softmax(dim=-1), reduction="mean", log_target=True
-    )
+    shares, others = full.log_softmax(dim=-1), pruned.log_softmax(dim=-1)
+    return (shares.exp() * (shares - others)).mean()
 
 
 def represent(hidden: Tensor, mask: Tensor, *, pair: bool) -> Tensor:
