@@ -50,6 +50,7 @@ class TrialInputs:
     latency: LatencyTable | None = None
     distill: str = NONE  # or a key of DISTILLATIONS: what is learned beside the labels
     teacher: Teacher | None = None  # what it is learned from
+    fitted: Weights | None = None  # to the base model, for a method that needs it
 
     @property
     def zeroes(self) -> bool:
@@ -111,7 +112,7 @@ class Course(ABC):
         torch.manual_seed(self.job.seed)
         self.model, self.anatomy = build(self._start(), seed=self.job.seed)
         nn.Module.to(self.model, self.device)
-        self.method = make_method(self.inputs.method, self.params)
+        self.method = make_method(self.inputs.method, self.params, self.inputs.fitted)
         self.teaching = self._teaching()
         for index in range(self.take_up(), len(self.phases)):
             self.index = index
@@ -250,7 +251,7 @@ class Course(ABC):
         nn.Module.to(other.model, self.device)
         if self.masks is not None:
             other.cut(self.masks)
-        other.method = make_method(self.inputs.method, self.params)
+        other.method = make_method(self.inputs.method, self.params, self.inputs.fitted)
         other.method.load(self.method.state())
         optimizer = torch.optim.SGD(other.model.parameters(), lr=0.0)
         with other.method.watch(other.model, other.anatomy, optimizer, self._method_run()):
@@ -313,9 +314,12 @@ class Course(ABC):
         )
 
 
-def make_method(name: str, params: Params) -> PruningMethod:
-    """A fresh instance from those parameters that are its fields."""
-    return _made_from(METHODS[name], params)
+def make_method(name: str, params: Params, fitted: Weights | None = None) -> PruningMethod:
+    """A fresh instance from those parameters that are its fields, with what was fitted to its base model."""
+    method = _made_from(METHODS[name], params)
+    if fitted is not None:
+        method.equip(fitted)
+    return method
 
 
 def _made_from(kind: Callable[..., Made], params: Params) -> Made:

@@ -60,6 +60,8 @@ def reopen(store: Store, study: str, *, task: str | None = None) -> Reopened:
     source = read_source(store.model_folder(study))
     inputs = inputs_of(found, source, method=spec.method, precision=spec.precision, cache=store.cache)
     inputs = with_dense(replace(inputs, distill=spec.distill), store, study)
+    if store.fitted_file(study).exists():
+        inputs = replace(inputs, fitted=read_weights(store.fitted_file(study)))
     if spec.distill != NONE:
         inputs = with_teacher(inputs, store, study)
     return Reopened(store, spec, found, inputs)

@@ -25,7 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
     ("checkpoint", "columns", "confirmed", "curve", "finetune", "latency", "resolve"),
     ("compare", "course", "portfolio", "resume", "rungs", "settings", "tracking"),
-    ("delivery", "report", "rerun", "trial"),
+    ("delivery", "pruners", "report", "rerun", "trial"),
     ("anchors", "execute", "reopening"),
     ("confirm", "networks", "sweep"),
     ("export", "manifests", "plan"),

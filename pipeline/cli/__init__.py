@@ -14,6 +14,7 @@ from pipeline.cli.compare import compare
 from pipeline.cli.confirm import confirm
 from pipeline.cli.export import export
 from pipeline.cli.faults import outside_cause
+from pipeline.cli.fit_pruner import fit_pruner
 from pipeline.cli.output import errors
 from pipeline.cli.plan import plan
 from pipeline.cli.report import report
@@ -43,6 +44,7 @@ app.command()(compare)
 app.command()(report)
 app.command()(studies)
 app.command()(export)
+app.command("fit-pruner")(fit_pruner)
 
 
 def main(arguments: list[str] | None = None) -> None:

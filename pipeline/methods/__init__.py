@@ -15,6 +15,7 @@ from pipeline.methods.movement_block import MovementBlock
 from pipeline.methods.mpruner import MPruner
 from pipeline.methods.platon import Platon, PlatonLifted
 from pipeline.methods.schubert import Schubert
+from pipeline.methods.smp import Smp
 from pipeline.methods.snip import Snip
 from pipeline.methods.soft_movement import SoftMovement
 from pipeline.methods.soft_movement_block import SoftMovementBlock
@@ -39,6 +40,7 @@ METHODS: dict[str, type[PruningMethod]] = {
     "platon": Platon,
     "platon-lifted": PlatonLifted,
     "schubert": Schubert,
+    "smp": Smp,
     "snip": Snip,
     "soft-movement": SoftMovement,
     "soft-movement-block": SoftMovementBlock,

@@ -7,16 +7,17 @@ its exit removes: forward hooks on residual branches, optimizer pre- and post-st
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.anatomy import Anatomy
 from pipeline.batches import Batch
-from pipeline.records import Scores
+from pipeline.records import Array, Scores
 from pipeline.weights import Matrices
 
 
@@ -41,6 +42,13 @@ class PruningMethod(ABC):
     One instance serves one trial, all of its rounds. To go on from a checkpoint, `load` comes before
     `watch`. A concrete method is a final dataclass whose fields are the keys of its TOML.
     """
+
+    # Whether it rests on something that is fitted once per base model, before any study, and given by `equip`.
+    needs_fit: ClassVar[bool] = False
+
+    def equip(self, fitted: Mapping[str, Array]) -> None:
+        """Takes what was fitted to the base model, right after it was made."""
+        raise ValueError(f"{type(self).__name__} needs no fit; given were {sorted(fitted)}.")
 
     @abstractmethod
     def watch(

@@ -197,6 +197,10 @@ class Store:
         """What a study's dense network says of its training rows, if its trials learn from that."""
         return self._fetched(self.study_folder(study) / "teacher.safetensors")
 
+    def fitted_file(self, study: str) -> Path:
+        """What was fitted to a study's base model, for a method that needs it: as it was when the study began."""
+        return self.study_folder(study) / "fitted.safetensors"
+
     def read_latency(self, study: str) -> StudyLatency:
         """What is known of a study's speed.
 

@@ -22,11 +22,12 @@ from pipeline.anchors import (
     write_dense,
 )
 from pipeline.course import TrialInputs
-from pipeline.distillation import DISTILLATIONS, NONE, write_teacher
+from pipeline.distillation import DISTILLATIONS, NONE, write_arrays, write_teacher
 from pipeline.execute import Cluster, Peak, run_each
-from pipeline.methods import ranks_weights
-from pipeline.models import write_source
+from pipeline.methods import METHODS, ranks_weights
+from pipeline.models import ModelSource, Weights, read_weights, write_source
 from pipeline.portfolio import Kin, warm_starts
+from pipeline.pruners import check_fitted, find_fitted
 from pipeline.records import Anchors, BadInput, StudySpec, TaskReference
 from pipeline.reopening import inputs_of, with_teacher
 from pipeline.resolve import BUILTIN, resolve_model
@@ -54,8 +55,31 @@ def make_inputs(wanted: Search, task: Task) -> TrialInputs:
             f"{wanted.model} reaches {source.max_length}. Give a smaller max_length."
         )
     cache = Store(wanted.store).cache
+    fitted = _fitted(wanted, task, source)
     inputs = inputs_of(task, source, method=wanted.method, precision=wanted.precision, cache=cache)
-    return replace(inputs, distill=wanted.distill)
+    return replace(inputs, distill=wanted.distill, fitted=fitted)
+
+
+def check_method(wanted: Search, store: Store) -> None:
+    """Refuses a method that needs a fit which the store does not have, before anything of the task is read.
+
+    Raises:
+        BadInput: says how to fit it.
+    """
+    begun = wanted.name is not None and store.has_study(wanted.name)
+    if METHODS[wanted.method].needs_fit and not begun:
+        check_fitted(store, wanted.model, wanted.task, trust_remote_code=wanted.trust_remote_code)
+
+
+def _fitted(wanted: Search, task: Task, source: ModelSource) -> Weights | None:
+    """What was fitted to the model: of a study that has begun, as it was then."""
+    if not METHODS[wanted.method].needs_fit:
+        return None
+    store = Store(wanted.store)
+    own = store.fitted_file(wanted.name or default_name(wanted, task))
+    if own.exists():
+        return read_weights(own)
+    return find_fitted(store, source, pair="text_b" in task.train.column_names)
 
 
 def make_spec(
@@ -255,4 +279,7 @@ def open_study(
         path = store.dense_file(spec.name)
         shutil.copyfile(dense, path)
         sent(path)
+    if inputs.fitted is not None:
+        write_arrays(store.fitted_file(spec.name), inputs.fitted)
+        sent(store.fitted_file(spec.name))
     store.write_spec(spec)

@@ -38,6 +38,7 @@ from pipeline.study import check_sampler, hold, open_ledger
 from pipeline.sweep.budget import Meter
 from pipeline.sweep.desk import StudyDesk
 from pipeline.sweep.preparing import (
+    check_method,
     default_name,
     find_anchors,
     find_peak,
@@ -150,6 +151,7 @@ def run(wanted: Search, watcher: Watcher) -> Front:
     store = Store(wanted.store)
     store.check_writable()
     check_model(wanted.model)
+    check_method(wanted, store)
     watcher.stage("reading the task")
     task = load_task(
         wanted.task, cache=store.cache, text=wanted.text, label=wanted.label, metric=wanted.metric

@@ -18,7 +18,7 @@ from pipeline.figures import Series, as_html, dots, front_figure, front_image, h
 from pipeline.fronts import Front
 from pipeline.records import BadInput, State, StudySpec, TrialRecord
 from pipeline.store import load_record, save_record
-from pipeline.tracking import confirmations, notes, published, views
+from pipeline.tracking import confirmations, notes, pruners, published, views
 from pipeline.tracking.connection import Connection, Run, now
 from pipeline.tracking.models import ExportedModel
 from pipeline.tracking.opening import connect
@@ -200,6 +200,10 @@ class Tracker:
             self._mlflow.write(run.id, values=values, params=confirmations.params(point), tags=tags)
             self._mlflow.end(run.id, "FINISHED")
         return True
+
+    def publish_pruner(self, about: Mapping[str, Any], files: Sequence[Path]) -> None:
+        """Writes a fitted pruner's run, which belongs to no study."""
+        pruners.publish(self._mlflow, about, files, tags=_source())
 
     def finish_study(self, state: State) -> None:
         """Ends the study's run: complete, stopped (interrupted) or failed."""

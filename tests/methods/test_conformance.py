@@ -17,6 +17,7 @@ from pipeline.batches import encoder_inputs
 from pipeline.curve import Ranking, UnitRanking, WeightRanking
 from pipeline.finetune import Loop, LoopState, Recipe
 from pipeline.methods import METHODS, PruningMethod, Run, ranks_weights
+from pipeline.methods.smp import HeadPruner
 from pipeline.phases import Phase
 from pipeline.records import UNIT_KINDS, ParamValue, Scores
 from pipeline.space import load_space
@@ -109,6 +110,7 @@ SETTINGS: dict[str, list[dict[str, ParamValue]]] = {
     "schubert": [
         {"level": level, "penalty_strength": 1.0, "gate_learning_rate": 0.05} for level in ("head", "neuron")
     ],
+    "smp": [{"scope": scope} for scope in ("layer", "network")],
     "snip": [SNIP | {"level": level} for level in ("block", "head")],
     "soft-movement": [MOVED | {"penalty_strength": 10.0}],
     "soft-movement-block": [MOVED | {"level": "neuron", "penalty_strength": 10.0}],
@@ -116,6 +118,16 @@ SETTINGS: dict[str, list[dict[str, ParamValue]]] = {
 # Scores of these are drawn by the trial's generator, unit for unit: they belong to a unit's number.
 DRAWS = {"chance", "chance-weights", "dsp", "l0"}
 STEPS = 4
+
+
+def tiny_pruner() -> dict[str, np.ndarray]:
+    """Random, with weights so large that maps make a difference."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        pruner = HeadPruner(side=16, width=2, outputs=1)
+        for parameter in pruner.parameters():
+            nn.init.normal_(parameter, 0.0, 0.5)
+    return {name: tensor.detach().numpy() for name, tensor in pruner.state_dict().items()}
 
 
 @dataclass(frozen=True)
@@ -126,7 +138,10 @@ class Case:
     fields: dict[str, ParamValue]
 
     def make(self) -> PruningMethod:
-        return METHODS[self.name](**self.fields)
+        method = METHODS[self.name](**self.fields)
+        if method.needs_fit:
+            method.equip(tiny_pruner())
+        return method
 
     def __str__(self) -> str:
         return " ".join([self.name, *(str(v) for v in self.fields.values() if isinstance(v, str))])

@@ -1,0 +1,296 @@
+"""Fits the pruner of a base model to many tasks: what `prunefront fit-pruner` runs.
+
+    tasks ─► train rows ─┐
+    base model, frozen ──┴─► steps of batches × tasks ─► pruner ─► store, MLflow
+
+All that a step draws depends on the seed and its number alone: fitting goes on from its weights and a count.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pipeline.batches import Split
+from pipeline.fronts import DEFAULT_STORE
+from pipeline.methods.smp import WIDTH, HeadPruner, meta_loss, side_of
+from pipeline.models import ModelSource, build, tokenizer
+from pipeline.provenance import provenance
+from pipeline.pruners.keeping import (
+    ABOUT,
+    FITTING,
+    PRUNER,
+    base_fingerprint,
+    pruner_folder,
+    read_state,
+    write_state,
+)
+from pipeline.records import BadInput
+from pipeline.resolve import BUILTIN, check_model, resolve_model
+from pipeline.store import Store
+from pipeline.task import Task, load_task, tokenise, train_texts
+from pipeline.tracking import NoAnswer, Tracker, TrackingLost, open_tracking
+
+# Published (arXiv 2011.03770, the authors' README and code).
+DEFAULT_STEPS = 6000
+BATCH_ROWS = 60
+BATCHES = 8  # per step, each of a task of its own
+LEARNING_RATE = 2e-2  # of SGD, constant
+CLIP_NORM = 1.0
+SIZE_POWER = 0.2  # a task is drawn in proportion to its rows to this power
+
+SAVE_S, SAY_S = 60.0, 5.0  # seconds between two states on disk, and two lines of progress
+SECOND_TEXT = "text_b"
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What is asked of a fit: the command's options."""
+
+    model: str
+    tasks: tuple[str, ...]
+    steps: int = DEFAULT_STEPS
+    seed: int = 0
+    store: Path = DEFAULT_STORE
+    tracking: str | None = None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted pruner: its folder, and what is known of it."""
+
+    folder: Path
+    about: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """One task's training rows."""
+
+    split: Split
+    pair: bool  # of texts
+
+
+def fit_pruner(wanted: Fit, say: Say = lambda _: None) -> Fitted:
+    """Fits the pruner of a base model, or goes on with it; more steps may be asked for later.
+
+    Interrupted, it keeps the last whole step.
+
+    Raises:
+        BadInput: what was asked cannot be done; nothing has been written.
+    """
+    _check(wanted)
+    store = Store(wanted.store)
+    store.check_writable()
+    check_model(wanted.model)
+    say("reading tasks and model")
+    tasks = [load_task(name, cache=store.cache) for name in wanted.tasks]
+    source = _source(wanted.model, tasks)
+    fingerprint = base_fingerprint(source)
+    folder = pruner_folder(store, fingerprint)
+    asked = _asked(wanted, tasks, source, fingerprint)
+    state = read_state(folder / FITTING)
+    if state is not None:
+        _check_same(state[1]["asked"], asked, folder)
+    tracker = _reach(wanted, store, say)  # before the work: it may be no place for runs
+    rows = [
+        Rows(
+            tokenise(task, tokenizer(source), cache=store.cache).train, SECOND_TEXT in task.train.column_names
+        )
+        for task in tasks
+    ]
+    fitting = _Fitting(source, rows, asked, folder, say)
+    if state is not None:
+        fitting.take_up(*state)
+    fitting.run(wanted.steps)
+    fitted = Fitted(folder, fitting.finish())
+    _publish(fitted, tracker, say)
+    return fitted
+
+
+def _check(wanted: Fit) -> None:
+    if not wanted.tasks:
+        raise BadInput(
+            "A pruner is fitted to one task or more; --tasks names none. Name some: --tasks A.toml B.toml"
+        )
+    twice = {name for name in wanted.tasks if wanted.tasks.count(name) > 1}
+    if twice:
+        raise BadInput(
+            f"Each task counts once; --tasks names {', '.join(sorted(twice))} twice. Leave one out."
+        )
+    if wanted.steps <= 0:
+        raise BadInput(f"Fitting takes at least one step; --steps is {wanted.steps}.")
+    if wanted.seed < 0:
+        raise BadInput(f"A seed is 0 or above; --seed is {wanted.seed}.")
+    if "://" in str(wanted.store):
+        raise BadInput(f"--store is a folder; given was {wanted.store}.")
+
+
+def _source(model: str, tasks: list[Task]) -> ModelSource:
+    first = tasks[0]
+    source = resolve_model(
+        model,
+        outputs=first.outputs,
+        class_names=first.class_names,
+        regression=first.regression,
+        train_texts=[text for task in tasks for text in train_texts(task)] if model == BUILTIN else [],
+    )
+    for task in tasks:
+        if task.max_length > source.max_length:
+            raise BadInput(
+                f"A row is at most as long as the model's positions reach; max_length of {task.name} is "
+                f"{task.max_length} tokens, and {model} reaches {source.max_length}. Give a smaller max_length."
+            )
+    return source
+
+
+def _asked(wanted: Fit, tasks: list[Task], source: ModelSource, fingerprint: str) -> dict[str, Any]:
+    """What decides a pruner, but for the number of steps."""
+    return {
+        "model": source.name,
+        "base_fingerprint": fingerprint,
+        "tasks": {task.name: task.fingerprint for task in tasks},
+        "seed": wanted.seed,
+        "side": side_of(max(task.max_length for task in tasks)),
+        "width": WIDTH,
+        "batch_rows": BATCH_ROWS,
+        "batches": BATCHES,
+        "learning_rate": LEARNING_RATE,
+    }
+
+
+def _check_same(was: dict[str, Any], asked: dict[str, Any], folder: Path) -> None:
+    differs = [
+        key for key in asked if was.get(key) != asked[key] and key != "model"
+    ]  # a copy may lie elsewhere
+    if differs:
+        facts = "; ".join(f"{key} was {was.get(key)}, asked for is {asked[key]}" for key in differs)
+        raise BadInput(
+            f"A base model has one pruner in a store; {folder} holds one that was fitted otherwise: {facts}. Ask for "
+            "what it is, remove that folder, or name another --store."
+        )
+
+
+@final
+class _Fitting:
+    """A pruner on its way; `kept` is its state after the last whole step."""
+
+    def __init__(
+        self, source: ModelSource, rows: list[Rows], asked: dict[str, Any], folder: Path, say: Say
+    ) -> None:
+        self.asked, self.folder, self.say, self.rows = asked, folder, say, rows
+        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        seed = int(asked["seed"])
+        self.model, self.anatomy = build(source, seed=seed)
+        nn.Module.to(self.model, self.device).requires_grad_(requires_grad=False)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.pruner = HeadPruner(side=int(asked["side"]), width=int(asked["width"])).to(self.device)
+        self.generator = torch.Generator(self.device)
+        weights = np.array([len(each.split) for each in rows], dtype=np.float64) ** SIZE_POWER
+        self.shares = weights / weights.sum()
+        self.step, self.seconds, self.loss = 0, 0.0, float("nan")
+        self.kept = _copied(self.pruner)
+
+    def take_up(self, weights: dict[str, Any], header: dict[str, Any]) -> None:
+        """Goes on from what was written."""
+        self.pruner.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
+        self.step, self.seconds, self.loss = header["step"], header["seconds"], header["loss"]
+        self.kept = _copied(self.pruner)
+
+    def run(self, steps: int) -> None:
+        """The steps that are missing."""
+        optimizer = torch.optim.SGD(self.pruner.parameters(), lr=float(self.asked["learning_rate"]))
+        self.pruner.train()
+        before, started = self.seconds, time.monotonic()
+        first, saved, said = self.step, started, started
+        losses: list[Tensor] = []
+        try:
+            while self.step < steps:
+                losses.append(self._step(self.step, optimizer))
+                self.kept = _copied(self.pruner)
+                self.step += 1
+                now = time.monotonic()
+                self.seconds = before + now - started
+                if now - said >= SAY_S or self.step == steps:
+                    self.loss, said = float(torch.stack(losses).mean()), now
+                    losses.clear()
+                    left = (now - started) / (self.step - first) * (steps - self.step)
+                    self.say(
+                        f"step {self.step} of {steps}, loss {self.loss:.5f}, {left / 60:.1f} minutes left"
+                    )
+                if now - saved >= SAVE_S:
+                    self._save()
+                    saved = time.monotonic()
+        finally:  # an interruption, too: the same command goes on from here
+            if self.step > first:
+                self._save()
+
+    def _step(self, step: int, optimizer: torch.optim.Optimizer) -> Tensor:
+        """One step of BATCHES batches; its mean loss."""
+        draw = np.random.default_rng([int(self.asked["seed"]), step])
+        self.generator.manual_seed(int(draw.integers(2**62)))
+        found: list[Tensor] = []
+        for _ in range(int(self.asked["batches"])):
+            rows = self.rows[int(draw.choice(len(self.rows), p=self.shares))]
+            count = min(int(self.asked["batch_rows"]), len(rows.split))
+            numbers = draw.choice(len(rows.split), count, replace=False, shuffle=False)
+            batch = {name: value.to(self.device) for name, value in rows.split.collate(numbers).items()}
+            loss = meta_loss(
+                self.model, self.anatomy, self.pruner, batch, pair=rows.pair, generator=self.generator
+            )
+            (loss / int(self.asked["batches"])).backward()  # type: ignore[no-untyped-call]
+            found.append(loss.detach())
+        nn.utils.clip_grad_norm_(self.pruner.parameters(), CLIP_NORM, foreach=True)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return torch.stack(found).mean()
+
+    def _save(self) -> None:
+        header = {"asked": self.asked, "step": self.step, "seconds": self.seconds, "loss": self.loss}
+        weights = {name: tensor.cpu().numpy() for name, tensor in self.kept.items()}
+        write_state(self.folder / FITTING, weights, header)
+
+    def finish(self) -> dict[str, Any]:
+        """Writes the fitted pruner, and what is known of it."""
+        about = self.asked | {"steps": self.step, "seconds": round(self.seconds, 1), "loss": self.loss}
+        about["provenance"] = provenance()
+        weights = {name: tensor.cpu().numpy() for name, tensor in self.kept.items()}
+        write_state(self.folder / PRUNER, weights, about)
+        part = self.folder / f".{ABOUT}.part"
+        part.write_text(json.dumps(about, indent=2))
+        part.replace(self.folder / ABOUT)
+        return about
+
+
+def _copied(pruner: HeadPruner) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in pruner.state_dict().items()}
+
+
+def _reach(wanted: Fit, store: Store, say: Say) -> Tracker | None:
+    """MLflow; None if nobody answers now."""
+    try:
+        return open_tracking(wanted.tracking, store_root=store.root)
+    except NoAnswer as refusal:
+        say(f"{refusal} Fitting goes on; the same command publishes the pruner when MLflow answers.")
+        return None
+
+
+def _publish(fitted: Fitted, tracker: Tracker | None, say: Say) -> None:
+    """MLflow is a view: if it fails, nothing is lost, and the next call publishes again."""
+    if tracker is None:
+        return
+    try:
+        tracker.publish_pruner(fitted.about, [fitted.folder / PRUNER, fitted.folder / ABOUT])
+    except TrackingLost as lost:
+        say(f"{lost} The pruner is not there yet; the same command brings it.")

@@ -1,0 +1,115 @@
+"""Where a fitted pruner is kept, and the base model that it is found by: safetensors, and JSON for people.
+
+ROOT/pruners/FINGERPRINT/fitting.safetensors   where fitting stands; what it was asked for is in its header
+ROOT/pruners/FINGERPRINT/pruner.safetensors    the fitted pruner
+ROOT/pruners/FINGERPRINT/pruner.json           what is known of it
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.anatomy import find_architecture
+from pipeline.methods.smp import for_task
+from pipeline.models import ModelSource, Weights, read_weights
+from pipeline.records import BadInput
+from pipeline.resolve import resolve_model
+from pipeline.store import Store
+
+# Of a configuration, what a task sets, and the words, which attention maps know nothing of.
+NOT_BASE = ("id2label", "label2id", "problem_type", "vocab_size")
+LETTERS = 16  # of a fingerprint, in a folder's name
+PRUNER, ABOUT, FITTING = "pruner.safetensors", "pruner.json", "fitting.safetensors"
+HEADER = "prunefront"  # the key of the header's JSON
+
+
+def base_fingerprint(source: ModelSource) -> str:
+    """sha256 of a base model: its shape, embeddings and layers; the same whatever the task, its classes and head."""
+    config = {key: value for key, value in source.config.items() if key not in NOT_BASE}
+    layers = f".{find_architecture(str(source.config['model_type'])).layers}."
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
+    for key, array in sorted(source.weights.items()):
+        if layers in key or ".embeddings." in key:
+            digest.update(f"{key} {array.dtype} {array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def pruner_folder(store: Store, fingerprint: str) -> Path:
+    """Where the pruner of a base model is, or would be."""
+    return store.root / "pruners" / fingerprint[:LETTERS]
+
+
+def check_fitted(store: Store, model: str, task: str, *, trust_remote_code: bool = False) -> None:
+    """Refuses a base model whose pruner is not fitted, before anything of a task is read.
+
+    Raises:
+        BadInput: it is not; says how to fit it.
+    """
+    source = resolve_model(
+        model,
+        outputs=2,
+        class_names=("no", "yes"),
+        regression=False,
+        train_texts=["no", "yes"],  # only of the built-in model, whose words do not count
+        trust_remote_code=trust_remote_code,
+    )
+    if not (pruner_folder(store, base_fingerprint(source)) / PRUNER).exists():
+        raise BadInput(
+            f"smp ranks heads by a pruner that is fitted once per base model; {store.root} has none of {model}. Fit "
+            f"it: prunefront fit-pruner --model {model} --tasks {task} --store {store.root}"
+        )
+
+
+def find_fitted(store: Store, source: ModelSource, *, pair: bool) -> Weights:
+    """The pruner of a model, with the output of tasks of pairs of texts, or of single ones.
+
+    Raises:
+        BadInput: it is damaged, or gone.
+    """
+    from safetensors import SafetensorError
+
+    path = pruner_folder(store, base_fingerprint(source)) / PRUNER
+    try:
+        return for_task(read_weights(path), pair=pair)
+    except (OSError, SafetensorError) as error:
+        raise BadInput(
+            f"smp ranks heads by a fitted pruner; {path} cannot be read: {error}. Remove {path.parent} and fit it "
+            "again: prunefront fit-pruner."
+        ) from error
+
+
+def write_state(path: Path, weights: Weights, header: Mapping[str, Any]) -> None:
+    """Weights and what is known of them in one file, which appears whole or not at all."""
+    from safetensors.numpy import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    save_file(weights, part, metadata={HEADER: json.dumps(header)})
+    part.replace(path)
+
+
+def read_state(path: Path) -> tuple[Weights, dict[str, Any]] | None:
+    """What `write_state` wrote; None if there is nothing.
+
+    Raises:
+        BadInput: it is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads(file.metadata()[HEADER])
+        return read_weights(path), header
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise BadInput(
+            f"Fitting goes on from where it was; {path} cannot be read: {error}. Remove {path.parent} to begin anew."
+        ) from error

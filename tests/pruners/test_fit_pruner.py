@@ -1,0 +1,119 @@
+"""Fitting a pruner: interrupted and continued it is the same; by the real command, then a search that uses it."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.cli import run as run_here
+from pipeline.cli.fit_pruner import STEPS
+from pipeline.models import read_weights
+from pipeline.pruners import DEFAULT_STEPS, Fit, fit_pruner
+from pipeline.records import BadInput
+from pipeline.reopening import reopen
+from pipeline.store import Store
+from tests.toy import command, environment, prunefront, write_task
+
+SPACE = "[tune_epochs]\nvalue = 0\n[recover_epochs]\nvalue = 1\n"
+MODEL = "builtin/tiny-bert"
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_task(tmp_path_factory.mktemp("task"), rows=200)
+
+
+class Stopped(Exception):  # noqa: N818
+    """Somebody pressed Ctrl-C."""
+
+
+def test_interrupted_and_continued_is_the_same(task: Path, tmp_path: Path, monkeypatch) -> None:
+    whole = Fit(MODEL, (str(task),), steps=3, store=tmp_path / "whole")
+    through = fit_pruner(whole)
+
+    def stop(line: str) -> None:
+        if line.startswith("step 1 "):
+            raise Stopped
+
+    parts = replace(whole, store=tmp_path / "parts")
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.pruners.fitting.SAY_S", 0.0)
+        with pytest.raises(Stopped):
+            fit_pruner(parts, stop)
+    assert not list((tmp_path / "parts").rglob("pruner.safetensors"))
+    fit_pruner(replace(parts, steps=2))
+    heard: list[str] = []
+    after = fit_pruner(parts, heard.append)
+    assert any(line.startswith("step 3 of 3") for line in heard)
+    one, other = (read_weights(each.folder / "pruner.safetensors") for each in (through, after))
+    assert one.keys() == other.keys()
+    assert all(np.array_equal(one[name], other[name]) for name in one)
+    assert after.about["steps"] == 3
+    assert json.loads((after.folder / "pruner.json").read_text()) == after.about
+    with pytest.raises(BadInput, match="seed was 0, asked for is 1"):
+        fit_pruner(replace(parts, seed=1))
+    (after.folder / "fitting.safetensors").write_bytes(b"torn")
+    with pytest.raises(BadInput, match="cannot be read"):
+        fit_pruner(parts)
+
+
+def test_the_command_then_a_search(task: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = tmp_path / "store"
+    asked = ["fit-pruner", "--model", MODEL, "--tasks", str(task), "--store", str(store)]
+    process = subprocess.Popen(
+        command(*asked, "--steps", "1000"), stderr=subprocess.PIPE, text=True, env=environment(),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("step "):
+            break
+    time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 130
+    process.stderr.close()
+    (state,) = store.rglob("fitting.safetensors")
+    assert not (state.parent / "pruner.safetensors").exists()
+    assert run_here([*asked, "--steps", "1", "--json"]) == 0
+    about = json.loads(capsys.readouterr().out)
+    assert about["steps"] >= 1
+    assert list(about["tasks"]) == ["toy"]
+    (published,) = (store / "artifacts").rglob("pruner.safetensors")
+    assert published.read_bytes() == (state.parent / "pruner.safetensors").read_bytes()
+
+    (tmp_path / "space.toml").write_text(SPACE)
+    run = prunefront(
+        "search", "--method", "smp", "--task", task, "--space", tmp_path / "space.toml", "--store", store,
+        "--trials", "1", "--concurrent", "1", "--latency-grid", "none", "--name", "toy", "--json",
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    assert json.loads(run.stdout)["method"] == "smp"
+    record = Store(store).read_record("toy", 0)
+    assert record.state == "complete", record.reason
+    assert record.recovered is not None
+    assert record.recovered.masks.heads.sum(axis=1).tolist() == [2, 2, 2, 2]  # half of every layer's
+    assert reopen(Store(store), "toy").inputs.fitted is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [(["--steps", "0"], "--steps"), (["--seed", "-1"], "--seed"), (["nowhere.toml"], "nowhere.toml")],
+)
+def test_what_makes_no_sense_is_refused(
+    task: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
+    asked = ["fit-pruner", "--model", MODEL, "--tasks", str(task), "--store", str(tmp_path / "store")]
+    assert run_here([*asked, *arguments]) == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_commands_default_is_the_rooms() -> None:
+    assert STEPS == DEFAULT_STEPS
