@@ -193,6 +193,8 @@ class Courier:
         self._owed = deque(n for n in self._store.ended_in_order(self._spec.name) if n not in left_out)
         table = self._store.read_table(self._spec.name)
         self._tally = Tally(self._spec, _of(table, sorted(there)))
+        if there:  # a server may have been lost between a trial's run and how the study stood after it
+            self._tracker.publish_standing(self._tally.front)
 
     def _aside(self) -> list[int]:
         return [number for number, times in self._refused.items() if times >= SET_ASIDE]

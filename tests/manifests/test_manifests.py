@@ -192,6 +192,10 @@ STUBS = {
 }
 
 
+def _hears_ctrl_c() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_the_slurm_script_starts_head_workers_and_driver(printed: Callable[..., str], tmp_path: Path) -> None:
     text = printed("slurm", *SHARED, "--partition", "gpu", "--time", "1-12:00:00", "--node-gpus", "4")
     given = re.findall(r"^#SBATCH --([\w-]+)", text, re.M)
@@ -228,7 +232,11 @@ def test_the_slurm_script_starts_head_workers_and_driver(printed: Callable[..., 
     waits = f"#!{sys.executable}\nimport time\nprint('here', flush=True)\ntry:\n    time.sleep(60)\n"
     (bin_ / "prunefront").write_text(f"{waits}except KeyboardInterrupt:\n    raise SystemExit(130)\n")
     job = subprocess.Popen(
-        ["bash", script], env=env | {"PGPASSWORD": "hidden"}, stdout=subprocess.PIPE, text=True
+        ["bash", script],
+        env=env | {"PGPASSWORD": "hidden"},
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=_hears_ctrl_c,  # a suite in the background ignores it, and so would all that it starts
     )
     assert job.stdout is not None
     assert "here" in iter(job.stdout.readline, "").__next__()
