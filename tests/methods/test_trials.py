@@ -15,6 +15,7 @@ from pipeline.models import ModelSource
 from pipeline.records import Params, TrialRecord
 from pipeline.space import load_space
 from pipeline.trial import run_trial
+from tests.methods.test_conformance import tiny_pruner
 
 SHORT: Params = {"batch_size": 4, "learning_rate": 2e-3}
 
@@ -24,9 +25,9 @@ def make_inputs(make_config, make_split):
     def make(method: str) -> TrialInputs:
         config = json.loads(make_config("bert", layers=3).to_json_string())
         data = TaskData(*(make_split(rows=rows, seed=seed) for seed, rows in enumerate((12, 6, 9))))
-        return TrialInputs(
-            method, "accuracy", False, "fp32", 24, ModelSource("tiny", "0", config, {}, {}), data
-        )
+        source = ModelSource("tiny", "0", config, {}, {})
+        fitted = tiny_pruner() if METHODS[method].needs_fit else None
+        return TrialInputs(method, "accuracy", False, "fp32", 24, source, data, fitted=fitted)
 
     return make
 
