@@ -103,9 +103,8 @@ class Course(ABC):
         self._loop: Loop | None = None  # that trains the phase at hand
         self.resumed: LoopState | None = None  # where the first phase goes on; None once it is taken up
         self.masks: Masks | None = None
-        self.projected = _number(
-            self.params.get("target")
-        )  # compression that it is to end with, if it is known
+        self.teaching: Distillation | None = None  # what is learned beside the labels
+        self.projected = _number(self.params.get("target"))  # compression it is to end with, if that is known
 
     def run(self) -> None:
         """The course from its start, or from where `take_up` says, to its end."""

@@ -37,20 +37,19 @@ class Kin:
         return f"{self.method}{distilled} against {self.objective}"
 
 
-def warm_starts(store: Store, wanted: str, *, name: str, kin: Kin, space: Space) -> list[Params]:
+def warm_starts(store: Store, wanted: str, *, kin: Kin, space: Space) -> list[Params]:
     """Settings for the first trials of a study, best first; at most MOST.
 
     Args:
         store: that holds the earlier studies.
         wanted: the name of one, or AUTO: all of the same method, distillation and objective.
-        name: of the study that is to begin.
-        kin: what it is.
+        kin: what the study is that is to begin.
         space: its space. Settings that it fixes are as it says; earlier settings outside its ranges are left out.
 
     Raises:
         BadInput: there is no such study, it is of another method, or none has settings that the space admits.
     """
-    studies = _studies(store, wanted, name=name, kin=kin)
+    studies = _studies(store, wanted, kin)
     found: dict[str, Params] = {}
     ranks: list[Ranked] = []
     for study in studies:
@@ -65,9 +64,9 @@ def warm_starts(store: Store, wanted: str, *, name: str, kin: Kin, space: Space)
             ranks.append(ranked)
     if not found:
         raise BadInput(
-            f"A warm start takes settings from the fronts of earlier studies; --warm-start {wanted} found "
-            f"{len(studies)} {'study' if len(studies) == 1 else 'studies'} of {kin} in {store.root}, and on their "
-            "fronts no setting that the space of this one admits. Leave it out, or name another study."
+            f"A warm start takes settings from the fronts of earlier studies; {store.root} has {len(studies)} of {kin}"
+            + (", and none on their fronts is one that the space of this study admits" if studies else "")
+            + ". Leave --warm-start out, or name another study."
         )
     return [found[text] for text in greedy(ranks, most=MOST)]
 
@@ -90,10 +89,10 @@ def greedy(ranks: Sequence[Ranked], *, most: int) -> list[str]:
     return [everything[place] for place in chosen]
 
 
-def _studies(store: Store, wanted: str, *, name: str, kin: Kin) -> list[str]:
+def _studies(store: Store, wanted: str, kin: Kin) -> list[str]:
     """The earlier studies whose settings mean the same in the new one."""
     if wanted == AUTO:
-        return [other for other in store.list_studies() if other != name and _kin(store, other) == kin]
+        return [study for study in store.list_studies() if _kin(store, study) == kin]
     if _kin(store, wanted) != kin:
         raise BadInput(
             f"A warm start takes the settings of the same method, distillation and objective; {wanted!r} is "

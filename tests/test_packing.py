@@ -91,3 +91,12 @@ def test_cores_are_the_containers_where_they_are_fewer(tmp_path: Path):
     for text, cores in (("max 100000", mine), ("100000 100000", 1), ("50000 100000", 1)):
         (tmp_path / "cpu.max").write_text(text)
         assert usable_cores(tmp_path) == cores
+
+
+def test_of_a_trials_own_peak_it_takes_no_more() -> None:
+    assert (
+        pack(
+            Resources(), Cluster(8, 1.0, 0.0, 8.0), Peak.of_trial(1_000.0), free_mb=4_000.0
+        ).cluster.concurrent
+        == 3
+    )

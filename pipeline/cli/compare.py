@@ -102,8 +102,13 @@ def _tagged(given: list[str], *, store: Path, tracking: str | None) -> list[str]
     from pipeline.store import Store
     from pipeline.tracking import open_tracking
 
+    for each in given:
+        if not each.partition("=")[0] or not each.partition("=")[2]:
+            raise BadInput(f"A tag is KEY=VALUE, as in team=search; given was {each!r}.")
     tags = {key: value for key, _, value in (each.partition("=") for each in given)}
     known = set(Store(store).list_studies())
+    if not known:  # and no MLflow either, which would be made by looking into it
+        raise BadInput(f"Studies are chosen by the tags of their runs; {store} has none. Give --store.")
     found = open_tracking(tracking, store_root=store).studies_tagged(tags)
     if not known & set(found):
         elsewhere = f"; MLflow has {', '.join(found)}, which lie elsewhere" if found else ""

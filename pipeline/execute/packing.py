@@ -24,6 +24,11 @@ class Peak:
     gpu_mb: float = 0.0
     gpu_total_mb: float = 0.0
 
+    @classmethod
+    def of_trial(cls, ram_mb: float) -> Peak:
+        """Where a trial's own peak is known, and the dense network's is not."""
+        return cls(ram_mb / TRIAL_OF_DENSE)
+
 
 @dataclass(frozen=True)
 class Packing:

@@ -14,18 +14,28 @@ import numpy as np
 from pipeline.anchors import DenseRecipe, dense_folder, read_dense
 from pipeline.course import TrialInputs
 from pipeline.distillation import NONE
-from pipeline.execute import Cluster, cluster_of_this_machine, connect, run_each
+from pipeline.execute import Cluster, Peak, cluster_of_this_machine, connect, pack, run_each
 from pipeline.latency import TABLE_SECONDS
 from pipeline.phases import steps_per_epoch
 from pipeline.plan.drawing import drawn_trials, epochs_of, mean, most_rounds, random_draws
 from pipeline.plan.earlier import MOMENTS, Earlier, find_earlier
 from pipeline.plan.pricing import Ahead, Basis, Cost, Number, Price, Trials, price
 from pipeline.plan.probe import probe
+from pipeline.process import free_memory_mb
 from pipeline.records import Params
 from pipeline.resolve import check_model
 from pipeline.space import Space
 from pipeline.store import Store
-from pipeline.sweep import Search, Watcher, check, default_name, dense_recipe, make_inputs, timed_shapes
+from pipeline.sweep import (
+    Search,
+    Watcher,
+    check,
+    default_name,
+    dense_recipe,
+    find_peak,
+    make_inputs,
+    timed_shapes,
+)
 from pipeline.task import load_task
 
 PROBES = 4  # at once, at most: as many as there will be trials at once, so that they meet each other
@@ -83,13 +93,22 @@ def plan(wanted: Search, watcher: Watcher) -> Price:
                 basis = _from_probe(
                     cluster, wanted, space, inputs, dense, opening, timed=bool(shapes), watcher=watcher
                 )
+    packed = _packed(wanted, cluster, basis, find_peak(store, task, inputs, method=wanted.method))
     return price(
         basis,
         name=wanted.name or default_name(wanted, task),
-        slots=cluster.concurrent,
-        gpus=cluster.gpus_per_trial,
+        slots=packed.concurrent,
+        gpus=packed.gpus_per_trial,
         budget=wanted.budget,
     )
+
+
+def _packed(wanted: Search, cluster: Cluster, basis: Basis, peak: Peak | None) -> Cluster:
+    """As many trials at once as the search will run: by the dense network's memory, or else by a trial's."""
+    if peak is None and basis.memory_mb is not None:
+        peak = Peak.of_trial(basis.memory_mb.typical)
+    free_mb = free_memory_mb() if wanted.resources.address is None else None
+    return pack(wanted.resources, cluster, peak, free_mb=free_mb).cluster
 
 
 @contextmanager

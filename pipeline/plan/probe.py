@@ -126,7 +126,6 @@ class _Plain(_Timed):
     def __init__(self, inputs: TrialInputs, params: Params, seed: int) -> None:
         super().__init__(inputs, TrialJob(0, {**params, "start_dense": False}, seed, (), keep_weights=False))
         self.model, self.anatomy = build(inputs.source, seed=seed)
-        self.teaching = None
         nn.Module.to(self.model, self.device)
 
     def timed(self, steps: int) -> Steps:

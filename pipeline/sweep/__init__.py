@@ -1,7 +1,7 @@
 """A study from its spec to its front: what `prunefront search` and `pipeline.search` run."""
 
 from pipeline.sweep.budget import Budget
-from pipeline.sweep.preparing import default_name, dense_recipe, make_inputs, timed_shapes
+from pipeline.sweep.preparing import default_name, dense_recipe, find_peak, make_inputs, timed_shapes
 from pipeline.sweep.running import check, run, search
 from pipeline.sweep.seeds import run_seeds
 from pipeline.sweep.wanted import Search
@@ -17,6 +17,7 @@ __all__ = [
     "check",
     "default_name",
     "dense_recipe",
+    "find_peak",
     "make_inputs",
     "run",
     "run_seeds",

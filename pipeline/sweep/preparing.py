@@ -108,18 +108,16 @@ def make_spec(
     )
 
 
-def find_starts(wanted: Search, store: Store, space: Space, *, name: str) -> str:
-    """The first trials' parameters that earlier studies give, as `StudySpec.starts`; a study that is there keeps its.
+def find_starts(wanted: Search, store: Store, space: Space) -> str:
+    """The first trials' parameters that earlier studies give, as `StudySpec.starts`; of a new study.
 
     Raises:
         BadInput: no such study, or it gives none.
     """
-    if store.has_study(name):
-        return store.read_spec(name).starts
-    if wanted.warm_start is None:
+    if wanted.warm_start is None or (wanted.name is not None and store.has_study(wanted.name)):
         return ""
     kin = Kin(wanted.method, wanted.distill, objective_of(wanted))
-    return json.dumps(warm_starts(store, wanted.warm_start, name=name, kin=kin, space=space))
+    return json.dumps(warm_starts(store, wanted.warm_start, kin=kin, space=space))
 
 
 def timed_shapes(wanted: Search, inputs: TrialInputs) -> tuple[Shape, ...]:

@@ -152,6 +152,7 @@ def run(wanted: Search, watcher: Watcher) -> Front:
     store.check_writable()
     check_model(wanted.model)
     check_method(wanted, store)
+    starts = find_starts(wanted, store, space)
     watcher.stage("reading the task")
     task = load_task(
         wanted.task, cache=store.cache, text=wanted.text, label=wanted.label, metric=wanted.metric
@@ -160,8 +161,9 @@ def run(wanted: Search, watcher: Watcher) -> Front:
     inputs = make_inputs(wanted, task)
     shapes = timed_shapes(wanted, inputs)
     name = wanted.name or default_name(wanted, task)
-    known = store.read_spec(name).anchors if store.has_study(name) else None
-    starts = find_starts(wanted, store, space, name=name)
+    known = None
+    if store.has_study(name):  # it keeps the starts that it began with
+        known, starts = store.read_spec(name).anchors, store.read_spec(name).starts
     url = wanted.ledger or f"sqlite:///{store.studies_db}"
     with ExitStack() as stack:
         lease = None

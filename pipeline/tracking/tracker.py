@@ -72,9 +72,7 @@ class Tracker:
         """
         for text in (*tags, *tags.values()):
             if not text or set(text) & set("'\"`"):
-                raise BadInput(
-                    f"MLflow finds runs by tags without quotes; given was {text!r}. Write KEY=VALUE."
-                )
+                raise BadInput(f"MLflow finds runs by tags without quotes; given was {text!r}.")
         found = self._mlflow.tagged(tags)
         return sorted({run.tags[published.STUDY] for run in found if published.SPEC in run.tags})
 
