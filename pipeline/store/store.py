@@ -199,7 +199,7 @@ class Store:
 
     def fitted_file(self, study: str) -> Path:
         """What was fitted to a study's base model, for a method that needs it: as it was when the study began."""
-        return self.study_folder(study) / "fitted.safetensors"
+        return self._fetched(self.study_folder(study) / "fitted.safetensors")
 
     def read_latency(self, study: str) -> StudyLatency:
         """What is known of a study's speed.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -60,14 +61,16 @@ class Nodes:
         }
         self.address = f"{HEAD}:{free_port(HEAD)}"
         self.running: dict[str, subprocess.Popen[bytes]] = {}
-        short = f"/tmp/pf{secrets.token_hex(3)}"  # Ray's socket paths have 107 characters at most
+        self.session = Path(
+            f"/tmp/pf{secrets.token_hex(3)}"
+        )  # Ray's socket paths have 107 characters at most
         self._begin(
             HEAD,
             [
                 "--head",
                 f"--port={self.address.split(':')[1]}",
                 "--num-cpus=0",
-                f"--temp-dir={short}",
+                f"--temp-dir={self.session}",
                 "--include-dashboard=false",
             ],
         )
@@ -95,9 +98,10 @@ class Nodes:
         return sorted(found)
 
     def stop(self) -> None:
-        """Ends the cluster, workers first."""
+        """Ends the cluster, workers first, and removes what Ray wrote of it."""
         for process in reversed(list(self.running.values())):
             kill_group(process)
+        shutil.rmtree(self.session, ignore_errors=True)
 
     def _begin(self, host: str, options: list[str]) -> None:
         common = ["--block", "--object-store-memory=150000000"]

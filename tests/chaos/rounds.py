@@ -144,9 +144,9 @@ class Chaos:
         """kill -9, and what was killed is started again."""
         if victim == "driver":
             assert self.driver is not None
+            self.driver.kill()
+            self.driver.wait()
             process, self.driver = self.driver.pid, None
-            os.kill(process, signal.SIGKILL)
-            os.waitpid(process, 0)
         elif victim == "node":
             worker = chance.choice(WORKERS)
             process = self.nodes.running[worker].pid

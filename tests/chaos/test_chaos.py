@@ -1,0 +1,20 @@
+"""The short form of `make chaos`: three rounds; what each kills is killed for real."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.rounds import FIRST_TRIALS, Chaos, Round
+
+
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's, of SQLAlchemy 2.1
+def test_a_driver_a_trial_and_a_node_are_killed_and_nothing_is_lost_doubled_or_left(tmp_path: Path) -> None:
+    told: list[Round] = []
+    audit = Chaos(tmp_path, victims=("driver", "trial", "node"), seed=0, tracking=False).run(told.append)
+    assert [each.victim for each in told] == ["driver", "trial", "node"]
+    assert audit.clean, audit
+    assert audit.trials >= FIRST_TRIALS
+    assert sum(audit.states.values()) == audit.trials
+    assert audit.resumed, "at least one of those that were struck had a checkpoint to go on from"
