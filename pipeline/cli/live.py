@@ -75,7 +75,7 @@ def body(standing: Standing, paces: Mapping[int, Pace], *, since_s: float, width
 
 
 def counts(standing: Standing, *, since_s: float) -> str:
-    """7 complete, 1 stopped, 2 running of 16 trials · 12:31 of 30:00."""
+    """7 complete, 1 stopped, 2 running of 16 trials · 12:31 of 30:00 · hypervolume 61.2 %."""
     complete = standing.ended - standing.stopped - standing.failed
     kinds = (
         (complete, "complete"),
@@ -90,6 +90,8 @@ def counts(standing: Standing, *, since_s: float) -> str:
         parts.append(f"{clock(spent.seconds + since_s)} of {clock(60 * budget.minutes)}")
     if budget.gpu_hours is not None:
         parts.append(f"{spent.gpu_seconds / 3600:.2f} of {budget.gpu_hours:g} GPU-hours")
+    if standing.front is not None and standing.front.points:
+        parts.append(f"hypervolume {percent(standing.front.hypervolume_normalised)}")
     return " · ".join(parts)
 
 
@@ -139,11 +141,10 @@ def front_plot(found: Front, *, columns: int) -> Table:
         level=dense,
     )
     title = f"{found.spec.metric_name} against {found.spec.second.label.partition(' (')[0]}"
-    volume = f"hypervolume {percent(found.hypervolume_normalised)}"
     plot = Table.grid()
     plot.add_column(justify="right", width=LABEL, style="dim")
     plot.add_column(no_wrap=True)
-    plot.add_row("", Text(f" {title}, {volume}"[: columns + 1], style="dim"))
+    plot.add_row("", Text(f" {title}"[: columns + 1], style="dim"))
     for number, line in enumerate(lines):
         label = (
             f"{high:.3f}" if number == 0 else f"{low:.3f}" if number == len(lines) - 1 and low < high else ""

@@ -98,7 +98,7 @@ class Terminal:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """The live view: a headline; once trials run, how they stand."""
-        standing, head = self.standing, self.what
+        standing, head = self.standing, self.what.partition(":")[0]  # reasons are above, in the lines
         if standing is not None:
             left = self._seconds_left(standing)
             head += "" if left is None else f" · {clock(left)} left"

@@ -13,6 +13,7 @@ The targets lie just under 1/3, 1/2 and 2/3: norms stay when blocks go, so that 
 from __future__ import annotations
 
 import argparse
+import re
 import tomllib
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def study_name(item: Planned) -> str:
     """task-label-targets-seed, in a folder's characters."""
     targets = "-".join(f"{100 * target:.0f}" for target in item.targets)
     task = tomllib.loads(Path(item.task).read_text())["name"]
-    label = item.entry.label.replace("=", "-")
+    label = re.sub(r"[^A-Za-z0-9._-]+", "-", item.entry.label)
     return f"{task}-{label}-at-{targets}-seed{item.seed}"
 
 
