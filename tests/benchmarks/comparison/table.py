@@ -91,11 +91,12 @@ def _at(scores: dict[int, StudyScore], target: float) -> dict[int, float]:
 def _table(task: str, cells: Sequence[Cell], targets: Sequence[float], scores: Scores) -> Table:
     table = Table(title=f"{Path(task).parent.name}: test metric after recovery (compression reached)")
     heads = [f"{100 * target:.0f} %" for target in targets]
+    yardsticks = [other for other in YARDSTICKS if any(other in cell.differences for cell in cells)]
     for name in (
         "method",
         "seeds",
         *heads,
-        *(f"- {other} at {head}" for other in YARDSTICKS for head in heads),
+        *(f"- {other} at {head}" for other in yardsticks for head in heads),
         "HV",
     ):
         table.add_column(name)
@@ -116,7 +117,7 @@ def _table(task: str, cells: Sequence[Cell], targets: Sequence[float], scores: S
             method,
             str(max(cell.test.count for cell in mine.values())),
             *(_metric(mine.get(target)) for target in targets),
-            *(_difference(mine.get(target), other) for other in YARDSTICKS for target in targets),
+            *(_difference(mine.get(target), other) for other in yardsticks for target in targets),
             f"{100 * some.hypervolume:.0f} %",
         )
     return table

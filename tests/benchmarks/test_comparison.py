@@ -1,0 +1,64 @@
+"""The comparison's plan: every method gets the same targets and epochs; differences are paired by seed, by hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from pipeline.methods import METHODS, ranks_weights
+from pipeline.space import load_space
+from tests.benchmarks.comparison.__main__ import study_name
+from tests.benchmarks.comparison.plan import Planned, entry, planned, space_toml
+from tests.benchmarks.comparison.scoring import Scored, StudyScore, score_file
+from tests.benchmarks.comparison.table import print_table
+from tests.toy import write_task
+
+CUTTING = sorted(name for name in METHODS if not ranks_weights(name))
+
+
+@pytest.mark.parametrize("method", CUTTING)
+def test_a_trial_for_each_target_and_all_else_fixed_at_the_defaults(method: str, tmp_path: Path) -> None:
+    file = tmp_path / "space.toml"
+    file.write_text(space_toml(entry(method), (0.33, 0.49, 0.65), epochs=4))
+    space = load_space(method, file=file, pretrained=True)
+    starts = space.starts()
+    assert sorted(start["target"] for start in starts) == [0.33, 0.49, 0.65]
+    assert {float(start["tune_epochs"]) + float(start["recover_epochs"]) for start in starts} == {4.0}
+    assert [name for name, key in space.keys.items() if not key.fixed] == ["target"]
+    usual = load_space(method, file=None, pretrained=True).defaults()
+    free = {"target", "threshold", "tune_epochs", "recover_epochs"}
+    assert {k: v for k, v in starts[0].items() if k not in free} == {
+        k: v for k, v in usual.items() if k not in free
+    }
+
+
+def test_settings_in_an_entry(tmp_path: Path) -> None:
+    found = entry("snip,level=head,penalty_strength=1,spectral_bound=off")
+    assert found.settings == {"level": "head", "penalty_strength": 1, "spectral_bound": "off"}
+    task = write_task(tmp_path / "task")
+    name = study_name(Planned(found, str(task), 2, (0.49,)))
+    assert name == "toy-snip-level-head-penalty_strength-1-spectral_bound-off-at-49-seed2"
+    order = [
+        (each.entry.label, each.seed)
+        for each in planned([entry("snip"), entry("chance")], [str(task)], 2, (0.5,))
+    ]
+    assert order == [("snip", 0), ("chance", 0), ("snip", 1), ("chance", 1)]
+
+
+def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
+    studies = list(planned([entry("snip"), entry("chance")], ["toy/task.toml"], 3, (0.5,)))
+    for item in studies:
+        test = {"snip": (0.8, 0.7, 0.9), "chance": (0.7, 0.5, 0.9)}[item.entry.label][item.seed]
+        file = score_file(tmp_path, name := f"{item.entry.label}-{item.seed}")
+        file.parent.mkdir(exist_ok=True)
+        network = Scored(0, 0.5, 0.5, 0.9, test, 4.0)
+        file.write_text(json.dumps(asdict(StudyScore(name, "accuracy", 0.6, 0.5, (network,)))))
+    snip, chance = print_table(tmp_path, [(item, f"{item.entry.label}-{item.seed}") for item in studies])
+    assert (snip.test.mean, snip.test.count, chance.test.mean) == (pytest.approx(0.8), 3, pytest.approx(0.7))
+    mean, low, high = snip.differences["chance"]
+    # 0.1, 0.2, 0.0: mean 0.1, s = 0.1, t(0.975; 2) = 4.3027
+    assert (mean, low, high) == pytest.approx((0.1, 0.1 - 0.24841, 0.1 + 0.24841), abs=1e-4)
+    assert chance.differences == {}
