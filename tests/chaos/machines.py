@@ -82,6 +82,12 @@ class Nodes:
         """Starts a worker node, or starts it again."""
         self._begin(worker, [f"--address={self.address}", "--num-cpus=1"])
 
+    def mend(self) -> None:
+        """Starts worker nodes again that did not come up: on a busy machine Ray gives up on its own raylet."""
+        for worker in WORKERS:
+            if self.running[worker].poll() is not None:
+                self.start(worker)
+
     def kill(self, worker: str) -> None:
         """kill -9 of a node: its raylet, whose workers die with it."""
         kill_group(self.running.pop(worker))

@@ -179,7 +179,8 @@ class Chaos:
         }
 
     def _keep_going(self, notes: list[str]) -> bool:
-        """Starts the search if it does not run; a study that has ended gets more trials."""
+        """Starts nodes and the search if they do not run; a study that has ended gets more trials."""
+        self.nodes.mend()
         if self.driver is not None and (code := self.driver.poll()) is not None:
             self.driver = None
             if code == 0:
