@@ -58,7 +58,7 @@ def test_a_probe_is_near_the_search_and_the_search_is_read_after_it(tmp_path: Pa
     )
     real = sum(r.seconds for r in records) / 2 / 60
     typical = probed["minutes_per_trial"]["typical"]
-    assert real / 20 < typical < 20 * real, "a busy machine, seconds long trials: the order of magnitude"
+    assert real / 5 < typical < 5 * real, "a busy machine, seconds long trials: the order of magnitude"
     peak = max(float(r.provenance["peak_memory_mb"]) for r in records)
     assert peak / 2 < probed["memory_mb"]["typical"] < 2 * peak
 
