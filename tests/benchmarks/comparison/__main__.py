@@ -1,7 +1,8 @@
 """Methods side by side: the same tasks, targets, epochs, trials and seeds; scored on test rows.
 
     python -m tests.benchmarks.comparison --task SST-2/task.toml --model FOLDER --store DIR \\
-        [--methods snip layerdrop chance …] [--seeds 3] [--targets 0.33 0.49 0.65] [--epochs 4] [--table] [--json FILE]
+        [--methods snip layerdrop chance …] [--seeds 3] [--targets 0.33 0.49 0.65] [--epochs 4] [--concurrent K] \\
+        [--table] [--json FILE]
 
 Every method has its packaged defaults, fixed, and one trial per target compression: nothing is chosen on any row,
 so the test rows say what the settings are worth. `--methods` takes settings, too: snip,penalty_strength=1. It goes
@@ -34,7 +35,7 @@ def study_name(item: Planned) -> str:
     return f"{task}-{label}-at-{targets}-seed{item.seed}"
 
 
-def run(item: Planned, *, model: str, store: Path, epochs: int) -> str:
+def run(item: Planned, *, model: str, store: Path, epochs: int, concurrent: int | None) -> str:
     """Searches a study to its end, if that is not done yet, and scores it; its name."""
     name = study_name(item)
     spaces = store / "comparison"
@@ -53,6 +54,7 @@ def run(item: Planned, *, model: str, store: Path, epochs: int) -> str:
             name=name,
             store=store,
             scheduler="none",
+            concurrent=concurrent,
         )
     score_study(store, name)
     return name
@@ -70,6 +72,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--targets", nargs="+", type=float, default=[0.33, 0.49, 0.65])
     parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--concurrent", type=int, default=None, help="trials at once")
     parser.add_argument("--table", action="store_true", help="print what is there")
     parser.add_argument("--json", type=Path, default=None)
     chosen = parser.parse_args()
@@ -78,7 +81,13 @@ def main() -> None:
     if not chosen.table:
         for count, item in enumerate(todo, 1):
             print(f"{count}/{len(todo)}  {study_name(item)}", flush=True)
-            run(item, model=chosen.model, store=chosen.store, epochs=chosen.epochs)
+            run(
+                item,
+                model=chosen.model,
+                store=chosen.store,
+                epochs=chosen.epochs,
+                concurrent=chosen.concurrent,
+            )
     rows = print_table(chosen.store, [(item, study_name(item)) for item in todo])
     if chosen.json is not None:
         write_json(chosen.json, rows)
