@@ -11,9 +11,9 @@ import pytest
 from pipeline.methods import METHODS, ranks_weights
 from pipeline.space import load_space
 from tests.benchmarks.comparison.__main__ import study_name
-from tests.benchmarks.comparison.plan import Planned, entry, planned, space_toml
+from tests.benchmarks.comparison.plan import Planned, entry, planned, space_toml, units
 from tests.benchmarks.comparison.scoring import Scored, StudyScore, score_file
-from tests.benchmarks.comparison.table import print_table
+from tests.benchmarks.comparison.table import _yardsticks, print_table
 from tests.toy import write_task
 
 CUTTING = sorted(name for name in METHODS if not ranks_weights(name))
@@ -49,9 +49,10 @@ def test_settings_in_an_entry(tmp_path: Path) -> None:
 
 
 def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
-    studies = list(planned([entry("snip"), entry("chance")], ["toy/task.toml"], 3, (0.5,)))
+    others = [entry("snip"), entry("chance,level=head")]
+    studies = list(planned(others, ["toy/task.toml"], 3, (0.5,)))
     for item in studies:
-        test = {"snip": (0.8, 0.7, 0.9), "chance": (0.7, 0.5, 0.9)}[item.entry.label][item.seed]
+        test = {"snip": (0.8, 0.7, 0.9), "chance": (0.7, 0.5, 0.9)}[item.entry.method][item.seed]
         file = score_file(tmp_path, name := f"{item.entry.label}-{item.seed}")
         file.parent.mkdir(exist_ok=True)
         network = Scored(0, 0.5, 0.5, 0.9, test, 4.0)
@@ -62,3 +63,15 @@ def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
     # 0.1, 0.2, 0.0: mean 0.1, s = 0.1, t(0.975; 2) = 4.3027
     assert (mean, low, high) == pytest.approx((0.1, 0.1 - 0.24841, 0.1 + 0.24841), abs=1e-4)
     assert chance.differences == {}
+
+
+def test_chance_is_a_yardstick_on_the_same_units_only() -> None:
+    labels = ["snip", "snip-published", "first-order", "mgpp-lifted", "layerdrop", "smp", "chance"]
+    assert [units(entry(text)) for text in labels] == [
+        "head", "block", "neuron", "neuron", "layer", "head-only", "block"
+    ]  # fmt: skip
+    ranked = {entry(text).label: units(entry(text)) for text in [*labels, "chance,level=neuron"]}
+    assert _yardsticks("first-order", ranked) == {"chance": "chance+level=neuron", "layerdrop": "layerdrop"}
+    assert _yardsticks("snip-published", ranked) == {"chance": "chance", "layerdrop": "layerdrop"}
+    assert _yardsticks("snip", ranked) == {"layerdrop": "layerdrop"}
+    assert _yardsticks("layerdrop", ranked) == _yardsticks("chance+level=neuron", ranked) == {}

@@ -42,6 +42,9 @@ class Planned:
     targets: tuple[float, ...]
 
 
+# What methods without a `level` rank; those that lift single weights sum them over heads and neurons.
+UNITS = {"layerdrop": "layer", "mpruner": "layer", "smp": "head-only"}
+
 NAMED = {"snip-published": Entry("snip-published", "snip", PUBLISHED_SNIP)}
 
 
@@ -54,6 +57,12 @@ def entry(text: str) -> Entry:
     given = {key: _value(value) for key, _, value in (part.partition("=") for part in settings)}
     label = known.label + "".join(f"+{key}={value}" for key, value in given.items())
     return Entry(label, known.method, {**known.settings, **given})
+
+
+def units(item: Entry) -> str:
+    """The level at which an entry ranks: what `chance` has to rank to be its yardstick."""
+    own = {**load_space(item.method, file=None, pretrained=True).defaults(), **item.settings}.get("level")
+    return str(own or UNITS.get(item.method, "neuron"))
 
 
 def planned(

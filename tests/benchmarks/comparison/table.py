@@ -1,10 +1,13 @@
-"""The table of a comparison: metric on test rows at every target, mean over seeds, and differences by seed."""
+"""The table of a comparison: metric on test rows at every target, mean over seeds, and differences by seed.
+
+Each method is set against `layerdrop`, and against `chance` on the units that it ranks itself.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.statistics import Interval, interval, paired
-from tests.benchmarks.comparison.plan import Planned
+from tests.benchmarks.comparison.plan import Planned, units
 from tests.benchmarks.comparison.scoring import StudyScore, read_score
 
 YARDSTICKS = ("chance", "layerdrop")
@@ -40,12 +43,18 @@ Scores = dict[tuple[str, str], dict[int, StudyScore]]  # (task, label) -> seed -
 def print_table(store: Path, studies: Sequence[tuple[Planned, str]]) -> list[Cell]:
     """Prints one table per task of what has been scored, and gives its cells."""
     scores: Scores = {}
+    ranked = {item.entry.label: units(item.entry) for item, _ in studies}
     for item, name in studies:
         found = read_score(store, name)
         if found is not None:
             scores.setdefault((item.task, item.entry.label), {})[item.seed] = found
     targets = sorted({target for item, _ in studies for target in item.targets})
-    cells = [cell for key in scores for target in targets if (cell := _cell(scores, key, target)) is not None]
+    cells = [
+        cell
+        for key in scores
+        for target in targets
+        if (cell := _cell(scores, key, target, ranked)) is not None
+    ]
     console = Console(width=150)
     for task in dict.fromkeys(cell.task for cell in cells):
         console.print(_table(task, [cell for cell in cells if cell.task == task], targets, scores))
@@ -57,15 +66,15 @@ def write_json(path: Path, cells: Iterable[Cell]) -> None:
     path.write_text(json.dumps([asdict(cell) for cell in cells], indent=1))
 
 
-def _cell(scores: Scores, key: tuple[str, str], target: float) -> Cell | None:
+def _cell(scores: Scores, key: tuple[str, str], target: float, ranked: Mapping[str, str]) -> Cell | None:
     mine = _at(scores[key], target)
     if not mine:
         return None
     differences = {}
-    for yardstick in YARDSTICKS:
-        theirs = _at(scores.get((key[0], yardstick), {}), target)
+    for yardstick, label in _yardsticks(key[1], ranked).items():
+        theirs = _at(scores.get((key[0], label), {}), target)
         shared = sorted(mine.keys() & theirs.keys())
-        if key[1] != yardstick and shared:
+        if shared:
             found = paired([mine[seed] for seed in shared], [theirs[seed] for seed in shared])
             differences[yardstick] = (found.mean, found.low, found.high)
     networks = [net for score in scores[key].values() for net in score.networks if net.target == target]
@@ -79,6 +88,17 @@ def _cell(scores: Scores, key: tuple[str, str], target: float) -> Cell | None:
         hypervolume=sum(score.hypervolume_normalised for score in scores[key].values()) / len(scores[key]),
         differences=differences,
     )
+
+
+def _yardsticks(label: str, ranked: Mapping[str, str]) -> dict[str, str]:
+    """What the entry of this label is set against: name of the yardstick -> its label."""
+    if label == "chance" or label.startswith("chance+"):
+        return {}
+    chances = (
+        other for other in ranked if other.split("+")[0] == "chance" and ranked[other] == ranked[label]
+    )
+    found = {"chance": next(chances, None), "layerdrop": "layerdrop" if "layerdrop" in ranked else None}
+    return {name: other for name, other in found.items() if other is not None and other != label}
 
 
 def _at(scores: dict[int, StudyScore], target: float) -> dict[int, float]:
