@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from pipeline.pareto import front, hypervolume, knee
 from pipeline.records import BadInput, FloatArray, Kind, Params, StudySpec
-from pipeline.store import Bench, Retrained, Store, StudyLatency, Timed
+from pipeline.store import Bench, Retrained, Store, StudyLatency, Timed, TimedPoint
 
 DEFAULT_STORE = Path("mlflow_runs")
 
@@ -72,6 +72,7 @@ class Front:
     epochs: float  # trained by all trials together
     seconds: float
     bench: Bench | None = None  # what the points' latency_ms holds for
+    latency_disturbed: bool = False  # the machine did other work while a latency_ms of a point was measured
 
     @property
     def hypervolume_normalised(self) -> float:
@@ -108,7 +109,10 @@ def load_front(study: str, *, store: Path | str = DEFAULT_STORE) -> Front:
 
 def with_latency(found: Front, latency: StudyLatency) -> Front:
     """A front with the times of those networks that were timed whole."""
-    return replace(found, points=tuple(_timed(p, latency) for p in found.points), bench=latency.bench)
+    points = tuple(_timed(p, latency) for p in found.points)
+    read = latency.table if any(p.latency_source == "table" for p in points) else None
+    shown = StudyLatency(read, tuple(TimedPoint(p.trial, p.point, p.latencies) for p in points))
+    return replace(found, points=points, bench=latency.bench, latency_disturbed=shown.disturbed)
 
 
 def _timed(point: FrontPoint, latency: StudyLatency) -> FrontPoint:

@@ -6,6 +6,7 @@ import ctypes
 import os
 import platform
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from pathlib import Path
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 _TOP_PAD_BYTES = 64 * 2**20
 _NEVER_TRIM = 2**31 - 1
+TASKS = Path("/proc/self/task")  # a process's threads
 CGROUPS = Path("/sys/fs/cgroup")  # a container's limits (version 2)
 
 
@@ -32,6 +34,32 @@ def set_threads(cpus: float) -> None:
     import torch
 
     torch.set_num_threads(max(1, int(cpus)))
+
+
+class CoreShare:
+    """Whether a process has a core when it wants one, or waits while the machine does other work."""
+
+    def __init__(self, tasks: Path = TASKS) -> None:
+        self._tasks = tasks
+        self._before = self._times()
+
+    def read(self) -> float:
+        """Its threads' time on a core, as a part of it and of their wait for one, from when this was made; 1 where
+        the kernel does not count (it is no Linux, or was built without)."""
+        run = wait = 0
+        for thread, (ran, waited) in self._times().items():
+            before = self._before.get(thread, (0, 0))
+            run, wait = run + ran - before[0], wait + waited - before[1]
+        return run / (run + wait) if run + wait else 1.0
+
+    def _times(self) -> dict[str, tuple[int, int]]:
+        """(ns on a core, ns in the queue for one) of every thread."""
+        found = {}
+        for file in self._tasks.glob("*/schedstat"):
+            with suppress(OSError):  # the thread has ended
+                ran, waited, _ = file.read_text().split()
+                found[file.parent.name] = int(ran), int(waited)
+        return found
 
 
 def peak_memory_mb() -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +17,18 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 
+from pipeline.cli.show import _latency
 from pipeline.fronts import load_front, pick
-from pipeline.latency import CpuClock, grids, measure_table, measure_whole
+from pipeline.latency import (
+    CpuClock,
+    FrontWanted,
+    bench_here,
+    grids,
+    measure_table,
+    measure_whole,
+    time_front,
+)
+from pipeline.models import ModelSource, build
 from pipeline.records import BadInput, Masks
 from pipeline.store import Bench, LatencyTable, Shape, Store, StudyLatency, Timed, TimedPoint
 from pipeline.sweep.speed import check_grid, shapes_of
@@ -179,6 +190,35 @@ def with_times(root: Path) -> Store:
     times = (Timed(other, 60.0, 1.0, 90.0), Timed(BENCH, 5.0, 0.5, 10.0))
     store.write_latency("toy", StudyLatency(TABLE, (TimedPoint(0, 0, times),)))
     return store
+
+
+def test_a_disturbed_measurement_is_said_and_made_again(tmp_path: Path) -> None:
+    store = with_times(tmp_path)
+    known = store.read_latency("toy")
+    assert not load_front("toy", store=store.root).latency_disturbed
+    [timed] = known.timed
+    slow = replace(timed, times=(timed.times[0], replace(timed.times[1], core_share=0.5)))
+    store.write_latency("toy", StudyLatency(TABLE, (slow,)))
+    found = load_front("toy", store=store.root)
+    assert found.latency_disturbed
+    assert "did other work" in _latency(found, BENCH)
+    # the table's own share counts only while a point is read from it
+    store.write_latency("toy", StudyLatency(replace(TABLE, core_share=0.5), (timed,)))
+    assert load_front("toy", store=store.root).latency_disturbed
+    both = (timed, replace(timed, point=1))
+    store.write_latency("toy", StudyLatency(replace(TABLE, core_share=0.5), both))
+    assert not load_front("toy", store=store.root).latency_disturbed
+
+
+def test_only_what_was_disturbed_is_timed_again(make_config) -> None:
+    source = ModelSource("bert", "", json.loads(make_config("bert").to_json_string()), {}, {})
+    here = bench_here(SHAPE)
+    good, bad = Timed(here, 5.0, 0.5, 10.0), Timed(here, 5.0, 0.5, 10.0, core_share=0.5)
+    dense = build(source, seed=0)[1].present
+    wanted = tuple((TimedPoint(0, place, (each,)), dense) for place, each in enumerate((good, bad)))
+    kept, again = time_front(source, FrontWanted((SHAPE,), wanted))
+    assert kept.times == (good,)
+    assert again.times[0].ms != 5.0
 
 
 def test_latency_is_read_back_as_it_was_written(tmp_path: Path) -> None:

@@ -3,11 +3,12 @@
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from pipeline.process import set_threads
+from pipeline.process import CoreShare, set_threads
 
 FAULTS = """
 import resource, torch
@@ -46,3 +47,38 @@ def test_threads_are_whole_cores():
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
+
+
+def test_the_share_of_a_core_by_hand(tmp_path: Path) -> None:
+    def write(thread: str, ran: int, waited: int) -> None:
+        (tmp_path / thread).mkdir(exist_ok=True)
+        (tmp_path / thread / "schedstat").write_text(f"{ran} {waited} 7\n")
+
+    write("1", 1_000, 500)
+    write("2", 0, 0)
+    share = CoreShare(tmp_path)
+    assert share.read() == 1.0  # nothing has run since
+    write("1", 1_600, 700)  # 600 on a core, 200 in the queue
+    write("2", 300, 0)
+    write("3", 100, 100)  # began meanwhile
+    assert share.read() == pytest.approx(1_000 / 1_300)
+    assert CoreShare(tmp_path / "none").read() == 1.0
+
+
+@pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the kernel does not count")
+def test_two_threads_on_one_core_have_half_of_it_each() -> None:
+    code = """
+import os, threading, time
+from pipeline.process import CoreShare
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+spin = [sys.executable, "-c", "while True: pass"]
+others = [subprocess.Popen(spin) for _ in range(2)]
+share, end = CoreShare(), time.monotonic() + 1
+while time.monotonic() < end: pass
+print(share.read())
+for other in others: other.kill()
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", "import subprocess, sys\n" + code], capture_output=True, text=True
+    )
+    assert float(run.stdout) < 0.6, run.stderr

@@ -50,6 +50,7 @@ def front_as_json(found: Front) -> dict[str, Any]:
         "distill": spec.distill,
         "objective": spec.objective,
         "latency": None if found.bench is None else asdict(found.bench),
+        "latency_disturbed": found.latency_disturbed,
         "metric_name": spec.metric_name,
         "reference_point": list(spec.reference_point),
         "hypervolume": found.hypervolume,
@@ -121,6 +122,7 @@ def _latency(found: Front, bench: Bench) -> str:
         f"ms: a batch of {bench.batch} × {bench.length} tokens, {bench.precision}, {bench.threads} "
         f"thread{'s' * (bench.threads > 1)}, {bench.device}; dense {statistics.median(dense):.3g}."
         + (" ~ is read from the table of blocks, the others are measured." if from_table else "")
+        + (" The machine did other work meanwhile: they are too long." if found.latency_disturbed else "")
     )
 
 

@@ -33,7 +33,7 @@ from pipeline.measure import evaluate
 from pipeline.networks import Network, network_of
 from pipeline.provenance import provenance
 from pipeline.reopening import Reopened, reopen
-from pipeline.store import Shape, Store, TestScores, Timed, TimedPoint
+from pipeline.store import UNDISTURBED, Shape, Store, TestScores, Timed, TimedPoint
 from pipeline.tracking import ExportedModel, NoAnswer, Tracker, TrackingLost, open_tracking
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _write(
         dense_heads=network.anatomy.heads_per_layer,
         dense_neurons=network.anatomy.neurons_per_layer,
         onnx_difference=difference,
-        warnings=_warnings(network),
+        warnings=(*_retrained(network), *_disturbed(times)),
     )
     (part / CARD).write_text(card(facts))
     write_record(part, _record(facts, network))
@@ -242,7 +242,17 @@ def _values(facts: Facts) -> dict[str, float]:
     return scores | {f"latency_ms/{each.bench.shape}": each.ms for each in facts.times}
 
 
-def _warnings(network: Network) -> tuple[str, ...]:
+def _disturbed(times: tuple[Timed, ...]) -> tuple[str, ...]:
+    """That latency is not to be trusted, if it isn't."""
+    share = min((each.core_share for each in times), default=1.0)
+    if share >= UNDISTURBED:
+        return ()
+    return (
+        f"The machine did other work while latency was measured ({share:.0%} of a core was free): it is too long.",
+    )
+
+
+def _retrained(network: Network) -> tuple[str, ...]:
     """What a person should know before they trust the numbers of the front."""
     again = network.retrained
     if again is None or not again.differs:

@@ -6,7 +6,8 @@ block's time holds its LayerNorm, its residual and what Python costs. Smaller ne
 are run as a whole beside them. Warm-up first, then medians over rounds.
 
 Timed is one forward pass in inference mode, in fp32, of rows without padding that are on the device already: no
-tokenisation, no transfer. Weights do not matter, only shapes.
+tokenisation, no transfer. Weights do not matter, only shapes. The process keeps the memory that it frees, as a
+server's allocator does; how much of its time it waited for a core is noted beside every time.
 """
 
 from pipeline.latency.clocks import Clock, CpuClock, CudaClock

@@ -20,6 +20,7 @@ from torch import Tensor
 from pipeline.anatomy import Anatomy, encoder_layers, find_architecture
 from pipeline.latency.clocks import MILLISECONDS, Clock
 from pipeline.latency.layouts import mixed_layouts, whole_layouts
+from pipeline.process import CoreShare
 from pipeline.records import Masks
 from pipeline.store import Bench, LatencyTable, Shape, Timed
 from pipeline.surgery import cut
@@ -46,7 +47,7 @@ def measure_table(
         clock: of that device.
         seconds: no new round begins after them.
     """
-    started = time.monotonic()
+    started, share = time.monotonic(), CoreShare()
     model, anatomy = dense
     mixed = [dense, *(_cut_copy(dense, masks) for masks in mixed_layouts(anatomy))]
     layouts = whole_layouts(anatomy)
@@ -61,7 +62,8 @@ def measure_table(
                 samples.add(its, *_one_look(network, its, inputs, clock))
             for times, run in zip(samples.whole, whole, strict=True):
                 times.append(_settled(run, clock))
-    return samples.table(layouts, bench, seconds=time.monotonic() - started)
+    table = samples.table(layouts, bench, seconds=time.monotonic() - started)
+    return replace(table, core_share=share.read())
 
 
 def measure_whole(
@@ -75,6 +77,7 @@ def measure_whole(
     inputs = _inputs(dense[0], bench.shape)
     runs = [_runner(network, inputs) for network in (dense[0], _cut_copy(dense, masks)[0])]
     times: list[list[float]] = [[], []]
+    share = CoreShare()
     with torch.inference_mode():
         for run in runs:
             run()
@@ -82,7 +85,7 @@ def measure_whole(
             for place, run in enumerate(runs):
                 times[place] += _turn(run, clock)
     low, middle, high = np.quantile(times[1], [0.25, 0.5, 0.75])
-    return Timed(bench, float(middle), float(high - low), float(np.median(times[0])))
+    return Timed(bench, float(middle), float(high - low), float(np.median(times[0])), share.read())
 
 
 class _Samples:

@@ -2,7 +2,7 @@
 
 from pipeline.store.confirmations import NO_PREDICTIONS, Confirmation, Confirmations
 from pipeline.store.exports import TestScores
-from pipeline.store.latency import Bench, LatencyTable, Shape, StudyLatency, Timed, TimedPoint
+from pipeline.store.latency import UNDISTURBED, Bench, LatencyTable, Shape, StudyLatency, Timed, TimedPoint
 from pipeline.store.objects import ObjectStoreLost, dropped, is_object_store, place_text, sent
 from pipeline.store.recordfile import NO_SPACE
 from pipeline.store.store import Outbox, Spent, Store, load_record, save_record
@@ -12,6 +12,7 @@ __all__ = [
     "NO_PREDICTIONS",
     "NO_SPACE",
     "RECOVERED",
+    "UNDISTURBED",
     "WEIGHTS",
     "Bench",
     "Confirmation",

@@ -17,6 +17,7 @@ from pipeline.records import Masks
 from pipeline.store.recordfile import read_json, write_json
 
 LATENCY = "latency.json"
+UNDISTURBED = 0.9  # of `core_share`: below it milliseconds are more than a tenth too long
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class LatencyTable:
     whole_ms: tuple[float, ...]  # by `sums_ms`
     spread_ms: float  # between the quartiles of the dense network's time
     seconds: float  # that measuring it took
+    core_share: float = 1.0  # as in `Timed`
 
     def predict(self, masks: Masks) -> float:
         """Milliseconds of one batch through the network that `masks` leaves; a layer that is gone costs nothing."""
@@ -92,6 +94,7 @@ class Timed:
     ms: float  # median
     spread_ms: float  # between the quartiles
     dense_ms: float  # of the dense network, in turns with it
+    core_share: float = 1.0  # the part of its time that the process had a core when it wanted one
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,13 @@ class StudyLatency:
         if self.table is not None:
             return self.table.bench
         return self.timed[0].times[0].bench if self.timed else None
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether the machine did much else while something of it was measured."""
+        shares = [each.core_share for point in self.timed for each in point.times]
+        shares += [] if self.table is None else [self.table.core_share]
+        return min(shares, default=1.0) < UNDISTURBED
 
     def of(self, trial: int, point: int) -> tuple[Timed, ...]:
         """The times of a point's network, one of each shape; none if it was not timed."""

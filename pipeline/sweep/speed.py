@@ -9,7 +9,7 @@ from pipeline.fronts import load_front
 from pipeline.latency import FrontWanted, TableWanted, table_of, time_front
 from pipeline.models import ModelSource
 from pipeline.records import BadInput, Masks, StudySpec
-from pipeline.store import LatencyTable, Shape, Store, StudyLatency, TimedPoint
+from pipeline.store import UNDISTURBED, LatencyTable, Shape, Store, StudyLatency, TimedPoint
 from pipeline.sweep.watching import Watcher
 
 NONE = "none"
@@ -81,6 +81,7 @@ def find_table(
         )
     if table != before.table:
         store.write_latency(spec.name, StudyLatency(table))
+        _warn_if_disturbed(StudyLatency(table), watcher)
     return table
 
 
@@ -96,7 +97,7 @@ def time_networks(
     points = load_front(spec.name, store=store.root).points
     known = store.read_latency(spec.name)
     wanted = [TimedPoint(point.trial, point.point, known.of(point.trial, point.point)) for point in points]
-    if not wanted or all({each.bench.shape for each in point.times} >= set(shapes) for point in wanted):
+    if not wanted or all(_timed_at(point) >= set(shapes) for point in wanted):
         return
     watcher.stage(f"measuring the latency of {len(wanted)} networks on the front")
     networks = tuple((point, _masks(store, spec, point)) for point in wanted)
@@ -106,6 +107,19 @@ def time_networks(
         watcher.warn(f"The latency of the front's networks is not measured: {never}.")
         return
     store.write_latency(spec.name, StudyLatency(known.table, timed))
+    _warn_if_disturbed(StudyLatency(None, timed), watcher)
+
+
+def _timed_at(point: TimedPoint) -> set[Shape]:
+    return {each.bench.shape for each in point.times if each.core_share >= UNDISTURBED}
+
+
+def _warn_if_disturbed(found: StudyLatency, watcher: Watcher) -> None:
+    if found.disturbed:
+        watcher.warn(
+            "Latency is wall time, and the machine did other work meanwhile: milliseconds are too long. The same "
+            "command times the front's networks again."
+        )
 
 
 def _masks(store: Store, spec: StudySpec, point: TimedPoint) -> Masks:

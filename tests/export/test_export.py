@@ -66,7 +66,7 @@ def test_the_folder_is_whole_and_predicts_what_was_recorded(exported: Exported, 
     assert scores.rows == {"test": len(labels)}
     assert Store(made.store).exports(NAME).read() == (scores,)
     assert exported.facts.size_bytes == (exported.folder / "model.safetensors").stat().st_size
-    assert exported.warnings == ()
+    assert [each for each in exported.warnings if "other work" not in each] == []  # a busy machine is said
 
 
 def test_it_is_the_knee_and_small_for_real(exported: Exported, made: Study) -> None:
@@ -143,7 +143,7 @@ def test_test_rows_are_opened_once(study: Study, tmp_path: Path) -> None:
     assert (tmp_path / "second" / "model.safetensors").read_bytes() == (
         tmp_path / "first" / "model.safetensors"
     ).read_bytes()
-    assert "not in MLflow" in again.warnings[0]  # this copy of the store has none
+    assert "not in MLflow" in again.warnings[-1]  # this copy of the store has none
 
 
 def test_mlflow_has_the_model_at_its_trials_run(
