@@ -175,6 +175,13 @@ def asked(
             rich_help_panel=_RUN,
         ),
     ] = None,
+    keep_weights: Annotated[
+        str,
+        typer.Option(
+            help="Whose weights stay in the store: front, or all (no network has to be trained again for an export).",
+            rich_help_panel=_WHERE,
+        ),
+    ] = "front",
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.", rich_help_panel=_RUN)] = "auto",
 ) -> Search:
     """What a person asks of a search: the options of `search`, and of all commands about one."""
@@ -215,6 +222,7 @@ def asked(
         latency_grid=latency_grid,
         take_over=take_over,
         checkpoint_seconds=checkpoint_seconds,
+        keep_weights=keep_weights,
     )
 
 

@@ -40,7 +40,9 @@ class StudyDesk:
         watcher: Watcher,
         halving: Halving | None,
         meter: Meter,
+        keep_all_weights: bool = False,
     ) -> None:
+        self.keep_all_weights = keep_all_weights
         self.meter = meter
         self.volumes: list[float] = []  # after each trial that has ended, while that is asked for
         self.halving = halving
@@ -62,7 +64,8 @@ class StudyDesk:
         for number in (*found.told, *found.lost):
             self.courier.ended(number)
         self.tally = Tally(self.spec, self.store.read_table(self.spec.name))
-        self.store.weights(self.spec.name).keep_only(self.tally.front.points)
+        if not self.keep_all_weights:
+            self.store.weights(self.spec.name).keep_only(self.tally.front.points)
         self._recall_volumes()
         self._report(None)
 
@@ -126,7 +129,8 @@ class StudyDesk:
             among = {number, *(point.trial for point in self.tally.front.points)}
             found = self.tally.add(self.store.read_trial(self.spec.name, number))
             self.volumes.append(found.hypervolume)
-            self.store.weights(self.spec.name).keep_only(found.points, among=among)
+            if not self.keep_all_weights:
+                self.store.weights(self.spec.name).keep_only(found.points, among=among)
         self._gather_sometimes()
         self._report(record)
 

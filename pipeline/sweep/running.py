@@ -53,10 +53,13 @@ from pipeline.sweep.preparing import (
 from pipeline.sweep.sharing import check_ledger, check_objects, check_shared
 from pipeline.sweep.speed import check_grid, find_table, time_networks
 from pipeline.sweep.wanted import (
+    ALL,
     DEFAULT_CHECKPOINT_S,
     DEFAULT_SCHEDULER,
     DEFAULT_TASK,
     DEFAULT_TRIALS,
+    FRONT,
+    KEPT,
     PRECISIONS,
     SCHEDULERS,
     STARTS,
@@ -100,6 +103,7 @@ def search(
     latency_grid: str | None = None,
     take_over: bool = False,
     checkpoint_seconds: float = DEFAULT_CHECKPOINT_S,
+    keep_weights: str = FRONT,
     watcher: Watcher | None = None,
 ) -> Front:
     """`prunefront search` from Python: the same options, and the front comes back.
@@ -136,6 +140,7 @@ def search(
         latency_grid=latency_grid,
         take_over=take_over,
         checkpoint_seconds=checkpoint_seconds,
+        keep_weights=keep_weights,
     )
     return run(wanted, watcher or Nobody())
 
@@ -213,6 +218,7 @@ def run(wanted: Search, watcher: Watcher) -> Front:
             watcher=watcher,
             meter=Meter(store, name, gpus_per_trial=cluster.gpus_per_trial),
             halving=Halving(spec.values, spec.reference_point) if wanted.scheduler == "asha" else None,
+            keep_all_weights=wanted.keep_weights == ALL,
         )
         try:
             desk.settle()
@@ -270,6 +276,8 @@ def check(wanted: Search) -> Space:
         raise BadInput(f"--precision is one of {', '.join(PRECISIONS)}; asked for was {wanted.precision!r}.")
     if wanted.scheduler not in SCHEDULERS:
         raise BadInput(f"--scheduler is one of {', '.join(SCHEDULERS)}; asked for was {wanted.scheduler!r}.")
+    if wanted.keep_weights not in KEPT:
+        raise BadInput(f"--keep-weights is one of {', '.join(KEPT)}; asked for was {wanted.keep_weights!r}.")
     if wanted.checkpoint_seconds <= 0:
         raise BadInput(
             f"A trial is written down now and then; --checkpoint-seconds is {wanted.checkpoint_seconds:g}. "

@@ -17,6 +17,7 @@ DEFAULT_SCHEDULER = "asha"
 DEFAULT_CHECKPOINT_S = 60.0
 STARTS = ("pretrained", "dense")
 PRECISIONS = ("auto", "bf16", "fp32")
+FRONT, ALL = KEPT = ("front", "all")  # networks whose weights stay in the store
 SEARCHED = ("compression", "macs", "latency")  # objectives beside the metric, of networks that are cut
 SPARSITY = "sparsity"  # that of networks whose single weights are zero
 
@@ -53,6 +54,7 @@ class Search:
     latency_grid: str | None = None
     take_over: bool = False
     checkpoint_seconds: float = DEFAULT_CHECKPOINT_S
+    keep_weights: str = FRONT
 
     @property
     def budget(self) -> Budget:

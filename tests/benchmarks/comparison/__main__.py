@@ -18,6 +18,7 @@ import re
 import tomllib
 from pathlib import Path
 
+from pipeline.fronts import load_front
 from pipeline.methods import ranks_weights
 from pipeline.space import known_methods
 from pipeline.store import Store
@@ -54,9 +55,12 @@ def run(item: Planned, *, model: str, store: Path, epochs: int, concurrent: int 
             name=name,
             store=store,
             scheduler="none",
+            keep_weights="all",  # until they have been scored
+            latency_grid="none",
             concurrent=concurrent,
         )
     score_study(store, name)
+    files.weights(name).keep_only(load_front(name, store=store).points)
     return name
 
 
