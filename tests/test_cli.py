@@ -236,6 +236,7 @@ BAD = {
     "unknown method": (["--method", "snap"], "snip"),
     "unknown sampler": (["--sampler", "cmaes"], "nsga2"),
     "unknown scheduler": (["--scheduler", "hyperband"], "asha"),
+    "unknown weights": (["--keep-weights", "none"], "front"),
     "no trials": (["--trials", "0"], "--trials"),
     "negative trials": (["--trials", "-3"], "--trials"),
     "no minutes": (["--minutes", "0"], "--minutes"),

@@ -1,0 +1,29 @@
+"""Whose weights a search leaves in its store: of all networks, or of the front's only; a real search of two trials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.fronts import load_front
+from pipeline.store import Store
+from tests.toy import prunefront, write_task
+
+
+def test_all_weights_until_the_front_is_all_that_is_wanted(tmp_path: Path) -> None:
+    task = write_task(tmp_path / "task")
+    usual = ["search", "--task", task, "--space", task.parent / "quick.toml", "--store", tmp_path / "store"]
+    usual += ["--name", "toy", "--trials", "2", "--scheduler", "none", "--latency-grid", "none", "--quiet"]
+
+    def weights(*, keep: str) -> set[Path]:
+        made = prunefront(*usual, "--keep-weights", keep)
+        assert made.returncode == 0, made.stderr
+        return set((tmp_path / "store" / "studies" / "toy" / "trials").glob("*/weights/*.safetensors"))
+
+    everything = weights(keep="all")
+    assert {file.parts[-3] for file in everything} == {"00000", "00001"}
+    assert {file.name for file in everything} == {"round-00.safetensors", "recovered.safetensors"}
+    front = load_front("toy", store=tmp_path / "store").points
+    kept = Store(tmp_path / "store").weights("toy")
+    of_front = {kept.of_point(point) for point in front}
+    assert of_front < everything, "a toy whose every network is on the front shows nothing"
+    assert weights(keep="front") == of_front
