@@ -103,7 +103,7 @@ def load_front(study: str, *, store: Path | str = DEFAULT_STORE) -> Front:
     files = Store(Path(store))
     found = front_of(files.read_spec(study), files.read_table(study))
     weights = files.weights(study)
-    found = with_latency(found, files.read_latency(study))
+    found = with_latency(found, files.latency(study).read())
     return replace(found, points=tuple(replace(p, retrained=weights.retrained(p)) for p in found.points))
 
 

@@ -188,7 +188,7 @@ def with_times(root: Path) -> Store:
     store.write_record("toy", record(0, *points))
     other = replace(BENCH, batch=32)
     times = (Timed(other, 60.0, 1.0, 90.0), Timed(BENCH, 5.0, 0.5, 10.0))
-    store.write_latency("toy", StudyLatency(TABLE, (TimedPoint(0, 0, times),)))
+    store.latency("toy").write(StudyLatency(TABLE, (TimedPoint(0, 0, times),)))
     return store
 
 
@@ -223,11 +223,11 @@ def test_only_what_was_disturbed_is_timed_again(make_config) -> None:
 
 def test_latency_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     store = with_times(tmp_path)
-    found = store.read_latency("toy")
+    found = store.latency("toy").read()
     assert found.table == TABLE
     assert [each.ms for each in found.of(0, 0)] == [60.0, 5.0]
     assert found.of(0, 1) == found.of(1, 0) == ()
-    assert store.read_latency("another") == StudyLatency()
+    assert store.latency("another").read() == StudyLatency()
 
 
 def test_a_front_tells_measured_from_read(tmp_path: Path) -> None:

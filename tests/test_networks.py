@@ -66,10 +66,10 @@ def make_study(folder: Path, method: str, params: Params) -> tuple[Store, TrialR
         "fp32",
         Anchors(0.0, 1.0, 1e-3, 1.0, 1, 1, 1, 1.0),
     )
-    write_source(source, store.model_folder(NAME))
-    store.write_task(NAME, refer(str(task_file)))
+    write_source(source, store.origin(NAME).model())
+    store.task(NAME).write(refer(str(task_file)))
     store.write_spec(spec)
-    attempt = store.next_attempt(NAME, 0)
+    attempt = store.attempts(NAME, 0).begin()
     record = run_trial(inputs, TrialJob(0, params, 5, (attempt,)), lambda _: None)
     store.weights(NAME).take(0, [attempt])
     store.write_record(NAME, record)
@@ -178,7 +178,7 @@ def test_a_task_that_has_moved_is_found_where_it_is_said_to_be(study: Reopened, 
     moved = tmp_path / "elsewhere"
     shutil.copytree(made[2].parent, moved)
     store = study.store
-    store.write_task(NAME, refer(str(tmp_path / "gone" / "task.toml")))
+    store.task(NAME).write(refer(str(tmp_path / "gone" / "task.toml")))
     with pytest.raises(BadInput, match=r"is not there any more.*--task"):
         reopen(store, NAME)
     found = reopen(store, NAME, task=str(moved / "task.toml"))

@@ -173,7 +173,7 @@ def _check_same(written: PreTrainedModel, made: PreTrainedModel, opened: Reopene
 
 def _times(opened: Reopened, network: Network, point: FrontPoint) -> tuple[Timed, ...]:
     """Its latency at the shapes of the study, on this machine: as it is known, or measured now."""
-    known = opened.store.read_latency(opened.spec.name).of(point.trial, point.point)
+    known = opened.store.latency(opened.spec.name).read().of(point.trial, point.point)
     timed = TimedPoint(point.trial, point.point, known)
     shapes = tuple(each.bench.shape for each in known)
     if not shapes:

@@ -207,7 +207,7 @@ class Ledger:
                 self.tell(store.read_record(self._spec.name, ask.number))
                 told.append(ask.number)
                 continue
-            attempts = store.lost_attempts(self._spec.name, ask.number)
+            attempts = store.attempts(self._spec.name, ask.number).lost()
             if attempts >= LOST_ATTEMPTS:
                 reason = f"worker lost {attempts} times"
                 record = TrialRecord(ask.number, "failed", reason, ask.params, ask.seed, attempts=attempts)

@@ -46,11 +46,11 @@ def make_study(folder: Path, params: Params = TWO_ROUNDS, *, method: str = "snip
         precision="fp32",
         anchors=Anchors(0.0, 1.0, 1e-3, 1.0, 1, 1, 1, 1.0),
     )
-    write_source(source, store.model_folder(NAME))
-    store.write_task(NAME, refer(str(task_file)))
+    write_source(source, store.origin(NAME).model())
+    store.task(NAME).write(refer(str(task_file)))
     labels = inputs.data.validation.labels
     store.write_validation(NAME, ids=inputs.data.validation.ids, labels=labels)
     store.write_spec(spec)
-    attempt = store.next_attempt(NAME, 0)
+    attempt = store.attempts(NAME, 0).begin()
     store.write_record(NAME, run_trial(inputs, TrialJob(0, params, SEED, (attempt,)), lambda _: None))
     return reopen(store, NAME)

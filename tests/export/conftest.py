@@ -67,10 +67,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Study:
         precision="fp32",
         anchors=Anchors(0.0, 0.9, 1e-3, 1.0, 1_000_000, 800_000, 10_000_000, 4.0),
     )
-    write_source(source, store.model_folder(NAME))
-    store.write_task(NAME, refer(str(task_file)))
+    write_source(source, store.origin(NAME).model())
+    store.task(NAME).write(refer(str(task_file)))
     store.write_spec(spec)
-    attempt = store.next_attempt(NAME, 0)
+    attempt = store.attempts(NAME, 0).begin()
     record = run_trial(inputs, TrialJob(0, PARAMS, 5, (attempt,)), lambda _: None)
     store.weights(NAME).take(0, [attempt])
     store.write_record(NAME, record)
@@ -87,5 +87,5 @@ def study(made: Study, tmp_path: Path) -> Study:
     shutil.copytree(made.store / "studies", tmp_path / "store" / "studies")
     shutil.copytree(made.task_file.parent, tmp_path / "task")
     store = Store(tmp_path / "store")
-    store.write_task(NAME, refer(str(tmp_path / "task" / made.task_file.name)))
+    store.task(NAME).write(refer(str(tmp_path / "task" / made.task_file.name)))
     return Study(store.root, tmp_path / "task" / made.task_file.name)
