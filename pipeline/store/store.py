@@ -12,7 +12,6 @@ by the driver: it may be behind, or gone, and nothing is lost.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from pydantic import TypeAdapter
 
 from pipeline.records import Array, BadInput, StudySpec, TaskReference, TrialRecord
 from pipeline.store.attempts import Attempts
+from pipeline.store.checks import check_bucket, check_folder, check_name
 from pipeline.store.confirmations import CONFIRM, Confirmations
 from pipeline.store.exports import Exports
 from pipeline.store.gathering import TRIALS, gather, study_table, trial_folder, trial_table, when_written
@@ -53,11 +53,9 @@ from pipeline.store.studyfile import (
     task_file,
 )
 from pipeline.store.weights import Weights
-from pipeline.store.writable import check_bucket, check_folder
 
 __all__ = ["Store"]
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # also a folder's name, on any file system
 SPEC, SPACE, VALIDATION = "spec.json", "space.toml", "validation.npz"
 _SPEC = TypeAdapter(StudySpec)
 
@@ -133,11 +131,7 @@ class Store:
         Raises:
             BadInput: no study can have that name.
         """
-        if not NAME.fullmatch(study):
-            raise BadInput(
-                f"A study's name is up to 100 letters, digits, '.', '_' and '-', the first a letter or digit; "
-                f"given was {study!r}. Choose another name."
-            )
+        check_name(study)
         return self.root / "studies" / study
 
     def list_studies(self) -> list[str]:

@@ -145,7 +145,7 @@ class StudyDesk:
         self.meter.note()
         for number in self.running:
             self.store.refresh(self.spec.name, number)
-            self.store.attempts(self.spec.name, number).mark_interrupted()
+            self.store.mark_interrupted(self.spec.name, number)
         self.store.gather(self.spec.name)
         done = self.courier.close("stopped" if self.running else "complete")
         self._pass_on()

@@ -1,13 +1,29 @@
-"""Whether a store can be written, tried before anything is searched for."""
+"""What is refused before anything is written: a name that no study can have, a place that cannot be written."""
 
 from __future__ import annotations
 
+import re
 import secrets
 from pathlib import Path
 
 from pipeline.records import BadInput
 from pipeline.store.objects import Bucket, ObjectStoreLost
 from pipeline.store.recordfile import write_whole
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # also a folder's name, on any file system
+
+
+def check_name(study: str) -> None:
+    """Refuses what is no study's name.
+
+    Raises:
+        BadInput: no study can have that name.
+    """
+    if not NAME.fullmatch(study):
+        raise BadInput(
+            f"A study's name is up to 100 letters, digits, '.', '_' and '-', the first a letter or digit; "
+            f"given was {study!r}. Choose another name."
+        )
 
 
 def check_folder(root: Path) -> None:
