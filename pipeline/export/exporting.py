@@ -137,26 +137,50 @@ def _write(
         difference = check_onnx(part / ONNX, written, opened.inputs.data.validation)
     columns = opened.store.read_table(front.spec.name).to_pydict()
     (part / FIGURE).write_bytes(front_image([Series(front.spec, dots(front.spec, columns))]))
-    facts = Facts(
+    facts = _facts(
+        opened,
+        network,
         front=front,
         point=point,
         scores=scores,
         times=times,
         size_bytes=(part / WEIGHTS).stat().st_size,
-        licence=licence_of(source.name),
-        provenance=network.record.provenance,
-        seed=network.record.seed,
-        length=opened.inputs.length,
-        layout=layout(network.anatomy),
-        dense_layers=network.anatomy.dense_layers,
-        dense_heads=network.anatomy.heads_per_layer,
-        dense_neurons=network.anatomy.neurons_per_layer,
         onnx_difference=difference,
-        warnings=(*_retrained(network), *_disturbed(times)),
     )
     (part / CARD).write_text(card(facts))
     write_record(part, _record(facts, network))
     return Exported(part, facts)
+
+
+def _facts(
+    opened: Reopened,
+    network: Network,
+    *,
+    front: Front,
+    point: FrontPoint,
+    scores: TestScores,
+    times: tuple[Timed, ...],
+    size_bytes: int,
+    onnx_difference: float | None,
+) -> Facts:
+    anatomy, record = network.anatomy, network.record
+    return Facts(
+        front=front,
+        point=point,
+        scores=scores,
+        times=times,
+        size_bytes=size_bytes,
+        licence=licence_of(opened.inputs.source.name),
+        provenance=record.provenance,
+        seed=record.seed,
+        length=opened.inputs.length,
+        layout=layout(anatomy),
+        dense_layers=anatomy.dense_layers,
+        dense_heads=anatomy.heads_per_layer,
+        dense_neurons=anatomy.neurons_per_layer,
+        onnx_difference=onnx_difference,
+        warnings=(*_retrained(network), *_disturbed(times)),
+    )
 
 
 def _check_same(written: PreTrainedModel, made: PreTrainedModel, opened: Reopened) -> None:
