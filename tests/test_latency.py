@@ -194,19 +194,19 @@ def with_times(root: Path) -> Store:
 
 def test_a_disturbed_measurement_is_said_and_made_again(tmp_path: Path) -> None:
     store = with_times(tmp_path)
-    known = store.read_latency("toy")
+    known = store.latency("toy").read()
     assert not load_front("toy", store=store.root).latency_disturbed
     [timed] = known.timed
     slow = replace(timed, times=(timed.times[0], replace(timed.times[1], core_share=0.5)))
-    store.write_latency("toy", StudyLatency(TABLE, (slow,)))
+    store.latency("toy").write(StudyLatency(TABLE, (slow,)))
     found = load_front("toy", store=store.root)
     assert found.latency_disturbed
     assert "did other work" in _latency(found, BENCH)
     # the table's own share counts only while a point is read from it
-    store.write_latency("toy", StudyLatency(replace(TABLE, core_share=0.5), (timed,)))
+    store.latency("toy").write(StudyLatency(replace(TABLE, core_share=0.5), (timed,)))
     assert load_front("toy", store=store.root).latency_disturbed
     both = (timed, replace(timed, point=1))
-    store.write_latency("toy", StudyLatency(replace(TABLE, core_share=0.5), both))
+    store.latency("toy").write(StudyLatency(replace(TABLE, core_share=0.5), both))
     assert not load_front("toy", store=store.root).latency_disturbed
 
 
