@@ -103,7 +103,7 @@ def load_front(study: str, *, store: Path | str = DEFAULT_STORE) -> Front:
     files = Store(Path(store))
     found = front_of(files.read_spec(study), files.read_table(study))
     weights = files.weights(study)
-    found = with_latency(found, files.read_latency(study))
+    found = with_latency(found, files.latency(study).read())
     return replace(found, points=tuple(replace(p, retrained=weights.retrained(p)) for p in found.points))
 
 
@@ -209,19 +209,24 @@ def pick(
     if max_latency_ms is not None:
         fit = [p for p in fit if p.latency_ms is not None and p.latency_ms <= max_latency_ms]
     if not fit:
-        metrics, shares = zip(*((p.metric, getattr(p, share)) for p in found.points), strict=True)
         wanted = [f"metric >= {floor:.4f}"] if floor > -np.inf else []
         wanted += [f"{share} >= {least:.3f}"] if least is not None else []
         wanted += [f"latency <= {max_latency_ms:g} ms"] if max_latency_ms is not None else []
-        raise BadInput(
-            f"The front of {found.spec.name!r} has no point with {' and '.join(wanted)} (dense: "
-            f"{found.spec.anchors.dense:.4f}). It offers metrics of {min(metrics):.4f} to {max(metrics):.4f} at "
-            f"{'sparsities' if found.spec.zeroes else 'compressions'} of {max(shares):.3f} to {min(shares):.3f}"
-            f"{_latencies(found)}. Ask for less, or search longer."
-        )
+        raise _none_fits(found, wanted)
     if floor > -np.inf:
         return max(fit, key=lambda p: (p.gain, p.metric))
     return max(fit, key=lambda p: (p.metric, p.gain))
+
+
+def _none_fits(found: Front, wanted: list[str]) -> BadInput:
+    """What to say if no point is as wanted: what the front offers."""
+    metrics, shares = zip(*((p.metric, getattr(p, found.spec.share)) for p in found.points), strict=True)
+    return BadInput(
+        f"The front of {found.spec.name!r} has no point with {' and '.join(wanted)} (dense: "
+        f"{found.spec.anchors.dense:.4f}). It offers metrics of {min(metrics):.4f} to {max(metrics):.4f} at "
+        f"{'sparsities' if found.spec.zeroes else 'compressions'} of {max(shares):.3f} to {min(shares):.3f}"
+        f"{_latencies(found)}. Ask for less, or search longer."
+    )
 
 
 def _check_kind(spec: StudySpec, *, min_compression: float | None, min_sparsity: float | None) -> None:

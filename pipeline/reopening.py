@@ -57,11 +57,13 @@ def reopen(store: Store, study: str, *, task: str | None = None) -> Reopened:
             f"rows now (sha256 {found.fingerprint[:12]}…, study {study!r} has {spec.task_fingerprint[:12]}…). "
             "Give the task as it was by --task."
         )
-    source = read_source(store.model_folder(study))
+    origin = store.origin(study)
+    source = read_source(origin.model())
     inputs = inputs_of(found, source, method=spec.method, precision=spec.precision, cache=store.cache)
     inputs = with_dense(replace(inputs, distill=spec.distill), store, study)
-    if store.fitted_file(study).exists():
-        inputs = replace(inputs, fitted=read_weights(store.fitted_file(study)))
+    fitted = origin.fitted()
+    if fitted.exists():
+        inputs = replace(inputs, fitted=read_weights(fitted))
     if spec.distill != NONE:
         inputs = with_teacher(inputs, store, study)
     return Reopened(store, spec, found, inputs)
@@ -85,7 +87,7 @@ def inputs_of(
 
 def with_dense(inputs: TrialInputs, store: Store, study: str) -> TrialInputs:
     """The inputs with the weights of the study's dense network, if the study keeps them."""
-    path = store.dense_file(study)
+    path = store.origin(study).dense()
     return replace(inputs, dense=read_weights(path)) if path.exists() else inputs
 
 
@@ -96,7 +98,7 @@ def with_teacher(inputs: TrialInputs, store: Store, study: str) -> TrialInputs:
         BadInput: that is gone, damaged, or about other rows.
     """
     rows = len(inputs.data.train)
-    return replace(inputs, teacher=read_teacher(store.teacher_file(study), rows=rows))
+    return replace(inputs, teacher=read_teacher(store.origin(study).teacher(), rows=rows))
 
 
 def refer(
@@ -108,7 +110,7 @@ def refer(
 
 
 def _reference(store: Store, study: str, task: str | None) -> TaskReference:
-    known = store.find_task(study)
+    known = store.task(study).read()
     if task is not None:
         return replace(known, task=task) if known and task.startswith("hf:") else refer(task)
     if known is None:

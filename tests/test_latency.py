@@ -188,25 +188,25 @@ def with_times(root: Path) -> Store:
     store.write_record("toy", record(0, *points))
     other = replace(BENCH, batch=32)
     times = (Timed(other, 60.0, 1.0, 90.0), Timed(BENCH, 5.0, 0.5, 10.0))
-    store.write_latency("toy", StudyLatency(TABLE, (TimedPoint(0, 0, times),)))
+    store.latency("toy").write(StudyLatency(TABLE, (TimedPoint(0, 0, times),)))
     return store
 
 
 def test_a_disturbed_measurement_is_said_and_made_again(tmp_path: Path) -> None:
     store = with_times(tmp_path)
-    known = store.read_latency("toy")
+    known = store.latency("toy").read()
     assert not load_front("toy", store=store.root).latency_disturbed
     [timed] = known.timed
     slow = replace(timed, times=(timed.times[0], replace(timed.times[1], core_share=0.5)))
-    store.write_latency("toy", StudyLatency(TABLE, (slow,)))
+    store.latency("toy").write(StudyLatency(TABLE, (slow,)))
     found = load_front("toy", store=store.root)
     assert found.latency_disturbed
     assert "did other work" in _latency(found, BENCH)
     # the table's own share counts only while a point is read from it
-    store.write_latency("toy", StudyLatency(replace(TABLE, core_share=0.5), (timed,)))
+    store.latency("toy").write(StudyLatency(replace(TABLE, core_share=0.5), (timed,)))
     assert load_front("toy", store=store.root).latency_disturbed
     both = (timed, replace(timed, point=1))
-    store.write_latency("toy", StudyLatency(replace(TABLE, core_share=0.5), both))
+    store.latency("toy").write(StudyLatency(replace(TABLE, core_share=0.5), both))
     assert not load_front("toy", store=store.root).latency_disturbed
 
 
@@ -223,11 +223,11 @@ def test_only_what_was_disturbed_is_timed_again(make_config) -> None:
 
 def test_latency_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     store = with_times(tmp_path)
-    found = store.read_latency("toy")
+    found = store.latency("toy").read()
     assert found.table == TABLE
     assert [each.ms for each in found.of(0, 0)] == [60.0, 5.0]
     assert found.of(0, 1) == found.of(1, 0) == ()
-    assert store.read_latency("another") == StudyLatency()
+    assert store.latency("another").read() == StudyLatency()
 
 
 def test_a_front_tells_measured_from_read(tmp_path: Path) -> None:

@@ -9,23 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.course import TrialJob
 from pipeline.fronts import load_front
 from pipeline.measure import count_zeroed, evaluate
-from pipeline.models import write_source
 from pipeline.networks import network_of
-from pipeline.records import Anchors, BadInput, Params, StudySpec, TrialRecord
-from pipeline.reopening import Reopened, inputs_of, refer, reopen
-from pipeline.resolve import BUILTIN, resolve_model
+from pipeline.records import BadInput
+from pipeline.reopening import Reopened, refer, reopen
 from pipeline.store import RECOVERED, Store, before_cut
-from pipeline.task import load_task, train_texts
-from pipeline.trial import run_trial
-from tests.test_trial import SNIP
+from tests.onetrial import NAME, Made, make_study
 from tests.test_weight_trial import MOVEMENT
 from tests.toy import write_task
-
-TWO_ROUNDS = SNIP | {"rounds": 2, "batch_size": 32, "threshold": 0.9, "recover_epochs": 0.5}
-NAME = "toy"
 
 
 @pytest.fixture(autouse=True)
@@ -34,52 +26,14 @@ def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, TrialRecord, Path]:
-    """A study of one trial of two rounds, as a search leaves it."""
-    return make_study(tmp_path_factory.mktemp("networks"), "snip", TWO_ROUNDS)
-
-
-def make_study(folder: Path, method: str, params: Params) -> tuple[Store, TrialRecord, Path]:
-    task_file = write_task(folder / "task", rows=160)
-    store = Store(folder / "store")
-    task = load_task(str(task_file), cache=store.cache)
-    source = resolve_model(
-        BUILTIN,
-        outputs=task.outputs,
-        class_names=task.class_names,
-        regression=False,
-        train_texts=train_texts(task),
-    )
-    inputs = inputs_of(task, source, method=method, precision="fp32")
-    spec = StudySpec(
-        NAME,
-        task.name,
-        task.fingerprint,
-        task.metric,
-        len(inputs.data.validation),
-        BUILTIN,
-        source.fingerprint,
-        method,
-        "",
-        "tpe",
-        0,
-        "fp32",
-        Anchors(0.0, 1.0, 1e-3, 1.0, 1, 1, 1, 1.0),
-    )
-    write_source(source, store.model_folder(NAME))
-    store.write_task(NAME, refer(str(task_file)))
-    store.write_spec(spec)
-    attempt = store.next_attempt(NAME, 0)
-    record = run_trial(inputs, TrialJob(0, params, 5, (attempt,)), lambda _: None)
-    store.weights(NAME).take(0, [attempt])
-    store.write_record(NAME, record)
-    return store, record, task_file
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return make_study(tmp_path_factory.mktemp("networks"))
 
 
 @pytest.fixture
-def study(made: tuple[Store, TrialRecord, Path], tmp_path: Path) -> Reopened:
+def study(made: Made, tmp_path: Path) -> Reopened:
     """A copy that a test may harm."""
-    shutil.copytree(made[0].root, tmp_path / "store")
+    shutil.copytree(made.store.root, tmp_path / "store")
     return reopen(Store(tmp_path / "store"), NAME)
 
 
@@ -90,7 +44,7 @@ def predictions(study: Reopened, trial: int, place: int) -> np.ndarray:
 
 
 def test_every_point_comes_back_from_the_kept_weights(study: Reopened, made) -> None:
-    record = made[1]
+    record = made.record
     assert {(point.kind, point.round) for point in record.points} == {
         ("curve", 0),
         ("curve", 1),
@@ -108,7 +62,7 @@ def test_every_point_comes_back_from_the_kept_weights(study: Reopened, made) -> 
 def test_without_weights_the_same_network_is_trained_again(
     study: Reopened, made, kind: str, round_: int
 ) -> None:
-    record, weights = made[1], study.store.weights(NAME)
+    record, weights = made.record, study.store.weights(NAME)
     place = max(i for i, p in enumerate(record.points) if (p.kind, p.round) == (kind, round_))
     path = weights.path(0, RECOVERED if kind == "recovered" else before_cut(round_))
     before = path.read_bytes()
@@ -129,7 +83,8 @@ def test_without_weights_the_same_network_is_trained_again(
 
 def test_networks_of_single_weights_come_back_from_scores_and_thresholds(tmp_path: Path) -> None:
     params = MOVEMENT | {"batch_size": 32, "recover_epochs": 0.5}
-    store, record, _ = make_study(tmp_path, "movement", params)
+    found = make_study(tmp_path, params, method="movement")
+    store, record = found.store, found.record
     study = reopen(store, NAME)
     for again in (False, True):  # from what is kept; then trained again
         for place, point in enumerate(record.points):
@@ -151,7 +106,7 @@ def test_networks_of_single_weights_come_back_from_scores_and_thresholds(tmp_pat
 
 def test_a_recovered_network_is_not_made_of_its_curves_weights(study: Reopened, made) -> None:
     """Those stay if the curve is on the front and the recovered network is not."""
-    record, weights = made[1], study.store.weights(NAME)
+    record, weights = made.record, study.store.weights(NAME)
     path = weights.path(0, RECOVERED)
     before = path.read_bytes()
     path.unlink()
@@ -168,7 +123,7 @@ def test_damaged_weights_are_refused_with_the_way_out(study: Reopened) -> None:
 
 
 def test_a_point_that_is_not_there(study: Reopened, made) -> None:
-    with pytest.raises(BadInput, match=f"has {len(made[1].points)}, asked for was 99"):
+    with pytest.raises(BadInput, match=f"has {len(made.record.points)}, asked for was 99"):
         network_of(study, 0, 99)
     with pytest.raises(BadInput, match="4"):
         network_of(study, 4, 0)
@@ -176,9 +131,9 @@ def test_a_point_that_is_not_there(study: Reopened, made) -> None:
 
 def test_a_task_that_has_moved_is_found_where_it_is_said_to_be(study: Reopened, made, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere"
-    shutil.copytree(made[2].parent, moved)
+    shutil.copytree(made.task_file.parent, moved)
     store = study.store
-    store.write_task(NAME, refer(str(tmp_path / "gone" / "task.toml")))
+    store.task(NAME).write(refer(str(tmp_path / "gone" / "task.toml")))
     with pytest.raises(BadInput, match=r"is not there any more.*--task"):
         reopen(store, NAME)
     found = reopen(store, NAME, task=str(moved / "task.toml"))
@@ -196,4 +151,4 @@ def test_a_study_that_never_said_where_its_task_lies(study: Reopened, made) -> N
     (study.store.study_folder(NAME) / "task.json").unlink()
     with pytest.raises(BadInput, match=r"older prunefront.*--task"):
         reopen(study.store, NAME)
-    assert reopen(study.store, NAME, task=str(made[2])).spec.name == NAME
+    assert reopen(study.store, NAME, task=str(made.task_file)).spec.name == NAME

@@ -30,7 +30,7 @@ def test_a_search_on_latency(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     found = json.loads(run.stdout)
     assert (found["objective"], found["latency"]["batch"], found["latency"]["length"]) == ("latency", 2, 16)
     store = Store(tmp_path / "store")
-    table = store.read_latency("toy").table
+    table = store.latency("toy").read().table
     assert table is not None
     front = load_front("toy", store=store.root)
     assert front.points

@@ -88,7 +88,7 @@ def test_what_one_machine_writes_another_one_reads(machine: Callable[[str], None
     first.write_spec(spec())
     first.write_record("toy", record(0, point(0.8, 0.5)))
     weights = first.weights("toy").path(0, "round-00")
-    attempt = first.next_attempt("toy", 0)
+    attempt = first.attempts("toy", 0).begin()
     (attempt / "weights").mkdir()
     (attempt / "weights" / "round-00.safetensors").write_bytes(b"w" * 100)
     first.weights("toy").take(0, [attempt])
@@ -101,7 +101,7 @@ def test_what_one_machine_writes_another_one_reads(machine: Callable[[str], None
     assert second.read_spec("toy") == spec()
     assert second.finished_numbers("toy") == [0]
     assert second.read_record("toy", 0).params == record(0).params
-    assert second.lost_attempts("toy", 0) == 1
+    assert second.attempts("toy", 0).lost() == 1
     assert not list(second.root.rglob("*.safetensors")), "weights come when they are needed"
     assert second.weights("toy").size_bytes() == 100
 
@@ -111,35 +111,35 @@ def test_what_one_machine_writes_another_one_reads(machine: Callable[[str], None
     found = second.weights("toy").of_point(Front())  # type: ignore[arg-type]
     assert found is not None
     assert found.read_bytes() == b"w" * 100
-    assert second.next_attempt("toy", 0).name.startswith("attempt-02-")
-    second.clear_attempts("toy", 0)
+    assert second.attempts("toy", 0).begin().name.startswith("attempt-02-")
+    second.attempts("toy", 0).clear()
     second.weights("toy").keep_only([])
 
     machine("third")
     third = Store(there)
     assert third.finished_numbers("toy") == []
     assert third.has_study("toy")
-    assert third.lost_attempts("toy", 0) == 0
+    assert third.attempts("toy", 0).lost() == 0
     assert third.weights("toy").size_bytes() == 0
 
 
 def test_two_machines_are_given_two_attempts(machine: Callable[[str], None]) -> None:
-    first = Store(Path("s3://bucket/attempts")).next_attempt("toy", 0)
+    first = Store(Path("s3://bucket/attempts")).attempts("toy", 0).begin()
     machine("second")
     other = Store(Path("s3://bucket/attempts"))
-    assert other.next_attempt("toy", 0).name != first.name
-    assert other.attempts("toy", 0) == 2
+    assert other.attempts("toy", 0).begin().name != first.name
+    assert other.attempts("toy", 0).count() == 2
 
 
 def test_a_checkpoint_of_another_machine_is_gone_on_from(machine: Callable[[str], None]) -> None:
     there = Path("s3://bucket/resumed")
-    attempt = Store(there).next_attempt("toy", 0)
+    attempt = Store(there).attempts("toy", 0).begin()
     for step in (3, 7):
         loop = LoopState(step, {"w": torch.full((5,), float(step))})
         resume.save(attempt, resume.Checkpoint(1, loop, None, record(0)))
     machine("second")
     store = Store(there)
-    own = store.next_attempt("toy", 0)
+    own = store.attempts("toy", 0).begin()
     attempts = sorted(own.parent.glob("attempt-*"))
     assert attempts[-1] == own
     found = resume.load(attempts)

@@ -14,7 +14,7 @@ from pipeline.records import BadInput
 from pipeline.report import report
 from pipeline.space import load_space
 from pipeline.store import Store
-from pipeline.sweep.running import check
+from pipeline.sweep import check
 from pipeline.sweep.wanted import Search
 from tests.compare.kit import write_study
 from tests.synthetic import point, record, spec

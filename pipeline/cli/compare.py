@@ -17,7 +17,7 @@ from pipeline.fronts import DEFAULT_STORE
 from pipeline.records import BadInput
 
 if TYPE_CHECKING:
-    from pipeline.compare import Comparison, Panel, Standings
+    from pipeline.compare import Comparison, Group, Panel, Standings
     from pipeline.statistics import Interval
 
 PICTURES = ("png", "svg")
@@ -54,15 +54,7 @@ def compare(
     no difference is called.
     """
     from pipeline.compare import compare as compared
-    from pipeline.compare import (
-        comparison_image,
-        gather,
-        names_of,
-        rank_across_tasks,
-        sentences,
-        standings_image,
-        standings_sentences,
-    )
+    from pipeline.compare import comparison_image, gather, names_of, sentences
 
     named = studies or []
     if tag:
@@ -76,12 +68,7 @@ def compare(
         raise BadInput("A page is about one task's studies; --png draws ranks over tasks. Leave --html out.")
     groups = gather(store, names, across_models=across_models, across_tasks=across_tasks)
     if across_tasks:
-        standings = rank_across_tasks(groups)
-        _write(png, lambda kind: standings_image(standings, format=kind))
-        if as_json:
-            print_json(standings_as_json(standings, standings_sentences(standings)))
-        else:
-            _print_standings(standings, standings_sentences(standings))
+        _compare_across_tasks(groups, png=png, as_json=as_json)
         return
     found = compared(groups)
     said = sentences(found)
@@ -95,6 +82,18 @@ def compare(
         print_json(comparison_as_json(found, said))
     else:
         _print(found, said)
+
+
+def _compare_across_tasks(groups: tuple[Group, ...], *, png: Path | None, as_json: bool) -> None:
+    from pipeline.compare import rank_across_tasks, standings_image, standings_sentences
+
+    standings = rank_across_tasks(groups)
+    said = standings_sentences(standings)
+    _write(png, lambda kind: standings_image(standings, format=kind))
+    if as_json:
+        print_json(standings_as_json(standings, said))
+    else:
+        _print_standings(standings, said)
 
 
 def _tagged(given: list[str], *, store: Path, tracking: str | None) -> list[str]:

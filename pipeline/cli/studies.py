@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from pipeline.cli.output import err, out, percent, print_json
-from pipeline.fronts import DEFAULT_STORE, load_front
+from pipeline.fronts import DEFAULT_STORE, Front, load_front
 from pipeline.store import Store
 
 if TYPE_CHECKING:
@@ -39,44 +39,48 @@ def studies(
     synced = _sync(Store(store), tracking, ledger) if deliver else []
     fronts = [load_front(name, store=store) for name in Store(store).list_studies()]
     if as_json:
-        rows = [
-            {
-                "study": f.spec.name,
-                "task": f.spec.task,
-                "model": f.spec.model,
-                "method": f.spec.method,
-                "distill": f.spec.distill,
-                "trials": f.trials,
-                "front": len(f.points),
-                "hypervolume_normalised": f.hypervolume_normalised,
-                "dense_metric": f.spec.anchors.dense,
-            }
-            for f in fronts
-        ]
         report = {"sync": [asdict(one) for one in synced]} if deliver else {}
-        print_json({"store": str(store), "studies": rows} | report)
-        return
-    if not fronts:
+        print_json({"store": str(store), "studies": [_as_json(found) for found in fronts]} | report)
+    elif fronts:
+        out.print(_table(fronts))
+    else:
         out.print(f"No studies in {store} yet. [cyan]prunefront search[/] makes one.")
-        return
+
+
+def _as_json(found: Front) -> dict[str, Any]:
+    spec = found.spec
+    return {
+        "study": spec.name,
+        "task": spec.task,
+        "model": spec.model,
+        "method": spec.method,
+        "distill": spec.distill,
+        "trials": found.trials,
+        "front": len(found.points),
+        "hypervolume_normalised": found.hypervolume_normalised,
+        "dense_metric": spec.anchors.dense,
+    }
+
+
+def _table(fronts: list[Front]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("study", "task", "model", "method"):
         table.add_column(column)
     for column in ("trials", "front", "hypervolume", "dense"):
         table.add_column(column, justify="right")
-    for f in fronts:
-        spec = f.spec
+    for found in fronts:
+        spec = found.spec
         table.add_row(
             spec.name,
             spec.task,
             spec.model,
             spec.approach,
-            str(f.trials),
-            str(len(f.points)),
-            percent(f.hypervolume_normalised),
+            str(found.trials),
+            str(len(found.points)),
+            percent(found.hypervolume_normalised),
             f"{spec.anchors.dense:.4f}",
         )
-    out.print(table)
+    return table
 
 
 def _sync(store: Store, tracking: str | None, ledger: str | None) -> list[Synced]:

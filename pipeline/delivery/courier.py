@@ -102,8 +102,8 @@ class Courier:
                 seen, since = self._progress, time.monotonic()
         owed = sorted({*self._owed, *_drained(self._ended), *self._aside()})
         self.done = self.done and not owed
-        self._store.write_outbox(
-            self._spec.name, None if self.done else Outbox(self._address, tuple(owed), state)
+        self._store.outbox(self._spec.name).write(
+            None if self.done else Outbox(self._address, tuple(owed), state)
         )
         return self.done
 
@@ -175,7 +175,7 @@ class Courier:
         self._may_write()
         tracker, _ = self._met()
         table = self._store.read_table(self._spec.name)
-        found = with_latency(front_of(self._spec, table), self._store.read_latency(self._spec.name))
+        found = with_latency(front_of(self._spec, table), self._store.latency(self._spec.name).read())
         tracker.publish_front(found, table.to_pydict())
         self._progress += 1
         tracker.finish_study(state)

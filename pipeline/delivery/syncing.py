@@ -43,7 +43,7 @@ def sync(store: Store, *, tracking: str | None, ledger: str | None) -> Iterator[
 
 
 def _deliver(store: Store, study: str, tracking: str | None) -> Synced:
-    spec, outbox = store.read_spec(study), store.read_outbox(study)
+    spec, outbox = store.read_spec(study), store.outbox(study).read()
     wanted = tracking or os.environ.get("MLFLOW_TRACKING_URI")
     if wanted is None and outbox is not None:
         wanted = outbox.address

@@ -67,10 +67,24 @@ def _head(facts: Facts) -> str:
 
 def _summary(facts: Facts) -> str:
     spec, point = facts.front.spec, facts.point
-    anchors, bench = spec.anchors, facts.times[0].bench
-    rows = [
-        ("", "this network", "dense"),
-        ("---", "---", "---"),
+    bench = facts.times[0].bench
+    rows = [("", "this network", "dense"), ("---", "---", "---"), *_rows(facts)]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    remarks = "".join(f"\n\n> {warning}" for warning in facts.warnings)
+    return (
+        f"{_title(spec, point)}\n\n{table}\n\n"
+        f"Latency on {bench.device}, {bench.threads} thread(s), in PyTorch, in turns with the dense network, without "
+        "tokenisation. "
+        f"The network was chosen on the validation rows, from a front of {len(facts.front.points)} networks out of "
+        f"{facts.front.seen} that were measured: of the two scores, that on the test rows is the one to believe."
+        f"{remarks}\n\n![The front that it was chosen from]({FIGURE})"
+    )
+
+
+def _rows(facts: Facts) -> list[tuple[str, str, str]]:
+    """What is told of the network, and of the dense one beside it."""
+    spec, point, anchors = facts.front.spec, facts.point, facts.front.spec.anchors
+    return [
         (
             f"{spec.metric_name} (validation, {spec.validation_rows:,} rows)",
             _score(point.metric),
@@ -96,16 +110,6 @@ def _summary(facts: Facts) -> str:
         ),
         *(_latency_row(each) for each in facts.times),
     ]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    remarks = "".join(f"\n\n> {warning}" for warning in facts.warnings)
-    return (
-        f"{_title(spec, point)}\n\n{table}\n\n"
-        f"Latency on {bench.device}, {bench.threads} thread(s), in PyTorch, in turns with the dense network, without "
-        "tokenisation. "
-        f"The network was chosen on the validation rows, from a front of {len(facts.front.points)} networks out of "
-        f"{facts.front.seen} that were measured: of the two scores, that on the test rows is the one to believe."
-        f"{remarks}\n\n![The front that it was chosen from]({FIGURE})"
-    )
 
 
 def _title(spec: StudySpec, point: FrontPoint) -> str:

@@ -30,7 +30,7 @@ def choose_point(store: Store, study: str, choice: Choice) -> tuple[Front, Front
     Raises:
         BadInput: no such study or trial, or no point within the bounds (says what there is).
     """
-    spec, table, latency = store.read_spec(study), store.read_table(study), store.read_latency(study)
+    spec, table, latency = store.read_spec(study), store.read_table(study), store.latency(study).read()
     whole = with_latency(front_of(spec, table), latency)
     offered = whole
     if choice.trial is not None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from hashlib import file_digest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,19 +22,19 @@ from pipeline.checkpoint import (
     write_record,
 )
 from pipeline.export import hub
-from pipeline.export.card import CARD, FIGURE, ONNX, Facts, card, model_name
+from pipeline.export.card import CARD, FIGURE, ONNX, Facts, card
 from pipeline.export.choosing import Choice, choose_point
 from pipeline.export.licence import licence_of
 from pipeline.export.onnx import check_installed, check_onnx, write_onnx
+from pipeline.export.publishing import publish, reach_tracker
+from pipeline.export.recording import record_of
 from pipeline.figures import Series, dots, front_image
 from pipeline.fronts import DEFAULT_STORE, Front, FrontPoint
 from pipeline.latency import FrontWanted, time_front
 from pipeline.measure import evaluate
 from pipeline.networks import Network, network_of
-from pipeline.provenance import provenance
 from pipeline.reopening import Reopened, reopen
 from pipeline.store import UNDISTURBED, Shape, Store, TestScores, Timed, TimedPoint
-from pipeline.tracking import ExportedModel, NoAnswer, Tracker, TrackingLost, open_tracking
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -93,7 +93,7 @@ def export(
         check_installed()
     if push is not None:
         hub.check_name(push)
-    tracker, warnings = _tracker(tracking, files)
+    tracker, warnings = reach_tracker(tracking, files)
     tell(f"making the network of trial {point.trial} …")
     if files.weights(study).of_point(point) is None:
         tell("its weights are not kept: it is trained again, which takes as long as its trial …")
@@ -104,7 +104,8 @@ def export(
     done = replace(done, folder=folder, warnings=(*done.facts.warnings, *warnings))
     if tracker is not None:
         tell("publishing it …")
-        done = _publish(done, opened, tracker)
+        uri, lost = publish(tracker, folder, done.facts, opened.task)
+        done = replace(done, mlflow_model=uri, warnings=(*done.warnings, *lost))
     if push is not None:
         tell(f"uploading to {push} …")
         done = replace(done, pushed=hub.push(folder, push))
@@ -137,26 +138,50 @@ def _write(
         difference = check_onnx(part / ONNX, written, opened.inputs.data.validation)
     columns = opened.store.read_table(front.spec.name).to_pydict()
     (part / FIGURE).write_bytes(front_image([Series(front.spec, dots(front.spec, columns))]))
-    facts = Facts(
+    facts = _facts(
+        opened,
+        network,
         front=front,
         point=point,
         scores=scores,
         times=times,
         size_bytes=(part / WEIGHTS).stat().st_size,
-        licence=licence_of(source.name),
-        provenance=network.record.provenance,
-        seed=network.record.seed,
-        length=opened.inputs.length,
-        layout=layout(network.anatomy),
-        dense_layers=network.anatomy.dense_layers,
-        dense_heads=network.anatomy.heads_per_layer,
-        dense_neurons=network.anatomy.neurons_per_layer,
         onnx_difference=difference,
-        warnings=(*_retrained(network), *_disturbed(times)),
     )
     (part / CARD).write_text(card(facts))
-    write_record(part, _record(facts, network))
+    write_record(part, record_of(facts, network))
     return Exported(part, facts)
+
+
+def _facts(
+    opened: Reopened,
+    network: Network,
+    *,
+    front: Front,
+    point: FrontPoint,
+    scores: TestScores,
+    times: tuple[Timed, ...],
+    size_bytes: int,
+    onnx_difference: float | None,
+) -> Facts:
+    anatomy, record = network.anatomy, network.record
+    return Facts(
+        front=front,
+        point=point,
+        scores=scores,
+        times=times,
+        size_bytes=size_bytes,
+        licence=licence_of(opened.inputs.source.name),
+        provenance=record.provenance,
+        seed=record.seed,
+        length=opened.inputs.length,
+        layout=layout(anatomy),
+        dense_layers=anatomy.dense_layers,
+        dense_heads=anatomy.heads_per_layer,
+        dense_neurons=anatomy.neurons_per_layer,
+        onnx_difference=onnx_difference,
+        warnings=(*_retrained(network), *_disturbed(times)),
+    )
 
 
 def _check_same(written: PreTrainedModel, made: PreTrainedModel, opened: Reopened) -> None:
@@ -173,7 +198,7 @@ def _check_same(written: PreTrainedModel, made: PreTrainedModel, opened: Reopene
 
 def _times(opened: Reopened, network: Network, point: FrontPoint) -> tuple[Timed, ...]:
     """Its latency at the shapes of the study, on this machine: as it is known, or measured now."""
-    known = opened.store.read_latency(opened.spec.name).of(point.trial, point.point)
+    known = opened.store.latency(opened.spec.name).read().of(point.trial, point.point)
     timed = TimedPoint(point.trial, point.point, known)
     shapes = tuple(each.bench.shape for each in known)
     if not shapes:
@@ -202,46 +227,6 @@ def _test(opened: Reopened, point: FrontPoint, model: PreTrainedModel, *, weight
     return scores
 
 
-def _tracker(tracking: str | None, store: Store) -> tuple[Tracker | None, tuple[str, ...]]:
-    """MLflow, or a warning that nobody answers there: it is a view, and no export waits for it."""
-    try:
-        return open_tracking(tracking, store_root=store.root), ()
-    except NoAnswer as lost:
-        return None, (f"The model is not in MLflow. {lost}",)
-
-
-def _publish(done: Exported, opened: Reopened, tracker: Tracker) -> Exported:
-    """Adds the folder to the trial's run."""
-    spec, point = done.facts.front.spec, done.facts.point
-    model = ExportedModel(
-        trial=point.trial,
-        name=f"{spec.name}-trial-{point.trial}-point-{point.point}",
-        checkpoint=done.folder,
-        text=opened.task.text,
-        max_length=opened.task.max_length,
-        regression=opened.task.regression,
-        values=_values(done.facts),
-    )
-    try:
-        uri = tracker.publish_model(spec, model)
-    except TrackingLost as lost:
-        return replace(done, warnings=(*done.warnings, f"The model is not in MLflow. {lost}"))
-    if uri is None:
-        fact = (
-            f"The model is not in MLflow: trial {point.trial} is not there. Name its address by --tracking."
-        )
-        return replace(done, warnings=(*done.warnings, fact))
-    return replace(done, mlflow_model=uri)
-
-
-def _values(facts: Facts) -> dict[str, float]:
-    """What was measured, by the names that MLflow shows: test/accuracy, latency_ms …"""
-    scores = {
-        f"{part}/{name}": value for part, found in facts.scores.parts.items() for name, value in found.items()
-    }
-    return scores | {f"latency_ms/{each.bench.shape}": each.ms for each in facts.times}
-
-
 def _disturbed(times: tuple[Timed, ...]) -> tuple[str, ...]:
     """That latency is not to be trusted, if it isn't."""
     share = min((each.core_share for each in times), default=1.0)
@@ -266,38 +251,3 @@ def _retrained(network: Network) -> tuple[str, ...]:
 
 def _epochs(tell: Tell) -> Callable[[dict[str, float]], None]:
     return lambda values: tell(f"training it again: epoch {values['epoch']:.1f} of {values['epochs']:.1f} …")
-
-
-def _record(facts: Facts, network: Network) -> dict[str, Any]:
-    """prunefront.json: what was searched, which units stayed, what was measured, by what it was made."""
-    spec, point, masks = facts.front.spec, facts.point, network.point.masks
-    study = {key: value for key, value in asdict(spec).items() if key != "anchors"}
-    study["model"] = model_name(spec)
-    return {
-        "study": study,
-        "anchors": asdict(spec.anchors),
-        "trial": point.trial,
-        "point": point.point,
-        "kind": point.kind,
-        "round": point.round,
-        "params": network.record.params,
-        "seed": network.record.seed,
-        "validation": asdict(network.point.measurement),
-        "retrained": None if network.retrained is None else asdict(network.retrained),
-        "test": asdict(facts.scores),
-        "latency": [asdict(each) for each in facts.times],
-        "onnx_difference": facts.onnx_difference,
-        # in the numbers of the dense model
-        "kept": {
-            "layers": np.flatnonzero(masks.layers).tolist(),
-            "heads": [np.flatnonzero(heads).tolist() for heads in masks.heads],
-            "neurons_bits": [np.packbits(neurons).tobytes().hex() for neurons in masks.neurons],
-        },
-        "provenance": _public(network.record.provenance),
-        "exported_by": _public(provenance()),
-    }
-
-
-def _public(facts: dict[str, str]) -> dict[str, str]:
-    """Without the name of somebody's machine: a folder may be published."""
-    return {key: value for key, value in facts.items() if key != "host"}

@@ -1,7 +1,8 @@
 """Fronts as figures: plotly to explore, matplotlib to print."""
 
-from pipeline.figures.bands import Band, band_figure, band_image, interval_figure, rank_image
+from pipeline.figures.bands import Band, band_figure, band_image, interval_figure
 from pipeline.figures.fronts import as_html, front_figure, front_image, hypervolume_figure
+from pipeline.figures.ranks import rank_image
 from pipeline.figures.series import CURVE_DOTS, Dot, Series, dots
 from pipeline.figures.still import still
 from pipeline.figures.trials import (

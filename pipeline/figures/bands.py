@@ -15,9 +15,7 @@ import numpy as np
 
 from pipeline.figures.fronts import (
     DOTS_PER_INCH,
-    GRID,
     MARKERS,
-    QUIET,
     SHADE,
     STILL_INCHES,
     TEXT,
@@ -31,6 +29,7 @@ from pipeline.statistics import Interval, attained, attainment_curve
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+    from matplotlib.axes import Axes
 
 BAND = 2.5 * SHADE  # opacity
 THIN = 0.35  # opacity of a seed's own line
@@ -80,53 +79,39 @@ def band_figure(
     figure = go.Figure()
     lay_out(figure, headline, what)
     for index, band in enumerate(bands):
-        colour, _ = look(index)
-        low, median, high = band.lines()
-        if len(band.fronts) > 1:
-            for x, y in band.own():
-                line = {"color": colour, "width": 1}
-                figure.add_scatter(
-                    x=x,
-                    y=y,
-                    mode="lines",
-                    line=line,
-                    opacity=THIN,
-                    legendgroup=band.label,
-                    showlegend=False,
-                    hoverinfo="skip",
-                )
-            figure.add_scatter(
-                x=np.concatenate((low[0], high[0][::-1])),
-                y=np.concatenate((low[1], high[1][::-1])),
-                fill="toself",
-                fillcolor=transparent(colour, BAND),
-                mode="none",
-                legendgroup=band.label,
-                showlegend=False,
-                hoverinfo="skip",
-            )
-        seeds = f"{len(band.fronts)} seeds" if len(band.fronts) > 1 else "1 seed"
-        figure.add_scatter(
-            x=median[0],
-            y=median[1],
-            mode="lines",
-            line={"color": colour, "width": 2.5},
-            name=band.label,
-            legendgroup=band.label,
-            hovertemplate=f"<b>{band.label}</b>, median of {seeds}<br>%{{y:.4f}} at %{{x:.1f}} %<extra></extra>",
-        )
-        figure.add_scatter(
-            x=[0, PERCENT],
-            y=[band.dense] * 2,
-            mode="lines",
-            line={"color": colour, "width": 1, "dash": "dash"},
-            legendgroup=band.label,
-            showlegend=False,
-            hoverinfo="skip",
-        )
+        _add_band(figure, band, look(index)[0])
     figure.update_xaxes(title=f"{gain_label}, %", range=[-2, 102], ticksuffix=" %")
     figure.update_yaxes(title=metric_label)
     return figure
+
+
+def _add_band(figure: go.Figure, band: Band, colour: str) -> None:
+    """One group: its seeds' own fronts and their band, if there are several; its median; its dense network."""
+    low, median, high = band.lines()
+    silent = {"legendgroup": band.label, "showlegend": False, "hoverinfo": "skip"}
+    if len(band.fronts) > 1:
+        for x, y in band.own():
+            line = {"color": colour, "width": 1}
+            figure.add_scatter(x=x, y=y, mode="lines", line=line, opacity=THIN, **silent)
+        x, y = (np.concatenate((low[at], high[at][::-1])) for at in (0, 1))
+        figure.add_scatter(
+            x=x, y=y, fill="toself", fillcolor=transparent(colour, BAND), mode="none", **silent
+        )
+    figure.add_scatter(
+        x=median[0],
+        y=median[1],
+        mode="lines",
+        line={"color": colour, "width": 2.5},
+        name=band.label,
+        legendgroup=band.label,
+        hovertemplate=f"<b>{band.label}</b>, median of {_seeds(band)}<br>%{{y:.4f}} at %{{x:.1f}} %<extra></extra>",
+    )
+    dashed = {"color": colour, "width": 1, "dash": "dash"}
+    figure.add_scatter(x=[0, PERCENT], y=[band.dense] * 2, mode="lines", line=dashed, **silent)
+
+
+def _seeds(band: Band) -> str:
+    return f"{len(band.fronts)} seeds" if len(band.fronts) > 1 else "1 seed"
 
 
 def interval_figure(
@@ -178,24 +163,7 @@ def band_image(
     figure = Figure(figsize=STILL_INCHES, dpi=DOTS_PER_INCH, layout="constrained")
     axes = figure.add_subplot()
     for index, band in enumerate(bands):
-        colour, symbol = look(index)
-        low, median, high = band.lines()
-        if len(band.fronts) > 1:
-            for x, y in band.own():
-                axes.plot(x, y, color=colour, linewidth=0.7, alpha=THIN)
-            x, y = (np.concatenate((low[at], high[at][::-1])) for at in (0, 1))
-            axes.fill(x, y, color=colour, alpha=BAND, linewidth=0)
-        seeds = f"{len(band.fronts)} seeds" if len(band.fronts) > 1 else "1 seed"
-        axes.plot(
-            *median,
-            color=colour,
-            linewidth=1.8,
-            label=f"{band.label} ({seeds})",
-            marker=MARKERS[symbol],
-            markevery=max(1, len(median[0]) // 12),
-            markersize=5,
-        )
-        axes.axhline(band.dense, color=colour, linewidth=0.9, linestyle="--")
+        _draw_band(axes, band, *look(index))
     axes.set_xlabel(f"{gain_label}, %", color=TEXT)
     axes.set_ylabel(metric_label, color=TEXT)
     axes.set_xlim(-2, 102)
@@ -206,56 +174,20 @@ def band_image(
     return picture.getvalue()
 
 
-def rank_image(
-    methods: Sequence[str],
-    ranks: Sequence[float],
-    critical_difference: float,
-    alike: Sequence[Sequence[str]],
-    *,
-    format: str = "png",
-) -> bytes:
-    """A critical-difference diagram (Demšar 2006, figure 1): bars join methods that are not told apart."""
-    from matplotlib.figure import Figure
-
-    order = np.argsort(ranks, kind="stable")
-    height = 1.1 + 0.28 * (len(methods) + len(alike))
-    figure = Figure(figsize=(STILL_INCHES[0], height), dpi=DOTS_PER_INCH, layout="constrained")
-    axes = figure.add_subplot()
-    of_method = dict(zip(methods, ranks, strict=True))
-    for place, group in enumerate(alike):
-        ends = [of_method[method] for method in group]
-        axes.plot([min(ends) - 0.03, max(ends) + 0.03], [-0.5 - 0.35 * place] * 2, color=TEXT, linewidth=4)
-    below = -1 - 0.35 * len(alike)
-    for place, method in enumerate(order):
-        colour, _ = look(int(method))
-        axes.plot([ranks[method]] * 2, [0, below - 0.6 * place], color=colour, linewidth=1.2)
-        axes.annotate(
-            f"{methods[method]}  {ranks[method]:.2f}",
-            (ranks[method], below - 0.6 * place),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=10,
-            color=TEXT,
-        )
-    axes.plot([1, 1 + critical_difference], [0.7, 0.7], color=QUIET, linewidth=2)
-    axes.annotate(
-        f"critical difference {critical_difference:.2f}",
-        (1, 0.7),
-        xytext=(0, 5),
-        textcoords="offset points",
-        fontsize=9,
-        color=QUIET,
+def _draw_band(axes: Axes, band: Band, colour: str, symbol: str) -> None:
+    low, median, high = band.lines()
+    if len(band.fronts) > 1:
+        for x, y in band.own():
+            axes.plot(x, y, color=colour, linewidth=0.7, alpha=THIN)
+        x, y = (np.concatenate((low[at], high[at][::-1])) for at in (0, 1))
+        axes.fill(x, y, color=colour, alpha=BAND, linewidth=0)
+    axes.plot(
+        *median,
+        color=colour,
+        linewidth=1.8,
+        label=f"{band.label} ({_seeds(band)})",
+        marker=MARKERS[symbol],
+        markevery=max(1, len(median[0]) // 12),
+        markersize=5,
     )
-    axes.set_xlim(0.8, max(len(methods), 1 + critical_difference) + 0.8)
-    axes.set_ylim(below - 0.6 * len(methods), 1.4)
-    axes.xaxis.set_ticks_position("top")
-    axes.xaxis.set_label_position("top")
-    axes.set_xlabel("average rank over tasks (1 = best)", color=TEXT)
-    axes.grid(axis="x", color=GRID)
-    axes.set_yticks([])
-    for side in ("left", "right", "bottom"):
-        axes.spines[side].set_visible(False)
-    picture = BytesIO()
-    figure.savefig(picture, format=format)
-    return picture.getvalue()
+    axes.axhline(band.dense, color=colour, linewidth=0.9, linestyle="--")

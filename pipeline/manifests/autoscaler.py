@@ -39,18 +39,13 @@ def text(launch: Launch) -> str:
 
 def tree(launch: Launch) -> Tree:
     """The cluster's file as a tree: two types of nodes, of which the workers may be spot ones."""
-    nodes = launch.nodes
-    workers: Tree = {"InstanceType": launch.instance}
-    if nodes.spot:
-        workers["InstanceMarketOptions"] = {"MarketType": "spot"}
-    resources = {"CPU": nodes.cpus} | ({"GPU": nodes.gpus} if nodes.gpus else {})
     start = f"set -a; . {HOME}/.prunefront.env; set +a; ulimit -n 65536; RAY_AUTH_MODE=token ray start"
     own = [f"--volume {launch.search.store}:{launch.search.store}"]
     if launch.in_objects:
         own = [f"--env AWS_ENDPOINT_URL={launch.endpoint}"] if launch.endpoint else []
     return {
         "cluster_name": launch.name,
-        "max_workers": nodes.count,
+        "max_workers": launch.nodes.count,
         "idle_timeout_minutes": IDLE_MINUTES,
         "provider": {"type": "aws", "region": launch.region, "cache_stopped_nodes": False},
         "auth": {"ssh_user": "ubuntu"},
@@ -62,19 +57,27 @@ def tree(launch: Launch) -> Tree:
         },
         "file_mounts": {f"{HOME}/.ray/auth_token": TOKEN, f"{HOME}/.prunefront.env": SECRETS},
         "head_node_type": "head",
-        "available_node_types": {
-            # no trials run beside the driver
-            "head": {"resources": {"CPU": 0}, "node_config": {"InstanceType": HEAD_INSTANCE}},
-            "trials": {
-                "resources": resources,
-                "min_workers": nodes.count,
-                "max_workers": nodes.count,
-                "node_config": workers,
-            },
-        },
+        "available_node_types": _node_types(launch),
         "head_start_ray_commands": [
             "ray stop",
             f"{start} --head --port={PORT} --num-cpus=0 --autoscaling-config={HOME}/ray_bootstrap_config.yaml",
         ],
         "worker_start_ray_commands": ["ray stop", f"{start} --address=$RAY_HEAD_IP:{PORT}"],
+    }
+
+
+def _node_types(launch: Launch) -> Tree:
+    nodes = launch.nodes
+    workers: Tree = {"InstanceType": launch.instance}
+    if nodes.spot:
+        workers["InstanceMarketOptions"] = {"MarketType": "spot"}
+    return {
+        # no trials run beside the driver
+        "head": {"resources": {"CPU": 0}, "node_config": {"InstanceType": HEAD_INSTANCE}},
+        "trials": {
+            "resources": {"CPU": nodes.cpus} | ({"GPU": nodes.gpus} if nodes.gpus else {}),
+            "min_workers": nodes.count,
+            "max_workers": nodes.count,
+            "node_config": workers,
+        },
     }

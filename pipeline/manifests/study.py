@@ -38,7 +38,7 @@ def search_of(study: str, wanted: Search) -> Search:
         BadInput: there is no such study, its task is not known, or something is asked that the study is not.
     """
     store = Store(wanted.store)
-    spec, task = store.read_spec(study), store.find_task(study)
+    spec, task = store.read_spec(study), store.task(study).read()
     if task is None:
         raise BadInput(
             f"A study's task is noted beside it; {study!r} has no task.json. Give the search's own options instead."

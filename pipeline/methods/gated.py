@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -69,16 +69,11 @@ class Gated(PruningMethod):
     def unit_scores(self, values: Values, units: Gates) -> Tensor:
         """[D]: higher = keep."""
 
+    @contextmanager
     def watch(
         self, model: nn.Module, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run
-    ) -> AbstractContextManager[None]:
-        """Gates stand on the units and are learned; leaving bakes them."""
-        return self._watch(model, anatomy, optimizer, run)
-
-    @contextmanager
-    def _watch(
-        self, model: nn.Module, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run
     ) -> Iterator[None]:
+        """Gates stand on the units and are learned; leaving bakes them."""
         device = next(model.parameters()).device
         units = Gates(anatomy, self.level, device=device)
         values = self._values if self._resumed else self.start(units, run, self._values)

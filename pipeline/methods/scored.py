@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -42,15 +42,12 @@ class Scored(Unstructured):
     def masks(self, scores: Matrices, anatomy: Anatomy, run: Run, part: float) -> Matrices:
         """Bool, of the weights that stay, when `part` of the schedule is done, more than 0 and up to 1."""
 
+    @contextmanager
     def watch(
         self, model: nn.Module, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run
-    ) -> AbstractContextManager[None]:
+    ) -> Iterator[None]:
         """Learns the scores; leaving lets the weights be what the forward pass used."""
         del model
-        return self._watch(anatomy, optimizer, run)
-
-    @contextmanager
-    def _watch(self, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run) -> Iterator[None]:
         weights = matrices(anatomy)
         if not self._resumed:
             self._masks, self._hidden = {}, {}  # a new round: what was hidden is gone

@@ -21,7 +21,7 @@ Deviations, each with its reason. The authors' code was never published; this fo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, final
 
@@ -91,16 +91,11 @@ class Snip(PruningMethod):
     _caught: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False)
     _last_norms: Tensor | None = field(default=None, init=False, repr=False)
 
+    @contextmanager
     def watch(
         self, model: nn.Module, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run
-    ) -> AbstractContextManager[None]:
-        """Catches every branch's output, and bounds the matrices after every optimizer step."""
-        return self._watch(model, anatomy, optimizer, run)
-
-    @contextmanager
-    def _watch(
-        self, model: nn.Module, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run
     ) -> Iterator[None]:
+        """Catches every branch's output, and bounds the matrices after every optimizer step."""
         device = next(model.parameters()).device
         branches = self._branches(anatomy)
         units = torch.tensor([unit for branch in branches for unit in branch.units], device=device)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -59,15 +59,12 @@ class Weighted(PruningMethod):
     def after_step(self, weights: Matrices, steps: int) -> None:
         """The weights have moved, the gradients are still there; `steps` counts this one."""
 
+    @contextmanager
     def watch(
         self, model: nn.Module, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run
-    ) -> AbstractContextManager[None]:
+    ) -> Iterator[None]:
         """Sets weights to zero after steps of the optimizer; at the exit they are what they are."""
         del model
-        return self._watch(anatomy, optimizer, run)
-
-    @contextmanager
-    def _watch(self, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run) -> Iterator[None]:
         if run.target is None:
             raise ValueError("This method goes to a target sparsity; the run has none.")
         target, weights = run.target, matrices(anatomy)

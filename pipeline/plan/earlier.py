@@ -81,7 +81,7 @@ def _read(store: Store, study: str) -> Earlier | None:
     if not ended:
         return None
     settings = [store.read_provenance(study, number) for number, _ in ended]
-    latency = store.read_latency(study).table
+    latency = store.latency(study).read().table
     return Earlier(
         study=study,
         space_toml=spec.space_toml,

@@ -36,7 +36,7 @@ from pipeline.sweep import (
     make_inputs,
     timed_shapes,
 )
-from pipeline.task import load_task
+from pipeline.task import Task, load_task
 
 PROBES = 4  # at once, at most: as many as there will be trials at once, so that they meet each other
 WORKER_START_S = 10.0  # until a worker has imported torch, where it was not measured; README's stack
@@ -54,28 +54,10 @@ def plan(wanted: Search, watcher: Watcher) -> Price:
     space = check(wanted)
     check_model(wanted.model)
     with TemporaryDirectory(prefix="prunefront-plan-") as scratch:
-        watcher.stage("reading the task")
-        here = replace(wanted, store=Path(scratch))
-        task = load_task(
-            wanted.task,
-            cache=Store(here.store).cache,
-            text=wanted.text,
-            label=wanted.label,
-            metric=wanted.metric,
-        )
-        watcher.stage("reading the model")
-        # A probe has no dense network to learn from; what that says of the rows is looked up, which costs little.
-        inputs = replace(make_inputs(here, task), distill=NONE)
-        shapes = timed_shapes(wanted, inputs)
+        task, inputs = _read(replace(wanted, store=Path(scratch)), watcher)
+        timed = bool(timed_shapes(wanted, inputs))
         store = Store(wanted.store)
-        recipe = dense_recipe(wanted.method, pretrained=inputs.source.pretrained)
-        folder = dense_folder(
-            store.cache,
-            task_fingerprint=task.fingerprint,
-            model_fingerprint=inputs.source.fingerprint,
-            recipe=recipe,
-        )
-        dense = recipe if read_dense(folder) is None else None
+        dense = _dense_to_train(store, task, inputs, method=wanted.method)
         earlier = find_earlier(
             store,
             task_fingerprint=task.fingerprint,
@@ -86,12 +68,11 @@ def plan(wanted: Search, watcher: Watcher) -> Price:
         )
         with _cluster(wanted, inputs, watcher, must=earlier is None) as (cluster, opening):
             if earlier is not None:
-                basis = _from_earlier(
-                    earlier, space, inputs, dense, timed=bool(shapes), gpu=cluster.gpus_per_trial > 0
-                )
+                gpu = cluster.gpus_per_trial > 0
+                basis = _from_earlier(earlier, space, inputs, dense, timed=timed, gpu=gpu)
             else:
                 basis = _from_probe(
-                    cluster, wanted, space, inputs, dense, opening, timed=bool(shapes), watcher=watcher
+                    cluster, wanted, space, inputs, dense, opening, timed=timed, watcher=watcher
                 )
     packed = _packed(wanted, cluster, basis, find_peak(store, task, inputs, method=wanted.method))
     return price(
@@ -101,6 +82,29 @@ def plan(wanted: Search, watcher: Watcher) -> Price:
         gpus=packed.gpus_per_trial,
         budget=wanted.budget,
     )
+
+
+def _read(here: Search, watcher: Watcher) -> tuple[Task, TrialInputs]:
+    """The search's rows and its model, by way of a store that is given up."""
+    watcher.stage("reading the task")
+    task = load_task(
+        here.task, cache=Store(here.store).cache, text=here.text, label=here.label, metric=here.metric
+    )
+    watcher.stage("reading the model")
+    # A probe has no dense network to learn from; what that says of the rows is looked up, which costs little.
+    return task, replace(make_inputs(here, task), distill=NONE)
+
+
+def _dense_to_train(store: Store, task: Task, inputs: TrialInputs, *, method: str) -> DenseRecipe | None:
+    """How the dense network will be trained; None if the store has it."""
+    recipe = dense_recipe(method, pretrained=inputs.source.pretrained)
+    folder = dense_folder(
+        store.cache,
+        task_fingerprint=task.fingerprint,
+        model_fingerprint=inputs.source.fingerprint,
+        recipe=recipe,
+    )
+    return recipe if read_dense(folder) is None else None
 
 
 def _packed(wanted: Search, cluster: Cluster, basis: Basis, peak: Peak | None) -> Cluster:
@@ -138,10 +142,8 @@ def _from_probe(
     watcher: Watcher,
 ) -> Basis:
     """As many short trials at once as trials will run at once, up to PROBES."""
-    jobs: list[tuple[Params, int]] = [
-        (space.defaults(), wanted.seed + place)
-        for place in range(min(cluster.concurrent, PROBES, wanted.trials))
-    ]
+    count = min(cluster.concurrent, PROBES, wanted.trials)
+    jobs: list[tuple[Params, int]] = [(space.defaults(), wanted.seed + place) for place in range(count)]
     watcher.stage(f"probing a short trial in {len(jobs)} worker{'s' * (len(jobs) > 1)}")
     started = time.monotonic()
     found = run_each(cluster, probe, inputs, jobs, done=lambda: None)
@@ -152,6 +154,7 @@ def _from_probe(
         batch_size=found[0].batch_size, opening=opening, timed=timed, trials=wanted.trials,
     )  # fmt: skip
     weights = float(np.mean([each.weights_mb for each in found]))
+    most = wanted.trials * (1 + most_rounds(space))
     gpu = [each.gpu_memory_mb for each in found if each.gpu_memory_mb is not None]
     return Basis(
         source="probe",
@@ -161,13 +164,7 @@ def _from_probe(
         gpu_memory_mb=Number.of(gpu, "MB", "probe") if gpu else None,
         checkpoint_mb=max(each.checkpoint_mb for each in found),
         # one file serves a whole curve; a trial has one before each cut and one at its end
-        front_mb=Number(
-            weights * min(wanted.trials, 4),
-            weights,
-            weights * wanted.trials * (1 + most_rounds(space)),
-            "MB",
-            "probe",
-        ),
+        front_mb=Number(weights * min(wanted.trials, 4), weights, weights * most, "MB", "probe"),
     )
 
 

@@ -4,8 +4,9 @@ from pipeline.store.confirmations import NO_PREDICTIONS, Confirmation, Confirmat
 from pipeline.store.exports import TestScores
 from pipeline.store.latency import UNDISTURBED, Bench, LatencyTable, Shape, StudyLatency, Timed, TimedPoint
 from pipeline.store.objects import ObjectStoreLost, dropped, is_object_store, place_text, sent
-from pipeline.store.recordfile import NO_SPACE
-from pipeline.store.store import Outbox, Spent, Store, load_record, save_record
+from pipeline.store.recordfile import NO_SPACE, load_record, save_record
+from pipeline.store.store import Store
+from pipeline.store.studyfile import Outbox, Spent
 from pipeline.store.weights import RECOVERED, WEIGHTS, Retrained, Weights, before_cut
 
 __all__ = [

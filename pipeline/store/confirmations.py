@@ -16,6 +16,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from pipeline.records import Array, BadInput, Measurement, State
+from pipeline.store.labelled import read_rows, write_rows
 from pipeline.store.recordfile import read_json, write_json, write_whole
 
 CONFIRM, TEST = "confirm", "test.npz"
@@ -84,10 +85,7 @@ class Confirmations:
                     f"remove {self.folder} to confirm anew."
                 )
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, ids=np.array(ids, dtype=np.str_), labels=labels)
-        write_whole(path, buffer.getvalue())
+        write_rows(path, ids, labels)
 
     def read_test(self) -> tuple[list[str], Array]:
         """Ids and labels [V] of the test rows.
@@ -95,8 +93,7 @@ class Confirmations:
         Raises:
             OSError: nothing was confirmed yet.
         """
-        with np.load(self.folder / TEST, allow_pickle=False) as arrays:
-            return arrays["ids"].tolist(), arrays["labels"]
+        return read_rows(self.folder / TEST)
 
     def write(self, found: Confirmation) -> None:
         """Writes a confirmation, in place of one that is there."""

@@ -8,15 +8,11 @@ Shapes: L layers, H heads per layer, N feed-forward neurons per layer, those of 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from pydantic import TypeAdapter
 
 from pipeline.records import Masks
-from pipeline.store.recordfile import read_json, write_json
 
-LATENCY = "latency.json"
 UNDISTURBED = 0.9  # of `core_share`: below it milliseconds are more than a tenth too long
 
 
@@ -131,21 +127,3 @@ class StudyLatency:
         """The times of a point's network, one of each shape; none if it was not timed."""
         found = (each.times for each in self.timed if (each.trial, each.point) == (trial, point))
         return next(found, ())
-
-
-_LATENCY = TypeAdapter(StudyLatency)
-
-
-def read_latency(folder: Path) -> StudyLatency:
-    """What a study's folder holds; nothing if it has no such file.
-
-    Raises:
-        BadInput: the file is damaged, or a newer program wrote it.
-    """
-    path = folder / LATENCY
-    return read_json(path, _LATENCY) if path.is_file() else StudyLatency()
-
-
-def write_latency(folder: Path, latency: StudyLatency) -> None:
-    """Writes it, in place of what was there, whole or not at all."""
-    write_json(folder / LATENCY, latency)

@@ -10,7 +10,6 @@ trial's number: a study that is interrupted, however often, goes on with the dra
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,13 +23,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.records import BadInput, Params, StudySpec, TrialRecord
 from pipeline.study.curves import CurveRow, rows_of_record, rows_of_table
+from pipeline.study.ends import NEVER_ASKED, check_same, end_of
 from pipeline.study.mirror import Mirror
 from pipeline.study.samplers import check_sampler, random_start, trial_seed
 from pipeline.study.storage import (
     PARAMS,
-    REASON,
-    REDUNDANT,
-    End,
     cause_of,
     is_asked,
     open_study,
@@ -81,9 +78,6 @@ class Found:
     lost: tuple[int, ...]  # given up after LOST_ATTEMPTS attempts
     unasked: tuple[int, ...]  # without complete parameters: failed, not counted
     owed: tuple[Ask, ...]
-
-
-NEVER_ASKED = End(TrialState.FAIL, None, "its parameters are incomplete: the driver died in asking")
 
 
 def open_ledger(
@@ -173,9 +167,9 @@ class Ledger:
                 f"A record belongs to the trial that the ledger asked for; trial {record.number} of study "
                 f"{self._spec.name!r} was never given {record.params}."
             )
-        end = _end_of(record, self._spec)
+        end = end_of(record, self._spec)
         if trial.state.is_finished():
-            _check_same(record.number, end, trial)
+            check_same(record.number, end, trial)
             return
         self._mirror = None
         try:
@@ -207,7 +201,7 @@ class Ledger:
                 self.tell(store.read_record(self._spec.name, ask.number))
                 told.append(ask.number)
                 continue
-            attempts = store.lost_attempts(self._spec.name, ask.number)
+            attempts = store.attempts(self._spec.name, ask.number).lost()
             if attempts >= LOST_ATTEMPTS:
                 reason = f"worker lost {attempts} times"
                 record = TrialRecord(ask.number, "failed", reason, ask.params, ask.seed, attempts=attempts)
@@ -282,29 +276,3 @@ class Ledger:
                 f"({cause_of(error, self._url)}). What has ended is in the store: when the ledger answers again, the "
                 "same command goes on, and nothing is done twice."
             ) from None  # the chain would show the URL with its password
-
-
-def _end_of(record: TrialRecord, spec: StudySpec) -> End:
-    """What Optuna is told of a record. Only a finite point is ever COMPLETE."""
-    if record.state == "stopped":
-        return End(TrialState.PRUNED, None, record.reason, record.redundant)
-    if record.state == "failed":
-        return End(TrialState.FAIL, None, record.reason)
-    if record.recovered is None:
-        return End(TrialState.FAIL, None, "it ended without a recovered point")
-    values = tuple(spec.values(vars(record.recovered.measurement)).tolist())
-    names = ("metric", spec.objective)
-    wrong = [f"{name} is {v}" for name, v in zip(names, values, strict=True) if not math.isfinite(v)]
-    if wrong:
-        return End(TrialState.FAIL, None, "; ".join(wrong))
-    return End(TrialState.COMPLETE, values, record.reason)
-
-
-def _check_same(number: int, end: End, trial: FrozenTrial) -> None:
-    values = None if trial.values is None else tuple(trial.values)
-    was = End(trial.state, values, trial.user_attrs.get(REASON, ""), trial.user_attrs.get(REDUNDANT, False))
-    if was != end:
-        raise ValueError(
-            f"A trial ends once; trial {number} ended as {was.state.name} {was.values} {was.reason!r} and is "
-            f"told as {end.state.name} {end.values} {end.reason!r}."
-        )

@@ -1,8 +1,9 @@
 """A study from its spec to its front: what `prunefront search` and `pipeline.search` run."""
 
 from pipeline.sweep.budget import Budget
+from pipeline.sweep.checking import check
 from pipeline.sweep.preparing import default_name, dense_recipe, find_peak, make_inputs, timed_shapes
-from pipeline.sweep.running import check, run, search
+from pipeline.sweep.running import run, search
 from pipeline.sweep.seeds import run_seeds
 from pipeline.sweep.wanted import Search
 from pipeline.sweep.watching import NEVER, Nobody, Standing, Watcher

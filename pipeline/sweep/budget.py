@@ -59,7 +59,7 @@ class Meter:
 
     def __init__(self, store: Store, study: str, *, gpus_per_trial: float) -> None:
         self._store, self._study, self._gpus = store, study, gpus_per_trial
-        self.spent = store.read_spent(study)
+        self.spent = store.spent(study).read()
         self._last = self._noted = time.monotonic()
 
     def tick(self, running: int) -> None:
@@ -74,4 +74,4 @@ class Meter:
     def note(self) -> None:
         """Writes it down."""
         self._noted = time.monotonic()
-        self._store.write_spent(self._study, self.spent)
+        self._store.spent(self._study).write(self.spent)

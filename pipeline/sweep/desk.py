@@ -103,12 +103,12 @@ class StudyDesk:
         """A trial was stopped at a rung: what it has left of itself there becomes its record."""
         verdict, ask = self.verdicts[number], self.running[number]
         self.store.refresh(self.spec.name, number)
-        left = self.store.shown_record(self.spec.name, number) or TrialRecord(
+        left = self.store.attempts(self.spec.name, number).shown() or TrialRecord(
             number, "stopped", "", ask.params, ask.seed, provenance=provenance()
         )
         record = replace(left, state="stopped", reason=verdict.reason, redundant=verdict.redundant)
         self.store.write_record(self.spec.name, record)
-        self.store.clear_attempts(self.spec.name, number)
+        self.store.attempts(self.spec.name, number).clear()
         self.ended(number, None)
 
     def ended(self, number: int, error: str | None) -> None:
@@ -167,7 +167,7 @@ class StudyDesk:
         if self.halving is not None:
             numbers = self.store.finished_numbers(self.spec.name) + [ask.number for ask in self.owed]
             for number in numbers:
-                for rung in self.store.read_rungs(self.spec.name, number):
+                for rung in self.store.attempts(self.spec.name, number).rungs():
                     self.halving.remember(number, rung)
 
     def _ask(self) -> Ask:

@@ -76,7 +76,7 @@ def _fitted(wanted: Search, task: Task, source: ModelSource) -> Weights | None:
     if not METHODS[wanted.method].needs_fit:
         return None
     store = Store(wanted.store)
-    own = store.fitted_file(wanted.name or default_name(wanted, task))
+    own = store.origin(wanted.name or default_name(wanted, task)).fitted()
     if own.exists():
         return read_weights(own)
     return find_fitted(store, source, pair="text_b" in task.train.column_names)
@@ -235,11 +235,12 @@ def find_teacher(
     """
     if spec.distill == NONE:
         return inputs
-    path = store.teacher_file(spec.name)
+    origin = store.origin(spec.name)
+    path = origin.teacher()
     if not path.exists():
         if inputs.dense is None:
             raise BadInput(
-                f"A study that distils learns from its dense network; {store.dense_file(spec.name)} is gone, and so is "
+                f"A study that distils learns from its dense network; {origin.dense()} is gone, and so is "
                 "what it said. Put it back, or begin another study by --name."
             )
         watcher.stage("asking the dense network about the training rows")
@@ -265,7 +266,7 @@ def open_study(
 
     Where the task lies is written at every start: files may have moved.
     """
-    store.write_task(spec.name, task)
+    store.task(spec.name).write(task)
     if store.has_study(spec.name):
         return
     model = store.study_folder(spec.name) / "model"
@@ -273,11 +274,13 @@ def open_study(
     sent(model)
     validation = inputs.data.validation
     store.write_validation(spec.name, ids=validation.ids, labels=validation.labels)
+    origin = store.origin(spec.name)
     if dense is not None:
-        path = store.dense_file(spec.name)
+        path = origin.dense()
         shutil.copyfile(dense, path)
         sent(path)
     if inputs.fitted is not None:
-        write_arrays(store.fitted_file(spec.name), inputs.fitted)
-        sent(store.fitted_file(spec.name))
+        path = origin.fitted()
+        write_arrays(path, inputs.fitted)
+        sent(path)
     store.write_spec(spec)

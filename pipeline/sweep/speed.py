@@ -63,7 +63,7 @@ def find_table(
     Raises:
         BadInput: no machine can be had alone, and the objective is latency.
     """
-    before = store.read_latency(spec.name)
+    before = store.latency(spec.name).read()
     watcher.stage(f"measuring the latency of blocks at {shape}")
     try:
         table = run_alone(cluster, table_of, source, TableWanted(shape, before.table))
@@ -80,7 +80,7 @@ def find_table(
             "keep theirs, relative to their own dense network's."
         )
     if table != before.table:
-        store.write_latency(spec.name, StudyLatency(table))
+        store.latency(spec.name).write(StudyLatency(table))
         _warn_if_disturbed(StudyLatency(table), watcher)
     return table
 
@@ -95,7 +95,7 @@ def time_networks(
 ) -> None:
     """Times the networks of the front whole and alone; those that were timed before, here, are not timed again."""
     points = load_front(spec.name, store=store.root).points
-    known = store.read_latency(spec.name)
+    known = store.latency(spec.name).read()
     wanted = [TimedPoint(point.trial, point.point, known.of(point.trial, point.point)) for point in points]
     if not wanted or all(_timed_at(point) >= set(shapes) for point in wanted):
         return
@@ -106,7 +106,7 @@ def time_networks(
     except NeverAlone as never:
         watcher.warn(f"The latency of the front's networks is not measured: {never}.")
         return
-    store.write_latency(spec.name, StudyLatency(known.table, timed))
+    store.latency(spec.name).write(StudyLatency(known.table, timed))
     _warn_if_disturbed(StudyLatency(None, timed), watcher)
 
 

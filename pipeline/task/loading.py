@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,30 +25,15 @@ import pyarrow.compute as pc
 from pipeline.batches import Split, TaskData
 from pipeline.metrics import METRICS, is_regression
 from pipeline.records import BadInput
-from pipeline.task import docstrings
 from pipeline.task.carve import calibration_rows, validation_rows
-from pipeline.task.glue import GLUE, LABEL, MAX_LENGTH, REPOSITORY, ROW_NUMBER
 from pipeline.task.labels import class_names, class_numbers, require_whole, values
-from pipeline.task.rows import DELIMITERS, TEXT_COLUMNS, FileSource, HubSource, fingerprint
-from pipeline.task.taskfile import read_taskfile
+from pipeline.task.outline import Outline, Source, TestSource, outline_of
+from pipeline.task.rows import TEXT_COLUMNS, fingerprint
 from pipeline.task.tokencache import WORTH_ROWS, kept, tokens_folder
 from pipeline.task.tokens import encode
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
-
-Source = FileSource | HubSource
-
-BUILTIN = "builtin/docstrings"
-GLUE_NAMES = tuple(f"glue/{name}" for name in GLUE)
-BUILTIN_MAX_LENGTH = 48  # tokens; its sentences have at most 32 words
-
-
-@dataclass(frozen=True)
-class TestSource:
-    """Where the parts of the official dev split lie, by name. Nothing is opened before `open_test`."""
-
-    parts: tuple[tuple[str, Source], ...]
 
 
 @dataclass(frozen=True)
@@ -75,18 +59,6 @@ class Task:
     fingerprint: str
 
 
-@dataclass(frozen=True)
-class _Outline:
-    """A task before its rows are read."""
-
-    name: str
-    metric: str
-    max_length: int
-    train: Source
-    test: TestSource
-    validation: Source | None = None
-
-
 def load_task(
     name_or_file: str,
     *,
@@ -103,24 +75,7 @@ def load_task(
     Raises:
         BadInput: there is no such task, or its description or its rows cannot be used.
     """
-    if name_or_file.startswith("hf:"):
-        columns = (*(text or ("text",)), label or LABEL)
-        return _load(_hub(name_or_file, cache, columns, metric or "accuracy"))
-    if text or label or metric:
-        raise BadInput(
-            "--text, --label and --metric describe a hub data set (hf:NAME); the task "
-            f"{name_or_file} has its own. Leave them out, or write a task file."
-        )
-    if name_or_file == BUILTIN:
-        return _load(_builtin(cache))
-    if name_or_file in GLUE_NAMES:
-        return _load(_glue(name_or_file.removeprefix("glue/"), cache))
-    if name_or_file.endswith(".toml"):
-        return _load(_file(Path(name_or_file).expanduser()))
-    raise BadInput(
-        f"A task is {BUILTIN}, {', '.join(GLUE_NAMES)}, hf:NAME or hf:NAME@CONFIG of a hub data set, or "
-        f"a path to a task file that ends in .toml; {name_or_file!r} is none of them."
-    )
+    return _load(outline_of(name_or_file, cache=cache, text=text, label=label, metric=metric))
 
 
 def open_test(task: Task) -> dict[str, pa.Table]:
@@ -181,76 +136,7 @@ def _split(
     return Split(make() if file is None else kept(file, make), int(tokenizer.pad_token_id))
 
 
-# ---- from a name to an outline
-
-
-def _builtin(cache: Path) -> _Outline:
-    try:
-        train, test = (FileSource(path, ("text",), "label") for path in docstrings.build(cache))
-    except (OSError, PackageNotFoundError) as error:
-        raise BadInput(
-            f"{BUILTIN} is read from the packages that prunefront needs and kept in the store: {error}. "
-            "Install prunefront with its dependencies; choose a store that can be written."
-        ) from error
-    return _Outline(BUILTIN, "accuracy", BUILTIN_MAX_LENGTH, train, TestSource((("test", test),)))
-
-
-def _glue(name: str, cache: Path) -> _Outline:
-    task = GLUE[name]
-
-    def source(split: str) -> HubSource:
-        return HubSource(REPOSITORY, name, (split,), task.text, LABEL, cache, ROW_NUMBER)
-
-    test = TestSource(tuple((part, source(split)) for part, split in task.test))
-    return _Outline(f"glue/{name}", task.metric, MAX_LENGTH, source("train"), test)
-
-
-def _hub(name: str, cache: Path, columns: tuple[str, ...], metric: str) -> _Outline:
-    path, _, config = name.removeprefix("hf:").partition("@")
-    if not path:
-        raise BadInput(f"A hub data set has a name: hf:NAME or hf:NAME@CONFIG; given was {name!r}.")
-    *text, label = columns
-    if len(text) > 2 or len({*columns}) < len(columns):
-        raise BadInput(f"A row has one or two text columns and a label; given were {', '.join(columns)}.")
-
-    def source(*splits: str) -> HubSource:
-        return HubSource(path, config or None, splits, tuple(text), label, cache)
-
-    # some data sets hide the labels of their test split: then their dev split is what there is to test on
-    test = TestSource((("test", source("test", "validation")),))
-    return _Outline(name, metric, MAX_LENGTH, source("train"), test)
-
-
-def _file(path: Path) -> _Outline:
-    try:
-        wanted = read_taskfile(path)
-    except (OSError, ValueError) as error:
-        raise BadInput(f"A task file is TOML that says where rows lie. {path}: {error}.") from error
-    if wanted.metric in METRICS and wanted.regression not in (None, is_regression(wanted.metric)):
-        raise BadInput(
-            f"The metric says what is predicted, numbers by pearson_spearman alone. {path}: metric is "
-            f"{wanted.metric!r} and regression is {str(wanted.regression).lower()}. Leave regression out."
-        )
-
-    def source(file: str) -> FileSource:
-        data = path.parent / file
-        if not data.exists():
-            raise BadInput(f"The files of a task must be there. {path} names {file!r}: there is no {data}.")
-        if wanted.delimiter and data.suffix.lower() not in DELIMITERS:
-            raise BadInput(f"Only csv and tsv have a delimiter. {path} gives one for {file!r}: leave it out.")
-        return FileSource(data, tuple(wanted.text), wanted.label, wanted.delimiter)
-
-    return _Outline(
-        name=wanted.name,
-        metric=wanted.metric,
-        max_length=wanted.max_length,
-        train=source(wanted.files.train),
-        test=TestSource((("test", source(wanted.files.test)),)),
-        validation=source(wanted.files.validation) if wanted.files.validation else None,
-    )
-
-
-def _load(outline: _Outline) -> Task:
+def _load(outline: Outline) -> Task:
     if outline.metric not in METRICS:
         raise BadInput(f"A metric is one of {', '.join(METRICS)}; {outline.name} has {outline.metric!r}.")
     regression = is_regression(outline.metric)

@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
-from pipeline.confirmed import ConfirmedPoint
+from pipeline.confirmed import Confirmed, ConfirmedPoint
 from pipeline.records import StudySpec
-from pipeline.tracking.connection import Value
+from pipeline.tracking.connection import PARENT, Connection, Value
 from pipeline.tracking.published import STUDY, shown
 
 CONFIRMED = "prunefront.confirmed"  # tag of a confirmed point's run: trial/point
 NAME, NOTE = "mlflow.runName", "mlflow.note.content"
+
+
+def publish(
+    connection: Connection, experiment_id: str, found: Confirmed, *, above: Mapping[str, str]
+) -> None:
+    """Writes a run for each confirmed point, or brings it up to date; `above` are the tags that place it."""
+    below = connection.runs(experiment_id, tag=PARENT, value=above[PARENT])
+    known = {run.tags[CONFIRMED]: run for run in below if CONFIRMED in run.tags}
+    for point in found.points:
+        own = tags(point, found.spec)
+        run = known.get(place(point))
+        if run is None:
+            run = connection.begin(experiment_id, name=name(point, found.spec), tags={**own, **above})
+        measured = values(point, milliseconds=run.milliseconds)
+        connection.write(run.id, values=measured, params=params(point), tags=own)
+        connection.end(run.id, "FINISHED")
 
 
 def place(point: ConfirmedPoint) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import mlflow.entities
     from mlflow import MlflowClient
 
+PARENT = "mlflow.parentRunId"  # MLflow's tag of a run below another one
 PAGE = 1000  # runs read at once
 BATCH = 900  # values written at once: MLflow takes 1000 values, parameters and tags together
 HINTS = {

@@ -19,12 +19,12 @@ from pipeline.fronts import Front
 from pipeline.records import BadInput, State, StudySpec, TrialRecord
 from pipeline.store import load_record, save_record
 from pipeline.tracking import confirmations, notes, pruners, published, views
-from pipeline.tracking.connection import Connection, Run, now
+from pipeline.tracking.connection import PARENT, Connection, Run, now
 from pipeline.tracking.models import ExportedModel
 from pipeline.tracking.opening import connect
 
 # Tags that MLflow's pages read
-NOTE, PARENT, TABLES = "mlflow.note.content", "mlflow.parentRunId", "mlflow.loggedArtifacts"
+NOTE, TABLES = "mlflow.note.content", "mlflow.loggedArtifacts"
 KIND = "mlflow.experimentKind"
 ENDED: dict[str, State] = {status: state for state, status in published.STATUS.items()}
 
@@ -182,21 +182,8 @@ class Tracker:
         if study_run is None:
             return False
         experiment_id = self._experiment(found.spec)
-        below = self._mlflow.runs(experiment_id, tag=PARENT, value=study_run)
-        known = {
-            run.tags[confirmations.CONFIRMED]: run for run in below if confirmations.CONFIRMED in run.tags
-        }
-        for point in found.points:
-            tags = confirmations.tags(point, found.spec)
-            run = known.get(confirmations.place(point))
-            if run is None:
-                above = {PARENT: study_run} | _source()
-                run = self._mlflow.begin(
-                    experiment_id, name=confirmations.name(point, found.spec), tags=tags | above
-                )
-            values = confirmations.values(point, milliseconds=run.milliseconds)
-            self._mlflow.write(run.id, values=values, params=confirmations.params(point), tags=tags)
-            self._mlflow.end(run.id, "FINISHED")
+        above = {PARENT: study_run} | _source()
+        confirmations.publish(self._mlflow, experiment_id, found, above=above)
         return True
 
     def publish_pruner(self, about: Mapping[str, Any], files: Sequence[Path]) -> None:

@@ -26,7 +26,7 @@ from pipeline.pareto import front, hypervolume
 from pipeline.records import Params, StudySpec, TrialRecord
 from pipeline.space import Space, load_space
 from pipeline.study.curves import rows_of_record
-from pipeline.study.ledger import _end_of
+from pipeline.study.ends import end_of
 from pipeline.study.mirror import Mirror
 from tests.benchmarks import surrogate
 from tests.synthetic import ANCHORS, spec
@@ -132,7 +132,7 @@ class Searched:
     def _end(self, record: TrialRecord, truth: np.ndarray | None = None) -> None:
         if self.way.taught:
             self.curves[record.number] = rows_of_record(record, self.spec)
-        self.mirror.end(record.number, _end_of(record, self.spec))
+        self.mirror.end(record.number, end_of(record, self.spec))
         self.outcome.trials += 1
         self.outcome.stopped += record.state == "stopped"
         if truth is not None:
@@ -184,7 +184,7 @@ def lost_owners(
             values = [[p.measurement.metric, p.measurement.compression] for p in record.points]
             points += values
             owner += [drawn.number] * len(values)
-            search.mirror.end(drawn.number, _end_of(record, search.spec))
+            search.mirror.end(drawn.number, end_of(record, search.spec))
         on_front = {owner[row] for row in front(points)}
         owners_seen += len(on_front)
         stopped_owners += sum(not fate[number] for number in on_front)

@@ -17,12 +17,11 @@ from pipeline.fronts import load_front
 from pipeline.measure import evaluate
 from pipeline.metrics import evaluate as score
 from pipeline.records import BadInput
-from pipeline.reopening import Reopened
+from pipeline.reopening import Reopened, reopen
 from pipeline.rerun import Goal, repeat_trial
 from pipeline.study.samplers import trial_seed
 from tests.compare.kit import write_study
-from tests.confirm.kit import NAME, SEED, make_study
-from tests.test_networks import TWO_ROUNDS
+from tests.onetrial import NAME, SEED, TWO_ROUNDS, make_study
 
 TARGET = {key: value for key, value in TWO_ROUNDS.items() if key != "threshold"} | {"target": 0.4}
 
@@ -36,7 +35,7 @@ def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Reopened:
     params = TWO_ROUNDS if request.param == "threshold" else TARGET
     method = "snip" if request.param == "threshold" else "chance"
-    return make_study(tmp_path_factory.mktemp("again"), params, method=method)
+    return reopen(make_study(tmp_path_factory.mktemp("again"), params, method=method).store, NAME)
 
 
 @pytest.mark.parametrize(("kind", "round_"), [("curve", 0), ("curve", 1), ("recovered", 1)])

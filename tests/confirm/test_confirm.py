@@ -14,14 +14,15 @@ from pipeline.confirm.running import _until
 from pipeline.execute import Resources
 from pipeline.fronts import load_front
 from pipeline.records import BadInput
+from pipeline.reopening import reopen
 from pipeline.rerun import Goal
 from pipeline.tracking import open_tracking
 from tests.compare.kit import write_study
-from tests.confirm.kit import NAME, make_study
+from tests.onetrial import NAME, make_study
 
 
 def test_a_confirmation_goes_on_and_is_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    study = make_study(tmp_path)
+    study = reopen(make_study(tmp_path).store, NAME)
     root = study.store.root
     tracker = open_tracking(None, store_root=root)
     parent = tracker.start_study(study.spec, provenance={})

@@ -110,7 +110,7 @@ def test_what_ends_is_delivered_in_the_background(store: Store) -> None:
     assert sent.close("complete")
     assert sent.messages() == []
     assert delivered(MlflowClient(f"sqlite:///{store.mlflow_db}")) == [0, 1, 2]
-    assert store.read_outbox("toy") is None
+    assert store.outbox("toy").read() is None
 
 
 class Broken(http.server.BaseHTTPRequestHandler):
@@ -149,7 +149,7 @@ def test_a_server_that_answers_500_holds_nobody_and_sync_delivers_after_the_fact
             end(store, number, sent)
         wait(lambda: bool((said := sent.messages()) and "500" in said[0]))
         assert not sent.close("complete")
-        outbox = store.read_outbox("toy")
+        outbox = store.outbox("toy").read()
         assert (outbox.address, outbox.trials, outbox.state) == (address, (0, 1, 2), "complete")
         (found,) = sync(store, tracking=None, ledger=None)  # where the search could not deliver: still broken
         assert (found.delivered, found.complete) == (0, False)
@@ -163,7 +163,7 @@ def test_a_server_that_answers_500_holds_nobody_and_sync_delivers_after_the_fact
     (experiment,) = [e for e in client.search_experiments() if e.name == "prunefront/toy"]
     (parent,) = client.search_runs([experiment.experiment_id], "tags.`prunefront.spec` LIKE '%'")
     assert parent.info.status == "FINISHED"
-    assert store.read_outbox("toy") is None
+    assert store.outbox("toy").read() is None
 
 
 def test_a_study_that_is_being_searched_is_not_synced(store: Store) -> None:
@@ -212,7 +212,7 @@ def test_a_record_that_a_server_never_takes_is_set_aside(
         end(store, number, sent)
     wait(lambda: sent.delivered == 2)
     assert not sent.close("complete")
-    assert store.read_outbox("toy").trials == (1,)
+    assert store.outbox("toy").read().trials == (1,)
 
 
 @contextmanager
@@ -254,4 +254,4 @@ def test_a_server_that_is_killed_and_comes_back_gets_all_of_it_once(store: Store
         wait(lambda: set(range(5)) <= set(sent._tracker.published()))
         assert sent.close("complete")
         assert delivered(MlflowClient(address)) == [0, 1, 2, 3, 4]
-    assert store.read_outbox("toy") is None
+    assert store.outbox("toy").read() is None

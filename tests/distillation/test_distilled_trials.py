@@ -178,7 +178,7 @@ def test_a_search_through_the_command(tmp_path: Path, capsys: pytest.CaptureFixt
     code, said = here(*asked, "--distill", "kd", "--name", name)
     assert code == 2
     assert "distill: it is" in said
-    with study.store.teacher_file(name).open("r+b") as file:
+    with study.store.origin(name).teacher().open("r+b") as file:
         file.truncate(100)
     with pytest.raises(BadInput, match="Remove the file"):
         reopen(Store(store), name)

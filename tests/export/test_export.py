@@ -20,7 +20,8 @@ from pipeline.fronts import load_front
 from pipeline.latency import timing
 from pipeline.records import BadInput
 from pipeline.store import Store
-from tests.export.conftest import NAME, Study
+from tests.export.conftest import Study
+from tests.onetrial import NAME
 
 FILES = {
     "README.md", "config.json", "front.png", "model.onnx", "model.safetensors", "modeling_cut.py", "prunefront.json",

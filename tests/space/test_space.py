@@ -98,7 +98,7 @@ class TestPackaged:
         package = tmp_path / "site" / "pipeline"
         package.mkdir(parents=True)
         shutil.copytree(ROOT / "pipeline" / "space", package / "space")
-        shutil.copy(ROOT / "pipeline" / "records.py", package)
+        shutil.copytree(ROOT / "pipeline" / "records", package / "records")
         (package / "__init__.py").touch()
         shutil.copytree(ROOT / "search_spaces", package / "search_spaces")
         code = (

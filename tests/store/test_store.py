@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from pipeline.records import Anchors, BadInput, HistoryRow, Masks, Measurement, Point, StudySpec, TrialRecord
-from pipeline.store.store import Store, load_record, save_record
+from pipeline.store import Store, load_record, save_record
 from pipeline.store.table import COLUMNS, from_bytes, still_valid, to_bytes
 
 NAN, INF = float("nan"), float("inf")
@@ -265,7 +265,7 @@ class TestStudies:
         assert store.artifacts == root / "artifacts"
         assert store.cache == root / "cache"
         assert store.study_folder("a") == root / "studies" / "a"
-        assert store.model_folder("a") == root / "studies" / "a" / "model"
+        assert store.origin("a").model() == root / "studies" / "a" / "model"
         assert store.trial_folder("a", 7) == root / "studies" / "a" / "trials" / "00007"
         assert not root.exists()
 
@@ -320,29 +320,29 @@ class TestStudies:
         assert plain(back) == plain(labels)
 
     def test_attempts_are_counted_and_never_shared(self, store: Store) -> None:
-        assert store.attempts("a", 0) == 0
-        first, second = store.next_attempt("a", 0), store.next_attempt("a", 0)
+        assert store.attempts("a", 0).count() == 0
+        first, second = store.attempts("a", 0).begin(), store.attempts("a", 0).begin()
         assert first.is_dir()
         assert [first.name, second.name] == ["attempt-01", "attempt-02"]
-        assert store.attempts("a", 0) == 2
-        assert store.attempts("a", 1) == 0
+        assert store.attempts("a", 0).count() == 2
+        assert store.attempts("a", 1).count() == 0
         for _ in range(9):
-            last = store.next_attempt("a", 0)
+            last = store.attempts("a", 0).begin()
         assert sorted(last.parent.glob("attempt-*"))[-1] == last  # also after the tenth
 
     def test_attempts_that_a_person_interrupted_are_not_lost(self, store: Store) -> None:
-        store.mark_interrupted("a", 0)  # none has begun
+        store.attempts("a", 0).mark_interrupted()  # none has begun
         for lost in (1, 2):
-            store.next_attempt("a", 0)
-            assert store.lost_attempts("a", 0) == lost
-        store.mark_interrupted("a", 0)
-        assert store.lost_attempts("a", 0) == 1
-        store.next_attempt("a", 0)
-        assert (store.lost_attempts("a", 0), store.attempts("a", 0)) == (2, 3)
+            store.attempts("a", 0).begin()
+            assert store.attempts("a", 0).lost() == lost
+        store.attempts("a", 0).mark_interrupted()
+        assert store.attempts("a", 0).lost() == 1
+        store.attempts("a", 0).begin()
+        assert (store.attempts("a", 0).lost(), store.attempts("a", 0).count()) == (2, 3)
 
     def test_attempts_of_many_processes_at_once(self, tmp_path: Path) -> None:
-        code = "import sys; from pathlib import Path; from pipeline.store.store import Store\n"
-        code += "for _ in range(20): print(Store(Path(sys.argv[1])).next_attempt('a', 0).name)"
+        code = "import sys; from pathlib import Path; from pipeline.store import Store\n"
+        code += "for _ in range(20): print(Store(Path(sys.argv[1])).attempts('a', 0).begin().name)"
         command = [sys.executable, "-c", code, str(tmp_path)]
         running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
         given = [name for process in running for name in process.communicate()[0].split()]
@@ -456,7 +456,7 @@ class TestTable:
 
     def test_what_is_no_record_is_passed_over(self, store: Store) -> None:
         store.write_record("sst2-snip", record_of(4))
-        store.next_attempt("sst2-snip", 5)
+        store.attempts("sst2-snip", 5).begin()
         (store.trial_folder("sst2-snip", 4).parent / ".DS_Store").touch()
         assert store.finished_numbers("sst2-snip") == [4]
         assert len(store.read_table("sst2-snip")) == 2

@@ -20,7 +20,7 @@ from optuna.trial import BaseTrial, TrialState
 
 from pipeline.records import BadInput, Params, TrialRecord
 from pipeline.space.space import Space, load_space
-from pipeline.store.store import Store
+from pipeline.store import Store
 from pipeline.study.ledger import Ask, Counts, Found, open_ledger
 from pipeline.study.samplers import trial_seed
 from tests.study.ledger_kit import SPACE, STARTS, ledger_at, optuna_study, record_of, spec_of
@@ -214,10 +214,10 @@ def test_what_earlier_drivers_left(url: str, tmp_path: Path) -> None:
     store.write_record("s", record_of(asks[1]))  # the driver died before it told
     store.write_record("s", record_of(asks[2], state="stopped", reason="rung 1"))
     for _ in range(3):
-        store.next_attempt("s", 1)  # finished work is never given up
-        store.next_attempt("s", 3)
-        store.next_attempt("s", 4)
-    store.mark_interrupted("s", 4)
+        store.attempts("s", 1).begin()  # finished work is never given up
+        store.attempts("s", 3).begin()
+        store.attempts("s", 4).begin()
+    store.attempts("s", 4).mark_interrupted()
     optuna_study(url).ask()
 
     ledger = ledger_at(url)

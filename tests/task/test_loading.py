@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from pipeline.records import BadInput
-from pipeline.task import loading as room
+from pipeline.task import outline
 from pipeline.task.carve import text_key
 from pipeline.task.glue import GLUE
 from pipeline.task.loading import Task, load_task, open_test, tokenise, tokenise_test, train_texts
@@ -244,7 +244,7 @@ METRIC = dict.fromkeys(GLUE, "accuracy") | {
 @pytest.mark.parametrize("name", ["cola", "sst2", "mrpc", "qqp", "stsb", "mnli", "qnli", "rte", "wnli"])
 def test_glue(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Real `datasets` code; only the repository's name is a folder's."""
-    monkeypatch.setattr(room, "REPOSITORY", str(tmp_path))
+    monkeypatch.setattr(outline, "REPOSITORY", str(tmp_path))
     lay_out_glue(tmp_path, name)
     task = load_task(f"glue/{name}", cache=tmp_path / "cache")
     assert (task.name, task.metric, task.max_length) == (f"glue/{name}", METRIC[name], 128)
@@ -269,7 +269,7 @@ def test_glue(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_mnli_has_two_test_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "REPOSITORY", str(tmp_path))
+    monkeypatch.setattr(outline, "REPOSITORY", str(tmp_path))
     lay_out_glue(tmp_path, "mnli")
     folder = tmp_path / "mnli"
     train = pq.read_table(folder / "train-00000-of-00001.parquet")

@@ -20,7 +20,7 @@ from pipeline.records import (
     StudySpec,
     TrialRecord,
 )
-from pipeline.store.store import Store
+from pipeline.store import Store
 
 NAN, INF = float("nan"), float("inf")
 LAYERS, HEADS, NEURONS, ROWS = 2, 3, 5, 7

@@ -1,0 +1,48 @@
+"""An exported network in MLflow, at its trial's run. MLflow is a view: no export waits for it, or fails by it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.export.card import Facts
+from pipeline.store import Store
+from pipeline.task import Task
+from pipeline.tracking import ExportedModel, NoAnswer, Tracker, TrackingLost, open_tracking
+
+
+def reach_tracker(tracking: str | None, store: Store) -> tuple[Tracker | None, tuple[str, ...]]:
+    """MLflow, or a warning that nobody answers there."""
+    try:
+        return open_tracking(tracking, store_root=store.root), ()
+    except NoAnswer as lost:
+        return None, (f"The model is not in MLflow. {lost}",)
+
+
+def publish(tracker: Tracker, folder: Path, facts: Facts, task: Task) -> tuple[str | None, tuple[str, ...]]:
+    """Adds the folder to the trial's run: its address there, or a warning that it has none."""
+    spec, point = facts.front.spec, facts.point
+    model = ExportedModel(
+        trial=point.trial,
+        name=f"{spec.name}-trial-{point.trial}-point-{point.point}",
+        checkpoint=folder,
+        text=task.text,
+        max_length=task.max_length,
+        regression=task.regression,
+        values=_values(facts),
+    )
+    try:
+        uri = tracker.publish_model(spec, model)
+    except TrackingLost as lost:
+        return None, (f"The model is not in MLflow. {lost}",)
+    if uri is None:
+        fact = f"trial {point.trial} is not there. Name its address by --tracking."
+        return None, (f"The model is not in MLflow: {fact}",)
+    return uri, ()
+
+
+def _values(facts: Facts) -> dict[str, float]:
+    """What was measured, by the names that MLflow shows: test/accuracy, latency_ms …"""
+    scores = {
+        f"{part}/{name}": value for part, found in facts.scores.parts.items() for name, value in found.items()
+    }
+    return scores | {f"latency_ms/{each.bench.shape}": each.ms for each in facts.times}

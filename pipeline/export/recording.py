@@ -1,0 +1,47 @@
+"""prunefront.json, which lies beside an exported network."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from pipeline.export.card import Facts, model_name
+from pipeline.networks import Network
+from pipeline.provenance import provenance
+
+
+def record_of(facts: Facts, network: Network) -> dict[str, Any]:
+    """prunefront.json: what was searched, which units stayed, what was measured, by what it was made."""
+    spec, point, masks = facts.front.spec, facts.point, network.point.masks
+    study = {key: value for key, value in asdict(spec).items() if key != "anchors"}
+    study["model"] = model_name(spec)
+    return {
+        "study": study,
+        "anchors": asdict(spec.anchors),
+        "trial": point.trial,
+        "point": point.point,
+        "kind": point.kind,
+        "round": point.round,
+        "params": network.record.params,
+        "seed": network.record.seed,
+        "validation": asdict(network.point.measurement),
+        "retrained": None if network.retrained is None else asdict(network.retrained),
+        "test": asdict(facts.scores),
+        "latency": [asdict(each) for each in facts.times],
+        "onnx_difference": facts.onnx_difference,
+        # in the numbers of the dense model
+        "kept": {
+            "layers": np.flatnonzero(masks.layers).tolist(),
+            "heads": [np.flatnonzero(heads).tolist() for heads in masks.heads],
+            "neurons_bits": [np.packbits(neurons).tobytes().hex() for neurons in masks.neurons],
+        },
+        "provenance": _public(network.record.provenance),
+        "exported_by": _public(provenance()),
+    }
+
+
+def _public(facts: dict[str, str]) -> dict[str, str]:
+    """Without the name of somebody's machine: a folder may be published."""
+    return {key: value for key, value in facts.items() if key != "host"}

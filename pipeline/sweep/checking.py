@@ -1,0 +1,83 @@
+"""What is refused of a search before any data is read."""
+
+from __future__ import annotations
+
+from pipeline.distillation import DISTILLATIONS, NONE
+from pipeline.execute import check_resources
+from pipeline.methods import METHODS, in_one_round
+from pipeline.records import BadInput, Params
+from pipeline.resolve import BUILTIN
+from pipeline.space import Space, load_space
+from pipeline.study import check_sampler
+from pipeline.sweep.preparing import objective_of
+from pipeline.sweep.sharing import check_ledger, check_objects
+from pipeline.sweep.speed import check_grid
+from pipeline.sweep.wanted import KEPT, PRECISIONS, SCHEDULERS, STARTS, Search
+
+
+def check(wanted: Search) -> Space:
+    """Refuses what can be refused without reading data; returns the space.
+
+    Raises:
+        BadInput: with the first thing that is wrong.
+    """
+    if wanted.method not in METHODS:
+        raise BadInput(
+            f"A search runs one of the methods {', '.join(METHODS)}; asked for was {wanted.method!r}."
+        )
+    check_grid(wanted.latency_grid, objective=objective_of(wanted))
+    wanted.budget.check()
+    check_gpu_hours(wanted, wanted.resources.gpus_per_trial)
+    if wanted.precision not in PRECISIONS:
+        raise BadInput(f"--precision is one of {', '.join(PRECISIONS)}; asked for was {wanted.precision!r}.")
+    if wanted.scheduler not in SCHEDULERS:
+        raise BadInput(f"--scheduler is one of {', '.join(SCHEDULERS)}; asked for was {wanted.scheduler!r}.")
+    if wanted.keep_weights not in KEPT:
+        raise BadInput(f"--keep-weights is one of {', '.join(KEPT)}; asked for was {wanted.keep_weights!r}.")
+    if wanted.checkpoint_seconds <= 0:
+        raise BadInput(
+            f"A trial is written down now and then; --checkpoint-seconds is {wanted.checkpoint_seconds:g}. "
+            "Give a number above 0."
+        )
+    check_sampler(wanted.sampler)
+    check_resources(wanted.resources)
+    check_objects(wanted)
+    check_ledger(wanted)
+    if wanted.start not in (None, *STARTS):
+        raise BadInput(f"--start is one of {', '.join(STARTS)}; asked for was {wanted.start!r}.")
+    if wanted.distill not in (NONE, *DISTILLATIONS):
+        raise BadInput(
+            f"--distill is one of {', '.join((NONE, *DISTILLATIONS))}; asked for was {wanted.distill!r}."
+        )
+    return _space(wanted)
+
+
+def _space(wanted: Search) -> Space:
+    fixed: Params = {} if wanted.start is None else {"start_dense": wanted.start == "dense"}
+    pretrained = wanted.model != BUILTIN
+    space = load_space(
+        wanted.method, file=wanted.space, pretrained=pretrained, fixed=fixed, distill=wanted.distill
+    )
+    if not pretrained and space.may_have("cap_pretrained", True):
+        raise BadInput(
+            f"cap_pretrained contrasts with the pretrained model; {wanted.model} has no pretrained weights. Leave it "
+            "false."
+        )
+    if in_one_round(wanted.method) and not (space.keys["rounds"].fixed and space.may_have("rounds", 1)):
+        raise BadInput(
+            f"A method that sets weights to zero as it trains fills the tuning with its own schedule, in one round; "
+            f"{wanted.method} is such a method, {wanted.space} has [rounds]. Take that key out of the file."
+        )
+    return space
+
+
+def check_gpu_hours(wanted: Search, gpus_per_trial: float | None) -> None:
+    """Refuses a budget of GPUs for trials that have none; None: that is not known yet.
+
+    Raises:
+        BadInput: they run on CPUs.
+    """
+    if wanted.gpu_hours is not None and gpus_per_trial == 0:
+        raise BadInput(
+            "--gpu-hours is a budget of GPUs; these trials run on CPUs. Give --minutes instead, or --gpus-per-trial."
+        )

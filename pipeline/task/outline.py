@@ -1,0 +1,133 @@
+"""From a task's name to where its rows lie and what they mean; no row is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError
+from pathlib import Path
+
+from pipeline.metrics import METRICS, is_regression
+from pipeline.records import BadInput
+from pipeline.task import docstrings
+from pipeline.task.glue import GLUE, LABEL, MAX_LENGTH, REPOSITORY, ROW_NUMBER
+from pipeline.task.rows import DELIMITERS, FileSource, HubSource
+from pipeline.task.taskfile import read_taskfile
+
+Source = FileSource | HubSource
+
+BUILTIN = "builtin/docstrings"
+GLUE_NAMES = tuple(f"glue/{name}" for name in GLUE)
+BUILTIN_MAX_LENGTH = 48  # tokens; its sentences have at most 32 words
+
+
+@dataclass(frozen=True)
+class TestSource:
+    """Where the parts of the official dev split lie, by name. Nothing is opened before `open_test`."""
+
+    parts: tuple[tuple[str, Source], ...]
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A task before its rows are read."""
+
+    name: str
+    metric: str
+    max_length: int
+    train: Source
+    test: TestSource
+    validation: Source | None = None
+
+
+def outline_of(
+    name_or_file: str, *, cache: Path, text: tuple[str, ...], label: str | None, metric: str | None
+) -> Outline:
+    """What is known of a task by its name, or its task file; arguments as `load_task` has them.
+
+    Raises:
+        BadInput: there is no such task, or its description cannot be used.
+    """
+    if name_or_file.startswith("hf:"):
+        columns = (*(text or ("text",)), label or LABEL)
+        return _hub(name_or_file, cache, columns, metric or "accuracy")
+    if text or label or metric:
+        raise BadInput(
+            "--text, --label and --metric describe a hub data set (hf:NAME); the task "
+            f"{name_or_file} has its own. Leave them out, or write a task file."
+        )
+    if name_or_file == BUILTIN:
+        return _builtin(cache)
+    if name_or_file in GLUE_NAMES:
+        return _glue(name_or_file.removeprefix("glue/"), cache)
+    if name_or_file.endswith(".toml"):
+        return _file(Path(name_or_file).expanduser())
+    raise BadInput(
+        f"A task is {BUILTIN}, {', '.join(GLUE_NAMES)}, hf:NAME or hf:NAME@CONFIG of a hub data set, or "
+        f"a path to a task file that ends in .toml; {name_or_file!r} is none of them."
+    )
+
+
+def _builtin(cache: Path) -> Outline:
+    try:
+        train, test = (FileSource(path, ("text",), "label") for path in docstrings.build(cache))
+    except (OSError, PackageNotFoundError) as error:
+        raise BadInput(
+            f"{BUILTIN} is read from the packages that prunefront needs and kept in the store: {error}. "
+            "Install prunefront with its dependencies; choose a store that can be written."
+        ) from error
+    return Outline(BUILTIN, "accuracy", BUILTIN_MAX_LENGTH, train, TestSource((("test", test),)))
+
+
+def _glue(name: str, cache: Path) -> Outline:
+    task = GLUE[name]
+
+    def source(split: str) -> HubSource:
+        return HubSource(REPOSITORY, name, (split,), task.text, LABEL, cache, ROW_NUMBER)
+
+    test = TestSource(tuple((part, source(split)) for part, split in task.test))
+    return Outline(f"glue/{name}", task.metric, MAX_LENGTH, source("train"), test)
+
+
+def _hub(name: str, cache: Path, columns: tuple[str, ...], metric: str) -> Outline:
+    path, _, config = name.removeprefix("hf:").partition("@")
+    if not path:
+        raise BadInput(f"A hub data set has a name: hf:NAME or hf:NAME@CONFIG; given was {name!r}.")
+    *text, label = columns
+    if len(text) > 2 or len({*columns}) < len(columns):
+        raise BadInput(f"A row has one or two text columns and a label; given were {', '.join(columns)}.")
+
+    def source(*splits: str) -> HubSource:
+        return HubSource(path, config or None, splits, tuple(text), label, cache)
+
+    # some data sets hide the labels of their test split: then their dev split is what there is to test on
+    test = TestSource((("test", source("test", "validation")),))
+    return Outline(name, metric, MAX_LENGTH, source("train"), test)
+
+
+def _file(path: Path) -> Outline:
+    try:
+        wanted = read_taskfile(path)
+    except (OSError, ValueError) as error:
+        raise BadInput(f"A task file is TOML that says where rows lie. {path}: {error}.") from error
+    if wanted.metric in METRICS and wanted.regression not in (None, is_regression(wanted.metric)):
+        raise BadInput(
+            f"The metric says what is predicted, numbers by pearson_spearman alone. {path}: metric is "
+            f"{wanted.metric!r} and regression is {str(wanted.regression).lower()}. Leave regression out."
+        )
+
+    def source(file: str) -> FileSource:
+        data = path.parent / file
+        if not data.exists():
+            raise BadInput(f"The files of a task must be there. {path} names {file!r}: there is no {data}.")
+        if wanted.delimiter and data.suffix.lower() not in DELIMITERS:
+            raise BadInput(f"Only csv and tsv have a delimiter. {path} gives one for {file!r}: leave it out.")
+        return FileSource(data, tuple(wanted.text), wanted.label, wanted.delimiter)
+
+    return Outline(
+        name=wanted.name,
+        metric=wanted.metric,
+        max_length=wanted.max_length,
+        train=source(wanted.files.train),
+        test=TestSource((("test", source(wanted.files.test)),)),
+        validation=source(wanted.files.validation) if wanted.files.validation else None,
+    )
