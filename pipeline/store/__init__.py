@@ -3,7 +3,7 @@
 from pipeline.store.confirmations import NO_PREDICTIONS, Confirmation, Confirmations
 from pipeline.store.exports import TestScores
 from pipeline.store.latency import Bench, LatencyTable, Shape, StudyLatency, Timed, TimedPoint
-from pipeline.store.objects import ObjectStoreLost, dropped, is_object_store, place_text, sent
+from pipeline.store.objects import PATIENCE_S, ObjectStoreLost, dropped, is_object_store, place_text, sent
 from pipeline.store.recordfile import NO_SPACE
 from pipeline.store.store import Outbox, Spent, Store, load_record, save_record
 from pipeline.store.weights import RECOVERED, WEIGHTS, Retrained, Weights, before_cut
@@ -11,6 +11,7 @@ from pipeline.store.weights import RECOVERED, WEIGHTS, Retrained, Weights, befor
 __all__ = [
     "NO_PREDICTIONS",
     "NO_SPACE",
+    "PATIENCE_S",
     "RECOVERED",
     "WEIGHTS",
     "Bench",

@@ -16,7 +16,8 @@ import io
 import re
 import secrets
 import shutil
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -151,6 +152,19 @@ class Store:
             ) from None
         finally:
             mark.unlink(missing_ok=True)
+
+    def patient(self, tell: Callable[[str], None]) -> AbstractContextManager[None]:
+        """In the `with`, a bucket that does not answer is waited for, for two minutes, and `tell` is told."""
+        return nullcontext() if self.bucket is None else self.bucket.patient(tell)
+
+    def look(self) -> None:
+        """Asks the bucket once whether it is there; a folder is.
+
+        Raises:
+            ObjectStoreLost: it does not answer.
+        """
+        if self.bucket is not None:
+            self.bucket.look()
 
     def refresh(self, study: str | None = None, number: int | None = None) -> None:
         """Reads anew what other machines have written: of a trial, a study, or all; of a folder there is no need."""

@@ -145,7 +145,7 @@ def run(wanted: Search, watcher: Watcher) -> Front:
 
     Raises:
         BadInput: what was asked cannot be done; nothing has been written.
-        LedgerLost, LeaseLost: it cannot go on; what was found is kept, and the same call goes on with it.
+        LedgerLost, LeaseLost, ObjectStoreLost: it cannot go on; what was found is kept, the same call goes on with it.
     """
     space = check(wanted)
     store = Store(wanted.store)
@@ -169,8 +169,9 @@ def run(wanted: Search, watcher: Watcher) -> Front:
         lease = None
         if known is not None:  # another study of this name, or driver, is refused before anything is started
             spec = make_spec(wanted, task, inputs, space, known, starts=starts)
-            open_ledger(url, spec, space, trials=wanted.trials)
+            ledger = open_ledger(url, spec, space, trials=wanted.trials)
             lease = stack.enter_context(hold(url, name, take_over=wanted.take_over))
+            ledger.check_store(store)
         tracker = None
         if wanted.tracking or os.environ.get("MLFLOW_TRACKING_URI"):  # looked for first: it may not answer
             tracker = _reach(wanted, store, watcher, must=known is None)
@@ -182,6 +183,7 @@ def run(wanted: Search, watcher: Watcher) -> Front:
         if lease is None:
             store.root.mkdir(parents=True, exist_ok=True)
             lease = stack.enter_context(hold(url, name, take_over=wanted.take_over))
+        stack.enter_context(store.patient(watcher.warn))
         anchors, dense = known, None
         if anchors is None:
             anchors, dense = find_anchors(cluster, store, task, inputs, watcher, method=wanted.method)
