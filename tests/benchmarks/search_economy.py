@@ -11,11 +11,9 @@ compares ways to stop trials, among them by the curve's own hypervolume alone.
 from __future__ import annotations
 
 import argparse
-import heapq
 import json
-import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -23,61 +21,11 @@ import optuna
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.halving import ETA, LEAST_SEEN, RUNGS, Halving, Key
-from pipeline.pareto import front, hypervolume
-from pipeline.records import Params, StudySpec, TrialRecord
-from pipeline.space import Space, load_space
-from pipeline.study.curves import rows_of_record
+from pipeline.pareto import front
+from pipeline.space import Space
 from pipeline.study.ledger import _end_of
-from pipeline.study.mirror import Mirror
 from tests.benchmarks import surrogate
-from tests.synthetic import ANCHORS, spec
-
-REFERENCE = (surrogate.CONSTANT, 0.0)
-AT_ONCE = 2
-FIXED = """
-[rounds]
-value = 1
-[spectral_bound]
-value = "off"
-"""
-
-
-class OwnVolume(Halving):
-    """Judges a trial by the hypervolume of its own curve, whatever the others add."""
-
-    def keys(self, index: int) -> dict[int, Key]:
-        return {number: (0.0, *own) for number, own in self._alone[index].items()}
-
-
-@dataclass(frozen=True)
-class Stops:
-    """How trials are stopped."""
-
-    eta: float = ETA
-    rungs: tuple[float, ...] = RUNGS
-    least_seen: int = LEAST_SEEN
-    kind: type[Halving] = Halving
-
-    def halving(self, spec: StudySpec) -> Halving:
-        return self.kind(spec.values, REFERENCE, eta=self.eta, rungs=self.rungs, least_seen=self.least_seen)
-
-    def __str__(self) -> str:
-        rungs = ", ".join(f"{part:g}" for part in self.rungs)
-        by = "own hypervolume" if self.kind is OwnVolume else "what it adds"
-        return f"eta {self.eta:.3g}, rungs {rungs}, from {self.least_seen} on, by {by}"
-
-
-@dataclass(frozen=True)
-class Way:
-    """A way to search."""
-
-    name: str
-    sampler: str
-    curve: bool = True  # the front has all points of a trial's curve
-    taught: bool = False  # the sampler sees points of curves
-    stops: Stops | None = None  # None: none is stopped
-
+from tests.benchmarks.searching import Outcome, OwnVolume, Searched, Stops, Way, at, fixed_space, needed
 
 WAYS = (
     Way("random, end points", "random", curve=False),
@@ -109,91 +57,15 @@ HALVINGS = tuple(
 )
 
 
-@dataclass
-class Outcome:
-    """One search: (epochs trained, true hypervolume of the chosen front) after each trial."""
-
-    history: list[tuple[float, float]]
-    trials: int
-    stopped: int
-
-
-class Searched:
-    """A search in progress: ledger's mirror, halving, clock and front."""
-
-    def __init__(self, way: Way, space: Space, *, seed: int) -> None:
-        self.way, self.space = way, space
-        self.spec: StudySpec = replace(
-            spec(), sampler=way.sampler, seed=seed, anchors=replace(ANCHORS, constant=surrogate.CONSTANT)
-        )
-        self.curves: dict[int, tuple[object, ...]] = {}
-        self.mirror = Mirror([], self.curves)  # type: ignore[arg-type]
-        self.halving = way.stops.halving(self.spec) if way.stops else None
-        self.noise = np.random.default_rng([seed, 1])
-        self.epochs = 0.0
-        self.seen, self.truth = np.empty((0, 2)), np.empty(0)
-        self.outcome = Outcome([], 0, 0)
-
-    def run(self, *, epochs: float) -> Outcome:
-        """Draws and runs trials until so many epochs have been trained."""
-        running: list[tuple[float, int, int, Params, float]] = []  # when its next event is, ...
-        now = 0.0
-        while True:
-            while len(running) < AT_ONCE and self.epochs < epochs:
-                drawn = self.mirror.draw(self.spec, self.space, start=10)
-                heapq.heappush(running, self._next(now, drawn.number, 0, drawn.user_attrs["params"], 0.0))
-            if not running:
-                return self.outcome
-            now, number, stage, params, trained = heapq.heappop(running)
-            total = float(params["tune_epochs"]) + float(params["recover_epochs"])
-            parts = self.halving.rungs if self.halving is not None else ()
-            if stage < len(parts):
-                self.epochs += parts[stage] * total - trained
-                rung = surrogate.rung(params, stage, parts[stage], self.noise)
-                verdict = self.halving.judge(number, rung)  # type: ignore[union-attr]
-                if verdict.goes_on:
-                    heapq.heappush(running, self._next(now, number, stage + 1, params, parts[stage] * total))
-                    continue
-                self._end(
-                    TrialRecord(number, "stopped", verdict.reason, params, 0, redundant=verdict.redundant)
-                )
-            else:
-                self.epochs += total - trained
-                record, truth = surrogate.record(number, params, self.noise)
-                self._end(record, truth)
-
-    def _next(
-        self, now: float, number: int, stage: int, params: Params, trained: float
-    ) -> tuple[float, int, int, Params, float]:
-        total = float(params["tune_epochs"]) + float(params["recover_epochs"])
-        parts = (*(self.halving.rungs if self.halving is not None else ()), 1.0)
-        return (now + parts[stage] * total - trained, number, stage, params, trained)
-
-    def _end(self, record: TrialRecord, truth: np.ndarray | None = None) -> None:
-        if self.way.taught:
-            self.curves[record.number] = rows_of_record(record, self.spec)
-        self.mirror.end(record.number, _end_of(record, self.spec))
-        self.outcome.trials += 1
-        self.outcome.stopped += record.state == "stopped"
-        if truth is not None:
-            points = record.points if self.way.curve else record.points[-1:]
-            values = [[p.measurement.metric, p.measurement.compression] for p in points]
-            self.seen = np.concatenate([self.seen, values])
-            self.truth = np.concatenate([self.truth, truth if self.way.curve else truth[-1:]])
-        chosen = front(self.seen)
-        found = np.column_stack([self.truth[chosen], self.seen[chosen, 1]])
-        self.outcome.history.append((self.epochs, hypervolume(found, REFERENCE)))
-
-
-def at(outcome: Outcome, epochs: float) -> float:
-    """The hypervolume when so many epochs had been trained."""
-    before = [volume for spent, volume in outcome.history if spent <= epochs]
-    return before[-1] if before else 0.0
-
-
-def needed(outcome: Outcome, volume: float) -> float:
-    """The epochs after which a hypervolume was reached; infinity if it was not."""
-    return next((spent for spent, found in outcome.history if found >= volume), float("inf"))
+def rivals() -> tuple[Way, ...]:
+    """Syne Tune's, if it is installed: a dependency of this benchmark alone (pip install syne-tune)."""
+    if find_spec("syne_tune") is None:
+        return ()
+    return (
+        Way("MO-ASHA, end points", "random", curve=False, eta=3.0),
+        Way("MO-ASHA", "random", eta=3.0),
+        Way("MO-ASHA, eta 2", "random", eta=2.0),
+    )
 
 
 def lost_owners(
@@ -245,8 +117,8 @@ def main() -> None:
     space = fixed_space()
     seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
     found: dict[str, list[Outcome]] = {
-        way.name: [Searched(way, space, seed=seed).run(epochs=chosen.epochs) for seed in seeds]
-        for way in (HALVINGS if chosen.only else WAYS)
+        way.name: [way.search(space, seed=seed).run(epochs=chosen.epochs) for seed in seeds]
+        for way in (HALVINGS if chosen.only else (*WAYS, *rivals()))
     }
     Console(width=160).print(_table(found, chosen.epochs))
     owner_seeds = range(chosen.first_seed, chosen.first_seed + chosen.owner_seeds)
@@ -260,14 +132,6 @@ def main() -> None:
         chosen.json.write_text(
             json.dumps({name: [vars(one) for one in outcomes] for name, outcomes in found.items()})
         )
-
-
-def fixed_space() -> Space:
-    """SNIP's packaged space, of one round and without bounds: what the surrogate knows."""
-    with tempfile.TemporaryDirectory() as temporary:
-        file = Path(temporary) / "fixed.toml"
-        file.write_text(FIXED)
-        return load_space("snip", file=file, pretrained=True)
 
 
 def _table(found: dict[str, list[Outcome]], epochs: float) -> Table:
