@@ -1,4 +1,4 @@
-"""A search on surrogate.py's trials: the real samplers, ledger's mirror and halving; nothing is trained, time is epochs."""
+"""A search on surrogate.py's trials: the real samplers, mirror and halving; nothing is trained, time is in epochs."""
 
 from __future__ import annotations
 
