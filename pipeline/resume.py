@@ -38,6 +38,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
 
     Raises:
         OSError: the disk is full or gone; older checkpoints are still there.
+        ObjectStoreLost: it is whole, but only on this machine.
     """
     older = _checkpoints(folder)
     name = f"{PREFIX}{checkpoint.phase:03d}-{checkpoint.loop.step:07d}"
@@ -52,7 +53,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)  # on a full disk it would stand in the next one's way
         raise
-    sent(final)
+    sent(final, wait=False)  # a trial does not stand still for it
     for path in older:
         if path != final:
             shutil.rmtree(path, ignore_errors=True)

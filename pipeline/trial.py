@@ -30,7 +30,7 @@ from pipeline.phases import Phase
 from pipeline.provenance import provenance
 from pipeline.records import Array, HistoryRow, Measurement, Point, Rung, TrialRecord
 from pipeline.rungs import RUNG_STEPS, part_of, rung_of, rung_steps
-from pipeline.store import NO_SPACE, RECOVERED, WEIGHTS, before_cut, save_record, sent
+from pipeline.store import NO_SPACE, RECOVERED, WEIGHTS, ObjectStoreLost, before_cut, save_record, sent
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -188,6 +188,8 @@ class _Trial(Course):
             checkpoint = resume.Checkpoint(self.index, state(), self.masks, self.record())
             try:
                 resume.save(self.job.attempts[-1], checkpoint)
+            except ObjectStoreLost:  # it lies on this machine; the next one is sent, too
+                pass
             except OSError as error:
                 if error.errno not in NO_SPACE:
                     raise

@@ -10,7 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,13 @@ def free_port() -> int:
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """A head without cores, and a worker node that has nothing but the installed package. Token required."""
+    with nodes(tmp_path) as found:
+        yield found
+
+
+@contextmanager
+def nodes(tmp_path: Path, *, before_worker: Sequence[str] = ()) -> Iterator[tuple[str, dict[str, str]]]:
+    """The head's address, and the environment of who may talk to it; the worker is started by a command."""
     token = tmp_path / "token"
     token.write_text(secrets.token_hex(16))
     token.chmod(0o600)
@@ -53,7 +61,14 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
         "--num-cpus=0",
     ]
     head += ["--include-dashboard=false", f"--temp-dir={short}"]
-    node = [RAY, "start", f"--address={address}", f"--node-ip-address={WORKER}", "--num-cpus=2"]
+    node = [
+        *before_worker,
+        RAY,
+        "start",
+        f"--address={address}",
+        f"--node-ip-address={WORKER}",
+        "--num-cpus=2",
+    ]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
     processes = [subprocess.Popen([*head, *common], env=env, **quiet)]
     try:
@@ -96,3 +111,37 @@ def test_trials_run_on_a_node_that_has_nothing(
     assert found["trials"] == 2
     assert found["left_out"] == {"failed": 0, "stopped": 0}
     assert not list((tmp_path / "empty").rglob("*.safetensors")), "the node fetched the model itself"
+
+
+BLIND = """
+mount -t tmpfs tmpfs "$1" && shift && exec "$@"
+"""
+
+
+@pytest.fixture
+def blind(tmp_path: Path) -> Iterator[tuple[str, dict[str, str], Path]]:
+    """A head without cores, and a worker node on which a folder is another disk, as on another machine."""
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("Only root may give a process disks of its own.")
+    aside = ["unshare", "--mount", "sh", "-c", BLIND, "sh", str(folder)]
+    with nodes(tmp_path, before_worker=aside) as (address, env):
+        yield address, env, folder
+
+
+def test_a_store_that_a_node_does_not_see_is_refused_and_nothing_is_written(
+    blind: tuple[str, dict[str, str], Path], tmp_path: Path
+) -> None:
+    address, env, folder = blind
+    task = write_task(tmp_path / "task", rows=120)
+    arguments = ["search", "--task", task, "--space", task.parent / "quick.toml", "--trials", "2"]
+    arguments += ["--store", folder / "store", "--name", "toy", "--address", address]
+    run = subprocess.run(
+        command(*arguments), capture_output=True, text=True, env=env, timeout=220, check=False
+    )
+    assert run.returncode == 2, run.stderr
+    said = " ".join(run.stderr.split())
+    assert f"All nodes of a cluster see the store; {WORKER} does not see" in said
+    assert "a folder that all nodes share" in said
+    assert not list(folder.iterdir())

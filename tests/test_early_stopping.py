@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from pipeline.store import Store
 from tests.toy import prunefront, write_task
 
-TRIALS = 9
+TRIALS = 12
 SPACE = """
 [tune_epochs]
 value = 2

@@ -18,6 +18,7 @@ from optuna.storages import RDBStorage
 
 from pipeline.cli import run as run_here
 from pipeline.study import hold
+from tests.faults.gate import patched
 from tests.postgres import PASSWORD, Server, binaries, free_port, postgres
 from tests.toy import command, environment, write_task
 
@@ -113,7 +114,7 @@ def test_a_search_waits_for_its_database_and_tells_no_secret(
         printed, said = search.communicate(timeout=200)[0], heard.read_text()
         assert search.returncode == 0, said
         assert f"postgresql://127.0.0.1:{server.port}/ledger does not let us" in said
-        check_ledger(server)
+        check_ledger(server, "ledger", TRIALS)
         where = ["--store", str(store), "--ledger", server.url("ledger"), "--tracking", tracking]
         assert run_here(["studies", "--sync", *where]) == 0
         synced = capfd.readouterr()
@@ -126,12 +127,12 @@ def test_a_search_waits_for_its_database_and_tells_no_secret(
     assert tracking in printed
 
 
-def check_ledger(server: Server) -> None:
+def check_ledger(server: Server, database: str, count: int) -> None:
     """All trials, each once."""
-    storage = RDBStorage(server.url("ledger", password=PASSWORD).replace("://", "+psycopg://"))
+    storage = RDBStorage(server.url(database, password=PASSWORD).replace("://", "+psycopg://"))
     try:
         trials = storage.get_all_trials(storage.get_study_id_from_name("toy"))
-        assert [trial.state.name for trial in trials] == ["COMPLETE"] * TRIALS
+        assert [trial.state.name for trial in trials] == ["COMPLETE"] * count
     finally:
         storage.remove_session()
         storage.engine.dispose()
@@ -181,3 +182,39 @@ def refused(url: str, folder: Path, word: str, says: str) -> None:
     assert says in str(refusal.value)
     assert word not in str(refusal.value)
     assert not list(folder.iterdir())
+
+
+def test_a_database_that_stays_away_ends_the_search_which_goes_on_later(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.create("away")
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    task, store = write_task(tmp_path / "task", rows=120), tmp_path / "store"
+    asked = [
+        "search", "--task", str(task), "--space", str(task.parent / "quick.toml"), "--name", "toy",
+        "--store", str(store), "--trials", str(TRIALS), "--concurrent", "1", "--latency-grid", "none",
+        "--scheduler", "none", "--ledger", server.url("away"),
+    ]  # fmt: skip
+    hasty = patched(asked, "from pipeline.sweep import desk", "desk.PATIENCE_S = (0.5, 0.5)")
+    heard = tmp_path / "heard"
+    try:
+        with heard.open("w") as file:
+            first = subprocess.Popen(hasty, env=environment(), stdout=file, stderr=file)
+        wait_for(lambda: list(store.glob("studies/toy/trials/*/record.json")), 150, heard.read_text)
+        server.stop()
+        code, said = first.wait(120), " ".join(heard.read_text().split())
+        assert code == 1, said
+        assert "Trying again in 0.5 s" in said
+        assert "the same command goes on, and nothing is done twice" in said
+        again = subprocess.run(hasty, env=environment(), capture_output=True, text=True, timeout=60)
+        assert again.returncode == 2, again.stderr
+        assert "Start the server" in again.stderr
+        assert "starting Ray" not in again.stderr
+    finally:
+        server.start()
+    before = {path: path.read_bytes() for path in store.glob("studies/toy/trials/*/record.json")}
+    last = subprocess.run(hasty, env=environment(), capture_output=True, text=True, timeout=200)
+    assert last.returncode == 0, last.stderr
+    assert {path: path.read_bytes() for path in before} == before
+    assert PASSWORD not in heard.read_text() + again.stderr + last.stderr
+    check_ledger(server, "away", TRIALS)

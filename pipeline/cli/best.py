@@ -27,6 +27,10 @@ def best(
         typer.Option("--by-task", help="Instead: one row per task, model and method, with its penalty."),
     ] = False,
     csv: Annotated[Path | None, typer.Option(help="With --by-task: writes the rows, too.")] = None,
+    figures: Annotated[
+        Path | None,
+        typer.Option(help="With --by-task: folder that gets which penalties are good, as html, png and svg."),
+    ] = None,
     max_drop: Annotated[
         float | None, typer.Option(help="Most that the metric may lie below the dense one.")
     ] = None,
@@ -59,10 +63,11 @@ def best(
         from pipeline.settings import Bounds, best_by_task
 
         bounds = Bounds(max_drop, min_metric, min_compression, min_sparsity)
-        show_by_task(best_by_task(store, bounds, task=task), csv_file=csv, as_json=as_json)
+        found_by_task = best_by_task(store, bounds, task=task)
+        show_by_task(found_by_task, csv_file=csv, figures=figures, as_json=as_json)
         return
-    if csv is not None:
-        raise BadInput("--csv writes the rows of --by-task. Give both, or --json.")
+    if csv is not None or figures is not None:
+        raise BadInput("--csv and --figures write the rows of --by-task. Give it, too, or --json alone.")
     if (study is None) == (task is None):
         raise BadInput("best looks at one study, or at all studies of one --task. Name one of the two.")
     if study is not None:

@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 TOLD = 3  # of the most important settings
 
 
-def show_by_task(choices: list[Choice], *, csv_file: Path | None, as_json: bool) -> None:
-    """Prints the choices; writes them as csv, too, if that is asked for."""
+def show_by_task(
+    choices: list[Choice], *, csv_file: Path | None, figures: Path | None, as_json: bool
+) -> None:
+    """Prints the choices; writes them as csv and as figures, too, if that is asked for."""
     rows = [row_of(choice) for choice in choices]
     if csv_file is not None:
         _write_csv(csv_file, rows)
+    if figures is not None:
+        _write_figures(figures, choices)
     if as_json:
         print_json({"rows": rows})
         return
@@ -86,7 +90,18 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(
             {name: "" if _missing(value) else value for name, value in row.items()} for row in flat
         )
-    err.print(f"Wrote {path}.", markup=False)
+    err.print(f"Wrote {path}.", markup=False, soft_wrap=True)
+
+
+def _write_figures(folder: Path, choices: list[Choice]) -> None:
+    from pipeline.settings import LEAST_TRIALS, write_profiles
+
+    for path in write_profiles(folder, choices):
+        err.print(f"Wrote {path}.", markup=False, soft_wrap=True)
+    without = [f"{one.task}, {one.model}, {one.method}" for one in choices if one.profile is None]
+    for name in without:
+        needs = f"it needs {LEAST_TRIALS} trials with penalties that differ."
+        err.print(f"No figure of {name}: {needs}", markup=False, soft_wrap=True)
 
 
 def _missing(value: Any) -> bool:

@@ -61,6 +61,9 @@ class Desk(Protocol):
     def stopped(self, number: int) -> None:
         """A trial was stopped at the rung that was asked about last: its record so far is in its attempt's folder."""
 
+    def store_away(self, number: int, *, ended: bool) -> None:
+        """A trial waits for the store, or has ended over it, to be started again; raises if the driver lost it, too."""
+
     def ended(self, number: int, error: str | None) -> None:
         """A trial has ended: its record is in the store, or it was lost for good and `error` says how."""
 
@@ -164,7 +167,8 @@ def run_trials(
         raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-        dropped(scratch)
+        with suppress(ObjectStoreLost):  # the next start drops it
+            dropped(scratch)
     if searcher.failure is not None:
         raise searcher.failure
 
@@ -188,15 +192,27 @@ class _TrialShared:
 
 
 def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
-    """One trial in a worker: its last act is its record."""
+    """One trial in a worker."""
+    from ray import tune
+
+    set_threads(shared.cpus)
+    store, number = Store(shared.root), int(config["number"])
+    with store.patient(lambda _: tune.report({"number": number, "store_away": 0.0})):  # the driver says it
+        try:
+            _attempt(store, config, shared)
+        except ObjectStoreLost:  # no fault of the trial's: it is started again, from its last checkpoint
+            tune.report({"number": number, "store_away": 1.0})
+            raise
+
+
+def _attempt(store: Store, config: dict[str, Any], shared: _TrialShared) -> None:
+    """One attempt at a trial: its last act is its record."""
     from ray import tune
 
     from pipeline.course import TrialJob
     from pipeline.execute.tuning import rung_report
     from pipeline.trial import run_trial
 
-    set_threads(shared.cpus)
-    store = Store(shared.root)
     number = int(config["number"])
     own = store.next_attempt(shared.study, number)
     attempts = tuple(sorted(own.parent.glob("attempt-*")))
@@ -217,7 +233,7 @@ def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
             # where the trial is stopped, Tune ends this thread in here
             lambda rung: tune.report(rung_report(number, rung)),
         )
-    except ObjectStoreLost:  # no fault of the trial's: it is started again, from its last checkpoint
+    except ObjectStoreLost:
         raise
     except Exception as error:
         record = TrialRecord(number, "failed", reason_of(error), job.params, job.seed)

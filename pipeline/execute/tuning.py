@@ -18,7 +18,7 @@ from pipeline.records import RUNG_COLUMNS, Rung
 if TYPE_CHECKING:
     from pipeline.execute.trials import Desk
 
-NUMBER, RUNG, DISK_FULL = "number", "rung", "disk_full"  # keys of what a trial reports
+NUMBER, RUNG, DISK_FULL, STORE_AWAY = "number", "rung", "disk_full", "store_away"  # keys of a trial's reports
 OUT_OF_MEMORY = ("OutOfMemory", "out of memory", "MemoryError")
 
 
@@ -74,6 +74,9 @@ class DeskSearcher(Searcher):
         with self.kept():
             if DISK_FULL in values:
                 raise OSError(28, "No space left on device where a trial's record was to be written")
+            if STORE_AWAY in values:
+                self._desk().store_away(self.numbers[trial_id], ended=bool(values[STORE_AWAY]))
+                return
             self._desk().heard(self.numbers[trial_id], values)
 
     def on_trial_complete(

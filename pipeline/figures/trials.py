@@ -179,17 +179,65 @@ def importance_figure(found: Mapping[str, Mapping[str, float]]) -> go.Figure:
 
 
 def penalty_figure(
-    bands: Sequence[tuple[float, float, float, float]], *, key: str, good: tuple[float, float]
+    bands: Sequence[tuple[float, float, float, float]],
+    *,
+    key: str,
+    good: tuple[float, float],
+    of: str = "",
+    told: str = "bands of equally many trials, ± one standard error; shaded: as good as the best",
 ) -> go.Figure:
-    """What trials of each range of a setting are worth: (low, high, hypervolume, standard error) each."""
+    """What trials of each range of a setting are worth: (low, high, hypervolume, standard error) each.
+
+    `of` says whose they are, `told` what they tell.
+    """
     import plotly.graph_objects as go
 
     figure = go.Figure()
     lay_out(
         figure,
-        f"Hypervolume by {key}",
-        "bands of equally many trials with ± one standard error; shaded: as good as the best",
+        f"Hypervolume by {key}" + (f" · {of}" if of else ""),
+        told,
     )
+    _shade(figure, bands, good)
+    best = max(bands, key=lambda band: band[2])
+    for low, high, worth, error in bands:
+        middle = math.sqrt(low * high) if low > 0 else (low + high) / 2
+        is_best = (low, high, worth, error) == best
+        name, colour = ("best", COLOURS[2]) if is_best else ("others", COLOURS[0])
+        figure.add_scatter(
+            x=[low, high],
+            y=[worth, worth],
+            mode="lines",
+            line={"color": colour, "width": 2.5},
+            showlegend=False,
+            hoverinfo="skip",
+        )
+        figure.add_scatter(
+            x=[middle],
+            y=[worth],
+            mode="markers",
+            name=name,
+            legendgroup=name,
+            marker={
+                "color": colour,
+                "size": 14 if is_best else 9,
+                "symbol": "star" if is_best else "circle",
+            },
+            showlegend=is_best,
+            error_y={"type": "data", "array": [error], "thickness": 2, "width": 6},
+            hovertemplate=f"{low:.3g} to {high:.3g}: <b>{worth:.4f}</b> ± {error:.4f}<extra></extra>",
+        )
+    positive = all(low > 0 for low, *_ in bands)
+    figure.update_xaxes(title=key, type="log" if positive else "linear")
+    figure.update_yaxes(title="hypervolume above the constant prediction")
+    figure.update_layout(yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True})
+    return figure
+
+
+def _shade(
+    figure: go.Figure, bands: Sequence[tuple[float, float, float, float]], good: tuple[float, float]
+) -> None:
+    """The values that are as good as the best, from top to bottom; the best's standard error, from side to side."""
     figure.add_scatter(
         x=[good[0], good[0], good[1], good[1]],
         y=[0, 1, 1, 0],
@@ -200,30 +248,16 @@ def penalty_figure(
         hoverinfo="skip",
         showlegend=False,
     )
-    for low, high, worth, error in bands:
-        middle = math.sqrt(low * high) if low > 0 else (low + high) / 2
-        figure.add_scatter(
-            x=[low, high],
-            y=[worth, worth],
-            mode="lines",
-            line={"color": COLOURS[0], "width": 2.5},
-            showlegend=False,
-            hoverinfo="skip",
-        )
-        figure.add_scatter(
-            x=[middle],
-            y=[worth],
-            mode="markers",
-            marker={"color": COLOURS[0], "size": 10},
-            showlegend=False,
-            error_y={"type": "data", "array": [error], "thickness": 2, "width": 6},
-            hovertemplate=f"{low:.3g} to {high:.3g}: <b>{worth:.4f}</b> ± {error:.4f}<extra></extra>",
-        )
-    positive = all(low > 0 for low, *_ in bands)
-    figure.update_xaxes(title=key, type="log" if positive else "linear")
-    figure.update_yaxes(title="hypervolume above the constant prediction")
-    figure.update_layout(yaxis2={"overlaying": "y", "range": [0, 1], "visible": False, "fixedrange": True})
-    return figure
+    _, _, worth, error = max(bands, key=lambda band: band[2])
+    ends = [min(low for low, *_ in bands), max(high for _, high, *_ in bands)]
+    figure.add_scatter(
+        x=ends,
+        y=[worth - error] * 2,
+        mode="lines",
+        name="one standard error below the best",
+        line={"color": COLOURS[2], "width": 1.5, "dash": "dash"},
+        hoverinfo="skip",
+    )
 
 
 def promised_figure(

@@ -3,6 +3,7 @@
 from pipeline.settings.by_task import Bounds, Choice, best_by_task
 from pipeline.settings.importance import importances
 from pipeline.settings.networks import TrialFront, trial_fronts
+from pipeline.settings.pictures import write_profiles
 from pipeline.settings.profile import LEAST_TRIALS, PENALTY, Profile, penalty_profile
 
 __all__ = [
@@ -16,4 +17,5 @@ __all__ = [
     "importances",
     "penalty_profile",
     "trial_fronts",
+    "write_profiles",
 ]

@@ -3,7 +3,9 @@
 The trials are put in bands of equal number by their penalty; a band's worth is the hypervolume of all its networks
 together, curves included, whatever the other settings were (the profile over them). Its standard error is had by
 drawing its trials again with replacement (Efron 1979). Bands within one standard error of the best one are as good as
-that (the rule of Breiman et al., "Classification and Regression Trees", 1984, section 3.4.3).
+that (the rule of Breiman et al., "Classification and Regression Trees", 1984, section 3.4.3). That the penalty matters
+at all is said where best and worst band differ by more than in 95 % of random assignments of the trials to the bands (a
+permutation test, Fisher 1935): of five equal bands chance puts some outside one standard error nearly always.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ PENALTY = "penalty_strength"
 LEAST_TRIALS = 8  # two bands of four
 BANDS, LEAST_IN_BAND = 5, 4
 RESAMPLES = 200
+ALIKE = 0.95  # of random assignments
 
 
 @dataclass(frozen=True)
@@ -43,9 +46,9 @@ class Profile:
     bands: tuple[Band, ...]
     low: float
     high: float
-    told_apart: bool  # whether any band is worse than the best one by more than a standard error
+    told_apart: bool  # whether the best and the worst differ by more than chance would have it
     trials: int
-    trials_needed: int | None  # about, to tell best from worst by two standard errors; None: now, or never
+    trials_needed: int | None  # about, to tell best from worst; None: now, or never
 
     @property
     def sentence(self) -> str:
@@ -74,16 +77,16 @@ def penalty_profile(
     best = max(bands, key=lambda band: band.hypervolume)
     worst = min(bands, key=lambda band: band.hypervolume)
     good = [band for band in bands if band.hypervolume >= best.hypervolume - best.error]
-    gap, error = best.hypervolume - worst.hypervolume, math.hypot(best.error, worst.error)
-    needed = None
-    if gap < 2 * error:
-        needed = math.ceil(len(known) * (2 * error / gap) ** 2) if gap > 0 else None
+    gap = best.hypervolume - worst.hypervolume
+    least = _range_by_chance(known, count, reference)
+    apart = gap > least
+    needed = math.ceil(len(known) * (least / gap) ** 2) if gap > 0 and not apart else None
     return Profile(
         key=key,
         bands=bands,
         low=min(band.low for band in good),
         high=max(band.high for band in good),
-        told_apart=len(good) < len(bands),
+        told_apart=apart,
         trials=len(known),
         trials_needed=needed,
     )
@@ -91,8 +94,7 @@ def penalty_profile(
 
 def _band(trials: Sequence[TrialFront], reference: tuple[float, float], key: str) -> Band:
     penalties = [float(trial.params[key]) for trial in trials]
-    # what can stand on the front of no resample is left out once
-    fronts = [trial.values[front(trial.values)] for trial in trials]
+    fronts = _fronts(trials)
     generator = np.random.default_rng(len(trials))
     draws = generator.integers(0, len(trials), size=(RESAMPLES, len(trials)))
     worths = [hypervolume(_union([fronts[at] for at in np.unique(draw)]), reference) for draw in draws]
@@ -103,6 +105,23 @@ def _band(trials: Sequence[TrialFront], reference: tuple[float, float], key: str
         hypervolume=hypervolume(_union(fronts), reference),
         error=float(np.std(worths, ddof=1)),
     )
+
+
+def _range_by_chance(trials: Sequence[TrialFront], count: int, reference: tuple[float, float]) -> float:
+    """What the best and the worst of so many bands differ by, in ALIKE of the assignments that know no penalty."""
+    fronts = _fronts(trials)
+    generator = np.random.default_rng(len(trials))
+    ranges = []
+    for _ in range(RESAMPLES):
+        parts = np.array_split(generator.permutation(len(trials)), count)
+        worths = [hypervolume(_union([fronts[at] for at in part]), reference) for part in parts]
+        ranges.append(max(worths) - min(worths))
+    return float(np.quantile(ranges, ALIKE))
+
+
+def _fronts(trials: Sequence[TrialFront]) -> list[FloatArray]:
+    """Of each its own front: what can stand on the front of no union is left out once."""
+    return [trial.values[front(trial.values)] for trial in trials]
 
 
 def _union(fronts: Sequence[FloatArray]) -> FloatArray:

@@ -4,6 +4,7 @@ What is written goes into the working copy first, whole, and at once from there 
 there in part. What is read is looked for in the bucket first (by size and time of writing); weights, checkpoints and
 models are fetched when they are needed. Names with a leading dot, caches and databases stay on the machine.
 Attempts of trials have a random part in their names, so that no two are given the same one: S3 needs no locks.
+While a search runs (`patient`), a bucket that does not answer is waited for, as its ledger is; else it is refused.
 
 The endpoint is AWS_ENDPOINT_URL if that is set (MinIO, Ceph, R2 ...), the keys are found as AWS's own programs do.
 """
@@ -16,10 +17,10 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 OBJECTS = "s3://"
@@ -29,7 +30,10 @@ LATER = (".safetensors", ".pt")  # fetched when they are needed
 SETTLED_S = (
     60.0  # a file of the copy that the bucket lacks goes if it is older: a younger one may be on its way
 )
-ATTEMPTS = 8  # of a request that the bucket refuses for a while
+ATTEMPTS = 4  # of one request: some 4 s where nobody answers
+PATIENCE_S = (1, 2, 4, 8, 15, 30, 60)  # pauses while a server is away from a search: a restart of it, say
+
+Result = TypeVar("Result")
 
 
 class ObjectStoreLost(OSError):  # noqa: N818 (a fact about a server, not a fault of the program)
@@ -47,12 +51,15 @@ def place_text(place: Path) -> str:
     return OBJECTS + text.removeprefix(_AS_PATH) if is_object_store(place) else text
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Bucket:
     """A prefix of a bucket, and the folder that is its working copy on this machine."""
 
     place: str  # bucket/prefix
     copy: Path
+    told: Callable[[str], None] | None = field(
+        default=None, init=False
+    )  # who hears of a wait; None: none is had
 
     @cached_property
     def _files(self) -> Any:
@@ -73,36 +80,38 @@ class Bucket:
         """For whoever writes there without us."""
         return self._files
 
-    def send(self, path: Path) -> None:
+    @contextmanager
+    def patient(self, tell: Callable[[str], None]) -> Iterator[None]:
+        """Waits for it in the `with`, in this process: PATIENCE_S in all, said to `tell`; then as without."""
+        self.told, before = tell, self.told
+        try:
+            yield
+        finally:
+            self.told = before
+
+    def send(self, path: Path, *, wait: bool = True) -> None:
         """Puts a file of the working copy, or all of a folder, into the bucket; the files of a folder by name."""
         if path.is_dir():
             for each in sorted(path.iterdir(), key=lambda p: (p.name.endswith(".json"), p.name)):
-                self.send(each)  # what says that the others are whole comes last
-            return
-        if not self._shared(path):
-            return
-        key = self._key(path)
-        with self._asking("write"), path.open("rb") as source:
-            with self._files.open_output_stream(key) as target:
-                shutil.copyfileobj(source, target, 1 << 22)
-            written = self._files.get_file_info(key).mtime_ns
-        os.utime(path, ns=(written, written))  # the same time is the same file
+                self.send(each, wait=wait)  # what says that the others are whole comes last
+        elif self._shared(path):
+            self._asking("write", lambda: self._send_one(path), wait=wait)
+
+    def look(self) -> None:
+        """Asks for something, once.
+
+        Raises:
+            ObjectStoreLost: it does not answer.
+        """
+        self._asking("read", lambda: self._listing(f"{self.place}/seen"), wait=False)
 
     def drop(self, path: Path) -> None:
         """Removes a file or a folder from the bucket."""
-        key = self._key(path)
-        with self._asking("remove"):
-            for name in self._listing(key):
-                self._files.delete_file(f"{self.place}/{name}")
+        self._asking("remove", lambda: self._drop(path))
 
     def fetch(self, path: Path, *, wanted: Callable[[str], bool] = lambda _: True) -> None:
         """Brings the working copy of a file or folder up to date, of the names that are wanted."""
-        with self._asking("read"):
-            there = {name: info for name, info in self._listing(self._key(path)).items() if wanted(name)}
-            for name, (size, written) in sorted(
-                there.items(), key=lambda item: (item[0].endswith(".json"), item[0])
-            ):
-                self._fetch_one(self.copy / name, size, written)
+        there = self._asking("read", lambda: self._fetch(path, wanted))
         for local in sorted(path.rglob("*")) if path.is_dir() else ():
             if local.is_file() and self._shared(local):
                 name = local.relative_to(self.copy).as_posix()
@@ -112,15 +121,30 @@ class Bucket:
     def names(self, path: Path) -> list[str]:
         """The names of what lies right in a folder of the bucket."""
         key = path.relative_to(self.copy).as_posix() + "/"
-        with self._asking("read"):
-            return sorted(
-                {name.removeprefix(key).partition("/")[0] for name in self._listing(self._key(path))}
-            )
+        found = self._asking("read", lambda: self._listing(self._key(path)))
+        return sorted({name.removeprefix(key).partition("/")[0] for name in found})
 
     def size(self, path: Path, *, wanted: Callable[[str], bool]) -> int:
         """Bytes of what lies below a folder of the bucket."""
-        with self._asking("read"):
-            return sum(size for name, (size, _) in self._listing(self._key(path)).items() if wanted(name))
+        found = self._asking("read", lambda: self._listing(self._key(path)))
+        return sum(size for name, (size, _) in found.items() if wanted(name))
+
+    def _send_one(self, path: Path) -> None:
+        key = self._key(path)
+        with path.open("rb") as source, self._files.open_output_stream(key) as target:
+            shutil.copyfileobj(source, target, 1 << 22)
+        written = self._files.get_file_info(key).mtime_ns
+        os.utime(path, ns=(written, written))  # the same time is the same file
+
+    def _drop(self, path: Path) -> None:
+        for name in self._listing(self._key(path)):
+            self._files.delete_file(f"{self.place}/{name}")
+
+    def _fetch(self, path: Path, wanted: Callable[[str], bool]) -> set[str]:
+        there = {name: info for name, info in self._listing(self._key(path)).items() if wanted(name)}
+        for name, (size, written) in sorted(there.items(), key=lambda i: (i[0].endswith(".json"), i[0])):
+            self._fetch_one(self.copy / name, size, written)
+        return set(there)
 
     def _fetch_one(self, local: Path, size: int, written: int) -> None:
         with suppress(FileNotFoundError):
@@ -167,12 +191,25 @@ class Bucket:
         parts = path.relative_to(self.copy).parts
         return not any(part.startswith(".") for part in parts) and not set(parts) & set(HERE_ONLY)
 
-    @contextmanager
-    def _asking(self, what: str) -> Iterator[None]:
+    def _asking(self, what: str, ask: Callable[[], Result], *, wait: bool = True) -> Result:
+        """What the bucket answers; while a search runs it may take its time."""
+        for pause in PATIENCE_S:
+            try:
+                return self._asked(what, ask)
+            except ObjectStoreLost as lost:
+                if self.told is None or not wait:
+                    raise
+                self.told(f"{lost} Trying again in {pause} s.")
+                time.sleep(pause)
         try:
-            yield
+            return self._asked(what, ask)
         except ObjectStoreLost:
+            self.told = None  # patience is at its end: whoever cleans up does not wait anew
             raise
+
+    def _asked(self, what: str, ask: Callable[[], Result]) -> Result:
+        try:
+            return ask()
         except OSError as error:
             if error.errno is not None and error.filename is not None:
                 raise  # the machine's own disk
@@ -200,11 +237,11 @@ def bucket_of(path: Path) -> Bucket | None:
     return next((bucket for copy, bucket in _OPEN.items() if path.is_relative_to(copy)), None)
 
 
-def sent(path: Path) -> None:
+def sent(path: Path, *, wait: bool = True) -> None:
     """A file, or folder, of a store is whole: if it is a working copy's, it goes into the bucket."""
     bucket = bucket_of(path)
     if bucket is not None:
-        bucket.send(path)
+        bucket.send(path, wait=wait)
 
 
 def dropped(path: Path) -> None:

@@ -12,6 +12,8 @@ by the driver: it may be behind, or gone, and nothing is lost.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -109,6 +111,19 @@ class Store:
             check_folder(self.root)
         else:
             check_bucket(self.bucket)
+
+    def patient(self, tell: Callable[[str], None]) -> AbstractContextManager[None]:
+        """In the `with`, a bucket that does not answer is waited for, for two minutes, and `tell` is told."""
+        return nullcontext() if self.bucket is None else self.bucket.patient(tell)
+
+    def look(self) -> None:
+        """Asks the bucket once whether it is there; a folder is.
+
+        Raises:
+            ObjectStoreLost: it does not answer.
+        """
+        if self.bucket is not None:
+            self.bucket.look()
 
     def refresh(self, study: str | None = None, number: int | None = None) -> None:
         """Reads anew what other machines have written: of a trial, a study, or all; of a folder there is no need."""

@@ -191,7 +191,7 @@ class Ledger:
         Raises:
             BadInput: the store holds records of trials that this ledger never asked for.
         """
-        self._refuse_strangers(store)
+        self.check_store(store)
         if store.has_study(self._spec.name):
             self._curves |= rows_of_table(store.read_table(self._spec.name), self._spec)
         told: list[int] = []
@@ -210,19 +210,26 @@ class Ledger:
                 lost.append(ask.number)
         return Found(tuple(told), tuple(lost), self._unasked, self.owed())
 
-    def _refuse_strangers(self, store: Store) -> None:
-        """A store whose records another ledger asked for would lend its results to this one's trials."""
+    def check_store(self, store: Store) -> None:
+        """Refuses a store whose records another ledger asked for: it would lend its results to this one's trials.
+
+        Raises:
+            BadInput: the store holds records of trials that this ledger never asked for.
+        """
         given = {t.number: t.user_attrs[PARAMS] for t in self._synced().trials if is_asked(t)}
-        found = store.finished_numbers(self._spec.name)
+        name = self._spec.name
+        found = store.finished_numbers(name)
         strangers = [number for number in found if number not in given]
         for ask in self.owed():
-            if ask.number in found and store.read_record(self._spec.name, ask.number).params != ask.params:
+            if ask.number in found and store.read_record(name, ask.number).params != ask.params:
                 strangers.append(ask.number)
         if strangers:
+            numbers = ", ".join(map(str, strangers[:5])) + (", …" if len(strangers) > 5 else "")
             raise BadInput(
-                f"A store and a ledger belong together; {store.study_folder(self._spec.name)} has records of "
-                f"trials that this ledger never asked for (numbers {strangers}). Name the ledger they were made "
-                "with, or another --store or --name."
+                f"A store and a ledger belong together; {store.study_folder(name)} has records of trials that "
+                f"{shown(self._url)} never asked for (numbers {numbers}). Name the ledger that they were made with "
+                f"(--ledger), or put its file back. If it is lost: their front stays as it is, for show, best and "
+                f"export; search on under another --name, with --warm-start {name}."
             )
 
     def check(self) -> None:

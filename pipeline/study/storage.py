@@ -97,6 +97,11 @@ def cannot_open(url: str, error: Exception) -> BadInput:
     """What to say of a ledger that cannot be opened; nothing secret of its URL."""
     if isinstance(error, ImportError) and url.startswith(POSTGRES):
         way_out = "Install its driver: pip install 'prunefront[postgresql]'."
+    elif "database is locked" in str(error.__cause__ or error):
+        way_out = (
+            f"In {BUSY_TIMEOUT_S} s another program did not let go of it (a backup, a browser of databases, a "
+            "program that hangs): end that one, then give the same command."
+        )
     elif url.startswith("sqlite"):
         way_out = (
             "Give a URL such as sqlite:////folder/studies.db, in a folder that exists and can be written."

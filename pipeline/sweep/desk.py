@@ -13,7 +13,7 @@ from pipeline.fronts import Front
 from pipeline.halving import Halving, Verdict
 from pipeline.provenance import provenance
 from pipeline.records import Rung, StudySpec, TrialRecord
-from pipeline.store import Store
+from pipeline.store import PATIENCE_S, Store
 from pipeline.study import Ask, LeaseLost, Ledger, LedgerLost
 from pipeline.sweep.budget import Budget, Meter
 from pipeline.sweep.watching import Standing, Watcher
@@ -21,7 +21,6 @@ from pipeline.sweep.watching import Standing, Watcher
 GATHER_EVERY = (
     25  # trials at least, and a quarter of all: gathering costs a part of each trial that stays the same
 )
-PATIENCE_S = (1, 2, 4, 8, 15, 30, 60)  # pauses while a ledger's database is away: a restart of it, say
 
 T = TypeVar("T")
 
@@ -134,6 +133,14 @@ class StudyDesk:
         self._gather_sometimes()
         self._report(record)
 
+    def store_away(self, number: int, *, ended: bool) -> None:
+        """A trial's machine cannot reach the store: it waits, or has ended and is tried again, elsewhere if it can."""
+        what = "ended, to be started again" if ended else "waits"
+        self.watcher.warn(f"Trial {number} {what}: its machine does not reach the store.")
+        self.meter.tick(len(self.running))
+        if ended:
+            self.store.look()
+
     def close(self) -> None:
         """Gathers the records, and publishes the front; also on the way out of an interruption."""
         try:
@@ -141,18 +148,24 @@ class StudyDesk:
         except LeaseLost:  # the study is another driver's now
             self.courier.abandon()
             return
+        try:
+            self._write_down()
+        finally:
+            done = self.courier.close("stopped" if self.running else "complete")
+            self._pass_on()
+        if not done:
+            self.watcher.warn(
+                "MLflow does not have all of this study yet; the next search brings it, or `prunefront studies --sync`."
+            )
+
+    def _write_down(self) -> None:
+        """What the next driver is to find."""
         self.meter.tick(len(self.running))
         self.meter.note()
         for number in self.running:
             self.store.refresh(self.spec.name, number)
             self.store.mark_interrupted(self.spec.name, number)
         self.store.gather(self.spec.name)
-        done = self.courier.close("stopped" if self.running else "complete")
-        self._pass_on()
-        if not done:
-            self.watcher.warn(
-                "MLflow does not have all of this study yet; the next search brings it, or `prunefront studies --sync`."
-            )
 
     def _recall_volumes(self) -> None:
         """The hypervolume after each trial of earlier drivers, if a budget asks for it."""

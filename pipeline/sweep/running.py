@@ -128,7 +128,7 @@ def run(wanted: Search, watcher: Watcher) -> Front:
 
     Raises:
         BadInput: what was asked cannot be done; nothing has been written.
-        LedgerLost, LeaseLost: it cannot go on; what was found is kept, and the same call goes on with it.
+        LedgerLost, LeaseLost, ObjectStoreLost: it cannot go on; what was found is kept, the same call goes on with it.
     """
     asked = read_asked(wanted, watcher)
     with ExitStack() as stack:
@@ -136,8 +136,9 @@ def run(wanted: Search, watcher: Watcher) -> Front:
         if (
             asked.known is not None
         ):  # another study of this name, or driver, is refused before anything is started
-            open_ledger(asked.ledger_url, asked.spec(asked.known), asked.space, trials=wanted.trials)
+            ledger = open_ledger(asked.ledger_url, asked.spec(asked.known), asked.space, trials=wanted.trials)
             lease = stack.enter_context(asked.hold())
+            ledger.check_store(asked.store)
         tracker = None
         if wanted.tracking or os.environ.get("MLFLOW_TRACKING_URI"):  # looked for first: it may not answer
             tracker = _reach(wanted, asked.store, watcher, must=asked.known is None)
@@ -149,6 +150,7 @@ def run(wanted: Search, watcher: Watcher) -> Front:
         if lease is None:
             asked.store.root.mkdir(parents=True, exist_ok=True)
             lease = stack.enter_context(asked.hold())
+        stack.enter_context(asked.store.patient(watcher.warn))
         begun = _begin(asked, cluster, lease, watcher)
         desk = _desk(asked, begun, lease, watcher, tracker=tracker)
         try:

@@ -1,19 +1,19 @@
 """Hypervolume against trained epochs, search by search, on a synthetic surrogate (surrogate.py).
 
-    python -m tests.benchmarks.search_economy [--epochs 150] [--seeds 5] [--json FILE]
+    python -m tests.benchmarks.search_economy [--epochs 150] [--seeds 5] [--first-seed 0] [--only halving] [--json FILE]
 
 Each search draws with the real samplers, through the ledger's own mirror, and stops trials by the real halving; two
 trials run at a time. A front is chosen by what the search saw (noisy) and scored by the truth. `points` says what a
-trial gives to the front and to the search: its end alone, as rivals have it, or its whole curve.
+trial gives to the front and to the search: its end alone, as rivals have it, or its whole curve. `--only halving`
+compares ways to stop trials, among them by the curve's own hypervolume alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import heapq
 import json
-import tempfile
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -21,37 +21,11 @@ import optuna
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.halving import ETA, RUNGS, Halving
-from pipeline.pareto import front, hypervolume
-from pipeline.records import Params, StudySpec, TrialRecord
-from pipeline.space import Space, load_space
-from pipeline.study.curves import rows_of_record
+from pipeline.pareto import front
+from pipeline.space import Space
 from pipeline.study.ends import end_of
-from pipeline.study.mirror import Mirror
 from tests.benchmarks import surrogate
-from tests.synthetic import ANCHORS, spec
-
-REFERENCE = (surrogate.CONSTANT, 0.0)
-AT_ONCE = 2
-FIXED = """
-[rounds]
-value = 1
-[spectral_bound]
-value = "off"
-"""
-
-
-@dataclass(frozen=True)
-class Way:
-    """A way to search."""
-
-    name: str
-    sampler: str
-    curve: bool = True  # the front has all points of a trial's curve
-    taught: bool = False  # the sampler sees points of curves
-    eta: float | None = None  # of successive halving; None: none is stopped
-    rungs: tuple[float, ...] = RUNGS
-
+from tests.benchmarks.searching import Outcome, OwnVolume, Searched, Stops, Way, at, fixed_space, needed
 
 WAYS = (
     Way("random, end points", "random", curve=False),
@@ -61,135 +35,70 @@ WAYS = (
     Way("NSGA-II", "nsga2"),
     Way("TPE", "tpe"),
     Way("TPE + curves", "tpe", taught=True),
-    Way("TPE + halving", "tpe", eta=ETA),
-    Way("TPE + halving, eta 2", "tpe", eta=2.0),
-    Way("random + halving", "random", eta=ETA),
-    Way("ours: TPE + curves + halving", "tpe", taught=True, eta=ETA),
-    Way("ours, eta 2", "tpe", taught=True, eta=2.0),
+    Way("TPE + halving", "tpe", stops=Stops()),
+    Way("random + halving", "random", stops=Stops()),
+    Way("ours: TPE + curves + halving", "tpe", taught=True, stops=Stops()),
+)
+STOPS = (
+    None,
+    Stops(),
+    Stops(kind=OwnVolume),
+    Stops(eta=5 / 4),
+    Stops(eta=5 / 4, kind=OwnVolume),
+    Stops(least_seen=8),
+    Stops(least_seen=8, kind=OwnVolume),
+    Stops(rungs=(0.25,)),
+    Stops(eta=2.0),
+)
+HALVINGS = tuple(
+    Way(f"{sampler}, {stops or 'none is stopped'}", sampler, taught=sampler == "tpe", stops=stops)
+    for sampler in ("tpe", "random")
+    for stops in STOPS
 )
 
 
-@dataclass
-class Outcome:
-    """One search: (epochs trained, true hypervolume of the chosen front) after each trial."""
-
-    history: list[tuple[float, float]]
-    trials: int
-    stopped: int
-
-
-class Searched:
-    """A search in progress: ledger's mirror, halving, clock and front."""
-
-    def __init__(self, way: Way, space: Space, *, seed: int) -> None:
-        self.way, self.space = way, space
-        self.spec: StudySpec = replace(
-            spec(), sampler=way.sampler, seed=seed, anchors=replace(ANCHORS, constant=surrogate.CONSTANT)
-        )
-        self.curves: dict[int, tuple[object, ...]] = {}
-        self.mirror = Mirror([], self.curves)  # type: ignore[arg-type]
-        self.halving = Halving(self.spec.values, REFERENCE, eta=way.eta, rungs=way.rungs) if way.eta else None
-        self.noise = np.random.default_rng([seed, 1])
-        self.epochs = 0.0
-        self.seen, self.truth = np.empty((0, 2)), np.empty(0)
-        self.outcome = Outcome([], 0, 0)
-
-    def run(self, *, epochs: float) -> Outcome:
-        """Draws and runs trials until so many epochs have been trained."""
-        running: list[tuple[float, int, int, Params, float]] = []  # when its next event is, ...
-        now = 0.0
-        while True:
-            while len(running) < AT_ONCE and self.epochs < epochs:
-                drawn = self.mirror.draw(self.spec, self.space, start=10)
-                heapq.heappush(running, self._next(now, drawn.number, 0, drawn.user_attrs["params"], 0.0))
-            if not running:
-                return self.outcome
-            now, number, stage, params, trained = heapq.heappop(running)
-            total = float(params["tune_epochs"]) + float(params["recover_epochs"])
-            parts = self.halving.rungs if self.halving is not None else ()
-            if stage < len(parts):
-                self.epochs += parts[stage] * total - trained
-                rung = surrogate.rung(params, stage, parts[stage], self.noise)
-                verdict = self.halving.judge(number, rung)  # type: ignore[union-attr]
-                if verdict.goes_on:
-                    heapq.heappush(running, self._next(now, number, stage + 1, params, parts[stage] * total))
-                    continue
-                self._end(
-                    TrialRecord(number, "stopped", verdict.reason, params, 0, redundant=verdict.redundant)
-                )
-            else:
-                self.epochs += total - trained
-                record, truth = surrogate.record(number, params, self.noise)
-                self._end(record, truth)
-
-    def _next(
-        self, now: float, number: int, stage: int, params: Params, trained: float
-    ) -> tuple[float, int, int, Params, float]:
-        total = float(params["tune_epochs"]) + float(params["recover_epochs"])
-        parts = (*(self.halving.rungs if self.halving is not None else ()), 1.0)
-        return (now + parts[stage] * total - trained, number, stage, params, trained)
-
-    def _end(self, record: TrialRecord, truth: np.ndarray | None = None) -> None:
-        if self.way.taught:
-            self.curves[record.number] = rows_of_record(record, self.spec)
-        self.mirror.end(record.number, end_of(record, self.spec))
-        self.outcome.trials += 1
-        self.outcome.stopped += record.state == "stopped"
-        if truth is not None:
-            points = record.points if self.way.curve else record.points[-1:]
-            values = [[p.measurement.metric, p.measurement.compression] for p in points]
-            self.seen = np.concatenate([self.seen, values])
-            self.truth = np.concatenate([self.truth, truth if self.way.curve else truth[-1:]])
-        chosen = front(self.seen)
-        found = np.column_stack([self.truth[chosen], self.seen[chosen, 1]])
-        self.outcome.history.append((self.epochs, hypervolume(found, REFERENCE)))
-
-
-def at(outcome: Outcome, epochs: float) -> float:
-    """The hypervolume when so many epochs had been trained."""
-    before = [volume for spent, volume in outcome.history if spent <= epochs]
-    return before[-1] if before else 0.0
-
-
-def needed(outcome: Outcome, volume: float) -> float:
-    """The epochs after which a hypervolume was reached; infinity if it was not."""
-    return next((spent for spent, found in outcome.history if found >= volume), float("inf"))
+def rivals() -> tuple[Way, ...]:
+    """Syne Tune's, if it is installed: a dependency of this benchmark alone (pip install syne-tune)."""
+    if find_spec("syne_tune") is None:
+        return ()
+    return (
+        Way("MO-ASHA, end points", "random", curve=False, eta=3.0),
+        Way("MO-ASHA", "random", eta=3.0),
+        Way("MO-ASHA, eta 2", "random", eta=2.0),
+    )
 
 
 def lost_owners(
-    space: Space, eta: float, seeds: int, *, rungs: tuple[float, ...] = RUNGS, trials: int = 60
-) -> tuple[float, float]:
-    """Of trials that a full run puts alone on the front, the part that halving stops; and of all trials."""
-    stopped_owners = owners_seen = stopped = 0
-    for seed in range(seeds):
-        way = Way("", "random")
-        search = Searched(way, space, seed=seed)
-        halving, noise = (
-            Halving(search.spec.values, REFERENCE, eta=eta, rungs=rungs),
-            np.random.default_rng([seed, 2]),
-        )
-        points, owner, fate = [], [], {}
+    space: Space, stops: Stops, seeds: Iterable[int], *, trials: int = 60
+) -> tuple[float, float, float]:
+    """Of trials that a full run puts alone on the front, the part that is stopped; of all trials; of all epochs."""
+    lost = owners_seen = stopped = count = 0
+    saved = epochs = 0.0
+    for seed in seeds:
+        search = Searched(Way("", "random"), space, seed=seed)
+        halving, noise = stops.halving(search.spec), np.random.default_rng([seed, 2])
+        points, owner, stopped_here = [], [], set()
         for _ in range(trials):
             drawn = search.mirror.draw(search.spec, space, start=10)
             params = drawn.user_attrs["params"]
             record, _ = surrogate.record(drawn.number, params, noise)
-            verdicts = []
-            for index, part in enumerate(halving.rungs):
-                verdicts.append(
-                    halving.judge(drawn.number, surrogate.rung(params, index, part, noise)).goes_on
-                )
-                if not verdicts[-1]:
+            shown = [surrogate.rung(params, at, part, noise) for at, part in enumerate(stops.rungs)]
+            epochs += record.epochs
+            for part, rung in zip(stops.rungs, shown, strict=True):
+                if not halving.judge(drawn.number, rung).goes_on:
+                    stopped_here.add(drawn.number)
+                    saved += (1 - part) * record.epochs
                     break
-            fate[drawn.number] = all(verdicts)
             values = [[p.measurement.metric, p.measurement.compression] for p in record.points]
             points += values
             owner += [drawn.number] * len(values)
             search.mirror.end(drawn.number, end_of(record, search.spec))
         on_front = {owner[row] for row in front(points)}
         owners_seen += len(on_front)
-        stopped_owners += sum(not fate[number] for number in on_front)
-        stopped += sum(not goes_on for goes_on in fate.values())
-    return stopped_owners / owners_seen, stopped / (seeds * trials)
+        lost += len(on_front & stopped_here)
+        stopped += len(stopped_here)
+        count += trials
+    return lost / owners_seen, stopped / count, saved / epochs
 
 
 def main() -> None:
@@ -197,26 +106,43 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--epochs", type=float, default=150.0)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--only", choices=("halving",), default=None)
+    parser.add_argument(
+        "--owner-seeds", type=int, default=60, help="of the part of the front that is stopped"
+    )
     parser.add_argument("--json", type=Path, default=None)
     chosen = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    with tempfile.TemporaryDirectory() as temporary:
-        file = Path(temporary) / "fixed.toml"
-        file.write_text(FIXED)
-        space = load_space("snip", file=file, pretrained=True)
-    places = [chosen.epochs * part for part in (0.25, 0.5, 1.0)]
+    space = fixed_space()
+    seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
     found: dict[str, list[Outcome]] = {
-        way.name: [Searched(way, space, seed=seed).run(epochs=chosen.epochs) for seed in range(chosen.seeds)]
-        for way in WAYS
+        way.name: [way.search(space, seed=seed).run(epochs=chosen.epochs) for seed in seeds]
+        for way in (HALVINGS if chosen.only else (*WAYS, *rivals()))
     }
-    rival = max(
-        (name for name in found if "end points" in name),
-        key=lambda name: np.mean([at(one, chosen.epochs) for one in found[name]]),
-    )
-    goal = float(np.mean([at(one, chosen.epochs) for one in found[rival]]))
+    Console(width=160).print(_table(found, chosen.epochs))
+    owner_seeds = range(chosen.first_seed, chosen.first_seed + chosen.owner_seeds)
+    for stops in STOPS[1:]:
+        owners, all_, epochs = lost_owners(space, stops, owner_seeds)
+        print(
+            f"{stops}: stops {owners:.1%} of the trials that a full run puts on the front, {all_:.1%} of all; saves "
+            f"{epochs:.1%} of the epochs ({chosen.owner_seeds} seeds)"
+        )
+    if chosen.json is not None:
+        chosen.json.write_text(
+            json.dumps({name: [vars(one) for one in outcomes] for name, outcomes in found.items()})
+        )
+
+
+def _table(found: dict[str, list[Outcome]], epochs: float) -> Table:
+    places = [epochs * part for part in (0.25, 0.5, 1.0)]
+    rivals = [name for name in found if "end points" in name or "none is stopped" in name]
+    rival = max(rivals, key=lambda name: np.mean([at(one, epochs) for one in found[name]]))
+    goal = float(np.mean([at(one, epochs) for one in found[rival]]))
     table = Table(
         "search", *(f"{place:.0f} epochs" for place in places), "trials", "stopped",
-        f"epochs to {goal:.3f}", title=f"true hypervolume, mean ± sd of {chosen.seeds} seeds; synthetic surrogate",
+        f"epochs to {goal:.3f}",
+        title=f"true hypervolume, mean ± sd of {len(found[rival])} seeds; synthetic surrogate",
     )  # fmt: skip
     for name, outcomes in found.items():
         volumes = [[at(one, place) for one in outcomes] for place in places]
@@ -228,16 +154,7 @@ def main() -> None:
             f"{np.mean([one.stopped for one in outcomes]):.0f}",
             f"{np.median(reached):.0f}",
         )
-    Console(width=150).print(table)
-    for eta in (ETA, 2.0):
-        owners, all_ = lost_owners(space, eta, chosen.seeds)
-        print(
-            f"eta {eta:g}: stops {owners:.1%} of the trials that a full run puts on the front, {all_:.1%} of all"
-        )
-    if chosen.json is not None:
-        chosen.json.write_text(
-            json.dumps({name: [vars(one) for one in outcomes] for name, outcomes in found.items()})
-        )
+    return table
 
 
 if __name__ == "__main__":

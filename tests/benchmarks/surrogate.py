@@ -23,6 +23,25 @@ _NOTHING = (Masks.full(1, 1, 1), np.zeros(1, np.int16))
 
 
 @dataclass(frozen=True)
+class Task:
+    """What a made-up task wants: where its best settings are, and how far its networks can be cut."""
+
+    rate: float = -4.0  # log10 of the best learning rate
+    penalty: float = 0.6  # log10 of the best penalty; twice as much and more destroys
+    dense: float = DENSE
+    knee: float = 0.3  # compression that costs half of the metric without a penalty
+
+    @staticmethod
+    def near(generator: np.random.Generator, spread: float) -> Task:
+        """One of a family: its best settings are a normal draw around the standard task's, `spread` decades wide."""
+        rate, penalty = generator.normal((-4.0, 0.6), spread)
+        return Task(rate, penalty, float(generator.uniform(0.75, 0.93)), float(generator.uniform(0.2, 0.4)))
+
+
+STANDARD = Task()
+
+
+@dataclass(frozen=True)
 class Network:
     """A trial's network after a part of its training: what its curve is, without noise."""
 
@@ -37,19 +56,21 @@ class Network:
         return CONSTANT + (self.level - CONSTANT) * falls / whole
 
 
-def trained(params: Params, part: float = 1.0, *, recovered: bool = False) -> Network:
+def trained(params: Params, part: float = 1.0, *, recovered: bool = False, task: Task = STANDARD) -> Network:
     """The network after `part` of its tuning, or after its recovery."""
     rate, penalty = math.log10(float(params["learning_rate"])), math.log10(float(params["penalty_strength"]))
     epochs = part * float(params["tune_epochs"])
     shape = 1.0 if params["shape"] == "log" else 0.7
     norm = 1.0 if params["norm"] == "rms" else 0.85
-    level = (DENSE - CONSTANT) * math.exp(-0.35 * (rate + 4) ** 2) * (1 - math.exp(-epochs / 0.9))
-    level *= 1 - 0.5 / (1 + math.exp(-(penalty - 1.1) * 5))  # too much of it destroys
-    push = shape * norm * math.exp(-((penalty - 0.6) ** 2) / 0.5)
-    knee = 0.3 + 0.45 * push * math.sqrt(part)
+    level = (
+        (task.dense - CONSTANT) * math.exp(-0.35 * (rate - task.rate) ** 2) * (1 - math.exp(-epochs / 0.9))
+    )
+    level *= 1 - 0.5 / (1 + math.exp(-(penalty - task.penalty - 0.5) * 5))  # too much of it destroys
+    push = shape * norm * math.exp(-((penalty - task.penalty) ** 2) / 0.5)
+    knee = task.knee + 0.45 * push * math.sqrt(part)
     if recovered:
         gain = 1 - math.exp(-float(params["recover_epochs"]) / 1.5)
-        knee, level = knee + 0.15 * gain, level + 0.03 * gain * (DENSE - CONSTANT)
+        knee, level = knee + 0.15 * gain, level + 0.03 * gain * (task.dense - CONSTANT)
     return Network(CONSTANT + level, knee, 0.06)
 
 
@@ -64,21 +85,25 @@ def compression_at(threshold: float, params: Params) -> float:
     return min(0.95, scaled ** (2 / 3))
 
 
-def rung(params: Params, index: int, part: float, generator: np.random.Generator) -> Rung:
+def rung(
+    params: Params, index: int, part: float, generator: np.random.Generator, task: Task = STANDARD
+) -> Rung:
     """What a trial shows after a part of its training: of its tuning, for simplicity."""
     at = np.linspace(0, 0.95, RUNG_STEPS)
     epochs = part * (float(params["tune_epochs"]) + float(params["recover_epochs"]))
     tuned = min(1.0, epochs / float(params["tune_epochs"]))
-    seen = _seen(trained(params, tuned).metric(at), RUNG_ROWS, generator)
+    seen = _seen(trained(params, tuned, task=task).metric(at), RUNG_ROWS, generator)
     return Rung(index, epochs, RUNG_ROWS, tuple(seen.tolist()), tuple(at.tolist()))
 
 
-def record(number: int, params: Params, generator: np.random.Generator) -> tuple[TrialRecord, FloatArray]:
+def record(
+    number: int, params: Params, generator: np.random.Generator, task: Task = STANDARD
+) -> tuple[TrialRecord, FloatArray]:
     """A whole trial, and the true metric of each of its points."""
     end = compression_at(float(params["threshold"]), params)
     at = np.unique(np.append(np.linspace(0, 0.95, CURVE_POINTS), end))
-    truth = trained(params).metric(at)
-    last = trained(params, recovered=True).metric(end)
+    truth = trained(params, task=task).metric(at)
+    last = trained(params, recovered=True, task=task).metric(end)
     seen = _seen(np.append(truth, last), ROWS, generator)
     thresholds = threshold_at(at, params)
     points = [_point("curve", t, m, c) for t, m, c in zip(thresholds, seen[:-1], at, strict=True)]

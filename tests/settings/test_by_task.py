@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.cli import run
 from pipeline.records import BadInput
-from pipeline.settings import Bounds, best_by_task
+from pipeline.settings import Bounds, best_by_task, write_profiles
 from pipeline.statistics import interval
+from pipeline.store import Store
 from tests.compare.kit import confirm, write_group, write_study
 
 
@@ -76,3 +79,51 @@ def test_the_command_prints_writes_csv_and_json(store: Path, capsys: pytest.Capt
     assert second["compression"] == 0.5
     assert run(["best", "snip", "--by-task", "--store", str(store)]) == 2
     assert run(["best", "snip", "--csv", "x.csv", "--store", str(store)]) == 2
+    assert run(["best", "snip", "--figures", "x", "--store", str(store)]) == 2
+
+
+@pytest.fixture
+def penalised(tmp_path: Path) -> Path:
+    """A study of 40 trials that do best at penalty 1, and one of 40 that do not care; and one of too few."""
+    for name, task, slope in (("sharp", "</script><img src=x>", 0.1), ("flat", "other", 0.0)):
+        generator = np.random.default_rng(1)
+        penalties = np.geomspace(0.01, 10, 40)
+        worths = 0.8 - slope * np.abs(np.log10(penalties)) + generator.normal(0, 0.01, 40)
+        trials = [[(0.88, 0.1), (float(worth), 0.6)] for worth in worths]
+        write_study(tmp_path, name, *trials, task=task, task_fingerprint=task)
+        for number, penalty in enumerate(penalties):
+            made = Store(tmp_path).read_record(name, number)
+            params = made.params | {"penalty_strength": float(penalty)}
+            Store(tmp_path).write_record(name, replace(made, params=params))
+    write_study(tmp_path, "few", [(0.7, 0.3)], task="few", task_fingerprint="few")
+    return tmp_path
+
+
+def test_which_penalties_are_good_as_a_figure_per_task(
+    penalised: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = penalised / "new" / "figures"
+    assert run(["best", "--by-task", "--store", str(penalised), "--figures", str(folder)]) == 0
+    told = capsys.readouterr().err
+    assert "No figure of few, tiny, snip" in told
+    stems = {path.stem for path in folder.iterdir()}
+    assert stems == {"penalty-script-img-src-x-tiny-snip", "penalty-other-tiny-snip"}
+    for stem in stems:
+        assert (folder / f"{stem}.png").read_bytes().startswith(b"\x89PNG")
+        assert b"<svg" in (folder / f"{stem}.svg").read_bytes()
+        page = (folder / f"{stem}.html").read_text()
+        assert "https://" not in page.partition("Plotly.newPlot")[2], "it needs no network"
+    sharp = (folder / "penalty-script-img-src-x-tiny-snip.html").read_text()
+    assert "<img" not in sharp.partition("Plotly.newPlot")[2], "a name is no markup"
+    (choice,) = best_by_task(penalised, Bounds(), task="</script><img src=x>")
+    assert choice.profile is not None
+    best = max(choice.profile.bands, key=lambda band: band.hypervolume)
+    assert best.low <= 1.0 <= best.high
+    assert choice.profile.told_apart
+    (flat,) = best_by_task(penalised, Bounds(), task="other")
+    assert flat.profile is not None
+    assert not flat.profile.told_apart
+    file = penalised / "file"
+    file.write_text("")
+    with pytest.raises(BadInput, match="--figures is a folder"):
+        write_profiles(file / "x", [choice])

@@ -140,6 +140,32 @@ def test_a_clock_that_was_set_back_gives_nothing_away(url: str) -> None:
             pass
 
 
+def test_a_clock_set_back_in_mid_search_ends_nobodys_lease(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, back = room._now, [0.0]
+    monkeypatch.setattr(room, "_now", lambda connection: now(connection) - back[0])
+    monkeypatch.setattr(room, "BEAT_S", 0.05)
+    with hold(url, "s") as lease:
+        rewrite(url, place="elsewhere")  # silence is all that others have to go by
+        back[0] = 7200.0
+        lease.check()
+        end = time.monotonic() + 5
+        while abs(holder_of(url, "s").silent_s) > 60 and time.monotonic() < end:
+            time.sleep(0.05)
+        with pytest.raises(BadInput, match=r"last heard of -?0 s ago"), hold(url, "s"):
+            pass
+        back[0] = (
+            0.0  # and forward again: for a beat it seems to have been silent, and it is not asked in between
+        )
+        end = time.monotonic() + 5
+        while (holder_of(url, "s") is None or holder_of(url, "s").silent_s > 60) and time.monotonic() < end:
+            time.sleep(0.05)
+        lease.check()
+        with pytest.raises(BadInput, match="--take-over"), hold(url, "s"):
+            pass
+        with hold(url, "s", take_over=True), pytest.raises(LeaseLost, match="taken over"):
+            lease.check()
+
+
 def test_the_heart_beats(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "BEAT_S", 0.05)
     with hold(url, "s"):
