@@ -12,10 +12,10 @@ from mlflow import MlflowClient
 from pipeline.store import Store
 from tests.toy import prunefront, write_task
 
-TRIALS = 12
+TRIALS = 14
 SPACE = """
 [tune_epochs]
-value = 2
+value = 3
 [recover_epochs]
 low = 0
 high = 1
@@ -25,7 +25,7 @@ value = 1
 [batch_size]
 value = 8
 [learning_rate]
-low = 1e-7
+low = 4e-4
 high = 3e-3
 log = true
 default = 1.5e-3
