@@ -12,7 +12,7 @@ from rich.table import Table
 from pipeline.cli.output import millions, out, percent, print_json, short
 from pipeline.fronts import DEFAULT_STORE, Front, FrontPoint, best_of_task, load_front, pick
 from pipeline.halves import luck_of
-from pipeline.records import BadInput
+from pipeline.records import BadInput, StudySpec
 from pipeline.space import parse_space
 from pipeline.store import place_text
 
@@ -134,38 +134,11 @@ def _against(ms: float, dense_ms: float) -> str:
 
 
 def _print(found: Front, point: FrontPoint, luck: tuple[float, float] | None, *, store: Path) -> None:
-    spec, anchors = found.spec, found.spec.anchors
-    size = (
-        {
-            "sparsity": f"{percent(point.sparsity)} of the encoder's parameters are zero",
-            "non-zero": f"{millions(point.nonzero_parameters or 0)} of {millions(point.parameters)} parameters: not "
-            "smaller, not faster",
-        }
-        if spec.zeroes
-        else {
-            "compression": f"{percent(point.compression)} of the encoder  ({percent(point.compression_total)} of all)",
-            "parameters": f"{millions(point.parameters)}  (dense {millions(anchors.dense_parameters)})",
-        }
-    )
-    facts = {
-        "study": f"{spec.name}  ({spec.approach} on {spec.task}, {spec.model})",
-        "point": f"trial {point.trial}, {point.kind}" + (f", round {point.round + 1}" if point.round else ""),
-        spec.metric_name: f"{point.metric:.4f}  ({point.metric - anchors.dense:+.4f} against dense, validation)",
-        **size,
-        "size": f"{point.size_mb:.1f} MB  (dense {anchors.dense_size_mb:.1f} MB, fp32)",
-        "MACs": f"{percent(point.macs / anchors.dense_macs)} of dense",
-    }
-    for name, value in _latency_facts(found, point):
-        facts[name] = value
-    if luck is not None:
-        facts["halves"] = (
-            f"{luck[0]:.4f} for the best one this small on the half of validation that chooses it, {luck[1]:.4f} on "
-            "the other half"
-        )
+    spec = found.spec
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
-    for name, value in facts.items():
+    for name, value in _facts(found, point, luck).items():
         table.add_row(name, value)
     table.add_row("", "")
     for name in parse_space(spec.space_toml).active(point.params):
@@ -176,3 +149,36 @@ def _print(found: Front, point: FrontPoint, luck: tuple[float, float] | None, *,
         f"\nAs a network:  [cyan]prunefront export {spec.name} "
         f"--trial {point.trial} --{spec.share} {getattr(point, spec.share):.4f} --to DIR{where}[/]"
     )
+
+
+def _facts(found: Front, point: FrontPoint, luck: tuple[float, float] | None) -> dict[str, str]:
+    spec, anchors = found.spec, found.spec.anchors
+    facts = {
+        "study": f"{spec.name}  ({spec.approach} on {spec.task}, {spec.model})",
+        "point": f"trial {point.trial}, {point.kind}" + (f", round {point.round + 1}" if point.round else ""),
+        spec.metric_name: f"{point.metric:.4f}  ({point.metric - anchors.dense:+.4f} against dense, validation)",
+        **_size(point, spec),
+        "size": f"{point.size_mb:.1f} MB  (dense {anchors.dense_size_mb:.1f} MB, fp32)",
+        "MACs": f"{percent(point.macs / anchors.dense_macs)} of dense",
+    }
+    facts |= dict(_latency_facts(found, point))
+    if luck is not None:
+        facts["halves"] = (
+            f"{luck[0]:.4f} for the best one this small on the half of validation that chooses it, {luck[1]:.4f} on "
+            "the other half"
+        )
+    return facts
+
+
+def _size(point: FrontPoint, spec: StudySpec) -> dict[str, str]:
+    if spec.zeroes:
+        return {
+            "sparsity": f"{percent(point.sparsity)} of the encoder's parameters are zero",
+            "non-zero": f"{millions(point.nonzero_parameters or 0)} of {millions(point.parameters)} parameters: not "
+            "smaller, not faster",
+        }
+    dense = spec.anchors.dense_parameters
+    return {
+        "compression": f"{percent(point.compression)} of the encoder  ({percent(point.compression_total)} of all)",
+        "parameters": f"{millions(point.parameters)}  (dense {millions(dense)})",
+    }

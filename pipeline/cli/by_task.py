@@ -130,14 +130,13 @@ def _cells(choice: Choice) -> list[str]:
     params = point.params
     kind = params.get("spectral_bound", "–")
     bound = "off" if kind == "off" else f"{kind} {short(params.get(f'bound_{kind}', '–'))}"
-    reach = metric.high - metric.mean
     return [
         short(params.get("penalty_strength", "–")),
         band,
         short(params.get("threshold", params.get("target", "–"))),
         bound,
         short(params.get("learning_rate", "–")),
-        f"{metric.mean:.4f}" + (f" ± {reach:.4f}" if math.isfinite(reach) else ""),
+        f"{metric:.4f}",
         f"{metric.mean - choice.dense:+.4f}",
         f"{percent(point.sparsity)} zero" if choice.spec.zeroes else percent(point.compression),
     ]

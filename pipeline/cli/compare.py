@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +17,6 @@ from pipeline.records import BadInput
 
 if TYPE_CHECKING:
     from pipeline.compare import Comparison, Group, Panel, Standings
-    from pipeline.statistics import Interval
 
 PICTURES = ("png", "svg")
 
@@ -187,20 +185,14 @@ def _table(panel: Panel, gain: str) -> Table:
             escape(worth.label),
             str(len(worth.seeds)),
             "–".join(dict.fromkeys((str(min(worth.trials)), str(max(worth.trials))))),
-            _mean(worth.hypervolume),
+            f"{worth.hypervolume:.4f}",
             f"{100 * worth.hypervolume_normalised.mean:.1f} %",
             *(
-                _mean(at) if lost < at.count else "none"
+                f"{at:.4f}" if lost < at.count else "none"
                 for at, lost in zip(worth.metric_at, worth.without, strict=True)
             ),
         )
     return table
-
-
-def _mean(found: Interval) -> str:
-    """Mean ± half of the 95 % interval."""
-    reach = found.high - found.mean
-    return f"{found.mean:.4f}" + (f" ± {reach:.4f}" if math.isfinite(reach) else "")
 
 
 def _print_standings(found: Standings, said: list[str]) -> None:

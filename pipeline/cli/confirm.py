@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +15,6 @@ from pipeline.records import OBJECTIVES
 if TYPE_CHECKING:
     from pipeline.confirm import Done
     from pipeline.confirmed import ConfirmedPoint
-    from pipeline.statistics import Interval
 
 _WHAT, _WHERE, _RUN = "What is confirmed", "Where it is kept", "What it runs on"
 
@@ -150,10 +148,10 @@ def _print(done: Done) -> None:
             str(point.trial),
             point.kind,
             str(point.metric.count) + (f" ({point.failed} failed)" if point.failed else ""),
-            _with_interval(point.metric),
+            f"{point.metric:.4f}",
             f"{point.metric.deviation:.4f}",
             f"{point.selected:.4f}",
-            _with_interval(point.optimism, sign="+"),
+            f"{point.optimism:+.4f}",
         )
     out.print(table)
     out.print(
@@ -162,9 +160,3 @@ def _print(done: Done) -> None:
     )
     if done.missing:
         out.print(f"[yellow]{done.missing} trainings are missing; the same command goes on.[/]")
-
-
-def _with_interval(found: Interval, *, sign: str = "") -> str:
-    mean = format(found.mean, f"{sign}.4f")
-    reach = found.high - found.mean
-    return f"{mean} ± {reach:.4f}" if math.isfinite(reach) else mean

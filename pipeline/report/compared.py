@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.compare import GAINS, Comparison, Panel, comparison_figures
 from pipeline.report.markup import Block, Picture, Section, table
-from pipeline.report.words import ends, mean, short
+from pipeline.report.words import ends, short
 
 
 def compared_section(comparison: Comparison) -> Section:
@@ -25,10 +25,10 @@ def _means(panel: Panel, *, metric: str) -> Block:
         [
             worth.label,
             len(worth.seeds),
-            mean(worth.hypervolume),
+            f"{worth.hypervolume:.4f}",
             f"{100 * worth.hypervolume_normalised.mean:.1f} %",
             *(
-                mean(at) if lost < at.count else "no network so small"
+                f"{at:.4f}" if lost < at.count else "no network so small"
                 for at, lost in zip(worth.metric_at, worth.without, strict=True)
             ),
         ]

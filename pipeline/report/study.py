@@ -14,7 +14,7 @@ from pipeline.figures import (
 from pipeline.report.front import front_table
 from pipeline.report.markup import Block, Picture, Section, paragraphs, table
 from pipeline.report.reading import StudyView
-from pipeline.report.words import mean, short
+from pipeline.report.words import short
 from pipeline.space import parse_space
 
 
@@ -107,9 +107,9 @@ def _confirmed(view: StudyView, key: str) -> list[Block]:
                     f"trial {p.trial}, point {p.point}",
                     f"{100 * getattr(p, spec.share).mean:.1f} %",
                     f"{p.selected:.4f}",
-                    mean(p.metric),
+                    f"{p.metric:.4f}",
                     short(p.metric.deviation),
-                    mean(p.optimism),
+                    f"{p.optimism:.4f}",
                     p.metric.count,
                     p.failed,
                 ]

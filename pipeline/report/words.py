@@ -6,13 +6,6 @@ import math
 
 from pipeline.fronts import FrontPoint
 from pipeline.records import StudySpec
-from pipeline.statistics import Interval
-
-
-def mean(found: Interval) -> str:
-    """Mean ± half of the 95 % interval."""
-    reach = found.high - found.mean
-    return f"{found.mean:.4f}" + (f" ± {reach:.4f}" if math.isfinite(reach) else "")
 
 
 def short(value: object) -> str:

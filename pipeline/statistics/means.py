@@ -31,6 +31,11 @@ class Interval:
     deviation: float  # standard deviation of the values, n - 1 in its denominator
     count: int
 
+    def __format__(self, spec: str) -> str:
+        """Mean ± half of the interval, where that is known: f"{found:.4f}", f"{found:+.4f}"."""
+        mean, reach = format(self.mean, spec), self.high - self.mean
+        return f"{mean} ± {format(reach, spec.removeprefix('+'))}" if math.isfinite(reach) else mean
+
 
 @dataclass(frozen=True)
 class Difference:

@@ -26,12 +26,19 @@ def check_name(study: str) -> None:
         )
 
 
-def check_folder(root: Path) -> None:
-    """Tries a folder, or the nearest one above it that is there; leaves nothing behind.
+def check_place(root: Path, bucket: Bucket | None) -> None:
+    """Tries the bucket, or the folder `root`, or the nearest one above it that is there; leaves nothing behind.
 
     Raises:
         BadInput: nothing can be written there.
     """
+    if bucket is None:
+        _check_folder(root)
+    else:
+        _check_bucket(bucket)
+
+
+def _check_folder(root: Path) -> None:
     place = next(folder for folder in (root, *root.parents) if folder.exists())
     try:
         trial = place / f".{secrets.token_hex(4)}.part"
@@ -44,12 +51,7 @@ def check_folder(root: Path) -> None:
         ) from error
 
 
-def check_bucket(bucket: Bucket) -> None:
-    """Tries a bucket; leaves nothing behind there.
-
-    Raises:
-        BadInput: nothing can be written there.
-    """
+def _check_bucket(bucket: Bucket) -> None:
     mark = bucket.copy / f"seen-{secrets.token_hex(4)}"
     try:
         bucket.copy.mkdir(parents=True, exist_ok=True)

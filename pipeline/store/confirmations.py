@@ -24,13 +24,7 @@ NO_PREDICTIONS: Array = np.empty(0, dtype=np.int16)  # of a training that failed
 
 
 @dataclass(frozen=True, eq=False)
-class Confirmation:
-    """One point of a front, trained again on a fresh seed.
-
-    `measurement` is on the test rows, `validation` the metric on the validation rows; both are missing if training
-    failed, and `reason` says why. `predictions` [V] are for the test rows, in their order.
-    """
-
+class _Scalars:
     trial: int
     point: int
     number: int  # of the fresh seed, from 0
@@ -42,25 +36,20 @@ class Confirmation:
     epochs: float
     seconds: float
     provenance: dict[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Confirmation(_Scalars):
+    """One point of a front, trained again on a fresh seed.
+
+    `measurement` is on the test rows, `validation` the metric on the validation rows; both are missing if training
+    failed, and `reason` says why. `predictions` [V] are for the test rows, in their order.
+    """
+
     predictions: Array
 
 
-@dataclass(frozen=True)
-class _Stored:
-    trial: int
-    point: int
-    number: int
-    seed: int
-    state: State
-    reason: str
-    measurement: Measurement | None
-    validation: float | None
-    epochs: float
-    seconds: float
-    provenance: dict[str, str]
-
-
-_STORED = TypeAdapter(_Stored)
+_SCALARS = TypeAdapter(_Scalars)
 
 
 @dataclass(frozen=True)
@@ -103,7 +92,7 @@ class Confirmations:
         np.savez_compressed(buffer, predictions=found.predictions)
         write_whole(path.with_suffix(".npz"), buffer.getvalue())
         scalars = {name: value for name, value in vars(found).items() if name != "predictions"}
-        write_json(path, _Stored(**scalars))
+        write_json(path, _Scalars(**scalars))
 
     def has(self, trial: int, point: int, number: int) -> bool:
         """Whether a point is confirmed on a seed."""
@@ -118,7 +107,7 @@ class Confirmations:
         return [self._read(path) for path in sorted(self.folder.glob("*/seed-*.json"))]
 
     def _read(self, path: Path) -> Confirmation:
-        stored = read_json(path, _STORED)
+        stored = read_json(path, _SCALARS)
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
             return Confirmation(**vars(stored), predictions=arrays["predictions"])
 

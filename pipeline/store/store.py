@@ -22,19 +22,13 @@ from pydantic import TypeAdapter
 
 from pipeline.records import Array, BadInput, StudySpec, TaskReference, TrialRecord
 from pipeline.store.attempts import Attempts
-from pipeline.store.checks import check_bucket, check_folder, check_name
+from pipeline.store.checks import check_name, check_place
 from pipeline.store.confirmations import CONFIRM, Confirmations
 from pipeline.store.exports import Exports
 from pipeline.store.gathering import TRIALS, gather, study_table, trial_folder, trial_table, when_written
 from pipeline.store.labelled import read_rows, write_rows
 from pipeline.store.latency import StudyLatency
-from pipeline.store.objects import (
-    Bucket,
-    is_light,
-    is_object_store,
-    open_bucket,
-    place_text,
-)
+from pipeline.store.objects import Bucket, is_light, is_object_store, open_bucket, place_text
 from pipeline.store.origin import Origin
 from pipeline.store.recordfile import (
     JSON,
@@ -55,8 +49,6 @@ from pipeline.store.studyfile import (
     task_file,
 )
 from pipeline.store.weights import Weights
-
-__all__ = ["Store"]
 
 SPEC, SPACE, VALIDATION = "spec.json", "space.toml", "validation.npz"
 _SPEC = TypeAdapter(StudySpec)
@@ -107,10 +99,7 @@ class Store:
         Raises:
             BadInput: nothing can be written there.
         """
-        if self.bucket is None:
-            check_folder(self.root)
-        else:
-            check_bucket(self.bucket)
+        check_place(self.root, self.bucket)
 
     def patient(self, tell: Callable[[str], None]) -> AbstractContextManager[None]:
         """In the `with`, a bucket that does not answer is waited for, for two minutes, and `tell` is told."""

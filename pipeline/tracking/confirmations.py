@@ -37,13 +37,8 @@ def place(point: ConfirmedPoint) -> str:
 
 def name(point: ConfirmedPoint, spec: StudySpec) -> str:
     """What its run is called: what it came to."""
-    metric = point.metric
-    reach = metric.high - metric.mean
-    spread = f" ± {reach:.3f}" if math.isfinite(reach) else ""
-    return (
-        f"confirmed {point.trial:04d}-{point.point:02d} · {metric.mean:.3f}{spread} @ "
-        f"{100 * getattr(point, spec.share).mean:.0f} %"
-    )
+    share = getattr(point, spec.share).mean
+    return f"confirmed {point.trial:04d}-{point.point:02d} · {point.metric:.3f} @ {100 * share:.0f} %"
 
 
 def tags(point: ConfirmedPoint, spec: StudySpec) -> dict[str, str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from pipeline.records import BadInput
 from pipeline.store import Store
@@ -87,13 +89,36 @@ def _make_database(file: Path, *, artifacts: Path) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=".mlflow-") as folder:
         part = Path(folder) / file.name
-        SqlAlchemyStore(f"{SQLITE}{part}", artifacts.as_uri()).engine.dispose()  # type: ignore[no-untyped-call]
+        with _without_waiting(part):
+            SqlAlchemyStore(f"{SQLITE}{part}", artifacts.as_uri()).engine.dispose()  # type: ignore[no-untyped-call]
+        with part.open("rb") as whole:
+            os.fsync(whole.fileno())
         try:
             os.link(part, file)
         except FileExistsError:
             pass  # another driver was quicker: its database stays
         except OSError:  # a file system without hard links
             part.rename(file)
+
+
+@contextmanager
+def _without_waiting(file: Path) -> Iterator[None]:
+    """Writes to a new sqlite file do not wait for the disk one by one: MLflow makes its tables in a hundred steps."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def connected(connection: Any, _: object) -> None:
+        if not isinstance(connection, sqlite3.Connection):
+            return  # some other thread's
+        opened = connection.execute("PRAGMA database_list").fetchone()[2]
+        if Path(opened).parent.name == file.parent.name:  # that has a random part
+            connection.execute("PRAGMA synchronous=OFF")
+
+    event.listen(Engine, "connect", connected)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "connect", connected)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from pipeline.pruners import DEFAULT_STEPS, Fit, fit_pruner
 from pipeline.records import BadInput
 from pipeline.reopening import reopen
 from pipeline.store import Store
-from tests.toy import command, environment, prunefront, write_task
+from tests.toy import command, environment, write_task
 
 SPACE = "[tune_epochs]\nvalue = 0\n[recover_epochs]\nvalue = 1\n"
 MODEL = "builtin/tiny-bert"
@@ -89,12 +89,13 @@ def test_the_command_then_a_search(task: Path, tmp_path: Path, capsys: pytest.Ca
     assert published.read_bytes() == (state.parent / "pruner.safetensors").read_bytes()
 
     (tmp_path / "space.toml").write_text(SPACE)
-    run = prunefront(
-        "search", "--method", "smp", "--task", task, "--space", tmp_path / "space.toml", "--store", store,
-        "--trials", "1", "--concurrent", "1", "--latency-grid", "none", "--name", "toy", "--json",
-    )  # fmt: skip
-    assert run.returncode == 0, run.stderr
-    assert json.loads(run.stdout)["method"] == "smp"
+    asked = [
+        "search", "--method", "smp", "--task", str(task), "--space", str(tmp_path / "space.toml"),
+        "--store", str(store), "--trials", "1", "--concurrent", "1", "--latency-grid", "none",
+        "--name", "toy", "--json",
+    ]  # fmt: skip
+    assert run_here(asked) == 0, capsys.readouterr().err
+    assert json.loads(capsys.readouterr().out)["method"] == "smp"
     record = Store(store).read_record("toy", 0)
     assert record.state == "complete", record.reason
     assert record.recovered is not None

@@ -33,6 +33,12 @@ def test_one_value_has_no_spread_and_none_no_mean() -> None:
     assert math.isnan(interval([]).mean)
 
 
+def test_an_interval_in_words() -> None:
+    assert f"{interval([1, 2, 3]):.2f}" == "2.00 ± 2.48"  # 4.302653 / √3 = 2.484
+    assert f"{interval([1, 2, 3]):+.1f}" == "+2.0 ± 2.5"
+    assert f"{interval([0.5]):.2f}" == "0.50"
+
+
 def test_welch_is_scipys() -> None:
     found, reference = welch(A, B), stats.ttest_ind(A, B, equal_var=False)
     assert found.p == pytest.approx(reference.pvalue)
