@@ -26,12 +26,12 @@ from pipeline.finetune import (
     LoopState,
     Recipe,
     TrainingFailed,
-    resolve_precision,
 )
 from pipeline.measure import evaluate, measure
 from pipeline.metrics import constant
 from pipeline.models import ModelSource, Weights, build
 from pipeline.phases import Phase, steps_per_epoch
+from pipeline.precision import resolve_precision
 from pipeline.process import peak_memory_mb
 from pipeline.records import Anchors
 

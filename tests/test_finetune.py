@@ -21,7 +21,6 @@ from pipeline.finetune import (
     Recipe,
     TrainingFailed,
     make_optimizer,
-    resolve_precision,
 )
 from pipeline.losses import constant_loss
 from pipeline.methods import METHODS, Run
@@ -58,15 +57,6 @@ class Ears:
 
 def tune(steps: int, *, first: int = 0, seed: int = 0) -> Phase:
     return Phase("tune", 0, first, steps, seed)
-
-
-def test_precision_is_native_bf16_or_fp32():
-    cpu = torch.device("cpu")
-    assert resolve_precision("bf16", cpu) == "bf16"
-    assert resolve_precision("fp32", cpu) == "fp32"
-    native = torch.cpu.get_capabilities()
-    expected = "bf16" if native.get("avx512_bf16") or native.get("amx_bf16") else "fp32"
-    assert resolve_precision("auto", cpu) == expected
 
 
 def test_vectors_do_not_decay(make_model):

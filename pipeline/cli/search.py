@@ -182,7 +182,9 @@ def asked(
             rich_help_panel=_WHERE,
         ),
     ] = "front",
-    precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.", rich_help_panel=_RUN)] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto (by hardware), bf16, fp16, tf32 or fp32.", rich_help_panel=_RUN)
+    ] = "auto",
 ) -> Search:
     """What a person asks of a search: the options of `search`, and of all commands about one."""
     from pipeline.execute import Resources

@@ -16,7 +16,6 @@ SCHEDULERS = ("asha", "none")
 DEFAULT_SCHEDULER = "asha"
 DEFAULT_CHECKPOINT_S = 60.0
 STARTS = ("pretrained", "dense")
-PRECISIONS = ("auto", "bf16", "fp32")
 FRONT, ALL = KEPT = ("front", "all")  # networks whose weights stay in the store
 SEARCHED = ("compression", "macs", "latency")  # objectives beside the metric, of networks that are cut
 SPARSITY = "sparsity"  # that of networks whose single weights are zero
