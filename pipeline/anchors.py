@@ -92,6 +92,7 @@ def train_dense(inputs: TrialInputs, learning_rate: float, *, recipe: DenseRecip
         weight_decay=recipe.weight_decay,
         precision=resolve_precision(inputs.precision, device),
         regression=inputs.regression,
+        checkpointing=inputs.checkpointing,
     )
     steps = round(recipe.epochs * steps_per_epoch(len(train), recipe.batch_size))
     listener: Listener = _Silent()

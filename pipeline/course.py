@@ -52,6 +52,7 @@ class TrialInputs:
     distill: str = NONE  # or a key of DISTILLATIONS: what is learned beside the labels
     teacher: Teacher | None = None  # what it is learned from
     fitted: Weights | None = None  # to the base model, for a method that needs it
+    checkpointing: bool = False  # of activations; no result depends on it
 
     @property
     def zeroes(self) -> bool:
@@ -96,6 +97,7 @@ class Course(ABC):
             precision=resolve_precision(inputs.precision, self.device),
             regression=inputs.regression,
             parts=parts,
+            checkpointing=inputs.checkpointing,
         )
         self.phases = phases(self.params, train_rows=len(inputs.data.train), seed=job.seed)
         self.per_epoch = steps_per_epoch(len(inputs.data.train), self.recipe.batch_size)

@@ -8,8 +8,8 @@ and read at the end of an epoch, and every CHECK_STEPS to notice one that is no 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, final
 
@@ -58,6 +58,7 @@ class Recipe:
     regression: bool
     clip_norm: float = 1.0
     parts: int = 1  # of a batch, one after the other, with one step: the same batch in less memory
+    checkpointing: bool = False  # of activations: a layer's are computed again in the backward pass, not kept
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,23 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
+
+
+@contextmanager
+def _checkpointing(model: PreTrainedModel, on: bool) -> Iterator[None]:
+    """Within it layers in training mode keep their inputs alone, and are run again for the backward pass.
+
+    Random numbers are drawn again as they were: gradients are the same, bit for bit on a CPU.
+    """
+    if not on:
+        yield
+        return
+    name = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"  # older 5.x
+    getattr(model, f"{name}_checkpointing_enable")({"use_reentrant": False})
+    try:
+        yield
+    finally:
+        getattr(model, f"{name}_checkpointing_disable")()
 
 
 # Rows of the loop's sums: since the last epoch, the last check, the start of the window for AtChance.
@@ -135,7 +153,8 @@ class Loop:
         """
         keep_memory()
         torch.manual_seed(self.phase.seed + 7919 * self.phase.first)
-        with self._words.seen(), multiplying(self._device, self.recipe.precision):
+        products = multiplying(self._device, self.recipe.precision)
+        with self._words.seen(), products, _checkpointing(self.model, self.recipe.checkpointing):
             self._fit(start, make_optimizer(self.model, self.recipe))
         self.model.train(False)
 

@@ -369,3 +369,17 @@ def test_batches_that_were_seen_are_not_seen_again(make_split, make_model, monke
         Loop(model, anatomy, split, phase, RECIPE, Ears()).fit()
     assert sorted(seen) == list(range(10))
     assert steps_per_epoch(10, 4) == 3
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("model_type", ["bert", "roberta", "distilbert", "electra"])
+def test_activation_checkpointing_gives_the_same_network(
+    make_model, make_split, model_type: str, precision: str
+):
+    start, split = make_model(model_type), make_split(model_type)
+    recipe, found = replace(RECIPE, precision=precision), []
+    for checkpointing in (False, True):
+        model, anatomy = copy.deepcopy(start)
+        Loop(model, anatomy, split, tune(3), replace(recipe, checkpointing=checkpointing), Ears()).fit()
+        found.append(list(model.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))

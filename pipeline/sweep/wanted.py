@@ -38,6 +38,7 @@ class Search:
     sampler: str = "tpe"
     scheduler: str = DEFAULT_SCHEDULER
     precision: str = "auto"
+    activation_checkpointing: bool = False
     start: str | None = None  # one of STARTS; None: as the space says
     store: Path = DEFAULT_STORE
     ledger: str | None = None
