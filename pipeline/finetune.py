@@ -8,15 +8,16 @@ and read at the end of an epoch, and every CHECK_STEPS to notice one that is no 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, final
+from typing import TYPE_CHECKING, Any, Protocol, cast, final
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from pipeline.anatomy import Anatomy
+from pipeline.anatomy import Anatomy, encoder_layers
 from pipeline.batches import Batch, IntArray, Split, batch_parts, encoder_inputs
 from pipeline.distillation import Distillation
 from pipeline.losses import constant_loss, task_loss, untrained_loss
@@ -96,20 +97,28 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
 
 
 @contextmanager
-def _checkpointing(model: PreTrainedModel, on: bool) -> Iterator[None]:
-    """Within it layers in training mode keep their inputs alone, and are run again for the backward pass.
+def _checkpointing(layers: Sequence[nn.Module]) -> Iterator[None]:
+    """Within it layers keep their inputs alone, and are run again for the backward pass.
 
-    Random numbers are drawn again as they were: gradients are the same, bit for bit on a CPU.
+    Random numbers are drawn again as they were: gradients are the same, bit for bit on a CPU. Not by transformers'
+    own switch, which leaves a hook's handle on the model that no copy of it survives.
     """
-    if not on:
-        yield
-        return
-    name = "activation" if hasattr(model, "activation_checkpointing_enable") else "gradient"  # older 5.x
-    getattr(model, f"{name}_checkpointing_enable")({"use_reentrant": False})
+
+    def kept(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def run(*args: Any, **more: Any) -> Tensor:
+            if not torch.is_grad_enabled():
+                return forward(*args, **more)
+            return cast("Tensor", checkpoint(forward, *args, use_reentrant=False, **more))
+
+        return run
+
+    for layer in layers:
+        layer.forward = kept(layer.forward)
     try:
         yield
     finally:
-        getattr(model, f"{name}_checkpointing_disable")()
+        for layer in layers:
+            del layer.forward
 
 
 # Rows of the loop's sums: since the last epoch, the last check, the start of the window for AtChance.
@@ -154,7 +163,9 @@ class Loop:
         keep_memory()
         torch.manual_seed(self.phase.seed + 7919 * self.phase.first)
         products = multiplying(self._device, self.recipe.precision)
-        with self._words.seen(), products, _checkpointing(self.model, self.recipe.checkpointing):
+        every = encoder_layers(self.model, self.anatomy.architecture)
+        layers: list[nn.Module] = list(every) if self.recipe.checkpointing else []
+        with self._words.seen(), products, _checkpointing(layers):
             self._fit(start, make_optimizer(self.model, self.recipe))
         self.model.train(False)
 

@@ -461,7 +461,7 @@ def test_activation_checkpointing_changes_nothing(case, make_model, make_split, 
         runs = counted(model)
         replace(loop, recipe=replace(loop.recipe, checkpointing=checkpointing)).fit()
         assert runs[0] == STEPS * (1 + checkpointing), "each layer once a step, or twice"
-        assert not any(getattr(each, "gradient_checkpointing", False) for each in model.modules())
+        copy.deepcopy(model)  # as a curve does: nothing is left on it
         found.append((model, listener.values, method.score(model, anatomy, [batch]), method.state()))
     (plain, told, scores, state), (other, its_told, its_scores, its_state) = found
     assert told == its_told
