@@ -26,12 +26,12 @@ from pipeline.finetune import (
     LoopState,
     Recipe,
     TrainingFailed,
-    resolve_precision,
 )
 from pipeline.measure import evaluate, measure
 from pipeline.metrics import constant
 from pipeline.models import ModelSource, Weights, build
 from pipeline.phases import Phase, steps_per_epoch
+from pipeline.precision import resolve_precision
 from pipeline.process import peak_memory_mb
 from pipeline.records import Anchors
 
@@ -92,6 +92,7 @@ def train_dense(inputs: TrialInputs, learning_rate: float, *, recipe: DenseRecip
         weight_decay=recipe.weight_decay,
         precision=resolve_precision(inputs.precision, device),
         regression=inputs.regression,
+        checkpointing=inputs.checkpointing,
     )
     steps = round(recipe.epochs * steps_per_epoch(len(train), recipe.batch_size))
     listener: Listener = _Silent()

@@ -19,11 +19,12 @@ from pipeline.allocation import Step, removal_order
 from pipeline.batches import Split, TaskData
 from pipeline.curve import Ranking, UnitRanking, WeightRanking
 from pipeline.distillation import DISTILLATIONS, NONE, Distillation, Lessons, Teacher, see
-from pipeline.finetune import Loop, LoopState, Recipe, resolve_precision
+from pipeline.finetune import Loop, LoopState, Recipe
 from pipeline.measure import Evaluation, evaluate
 from pipeline.methods import METHODS, PruningMethod, Run, ranks_weights
 from pipeline.models import ModelSource, Weights, build
 from pipeline.phases import Phase, phases, steps_per_epoch
+from pipeline.precision import multiplying, resolve_precision
 from pipeline.records import Array, Masks, Params, ParamValue, Scores
 from pipeline.store import LatencyTable
 from pipeline.surgery import cut
@@ -42,7 +43,7 @@ class TrialInputs:
     method: str
     metric_name: str
     regression: bool
-    precision: str  # auto, bf16 or fp32
+    precision: str  # one of PRECISIONS
     length: int  # tokens of a row for MACs: the longest of validation
     source: ModelSource
     data: TaskData
@@ -51,6 +52,7 @@ class TrialInputs:
     distill: str = NONE  # or a key of DISTILLATIONS: what is learned beside the labels
     teacher: Teacher | None = None  # what it is learned from
     fitted: Weights | None = None  # to the base model, for a method that needs it
+    checkpointing: bool = False  # of activations; no result depends on it
 
     @property
     def zeroes(self) -> bool:
@@ -95,6 +97,7 @@ class Course(ABC):
             precision=resolve_precision(inputs.precision, self.device),
             regression=inputs.regression,
             parts=parts,
+            checkpointing=inputs.checkpointing,
         )
         self.phases = phases(self.params, train_rows=len(inputs.data.train), seed=job.seed)
         self.per_epoch = steps_per_epoch(len(inputs.data.train), self.recipe.batch_size)
@@ -202,7 +205,8 @@ class Course(ABC):
     def rank(self) -> Ranking:
         """The units, or the single weights, by what the method thinks of them now."""
         batches = self.inputs.data.calibration.in_length_order(CALIBRATION_BATCH)
-        scores = self.method.score(self.model, self.anatomy, batches)
+        with multiplying(self.device, self.recipe.precision):
+            scores = self.method.score(self.model, self.anatomy, batches)
         if not isinstance(scores, Scores):
             return WeightRanking(scores, self.anatomy)
         order = removal_order(

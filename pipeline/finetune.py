@@ -8,20 +8,22 @@ and read at the end of an epoch, and every CHECK_STEPS to notice one that is no 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, final
+from typing import TYPE_CHECKING, Any, Protocol, cast, final
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from pipeline.anatomy import Anatomy
+from pipeline.anatomy import Anatomy, encoder_layers
 from pipeline.batches import Batch, IntArray, Split, batch_parts, encoder_inputs
 from pipeline.distillation import Distillation
 from pipeline.losses import constant_loss, task_loss, untrained_loss
 from pipeline.methods.base import PruningMethod, Run
 from pipeline.phases import Phase, schedule, steps_per_epoch
+from pipeline.precision import Precision, Scaling, autocast, multiplying
 from pipeline.process import keep_memory
 from pipeline.vocabulary import Vocabulary
 
@@ -35,8 +37,6 @@ DIVERGED = 10.0  # times the loss of an untrained network, mean over CHECK_STEPS
 CHANCE_PART = 0.25
 CHANCE_LEAST_STEPS = 100
 CHANCE_MARGIN = 0.995
-
-Precision = Literal["bf16", "fp32"]
 
 
 class TrainingFailed(RuntimeError):  # noqa: N818 (a fact about a trial, not a fault of the program)
@@ -59,6 +59,7 @@ class Recipe:
     regression: bool
     clip_norm: float = 1.0
     parts: int = 1  # of a batch, one after the other, with one step: the same batch in less memory
+    checkpointing: bool = False  # of activations: a layer's are computed again in the backward pass, not kept
 
 
 @dataclass(frozen=True)
@@ -85,21 +86,6 @@ class Listener(Protocol):
         """The end of a step; `state()` gives what a checkpoint needs."""
 
 
-def resolve_precision(wanted: str, device: torch.device) -> Precision:
-    """`auto` is bf16 where the device multiplies it natively, else fp32."""
-    if wanted != "auto":
-        return "bf16" if wanted == "bf16" else "fp32"
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    flags = torch.cpu.get_capabilities()
-    return "bf16" if flags.get("avx512_bf16") or flags.get("amx_bf16") else "fp32"
-
-
-def autocast(device: torch.device, precision: Precision) -> torch.autocast:
-    """bf16 autocast on `device`, or nothing for fp32."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
-
-
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
     """Fused AdamW; vectors (biases, LayerNorms) do not decay."""
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -108,6 +94,31 @@ def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
         {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
+
+
+@contextmanager
+def _checkpointing(layers: Sequence[nn.Module]) -> Iterator[None]:
+    """Within it layers keep their inputs alone, and are run again for the backward pass.
+
+    Random numbers are drawn again as they were: gradients are the same, bit for bit on a CPU. Not by transformers'
+    own switch, which leaves a hook's handle on the model that no copy of it survives.
+    """
+
+    def kept(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def run(*args: Any, **more: Any) -> Tensor:
+            if not torch.is_grad_enabled():
+                return forward(*args, **more)
+            return cast("Tensor", checkpoint(forward, *args, use_reentrant=False, **more))
+
+        return run
+
+    for layer in layers:
+        layer.forward = kept(layer.forward)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
 
 
 # Rows of the loop's sums: since the last epoch, the last check, the start of the window for AtChance.
@@ -140,6 +151,7 @@ class Loop:
         self._sums = torch.zeros(3, 5 if self.teaching is not None else 4, device=self._device)
         self._one = torch.ones((), device=self._device)
         self._words = Vocabulary(self.model, self.train)
+        self._scaling = Scaling(self._device, self.recipe.precision)
 
     def fit(self, start: LoopState | None = None) -> None:
         """Trains the phase, or what is left of it after `start`.
@@ -150,7 +162,10 @@ class Loop:
         """
         keep_memory()
         torch.manual_seed(self.phase.seed + 7919 * self.phase.first)
-        with self._words.seen():
+        products = multiplying(self._device, self.recipe.precision)
+        every = encoder_layers(self.model, self.anatomy.architecture)
+        layers: list[nn.Module] = list(every) if self.recipe.checkpointing else []
+        with self._words.seen(), products, _checkpointing(layers):
             self._fit(start, make_optimizer(self.model, self.recipe))
         self.model.train(False)
 
@@ -173,8 +188,6 @@ class Loop:
                 group["initial_lr"] = group["lr"]
             if start is not None:
                 self._load(start, optimizer)
-                for self.done in range(1, start.step + 1):
-                    self._words.decay *= 1 - self._rate(self.done - 1) * self.recipe.weight_decay
             self.model.train()
             for step in range(self.done, self.phase.steps):
                 self._step(step, optimizer)
@@ -203,10 +216,12 @@ class Loop:
                 for part in batch_parts(batch, recipe.parts)
             ]
             loss, penalty, *learned = (torch.stack(values).sum() for values in zip(*found, strict=True))
+        skipped = self._scaling.unscale(optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm, foreach=True)
-        optimizer.step()
+        self._scaling.step(optimizer)
         optimizer.zero_grad(set_to_none=True)
-        self._words.decay *= 1 - self._rate(step) * recipe.weight_decay
+        kept = 1 - self._rate(step) * recipe.weight_decay
+        self._words.decay = self._words.decay * (kept if skipped is None else torch.where(skipped, 1.0, kept))
         self._sums += torch.stack([loss, penalty, norm, self._one, *learned])
 
     def _backward(self, batch: Batch, *, share: float) -> tuple[Tensor, ...]:
@@ -218,7 +233,7 @@ class Loop:
         learned = [] if self.teaching is None else [self.teaching.loss(loss, logits, batch)]
         total = learned[0] if learned else loss
         total = total + penalty if self.method is not None else total
-        (total if share == 1.0 else total * share).backward()  # type: ignore[no-untyped-call]
+        self._scaling.scaled(total if share == 1.0 else total * share).backward()  # type: ignore[no-untyped-call]
         return tuple(each.detach() * share for each in (loss, penalty, *learned))
 
     def _after(self, optimizer: torch.optim.Optimizer) -> None:
@@ -250,6 +265,8 @@ class Loop:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingFailed("the loss is not a number any more: learning rate or penalty are too high")
         untrained = untrained_loss(self.train.labels, regression=self.recipe.regression)
+        if self._scaling.lost():
+            raise TrainingFailed("the gradient is no number in fp16 at any scale: --precision fp32 may help")
         if loss > DIVERGED * untrained:
             raise TrainingFailed(f"the loss diverged: {loss:.3g}; an untrained network has {untrained:.3g}")
 
@@ -286,6 +303,8 @@ class Loop:
             "cpu_generator": torch.get_rng_state(),
             "sums": self._sums,
         }
+        if self._scaling.on:
+            tensors |= {"scaling": self._scaling.state(), "decay": torch.as_tensor(self._words.decay)}
         if self._device.type == "cuda":
             tensors["cuda_generator"] = torch.cuda.get_rng_state(self._device)
         if self.method is not None and self.run is not None:
@@ -295,10 +314,17 @@ class Loop:
 
     def _load(self, start: LoopState, optimizer: torch.optim.Optimizer) -> None:
         """Takes up a state; the method's own is loaded before `watch`, which may build on it."""
-        tensors = start.tensors
+        tensors, self.done = start.tensors, start.step
         self.model.load_state_dict(tensors["model"])
         optimizer.load_state_dict(tensors["optimizer"])
         self._sums.copy_(tensors["sums"])
+        if self._scaling.on:
+            self._scaling.load(tensors["scaling"])
+            self._words.decay = tensors["decay"].to(self._device)
+        else:
+            self._words.decay = math.prod(
+                1 - self._rate(step) * self.recipe.weight_decay for step in range(start.step)
+            )
         if self.run is not None and "method_generator" in tensors:
             self.run.generator.set_state(tensors["method_generator"].cpu())
         if "cuda_generator" in tensors and self._device.type == "cuda":

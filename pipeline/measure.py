@@ -6,7 +6,6 @@ Shapes: V rows, C outputs, T tokens.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from torch.nn import functional as F  # noqa: N812 (the field's name for it)
 from pipeline import metrics
 from pipeline.anatomy import Anatomy, encoder_layers
 from pipeline.batches import Split, encoder_inputs
+from pipeline.precision import autocast, multiplying
 from pipeline.records import Array, Measurement
 from pipeline.store import LatencyTable
 from pipeline.weights import matrices
@@ -62,7 +62,7 @@ def evaluate(
         metric_name: of the task, as metrics.py knows it.
         regression: whether the label is a value, and the model has one output.
         batch_size: rows at once; None for what is quick on the device. No result depends on it.
-        precision: bf16 for autocast, or fp32.
+        precision: as precision.py knows it.
     """
     logits = _logits(model, split, batch_size=batch_size, precision=precision)
     labels = torch.tensor(split.labels)  # a copy: Arrow memory is read-only
@@ -154,14 +154,13 @@ def counted_macs(model: PreTrainedModel, anatomy: Anatomy, inputs: Mapping[str, 
 def _logits(model: PreTrainedModel, split: Split, *, batch_size: int | None, precision: str) -> Tensor:
     """[V, C] in fp32 on the CPU, in the split's order. The device is waited for once, at the end."""
     device = next(model.parameters()).device
-    cast = torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
     size = batch_size or (CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH)
     outputs: list[Tensor] = []
     rows: list[Tensor] = []
     training = model.training
     model.train(False)
     try:
-        with torch.inference_mode(), cast:
+        with torch.inference_mode(), multiplying(device, precision), autocast(device, precision):
             for batch in split.in_length_order(size):
                 inputs = {
                     name: value.to(device, non_blocking=True) for name, value in encoder_inputs(batch).items()

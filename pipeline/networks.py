@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from pipeline.anatomy import Anatomy
 from pipeline.course import TrialJob
-from pipeline.finetune import resolve_precision
 from pipeline.measure import evaluate
 from pipeline.metrics import standard_error
 from pipeline.models import build, load_weights, save_weights
+from pipeline.precision import resolve_precision
 from pipeline.records import BadInput, Kind, Masks, Point, TrialRecord
 from pipeline.reopening import Reopened
 from pipeline.rerun import replay_trial

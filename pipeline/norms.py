@@ -1,6 +1,6 @@
 """Sums of powers over what residual branches put out: the norms that a penalty and a score are made of.
 
-Padding is left out; sums are float32 also under bf16 autocast. Shapes: B rows, T tokens, d features; h heads of
+Padding is left out; sums are float32 also under autocast. Shapes: B rows, T tokens, d features; h heads of
 k features each.
 """
 
@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+FP16_SHARE = 1024.0  # a sum over tokens is so many times larger than what fp16 has to hold
 
 
 class _MaskedPowerSum(torch.autograd.Function):
@@ -49,7 +51,7 @@ class _HeadSquares(torch.autograd.Function):
         real = context * mask.unsqueeze(-1).to(context.dtype)
         real = real.view(-1, len(by_head), head_size).transpose(0, 1).contiguous()  # [h, B T, k]
         gram = by_head.transpose(1, 2) @ by_head  # [h, k, k]
-        moment = (real.transpose(1, 2) @ real).to(gram.dtype)  # [h, k, k]
+        moment = _moment(real).to(gram.dtype)  # [h, k, k]
         ctx.save_for_backward(real, weight, gram, moment)
         ctx.shape = context.shape
         return (gram * moment).sum(dim=(1, 2), dtype=torch.float32)
@@ -61,6 +63,14 @@ class _HeadSquares(torch.autograd.Function):
         context = (real @ (scale * gram).to(real.dtype)).transpose(0, 1).reshape(ctx.shape)
         by_head = _by_head(weight, gram.shape[1])
         return context, (by_head @ (scale * moment)).permute(1, 0, 2).reshape(weight.shape), None, None
+
+
+def _moment(real: Tensor) -> Tensor:
+    """Σ_t c_t c_tᵀ of each head [h, k, k]; float32 of fp16, whose largest number a sum over tokens soon passes."""
+    if real.dtype != torch.float16:
+        return real.transpose(1, 2) @ real
+    small = real / FP16_SHARE
+    return (small.transpose(1, 2) @ real).float() * FP16_SHARE
 
 
 def _by_head(weight: Tensor, head_size: int) -> Tensor:

@@ -97,3 +97,14 @@ def usable_cores(cgroups: Path = CGROUPS) -> int:
 def _number(path: Path) -> float | None:
     text = path.read_text().strip() if path.exists() else "max"
     return None if text == "max" else float(text)
+
+
+def mps_runs(processes: Path = Path("/proc")) -> bool:
+    """Whether NVIDIA's MPS serves this machine's GPUs: its daemon runs, or a place to reach one is given."""
+    if os.environ.get("CUDA_MPS_PIPE_DIRECTORY"):
+        return True
+    for path in processes.glob("[0-9]*/comm"):
+        with suppress(OSError):  # a process that has ended meanwhile
+            if path.read_text().startswith("nvidia-cuda-mps"):  # Linux keeps 15 letters of a name
+                return True
+    return False

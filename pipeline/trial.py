@@ -276,6 +276,8 @@ class _Trial(Course):
         cuda = self.device.type == "cuda"
         name = torch.cuda.get_device_name(self.device) if cuda else "cpu"
         parts = {} if self.recipe.parts == 1 else {"batch_parts": str(self.recipe.parts)}
+        if self.recipe.checkpointing:
+            parts |= {"activation_checkpointing": "on"}
         if self.resumed_at is not None:
             parts |= {"resumed_at_epoch": f"{self.resumed_at:.4g}"}
         if self.teaching is not None:

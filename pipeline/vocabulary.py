@@ -53,7 +53,7 @@ class Vocabulary:
         self._seen = seen.to(self._whole.weight.device)
         self._trained: SeenWords | None = None
         self._worth = self._whole.weight.requires_grad and bool(seen.float().mean() <= WORTH)
-        self.decay = 1.0
+        self.decay: float | Tensor = 1.0  # a tensor [] where only the device knows of it
 
     @contextmanager
     def seen(self) -> Iterator[None]:

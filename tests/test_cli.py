@@ -244,6 +244,7 @@ BAD = {
     "GPU time on CPUs": (["--gpu-hours", "1", "--gpus-per-trial", "0"], "--minutes"),
     "flat at once": (["--until-hypervolume-flat", "0"], "--until-hypervolume-flat"),
     "unknown precision": (["--precision", "int8"], "bf16"),
+    "no tf32": (["--precision", "tf32"], "auto is"),
     "unknown start": (["--start", "cut"], "dense"),
     "no concurrency": (["--concurrent", "0"], "--concurrent"),
     "no GPU": (["--gpus-per-trial", "1"], "--gpus-per-trial"),

@@ -21,7 +21,6 @@ from pipeline.finetune import (
     Recipe,
     TrainingFailed,
     make_optimizer,
-    resolve_precision,
 )
 from pipeline.losses import constant_loss
 from pipeline.methods import METHODS, Run
@@ -58,15 +57,6 @@ class Ears:
 
 def tune(steps: int, *, first: int = 0, seed: int = 0) -> Phase:
     return Phase("tune", 0, first, steps, seed)
-
-
-def test_precision_is_native_bf16_or_fp32():
-    cpu = torch.device("cpu")
-    assert resolve_precision("bf16", cpu) == "bf16"
-    assert resolve_precision("fp32", cpu) == "fp32"
-    native = torch.cpu.get_capabilities()
-    expected = "bf16" if native.get("avx512_bf16") or native.get("amx_bf16") else "fp32"
-    assert resolve_precision("auto", cpu) == expected
 
 
 def test_vectors_do_not_decay(make_model):
@@ -379,3 +369,17 @@ def test_batches_that_were_seen_are_not_seen_again(make_split, make_model, monke
         Loop(model, anatomy, split, phase, RECIPE, Ears()).fit()
     assert sorted(seen) == list(range(10))
     assert steps_per_epoch(10, 4) == 3
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("model_type", ["bert", "roberta", "distilbert", "electra"])
+def test_activation_checkpointing_gives_the_same_network(
+    make_model, make_split, model_type: str, precision: str
+):
+    start, split = make_model(model_type), make_split(model_type)
+    recipe, found = replace(RECIPE, precision=precision), []
+    for checkpointing in (False, True):
+        model, anatomy = copy.deepcopy(start)
+        Loop(model, anatomy, split, tune(3), replace(recipe, checkpointing=checkpointing), Ears()).fit()
+        found.append(list(model.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))

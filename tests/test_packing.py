@@ -1,13 +1,17 @@
 """How many trials run at once: worked out by hand from plain facts."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pipeline.execute import Cluster, Peak, Resources, pack
+from pipeline.execute import Cluster, Job, Peak, Resources, pack
 from pipeline.execute.packing import fitting, trials_per_gpu
-from pipeline.process import free_memory_mb, usable_cores
+from pipeline.process import free_memory_mb, mps_runs, usable_cores
+from pipeline.store import Store
+from pipeline.sweep.probing import FirstOnes, alone, peak_of_trials
+from tests.synthetic import point, record, spec
 
 CPUS = Cluster(concurrent=8, cpus_per_trial=1.0, gpus_per_trial=0.0, cpus=8.0)
 GPUS = Cluster(concurrent=2, cpus_per_trial=1.0, gpus_per_trial=1.0, cpus=16.0, gpus=2.0)
@@ -100,3 +104,95 @@ def test_of_a_trials_own_peak_it_takes_no_more() -> None:
         ).cluster.concurrent
         == 3
     )
+
+
+@pytest.mark.parametrize(
+    ("dense_mb", "trial_mb", "together"),
+    [
+        (8_000, 6_600, 3),  # 21,600 / 7,200, where 1.5 times the dense network's would have been 1
+        (4_000, 12_000, 1),  # 21,600 / 12,600, where it would have been 3
+        (4_000, 6_000, 3),
+        (0, 3_000, 4),  # a dense network from the store that was trained on a CPU; 6 would fit
+    ],
+)
+def test_what_a_trial_needed_on_a_gpu_outdoes_the_guess(dense_mb: float, trial_mb: float, together: int):
+    packing = pack(Resources(), GPUS, Peak(1_000, dense_mb, 24_000, trial_mb), free_mb=None)
+    assert packing.cluster.concurrent == 2 * together
+    assert not packing.guessed
+    assert alone(packing) is None
+
+
+def test_while_it_is_guessed_the_first_trials_have_a_card_each():
+    packing = pack(Resources(), GPUS, Peak(1_000, 4_000, 24_000), free_mb=None)
+    assert packing.guessed
+    first = alone(packing)
+    assert first is not None
+    assert (first.concurrent, first.gpus_per_trial) == (2, 1.0)
+    one = pack(Resources(concurrent=1), GPUS, Peak(1_000, 4_000, 24_000), free_mb=None)
+    assert alone(one).concurrent == 1
+    for given in (Resources(gpus_per_trial=0.5), Resources(gpus_per_trial=1.0)):
+        assert alone(pack(given, GPUS, Peak(1_000, 4_000, 24_000), free_mb=None)) is None
+    assert alone(pack(Resources(), CPUS, Peak(1_000), free_mb=None)) is None
+
+
+@pytest.mark.parametrize(
+    ("mps", "says"),
+    [(None, "GPU"), (True, "GPU by NVIDIA's MPS"), (False, "GPU in turn (NVIDIA's MPS does not run)")],
+)
+def test_the_packing_line_says_how_a_card_is_shared(mps: bool | None, says: str):
+    packing = pack(Resources(), GPUS, Peak(1_000, 4_000, 24_000), free_mb=None, mps=mps)
+    assert packing.reason.endswith(f"3 share a {says}")
+    assert "GPU" not in pack(Resources(), CPUS, Peak(1_000), free_mb=None, mps=False).reason
+
+
+def test_mps_is_found_by_its_daemon_or_by_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("CUDA_MPS_PIPE_DIRECTORY", raising=False)
+    for number, name in (("1", "init"), ("22", "python")):
+        (tmp_path / number).mkdir()
+        (tmp_path / number / "comm").write_text(f"{name}\n")
+    assert not mps_runs(tmp_path)
+    (tmp_path / "333").mkdir()
+    (tmp_path / "333" / "comm").write_text("nvidia-cuda-mps\n")
+    assert mps_runs(tmp_path)
+    monkeypatch.setenv("CUDA_MPS_PIPE_DIRECTORY", "/tmp/nvidia-mps")
+    assert mps_runs(tmp_path / "nowhere")
+
+
+def test_the_most_that_a_trial_had_is_read_from_records(tmp_path: Path):
+    store, dense = Store(tmp_path), Peak(1_000, 4_000, 24_000)
+    store.write_spec(spec("toy"))
+    assert peak_of_trials(store, "toy", dense) == dense
+    for number, gpu in enumerate(("6000", "7000", None)):
+        facts = {"peak_memory_mb": "3000"}
+        facts |= {} if gpu is None else {"peak_gpu_reserved_mb": gpu, "gpu_total_mb": "23000"}
+        store.write_record("toy", replace(record(number, point(0.5, 0.5)), provenance=facts))
+    assert peak_of_trials(store, "toy", dense) == Peak(1_000, 4_000, 23_000, 7_000)
+    assert peak_of_trials(store, "toy", None) == Peak(2_000, 0.0, 23_000, 7_000)
+
+
+class Desk:
+    """Hands out five trials."""
+
+    def __init__(self) -> None:
+        self.jobs = [Job(number, {}, 0) for number in range(5)]
+        self.ends: list[int] = []
+
+    def next(self) -> Job | None:
+        return self.jobs.pop(0) if self.jobs else None
+
+    def heard(self, number: int, values: dict[str, float]) -> None: ...
+    def rung(self, number: int, rung: object) -> bool:
+        return True
+
+    def stopped(self, number: int) -> None: ...
+    def ended(self, number: int, error: str | None) -> None:
+        self.ends.append(number)
+
+
+def test_after_the_first_ones_the_desk_goes_on_where_it_was():
+    desk = Desk()
+    first = FirstOnes(desk, 2)
+    assert [job and job.number for job in (first.next(), first.next(), first.next())] == [0, 1, None]
+    first.ended(0, None)
+    assert desk.ends == [0]
+    assert desk.next().number == 2

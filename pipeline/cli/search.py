@@ -182,7 +182,17 @@ def asked(
             rich_help_panel=_WHERE,
         ),
     ] = "front",
-    precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.", rich_help_panel=_RUN)] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto (by hardware), bf16, fp16, tf32 or fp32.", rich_help_panel=_RUN)
+    ] = "auto",
+    activation_checkpointing: Annotated[
+        bool,
+        typer.Option(
+            "--activation-checkpointing",
+            help="Layers are run again in the backward pass: less memory, a third more time, the same numbers.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
 ) -> Search:
     """What a person asks of a search: the options of `search`, and of all commands about one."""
     from pipeline.execute import Resources
@@ -207,6 +217,7 @@ def asked(
         sampler=sampler,
         scheduler=scheduler,
         precision=precision,
+        activation_checkpointing=activation_checkpointing,
         start=start,
         store=Path(store),
         ledger=ledger,

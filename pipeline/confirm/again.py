@@ -9,8 +9,9 @@ from pathlib import Path
 
 from pipeline.batches import Split
 from pipeline.course import TrialInputs, TrialJob
-from pipeline.finetune import TrainingFailed, resolve_precision
+from pipeline.finetune import TrainingFailed
 from pipeline.measure import Evaluation, evaluate, measure
+from pipeline.precision import resolve_precision
 from pipeline.provenance import provenance
 from pipeline.records import Params
 from pipeline.rerun import Goal, Repeated, repeat_trial

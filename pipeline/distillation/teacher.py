@@ -7,7 +7,7 @@ Shapes: R training rows, C outputs, d features.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.batches import Split, encoder_inputs
+from pipeline.precision import autocast, multiplying
 from pipeline.records import Array, BadInput
 
 if TYPE_CHECKING:
@@ -56,12 +57,12 @@ def see(model: PreTrainedModel, split: Split, *, precision: str) -> Seen:
     The device is waited for once, at the end.
     """
     device = next(model.parameters()).device
-    cast = torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
+    cast, products = autocast(device, precision), multiplying(device, precision)
     logits: list[Tensor] = []
     features: list[Tensor] = []
     rows: list[Tensor] = []
     size = CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH
-    with _evaluating(model), _first_tokens(model, features), torch.inference_mode(), cast:
+    with _evaluating(model), _first_tokens(model, features), torch.inference_mode(), products, cast:
         for batch in split.in_length_order(size):
             inputs = {
                 name: value.to(device, non_blocking=True) for name, value in encoder_inputs(batch).items()

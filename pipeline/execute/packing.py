@@ -1,6 +1,7 @@
 """How many trials run at once on what a machine has: cores, memory, GPUs.
 
-No result depends on it. What a trial needs is guessed from the most that its study's dense network needed.
+No result depends on it. What a trial needs is guessed from the most that its study's dense network needed, and on
+a GPU known as soon as one has run.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ class Peak:
     ram_mb: float
     gpu_mb: float = 0.0
     gpu_total_mb: float = 0.0
+    gpu_trial_mb: float = (
+        0.0  # the most that a trial had on a GPU, where one has run: no guess is needed then
+    )
 
     @classmethod
     def of_trial(cls, ram_mb: float) -> Peak:
@@ -36,9 +40,17 @@ class Packing:
 
     cluster: Cluster
     reason: str
+    guessed: bool = False  # whether trials share a GPU by what the dense network needed
 
 
-def pack(resources: Resources, cluster: Cluster, peak: Peak | None, *, free_mb: float | None) -> Packing:
+def pack(
+    resources: Resources,
+    cluster: Cluster,
+    peak: Peak | None,
+    *,
+    free_mb: float | None,
+    mps: bool | None = None,
+) -> Packing:
     """As many trials at once as cores, GPUs and memory hold; what a person has given stays as given.
 
     Args:
@@ -46,11 +58,13 @@ def pack(resources: Resources, cluster: Cluster, peak: Peak | None, *, free_mb: 
         cluster: what Ray has: trials by cores and GPUs alone.
         peak: None if it is not known.
         free_mb: memory of this machine for trials; None if they run elsewhere, or nobody says.
+        mps: whether NVIDIA's MPS serves the GPUs; None if nobody says.
     """
     shared = _shared_gpu(resources, cluster, peak)
     facts = [f"{cluster.cpus:g} core{'s' * (cluster.cpus != 1)}"]
     if shared is not cluster:
-        facts.append(f"{round(1 / shared.gpus_per_trial)} share a GPU")
+        how = {None: "", True: " by NVIDIA's MPS", False: " in turn (NVIDIA's MPS does not run)"}[mps]
+        facts.append(f"{round(1 / shared.gpus_per_trial)} share a GPU{how}")
     chosen = shared
     if peak is not None and free_mb is not None:
         trial_mb = TRIAL_OF_DENSE * peak.ram_mb
@@ -60,7 +74,8 @@ def pack(resources: Resources, cluster: Cluster, peak: Peak | None, *, free_mb: 
             chosen = replace(shared, concurrent=max(1, min(shared.concurrent, fit)))
     threads = max(1, int(chosen.cpus_per_trial))
     each = f"{chosen.concurrent} at once, {threads} thread{'s' * (threads > 1)} each"
-    return Packing(chosen, f"{each}: {', '.join(facts)}")
+    guessed = shared is not cluster and peak is not None and not peak.gpu_trial_mb
+    return Packing(chosen, f"{each}: {', '.join(facts)}", guessed)
 
 
 def fitting(trial_mb: float, free_mb: float) -> int:
@@ -70,10 +85,10 @@ def fitting(trial_mb: float, free_mb: float) -> int:
 
 def trials_per_gpu(peak: Peak) -> int:
     """How many trials one GPU holds, 1 … MOST_ON_A_GPU; 1 if nothing was measured on one."""
-    if not (peak.gpu_mb and peak.gpu_total_mb):
+    trial_mb = peak.gpu_trial_mb or TRIAL_OF_DENSE * peak.gpu_mb
+    if not (trial_mb and peak.gpu_total_mb):
         return 1
-    trial_mb = TRIAL_OF_DENSE * peak.gpu_mb + GPU_CONTEXT_MB
-    return max(1, min(MOST_ON_A_GPU, fitting(trial_mb, peak.gpu_total_mb)))
+    return max(1, min(MOST_ON_A_GPU, fitting(trial_mb + GPU_CONTEXT_MB, peak.gpu_total_mb)))
 
 
 def _shared_gpu(resources: Resources, cluster: Cluster, peak: Peak | None) -> Cluster:

@@ -263,6 +263,8 @@ def _peaks() -> dict[str, str]:
     peaks = {"peak_memory_mb": f"{peak_memory_mb():.0f}"}
     if torch.cuda.is_available():
         peaks["peak_gpu_memory_mb"] = f"{torch.cuda.max_memory_allocated() / 1e6:.0f}"
+        peaks["peak_gpu_reserved_mb"] = f"{torch.cuda.max_memory_reserved() / 1e6:.0f}"
+        peaks["gpu_total_mb"] = f"{torch.cuda.get_device_properties(0).total_memory / 1e6:.0f}"
     return peaks
 
 

@@ -24,7 +24,7 @@ FREE = {
     "tracking",
 }
 FREE |= {"resources", "take_over", "latency_grid", "trust_remote_code", "checkpoint_seconds", "warm_start"}
-FREE |= {"keep_weights"}
+FREE |= {"keep_weights", "activation_checkpointing"}
 _OF_SPEC = {field.name for field in fields(StudySpec)} - {
     "task",
     "model",

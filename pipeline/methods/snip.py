@@ -89,6 +89,7 @@ class Snip(PruningMethod):
     _loaded_bound: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
     _watched: _Watched | None = field(default=None, init=False, repr=False)
     _caught: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False)
+    _catches: bool = field(default=False, init=False, repr=False)  # whether a forward pass is to be caught
     _last_norms: Tensor | None = field(default=None, init=False, repr=False)
 
     @contextmanager
@@ -103,6 +104,7 @@ class Snip(PruningMethod):
         self._watched = _Watched(branches, units, weights, anatomy.head_size, anatomy.hidden_size)
         with ExitStack() as stack:
             stack.enter_context(self._catching(branches, training=True))
+            stack.callback(model.register_forward_pre_hook(self._begin).remove)
             if self.spectral_bound != "off":
                 bound = self._spectral_bound(run)
                 stack.enter_context(bound.on(self._bounded(anatomy), optimizer, run.generator))
@@ -121,6 +123,7 @@ class Snip(PruningMethod):
             self._power_sums(branch, self._caught.pop(slot), mask, watched.head_size)
             for slot, branch in enumerate(watched.branches)
         ]
+        self._catches = False
         norms = self._norms(torch.cat(sums), mask.sum() * watched.features)
         self._last_norms = norms.detach()
         if self._reference is None:
@@ -218,16 +221,20 @@ class Snip(PruningMethod):
             return Scores(heads=attention.reshape(layers, heads), ffn=ffn)
         return Scores(attention=attention, ffn=ffn)
 
+    def _begin(self, _model: nn.Module, _args: object) -> None:
+        self._catches = torch.is_grad_enabled()
+
     @contextmanager
     def _catching(self, branches: list[_Branch], *, training: bool) -> Iterator[None]:
         """Each forward pass leaves in `_caught` what the branch's norm is computed from.
 
-        In training, passes without gradients (the metric between epochs) are passed over.
+        In training, passes without gradients (the metric between epochs) are passed over, and what comes after the
+        penalty: layers that activation checkpointing runs again for the backward pass.
         """
 
         def catch(slot: int, by_head: bool) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
             def hook(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-                if torch.is_grad_enabled() or not training:
+                if self._catches or not training:
                     self._caught[slot] = inputs[0] if by_head else output
 
             return hook

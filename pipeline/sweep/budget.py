@@ -58,7 +58,7 @@ class Meter:
     """
 
     def __init__(self, store: Store, study: str, *, gpus_per_trial: float) -> None:
-        self._store, self._study, self._gpus = store, study, gpus_per_trial
+        self._store, self._study, self.gpus_per_trial = store, study, gpus_per_trial
         self.spent = store.spent(study).read()
         self._last = self._noted = time.monotonic()
 
@@ -67,7 +67,7 @@ class Meter:
         now = time.monotonic()
         passed, self._last = now - self._last, now
         before = self.spent
-        self.spent = Spent(before.seconds + passed, before.gpu_seconds + passed * running * self._gpus)
+        self.spent = Spent(before.seconds + passed, before.gpu_seconds + passed * running * self.gpus_per_trial)
         if now - self._noted >= NOTE_EVERY_S:
             self.note()
 

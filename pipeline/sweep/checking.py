@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import torch
+
 from pipeline.distillation import DISTILLATIONS, NONE
-from pipeline.execute import check_resources
+from pipeline.execute import Resources, check_resources
 from pipeline.methods import METHODS, in_one_round
+from pipeline.precision import Hardware, check_precision, hardware_of
 from pipeline.records import BadInput, Params
 from pipeline.resolve import BUILTIN
 from pipeline.space import Space, load_space
@@ -12,7 +15,7 @@ from pipeline.study import check_sampler
 from pipeline.sweep.preparing import objective_of
 from pipeline.sweep.sharing import check_ledger, check_objects
 from pipeline.sweep.speed import check_grid
-from pipeline.sweep.wanted import KEPT, PRECISIONS, SCHEDULERS, STARTS, Search
+from pipeline.sweep.wanted import KEPT, SCHEDULERS, STARTS, Search
 
 
 def check(wanted: Search) -> Space:
@@ -28,8 +31,7 @@ def check(wanted: Search) -> Space:
     check_grid(wanted.latency_grid, objective=objective_of(wanted))
     wanted.budget.check()
     check_gpu_hours(wanted, wanted.resources.gpus_per_trial)
-    if wanted.precision not in PRECISIONS:
-        raise BadInput(f"--precision is one of {', '.join(PRECISIONS)}; asked for was {wanted.precision!r}.")
+    check_precision(wanted.precision, _hardware(wanted.resources))
     if wanted.scheduler not in SCHEDULERS:
         raise BadInput(f"--scheduler is one of {', '.join(SCHEDULERS)}; asked for was {wanted.scheduler!r}.")
     if wanted.keep_weights not in KEPT:
@@ -69,6 +71,14 @@ def _space(wanted: Search) -> Space:
             f"{wanted.method} is such a method, {wanted.space} has [rounds]. Take that key out of the file."
         )
     return space
+
+
+def _hardware(resources: Resources) -> Hardware | None:
+    """Of the trials; None if they run elsewhere: what a machine there has not is fp32 on it, as its records say."""
+    if resources.address is not None:
+        return None
+    cuda = torch.cuda.is_available() and resources.gpus_per_trial != 0
+    return hardware_of(torch.device("cuda" if cuda else "cpu"))
 
 
 def check_gpu_hours(wanted: Search, gpus_per_trial: float | None) -> None:

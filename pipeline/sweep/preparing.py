@@ -57,7 +57,8 @@ def make_inputs(wanted: Search, task: Task) -> TrialInputs:
     cache = Store(wanted.store).cache
     fitted = _fitted(wanted, task, source)
     inputs = inputs_of(task, source, method=wanted.method, precision=wanted.precision, cache=cache)
-    return replace(inputs, distill=wanted.distill, fitted=fitted)
+    checkpointing = wanted.activation_checkpointing
+    return replace(inputs, distill=wanted.distill, fitted=fitted, checkpointing=checkpointing)
 
 
 def check_method(wanted: Search, store: Store) -> None:

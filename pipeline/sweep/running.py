@@ -11,6 +11,7 @@ anything is written.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,10 +20,10 @@ from pathlib import Path
 from pipeline.course import TrialInputs
 from pipeline.delivery import Courier
 from pipeline.distillation import NONE
-from pipeline.execute import Cluster, Packing, Resources, connect, pack, run_trials
+from pipeline.execute import Cluster, Desk, Packing, Resources, connect, pack, run_trials
 from pipeline.fronts import DEFAULT_STORE, Front, load_front
 from pipeline.halving import Halving
-from pipeline.process import free_memory_mb
+from pipeline.process import free_memory_mb, mps_runs
 from pipeline.records import StudySpec
 from pipeline.reopening import refer, with_dense
 from pipeline.resolve import BUILTIN
@@ -33,6 +34,7 @@ from pipeline.sweep.budget import Meter
 from pipeline.sweep.checking import check_gpu_hours
 from pipeline.sweep.desk import StudyDesk
 from pipeline.sweep.preparing import find_anchors, find_peak, find_teacher, open_study
+from pipeline.sweep.probing import FirstOnes, alone, peak_of_trials
 from pipeline.sweep.sharing import check_shared
 from pipeline.sweep.speed import find_table, time_networks
 from pipeline.sweep.wanted import (
@@ -64,6 +66,7 @@ def search(
     sampler: str = "tpe",
     scheduler: str = DEFAULT_SCHEDULER,
     precision: str = "auto",
+    activation_checkpointing: bool = False,
     start: str | None = None,
     store: Path | str = DEFAULT_STORE,
     ledger: str | None = None,
@@ -103,6 +106,7 @@ def search(
         sampler=sampler,
         scheduler=scheduler,
         precision=precision,
+        activation_checkpointing=activation_checkpointing,
         start=start,
         store=Path(store),
         ledger=ledger,
@@ -168,6 +172,7 @@ class _Begun:
     ledger: Ledger
     inputs: TrialInputs
     packing: Packing
+    pack_again: Callable[[], Packing]  # by what trials have needed so far
 
 
 def _begin(asked: Asked, cluster: Cluster, lease: Lease, watcher: Watcher) -> _Begun:
@@ -178,7 +183,9 @@ def _begin(asked: Asked, cluster: Cluster, lease: Lease, watcher: Watcher) -> _B
         anchors, dense = find_anchors(cluster, store, task, asked.inputs, watcher, method=wanted.method)
     peak = find_peak(store, task, asked.inputs, method=wanted.method)
     free_mb = free_memory_mb() if wanted.resources.address is None else None
-    packing = pack(wanted.resources, cluster, peak, free_mb=free_mb)
+    mps = mps_runs() if wanted.resources.address is None else None
+    packed = partial(pack, wanted.resources, cluster, free_mb=free_mb, mps=mps)
+    packing = packed(peak_of_trials(store, asked.name, peak))
     spec = asked.spec(anchors)
     ledger = open_ledger(asked.ledger_url, spec, asked.space, trials=wanted.trials, may_write=lease.check)
     reference = refer(wanted.task, text=wanted.text, label=wanted.label, metric=wanted.metric)
@@ -186,7 +193,7 @@ def _begin(asked: Asked, cluster: Cluster, lease: Lease, watcher: Watcher) -> _B
     open_study(store, spec, asked.inputs, reference, dense=dense if needs_dense else None)
     inputs = with_dense(asked.inputs, store, spec.name)
     inputs = find_teacher(packing.cluster, store, spec, inputs, asked.space, watcher)
-    return _Begun(spec, ledger, inputs, packing)
+    return _Begun(spec, ledger, inputs, packing, lambda: packed(peak_of_trials(store, spec.name, peak)))
 
 
 def _desk(
@@ -224,17 +231,38 @@ def _run_trials(asked: Asked, begun: _Begun, desk: StudyDesk, watcher: Watcher) 
         if asked.shapes:
             table = find_table(cluster, asked.store, spec, inputs.source, asked.shapes[0], watcher)
             inputs = replace(inputs, latency=table)
-        watcher.stage(f"running trials, {begun.packing.reason}")
-        run_trials(
-            cluster,
-            inputs,
-            store=asked.store,
-            study=spec.name,
-            desk=desk,
-            checkpoint_s=asked.wanted.checkpoint_seconds,
-        )
+        packing = _probe(asked, begun, inputs, desk, watcher)
+        if desk.has_work():
+            watcher.stage(f"running trials, {packing.reason}")
+            _run(asked, packing.cluster, inputs, desk)
     if asked.shapes:
         time_networks(cluster, asked.store, spec, inputs.source, asked.shapes, watcher)
+
+
+def _probe(
+    asked: Asked, begun: _Begun, inputs: TrialInputs, desk: StudyDesk, watcher: Watcher
+) -> Packing:
+    """Runs the first trial of each GPU alone where trials are to share it; gives the packing of all others."""
+    first = alone(begun.packing)
+    if first is None:
+        return begun.packing
+    watcher.stage("running the first trial of each GPU alone, to see what it needs")
+    desk.meter.gpus_per_trial = first.gpus_per_trial
+    _run(asked, first, inputs, FirstOnes(desk, first.concurrent))
+    packing = begun.pack_again()
+    desk.meter.gpus_per_trial = packing.cluster.gpus_per_trial
+    return packing
+
+
+def _run(asked: Asked, cluster: Cluster, inputs: TrialInputs, desk: Desk) -> None:
+    run_trials(
+        cluster,
+        inputs,
+        store=asked.store,
+        study=asked.name,
+        desk=desk,
+        checkpoint_s=asked.wanted.checkpoint_seconds,
+    )
 
 
 def _reach(wanted: Search, store: Store, watcher: Watcher, *, must: bool) -> Tracker | None:

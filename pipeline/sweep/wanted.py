@@ -16,7 +16,6 @@ SCHEDULERS = ("asha", "none")
 DEFAULT_SCHEDULER = "asha"
 DEFAULT_CHECKPOINT_S = 60.0
 STARTS = ("pretrained", "dense")
-PRECISIONS = ("auto", "bf16", "fp32")
 FRONT, ALL = KEPT = ("front", "all")  # networks whose weights stay in the store
 SEARCHED = ("compression", "macs", "latency")  # objectives beside the metric, of networks that are cut
 SPARSITY = "sparsity"  # that of networks whose single weights are zero
@@ -39,6 +38,7 @@ class Search:
     sampler: str = "tpe"
     scheduler: str = DEFAULT_SCHEDULER
     precision: str = "auto"
+    activation_checkpointing: bool = False
     start: str | None = None  # one of STARTS; None: as the space says
     store: Path = DEFAULT_STORE
     ledger: str | None = None

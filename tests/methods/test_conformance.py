@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import get_args, get_type_hints
 
 import numpy as np
@@ -402,8 +402,10 @@ class Listener:
     stop: int | None = None
     taken: LoopState | None = None
     done: int = 0
+    values: list[dict[str, float]] = field(default_factory=list)
 
     def epoch(self, epoch: float, values: dict[str, float]) -> None:
+        self.values.append(values)
         assert all(np.isfinite(value) for value in values.values())
 
     def step(self, state: Callable[[], LoopState]) -> None:
@@ -444,6 +446,37 @@ def test_interrupted_at_any_step_and_continued_gives_the_same_scores(
     loop_of(case, after, second, anatomy, split, Listener(), seed=5).fit(listener.taken)
     assert same(through.score(whole, whole_anatomy, [batch]), after.score(second, anatomy, [batch]))
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), second.parameters(), strict=True))
+
+
+@every_method
+def test_activation_checkpointing_changes_nothing(case, make_model, make_split, make_batch):
+    """Layers are run twice, with dropout: losses, penalties, weights, scores are the same, bit for bit."""
+    start, split, batch = make_model(), make_split(), make_batch()
+    assert start[0].config.hidden_dropout_prob > 0
+    found = []
+    for checkpointing in (False, True):
+        model, anatomy = copy.deepcopy(start)
+        method, listener = case.make(), Listener()
+        loop = loop_of(case, method, model, anatomy, split, listener, seed=5)
+        runs = counted(model)
+        replace(loop, recipe=replace(loop.recipe, checkpointing=checkpointing)).fit()
+        assert runs[0] == STEPS * (1 + checkpointing), "each layer once a step, or twice"
+        copy.deepcopy(model)  # as a curve does: nothing is left on it
+        found.append((model, listener.values, method.score(model, anatomy, [batch]), method.state()))
+    (plain, told, scores, state), (other, its_told, its_scores, its_state) = found
+    assert told == its_told
+    assert same(scores, its_scores)
+    assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), other.parameters(), strict=True))
+    assert state.keys() == its_state.keys()
+    assert all(torch.equal(value, its_state[name]) for name, value in state.items())
+
+
+def counted(model) -> list[int]:
+    """How often the first layer's query has been computed since."""
+    counts = [0]
+    query = next(module for name, module in model.named_modules() if name.endswith("query"))
+    query.register_forward_hook(lambda *_: counts.__setitem__(0, counts[0] + 1))
+    return counts
 
 
 @every_method

@@ -468,3 +468,28 @@ def test_state_before_watch_is_what_was_loaded(make_model, make_batch):
     fresh = snip(spectral_bound="absolute", reference="pretrained")
     fresh.load(method.state())
     assert fresh.state().keys() == method.state().keys()
+
+
+@pytest.mark.parametrize("level", ["block", "head"])
+def test_layers_that_run_again_for_the_backward_pass_are_not_caught(make_model, make_batch, level: str):
+    """Their outputs would be held until the next step, and half of them would stand for the next penalty."""
+    model, anatomy = make_model()
+    method, batch = snip(level=level, spectral_bound="off"), make_batch()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    layer = model.bert.encoder.layer[1]
+    forward, runs = layer.forward, []
+    layer.forward = lambda *args, **more: (
+        runs.append(1),
+        torch.utils.checkpoint.checkpoint(forward, *args, use_reentrant=False, **more),
+    )[1]
+    counted = layer.attention.output.dense.register_forward_hook(lambda *_: runs.append(2))
+    model.train()
+    with method.watch(model, anatomy, optimizer, run_of()):
+        loss = model(**encoder_inputs(batch)).logits.sum() + method.penalty(batch)
+        assert runs == [1, 2]
+        loss.backward()
+        assert runs == [1, 2, 2]
+        assert not method._caught
+        with pytest.raises(RuntimeError, match="training forward pass"):
+            method.penalty(batch)
+    counted.remove()

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from pipeline.anchors import weights_file
-from pipeline.finetune import resolve_precision
 from pipeline.fronts import load_front
 from pipeline.measure import evaluate
 from pipeline.models import build, read_weights
 from pipeline.networks import network_of
+from pipeline.precision import resolve_precision
 from pipeline.reopening import Reopened, reopen
 from pipeline.store import Store
 
