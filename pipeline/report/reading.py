@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -75,12 +76,20 @@ def _thinned(series: Series, networks: int) -> tuple[Dot, ...]:
     """All networks on the front and all recovered ones; of the others every k-th."""
     ahead = {id(dot) for dot in series.front}
     kept = [id(dot) in ahead or dot.kind == "recovered" for dot in series.dots]
-    step = max(1, -(-(len(kept) - sum(kept)) // max(networks, 1)))
-    return tuple(
-        dot
-        for place, (dot, keep) in enumerate(zip(series.dots, kept, strict=True))
-        if keep or place % step == 0
-    )
+    return _with_every_kth(series.dots, kept, networks)
+
+
+def sparse(series: Series, networks: int) -> Series:
+    """All networks on the front; of the others, recovered ones among them, every k-th: so many at most."""
+    ahead = {id(dot) for dot in series.front}
+    kept = [id(dot) in ahead for dot in series.dots]
+    return replace(series, dots=_with_every_kth(series.dots, kept, networks))
+
+
+def _with_every_kth(every: Sequence[Dot], kept: Sequence[bool], networks: int) -> tuple[Dot, ...]:
+    rest = [place for place, keep in enumerate(kept) if not keep]
+    chosen = set(rest[:: max(1, -(-len(rest) // max(networks, 1)))])
+    return tuple(dot for place, dot in enumerate(every) if kept[place] or place in chosen)
 
 
 def _layers(files: Store, study: str, series: Series, *, most: int) -> dict[str, Layers]:
