@@ -82,7 +82,7 @@
     for (const axis of Object.keys(made).filter((key) => /^[xy]axis/.test(key))) Object.assign(made[axis], lines);
     for (const axis of [made.xaxis, made.yaxis].filter((one) => one && one.title && one.title.text)) {
       axis.title.font = { size: small ? 11 : 14 };
-      if (small && axis.title.text.length > 30) axis.title.text = axis.title.text.replace(/^(.{12,30}?) /, "$1<br>");
+      if (small && axis === made.xaxis && axis.title.text.length > 30) axis.title.text = axis.title.text.replace(/^(.{12,30}?) /, "$1<br>");
     }
     if (made.xaxis && made.xaxis.title) made.xaxis.title.standoff = 10;
     const font = { color: colour("--ink"), size: small ? 11 : 13, family: "system-ui, Helvetica, Arial, sans-serif" };

@@ -11,11 +11,16 @@ import numpy as np
 from pipeline.confirmed import Confirmed, load_confirmed
 from pipeline.figures import CURVE_DOTS, Dot, Series, dots
 from pipeline.fronts import Front, front_of
+from pipeline.pareto import hypervolume
 from pipeline.records import Masks, Point
 from pipeline.settings import Profile, TrialFront, importances, penalty_profile, trial_fronts
 from pipeline.store import Store
 
 PICTURED = 400  # networks of a page whose layers are shown, about: those on the front first
+LINES, LEAST_LINES = (
+    80,
+    8,
+)  # trials whose lines a page draws, shared among its studies; of each study at least
 LEFT_OUT = 20  # trials that failed or were stopped, named
 
 
@@ -33,6 +38,7 @@ class StudyView:
 
     front: Front
     series: Series  # its networks, thinned so that a page stays small
+    curves: Series  # the whole curves of its best trials
     trials: tuple[TrialFront, ...]
     seconds: dict[int, float]  # by trial
     profile: Profile | None
@@ -61,6 +67,7 @@ def read_study(study: str, *, store: Path | str, share: float = 1.0) -> StudyVie
     return StudyView(
         front=front,
         series=series,
+        curves=_best(every, trials, lines_of(share)),
         trials=trials,
         seconds=dict(zip(columns["number"], columns["seconds"], strict=True)),
         profile=penalty_profile(trials, spec.reference_point),
@@ -70,6 +77,19 @@ def read_study(study: str, *, store: Path | str, share: float = 1.0) -> StudyVie
         provenance=_provenance(files, study),
         left_out=tuple(left_out[:LEFT_OUT]),
     )
+
+
+def lines_of(share: float) -> int:
+    """The trials of a study whose lines are drawn, for its part of the page."""
+    return max(LEAST_LINES, round(share * LINES))
+
+
+def _best(every: Series, trials: Sequence[TrialFront], most: int) -> Series:
+    """All networks of the trials that alone have the largest hypervolumes."""
+    reference = every.spec.reference_point
+    order = sorted(trials, key=lambda trial: (-hypervolume(trial.values, reference), trial.number))
+    best = {trial.number for trial in order[:most]}
+    return replace(every, dots=tuple(dot for dot in every.dots if dot.trial in best))
 
 
 def _thinned(series: Series, networks: int) -> tuple[Dot, ...]:

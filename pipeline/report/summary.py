@@ -45,7 +45,16 @@ def _at_a_glance(views: Sequence[StudyView]) -> Markup:
                 "–" if knee is None else f"{knee.metric:.4f} at {100 * knee.gain:.1f} %",
             ]
         )
-    head = ["study", "method", "trials", "networks", "on the front", "hypervolume", "of possible", "at the knee"]
+    head = [
+        "study",
+        "method",
+        "trials",
+        "networks",
+        "on the front",
+        "hypervolume",
+        "of possible",
+        "at the knee",
+    ]
     return table(f"{len(views)} studies", head, rows)
 
 
