@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.figures.series import PERCENT, Dot, Series, axis_labels, hypervolumes, look, titles, xy
+from pipeline.figures.series import COLOURS, PERCENT, Dot, Series, axis_labels, hypervolumes, look, titles, xy
 from pipeline.records import Params, StudySpec
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ MARKERS = {"circle": "o", "square": "s", "diamond": "D", "triangle-up": "^", "cr
 def front_figure(series: Sequence[Series]) -> go.Figure:
     """The fronts of one or more studies, to explore: hovering shows trial, settings and measurements.
 
+    Of more studies than there are colours, those of one kind (approach and model) look alike.
+
     Raises:
         ValueError: `series` is empty.
     """
@@ -37,16 +39,31 @@ def front_figure(series: Sequence[Series]) -> go.Figure:
 
     figure = go.Figure()
     lay_out(figure, *titles("Pareto front", series))
-    alone = len(series) == 1
+    alone, many = len(series) == 1, len(series) > len(COLOURS)
+    kinds = {one.spec.name: f"{one.spec.approach}, {one.spec.model}" for one in series}
+    order = list(dict.fromkeys(kinds.values()))
     for index, one in enumerate(series):
-        colour, symbol = look(index)
+        colour, symbol = look(order.index(kinds[one.spec.name]) if many else index)
         _draw_anchors(figure, one, colour=TEXT if alone else colour, alone=alone)
         _draw_front(figure, one, colour=colour, alone=alone)
         _draw_dots(figure, one, colour=colour, symbol=symbol, alone=alone)
+    if many:
+        _name_kinds(figure, kinds)
     gain, metric = axis_labels(series)
     figure.update_xaxes(title=gain, range=[-2, 102], ticksuffix=" %")
     figure.update_yaxes(title=metric)
     return figure
+
+
+def _name_kinds(figure: go.Figure, kinds: Mapping[str, str]) -> None:
+    """The legend has each kind of study once; what hovering shows still names the study."""
+    shown: set[str] = set()
+    for trace in figure.data:
+        kind = kinds[trace.legendgroup]
+        trace.legendgroup = kind
+        if trace.showlegend is not False:
+            trace.update(name=kind, showlegend=kind not in shown)
+            shown.add(kind)
 
 
 def hypervolume_figure(series: Sequence[Series]) -> go.Figure:
@@ -138,13 +155,15 @@ def _short(value: Any) -> str:
 
 def _draw_dots(figure: go.Figure, one: Series, *, colour: str, symbol: str, alone: bool) -> None:
     for layer in one.layers():
+        if not layer.dots:
+            continue
         x, y = xy(layer.dots)
         figure.add_scatter(
             x=x,
             y=y,
             name=layer.name,
             legendgroup=layer.name if alone else one.spec.name,
-            showlegend=alone and bool(layer.dots),
+            showlegend=alone,
             mode="markers",
             marker={
                 "symbol": symbol,

@@ -17,10 +17,11 @@ from pipeline.pareto import front, hypervolume
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-# Nuñez, Anderton and Renslow's cividis (PLOS ONE 13, 2018), without its ends, which vanish on black and on white.
-SCALE = ("#1D3A6B", "#47506E", "#6C6E72", "#948E77", "#BBAB6C", "#DDC34F")
+# After cividis of Nuñez, Anderton and Renslow (PLOS ONE 13, 2018), without its light end, which vanishes on white, and
+# with its dark end lifted: lines show on a dark page, too.
+SCALE = ("#3B6AA0", "#5F7396", "#7F7F8C", "#9F8F7E", "#C0A86A", "#DDC34F")
 MOST_LINES = 80  # trials whose lines are drawn: more are one cloud
-FAINT = 0.55
+FAINT = 0.75
 MOST_SETTINGS, LEAST_SHARE = 10, 0.01  # that a figure of importance shows
 
 

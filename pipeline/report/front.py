@@ -9,9 +9,10 @@ from pipeline.figures import front_figure
 from pipeline.fronts import FrontPoint
 from pipeline.records import StudySpec
 from pipeline.report.markup import Block, Markup, Picture, Section, paragraphs, table, text
-from pipeline.report.reading import StudyView
+from pipeline.report.reading import StudyView, sparse
 from pipeline.report.words import short
 
+MARKS = 4000  # of a panel of fronts, beside the fronts themselves, shared among its studies
 ZEROS = "Where single weights are zero, no network is smaller or faster than the dense one, in size, MACs or latency."
 
 
@@ -37,7 +38,7 @@ def front_section(views: Sequence[StudyView]) -> Section:
 
 
 def _panel(views: Sequence[StudyView], name: str, title: str) -> Picture:
-    series = [view.series for view in views]
+    series = [sparse(view.series, round(MARKS / len(views))) for view in views]
     says = "; ".join(
         f"{view.front.spec.name}: from {view.front.points[0].metric:.3f} at "
         f"{100 * view.front.points[0].gain:.0f} % to {view.front.points[-1].metric:.3f} at "

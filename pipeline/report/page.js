@@ -1,7 +1,7 @@
 "use strict";
-(async () => {
+(() => {
   const read = (id) => JSON.parse(document.getElementById("data-" + id).textContent);
-  const figures = read("figures"), layers = read("layers");
+  const layers = read("layers");
   const narrow = () => window.innerWidth <= 640;
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -55,14 +55,19 @@
     }
   });
 
-  // Figures: unpacked, then drawn when they come near the window.
-  const unpack = async () => {
+  // Figures: plotly is unpacked once the page is there to be read; each is drawn when it comes near the window.
+  const unpacked = async () => {
     const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), (c) => c.charCodeAt(0));
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
     const script = document.createElement("script");
     script.textContent = await new Response(stream).text();
     document.head.append(script);
   };
+  let plotly;
+  const unpack = () => plotly ||= unpacked().then(() => true, () => {
+    places.forEach((place) => { place.textContent = "This browser is too old for the figures; the tables say the same."; });
+    return false;
+  });
   const legendRows = (figure) => {
     if (figure.layout.showlegend === false) return 0;
     const names = new Set(figure.data.filter((trace) => trace.showlegend !== false && trace.name).map((trace) => trace.name));
@@ -71,14 +76,18 @@
     return names.size > 1 ? Math.ceil(names.size / inRow) : 0;
   };
   const themed = (figure) => {
-    const small = narrow(), layout = figure.layout, made = structuredClone(layout), legend = 24 * legendRows(figure);
+    const small = narrow(), layout = figure.layout, made = structuredClone(layout), legend = 29 * legendRows(figure);
     delete made.title;
     const lines = { gridcolor: colour("--line"), linecolor: colour("--quiet") };
     for (const axis of Object.keys(made).filter((key) => /^[xy]axis/.test(key))) Object.assign(made[axis], lines);
+    for (const axis of [made.xaxis, made.yaxis].filter((one) => one && one.title && one.title.text)) {
+      axis.title.font = { size: small ? 11 : 14 };
+      if (small && axis === made.xaxis && axis.title.text.length > 30) axis.title.text = axis.title.text.replace(/^(.{12,30}?) /, "$1<br>");
+    }
     if (made.xaxis && made.xaxis.title) made.xaxis.title.standoff = 10;
     const font = { color: colour("--ink"), size: small ? 11 : 13, family: "system-ui, Helvetica, Arial, sans-serif" };
     const own = layout.height && layout.height !== 600 ? layout.height - 60 : small ? 330 : 440;
-    const margin = { t: 16, r: 14, l: small ? 56 : 72, b: 62 + legend };
+    const margin = { t: 16, r: 14, l: small ? 56 : 72, b: (small ? 72 : 62) + legend };
     if (made.yaxis && made.yaxis.automargin) margin.l = 10;
     const hoverlabel = { ...made.hoverlabel, bgcolor: colour("--paper"), font: { color: colour("--ink"), size: 13 } };
     const modebar = { bgcolor: "rgba(0,0,0,0)", color: colour("--quiet"), activecolor: colour("--ink") };
@@ -95,8 +104,9 @@
   });
   const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
   const draw = async (place) => {
-    const figure = figures[place.id], layout = themed(figure);
+    const figure = read(place.id), layout = themed(figure);
     place.style.height = `${layout.height}px`;
+    if (!await unpack()) return;
     await window.Plotly.react(place, coloured(figure.data), layout, { ...config, displayModeBar: narrow() ? false : "hover" });
     place.classList.remove("pending");
     if (!place.dataset.drawn) {
@@ -109,12 +119,6 @@
   };
   const places = [...document.querySelectorAll(".plot")];
   places.forEach((place) => place.classList.add("pending"));
-  try {
-    await unpack();
-  } catch (error) {
-    places.forEach((place) => { place.textContent = "This browser is too old for the figures; the tables say the same."; });
-    return;
-  }
   const watcher = new IntersectionObserver((seen) => seen.filter((one) => one.isIntersecting).forEach((one) => {
     watcher.unobserve(one.target);
     draw(one.target);
@@ -131,4 +135,5 @@
   const first = document.querySelector("button[data-point]");
   if (first) show(document.querySelectorAll("button[data-point]")[Math.floor(document.querySelectorAll("button[data-point]").length / 2)].dataset.point);
   document.documentElement.dataset.ready = "yes";
+  requestAnimationFrame(() => setTimeout(unpack, 0));
 })();

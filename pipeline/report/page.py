@@ -1,7 +1,8 @@
 """Sections as one HTML file: nothing is fetched, nothing a study is called is taken for markup.
 
-plotly's script is in the page once, packed (4.8 MB become 2): a browser of 2023 or later unpacks it. The page's own
-style and script are the files beside this one.
+plotly's script is in the page once, packed (4.8 MB become 2): a browser of 2023 or later unpacks it, after the page
+is there to be read. A figure's data are parsed when it is drawn. The page's own style and script are the files beside
+this one.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pipeline.records import BadInput
 from pipeline.report.markup import Picture, Section, text
 from pipeline.report.reading import StudyView
 
+LINKED = 6  # studies that the page's head has links to
 HERE = Path(__file__).parent
 # The page may run what is in it and reach nothing.
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
@@ -42,14 +44,10 @@ def write_page(
 
 def page(sections: Sequence[Section], views: Sequence[StudyView], *, title: str, lead: str) -> str:
     """The page's text."""
-    links = "".join(f'<a href="#{text(one.name)}">{text(one.title)}</a>' for one in sections)
+    links = "".join(f'<a href="#{text(name)}">{text(title)}</a>' for name, title in _places(sections))
     body = "".join(_section(one) for one in sections)
-    figures = {
-        block.name: _slim(json.loads(str(block.figure.to_json())))
-        for one in sections
-        for block in one.blocks
-        if isinstance(block, Picture)
-    }
+    pictures = [block for one in sections for block in one.blocks if isinstance(block, Picture)]
+    figures = "".join(_data(one.name, _slim(json.loads(str(one.figure.to_json())))) for one in pictures)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -59,10 +57,20 @@ def page(sections: Sequence[Section], views: Sequence[StudyView], *, title: str,
         f'<a class="skip" href="#main">To the content</a><header><h1>{text(title)}</h1><p>{text(lead)}</p>'
         f'<nav aria-label="Sections">{links}</nav></header><main id="main">{body}</main>'
         "<noscript><p>Figures need JavaScript; the tables say the same.</p></noscript>"
-        f"{_data('figures', figures)}{_data('layers', _layers(views))}"
+        f"{figures}{_data('layers', _layers(views))}"
         f'<script type="text/plain" id="plotly">{_packed_plotly()}</script><script>{_own("page.js")}</script>'
         "</body></html>"
     )
+
+
+def _places(sections: Sequence[Section]) -> list[tuple[str, str]]:
+    """What the page's head links to: every section; of many studies the first, which the others follow."""
+    studies = [one for one in sections if one.name.startswith("study-")]
+    if len(studies) <= LINKED:
+        return [(one.name, one.title) for one in sections]
+    first = studies[0]
+    places = [(one.name, "Studies" if one is first else one.title) for one in sections]
+    return [place for one, place in zip(sections, places, strict=True) if one is first or one not in studies]
 
 
 def _slim(value: Any) -> Any:
@@ -107,7 +115,7 @@ def _layers(views: Sequence[StudyView]) -> Mapping[str, object]:
 def _data(name: str, value: object) -> str:
     """JSON in the page; `<` is written in a way that ends no script."""
     said = json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    return f'<script type="application/json" id="data-{name}">{said}</script>'
+    return f'<script type="application/json" id="data-{text(name)}">{said}</script>'
 
 
 def _own(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,11 +11,16 @@ import numpy as np
 from pipeline.confirmed import Confirmed, load_confirmed
 from pipeline.figures import CURVE_DOTS, Dot, Series, dots
 from pipeline.fronts import Front, front_of
+from pipeline.pareto import hypervolume
 from pipeline.records import Masks, Point
 from pipeline.settings import Profile, TrialFront, importances, penalty_profile, trial_fronts
 from pipeline.store import Store
 
 PICTURED = 400  # networks of a page whose layers are shown, about: those on the front first
+LINES, LEAST_LINES = (
+    80,
+    8,
+)  # trials whose lines a page draws, shared among its studies; of each study at least
 LEFT_OUT = 20  # trials that failed or were stopped, named
 
 
@@ -32,6 +38,7 @@ class StudyView:
 
     front: Front
     series: Series  # its networks, thinned so that a page stays small
+    curves: Series  # the whole curves of its best trials
     trials: tuple[TrialFront, ...]
     seconds: dict[int, float]  # by trial
     profile: Profile | None
@@ -60,6 +67,7 @@ def read_study(study: str, *, store: Path | str, share: float = 1.0) -> StudyVie
     return StudyView(
         front=front,
         series=series,
+        curves=_best(every, trials, lines_of(share)),
         trials=trials,
         seconds=dict(zip(columns["number"], columns["seconds"], strict=True)),
         profile=penalty_profile(trials, spec.reference_point),
@@ -71,16 +79,37 @@ def read_study(study: str, *, store: Path | str, share: float = 1.0) -> StudyVie
     )
 
 
+def lines_of(share: float) -> int:
+    """The trials of a study whose lines are drawn, for its part of the page."""
+    return max(LEAST_LINES, round(share * LINES))
+
+
+def _best(every: Series, trials: Sequence[TrialFront], most: int) -> Series:
+    """All networks of the trials that alone have the largest hypervolumes."""
+    reference = every.spec.reference_point
+    order = sorted(trials, key=lambda trial: (-hypervolume(trial.values, reference), trial.number))
+    best = {trial.number for trial in order[:most]}
+    return replace(every, dots=tuple(dot for dot in every.dots if dot.trial in best))
+
+
 def _thinned(series: Series, networks: int) -> tuple[Dot, ...]:
     """All networks on the front and all recovered ones; of the others every k-th."""
     ahead = {id(dot) for dot in series.front}
     kept = [id(dot) in ahead or dot.kind == "recovered" for dot in series.dots]
-    step = max(1, -(-(len(kept) - sum(kept)) // max(networks, 1)))
-    return tuple(
-        dot
-        for place, (dot, keep) in enumerate(zip(series.dots, kept, strict=True))
-        if keep or place % step == 0
-    )
+    return _with_every_kth(series.dots, kept, networks)
+
+
+def sparse(series: Series, networks: int) -> Series:
+    """All networks on the front; of the others, recovered ones among them, every k-th: so many at most."""
+    ahead = {id(dot) for dot in series.front}
+    kept = [id(dot) in ahead for dot in series.dots]
+    return replace(series, dots=_with_every_kth(series.dots, kept, networks))
+
+
+def _with_every_kth(every: Sequence[Dot], kept: Sequence[bool], networks: int) -> tuple[Dot, ...]:
+    rest = [place for place, keep in enumerate(kept) if not keep]
+    chosen = set(rest[:: max(1, -(-len(rest) // max(networks, 1)))])
+    return tuple(dot for place, dot in enumerate(every) if kept[place] or place in chosen)
 
 
 def _layers(files: Store, study: str, series: Series, *, most: int) -> dict[str, Layers]:

@@ -8,14 +8,9 @@ from pipeline.compare import Comparison
 from pipeline.report.compared import compared_section
 from pipeline.report.front import front_section
 from pipeline.report.markup import Block, Markup, Section, table, text
-from pipeline.report.reading import StudyView
+from pipeline.report.reading import StudyView, lines_of
 from pipeline.report.study import study_section
 from pipeline.report.summary import summary_section
-
-LINES, LEAST_LINES = (
-    80,
-    8,
-)  # trials whose lines a page draws, shared among its studies; of each study at least
 
 
 def report_sections(views: Sequence[StudyView], comparison: Comparison | None) -> list[Section]:
@@ -24,9 +19,7 @@ def report_sections(views: Sequence[StudyView], comparison: Comparison | None) -
     found = [summary_section(views, comparison), front_section(views)]
     if comparison is not None and several:
         found.append(compared_section(comparison))
-    found += [
-        study_section(view, lines=max(LEAST_LINES, LINES // len(views)), several=several) for view in views
-    ]
+    found += [study_section(view, lines=lines_of(1 / len(views)), several=several) for view in views]
     found.append(_provenance(views))
     return found
 

@@ -39,7 +39,7 @@ def _pictures(view: StudyView, key: str, *, lines: int) -> list[Block]:
         Picture(
             f"curves-{key}",
             "Curves",
-            curves_figure(view.series, most=lines),
+            curves_figure(view.curves, most=lines),
             "Each trial's metric as it is cut further.",
         ),
         Picture(

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from pipeline.compare import Comparison, sentences
 from pipeline.fronts import Front, FrontPoint
-from pipeline.report.markup import Block, Section, bullets
+from pipeline.report.markup import Block, Markup, Section, bullets, table
 from pipeline.report.reading import StudyView
 from pipeline.report.words import in_words
 
+TOLD = 3  # studies that a summary has sentences about; of more it has a table
 DROPS = (0.01, 0.02)  # what the summary looks for, below the dense metric
 
 
@@ -20,9 +21,41 @@ def summary_section(views: Sequence[StudyView], comparison: Comparison | None) -
         blocks.append(bullets(sentences(comparison)))
     if len(views) == 1:
         blocks.append(bullets([_what(views[0]), *_first_of_all(views[0])]))
-    else:
+    elif len(views) <= TOLD:
         blocks.append(bullets([f"{view.front.spec.name}: {_what(view)} {_ends_at(view)}" for view in views]))
+    else:
+        blocks.append(_at_a_glance(views))
     return Section("summary", "Summary", tuple(blocks))
+
+
+def _at_a_glance(views: Sequence[StudyView]) -> Markup:
+    """Many studies, a row each."""
+    rows = []
+    for view in views:
+        front, knee = view.front, view.front.knee
+        rows.append(
+            [
+                front.spec.name,
+                front.spec.approach,
+                front.trials,
+                front.seen,
+                len(front.points),
+                f"{front.hypervolume:.4f}",
+                f"{100 * front.hypervolume_normalised:.1f} %",
+                "–" if knee is None else f"{knee.metric:.4f} at {100 * knee.gain:.1f} %",
+            ]
+        )
+    head = [
+        "study",
+        "method",
+        "trials",
+        "networks",
+        "on the front",
+        "hypervolume",
+        "of possible",
+        "at the knee",
+    ]
+    return table(f"{len(views)} studies", head, rows)
 
 
 def _what(view: StudyView) -> str:

@@ -43,12 +43,12 @@ STOPS = (
     None,
     Stops(),
     Stops(kind=OwnVolume),
-    Stops(eta=5 / 4),
-    Stops(eta=5 / 4, kind=OwnVolume),
-    Stops(least_seen=8),
-    Stops(least_seen=8, kind=OwnVolume),
-    Stops(rungs=(0.25,)),
-    Stops(eta=2.0),
+    Stops(least_seen=4),
+    Stops(least_seen=4, kind=OwnVolume),
+    Stops(eta=5 / 4, least_seen=4),
+    Stops(eta=5 / 4, least_seen=4, kind=OwnVolume),
+    Stops(rungs=(0.25,), least_seen=4),
+    Stops(eta=2.0, least_seen=4),
 )
 HALVINGS = tuple(
     Way(f"{sampler}, {stops or 'none is stopped'}", sampler, taught=sampler == "tpe", stops=stops)

@@ -12,8 +12,11 @@ import pytest
 
 from pipeline.cli import run
 from pipeline.compare import compare, gather, sentences
+from pipeline.figures import Dot, Series
+from pipeline.figures.series import COLOURS
 from pipeline.records import BadInput
 from pipeline.report import report
+from pipeline.report.reading import sparse
 from pipeline.store import Store
 from tests.compare.kit import write_study
 from tests.report.browser import CHROMIUM, browse
@@ -29,6 +32,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], Pat
     report(root / "store", names[:1], html=root / "one.html")
     report(root / "store", names, html=root / "all.html")
     return root, names, root / "one.html"
+
+
+def dot(number: int, *, metric: float, gain: float) -> Dot:
+    return Dot(number, "curve", metric, gain, 1000, 0.01, {}, gain)
 
 
 class Outline(HTMLParser):
@@ -89,11 +96,37 @@ def test_several_studies_are_compared_and_those_that_cannot_be_are_not(
     assert "same task" in done.remarks[0]
 
 
+def test_many_studies_have_a_table_and_a_legend_of_kinds(tmp_path: Path) -> None:
+    names = [f"study-{number}" for number in range(8)]
+    for number, name in enumerate(names):
+        method = "snip" if number % 2 else "chance"
+        write_study(tmp_path, name, *[[(0.9, 0.0), (0.6 + 0.01 * n, 0.5)] for n in range(12)], method=method)
+    report(tmp_path, names, html=tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    outline = Outline(page)
+    links = [a["href"] for tag, a in outline.tags if tag == "a" and "href" in a]
+    assert len([link for link in links if str(link).startswith("#study-")]) == 1
+    assert "8 studies" in " ".join(outline.words)
+    held = dict(re.findall(r'id="data-([^"]+)">(.*?)</script>', page))
+    traces = json.loads(held["front"])["data"]
+    assert [t["name"] for t in traces if t.get("showlegend", True)] == ["chance, tiny", "snip, tiny"]
+    assert {t["line"]["color"] for t in traces if t.get("name") == "snip, tiny"} == {COLOURS[1]}
+    assert "study-3" in held["front"], "hovering names the study"
+
+
+def test_marks_are_few_however_many_networks_there_are() -> None:
+    series = Series(spec(), tuple(dot(n, metric=0.6 + n % 7 / 100, gain=n / 1000) for n in range(900)))
+    thin = sparse(series, 50)
+    assert len(thin.dots) <= len(series.front) + 50
+    assert thin.front == series.front
+
+
 def test_every_figure_is_a_picture_too(made: tuple[Path, list[str], Path], tmp_path: Path) -> None:
     done = report(made[0] / "store", made[1][:1], figures=tmp_path / "figures")
     page = made[2].read_text()
-    figures = json.loads(re.search(r'id="data-figures">(.*?)</script>', page)[1])  # type: ignore[index]
-    assert {path.stem for path in done.written} == set(figures)
+    held = dict(re.findall(r'id="data-([^"]+)">(.*?)</script>', page))
+    assert {path.stem for path in done.written} == set(held) - {"layers"}
+    assert all(json.loads(figure)["data"] for figure in held.values() if '"data":' in figure)
     for path in done.written:
         start = path.read_bytes()[:200]
         assert (
