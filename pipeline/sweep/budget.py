@@ -67,7 +67,9 @@ class Meter:
         now = time.monotonic()
         passed, self._last = now - self._last, now
         before = self.spent
-        self.spent = Spent(before.seconds + passed, before.gpu_seconds + passed * running * self.gpus_per_trial)
+        self.spent = Spent(
+            before.seconds + passed, before.gpu_seconds + passed * running * self.gpus_per_trial
+        )
         if now - self._noted >= NOTE_EVERY_S:
             self.note()
 

@@ -52,3 +52,7 @@ class FirstOnes:
         job = self._desk.next() if self._left else None
         self._left -= job is not None
         return job
+
+    def store_away(self, number: int, *, ended: bool) -> None:
+        """As the other desk."""
+        self._desk.store_away(number, ended=ended)

@@ -239,9 +239,7 @@ def _run_trials(asked: Asked, begun: _Begun, desk: StudyDesk, watcher: Watcher) 
         time_networks(cluster, asked.store, spec, inputs.source, asked.shapes, watcher)
 
 
-def _probe(
-    asked: Asked, begun: _Begun, inputs: TrialInputs, desk: StudyDesk, watcher: Watcher
-) -> Packing:
+def _probe(asked: Asked, begun: _Begun, inputs: TrialInputs, desk: StudyDesk, watcher: Watcher) -> Packing:
     """Runs the first trial of each GPU alone where trials are to share it; gives the packing of all others."""
     first = alone(begun.packing)
     if first is None:
