@@ -6,9 +6,11 @@ read without a copy. Batches hold rows of similar length, so that little of a ba
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
@@ -131,6 +133,51 @@ class Split:
         rows = np.argsort(self.lengths, kind="stable")
         for start in range(0, len(rows), batch_size):
             yield self.collate(rows[start : start + batch_size])
+
+
+@final
+class Feed:
+    """Training batches by their place in a stream, on a device.
+
+    For a GPU the next one is made and copied by a thread, on a stream of its own, while the step at hand is being
+    launched. For a CPU each is made when it is asked for: another thread would take the step's core.
+    """
+
+    def __init__(
+        self, make: Callable[[int], Batch], device: torch.device, *, ahead: bool | None = None
+    ) -> None:
+        """`make` gives the batch of a place; `ahead` None: as the device wants it."""
+        self._make, self._device = make, device
+        self._worker = ThreadPoolExecutor(1) if (device.type == "cuda" if ahead is None else ahead) else None
+        self._stream = None if device.type != "cuda" else torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._next: tuple[int, Future[Batch]] | None = None
+
+    def get(self, place: int, *, last: int) -> Batch:
+        """The batch of a place; the one after it is prepared unless this is the last."""
+        if self._worker is None:
+            return self._made(place)
+        if self._next is None or self._next[0] != place:
+            self._next = place, self._worker.submit(self._made, place)
+        batch = self._next[1].result()
+        if self._stream is not None:
+            now = torch.cuda.current_stream(self._device)
+            now.wait_stream(self._stream)
+            for value in batch.values():
+                value.record_stream(now)  # its memory is not given away before the step has read it
+        self._next = (place + 1, self._worker.submit(self._made, place + 1)) if place < last else None
+        return batch
+
+    def close(self) -> None:
+        """Ends the thread."""
+        if self._worker is not None:
+            self._worker.shutdown(wait=True, cancel_futures=True)
+
+    def _made(self, place: int) -> Batch:
+        batch = self._make(place)
+        if self._stream is None:
+            return batch
+        with torch.cuda.stream(self._stream):
+            return {name: v.pin_memory().to(self._device, non_blocking=True) for name, v in batch.items()}
 
 
 def encoder_inputs(batch: Batch) -> Batch:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from pipeline.anatomy import Anatomy, encoder_layers
-from pipeline.batches import Batch, IntArray, Split, batch_parts, encoder_inputs
+from pipeline.batches import Batch, Feed, IntArray, Split, batch_parts, encoder_inputs
 from pipeline.distillation import Distillation
 from pipeline.losses import constant_loss, task_loss, untrained_loss
 from pipeline.methods.base import PruningMethod, Run
@@ -151,6 +151,7 @@ class Loop:
         self._sums = torch.zeros(3, 5 if self.teaching is not None else 4, device=self._device)
         self._one = torch.ones((), device=self._device)
         self._words = Vocabulary(self.model, self.train)
+        self._feed = Feed(self._batch, self._device)
         self._scaling = Scaling(self._device, self.recipe.precision)
 
     def fit(self, start: LoopState | None = None) -> None:
@@ -166,7 +167,10 @@ class Loop:
         every = encoder_layers(self.model, self.anatomy.architecture)
         layers: list[nn.Module] = list(every) if self.recipe.checkpointing else []
         with self._words.seen(), products, _checkpointing(layers):
-            self._fit(start, make_optimizer(self.model, self.recipe))
+            try:
+                self._fit(start, make_optimizer(self.model, self.recipe))
+            finally:
+                self._feed.close()
         self.model.train(False)
 
     def whole(self) -> AbstractContextManager[None]:
@@ -204,7 +208,7 @@ class Loop:
         factor = schedule(step, steps=phase.steps, warmup_fraction=recipe.warmup_fraction)
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
-        batch = self._batch(phase.first + step)
+        batch = self._feed.get(phase.first + step, last=phase.end - 1)
         if self.teaching is not None:
             self.teaching.begin(batch["rows"], phase.first + step)
         if recipe.parts == 1:
@@ -291,10 +295,7 @@ class Loop:
         if epoch not in self._orders:
             order = self.train.training_order(self.recipe.batch_size, seed=self.phase.seed + epoch)
             self._orders = {epoch: order}
-        batch = self.train.collate(self._orders[epoch][index])
-        if self._device.type == "cpu":
-            return batch
-        return {name: value.pin_memory().to(self._device, non_blocking=True) for name, value in batch.items()}
+        return self.train.collate(self._orders[epoch][index])
 
     def _state(self, optimizer: torch.optim.Optimizer) -> LoopState:
         tensors: dict[str, Any] = {

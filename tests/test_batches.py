@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.batches import POOL_BATCHES, Split, encoder_inputs
+from pipeline.batches import POOL_BATCHES, Feed, Split, encoder_inputs
 
 PAD = 7
 
@@ -137,3 +137,28 @@ def test_batches_share_no_memory_with_the_table():
     batch["labels"].fill_(9)
     assert split.collate(np.arange(4))["input_ids"].sum() > 0
     assert split.labels.tolist() == [0, 1, 2, 0]
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_feed_gives_every_place_s_batch_in_whatever_order(make_split, ahead: bool):
+    split, made = make_split(rows=30), []
+    order = split.training_order(4, seed=0)
+
+    def make(place: int):
+        made.append(place)
+        return split.collate(order[place])
+
+    feed = Feed(make, torch.device("cpu"), ahead=ahead)
+    for place in (0, 1, 2, 5, 6, 7):  # as a loop that goes on elsewhere
+        batch, expected = feed.get(place, last=7), split.collate(order[place])
+        assert batch.keys() == expected.keys()
+        assert all(torch.equal(batch[name], expected[name]) for name in batch)
+    feed.close()
+    assert made == ([0, 1, 2, 3, 5, 6, 7] if ahead else [0, 1, 2, 5, 6, 7]), "none beyond the last"
+
+
+def test_what_goes_wrong_in_making_a_batch_is_raised_where_it_is_asked_for():
+    feed = Feed(lambda place: {}[place], torch.device("cpu"), ahead=True)
+    with pytest.raises(KeyError):
+        feed.get(3, last=9)
+    feed.close()

@@ -185,6 +185,7 @@ class Desk:
         return True
 
     def stopped(self, number: int) -> None: ...
+    def store_away(self, away: bool) -> None: ...
     def ended(self, number: int, error: str | None) -> None:
         self.ends.append(number)
 
