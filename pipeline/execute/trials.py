@@ -214,7 +214,7 @@ def _attempt(store: Store, config: dict[str, Any], shared: _TrialShared) -> None
     from pipeline.trial import run_trial
 
     number = int(config["number"])
-    own = store.next_attempt(shared.study, number)
+    own = store.attempts(shared.study, number).begin()
     attempts = tuple(sorted(own.parent.glob("attempt-*")))
     job = TrialJob(
         number,
@@ -247,7 +247,7 @@ def _attempt(store: Store, config: dict[str, Any], shared: _TrialShared) -> None
             error.errno in NO_SPACE
         ):  # no fault of the trial's: the search ends, and it goes on when there is space
             with suppress(OSError):
-                store.mark_interrupted(shared.study, number)
+                store.attempts(shared.study, number).mark_interrupted()
             tune.report({"number": number, "disk_full": 1.0})
         raise
     for attempt in job.attempts:

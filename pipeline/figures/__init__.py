@@ -1,18 +1,15 @@
 """Fronts as figures: plotly to explore, matplotlib to print."""
 
 from pipeline.figures.bands import Band, band_figure, band_image, interval_figure
-from pipeline.figures.fronts import as_html, front_figure, front_image, hypervolume_figure
+from pipeline.figures.fronts import as_html, front_figure, hypervolume_figure
+from pipeline.figures.image import front_image
+from pipeline.figures.parallel import parallel_figure
+from pipeline.figures.promised import promised_figure
 from pipeline.figures.ranks import rank_image
 from pipeline.figures.series import CURVE_DOTS, Dot, Series, dots
+from pipeline.figures.settings import importance_figure, penalty_figure
 from pipeline.figures.still import still
-from pipeline.figures.trials import (
-    curves_figure,
-    hours_figure,
-    importance_figure,
-    parallel_figure,
-    penalty_figure,
-    promised_figure,
-)
+from pipeline.figures.trials import curves_figure, hours_figure
 
 __all__ = [
     "CURVE_DOTS",

@@ -13,16 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.figures.fronts import (
-    DOTS_PER_INCH,
-    MARKERS,
-    SHADE,
-    STILL_INCHES,
-    TEXT,
-    finish,
-    lay_out,
-    transparent,
-)
+from pipeline.figures.fronts import SHADE, TEXT, lay_out, transparent
+from pipeline.figures.image import DOTS_PER_INCH, MARKERS, STILL_INCHES, finish
 from pipeline.figures.series import PERCENT, look
 from pipeline.records import FloatArray
 from pipeline.statistics import Interval, attained, attainment_curve

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.figures.fronts import DOTS_PER_INCH, GRID, QUIET, STILL_INCHES, TEXT
+from pipeline.figures.fronts import GRID, QUIET, TEXT
+from pipeline.figures.image import DOTS_PER_INCH, STILL_INCHES
 from pipeline.figures.series import look
 
 if TYPE_CHECKING:

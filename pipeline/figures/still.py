@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.figures.fronts import DOTS_PER_INCH, MARKERS, STILL_INCHES, TEXT, finish
+from pipeline.figures.fronts import TEXT
+from pipeline.figures.image import DOTS_PER_INCH, MARKERS, POINTS_PER_PIXEL, STILL_INCHES, finish
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 STYLES = {"dash": "--", "dot": ":", None: "-", "solid": "-"}
 STEPS = {"hv": "steps-post", "vh": "steps-pre"}
-POINTS_PER_PIXEL = 0.72
 TAGS = re.compile(r"<[^>]+>")
 
 

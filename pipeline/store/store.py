@@ -222,14 +222,6 @@ class Store:
         """The attempts at a trial."""
         return Attempts(self.trial_folder(study, number))
 
-    def next_attempt(self, study: str, number: int) -> Path:
-        """Begins a new attempt at a trial: its folder."""
-        return self.attempts(study, number).begin()
-
-    def mark_interrupted(self, study: str, number: int) -> None:
-        """Says that a person ended the trial's last attempt."""
-        self.attempts(study, number).mark_interrupted()
-
     def write_record(self, study: str, record: TrialRecord) -> None:
         """Writes how a trial ended, in place of a record that is there."""
         save_record(self.trial_folder(study, record.number), record)

@@ -164,7 +164,7 @@ class StudyDesk:
         self.meter.note()
         for number in self.running:
             self.store.refresh(self.spec.name, number)
-            self.store.mark_interrupted(self.spec.name, number)
+            self.store.attempts(self.spec.name, number).mark_interrupted()
         self.store.gather(self.spec.name)
 
     def _recall_volumes(self) -> None:

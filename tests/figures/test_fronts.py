@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from pipeline.figures.fronts import as_html, front_figure, front_image, hypervolume_figure
+from pipeline.figures import as_html, front_figure, front_image, hypervolume_figure
 from pipeline.figures.series import COLOURS, Series, dots
 from pipeline.records import OBJECTIVES
 from tests.tracking.tracking_kit import SPEC, series_of, stored, trials
