@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.methods import METHODS, ranks_weights
+from pipeline.methods import METHODS
 from pipeline.space import load_space
 from tests.benchmarks.comparison.__main__ import study_name
 from tests.benchmarks.comparison.plan import Planned, entry, planned, space_toml, units
@@ -16,10 +16,10 @@ from tests.benchmarks.comparison.scoring import Scored, StudyScore, score_file
 from tests.benchmarks.comparison.table import _yardsticks, print_table
 from tests.toy import write_task
 
-CUTTING = sorted(name for name in METHODS if not ranks_weights(name))
+NAMES = sorted(METHODS)
 
 
-@pytest.mark.parametrize("method", CUTTING)
+@pytest.mark.parametrize("method", NAMES)
 def test_a_trial_for_each_target_and_all_else_fixed_at_the_defaults(method: str, tmp_path: Path) -> None:
     file = tmp_path / "space.toml"
     file.write_text(space_toml(entry(method), (0.33, 0.49, 0.65), epochs=4))
@@ -48,6 +48,12 @@ def test_settings_in_an_entry(tmp_path: Path) -> None:
     assert order == [("snip", 0), ("chance", 0), ("snip", 1), ("chance", 1)]
 
 
+def test_targets_of_single_weights_are_sparsities(tmp_path: Path) -> None:
+    both = [entry("first-order"), entry("magnitude")]
+    found = {each.entry.label: each.targets for each in planned(both, ["t"], 1, (0.5,), (0.8, 0.9))}
+    assert found == {"first-order": (0.5,), "magnitude": (0.8, 0.9)}
+
+
 def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
     others = [entry("snip"), entry("chance,level=head")]
     studies = list(planned(others, ["toy/task.toml"], 3, (0.5,)))
@@ -57,7 +63,7 @@ def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
         file.parent.mkdir(exist_ok=True)
         network = Scored(0, 0.5, 0.5, 0.9, test, 4.0)
         file.write_text(json.dumps(asdict(StudyScore(name, "accuracy", 0.6, 0.5, (network,)))))
-    snip, chance = print_table(tmp_path, [(item, f"{item.entry.label}-{item.seed}") for item in studies])
+    snip, chance = print_table(tmp_path, [(item, [f"{item.entry.label}-{item.seed}"]) for item in studies])
     assert (snip.test.mean, snip.test.count, chance.test.mean) == (pytest.approx(0.8), 3, pytest.approx(0.7))
     mean, low, high = snip.differences["chance"]
     # 0.1, 0.2, 0.0: mean 0.1, s = 0.1, t(0.975; 2) = 4.3027
@@ -74,4 +80,6 @@ def test_chance_is_a_yardstick_on_the_same_units_only() -> None:
     assert _yardsticks("first-order", ranked) == {"chance": "chance+level=neuron", "layerdrop": "layerdrop"}
     assert _yardsticks("snip-published", ranked) == {"chance": "chance", "layerdrop": "layerdrop"}
     assert _yardsticks("snip", ranked) == {"layerdrop": "layerdrop"}
+    ranked |= {entry(text).label: units(entry(text)) for text in ("magnitude", "chance-weights")}
+    assert _yardsticks("magnitude", ranked) == {"chance": "chance-weights"}
     assert _yardsticks("layerdrop", ranked) == _yardsticks("chance+level=neuron", ranked) == {}

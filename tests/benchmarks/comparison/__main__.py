@@ -1,14 +1,15 @@
 """Methods side by side: the same tasks, targets, epochs, trials and seeds; scored on test rows.
 
     python -m tests.benchmarks.comparison --task SST-2/task.toml --model FOLDER --store DIR \\
-        [--methods snip layerdrop chance …] [--seeds 3] [--targets 0.33 0.49 0.65] [--epochs 4] [--concurrent K] \\
-        [--table] [--json FILE]
+        [--methods snip layerdrop chance …] [--seeds 3] [--targets 0.33 0.49 0.65] [--sparsities 0.5 0.8 0.9] \\
+        [--epochs 4] [--concurrent K] [--table] [--json FILE]
 
 Every method has its packaged defaults, fixed, and one trial per target compression: nothing is chosen on any row,
 so the test rows say what the settings are worth. `--methods` takes settings, too: snip,penalty_strength=1. It goes
 on where it was interrupted; `--table` prints what is there. The studies lie in DIR for compare, report and confirm.
 
-The targets lie just under 1/3, 1/2 and 2/3: norms stay when blocks go, so that half of all blocks are 49.96 %.
+Targets lie just under 1/3, 1/2 and 2/3: norms stay when blocks go, so that half of all blocks are 49.96 %. Those of
+methods on single weights are sparsities. SMP can be compared once its pruner lies in DIR (prunefront fit-pruner).
 """
 
 from __future__ import annotations
@@ -19,21 +20,25 @@ import tomllib
 from pathlib import Path
 
 from pipeline.fronts import load_front
-from pipeline.methods import ranks_weights
 from pipeline.space import known_methods
 from pipeline.store import Store
 from pipeline.sweep import search
 from tests.benchmarks.comparison.plan import Entry, Planned, entry, planned, space_toml
-from tests.benchmarks.comparison.scoring import score_study
+from tests.benchmarks.comparison.scoring import score_study, scored_names
 from tests.benchmarks.comparison.table import print_table, write_json
 
 
 def study_name(item: Planned) -> str:
     """task-label-targets-seed, in a folder's characters."""
-    targets = "-".join(f"{100 * target:.0f}" for target in item.targets)
+    beginning, end = _ends(item)
+    return beginning + "-".join(f"{100 * target:.0f}" for target in item.targets) + end
+
+
+def _ends(item: Planned) -> tuple[str, str]:
+    """What comes before and after the targets in a study's name."""
     task = tomllib.loads(Path(item.task).read_text())["name"]
     label = re.sub(r"[^A-Za-z0-9._-]+", "-", item.entry.label)
-    return f"{task}-{label}-at-{targets}-seed{item.seed}"
+    return f"{task}-{label}-at-", f"-seed{item.seed}"
 
 
 def run(item: Planned, *, model: str, store: Path, epochs: int, concurrent: int | None) -> str:
@@ -71,17 +76,22 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument(
-        "--methods", nargs="+", default=[name for name in known_methods() if not ranks_weights(name)]
+        "--methods",
+        nargs="+",
+        default=[
+            name for name in known_methods() if name != "smp"
+        ],  # smp: after prunefront fit-pruner --store DIR
     )
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--targets", nargs="+", type=float, default=[0.33, 0.49, 0.65])
+    parser.add_argument("--sparsities", nargs="+", type=float, default=[0.5, 0.8, 0.9])
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--concurrent", type=int, default=None, help="trials at once")
-    parser.add_argument("--table", action="store_true", help="print what is there")
+    parser.add_argument("--table", action="store_true", help="print what is there, of whatever targets")
     parser.add_argument("--json", type=Path, default=None)
     chosen = parser.parse_args()
     entries: list[Entry] = [entry(text) for text in chosen.methods]
-    todo = list(planned(entries, chosen.task, chosen.seeds, tuple(chosen.targets)))
+    todo = list(planned(entries, chosen.task, chosen.seeds, tuple(chosen.targets), tuple(chosen.sparsities)))
     if not chosen.table:
         for count, item in enumerate(todo, 1):
             print(f"{count}/{len(todo)}  {study_name(item)}", flush=True)
@@ -92,7 +102,7 @@ def main() -> None:
                 epochs=chosen.epochs,
                 concurrent=chosen.concurrent,
             )
-    rows = print_table(chosen.store, [(item, study_name(item)) for item in todo])
+    rows = print_table(chosen.store, [(item, scored_names(chosen.store, *_ends(item))) for item in todo])
     if chosen.json is not None:
         write_json(chosen.json, rows)
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from pipeline.methods import ranks_weights
 from pipeline.records import Params, ParamValue
 from pipeline.space import ALLOCATION_KEYS, load_space
 
@@ -34,7 +35,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Planned:
-    """One study: an entry on a task with a seed, one trial per target."""
+    """One study: an entry on a task with a seed, one trial per target: compression, or sparsity of single weights."""
 
     entry: Entry
     task: str  # path of the task file
@@ -44,6 +45,8 @@ class Planned:
 
 # What methods without a `level` rank; those that lift single weights sum them over heads and neurons.
 UNITS = {"layerdrop": "layer", "mpruner": "layer", "smp": "head-only"}
+
+WEIGHT = "weight"
 
 NAMED = {"snip-published": Entry("snip-published", "snip", PUBLISHED_SNIP)}
 
@@ -61,22 +64,28 @@ def entry(text: str) -> Entry:
 
 def units(item: Entry) -> str:
     """The level at which an entry ranks: what `chance` has to rank to be its yardstick."""
+    if ranks_weights(item.method):
+        return WEIGHT
     own = {**load_space(item.method, file=None, pretrained=True).defaults(), **item.settings}.get("level")
     return str(own or UNITS.get(item.method, "neuron"))
 
 
 def planned(
-    entries: list[Entry], tasks: list[str], seeds: int, targets: tuple[float, ...]
+    entries: list[Entry],
+    tasks: list[str],
+    seeds: int,
+    targets: tuple[float, ...],
+    sparsities: tuple[float, ...] = (),
 ) -> Iterator[Planned]:
     """All studies, seed by seed: when time is up, all methods have about as many."""
     for seed in range(seeds):
         for task in tasks:
             for each in entries:
-                yield Planned(each, task, seed, targets)
+                yield Planned(each, task, seed, sparsities if ranks_weights(each.method) else targets)
 
 
 def space_toml(item: Entry, targets: tuple[float, ...], epochs: int) -> str:
-    """The method's defaults, fixed; one trial for each target compression; the same epochs for all.
+    """The method's defaults, fixed; one trial for each target; the same epochs for all.
 
     A method that tunes before it cuts spends half of them on that; one that ranks a network as it came spends all on
     recovery.

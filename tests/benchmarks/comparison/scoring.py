@@ -30,7 +30,7 @@ class Scored:
 
     trial: int
     target: float
-    compression: float
+    compression: float  # sparsity, of single weights
     validation: float
     test: float
     epochs: float
@@ -50,6 +50,12 @@ class StudyScore:
 def score_file(store: Path, study: str) -> Path:
     """Where a study's scores lie."""
     return store / "comparison" / f"{study}.json"
+
+
+def scored_names(store: Path, beginning: str, end: str) -> list[str]:
+    """The scored studies whose names begin and end so."""
+    files = sorted((store / "comparison").glob(f"{beginning}*{end}.json"))
+    return [file.stem for file in files]
 
 
 def read_score(store: Path, study: str) -> StudyScore | None:
@@ -95,7 +101,7 @@ def _score(opened: Reopened, number: int) -> Scored | None:
     return Scored(
         number,
         float(record.params["target"]),
-        point.measurement.compression,
+        point.measurement.share,
         point.measurement.metric,
         _on_test(opened, network.model),
         record.epochs,

@@ -8,17 +8,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from pipeline.statistics import Interval, interval, paired
-from tests.benchmarks.comparison.plan import Planned, units
+from tests.benchmarks.comparison.plan import WEIGHT, Planned, units
 from tests.benchmarks.comparison.scoring import StudyScore, read_score
 
 YARDSTICKS = ("chance", "layerdrop")
+CHANCES = ("chance", "chance-weights")
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Cell:
     task: str
     method: str
     target: float
-    compression: float
+    compression: float  # sparsity, of single weights
     test: Interval
     validation: float
     hypervolume: float
@@ -40,25 +41,37 @@ class Cell:
 Scores = dict[tuple[str, str], dict[int, StudyScore]]  # (task, label) -> seed -> score
 
 
-def print_table(store: Path, studies: Sequence[tuple[Planned, str]]) -> list[Cell]:
-    """Prints one table per task of what has been scored, and gives its cells."""
+def print_table(store: Path, studies: Sequence[tuple[Planned, Sequence[str]]]) -> list[Cell]:
+    """Prints what has been scored, a table per task and kind of unit; gives its cells.
+
+    Args:
+        store: where the scores lie.
+        studies: an entry with a seed, and the names of its studies, of whatever targets.
+    """
     scores: Scores = {}
     ranked = {item.entry.label: units(item.entry) for item, _ in studies}
-    for item, name in studies:
-        found = read_score(store, name)
-        if found is not None:
-            scores.setdefault((item.task, item.entry.label), {})[item.seed] = found
-    targets = sorted({target for item, _ in studies for target in item.targets})
-    cells = [
-        cell
-        for key in scores
-        for target in targets
-        if (cell := _cell(scores, key, target, ranked)) is not None
-    ]
-    console = Console(width=150)
-    for task in dict.fromkeys(cell.task for cell in cells):
-        console.print(_table(task, [cell for cell in cells if cell.task == task], targets, scores))
+    for item, names in studies:
+        found = [score for name in names if (score := read_score(store, name)) is not None]
+        if found:
+            scores.setdefault((item.task, item.entry.label), {})[item.seed] = _together(found)
+    targets = {
+        key: sorted({net.target for s in by_seed.values() for net in s.networks if net.trial >= 0})
+        for key, by_seed in scores.items()
+    }
+    cells = [_cell(scores, key, target, ranked) for key in scores for target in targets[key]]
+    console = Console(width=200)
+    for task, single in dict.fromkeys((cell.task, ranked[cell.method] == WEIGHT) for cell in cells):
+        mine = [c for c in cells if c.task == task and (ranked[c.method] == WEIGHT) == single]
+        console.print(_table(task, mine, scores, reached="sparsity" if single else "compression"))
     return cells
+
+
+def _together(scores: Sequence[StudyScore]) -> StudyScore:
+    """An entry's studies of one seed as one: that of most networks, with the networks of all."""
+    first = max(scores, key=lambda score: len(score.networks))
+    pruned = tuple(net for score in scores for net in score.networks if net.trial >= 0)
+    dense = tuple(net for net in first.networks if net.trial < 0)
+    return replace(first, networks=(*pruned, *dense))
 
 
 def write_json(path: Path, cells: Iterable[Cell]) -> None:
@@ -66,10 +79,8 @@ def write_json(path: Path, cells: Iterable[Cell]) -> None:
     path.write_text(json.dumps([asdict(cell) for cell in cells], indent=1))
 
 
-def _cell(scores: Scores, key: tuple[str, str], target: float, ranked: Mapping[str, str]) -> Cell | None:
+def _cell(scores: Scores, key: tuple[str, str], target: float, ranked: Mapping[str, str]) -> Cell:
     mine = _at(scores[key], target)
-    if not mine:
-        return None
     differences = {}
     for yardstick, label in _yardsticks(key[1], ranked).items():
         theirs = _at(scores.get((key[0], label), {}), target)
@@ -92,12 +103,12 @@ def _cell(scores: Scores, key: tuple[str, str], target: float, ranked: Mapping[s
 
 def _yardsticks(label: str, ranked: Mapping[str, str]) -> dict[str, str]:
     """What the entry of this label is set against: name of the yardstick -> its label."""
-    if label == "chance" or label.startswith("chance+"):
+    chances = {other: rank for other, rank in ranked.items() if other.split("+")[0] in CHANCES}
+    if label in chances:
         return {}
-    chances = (
-        other for other in ranked if other.split("+")[0] == "chance" and ranked[other] == ranked[label]
-    )
-    found = {"chance": next(chances, None), "layerdrop": "layerdrop" if "layerdrop" in ranked else None}
+    same = (other for other, rank in chances.items() if rank == ranked[label])
+    top = "layerdrop" if "layerdrop" in ranked and ranked[label] != WEIGHT else None
+    found = {"chance": next(same, None), "layerdrop": top}
     return {name: other for name, other in found.items() if other is not None and other != label}
 
 
@@ -108,8 +119,9 @@ def _at(scores: dict[int, StudyScore], target: float) -> dict[int, float]:
     }
 
 
-def _table(task: str, cells: Sequence[Cell], targets: Sequence[float], scores: Scores) -> Table:
-    table = Table(title=f"{Path(task).parent.name}: test metric after recovery (compression reached)")
+def _table(task: str, cells: Sequence[Cell], scores: Scores, *, reached: str) -> Table:
+    table = Table(title=f"{Path(task).parent.name}: test metric after recovery ({reached} reached)")
+    targets = sorted({cell.target for cell in cells})
     heads = [f"{100 * target:.0f} %" for target in targets]
     yardsticks = [other for other in YARDSTICKS if any(other in cell.differences for cell in cells)]
     for name in (
