@@ -17,6 +17,7 @@ from torch import nn
 
 from pipeline.allocation import Step, removal_order
 from pipeline.batches import Split, TaskData
+from pipeline.compiling import OFF, Compiling
 from pipeline.curve import Ranking, UnitRanking, WeightRanking
 from pipeline.distillation import DISTILLATIONS, NONE, Distillation, Lessons, Teacher, see
 from pipeline.finetune import Loop, LoopState, Recipe
@@ -53,6 +54,7 @@ class TrialInputs:
     teacher: Teacher | None = None  # what it is learned from
     fitted: Weights | None = None  # to the base model, for a method that needs it
     checkpointing: bool = False  # of activations; no result depends on it
+    compile: str = OFF  # or auto: the first tuning is compiled if that pays
 
     @property
     def zeroes(self) -> bool:
@@ -103,6 +105,7 @@ class Course(ABC):
         self.per_epoch = steps_per_epoch(len(inputs.data.train), self.recipe.batch_size)
         self.epochs = 0.0
         self.index = 0  # of the phase at hand
+        self.compiling = None if inputs.compile == OFF else Compiling()
         self._loop: Loop | None = None  # that trains the phase at hand
         self.resumed: LoopState | None = None  # where the first phase goes on; None once it is taken up
         self.masks: Masks | None = None
@@ -195,6 +198,7 @@ class Course(ABC):
             run=self._method_run() if tuning else None,
             teaching=self.teaching,
             holding=partial(holding_zeros, self.anatomy) if self.inputs.zeroes and not first else None,
+            compiling=self.compiling if first else None,  # a cut network would be compiled anew
         )
         start, self.resumed, self._loop = self.resumed, None, loop
         try:

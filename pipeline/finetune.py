@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from pipeline.anatomy import Anatomy, encoder_layers
 from pipeline.batches import Batch, Feed, IntArray, Split, batch_parts, encoder_inputs
+from pipeline.compiling import Compiling
 from pipeline.distillation import Distillation
 from pipeline.losses import constant_loss, task_loss, untrained_loss
 from pipeline.methods.base import PruningMethod, Run
@@ -140,6 +141,7 @@ class Loop:
     run: Run | None = None
     teaching: Distillation | None = None
     holding: Callable[[torch.optim.Optimizer], AbstractContextManager[None]] | None = None  # around all steps
+    compiling: Compiling | None = None
     done: int = field(default=0, init=False)  # steps of the phase
     recent_loss: float | None = field(default=None, init=False)  # the mean up to the last check
     _orders: dict[int, list[IntArray]] = field(default_factory=dict, init=False, repr=False)
@@ -187,14 +189,17 @@ class Loop:
         )
         taught = nullcontext() if self.teaching is None else self.teaching.watch(self.model)
         held = nullcontext() if self.holding is None else self.holding(optimizer)
-        with watching, taught, held:
+        compiled = nullcontext() if self.compiling is None else self.compiling.of(self.model)
+        with watching, taught, held, compiled:
             for group in optimizer.param_groups:
                 group["initial_lr"] = group["lr"]
             if start is not None:
                 self._load(start, optimizer)
             self.model.train()
             for step in range(self.done, self.phase.steps):
-                self._step(step, optimizer)
+                left = self.phase.steps - step
+                with nullcontext() if self.compiling is None else self.compiling.step(left=left):
+                    self._step(step, optimizer)
                 self.done = step + 1
                 self._after(optimizer)
 
@@ -231,7 +236,8 @@ class Loop:
     def _backward(self, batch: Batch, *, share: float) -> tuple[Tensor, ...]:
         """Adds the gradients of a part of a batch; its share of task loss, penalty, and the teacher's loss if any."""
         with autocast(self._device, self.recipe.precision):
-            logits = self.model(**encoder_inputs(batch)).logits
+            forward = self.model if self.compiling is None else self.compiling.forward
+            logits = forward(**encoder_inputs(batch)).logits
         loss = task_loss(logits, batch["labels"], regression=self.recipe.regression)
         penalty = self.method.penalty(batch) if self.method is not None else torch.zeros_like(loss)
         learned = [] if self.teaching is None else [self.teaching.loss(loss, logits, batch)]

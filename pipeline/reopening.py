@@ -60,7 +60,7 @@ def reopen(store: Store, study: str, *, task: str | None = None) -> Reopened:
     origin = store.origin(study)
     source = read_source(origin.model())
     inputs = inputs_of(found, source, method=spec.method, precision=spec.precision, cache=store.cache)
-    inputs = with_dense(replace(inputs, distill=spec.distill), store, study)
+    inputs = with_dense(replace(inputs, distill=spec.distill, compile=spec.compile), store, study)
     fitted = origin.fitted()
     if fitted.exists():
         inputs = replace(inputs, fitted=read_weights(fitted))

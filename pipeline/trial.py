@@ -278,6 +278,8 @@ class _Trial(Course):
         parts = {} if self.recipe.parts == 1 else {"batch_parts": str(self.recipe.parts)}
         if self.recipe.checkpointing:
             parts |= {"activation_checkpointing": "on"}
+        if self.compiling is not None:
+            parts |= self.compiling.facts()
         if self.resumed_at is not None:
             parts |= {"resumed_at_epoch": f"{self.resumed_at:.4g}"}
         if self.teaching is not None:

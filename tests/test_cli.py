@@ -245,6 +245,8 @@ BAD = {
     "flat at once": (["--until-hypervolume-flat", "0"], "--until-hypervolume-flat"),
     "unknown precision": (["--precision", "int8"], "bf16"),
     "no tf32": (["--precision", "tf32"], "auto is"),
+    "unknown compiling": (["--compile", "always"], "auto"),
+    "compiled, layers run again": (["--compile", "auto", "--activation-checkpointing"], "--compile"),
     "unknown start": (["--start", "cut"], "dense"),
     "no concurrency": (["--concurrent", "0"], "--concurrent"),
     "no GPU": (["--gpus-per-trial", "1"], "--gpus-per-trial"),

@@ -20,7 +20,18 @@ PACKAGE = ROOT / "pipeline"
 # A room imports only from floors below its own.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("batches", "metrics", "norms", "pareto", "process", "provenance", "records", "spectral"),
-    ("anatomy", "losses", "phases", "precision", "space", "statistics", "store", "task", "vocabulary"),
+    (
+        "anatomy",
+        "compiling",
+        "losses",
+        "phases",
+        "precision",
+        "space",
+        "statistics",
+        "store",
+        "task",
+        "vocabulary",
+    ),
     ("distillation", "gates", "halving", "weights"),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
     ("checkpoint", "columns", "confirmed", "curve", "finetune", "latency", "resolve"),

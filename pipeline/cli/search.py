@@ -193,6 +193,14 @@ def asked(
             rich_help_panel=_RUN,
         ),
     ] = False,
+    compile: Annotated[
+        str,
+        typer.Option(
+            help="auto: the tuning before the first cut is compiled if that pays, as measured in each trial; a trial "
+            "that goes on, or is run again, then has other numbers, if close ones. off.",
+            rich_help_panel=_RUN,
+        ),
+    ] = "off",
 ) -> Search:
     """What a person asks of a search: the options of `search`, and of all commands about one."""
     from pipeline.execute import Resources
@@ -218,6 +226,7 @@ def asked(
         scheduler=scheduler,
         precision=precision,
         activation_checkpointing=activation_checkpointing,
+        compile=compile,
         start=start,
         store=Path(store),
         ledger=ledger,

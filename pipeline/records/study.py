@@ -45,6 +45,7 @@ class StudySpec:
     latency_at: str = ""  # BATCHxTOKENS of a latency that is the objective
     distill: str = "none"  # what is learned from the dense network, beside the labels: kd, cap
     starts: str = ""  # JSON list: parameters that come before the space's own starts, from earlier studies
+    compile: str = "off"  # auto: the first tuning is compiled where that pays; no replay is bit-equal then
 
     @property
     def warm_starts(self) -> list[Params]:

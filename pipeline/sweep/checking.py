@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from pipeline.compiling import check_compile
 from pipeline.distillation import DISTILLATIONS, NONE
 from pipeline.execute import Resources, check_resources
 from pipeline.methods import METHODS, in_one_round
@@ -32,6 +33,7 @@ def check(wanted: Search) -> Space:
     wanted.budget.check()
     check_gpu_hours(wanted, wanted.resources.gpus_per_trial)
     check_precision(wanted.precision, _hardware(wanted.resources))
+    check_compile(wanted.compile, checkpointing=wanted.activation_checkpointing)
     if wanted.scheduler not in SCHEDULERS:
         raise BadInput(f"--scheduler is one of {', '.join(SCHEDULERS)}; asked for was {wanted.scheduler!r}.")
     if wanted.keep_weights not in KEPT:

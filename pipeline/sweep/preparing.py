@@ -57,8 +57,13 @@ def make_inputs(wanted: Search, task: Task) -> TrialInputs:
     cache = Store(wanted.store).cache
     fitted = _fitted(wanted, task, source)
     inputs = inputs_of(task, source, method=wanted.method, precision=wanted.precision, cache=cache)
-    checkpointing = wanted.activation_checkpointing
-    return replace(inputs, distill=wanted.distill, fitted=fitted, checkpointing=checkpointing)
+    return replace(
+        inputs,
+        distill=wanted.distill,
+        fitted=fitted,
+        checkpointing=wanted.activation_checkpointing,
+        compile=wanted.compile,
+    )
 
 
 def check_method(wanted: Search, store: Store) -> None:
@@ -105,6 +110,7 @@ def make_spec(
         objective=objective_of(wanted),
         distill=wanted.distill,
         starts=starts,
+        compile=wanted.compile,
         latency_at=str(shapes[0]) if wanted.objective == "latency" else "",
     )
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from pipeline.compiling import OFF
 from pipeline.course import TrialInputs
 from pipeline.delivery import Courier
 from pipeline.distillation import NONE
@@ -67,6 +68,7 @@ def search(
     scheduler: str = DEFAULT_SCHEDULER,
     precision: str = "auto",
     activation_checkpointing: bool = False,
+    compile: str = OFF,
     start: str | None = None,
     store: Path | str = DEFAULT_STORE,
     ledger: str | None = None,
@@ -107,6 +109,7 @@ def search(
         scheduler=scheduler,
         precision=precision,
         activation_checkpointing=activation_checkpointing,
+        compile=compile,
         start=start,
         store=Path(store),
         ledger=ledger,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.compiling import OFF
 from pipeline.execute import Resources
 from pipeline.fronts import DEFAULT_STORE
 from pipeline.resolve import BUILTIN
@@ -39,6 +40,7 @@ class Search:
     scheduler: str = DEFAULT_SCHEDULER
     precision: str = "auto"
     activation_checkpointing: bool = False
+    compile: str = OFF
     start: str | None = None  # one of STARTS; None: as the space says
     store: Path = DEFAULT_STORE
     ledger: str | None = None
