@@ -2,8 +2,8 @@
 
     eager steps are timed ─ is enough left? ─ compile ─ compiled and eager steps by turns ─ the faster one
 
-All of them are steps of the training, none is made twice. A compiled step is not an eager one bit for bit: its sums
-are rounded otherwise (in bf16 gradients differ by 0.3 to 0.7 % of their norm), and dropout draws other numbers.
+All of them are steps of the training, none is made twice. A compiled step draws the same random numbers as an eager
+one, but rounds otherwise: in bf16 gradients differ by 0.3 to 0.7 % of their norm.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from statistics import median
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Any, final
 
 import torch
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 OFF, AUTO = CHOICES = ("off", "auto")
 WARM_STEPS = 3  # not timed: memory is still being found
-TIMED_STEPS = 10  # of each kind
-# Eager training that must be left. MiniLM (6 layers) on 2 cores of a CPU, 2026-11-28: under SNIP by heads compiling
-# costs 25.5 s and a step takes 0.071 s instead of 0.099: repaid after 911 steps, 90 s of eager training. Without a
-# method 8.2 s, 0.093 instead of 0.100 s: 117 s.
-LEAST_S = 120.0
+TIMED_STEPS = 20  # of each kind
+# Eager training that must be left. SNIP by heads on MiniLM (6 layers), 2026-11-28, a CPU: on two quiet cores compiling
+# costs 25.5 s and takes 28 % off a step, repaid by 90 s; on one core of a busy machine 50 s and 12 to 18 % (bf16):
+# 300 to 400 s. Without a method 8.2 s and 7 %: 117 s.
+LEAST_S = 300.0
 REASON_CHARACTERS = 200
 
 
@@ -68,14 +68,9 @@ class Compiling:
         self._seen = 0  # steps of this phase, in this process
         self._tokens = 0  # of the step at hand
         self._compile_s: float | None = None
-        self._step_s: dict[bool, list[float]] = {
-            False: [],
-            True: [],
-        }  # seconds of a step, by whether it was compiled
-        self._token_s: dict[bool, list[float]] = {
-            False: [],
-            True: [],
-        }  # and of a token: batches differ in length
+        self._eager_s: list[float] = []  # of steps
+        # of a token, since batches differ in length; by whether it was compiled
+        self._token_s: dict[bool, list[float]] = {False: [], True: []}
         self._compiled: Callable[..., Any] | None = None
 
     @contextmanager
@@ -97,8 +92,9 @@ class Compiling:
             return self._model(**inputs)
         try:
             if self._compiled is None:
-                # on the trial's own cores: inductor's pool of processes would take those of others
-                self._compiled = torch.compile(self._model, dynamic=True, options={"compile_threads": 1})
+                # on the trial's own core (inductor's pool of processes would take others'), with eager's dropout
+                options: dict[str, Any] = {"compile_threads": 1, "fallback_random": True}
+                self._compiled = torch.compile(self._model, dynamic=True, options=options)
             return self._compiled(**inputs)
         except torch.OutOfMemoryError:
             raise
@@ -122,7 +118,7 @@ class Compiling:
     def _begin(self, left: int) -> None:
         """Chooses this step's kind."""
         turn = self._seen - WARM_STEPS - TIMED_STEPS
-        if turn == 0 and not worth_trying(left, median(self._step_s[False])):
+        if turn == 0 and not worth_trying(left, fmean(self._eager_s)):
             self._settle(f"off: {left} steps left could not repay it", on=False)
             return
         self._on = turn >= 0 and turn % 2 == 0
@@ -133,7 +129,7 @@ class Compiling:
         if self._on and self._compile_s is None:
             self._compile_s = seconds
         elif self._seen > WARM_STEPS:
-            self._step_s[self._on].append(seconds)
+            self._eager_s += [] if self._on else [seconds]
             self._token_s[self._on].append(seconds / self._tokens)
         if len(self._token_s[True]) == TIMED_STEPS:
             eager, compiled = (median(self._token_s[kind]) for kind in (False, True))
@@ -149,11 +145,11 @@ class Compiling:
         return self._clock()
 
     def facts(self) -> dict[str, str]:
-        """For a record: what was decided and why, seconds of the first compiled step, medians of the others."""
+        """For a record: what was decided and why, seconds of the first compiled step, and of a token in the others."""
         found = {"compile": self._verdict or "undecided: the phase was over"}
         if self._compile_s is not None:
             found["compile_seconds"] = f"{self._compile_s:.3g}"
         for kind, name in ((False, "eager"), (True, "compiled")):
-            if self._step_s[kind]:
-                found[f"step_seconds/{name}"] = f"{median(self._step_s[kind]):.3g}"
+            if self._token_s[kind]:
+                found[f"token_seconds/{name}"] = f"{median(self._token_s[kind]):.3g}"
         return found

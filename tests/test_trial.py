@@ -375,6 +375,13 @@ def test_bf16_is_written_down(run):
     assert record.provenance["precision"] == "bf16"
 
 
+def test_a_trial_too_short_to_be_compiled_is_the_eager_one(make_inputs, through, tmp_path):
+    job = TrialJob(3, TWO_ROUNDS, 11, (tmp_path,))
+    record = run_trial(replace(make_inputs(), compile="auto"), job, lambda _: None)
+    assert record.provenance["compile"].endswith(("could not repay it", "the phase was over"))
+    assert_same(replace(record, provenance=through["snip"].provenance), through["snip"])
+
+
 # --- where to cut -----------------------------------------------------------------------------------------
 
 
