@@ -77,9 +77,8 @@ class Compiling:
     def of(self, model: PreTrainedModel) -> Iterator[None]:
         """Within it `forward` is the model's; hooks that compiled code is to run have been placed."""
         self._model, self._device = model, next(model.parameters()).device
-        try:  # a backward pass that cannot be compiled is to fail in the forward pass, where eager can still take over
-            with autograd_compiler.patch(force_non_lazy_backward_lowering=True):
-                yield
+        try:
+            yield
         finally:
             if self._compiled is not None:
                 self._compiled = None
@@ -95,7 +94,9 @@ class Compiling:
                 # on the trial's own core (inductor's pool of processes would take others'), with eager's dropout
                 options: dict[str, Any] = {"compile_threads": 1, "fallback_random": True}
                 self._compiled = torch.compile(self._model, dynamic=True, options=options)
-            return self._compiled(**inputs)
+            # a backward pass that cannot be compiled fails here then, where eager can still take over
+            with autograd_compiler.patch(force_non_lazy_backward_lowering=True):
+                return self._compiled(**inputs)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # whatever the network itself raises comes again
