@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import copy
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
 import torch
 from torch import nn
 
 from pipeline.allocation import Step, removal_order
-from pipeline.batches import Split, TaskData
+from pipeline.batches import Split
 from pipeline.compiling import OFF, Compiling
 from pipeline.curve import Ranking, UnitRanking, WeightRanking
-from pipeline.distillation import DISTILLATIONS, NONE, Distillation, Lessons, Teacher, see
-from pipeline.finetune import Loop, LoopState, Recipe
+from pipeline.distillation import DISTILLATIONS, NONE, Distillation, Lessons, see
+from pipeline.finetune import Loop, LoopState
+from pipeline.job import Tell, TrialInputs, TrialJob
 from pipeline.measure import Evaluation, evaluate
-from pipeline.methods import METHODS, PruningMethod, Run, ranks_weights
+from pipeline.methods import METHODS, PruningMethod, Run
 from pipeline.models import ModelSource, Weights, build
 from pipeline.phases import Phase, phases, steps_per_epoch
 from pipeline.precision import multiplying, resolve_precision
+from pipeline.recipe import Recipe
 from pipeline.records import Array, Masks, Params, ParamValue, Scores
-from pipeline.store import LatencyTable
 from pipeline.surgery import cut
 from pipeline.weights import holding_zeros, matrices
 
@@ -37,46 +36,6 @@ if TYPE_CHECKING:
 CALIBRATION_BATCH = 64
 
 
-@dataclass(frozen=True)
-class TrialInputs:
-    """What all trials of a study share, through Ray's object store: nothing else is read from anywhere."""
-
-    method: str
-    metric_name: str
-    regression: bool
-    precision: str  # one of PRECISIONS
-    length: int  # tokens of a row for MACs: the longest of validation
-    source: ModelSource
-    data: TaskData
-    dense: Weights | None = None  # of the study's dense network, where a trial may need them
-    latency: LatencyTable | None = None
-    distill: str = NONE  # or a key of DISTILLATIONS: what is learned beside the labels
-    teacher: Teacher | None = None  # what it is learned from
-    fitted: Weights | None = None  # to the base model, for a method that needs it
-    checkpointing: bool = False  # of activations; no result depends on it
-    compile: str = OFF  # or auto: the first tuning is compiled if that pays
-
-    @property
-    def zeroes(self) -> bool:
-        """Whether single weights are set to zero, and nothing is cut: the objective is sparsity."""
-        return ranks_weights(self.method)
-
-
-@dataclass(frozen=True)
-class TrialJob:
-    """One trial to run: the last of `attempts` is its own folder, the others are read for a checkpoint."""
-
-    number: int
-    params: Params
-    seed: int
-    attempts: tuple[Path, ...]
-    checkpoint_s: float = 60.0  # seconds between checkpoints
-    keep_weights: bool = True  # those before each cut and the recovered ones, in the attempt's folder
-    rungs: tuple[float, ...] = ()  # parts of its training after which it shows what it would give
-    beat_s: float = math.inf  # seconds after which it tells where it is, between the ends of its epochs
-
-
-Tell = Callable[[dict[str, float]], None]
 Made = TypeVar("Made")
 
 

@@ -8,14 +8,13 @@ and read at the end of an epoch, and every CHECK_STEPS to notice one that is no 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, cast, final
+from typing import TYPE_CHECKING, Any, Protocol, final
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from pipeline.anatomy import Anatomy, encoder_layers
 from pipeline.batches import Batch, Feed, IntArray, Split, batch_parts, encoder_inputs
@@ -24,8 +23,10 @@ from pipeline.distillation import Distillation
 from pipeline.losses import constant_loss, task_loss, untrained_loss
 from pipeline.methods.base import PruningMethod, Run
 from pipeline.phases import Phase, schedule, steps_per_epoch
-from pipeline.precision import Precision, Scaling, autocast, multiplying
+from pipeline.precision import Scaling, autocast, multiplying
 from pipeline.process import keep_memory
+from pipeline.recipe import Recipe, make_optimizer
+from pipeline.recompute import recomputing
 from pipeline.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
@@ -46,21 +47,6 @@ class TrainingFailed(RuntimeError):  # noqa: N818 (a fact about a trial, not a f
 
 class AtChance(RuntimeError):  # noqa: N818 (a fact about a trial)
     """Recovery has not brought the loss below that of a constant prediction."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained. Published defaults: Devlin et al. 2018 (arXiv 1810.04805, A.3)."""
-
-    learning_rate: float
-    batch_size: int
-    warmup_fraction: float  # of a phase's steps
-    weight_decay: float  # not on biases and LayerNorms
-    precision: Precision
-    regression: bool
-    clip_norm: float = 1.0
-    parts: int = 1  # of a batch, one after the other, with one step: the same batch in less memory
-    checkpointing: bool = False  # of activations: a layer's are computed again in the backward pass, not kept
 
 
 @dataclass(frozen=True)
@@ -85,41 +71,6 @@ class Listener(Protocol):
 
     def step(self, state: Callable[[], LoopState]) -> None:
         """The end of a step; `state()` gives what a checkpoint needs."""
-
-
-def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """Fused AdamW; vectors (biases, LayerNorms) do not decay."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)
-
-
-@contextmanager
-def _checkpointing(layers: Sequence[nn.Module]) -> Iterator[None]:
-    """Within it layers keep their inputs alone, and are run again for the backward pass.
-
-    Random numbers are drawn again as they were: gradients are the same, bit for bit on a CPU. Not by transformers'
-    own switch, which leaves a hook's handle on the model that no copy of it survives.
-    """
-
-    def kept(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        def run(*args: Any, **more: Any) -> Tensor:
-            if not torch.is_grad_enabled():
-                return forward(*args, **more)
-            return cast("Tensor", checkpoint(forward, *args, use_reentrant=False, **more))
-
-        return run
-
-    for layer in layers:
-        layer.forward = kept(layer.forward)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del layer.forward
 
 
 # Rows of the loop's sums: since the last epoch, the last check, the start of the window for AtChance.
@@ -168,7 +119,7 @@ class Loop:
         products = multiplying(self._device, self.recipe.precision)
         every = encoder_layers(self.model, self.anatomy.architecture)
         layers: list[nn.Module] = list(every) if self.recipe.checkpointing else []
-        with self._words.seen(), products, _checkpointing(layers):
+        with self._words.seen(), products, recomputing(layers):
             try:
                 self._fit(start, make_optimizer(self.model, self.recipe))
             finally:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.anatomy import Anatomy
-from pipeline.course import TrialJob
+from pipeline.job import TrialJob
 from pipeline.measure import evaluate
 from pipeline.metrics import standard_error
 from pipeline.models import build, load_weights, save_weights

@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.batches import Split
-from pipeline.course import TrialInputs
 from pipeline.distillation import NONE, read_teacher
+from pipeline.job import TrialInputs
 from pipeline.models import ModelSource, read_source, read_weights, tokenizer
 from pipeline.records import BadInput, StudySpec, TaskReference
 from pipeline.store import Store

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, final
 from torch import Tensor
 
 from pipeline.anatomy import Anatomy
-from pipeline.course import Course, Tell, TrialInputs, TrialJob
+from pipeline.course import Course
 from pipeline.finetune import AtChance
+from pipeline.job import Tell, TrialInputs, TrialJob
 from pipeline.phases import Phase
 from pipeline.records import Kind, Masks
 

@@ -21,9 +21,10 @@ import torch
 from pipeline import resume
 from pipeline.anatomy import Anatomy
 from pipeline.batches import Split
-from pipeline.course import Course, Tell, TrialInputs, TrialJob
+from pipeline.course import Course
 from pipeline.curve import Ranking
 from pipeline.finetune import AtChance, LoopState, TrainingFailed
+from pipeline.job import Tell, TrialInputs, TrialJob
 from pipeline.measure import Evaluation, count_zeroed, measure
 from pipeline.models import save_weights
 from pipeline.phases import Phase

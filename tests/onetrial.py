@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.course import TrialJob
+from pipeline.job import TrialJob
 from pipeline.models import write_source
 from pipeline.records import Anchors, Params, StudySpec, TrialRecord
 from pipeline.reopening import inputs_of, refer

@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.cli import run as run_here
 from pipeline.cli.search import CHECKPOINT_S, METHOD, MODEL, SCHEDULER, STORE, TASK, TRIALS
-from pipeline.course import TrialJob
+from pipeline.job import TrialJob
 from pipeline.reopening import reopen
 from pipeline.store import Store
 from pipeline.study import hold

@@ -16,8 +16,8 @@ from sqlalchemy.exc import OperationalError
 
 from pipeline import resume
 from pipeline.cli.faults import outside_cause
-from pipeline.course import TrialJob
 from pipeline.finetune import LoopState
+from pipeline.job import TrialJob
 from pipeline.store import Store
 from pipeline.study import LeaseLost, Ledger, LedgerLost, open_ledger
 from pipeline.trial import run_trial

@@ -12,20 +12,12 @@ import torch
 from torch import nn
 
 from pipeline.batches import Split, encoder_inputs
-from pipeline.finetune import (
-    CHANCE_LEAST_STEPS,
-    CHECK_STEPS,
-    AtChance,
-    Loop,
-    LoopState,
-    Recipe,
-    TrainingFailed,
-    make_optimizer,
-)
+from pipeline.finetune import CHANCE_LEAST_STEPS, CHECK_STEPS, AtChance, Loop, LoopState, TrainingFailed
 from pipeline.losses import constant_loss
 from pipeline.methods import METHODS, Run
 from pipeline.methods.base import OneShot
 from pipeline.phases import Phase, schedule, steps_per_epoch
+from pipeline.recipe import Recipe, make_optimizer
 
 RECIPE = Recipe(
     learning_rate=1e-2,

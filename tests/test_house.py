@@ -19,7 +19,7 @@ PACKAGE = ROOT / "pipeline"
 
 # A room imports only from floors below its own.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("batches", "metrics", "norms", "pareto", "process", "provenance", "records", "spectral"),
+    ("batches", "metrics", "norms", "pareto", "process", "provenance", "recompute", "records", "spectral"),
     (
         "anatomy",
         "compiling",
@@ -32,9 +32,9 @@ FLOORS: tuple[tuple[str, ...], ...] = (
         "task",
         "vocabulary",
     ),
-    ("distillation", "gates", "halving", "weights"),
+    ("distillation", "gates", "halving", "recipe", "weights"),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
-    ("checkpoint", "columns", "confirmed", "curve", "finetune", "latency", "resolve"),
+    ("checkpoint", "columns", "confirmed", "curve", "finetune", "job", "latency", "resolve"),
     ("compare", "course", "portfolio", "resume", "rungs", "settings", "tracking"),
     ("delivery", "pruners", "report", "rerun", "trial"),
     ("anchors", "execute", "reopening"),
@@ -44,6 +44,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
+LONGEST = 300  # lines of a file
 # What may stand behind one door only.
 DOORS = {"ray": {"execute"}, "mlflow": {"tracking"}}
 # Rooms that read results: quick on a laptop.
@@ -147,6 +148,11 @@ def test_readmes_tree_names_every_room_and_no_other() -> None:
 
 def test_floors_hold_only_rooms_that_are_there() -> None:
     assert {room_of(path) for path in sources()} == set(FLOOR)
+
+
+def test_files_are_small() -> None:
+    lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in sources()}
+    assert {path: count for path, count in lines.items() if count > LONGEST} == {}
 
 
 def test_every_dependency_says_which_file_wants_it() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pipeline import precision as rooms
-from pipeline.finetune import Loop, LoopState, Recipe, TrainingFailed
+from pipeline.finetune import Loop, LoopState, TrainingFailed
 from pipeline.methods import METHODS, Run
 from pipeline.norms import head_power_sums, masked_power_sum
 from pipeline.phases import Phase
@@ -22,6 +22,7 @@ from pipeline.precision import (
     multiplying,
     resolve_precision,
 )
+from pipeline.recipe import Recipe
 from pipeline.records import BadInput
 from pipeline.space import load_space
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.course import TrialJob
+from pipeline.job import TrialJob
 from pipeline.phases import Phase
 from pipeline.records import Rung
 from pipeline.rungs import RUNG_STEPS, part_of, rung_steps

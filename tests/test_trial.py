@@ -12,8 +12,9 @@ import torch
 
 from pipeline import finetune, resume
 from pipeline.batches import TaskData
-from pipeline.course import TrialInputs, TrialJob, make_method
+from pipeline.course import make_method
 from pipeline.finetune import CHANCE_LEAST_STEPS
+from pipeline.job import TrialInputs, TrialJob
 from pipeline.measure import evaluate
 from pipeline.methods import METHODS
 from pipeline.models import ModelSource, Weights, build

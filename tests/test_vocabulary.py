@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from pipeline.batches import encoder_inputs
-from pipeline.finetune import Loop, Phase, Recipe
+from pipeline.finetune import Loop, Phase
+from pipeline.recipe import Recipe
 from pipeline.vocabulary import SeenWords, Vocabulary
 
 RECIPE = Recipe(1e-2, 4, 0.1, 0.1, "fp32", regression=False)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline.course import TrialJob
+from pipeline.job import TrialJob
 from pipeline.models import build
 from pipeline.records import Params, TrialRecord
 from pipeline.store import RECOVERED, WEIGHTS, before_cut

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.batches import Split
-from pipeline.course import TrialInputs, TrialJob
 from pipeline.finetune import TrainingFailed
+from pipeline.job import TrialInputs, TrialJob
 from pipeline.measure import Evaluation, evaluate, measure
 from pipeline.precision import resolve_precision
 from pipeline.provenance import provenance

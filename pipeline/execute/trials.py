@@ -21,7 +21,7 @@ from pipeline.records import Params, Rung, TrialRecord
 from pipeline.store import NO_SPACE, ObjectStoreLost, Store, dropped
 
 if TYPE_CHECKING:
-    from pipeline.course import Tell, TrialInputs, TrialJob
+    from pipeline.job import Tell, TrialInputs, TrialJob
     from pipeline.trial import TellRung
 
     Body = Callable[[TrialInputs, TrialJob, Tell, TellRung], TrialRecord]
@@ -209,8 +209,8 @@ def _attempt(store: Store, config: dict[str, Any], shared: _TrialShared) -> None
     """One attempt at a trial: its last act is its record."""
     from ray import tune
 
-    from pipeline.course import TrialJob
     from pipeline.execute.tuning import rung_report
+    from pipeline.job import TrialJob
     from pipeline.trial import run_trial
 
     number = int(config["number"])

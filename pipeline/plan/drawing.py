@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.course import TrialInputs
 from pipeline.halving import ETA, LEAST_SEEN, RUNGS
+from pipeline.job import TrialInputs
 from pipeline.phases import phases, steps_per_epoch
 from pipeline.plan.pricing import Cost, Trials
 from pipeline.plan.probe import Probed

@@ -12,9 +12,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from pipeline.anchors import DenseRecipe, dense_folder, read_dense
-from pipeline.course import TrialInputs
 from pipeline.distillation import NONE
 from pipeline.execute import Cluster, Peak, cluster_of_this_machine, connect, pack, run_each
+from pipeline.job import TrialInputs
 from pipeline.latency import TABLE_SECONDS
 from pipeline.phases import steps_per_epoch
 from pipeline.plan.drawing import drawn_trials, epochs_of, mean, most_rounds, random_draws

@@ -17,8 +17,9 @@ import torch
 from torch import nn
 
 from pipeline import resume
-from pipeline.course import Course, TrialInputs, TrialJob
+from pipeline.course import Course
 from pipeline.finetune import LoopState
+from pipeline.job import TrialInputs, TrialJob
 from pipeline.measure import measure
 from pipeline.models import build, save_weights
 from pipeline.phases import Phase, steps_per_epoch

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from pipeline.course import TrialInputs
+from pipeline.job import TrialInputs
 from pipeline.records import Anchors, StudySpec
 from pipeline.resolve import check_model
 from pipeline.space import Space

@@ -21,9 +21,9 @@ from pipeline.anchors import (
     weights_file,
     write_dense,
 )
-from pipeline.course import TrialInputs
 from pipeline.distillation import DISTILLATIONS, NONE, write_arrays, write_teacher
 from pipeline.execute import Cluster, Peak, run_each
+from pipeline.job import TrialInputs
 from pipeline.methods import METHODS, ranks_weights
 from pipeline.models import ModelSource, Weights, read_weights, write_source
 from pipeline.portfolio import Kin, warm_starts

@@ -18,12 +18,12 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.compiling import OFF
-from pipeline.course import TrialInputs
 from pipeline.delivery import Courier
 from pipeline.distillation import NONE
 from pipeline.execute import Cluster, Desk, Packing, Resources, connect, pack, run_trials
 from pipeline.fronts import DEFAULT_STORE, Front, load_front
 from pipeline.halving import Halving
+from pipeline.job import TrialInputs
 from pipeline.process import free_memory_mb, mps_runs
 from pipeline.records import StudySpec
 from pipeline.reopening import refer, with_dense

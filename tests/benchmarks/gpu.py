@@ -25,15 +25,17 @@ from transformers import BertConfig
 
 from pipeline.allocation import choose, removal_order
 from pipeline.batches import TaskData
-from pipeline.course import CALIBRATION_BATCH, TrialInputs
+from pipeline.course import CALIBRATION_BATCH
 from pipeline.curve import UnitRanking
-from pipeline.finetune import Loop, Recipe
+from pipeline.finetune import Loop
+from pipeline.job import TrialInputs
 from pipeline.measure import evaluate, measure
 from pipeline.methods import Run
 from pipeline.models import ModelSource, build
 from pipeline.phases import Phase
 from pipeline.precision import resolve_precision
 from pipeline.process import mps_runs
+from pipeline.recipe import Recipe
 from pipeline.surgery import cut
 from pipeline.trial import CURVE_STEPS, run_trial
 from tests.benchmarks import subject

@@ -24,11 +24,11 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.course import Tell, TrialInputs, TrialJob
 from pipeline.delivery import Courier
 from pipeline.execute import Resources, connect, run_trials
 from pipeline.fronts import front_of
 from pipeline.halving import Halving
+from pipeline.job import Tell, TrialInputs, TrialJob
 from pipeline.records import TrialRecord
 from pipeline.space import load_space
 from pipeline.store import Store

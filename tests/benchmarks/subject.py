@@ -20,12 +20,14 @@ from transformers import BertConfig, PreTrainedModel
 
 from pipeline.anatomy import Anatomy
 from pipeline.batches import Split, TaskData
-from pipeline.course import TrialInputs, TrialJob, make_method
-from pipeline.finetune import Loop, LoopState, Recipe
+from pipeline.course import make_method
+from pipeline.finetune import Loop, LoopState
+from pipeline.job import TrialInputs, TrialJob
 from pipeline.methods import METHODS, PruningMethod, Run
 from pipeline.models import ModelSource, build
 from pipeline.phases import Phase
 from pipeline.precision import resolve_precision
+from pipeline.recipe import Recipe
 from pipeline.records import Params
 from pipeline.resolve import resolve_model
 from pipeline.space import load_space

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.course import TrialJob
+from pipeline.job import TrialJob
 from pipeline.records import TrialRecord
 from pipeline.store import Store
 from pipeline.sweep import Nobody, Search, Standing, make_inputs, search

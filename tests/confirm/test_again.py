@@ -12,8 +12,8 @@ import torch
 from pipeline.confirm.again import Again, Shared, train_again
 from pipeline.confirm.choosing import choose_points, fresh_seed
 from pipeline.confirmed import load_confirmed
-from pipeline.course import TrialJob
 from pipeline.fronts import load_front
+from pipeline.job import TrialJob
 from pipeline.measure import evaluate
 from pipeline.metrics import evaluate as score
 from pipeline.records import BadInput

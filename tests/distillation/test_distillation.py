@@ -11,8 +11,9 @@ from torch import nn
 
 from pipeline.batches import batch_parts, encoder_inputs
 from pipeline.distillation import DISTILLATIONS, NONE, Teacher
-from pipeline.finetune import Loop, Recipe, make_optimizer
+from pipeline.finetune import Loop
 from pipeline.phases import Phase, schedule
+from pipeline.recipe import Recipe, make_optimizer
 from pipeline.space import load_space
 from tests.distillation.kit import CAP, KD, lessons, make, teacher_of
 from tests.test_finetune import Ears

@@ -14,7 +14,7 @@ import torch
 
 from pipeline.anchors import Banks, teach
 from pipeline.cli import run as run_here
-from pipeline.course import TrialInputs, TrialJob
+from pipeline.job import TrialInputs, TrialJob
 from pipeline.models import build
 from pipeline.records import BadInput
 from pipeline.reopening import reopen

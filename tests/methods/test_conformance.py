@@ -15,10 +15,11 @@ from pipeline.allocation import removal_order
 from pipeline.anatomy import Anatomy
 from pipeline.batches import encoder_inputs
 from pipeline.curve import Ranking, UnitRanking, WeightRanking
-from pipeline.finetune import Loop, LoopState, Recipe
+from pipeline.finetune import Loop, LoopState
 from pipeline.methods import METHODS, PruningMethod, Run, ranks_weights
 from pipeline.methods.smp import HeadPruner
 from pipeline.phases import Phase
+from pipeline.recipe import Recipe
 from pipeline.records import UNIT_KINDS, ParamValue, Scores
 from pipeline.space import load_space
 from pipeline.surgery import cut

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pipeline.batches import TaskData
-from pipeline.course import TrialInputs, TrialJob
+from pipeline.job import TrialInputs, TrialJob
 from pipeline.methods import METHODS, in_one_round, ranks_weights
 from pipeline.models import ModelSource
 from pipeline.records import Params, TrialRecord
