@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+_CODE = re.compile(r"`([^`]+)`")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,14 +49,19 @@ def text(value: object) -> str:
     return escape(str(value), quote=True)
 
 
+def sentence(line: str) -> str:
+    """Text, with what stands between backticks as code."""
+    return _CODE.sub(r"<code>\1</code>", text(line))
+
+
 def paragraphs(*lines: str) -> Markup:
     """Sentences, each a paragraph."""
-    return Markup("".join(f"<p>{text(line)}</p>" for line in lines if line))
+    return Markup("".join(f"<p>{sentence(line)}</p>" for line in lines if line))
 
 
 def bullets(lines: Sequence[str]) -> Markup:
     """Sentences as a list."""
-    return Markup("<ul>" + "".join(f"<li>{text(line)}</li>" for line in lines) + "</ul>")
+    return Markup("<ul>" + "".join(f"<li>{sentence(line)}</li>" for line in lines) + "</ul>")
 
 
 def table(

@@ -16,6 +16,7 @@ from pipeline.figures import Dot, Series
 from pipeline.figures.series import COLOURS
 from pipeline.records import BadInput
 from pipeline.report import report
+from pipeline.report.markup import bullets
 from pipeline.report.reading import sparse
 from pipeline.store import Store
 from tests.compare.kit import write_study
@@ -82,6 +83,12 @@ def test_what_a_store_says_is_never_markup(tmp_path: Path) -> None:
     outline = Outline((tmp_path / "page.html").read_text())
     assert "img" not in [tag for tag, _ in outline.tags]
     assert evil in " ".join(outline.words)
+
+
+def test_commands_are_code_and_nothing_else_is() -> None:
+    assert bullets(["`search --seeds 3` runs <more>"]).html == (
+        "<ul><li><code>search --seeds 3</code> runs &lt;more&gt;</li></ul>"
+    )
 
 
 def test_several_studies_are_compared_and_those_that_cannot_be_are_not(
