@@ -75,10 +75,14 @@ def _summary(facts: Facts) -> str:
         f"{_title(spec, point)}\n\n{table}\n\n"
         f"Latency on {bench.device}, {bench.threads} thread(s), in PyTorch, in turns with the dense network, without "
         "tokenisation. "
-        f"The network was chosen on the validation rows, from a front of {len(facts.front.points)} networks out of "
+        f"The network was chosen on the validation rows, from a front of {_networks(len(facts.front.points))} out of "
         f"{facts.front.seen} that were measured: of the two scores, that on the test rows is the one to believe."
         f"{remarks}\n\n![The front that it was chosen from]({FIGURE})"
     )
+
+
+def _networks(count: int) -> str:
+    return "1 network" if count == 1 else f"{count:,} networks"
 
 
 def _rows(facts: Facts) -> list[tuple[str, str, str]]:
