@@ -169,7 +169,7 @@ class TestSampling:
             'when = { shape = "linear" }\nspread = [0.03, 0.04, 0.05]\n',
         )
         starts = space.starts()
-        assert [start["penalty_strength"] for start in starts] == [5.0, 1.0, 5.0, 2.0]
+        assert [start["penalty_strength"] for start in starts] == [1.0, 5.0, 0.3, 2.0]
         assert {start["threshold"] for start in starts} == {0.2}
         assert {start["delta"] for start in starts} == {0.02}  # shape is log in all of them: not active
 
