@@ -85,7 +85,8 @@ def test_a_search_waits_for_its_bucket_then_ends_and_goes_on(
     way.shut()
     wait_for(lambda: "Trying again in 2 s" in " ".join(heard.read_text().split()), 60, heard.read_text)
     way.open()
-    wait_for(lambda: len(records(watching)) >= 3, 150, heard.read_text)  # in the bucket, not on their way there
+    # in the bucket, not on their way there
+    wait_for(lambda: len(records(watching)) >= 3, 150, heard.read_text)
     way.shut()
     said = (first.wait(120), " ".join(heard.read_text().split()))
     assert said[0] == 1, said[1]
