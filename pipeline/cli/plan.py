@@ -26,7 +26,7 @@ _ROWS = {
     "memory_mb": "memory of a trial, at its peak",
     "gpu_memory_mb": "GPU memory of a trial, at its peak",
     "checkpoints_mb": "disk for checkpoints, the most at once",
-    "front_mb": "disk for the front's weights",
+    "front_mb": "disk for weights",
     "fit_minutes": "trials that fit into --minutes",
     "fit_gpu_hours": "trials that fit into --gpu-hours",
 }

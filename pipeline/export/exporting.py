@@ -34,7 +34,7 @@ from pipeline.latency import FrontWanted, time_front
 from pipeline.measure import evaluate
 from pipeline.networks import Network, network_of
 from pipeline.reopening import Reopened, reopen
-from pipeline.store import UNDISTURBED, Shape, Store, TestScores, Timed, TimedPoint
+from pipeline.store import Shape, Store, TestScores, Timed, TimedPoint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -229,9 +229,9 @@ def _test(opened: Reopened, point: FrontPoint, model: PreTrainedModel, *, weight
 
 def _disturbed(times: tuple[Timed, ...]) -> tuple[str, ...]:
     """That latency is not to be trusted, if it isn't."""
-    share = min((each.core_share for each in times), default=1.0)
-    if share >= UNDISTURBED:
+    if not any(each.disturbed for each in times):
         return ()
+    share = min(each.core_share for each in times)
     return (
         f"The machine did other work while latency was measured ({share:.0%} of a core was free): it is too long.",
     )

@@ -12,7 +12,7 @@ from pipeline.models import ModelSource, build
 from pipeline.process import keep_memory
 from pipeline.provenance import provenance
 from pipeline.records import Masks
-from pipeline.store import UNDISTURBED, Bench, LatencyTable, Shape, TimedPoint
+from pipeline.store import Bench, LatencyTable, Shape, TimedPoint
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def time_front(source: ModelSource, wanted: FrontWanted) -> tuple[TimedPoint, ..
     model.to(device)  # type: ignore[arg-type]
     found = []
     for point, masks in wanted.networks:
-        known = {each.bench: each for each in point.times if each.core_share >= UNDISTURBED}
+        known = {each.bench: each for each in point.times if not each.disturbed}
         times = []
         for bench in map(bench_here, wanted.shapes):
             if bench not in known:

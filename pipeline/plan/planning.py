@@ -27,6 +27,7 @@ from pipeline.resolve import check_model
 from pipeline.space import Space
 from pipeline.store import Store
 from pipeline.sweep import (
+    ALL,
     Search,
     Watcher,
     check,
@@ -74,6 +75,9 @@ def plan(wanted: Search, watcher: Watcher) -> Price:
                 basis = _from_probe(
                     cluster, wanted, space, inputs, dense, opening, timed=timed, watcher=watcher
                 )
+    if wanted.keep_weights == ALL:
+        one_mb = basis.front_mb.low if earlier is None else earlier.dense_mb
+        basis = replace(basis, front_mb=_all_weights(one_mb, wanted, space, source=basis.source))
     packed = _packed(wanted, cluster, basis, find_peak(store, task, inputs, method=wanted.method))
     return price(
         basis,
@@ -166,6 +170,12 @@ def _from_probe(
         # one file serves a whole curve; a trial has one before each cut and one at its end
         front_mb=Number(weights * min(wanted.trials, 4), weights, weights * most, "MB", "probe"),
     )
+
+
+def _all_weights(one_mb: float, wanted: Search, space: Space, *, source: str) -> Number:
+    """Weights of all trials: one file before each cut, and one at the end of a trial that recovers."""
+    files = wanted.trials * (1 + most_rounds(space))
+    return Number(one_mb * files, one_mb * wanted.trials, one_mb * files, "MB", source)
 
 
 def _from_earlier(

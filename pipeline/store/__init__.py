@@ -2,7 +2,7 @@
 
 from pipeline.store.confirmations import NO_PREDICTIONS, Confirmation, Confirmations
 from pipeline.store.exports import TestScores
-from pipeline.store.latency import UNDISTURBED, Bench, LatencyTable, Shape, StudyLatency, Timed, TimedPoint
+from pipeline.store.latency import Bench, LatencyTable, Shape, StudyLatency, Timed, TimedPoint
 from pipeline.store.objects import PATIENCE_S, ObjectStoreLost, dropped, is_object_store, place_text, sent
 from pipeline.store.recordfile import NO_SPACE, load_record, save_record
 from pipeline.store.store import Store
@@ -14,7 +14,6 @@ __all__ = [
     "NO_SPACE",
     "PATIENCE_S",
     "RECOVERED",
-    "UNDISTURBED",
     "WEIGHTS",
     "Bench",
     "Confirmation",

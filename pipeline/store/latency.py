@@ -65,6 +65,11 @@ class LatencyTable:
     seconds: float  # that measuring it took
     core_share: float = 1.0  # as in `Timed`
 
+    @property
+    def disturbed(self) -> bool:
+        """As in `Timed`."""
+        return self.core_share < UNDISTURBED
+
     def predict(self, masks: Masks) -> float:
         """Milliseconds of one batch through the network that `masks` leaves; a layer that is gone costs nothing."""
         return float(np.interp(self.sum_of_parts(masks), self.sums_ms, self.whole_ms))
@@ -92,6 +97,11 @@ class Timed:
     dense_ms: float  # of the dense network, in turns with it
     core_share: float = 1.0  # the part of its time that the process had a core when it wanted one
 
+    @property
+    def disturbed(self) -> bool:
+        """Whether the machine did so much else meanwhile that the milliseconds are too long."""
+        return self.core_share < UNDISTURBED
+
 
 @dataclass(frozen=True)
 class TimedPoint:
@@ -118,10 +128,9 @@ class StudyLatency:
 
     @property
     def disturbed(self) -> bool:
-        """Whether the machine did much else while something of it was measured."""
-        shares = [each.core_share for point in self.timed for each in point.times]
-        shares += [] if self.table is None else [self.table.core_share]
-        return min(shares, default=1.0) < UNDISTURBED
+        """Whether anything of it is."""
+        table = self.table is not None and self.table.disturbed
+        return table or any(each.disturbed for point in self.timed for each in point.times)
 
     def of(self, trial: int, point: int) -> tuple[Timed, ...]:
         """The times of a point's network, one of each shape; none if it was not timed."""

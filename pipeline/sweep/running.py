@@ -140,9 +140,8 @@ def run(wanted: Search, watcher: Watcher) -> Front:
     asked = read_asked(wanted, watcher)
     with ExitStack() as stack:
         lease = None
-        if (
-            asked.known is not None
-        ):  # another study of this name, or driver, is refused before anything is started
+        if asked.known is not None:
+            # another study of this name, or driver, is refused before anything is started
             ledger = open_ledger(asked.ledger_url, asked.spec(asked.known), asked.space, trials=wanted.trials)
             lease = stack.enter_context(asked.hold())
             ledger.check_store(asked.store)

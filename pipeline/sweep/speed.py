@@ -9,10 +9,11 @@ from pipeline.fronts import load_front
 from pipeline.latency import FrontWanted, TableWanted, table_of, time_front
 from pipeline.models import ModelSource
 from pipeline.records import BadInput, Masks, StudySpec
-from pipeline.store import UNDISTURBED, LatencyTable, Shape, Store, StudyLatency, TimedPoint
+from pipeline.store import LatencyTable, Shape, Store, StudyLatency, TimedPoint
 from pipeline.sweep.watching import Watcher
 
 NONE = "none"
+DISTURBED = "Latency is wall time, and the machine did other work meanwhile: milliseconds are too long."
 _SHAPES = re.compile(r"[1-9]\d{0,5}x[1-9]\d{0,5}(,[1-9]\d{0,5}x[1-9]\d{0,5})*")
 
 
@@ -81,8 +82,11 @@ def find_table(
         )
     if table != before.table:
         store.latency(spec.name).write(StudyLatency(table))
-        if spec.objective == "latency":  # else the front's networks are timed whole, after the last trial
-            _warn_if_disturbed(StudyLatency(table), watcher)
+        # of another objective the front is timed whole, after the last trial
+        if table.disturbed and spec.objective == "latency":
+            watcher.warn(
+                f"{DISTURBED} Trials are judged by them: begin another study, by --name, on a free machine."
+            )
     return table
 
 
@@ -108,19 +112,12 @@ def time_networks(
         watcher.warn(f"The latency of the front's networks is not measured: {never}.")
         return
     store.latency(spec.name).write(StudyLatency(known.table, timed))
-    _warn_if_disturbed(StudyLatency(None, timed), watcher)
+    if StudyLatency(None, timed).disturbed:
+        watcher.warn(f"{DISTURBED} The same command times the front's networks again.")
 
 
 def _timed_at(point: TimedPoint) -> set[Shape]:
-    return {each.bench.shape for each in point.times if each.core_share >= UNDISTURBED}
-
-
-def _warn_if_disturbed(found: StudyLatency, watcher: Watcher) -> None:
-    if found.disturbed:
-        watcher.warn(
-            "Latency is wall time, and the machine did other work meanwhile: milliseconds are too long. The same "
-            "command times the front's networks again."
-        )
+    return {each.bench.shape for each in point.times if not each.disturbed}
 
 
 def _masks(store: Store, spec: StudySpec, point: TimedPoint) -> Masks:

@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.cut_speed [--quick] [--model minilm base] [--engine torch onnx] [--threads 1 2]
         [--kinds blocks layers heads neurons] [--compressions 0.25 0.5 0.75 0.9] [--pairs N] [--json FILE]
+        [--keep-memory]
 
 `minilm` is the real MiniLM (6 layers, 384 wide), `base` has the shape of BERT-base and random weights: they do not
 matter for time. 32 rows of 128 tokens, fp32, without padding; wall time, so leave the machine alone. MACs are those
@@ -29,6 +30,7 @@ from pipeline.anatomy import Anatomy
 from pipeline.export.onnx import open_session, write_onnx
 from pipeline.measure import encoder_parameters
 from pipeline.models import ModelSource, build
+from pipeline.process import keep_memory
 from pipeline.records import Masks
 from pipeline.surgery import cut
 from tests.benchmarks import subject
@@ -39,6 +41,7 @@ COMPRESSIONS = (0.25, 0.5, 0.75, 0.9)
 PAIRS, QUICK_PAIRS = 9, 3
 LEAST_LEFT = 0.1  # of the neurons, where they alone do not reach a compression: heads go then
 MEGABYTE = 10**6
+SETTLE_S = 0.1  # onnxruntime's threads spin for a while after a run, and take the other's cores
 
 Network = tuple[PreTrainedModel, Anatomy]
 Run = Callable[[], object]
@@ -154,6 +157,7 @@ def ratios(run: Run, dense: Run, *, pairs: int) -> tuple[list[float], float]:
 
 
 def _seconds(run: Run) -> float:
+    time.sleep(SETTLE_S)
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
@@ -213,11 +217,14 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--compressions", nargs="+", type=float, default=list(COMPRESSIONS))
     parser.add_argument("--pairs", type=int, default=PAIRS)
+    parser.add_argument("--keep-memory", action="store_true", help="freed memory stays in the process")
     parser.add_argument("--json", type=Path, help="write the rows there")
     chosen = parser.parse_args()
     if chosen.quick:
         chosen.model, chosen.threads, chosen.compressions = ["minilm"], [1], [0.5, 0.75]
         chosen.pairs = QUICK_PAIRS
+    if chosen.keep_memory:
+        keep_memory()
     print(
         f"{BATCH} x {TOKENS} tokens, fp32; speed-up: median of {chosen.pairs} pairs (quartiles)\n"
         f"{'model':7} {'cut':8} {'engine':6} thr {'compr.':>6} {'params':>8} {'size':>8} {'MACs':>6}  "

@@ -75,6 +75,12 @@ def test_a_probe_is_near_the_search_and_the_search_is_read_after_it(
     assert read["minutes_per_trial"]["high"] <= max(r.seconds for r in records) / 60 + 1e-9
     assert read["dense_minutes"] == {"typical": 0, "low": 0, "high": 0, "unit": "min", "source": "store"}
     assert read["front_mb"]["typical"] == kept.weights(probed["study"]).size_bytes() / 1e6
+    code, printed, _ = here("plan", *asked, "--keep-weights", "all")
+    everything = json.loads(printed)["front_mb"]["typical"]
+    one = kept.read_spec(
+        probed["study"]
+    ).anchors.dense_size_mb  # two trials of one round: before and after its cut
+    assert everything == pytest.approx(2 * 2 * one, rel=0.05)
     assert sorted(store.rglob("*")) == before
     code, printed, _ = here("plan", *(each for each in asked if each != "--json"))
     assert code == 0
