@@ -20,10 +20,8 @@ from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
 
 from pipeline.halving import Verdict
 from pipeline.records import Params, TrialRecord
-from pipeline.rungs import RUNG_ROWS
 from pipeline.space import Space
-from tests.benchmarks import surrogate
-from tests.benchmarks.searching import Searched, Way
+from tests.benchmarks.searching import Problem, Searched, Way
 
 LEVELS = 2  # rungs below the end of a trial
 
@@ -31,8 +29,8 @@ LEVELS = 2  # rungs below the end of a trial
 class MoAsha(Searched):
     """A search whose trials Syne Tune draws and stops."""
 
-    def __init__(self, way: Way, space: Space, *, seed: int, eta: float) -> None:
-        super().__init__(way, space, seed=seed)
+    def __init__(self, way: Way, space: Space, problem: Problem, *, seed: int, eta: float) -> None:
+        super().__init__(way, space, problem, seed=seed)
         np.random.seed(seed)
         self.most = round(eta**LEVELS)
         self.scheduler = MOASHA(
@@ -66,11 +64,7 @@ class MoAsha(Searched):
 
     def judge(self, number: int, params: Params, stage: int) -> Verdict:
         part = self.rungs[stage]
-        total = float(params["tune_epochs"]) + float(params["recover_epochs"])
-        tuned = min(1.0, part * total / float(params["tune_epochs"]))
-        at = surrogate.compression_at(float(params["threshold"]), params)
-        truth = float(surrogate.trained(params, tuned, task=self.task).metric(at))
-        seen = self.noise.binomial(RUNG_ROWS, truth) / RUNG_ROWS
+        seen, at = self.problem.end_so_far(number, params, part)
         told = {"training_iteration": round(part * self.most), "metric": seen, "compression": at}
         return Verdict(
             self.scheduler.on_trial_result(self.trials[number], told) == SchedulerDecision.CONTINUE

@@ -1,18 +1,20 @@
-"""Hypervolume against trained epochs, search by search, on a synthetic surrogate (surrogate.py).
+"""Hypervolume against trained epochs, search by search, on real trials (tabulated.py) or made-up ones (surrogate.py).
 
-    python -m tests.benchmarks.search_economy [--epochs 150] [--seeds 5] [--first-seed 0] [--only halving] [--json FILE]
+    python -m tests.benchmarks.search_economy [--table FILE] [--epochs 150] [--seeds 5] [--first-seed 0]
+        [--only halving] [--json FILE]
 
 Each search draws with the real samplers, through the ledger's own mirror, and stops trials by the real halving; two
-trials run at a time. A front is chosen by what the search saw (noisy) and scored by the truth. `points` says what a
-trial gives to the front and to the search: its end alone, as rivals have it, or its whole curve. `--only halving`
-compares ways to stop trials, among them by the curve's own hypervolume alone.
+trials run at a time. A front is chosen by what the search saw (noisy) and scored by rows that no search saw, or by
+the truth where trials are made up. `points` says what a trial gives to the front and to the search: its end alone, as
+rivals have it, or its whole curve. `--only halving` compares ways to stop trials, among them by the curve's own
+hypervolume alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,15 +25,17 @@ from rich.table import Table
 
 from pipeline.pareto import front
 from pipeline.space import Space
-from pipeline.study.ends import end_of
-from tests.benchmarks import surrogate
-from tests.benchmarks.searching import Outcome, OwnVolume, Searched, Stops, Way, at, fixed_space, needed
+from tests.benchmarks.searching import Outcome, OwnVolume, Problem, Stops, Way, at, fixed_space, needed
+from tests.benchmarks.surrogate import Synthetic
+from tests.benchmarks.tabulated import Table as Tabulated
+
+RANDOM = Way("random", "random")
 
 WAYS = (
     Way("random, end points", "random", curve=False),
     Way("NSGA-II, end points", "nsga2", curve=False),
     Way("TPE, end points", "tpe", curve=False),
-    Way("random", "random"),
+    RANDOM,
     Way("NSGA-II", "nsga2"),
     Way("TPE", "tpe"),
     Way("TPE + curves", "tpe", taught=True),
@@ -69,41 +73,42 @@ def rivals() -> tuple[Way, ...]:
 
 
 def lost_owners(
-    space: Space, stops: Stops, seeds: Iterable[int], *, trials: int = 60
+    space: Space, make: Callable[[int], Problem], stops: Stops, seeds: Iterable[int], *, trials: int = 60
 ) -> tuple[float, float, float]:
     """Of trials that a full run puts alone on the front, the part that is stopped; of all trials; of all epochs."""
     lost = owners_seen = stopped = count = 0
     saved = epochs = 0.0
     for seed in seeds:
-        search = Searched(Way("", "random"), space, seed=seed)
-        halving, noise = stops.halving(search.spec), np.random.default_rng([seed, 2])
+        problem = make(seed)
+        search = RANDOM.search(space, problem, seed=seed)
+        halving = stops.halving(search.spec)
         points, owner, stopped_here = [], [], set()
-        for _ in range(trials):
-            drawn = search.mirror.draw(search.spec, space, start=10)
-            params = drawn.user_attrs["params"]
-            record, _ = surrogate.record(drawn.number, params, noise)
-            shown = [surrogate.rung(params, at, part, noise) for at, part in enumerate(stops.rungs)]
+        for _ in range(min(trials, problem.trials or trials)):
+            number, params = search.draw()
+            record, _ = problem.record(number, params)
+            shown = [problem.rung(number, params, at, part) for at, part in enumerate(stops.rungs)]
             epochs += record.epochs
             for part, rung in zip(stops.rungs, shown, strict=True):
-                if not halving.judge(drawn.number, rung).goes_on:
-                    stopped_here.add(drawn.number)
+                if not halving.judge(number, rung).goes_on:
+                    stopped_here.add(number)
                     saved += (1 - part) * record.epochs
                     break
             values = [[p.measurement.metric, p.measurement.compression] for p in record.points]
             points += values
-            owner += [drawn.number] * len(values)
-            search.mirror.end(drawn.number, end_of(record, search.spec))
+            owner += [number] * len(values)
+            search.told(record)
         on_front = {owner[row] for row in front(points)}
         owners_seen += len(on_front)
         lost += len(on_front & stopped_here)
         stopped += len(stopped_here)
-        count += trials
+        count += number + 1
     return lost / owners_seen, stopped / count, saved / epochs
 
 
 def main() -> None:
     """Prints a table of all ways."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--table", type=Path, default=None, help="real trials, as tabulated.py writes them")
     parser.add_argument("--epochs", type=float, default=150.0)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
@@ -114,16 +119,20 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=None)
     chosen = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    space = fixed_space()
+    table = None if chosen.table is None else Tabulated.read(chosen.table)
+    space = fixed_space() if table is None else table.space
+    make: Callable[[int], Problem] = Synthetic if table is None else table.fresh
     seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
     found: dict[str, list[Outcome]] = {
-        way.name: [way.search(space, seed=seed).run(epochs=chosen.epochs) for seed in seeds]
+        way.name: [way.search(space, make(seed), seed=seed).run(epochs=chosen.epochs) for seed in seeds]
         for way in (HALVINGS if chosen.only else (*WAYS, *rivals()))
     }
-    Console(width=160).print(_table(found, chosen.epochs))
+    Console(width=160).print(
+        _table(found, chosen.epochs, "synthetic surrogate" if table is None else table.about)
+    )
     owner_seeds = range(chosen.first_seed, chosen.first_seed + chosen.owner_seeds)
     for stops in STOPS[1:]:
-        owners, all_, epochs = lost_owners(space, stops, owner_seeds)
+        owners, all_, epochs = lost_owners(space, make, stops, owner_seeds)
         print(
             f"{stops}: stops {owners:.1%} of the trials that a full run puts on the front, {all_:.1%} of all; saves "
             f"{epochs:.1%} of the epochs ({chosen.owner_seeds} seeds)"
@@ -134,7 +143,7 @@ def main() -> None:
         )
 
 
-def _table(found: dict[str, list[Outcome]], epochs: float) -> Table:
+def _table(found: dict[str, list[Outcome]], epochs: float, about: str) -> Table:
     places = [epochs * part for part in (0.25, 0.5, 1.0)]
     rivals = [name for name in found if "end points" in name or "none is stopped" in name]
     rival = max(rivals, key=lambda name: np.mean([at(one, epochs) for one in found[name]]))
@@ -142,7 +151,7 @@ def _table(found: dict[str, list[Outcome]], epochs: float) -> Table:
     table = Table(
         "search", *(f"{place:.0f} epochs" for place in places), "trials", "stopped",
         f"epochs to {goal:.3f}",
-        title=f"true hypervolume, mean ± sd of {len(found[rival])} seeds; synthetic surrogate",
+        title=f"hypervolume of the chosen front, unseen, mean ± sd of {len(found[rival])} seeds; {about}",
     )  # fmt: skip
     for name, outcomes in found.items():
         volumes = [[at(one, place) for one in outcomes] for place in places]

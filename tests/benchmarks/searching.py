@@ -1,4 +1,7 @@
-"""A search on surrogate.py's trials: the real samplers, mirror and halving; nothing is trained, time is in epochs."""
+"""A search on trials that are there already (tabulated.py) or made up (surrogate.py): nothing is trained.
+
+Samplers, the ledger's mirror and halving are the real ones; time is in epochs.
+"""
 
 from __future__ import annotations
 
@@ -6,20 +9,19 @@ import heapq
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from pipeline.halving import ETA, LEAST_SEEN, RUNGS, Halving, Key, Verdict
 from pipeline.pareto import front, hypervolume
-from pipeline.records import Params, StudySpec, TrialRecord
+from pipeline.records import FloatArray, Params, Rung, StudySpec, TrialRecord
 from pipeline.space import Space, load_space
 from pipeline.study.curves import rows_of_record
 from pipeline.study.ends import end_of
 from pipeline.study.mirror import Mirror
-from tests.benchmarks import surrogate
 from tests.synthetic import ANCHORS, spec
 
-REFERENCE = (surrogate.CONSTANT, 0.0)
 AT_ONCE = 2
 FIXED = """
 [rounds]
@@ -27,6 +29,30 @@ value = 1
 [spectral_bound]
 value = "off"
 """
+
+
+class Problem(Protocol):
+    """Trials as one search meets them, by their number and settings."""
+
+    @property
+    def constant(self) -> float:
+        """The metric of a constant prediction."""
+
+    @property
+    def trials(self) -> int | None:
+        """How many there are; None: no end."""
+
+    def epochs(self, number: int, params: Params) -> float:
+        """That a trial trains."""
+
+    def rung(self, number: int, params: Params, index: int, part: float) -> Rung:
+        """What a trial shows after a part of its training."""
+
+    def end_so_far(self, number: int, params: Params, part: float) -> tuple[float, float]:
+        """Metric and compression of the network that a trial would end with, after a part of its training."""
+
+    def record(self, number: int, params: Params) -> tuple[TrialRecord, FloatArray]:
+        """A whole trial, and what each of its points is worth on rows that no search sees."""
 
 
 class OwnVolume(Halving):
@@ -46,7 +72,8 @@ class Stops:
     kind: type[Halving] = Halving
 
     def halving(self, spec: StudySpec) -> Halving:
-        return self.kind(spec.values, REFERENCE, eta=self.eta, rungs=self.rungs, least_seen=self.least_seen)
+        reference = (spec.anchors.constant, 0.0)
+        return self.kind(spec.values, reference, eta=self.eta, rungs=self.rungs, least_seen=self.least_seen)
 
     def __str__(self) -> str:
         rungs = ", ".join(f"{part:g}" for part in self.rungs)
@@ -65,18 +92,18 @@ class Way:
     stops: Stops | None = None  # None: none is stopped
     eta: float | None = None  # of Syne Tune's MO-ASHA, which then draws and stops
 
-    def search(self, space: Space, *, seed: int) -> Searched:
+    def search(self, space: Space, problem: Problem, *, seed: int) -> Searched:
         """A search that has not begun."""
         if self.eta is None:
-            return Searched(self, space, seed=seed)
+            return Searched(self, space, problem, seed=seed)
         from tests.benchmarks.moasha import MoAsha
 
-        return MoAsha(self, space, seed=seed, eta=self.eta)
+        return MoAsha(self, space, problem, seed=seed, eta=self.eta)
 
 
 @dataclass
 class Outcome:
-    """One search: (epochs trained, true hypervolume of the chosen front) after each trial."""
+    """One search: (epochs trained, hypervolume of the chosen front on unseen rows) after each trial."""
 
     history: list[tuple[float, float]]
     trials: int
@@ -86,44 +113,37 @@ class Outcome:
 class Searched:
     """A search in progress: ledger's mirror, halving, clock and front."""
 
-    def __init__(
-        self,
-        way: Way,
-        space: Space,
-        *,
-        seed: int,
-        task: surrogate.Task = surrogate.STANDARD,
-        starts: str = "",
-    ) -> None:
-        self.way, self.space, self.task = way, space, task
+    def __init__(self, way: Way, space: Space, problem: Problem, *, seed: int, starts: str = "") -> None:
+        self.way, self.space, self.problem = way, space, problem
         self.records: list[TrialRecord] = []
         self.spec: StudySpec = replace(
             spec(),
             sampler=way.sampler,
             seed=seed,
             starts=starts,
-            anchors=replace(ANCHORS, constant=surrogate.CONSTANT),
+            anchors=replace(ANCHORS, constant=problem.constant),
         )
         self.curves: dict[int, tuple[object, ...]] = {}
         self.mirror = Mirror([], self.curves)  # type: ignore[arg-type]
         self.halving = way.stops.halving(self.spec) if way.stops else None
-        self.noise = np.random.default_rng([seed, 1])
         self.epochs = 0.0
+        self.drawn = 0
         self.seen, self.truth = np.empty((0, 2)), np.empty(0)
         self.outcome = Outcome([], 0, 0)
 
     def run(self, *, epochs: float) -> Outcome:
-        """Draws and runs trials until so many epochs have been trained."""
+        """Draws and runs trials until so many epochs have been trained, or there are no more."""
         running: list[tuple[float, int, int, Params, float]] = []  # when its next event is, ...
         now = 0.0
         while True:
-            while len(running) < AT_ONCE and self.epochs < epochs:
+            while len(running) < AT_ONCE and self.epochs < epochs and self.drawn != self.problem.trials:
                 number, params = self.draw()
+                self.drawn += 1
                 heapq.heappush(running, self._next(now, number, 0, params, 0.0))
             if not running:
                 return self.outcome
             now, number, stage, params, trained = heapq.heappop(running)
-            total = float(params["tune_epochs"]) + float(params["recover_epochs"])
+            total = self.problem.epochs(number, params)
             if stage < len(self.rungs):
                 part = self.rungs[stage]
                 self.epochs += part * total - trained
@@ -136,8 +156,7 @@ class Searched:
                 )
             else:
                 self.epochs += total - trained
-                record, truth = surrogate.record(number, params, self.noise, self.task)
-                self._end(record, truth)
+                self._end(*self.problem.record(number, params))
 
     @property
     def rungs(self) -> tuple[float, ...]:
@@ -153,9 +172,7 @@ class Searched:
         """Whether it goes on beyond a rung."""
         if self.halving is None:
             raise ValueError(f"Trials of {self.way.name!r} are not judged.")
-        return self.halving.judge(
-            number, surrogate.rung(params, stage, self.rungs[stage], self.noise, self.task)
-        )
+        return self.halving.judge(number, self.problem.rung(number, params, stage, self.rungs[stage]))
 
     def told(self, record: TrialRecord) -> None:
         """A trial has ended."""
@@ -164,24 +181,24 @@ class Searched:
     def _next(
         self, now: float, number: int, stage: int, params: Params, trained: float
     ) -> tuple[float, int, int, Params, float]:
-        total = float(params["tune_epochs"]) + float(params["recover_epochs"])
+        total = self.problem.epochs(number, params)
         return (now + (*self.rungs, 1.0)[stage] * total - trained, number, stage, params, trained)
 
-    def _end(self, record: TrialRecord, truth: np.ndarray | None = None) -> None:
+    def _end(self, record: TrialRecord, truth: FloatArray | None = None) -> None:
         if self.way.taught:
             self.curves[record.number] = rows_of_record(record, self.spec)
         self.told(record)
         self.records.append(record)
         self.outcome.trials += 1
         self.outcome.stopped += record.state == "stopped"
-        if truth is not None:
+        if truth is not None and len(truth):
             points = record.points if self.way.curve else record.points[-1:]
             values = [[p.measurement.metric, p.measurement.compression] for p in points]
             self.seen = np.concatenate([self.seen, values])
             self.truth = np.concatenate([self.truth, truth if self.way.curve else truth[-1:]])
         chosen = front(self.seen)
         found = np.column_stack([self.truth[chosen], self.seen[chosen, 1]])
-        self.outcome.history.append((self.epochs, hypervolume(found, REFERENCE)))
+        self.outcome.history.append((self.epochs, hypervolume(found, (self.problem.constant, 0.0))))
 
 
 def at(outcome: Outcome, epochs: float) -> float:

@@ -96,6 +96,35 @@ def rung(
     return Rung(index, epochs, RUNG_ROWS, tuple(seen.tolist()), tuple(at.tolist()))
 
 
+class Synthetic:
+    """The made-up problem, as one search meets it: what it sees is drawn from `seed`."""
+
+    constant = CONSTANT
+    trials = None  # as many as are wanted
+
+    def __init__(self, seed: int, task: Task = STANDARD) -> None:
+        self.task, self.noise = task, np.random.default_rng([seed, 1])
+
+    def epochs(self, number: int, params: Params) -> float:
+        """That a trial trains."""
+        return float(params["tune_epochs"]) + float(params["recover_epochs"])
+
+    def rung(self, number: int, params: Params, index: int, part: float) -> Rung:
+        """What a trial shows after a part of its training."""
+        return rung(params, index, part, self.noise, self.task)
+
+    def end_so_far(self, number: int, params: Params, part: float) -> tuple[float, float]:
+        """Metric and compression of what the trial's threshold cuts after a part of its training."""
+        tuned = min(1.0, part * self.epochs(number, params) / float(params["tune_epochs"]))
+        compression = compression_at(float(params["threshold"]), params)
+        truth = float(trained(params, tuned, task=self.task).metric(compression))
+        return self.noise.binomial(RUNG_ROWS, truth) / RUNG_ROWS, compression
+
+    def record(self, number: int, params: Params) -> tuple[TrialRecord, FloatArray]:
+        """A whole trial, and the true metric of each of its points."""
+        return record(number, params, self.noise, self.task)
+
+
 def record(
     number: int, params: Params, generator: np.random.Generator, task: Task = STANDARD
 ) -> tuple[TrialRecord, FloatArray]:

@@ -41,6 +41,9 @@ def test_settings_in_an_entry(tmp_path: Path) -> None:
     task = write_task(tmp_path / "task")
     name = study_name(Planned(found, str(task), 2, (0.49,)))
     assert name == "toy-snip-level-head-penalty_strength-1-spectral_bound-off-at-49-seed2"
+    learned = entry("snip+kd,level=block")
+    assert (learned.method, learned.distill, learned.settings) == ("snip", "kd", {"level": "block"})
+    assert entry("snip-published+cap").settings == entry("snip-published").settings
     order = [
         (each.entry.label, each.seed)
         for each in planned([entry("snip"), entry("chance")], [str(task)], 2, (0.5,))

@@ -27,7 +27,7 @@ from pipeline.portfolio import AUTO, Kin, warm_starts
 from pipeline.space import Space
 from pipeline.store import Store
 from tests.benchmarks.searching import Outcome, Searched, Stops, Way, fixed_space
-from tests.benchmarks.surrogate import Task
+from tests.benchmarks.surrogate import Synthetic, Task
 
 OURS = Way("ours", "tpe", taught=True, stops=Stops())
 EPOCHS = 130.0  # some 32 trials
@@ -68,7 +68,7 @@ def pairs(space: Space, *, seeds: int, earlier: int, spread: float) -> Iterator[
 
 
 def _search(space: Space, task: Task, *, seed: int, starts: str = "") -> Searched:
-    searched = Searched(OURS, space, seed=seed, task=task, starts=starts)
+    searched = Searched(OURS, space, Synthetic(seed, task), seed=seed, starts=starts)
     searched.run(epochs=EPOCHS)
     return searched
 

@@ -5,8 +5,8 @@
         [--epochs 4] [--concurrent K] [--table] [--json FILE]
 
 Every method has its packaged defaults, fixed, and one trial per target compression: nothing is chosen on any row,
-so the test rows say what the settings are worth. `--methods` takes settings, too: snip,penalty_strength=1. It goes
-on where it was interrupted; `--table` prints what is there. The studies lie in DIR for compare, report and confirm.
+so the test rows say what the settings are worth. `--methods` takes settings and distillation, too: snip+kd,level=block.
+It goes on where it was interrupted; `--table` prints what is there. Its studies lie in DIR for compare and report.
 
 Targets lie just under 1/3, 1/2 and 2/3: norms stay when blocks go, so that half of all blocks are 49.96 %. Those of
 methods on single weights are sparsities. SMP can be compared once its pruner lies in DIR (prunefront fit-pruner).
@@ -54,6 +54,7 @@ def run(item: Planned, *, model: str, store: Path, epochs: int, concurrent: int 
             task=item.task,
             model=model,
             method=item.entry.method,
+            distill=item.entry.distill,
             space=space,
             trials=len(item.targets),
             seed=item.seed,

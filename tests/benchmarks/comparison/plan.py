@@ -31,6 +31,7 @@ class Entry:
     label: str
     method: str
     settings: Mapping[str, ParamValue] = field(default_factory=dict)
+    distill: str = "none"
 
 
 @dataclass(frozen=True)
@@ -52,14 +53,13 @@ NAMED = {"snip-published": Entry("snip-published", "snip", PUBLISHED_SNIP)}
 
 
 def entry(text: str) -> Entry:
-    """`method`, a label of NAMED, or either with settings: first-order,level=head,rounds=2."""
+    """`method`, a label of NAMED, or either with a distillation and settings: snip+kd,level=head,rounds=2."""
     name, *settings = text.split(",")
-    known = NAMED.get(name, Entry(name, name))
-    if not settings:
-        return known
+    base, _, distill = name.partition("+")
+    known = NAMED.get(base, Entry(base, base))
     given = {key: _value(value) for key, _, value in (part.partition("=") for part in settings)}
-    label = known.label + "".join(f"+{key}={value}" for key, value in given.items())
-    return Entry(label, known.method, {**known.settings, **given})
+    label = name + "".join(f"+{key}={value}" for key, value in given.items())
+    return Entry(label, known.method, {**known.settings, **given}, distill or "none")
 
 
 def units(item: Entry) -> str:
