@@ -124,23 +124,20 @@ def run_trials(
     scratch = store.study_folder(study) / "tune"
     shutil.rmtree(scratch, ignore_errors=True)
     searcher = DeskSearcher(desk)
-    trainable = tune.with_resources(
-        tune.with_parameters(
-            _trainable,
-            shared=_TrialShared(
-                inputs,
-                store.place,
-                study,
-                cluster.cpus_per_trial,
-                body,
-                checkpoint_s,
-                cluster.concurrent / BEATS_PER_S,
-            ),
-        ),
-        {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial},
+    shared = _TrialShared(
+        inputs,
+        store.place,
+        study,
+        cluster.cpus_per_trial,
+        body,
+        checkpoint_s,
+        cluster.concurrent / BEATS_PER_S,
     )
     tuner = tune.Tuner(
-        trainable,
+        tune.with_resources(
+            tune.with_parameters(_trainable, shared=shared),
+            {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial},
+        ),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
             scheduler=RungScheduler(searcher),
@@ -148,16 +145,7 @@ def run_trials(
             max_concurrent_trials=cluster.concurrent,
             reuse_actors=True,
         ),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=str(scratch.parent.resolve())
-            if store.bucket is None
-            else _in_bucket(store, scratch.parent),
-            storage_filesystem=None if store.bucket is None else store.bucket.filesystem,
-            failure_config=tune.FailureConfig(max_failures=LOST_ATTEMPTS),
-            verbose=0,
-            log_to_file=False,
-        ),
+        run_config=_kept_small(store, scratch.parent),
     )
     try:
         tuner.fit()
@@ -171,6 +159,21 @@ def run_trials(
             dropped(scratch)
     if searcher.failure is not None:
         raise searcher.failure
+
+
+def _kept_small(store: Store, folder: Path) -> Any:
+    """Tune's own files: in the study's folder while trials run, without logs."""
+    from ray import tune
+
+    bucket = store.bucket
+    return tune.RunConfig(
+        name="tune",
+        storage_path=str(folder.resolve()) if bucket is None else _in_bucket(store, folder),
+        storage_filesystem=None if bucket is None else bucket.filesystem,
+        failure_config=tune.FailureConfig(max_failures=LOST_ATTEMPTS),
+        verbose=0,
+        log_to_file=False,
+    )
 
 
 def _in_bucket(store: Store, folder: Path) -> str:
@@ -207,53 +210,63 @@ def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
 
 def _attempt(store: Store, config: dict[str, Any], shared: _TrialShared) -> None:
     """One attempt at a trial: its last act is its record."""
-    from ray import tune
-
-    from pipeline.execute.tuning import rung_report
     from pipeline.job import TrialJob
-    from pipeline.trial import run_trial
 
     number = int(config["number"])
     own = store.attempts(shared.study, number).begin()
-    attempts = tuple(sorted(own.parent.glob("attempt-*")))
     job = TrialJob(
         number,
         config["params"],
         int(config["seed"]),
-        attempts,
+        tuple(sorted(own.parent.glob("attempt-*"))),
         checkpoint_s=shared.checkpoint_s,
         rungs=tuple(config["rungs"]),
         beat_s=max(config["beat_s"], shared.least_beat_s),
     )
+    _hand_in(store, shared.study, job, _record(job, shared))
+
+
+def _record(job: TrialJob, shared: _TrialShared) -> TrialRecord:
+    """Runs the trial; its record, whether it ended well or not."""
+    from ray import tune
+
+    from pipeline.execute.tuning import rung_report
+    from pipeline.trial import run_trial
+
     try:
-        record = (shared.body or run_trial)(
+        return (shared.body or run_trial)(
             shared.inputs,
             job,
-            lambda values: tune.report({"number": number, **values}),
+            lambda values: tune.report({"number": job.number, **values}),
             # where the trial is stopped, Tune ends this thread in here
-            lambda rung: tune.report(rung_report(number, rung)),
+            lambda rung: tune.report(rung_report(job.number, rung)),
         )
     except ObjectStoreLost:
         raise
     except Exception as error:
-        record = TrialRecord(number, "failed", reason_of(error), job.params, job.seed)
+        return TrialRecord(job.number, "failed", reason_of(error), job.params, job.seed)
+
+
+def _hand_in(store: Store, study: str, job: TrialJob, record: TrialRecord) -> None:
+    """Writes the record, drops what the attempts left, and tells the driver."""
+    from ray import tune
+
     try:
         if record.state == "complete":
-            store.weights(shared.study).take(number, job.attempts)
+            store.weights(study).take(job.number, job.attempts)
         facts = record.provenance | _peaks()
-        store.write_record(shared.study, replace(record, attempts=len(job.attempts), provenance=facts))
+        store.write_record(study, replace(record, attempts=len(job.attempts), provenance=facts))
     except OSError as error:
-        if (
-            error.errno in NO_SPACE
-        ):  # no fault of the trial's: the search ends, and it goes on when there is space
+        # a full disk is no fault of the trial's: the search ends, and it goes on when there is space
+        if error.errno in NO_SPACE:
             with suppress(OSError):
-                store.attempts(shared.study, number).mark_interrupted()
-            tune.report({"number": number, "disk_full": 1.0})
+                store.attempts(study, job.number).mark_interrupted()
+            tune.report({"number": job.number, "disk_full": 1.0})
         raise
     for attempt in job.attempts:
         shutil.rmtree(attempt, ignore_errors=True)
         dropped(attempt)
-    tune.report({"number": number, "ended": 1.0})
+    tune.report({"number": job.number, "ended": 1.0})
 
 
 def _peaks() -> dict[str, str]:
