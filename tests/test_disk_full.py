@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import errno
-import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from pipeline.job import TrialJob
 from pipeline.store import Store
 from pipeline.study import LeaseLost, Ledger, LedgerLost, open_ledger
 from pipeline.trial import run_trial
+from tests.faults.disk import disk, fill
 from tests.study.ledger_kit import SPACE, spec_of
 from tests.synthetic import record, spec
 from tests.test_resume import checkpoint
@@ -30,24 +29,8 @@ from tests.test_trial import SNIP, make_inputs, on_the_cpu  # noqa: F401
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 1 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("Only root may mount a small disk.")
-    try:
+    with disk(tmp_path / "disk", megabytes=1) as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=True)
-
-
-def fill(folder: Path, *, leave: int) -> None:
-    """Leaves about so many bytes free."""
-    with (folder / "ballast").open("wb", buffering=0) as file, suppress(OSError):
-        while True:
-            file.write(b"x" * 4096)
-    with (folder / "ballast").open("r+b") as file:
-        file.truncate(max(0, (folder / "ballast").stat().st_size - leave))
 
 
 def test_a_checkpoint_that_does_not_fit_leaves_the_older_one_and_no_rubbish(small_disk: Path) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pipeline.store import NO_SPACE, ObjectStoreLost
+from pipeline.store import NO_SPACE, SQLITE_FULL, ObjectStoreLost
 from pipeline.study import LeaseLost, LedgerLost
-
-SQLITE_FULL = "database or disk is full"
 
 
 def outside_cause(error: BaseException) -> str | None:
     """One message, if what ended a command lies outside of it: a full disk, a database that is gone; else None."""
-    if isinstance(error, LedgerLost) and SQLITE_FULL in str(error):
+    if isinstance(error, LedgerLost) and error.disk_full:
         return _disk_full("the ledger's")
     if isinstance(error, LedgerLost | LeaseLost):
         return str(error)

@@ -4,7 +4,7 @@ from pipeline.store.confirmations import NO_PREDICTIONS, Confirmation, Confirmat
 from pipeline.store.exports import TestScores
 from pipeline.store.latency import Bench, LatencyTable, Shape, StudyLatency, Timed, TimedPoint
 from pipeline.store.objects import PATIENCE_S, ObjectStoreLost, dropped, is_object_store, place_text, sent
-from pipeline.store.recordfile import NO_SPACE, load_record, save_record
+from pipeline.store.recordfile import NO_SPACE, SQLITE_FULL, load_record, save_record
 from pipeline.store.store import Store
 from pipeline.store.studyfile import Outbox, Spent
 from pipeline.store.weights import RECOVERED, WEIGHTS, Retrained, Weights, before_cut
@@ -14,6 +14,7 @@ __all__ = [
     "NO_SPACE",
     "PATIENCE_S",
     "RECOVERED",
+    "SQLITE_FULL",
     "WEIGHTS",
     "Bench",
     "Confirmation",

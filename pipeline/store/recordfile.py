@@ -42,6 +42,7 @@ from pipeline.store.objects import sent
 FORMAT = 1
 JSON, ARRAYS = "record.json", "record.npz"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # what a full disk, or a full quota, is called
+SQLITE_FULL = "database or disk is full"  # a sqlite file on such a disk, in its own words
 
 T = TypeVar("T")
 

@@ -22,6 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.records import BadInput, Params, StudySpec, TrialRecord
+from pipeline.store import SQLITE_FULL
 from pipeline.study.curves import CurveRow, rows_of_record, rows_of_table
 from pipeline.study.ends import NEVER_ASKED, check_same, end_of
 from pipeline.study.mirror import Mirror
@@ -44,6 +45,11 @@ LOST_ATTEMPTS = 3  # a trial whose attempts have vanished this often is given up
 
 class LedgerLost(RuntimeError):  # noqa: N818 (a fact about a database, not a fault of the program)
     """The ledger's database does not answer. Nothing is half-done: the same call, later, completes it."""
+
+    @property
+    def disk_full(self) -> bool:
+        """Whether it is a file that finds no space, which waiting does not give it."""
+        return SQLITE_FULL in str(self)
 
 
 @dataclass(frozen=True)

@@ -199,6 +199,8 @@ class StudyDesk:
             try:
                 return call()
             except LedgerLost as lost:
+                if lost.disk_full:
+                    raise
                 self.unsure = True
                 self.watcher.warn(f"{lost} Trying again in {pause} s.")
                 time.sleep(pause)

@@ -17,6 +17,7 @@ from pipeline.store import Store
 from pipeline.tracking.addresses import shown
 from pipeline.tracking.connection import Connection, cause
 
+LOGGING = "MLFLOW_LOGGING_LEVEL"
 # Read by MLflow at each call; ours unless the user has set them. No calls home, nothing printed; and a server that
 # is lost in mid-study holds the driver, which runs the trials, for half a minute and not for many.
 ENVIRONMENT = {
@@ -24,7 +25,7 @@ ENVIRONMENT = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
-    "MLFLOW_LOGGING_LEVEL": "ERROR",
+    LOGGING: "ERROR",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 LOOKING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}  # for a server
@@ -56,6 +57,9 @@ def connect(uri: str | None, *, store_root: Path) -> Connection:
         )
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if os.environ[LOGGING] == ENVIRONMENT[LOGGING]:
+        # it logs a database's every refusal with a page of its stack; we say what was refused
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     try:
         from mlflow import MlflowClient
 
