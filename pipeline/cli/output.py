@@ -37,8 +37,8 @@ def _plain(value: Any) -> Any:
 
 
 def percent(share: float) -> str:
-    """0.5 -> 50.0 %."""
-    return f"{100 * share:.1f} %"
+    """0.5 -> 50.0 %; – for what has no value."""
+    return "–" if math.isnan(share) else f"{100 * share:.1f} %"
 
 
 def millions(count: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable
 from dataclasses import asdict
@@ -84,8 +85,7 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
         out.print(f"[dim]{found.useless} of them predict no better than a constant and stand on no front.[/]")
     out.print(
         f"Dense {spec.metric_name} {anchors.dense:.4f} (plain fine-tuning, lr {anchors.dense_learning_rate:g}), "
-        f"constant prediction {anchors.constant:.4f}. Hypervolume {found.hypervolume:.4f}, "
-        f"{percent(found.hypervolume_normalised)} of what is possible."
+        f"constant prediction {anchors.constant:.4f}. Hypervolume {found.hypervolume:.4f}{_of_possible(found)}."
     )
     out.print(f"[dim]The metric is on the {spec.validation_rows} validation rows that chose the front.[/]")
     if alike := settings_alike(found):
@@ -138,6 +138,11 @@ def _retrained(point: FrontPoint, again: Retrained) -> str:
         f"The network at {percent(point.gain)} was trained again: {again.metric:.4f} instead of "
         f"{again.recorded:.4f}{apart}."
     )
+
+
+def _of_possible(found: Front) -> str:
+    share = found.hypervolume_normalised  # none, if the dense network is no better than a constant
+    return "" if math.isnan(share) else f", {percent(share)} of what is possible"
 
 
 def _left_out(found: Front) -> str:

@@ -50,6 +50,11 @@ from pipeline.sweep.wanted import (
 from pipeline.sweep.watching import Nobody, Watcher
 from pipeline.tracking import NoAnswer, Tracker, address_of, open_tracking, shown
 
+LEARNED_NOTHING = (
+    "The dense network is no better than a constant prediction: it has nothing that a cut could cost, and hypervolume "
+    "has no value in %. Look at the task's columns and labels, and at learning_rate and tune_epochs of the space."
+)
+
 
 def search(
     *,
@@ -212,6 +217,8 @@ def _desk(
     )
     courier.start(tracker)
     watcher.anchors(spec)
+    if spec.anchors.dense <= spec.anchors.constant:
+        watcher.warn(LEARNED_NOTHING)
     return StudyDesk(
         spec,
         wanted.budget,

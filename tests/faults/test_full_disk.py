@@ -42,7 +42,11 @@ def test_a_full_disk_ends_a_search_and_the_same_command_goes_on(tmp_path: Path) 
         ballast.unlink()
         again = prunefront(*asked)
         assert again.returncode == 0, again.stderr
-        assert json.loads(again.stdout)["trials"] == TRIALS
+        found = json.loads(again.stdout)
+        assert found["trials"] == TRIALS
+        # so few rows teach nothing: that is said, and no share of nothing is given
+        assert "no better than a constant prediction" in message
+        assert (found["dense_metric"], found["hypervolume_normalised"]) == (0.5, None)
         assert {path: path.read_bytes() for path in whole} == whole
         client = connect(None, store_root=store)._client
         runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
