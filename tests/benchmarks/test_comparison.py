@@ -46,20 +46,20 @@ def test_settings_in_an_entry(tmp_path: Path) -> None:
     assert entry("snip-published+cap").settings == entry("snip-published").settings
     order = [
         (each.entry.label, each.seed)
-        for each in planned([entry("snip"), entry("chance")], [str(task)], 2, (0.5,))
+        for each in planned([entry("snip"), entry("chance")], [str(task)], range(2), (0.5,))
     ]
     assert order == [("snip", 0), ("chance", 0), ("snip", 1), ("chance", 1)]
 
 
 def test_targets_of_single_weights_are_sparsities(tmp_path: Path) -> None:
     both = [entry("first-order"), entry("magnitude")]
-    found = {each.entry.label: each.targets for each in planned(both, ["t"], 1, (0.5,), (0.8, 0.9))}
+    found = {each.entry.label: each.targets for each in planned(both, ["t"], [0], (0.5,), (0.8, 0.9))}
     assert found == {"first-order": (0.5,), "magnitude": (0.8, 0.9)}
 
 
 def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
     others = [entry("snip"), entry("chance,level=head")]
-    studies = list(planned(others, ["toy/task.toml"], 3, (0.5,)))
+    studies = list(planned(others, ["toy/task.toml"], range(3), (0.5,)))
     for item in studies:
         test = {"snip": (0.8, 0.7, 0.9), "chance": (0.7, 0.5, 0.9)}[item.entry.method][item.seed]
         file = score_file(tmp_path, name := f"{item.entry.label}-{item.seed}")

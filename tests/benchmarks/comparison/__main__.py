@@ -1,8 +1,8 @@
 """Methods side by side: the same tasks, targets, epochs, trials and seeds; scored on test rows.
 
     python -m tests.benchmarks.comparison --task SST-2/task.toml --model FOLDER --store DIR \\
-        [--methods snip layerdrop chance …] [--seeds 3] [--targets 0.33 0.49 0.65] [--sparsities 0.5 0.8 0.9] \\
-        [--epochs 4] [--concurrent K] [--table] [--json FILE]
+        [--methods snip layerdrop chance …] [--targets 0.33 0.49 0.65] [--sparsities 0.5 0.8 0.9] \\
+        [--seeds 3] [--first-seed 0] [--epochs 4] [--concurrent K] [--table] [--json FILE]
 
 Every method has its packaged defaults, fixed, and one trial per target compression: nothing is chosen on any row,
 so the test rows say what the settings are worth. `--methods` takes settings and distillation, too: snip+kd,level=block.
@@ -84,6 +84,7 @@ def main() -> None:
         ],  # smp: after prunefront fit-pruner --store DIR
     )
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--targets", nargs="+", type=float, default=[0.33, 0.49, 0.65])
     parser.add_argument("--sparsities", nargs="+", type=float, default=[0.5, 0.8, 0.9])
     parser.add_argument("--epochs", type=int, default=4)
@@ -92,7 +93,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=None)
     chosen = parser.parse_args()
     entries: list[Entry] = [entry(text) for text in chosen.methods]
-    todo = list(planned(entries, chosen.task, chosen.seeds, tuple(chosen.targets), tuple(chosen.sparsities)))
+    seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
+    todo = list(planned(entries, chosen.task, seeds, tuple(chosen.targets), tuple(chosen.sparsities)))
     if not chosen.table:
         for count, item in enumerate(todo, 1):
             print(f"{count}/{len(todo)}  {study_name(item)}", flush=True)

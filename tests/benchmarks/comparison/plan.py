@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.methods import ranks_weights
@@ -73,12 +73,12 @@ def units(item: Entry) -> str:
 def planned(
     entries: list[Entry],
     tasks: list[str],
-    seeds: int,
+    seeds: Iterable[int],
     targets: tuple[float, ...],
     sparsities: tuple[float, ...] = (),
 ) -> Iterator[Planned]:
     """All studies, seed by seed: when time is up, all methods have about as many."""
-    for seed in range(seeds):
+    for seed in seeds:
         for task in tasks:
             for each in entries:
                 yield Planned(each, task, seed, sparsities if ranks_weights(each.method) else targets)
