@@ -46,7 +46,7 @@ class FrontPoint:
     latency_source: Literal["measured", "table"] | None = None
     latencies: tuple[Timed, ...] = ()  # of the whole network, at every shape that was asked for
     retrained: Retrained | None = (
-        None  # what it measured when it was trained again, because its weights were gone
+        None  # what it measured when it was trained again, since its weights were gone
     )
 
     @property
@@ -80,6 +80,12 @@ class Front:
         anchors = self.spec.anchors
         span = anchors.dense - anchors.constant
         return self.hypervolume / span if span > 0 else float("nan")
+
+    @property
+    def why_empty(self) -> str:
+        """What a front without points lacks."""
+        finished = self.trials - sum(self.left_out.values())
+        return "no network predicts better than a constant" if finished else "it has no finished trial"
 
     @property
     def knee(self) -> FrontPoint | None:
@@ -196,8 +202,8 @@ def pick(
     least = min_sparsity if found.spec.zeroes else min_compression
     if not found.points:
         raise BadInput(
-            f"A best point stands on a front; study {found.spec.name!r} has no finished trial yet. "
-            "Run `prunefront search` with its name again."
+            f"A best point stands on a front; that of study {found.spec.name!r} is empty: {found.why_empty}. Run "
+            "`prunefront search` with its name again, for more trials."
         )
     if max_drop is None and min_metric is None and least is None and max_latency_ms is None:
         return found.points[knee(objectives(found.points))]

@@ -98,10 +98,18 @@ def _write_figures(folder: Path, choices: list[Choice]) -> None:
 
     for path in write_profiles(folder, choices):
         err.print(f"Wrote {path}.", markup=False, soft_wrap=True)
-    without = [f"{one.task}, {one.model}, {one.method}" for one in choices if one.profile is None]
-    for name in without:
-        needs = f"it needs {LEAST_TRIALS} trials with penalties that differ."
-        err.print(f"No figure of {name}: {needs}", markup=False, soft_wrap=True)
+    for one in choices:
+        if one.profile is None:
+            needs = f"it needs {LEAST_TRIALS} trials with penalties that differ"
+            why = needs if _has_penalty(one) else f"{one.method} has no penalty"
+            name = f"{one.task}, {one.model}, {one.method}"
+            err.print(f"No figure of {name}: {why}.", markup=False, soft_wrap=True)
+
+
+def _has_penalty(choice: Choice) -> bool:
+    from pipeline.settings import PENALTY
+
+    return choice.point is not None and PENALTY in choice.point.params
 
 
 def _missing(value: Any) -> bool:
@@ -151,8 +159,8 @@ def _sentences(choice: Choice) -> list[str]:
         return [f"{name}: {choice.why_none}"]
     said = [f"{name}: metric on {choice.metric_from or 'validation'}."]
     profile = choice.profile
-    if profile is None and choice.trials < LEAST_TRIALS:
-        said[0] += f" {choice.trials} trials say nothing about other penalties: {LEAST_TRIALS} are the least."
+    if profile is None and choice.trials < LEAST_TRIALS and _has_penalty(choice):
+        said[0] += f" {choice.trials} of the {LEAST_TRIALS} trials that penalties can be told apart by."
     elif profile is not None:
         said[0] += " " + profile.sentence
     for objective, shares in importances(choice.spec, choice.trial_fronts).items():

@@ -72,7 +72,7 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
     """Plot, table, and what to type next."""
     spec, anchors = found.spec, found.spec.anchors
     if not found.points:
-        out.print(f"[bold]{spec.name}[/] has no finished trial on a front yet. {_left_out(found)}")
+        out.print(f"The front of [bold]{spec.name}[/] is empty: {found.why_empty}. {_left_out(found)}")
         return
     out.print()
     print(_plot(found))

@@ -64,10 +64,11 @@ def _as_json(found: Front) -> dict[str, Any]:
 
 def _table(fronts: list[Front]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("study", "task", "model", "method"):
-        table.add_column(column)
+    table.add_column("study", no_wrap=True)  # a name is typed again: nothing of it may be missing
+    for column in ("task", "model", "method"):
+        table.add_column(column, overflow="fold")
     for column in ("trials", "front", "hypervolume", "dense"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for found in fronts:
         spec = found.spec
         table.add_row(

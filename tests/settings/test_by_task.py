@@ -68,7 +68,7 @@ def test_the_command_prints_writes_csv_and_json(store: Path, capsys: pytest.Capt
     assert run([*asked, "--csv", str(store / "rows.csv")]) == 0
     shown = capsys.readouterr().out
     assert "0.8200 ± 0.0497" in shown
-    assert "say nothing about other penalties" in " ".join(shown.split())
+    assert "trials that penalties can be told apart by" in " ".join(shown.split())
     with (store / "rows.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["penalty"] for row in rows] == ["", "5.0", "5.0"]
