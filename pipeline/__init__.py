@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.checkpoint import load, load_tokenizer
-    from pipeline.fronts import Front, FrontPoint, load_front, pick
+    from pipeline.fronts import Front, FrontPoint, load_front
+    from pipeline.picking import pick
     from pipeline.records import BadInput, TrialRecord
     from pipeline.sweep import search
 
@@ -47,7 +48,7 @@ _ROOMS = {
     "load": "checkpoint",
     "load_front": "fronts",
     "load_tokenizer": "checkpoint",
-    "pick": "fronts",
+    "pick": "picking",
     "search": "sweep",
 }
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.fronts import best_of_task, load_front, pick
+from pipeline.fronts import load_front
+from pipeline.picking import best_of_task, pick
 from pipeline.records import BadInput, TrialRecord
 from pipeline.store import Store
 from tests.synthetic import point, record, spec
@@ -95,7 +96,7 @@ def test_an_empty_front_is_read_and_has_no_best_point(tmp_path: Path) -> None:
     assert found.points == ()
     assert found.hypervolume == 0.0
     assert found.knee is None
-    with pytest.raises(BadInput, match="no finished trial"):
+    with pytest.raises(BadInput, match="has no finished trial"):
         pick(found)
 
 

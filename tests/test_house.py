@@ -34,7 +34,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ),
     ("distillation", "gates", "halving", "recipe", "weights"),
     ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
-    ("checkpoint", "columns", "confirmed", "curve", "finetune", "job", "latency", "resolve"),
+    ("checkpoint", "columns", "confirmed", "curve", "finetune", "job", "latency", "picking", "resolve"),
     ("compare", "course", "portfolio", "resume", "rungs", "settings", "tracking"),
     ("delivery", "pruners", "report", "rerun", "trial"),
     ("anchors", "execute", "reopening"),

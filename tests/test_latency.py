@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 
 from pipeline.cli.show import _latency
-from pipeline.fronts import load_front, pick
+from pipeline.fronts import load_front
 from pipeline.latency import (
     CpuClock,
     FrontWanted,
@@ -29,6 +29,7 @@ from pipeline.latency import (
     time_front,
 )
 from pipeline.models import ModelSource, build
+from pipeline.picking import pick
 from pipeline.records import BadInput, Masks
 from pipeline.store import Bench, LatencyTable, Shape, Store, StudyLatency, Timed, TimedPoint
 from pipeline.sweep.speed import check_grid, shapes_of

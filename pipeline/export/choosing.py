@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from pipeline.fronts import Front, FrontPoint, front_of, pick, with_latency
+from pipeline.fronts import Front, FrontPoint, front_of, with_latency
+from pipeline.picking import pick
 from pipeline.records import BadInput
 from pipeline.store import Store
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.confirmed import ConfirmedPoint, load_confirmed
-from pipeline.fronts import Front, FrontPoint, front_of, objectives, pick
+from pipeline.fronts import Front, FrontPoint, front_of, objectives
 from pipeline.pareto import front
+from pipeline.picking import pick
 from pipeline.records import BadInput, StudySpec
 from pipeline.settings.networks import TrialFront, trial_fronts
 from pipeline.settings.profile import Profile, penalty_profile
