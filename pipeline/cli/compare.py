@@ -171,7 +171,7 @@ def _table(panel: Panel, gain: str) -> Table:
     table = Table(
         box=None, header_style="bold", pad_edge=False, title=f"on {panel.rows} rows", title_justify="left"
     )
-    table.add_column("study")
+    table.add_column("study", overflow="fold")
     for column in (
         "seeds",
         "trials",
