@@ -201,6 +201,9 @@ def run(chosen: argparse.Namespace) -> None:
     space.write_text(SPACE)
     # every rung is looked at as if nobody had been seen there before: nobody is stopped
     running.Halving = partial(Halving, least_seen=2 * chosen.trials)  # type: ignore[misc, assignment]
+    print(
+        f"{chosen.trials} trials; how far it is: prunefront show {STUDY} --store {chosen.store}", flush=True
+    )
     search(
         task=str(task),
         model=chosen.model,
@@ -252,7 +255,9 @@ def write(chosen: argparse.Namespace) -> None:
         }
         for record in records
     ]
-    about = f"{len(trials)} real trials of {spec.method} on {spec.task}, {Path(spec.model).name}"
+    about = (
+        f"{len(trials)} real trials of {spec.method} on {spec.task}, {'/'.join(Path(spec.model).parts[-2:])}"
+    )
     chosen.to.write_text(
         json.dumps(
             {
