@@ -15,6 +15,9 @@ from pipeline.records import BadInput
 # Read by Ray when it is imported: no calls home, no files per trial, no second progress display, and Ctrl-C
 # reaches us instead of Tune (which would write a snapshot that nobody reads).
 RAY_ENVIRONMENT = {
+    # One heap per process, whose freed memory the next trial has: each trial runs in a thread of its own, and with
+    # glibc's many heaps (8 a core) every one of them may keep a trial's memory, 1 GB of MiniLM's, until none is left.
+    "MALLOC_ARENA_MAX": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
