@@ -62,7 +62,8 @@ def test_a_probe_is_near_the_search_and_the_search_is_read_after_it(
     )
     real = sum(r.seconds for r in records) / 2 / 60
     typical = probed["minutes_per_trial"]["typical"]
-    assert real / 5 < typical < 5 * real, "a busy machine, seconds long trials: the order of magnitude"
+    # trials of under a second beside other tests: the order of magnitude
+    assert real / 10 < typical < 10 * real
     peak = max(float(r.provenance["peak_memory_mb"]) for r in records)
     assert peak / 2 < probed["memory_mb"]["typical"] < 2 * peak
 
