@@ -111,8 +111,18 @@ def test_trials_run_on_a_node_that_has_nothing(
     assert found["trials"] == 2
     assert found["left_out"] == {"failed": 0, "stopped": 0}
     assert not list((tmp_path / "empty").rglob("*.safetensors")), "the node fetched the model itself"
+    asked = [sys.executable, "-c", HEAPS, address]
+    heaps = subprocess.run(asked, capture_output=True, text=True, env=env, timeout=100, check=True)
+    assert heaps.stdout == "['1']\n", "its processes have many heaps"
 
 
+HEAPS = """
+import os, sys
+from pipeline.execute import Resources, connect, run_each
+with connect(Resources(address=sys.argv[1], concurrent=1), shared_bytes=0) as cluster:
+    name = "MALLOC_ARENA_MAX"
+    print(run_each(cluster, lambda _, name: os.environ.get(name), None, [name], done=lambda: None))
+"""
 BLIND = """
 mount -t tmpfs tmpfs "$1" && shift && exec "$@"
 """

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from pipeline.cli.output import err, out, percent, print_json, short
 from pipeline.records import BadInput, Params
+from pipeline.space import parse_space
 
 if TYPE_CHECKING:
     from pipeline.settings import Choice
@@ -109,7 +110,7 @@ def _write_figures(folder: Path, choices: list[Choice]) -> None:
 def _has_penalty(choice: Choice) -> bool:
     from pipeline.settings import PENALTY
 
-    return choice.point is not None and PENALTY in choice.point.params
+    return PENALTY in parse_space(choice.spec.space_toml).keys
 
 
 def _missing(value: Any) -> bool:

@@ -15,15 +15,15 @@ from pipeline.records import BadInput
 # Read by Ray when it is imported: no calls home, no files per trial, no second progress display, and Ctrl-C
 # reaches us instead of Tune (which would write a snapshot that nobody reads).
 RAY_ENVIRONMENT = {
-    # One heap per process, whose freed memory the next trial has: each trial runs in a thread of its own, and with
-    # glibc's many heaps (8 a core) every one of them may keep a trial's memory, 1 GB of MiniLM's, until none is left.
-    "MALLOC_ARENA_MAX": "1",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
 }
+# Of workers: one heap per process, whose freed memory the next trial has. Each trial runs in a thread of its own, and
+# with glibc's many heaps (8 a core) every one of them may keep a trial's memory, 1 GB of MiniLM's, until none is left.
+WORKER_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
 # Of this machine's memory for the object store: what trials share, and what the dense networks give back. Ray's
 # own default is 30 % of all memory.
 LEAST_STORE_BYTES = 300_000_000
@@ -88,7 +88,8 @@ def connect(resources: Resources, *, shared_bytes: int) -> Iterator[Cluster]:
     Raises:
         BadInput: no cluster answers, or it has less than one trial asks for.
     """
-    os.environ |= {key: os.environ.get(key, value) for key, value in RAY_ENVIRONMENT.items()}
+    ours = RAY_ENVIRONMENT | WORKER_ENVIRONMENT  # workers on this machine have the driver's
+    os.environ |= {key: os.environ.get(key, value) for key, value in ours.items()}
     import ray
 
     cores = usable_cores()
@@ -103,7 +104,7 @@ def connect(resources: Resources, *, shared_bytes: int) -> Iterator[Cluster]:
         )
     else:
         try:
-            ray.init(address=resources.address, **quiet)
+            ray.init(address=resources.address, runtime_env={"env_vars": dict(WORKER_ENVIRONMENT)}, **quiet)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise BadInput(
                 f"--address names a running Ray cluster; {resources.address!r} did not answer "

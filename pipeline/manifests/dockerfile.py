@@ -24,8 +24,6 @@ RUN apt-get update \\
     && useradd --create-home --uid 1000 prunefront
 
 ENV VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:$PATH PIP_NO_CACHE_DIR=1 PYTHONUNBUFFERED=1 RAY_USAGE_STATS_ENABLED=0
-# one heap per process: see execute/cluster.py
-ENV MALLOC_ARENA_MAX=1
 RUN python -m venv /opt/venv
 
 WORKDIR /opt/prunefront

@@ -58,7 +58,7 @@ def _body(launch: Launch) -> tuple[str, ...]:
         'source "${PRUNEFRONT_VENV:-.venv}/bin/activate"  # on a file system that all nodes see',
         *needed,
         *(endpoint if launch.in_objects else ()),
-        "export RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=token MALLOC_ARENA_MAX=1",
+        "export RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=token",
         "RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')",
         "export RAY_AUTH_TOKEN",
         "",
