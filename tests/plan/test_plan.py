@@ -41,7 +41,8 @@ def test_a_probe_is_near_the_search_and_the_search_is_read_after_it(
 ) -> None:
     # Ray's workers are niced: beside another test one of the two would wait for seconds, and the other not
     monkeypatch.setenv("RAY_worker_niceness", "0")
-    task, store = write_task(tmp_path / "task", rows=160), tmp_path / "store"
+    # and trials of 160 rows take less than what starts and ends them, which varies most
+    task, store = write_task(tmp_path / "task", rows=640), tmp_path / "store"
     asked: list[str | Path] = ["--task", task, "--space", task.parent / "quick.toml", "--store", store]
     asked += ["--trials", "2", "--latency-grid", "none", "--quiet", "--json"]
 
@@ -62,8 +63,7 @@ def test_a_probe_is_near_the_search_and_the_search_is_read_after_it(
     )
     real = sum(r.seconds for r in records) / 2 / 60
     typical = probed["minutes_per_trial"]["typical"]
-    # trials of under a second beside other tests: the order of magnitude
-    assert real / 10 < typical < 10 * real
+    assert real / 5 < typical < 5 * real, "a busy machine, trials of a few seconds: the order of magnitude"
     peak = max(float(r.provenance["peak_memory_mb"]) for r in records)
     assert peak / 2 < probed["memory_mb"]["typical"] < 2 * peak
 
@@ -78,10 +78,10 @@ def test_a_probe_is_near_the_search_and_the_search_is_read_after_it(
     assert read["front_mb"]["typical"] == kept.weights(probed["study"]).size_bytes() / 1e6
     code, printed, _ = here("plan", *asked, "--keep-weights", "all")
     everything = json.loads(printed)["front_mb"]["typical"]
-    one = kept.read_spec(
-        probed["study"]
-    ).anchors.dense_size_mb  # two trials of one round: before and after its cut
-    assert everything == pytest.approx(2 * 2 * one, rel=0.05)
+    one = kept.read_spec(probed["study"]).anchors.dense_size_mb
+    assert everything == pytest.approx(
+        2 * 2 * one, rel=0.05
+    )  # two trials of one round: before and after its cut
     assert sorted(store.rglob("*")) == before
     code, printed, _ = here("plan", *(each for each in asked if each != "--json"))
     assert code == 0
