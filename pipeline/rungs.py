@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from pipeline.batches import Split
+from pipeline.batches import IntArray, Split
 from pipeline.phases import Phase
 from pipeline.records import RUNG_COLUMNS, Measurement, Rung
 
@@ -33,10 +33,13 @@ def rung_steps(phases: Sequence[Phase], fractions: Iterable[float]) -> dict[int,
 
 
 def part_of(validation: Split) -> Split:
-    """The rows that rungs are measured on: RUNG_ROWS of them, evenly spread, the same for all trials."""
-    if len(validation) <= RUNG_ROWS:
-        return validation
-    return validation.take(np.linspace(0, len(validation) - 1, RUNG_ROWS).round().astype(np.int64))
+    """The rows that rungs are measured on."""
+    return validation if len(validation) <= RUNG_ROWS else validation.take(seen_rows(len(validation)))
+
+
+def seen_rows(count: int) -> IntArray:
+    """Which of `count` validation rows: RUNG_ROWS of them, evenly spread, the same for all trials."""
+    return np.linspace(0, count - 1, min(count, RUNG_ROWS)).round().astype(np.int64)
 
 
 def rung_of(index: int, epoch: float, found: Sequence[Measurement], *, rows: int) -> Rung:

@@ -27,7 +27,7 @@ from pipeline.pareto import front
 from pipeline.space import Space
 from tests.benchmarks.searching import Outcome, OwnVolume, Problem, Stops, Way, at, fixed_space, needed
 from tests.benchmarks.surrogate import Synthetic
-from tests.benchmarks.tabulated import Table as Tabulated
+from tests.benchmarks.tabulated import TrialTable
 
 RANDOM = Way("random", "random")
 
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=None)
     chosen = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    table = None if chosen.table is None else Tabulated.read(chosen.table)
+    table = None if chosen.table is None else TrialTable.read(chosen.table)
     space = fixed_space() if table is None else table.space
     make: Callable[[int], Problem] = Synthetic if table is None else table.fresh
     seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)

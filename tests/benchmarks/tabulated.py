@@ -26,14 +26,16 @@ import numpy as np
 import pandas as pd
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
+from pipeline.cli.progress import watch
+from pipeline.execute import Resources
 from pipeline.halving import RUNGS, Halving
 from pipeline.metrics import evaluate
 from pipeline.provenance import provenance
 from pipeline.records import FloatArray, Masks, Measurement, Params, Point, Rung, TrialRecord
-from pipeline.rungs import RUNG_ROWS
+from pipeline.rungs import RUNG_ROWS, seen_rows
 from pipeline.space import Space, parse_space
 from pipeline.store import Store
-from pipeline.sweep import running, search
+from pipeline.sweep import Search, running
 
 SPACE = """
 [rounds]
@@ -67,7 +69,7 @@ _NOTHING = (Masks.full(1, 1, 1), np.zeros(1, np.int16))
 
 
 @dataclass(frozen=True)
-class Table:
+class TrialTable:
     """Trials that were run, all of one study."""
 
     about: str
@@ -76,10 +78,12 @@ class Table:
     rows: tuple[dict[str, Any], ...] = field(repr=False)
 
     @staticmethod
-    def read(file: Path) -> Table:
+    def read(file: Path) -> TrialTable:
         """What `write` wrote."""
         found = json.loads(file.read_text())
-        return Table(found["about"], parse_space(found["space"]), found["constant"], tuple(found["trials"]))
+        return TrialTable(
+            found["about"], parse_space(found["space"]), found["constant"], tuple(found["trials"])
+        )
 
     def fresh(self, seed: int) -> Tabulated:
         """The table as a search meets it: none of its trials taken yet. Nothing in it is left to chance."""
@@ -89,7 +93,7 @@ class Table:
 class Tabulated:
     """A table and which of its trials a search has had."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: TrialTable) -> None:
         self._table, self._taken = table, dict[int, int]()
         self._places = np.array([self._place(row["params"]) for row in table.rows])
 
@@ -201,10 +205,7 @@ def run(chosen: argparse.Namespace) -> None:
     space.write_text(SPACE)
     # every rung is looked at as if nobody had been seen there before: nobody is stopped
     running.Halving = partial(Halving, least_seen=2 * chosen.trials)  # type: ignore[misc, assignment]
-    print(
-        f"{chosen.trials} trials; how far it is: prunefront show {STUDY} --store {chosen.store}", flush=True
-    )
-    search(
+    wanted = Search(
         task=str(task),
         model=chosen.model,
         space=space,
@@ -213,8 +214,10 @@ def run(chosen: argparse.Namespace) -> None:
         sampler="random",
         store=chosen.store,
         latency_grid="none",
-        concurrent=chosen.concurrent,
+        resources=Resources(concurrent=chosen.concurrent),
     )
+    with watch(quiet=False) as watcher:
+        running.run(wanted, watcher)
 
 
 def write(chosen: argparse.Namespace) -> None:
@@ -222,9 +225,7 @@ def write(chosen: argparse.Namespace) -> None:
     store = Store(chosen.store)
     spec, (_, labels) = store.read_spec(STUDY), store.read_validation(STUDY)
     seen = np.zeros(len(labels), dtype=bool)
-    seen[np.linspace(0, len(labels) - 1, RUNG_ROWS).round().astype(np.int64)] = (
-        True  # as rungs.part_of has it
-    )
+    seen[seen_rows(len(labels))] = True
     ended = [store.read_record(STUDY, number) for number in store.finished_numbers(STUDY)]
     records = [record for record in ended if record.state == "complete"]
     if lost := len(ended) - len(records):

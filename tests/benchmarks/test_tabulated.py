@@ -11,11 +11,11 @@ from pipeline.records import Params
 from pipeline.space import load_space
 from pipeline.task import load_task
 from tests.benchmarks.search_economy import RANDOM
-from tests.benchmarks.tabulated import SPACE, VALIDATION_ROWS, Table, Tabulated, make_task
+from tests.benchmarks.tabulated import SPACE, VALIDATION_ROWS, Tabulated, TrialTable, make_task
 
 
 @pytest.fixture
-def table(tmp_path: Path) -> Table:
+def table(tmp_path: Path) -> TrialTable:
     """Trials at penalties 0.01, 1 and 20, the others as the space's default."""
     file = tmp_path / "space.toml"
     file.write_text(SPACE)
@@ -40,14 +40,14 @@ def table(tmp_path: Path) -> Table:
         trials.append({"params": params, "epochs": 4.0, "rungs": rungs, "points": points})
     written = tmp_path / "table.json"
     written.write_text(json.dumps({"about": "toys", "space": space.toml, "constant": 0.5, "trials": trials}))
-    return Table.read(written)
+    return TrialTable.read(written)
 
 
-def at(table: Table, penalty: float) -> Params:
+def at(table: TrialTable, penalty: float) -> Params:
     return {**table.space.defaults(), "penalty_strength": penalty}
 
 
-def test_the_nearest_trial_in_logarithms_and_none_twice(table: Table) -> None:
+def test_the_nearest_trial_in_logarithms_and_none_twice(table: TrialTable) -> None:
     taken = Tabulated(table)
     record, unseen = taken.record(0, at(table, 5.0))  # 20 is a factor 4 away, 1 a factor 5
     assert record.points[-1].measurement.metric == pytest.approx(0.7)
@@ -59,7 +59,7 @@ def test_the_nearest_trial_in_logarithms_and_none_twice(table: Table) -> None:
     assert Tabulated(table).record(0, at(table, 0.02))[0].points[-1].measurement.metric == pytest.approx(0.9)
 
 
-def test_what_it_showed_in_training(table: Table) -> None:
+def test_what_it_showed_in_training(table: TrialTable) -> None:
     taken = Tabulated(table)
     assert taken.rung(0, at(table, 1.0), 1, 0.5).metric == (0.85, 0.75)
     assert taken.end_so_far(0, at(table, 1.0), 0.6) == (0.75, 0.5)  # its end is at 0.5
@@ -68,7 +68,7 @@ def test_what_it_showed_in_training(table: Table) -> None:
         taken.rung(0, at(table, 1.0), 0, 0.3)
 
 
-def test_a_search_ends_with_the_table(table: Table) -> None:
+def test_a_search_ends_with_the_table(table: TrialTable) -> None:
     searched = RANDOM.search(table.space, table.fresh(0), seed=0)
     outcome = searched.run(epochs=100.0)
     assert (outcome.trials, searched.epochs) == (3, 12.0)
