@@ -51,4 +51,4 @@ def test_a_full_disk_ends_a_search_and_the_same_command_goes_on(tmp_path: Path) 
         client = connect(None, store_root=store)._client
         runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
         numbers = [run.data.tags["prunefront.trial"] for run in runs if "prunefront.trial" in run.data.tags]
-        assert sorted(numbers) == [str(number) for number in range(TRIALS)]
+        assert sorted(map(int, numbers)) == list(range(TRIALS))
