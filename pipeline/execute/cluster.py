@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ RAY_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the desk says what is lost, without a stack
 }
 # Of workers: one heap per process, whose freed memory the next trial has. Each trial runs in a thread of its own, and
 # with glibc's many heaps (8 a core) every one of them may keep a trial's memory, 1 GB of MiniLM's, until none is left.
@@ -28,6 +29,7 @@ WORKER_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
 # own default is 30 % of all memory.
 LEAST_STORE_BYTES = 300_000_000
 STORE_COPIES = 5
+ROOM_S = 2.0  # between two looks at what a cluster has
 NODES_JOIN_S = 30.0  # a cluster that has just been started is given this long to get its nodes
 
 
@@ -50,6 +52,7 @@ class Cluster:
     gpus_per_trial: float
     cpus: float = 1.0  # of all its nodes
     gpus: float = 0.0
+    grows: bool = False  # nodes may come and go: as many trials at once as it has room for then
 
 
 def check_resources(resources: Resources) -> None:
@@ -91,7 +94,10 @@ def connect(resources: Resources, *, shared_bytes: int) -> Iterator[Cluster]:
     ours = RAY_ENVIRONMENT | WORKER_ENVIRONMENT  # workers on this machine have the driver's
     os.environ |= {key: os.environ.get(key, value) for key, value in ours.items()}
     import ray
+    from ray._private import worker
 
+    # prints what raylets say of dead workers on stdout, whatever log_to_driver is; the desk says that in a line
+    worker.print_to_stdstream = lambda *_args, **_kwargs: None
     cores = usable_cores()
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": True}
     if resources.address is None:
@@ -143,8 +149,40 @@ def _share(resources: Resources, total: dict[str, float]) -> Cluster:
             f"A trial gets the cores it asks for; --cpus-per-trial is {resources.cpus_per_trial:g} and Ray has "
             f"{cpus:g}. Ask for fewer."
         )
-    fit = int(gpus / per_trial + 1e-9) if per_trial else int(cpus / resources.cpus_per_trial + 1e-9)
-    return Cluster(resources.concurrent or max(1, fit), resources.cpus_per_trial, per_trial, cpus, gpus)
+    fit = _fitting(cpus, gpus, resources.cpus_per_trial, per_trial)
+    return Cluster(
+        resources.concurrent or fit,
+        resources.cpus_per_trial,
+        per_trial,
+        cpus,
+        gpus,
+        grows=resources.address is not None and resources.concurrent is None,
+    )
+
+
+def _fitting(cpus: float, gpus: float, cpus_per_trial: float, gpus_per_trial: float) -> int:
+    """Trials at once, 1 or more."""
+    fit = gpus / gpus_per_trial if gpus_per_trial else cpus / cpus_per_trial
+    return max(1, int(fit + 1e-9))
+
+
+def room(cluster: Cluster) -> Callable[[], int]:
+    """Says how many trials may run at once now; a cluster that grows is asked again after ROOM_S seconds."""
+    if not cluster.grows:
+        return lambda: cluster.concurrent
+    import ray
+
+    asked, fit = -ROOM_S, cluster.concurrent
+
+    def ask() -> int:
+        nonlocal asked, fit
+        if time.monotonic() - asked >= ROOM_S:
+            total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+            sizes = total.get("CPU", 0.0), total.get("GPU", 0.0)
+            fit, asked = _fitting(*sizes, cluster.cpus_per_trial, cluster.gpus_per_trial), time.monotonic()
+        return fit
+
+    return ask
 
 
 def cluster_of_this_machine(resources: Resources) -> Cluster:

@@ -73,7 +73,8 @@ def pack(
             fit = fitting(trial_mb, free_mb)
             chosen = replace(shared, concurrent=max(1, min(shared.concurrent, fit)))
     threads = max(1, int(chosen.cpus_per_trial))
-    each = f"{chosen.concurrent} at once, {threads} thread{'s' * (threads > 1)} each"
+    more = " (more as nodes join)" if chosen.grows else ""
+    each = f"{chosen.concurrent} at once{more}, {threads} thread{'s' * (threads > 1)} each"
     guessed = shared is not cluster and peak is not None and not peak.gpu_trial_mb
     return Packing(chosen, f"{each}: {', '.join(facts)}", guessed)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from pipeline.execute.cluster import Cluster
+from pipeline.execute.cluster import Cluster, room
 from pipeline.execute.trials import LOST_ATTEMPTS, in_worker
+
+LOOK_S = 5.0  # until it is looked again whether there is room for more
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -33,16 +35,19 @@ def run_queue(
     )(in_worker)
     reference = ray.put(shared)
     running: dict[Any, Item] = {}
-    queue = iter(items)
+    queue, at_once = iter(items), room(cluster)
     while True:
-        while len(running) < cluster.concurrent:
+        while len(running) < at_once():
             item = next(queue, None)
             if item is None:
                 break
             running[task.remote(function, reference, item, cluster.cpus_per_trial)] = item
         if not running:
             return
-        (ready, *_), _ = ray.wait(list(running))
+        found, _ = ray.wait(list(running), timeout=LOOK_S)
+        if not found:
+            continue
+        (ready,) = found
         item = running.pop(ready)
         try:
             result: Result | Exception = ray.get(ready)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from pipeline.execute.cluster import Cluster
+from pipeline.execute.cluster import Cluster, room
 from pipeline.process import peak_memory_mb, set_threads
 from pipeline.records import Params, Rung, TrialRecord
 from pipeline.store import NO_SPACE, ObjectStoreLost, Store, dropped
@@ -63,6 +63,9 @@ class Desk(Protocol):
 
     def store_away(self, number: int, *, ended: bool) -> None:
         """A trial waits for the store, or has ended over it, to be started again; raises if the driver lost it, too."""
+
+    def again(self, number: int, error: str | None) -> None:
+        """A trial is started again, from its last checkpoint: after an error, or its process or node has died."""
 
     def ended(self, number: int, error: str | None) -> None:
         """A trial has ended: its record is in the store, or it was lost for good and `error` says how."""
@@ -123,7 +126,7 @@ def run_trials(
 
     scratch = store.study_folder(study) / "tune"
     shutil.rmtree(scratch, ignore_errors=True)
-    searcher = DeskSearcher(desk)
+    searcher = DeskSearcher(desk, room(cluster))
     shared = _TrialShared(
         inputs,
         store.place,
@@ -142,7 +145,6 @@ def run_trials(
             search_alg=searcher,
             scheduler=RungScheduler(searcher),
             num_samples=-1,
-            max_concurrent_trials=cluster.concurrent,
             reuse_actors=True,
         ),
         run_config=_kept_small(store, scratch.parent),
@@ -200,6 +202,11 @@ def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
 
     set_threads(shared.cpus)
     store, number = Store(shared.root), int(config["number"])
+    if (
+        store.bucket is None and not store.study_folder(shared.study).is_dir()
+    ):  # a node that has come since the start
+        tune.report({"number": number, "store_away": 1.0})
+        raise FileNotFoundError(f"All nodes of a cluster see the store; this one does not see {shared.root}.")
     with store.patient(lambda _: tune.report({"number": number, "store_away": 0.0})):  # the driver says it
         try:
             _attempt(store, config, shared)

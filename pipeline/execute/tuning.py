@@ -6,10 +6,12 @@ that Tune's snapshots would have to hold: the ledger and the store are the truth
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -20,6 +22,13 @@ if TYPE_CHECKING:
 
 NUMBER, RUNG, DISK_FULL, STORE_AWAY = "number", "rung", "disk_full", "store_away"  # keys of a trial's reports
 OUT_OF_MEMORY = ("OutOfMemory", "out of memory", "MemoryError")
+
+
+def last_failure(trial: Any) -> str:
+    """What Tune wrote down of a trial's last failure."""
+    with suppress(OSError, TypeError):  # it has written nothing
+        return Path(trial.error_file).read_text().rpartition("Failure # ")[2]
+    return ""
 
 
 def rung_report(number: int, rung: Rung) -> dict[str, Any]:
@@ -43,16 +52,20 @@ class DeskSearcher(Searcher):
     and raised at the next call that ends the run.
     """
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, room: Callable[[], int]) -> None:
         super().__init__()
         self.desk: Desk | None = desk
+        self.room: Callable[[], int] | None = room  # for trials at once
         self.numbers: dict[str, int] = {}
         self.stopping: dict[str, str] = {}  # trials that the scheduler has just stopped, and why
         self.errors: dict[str, str] = {}  # what ended those that are lost
+        self.away: set[int] = set()  # those that have said themselves that they ended over the store
         self.failure: Exception | None = None
 
     def suggest(self, trial_id: str) -> Any:
-        """The desk's next trial."""
+        """The desk's next trial; None while there is no room for it."""
+        if self.room is not None and len(self.numbers) >= self.room():
+            return None
         with self.kept():
             job = self._desk().next()
         if job is None:
@@ -75,7 +88,9 @@ class DeskSearcher(Searcher):
             if DISK_FULL in values:
                 raise OSError(28, "No space left on device where a trial's record was to be written")
             if STORE_AWAY in values:
-                self._desk().store_away(self.numbers[trial_id], ended=bool(values[STORE_AWAY]))
+                number, ended = self.numbers[trial_id], bool(values[STORE_AWAY])
+                self.away |= {number} if ended else set()
+                self._desk().store_away(number, ended=ended)
                 return
             self._desk().heard(self.numbers[trial_id], values)
 
@@ -102,6 +117,16 @@ class DeskSearcher(Searcher):
             self.stopping[trial_id] = "rung"
         return goes_on
 
+    def again(self, trial_id: str, failure: str) -> None:
+        """A trial waits to be started again: its process or node died under it, or it raised what it should not."""
+        number = self.numbers.get(trial_id)
+        if number is None or number in self.away or self.failure is not None:
+            self.away.discard(number)
+            return
+        raised = failure.strip().splitlines()[-1] if "Traceback" in failure else None
+        with suppress(Exception), self.kept():
+            self._desk().again(number, raised)
+
     @contextmanager
     def kept(self) -> Iterator[None]:
         """Keeps the first error."""
@@ -120,7 +145,7 @@ class DeskSearcher(Searcher):
 
     def __getstate__(self) -> dict[str, Any]:
         # Tune pickles it; database connections do not pickle
-        return {**self.__dict__, "desk": None, "failure": None}
+        return {**self.__dict__, "desk": None, "room": None, "failure": None}
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the ledger is the truth."""
@@ -145,13 +170,13 @@ class RungScheduler(FIFOScheduler):
         return str(TrialScheduler.STOP)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Notes what a trial was lost to, before the searcher hears of it."""
+        """Notes what a trial was lost to, before the searcher hears of it, or says that it is started again."""
         del tune_controller
-        text = ""
-        with suppress(OSError):  # Tune keeps it in a file
-            text = str(trial.get_error() or "")
+        text = last_failure(trial)
         if any(word in text for word in OUT_OF_MEMORY):
             self.searcher.errors[trial.trial_id] = "out of memory: the node that it ran on had none left"
+        if trial.status == Trial.ERROR:  # one that is given up counts as running until this returns
+            self.searcher.again(trial.trial_id, text)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """The first that waits; only trials that have not ended are looked through."""

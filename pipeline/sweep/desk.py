@@ -141,6 +141,11 @@ class StudyDesk:
         if ended:
             self.store.look()
 
+    def again(self, number: int, error: str | None) -> None:
+        """A trial goes on in another process, from its last checkpoint."""
+        why = "has lost its process or its node" if error is None else f"ended by {error}"
+        self.watcher.warn(f"Trial {number} {why}; it goes on from its last checkpoint.")
+
     def close(self) -> None:
         """Gathers the records, and publishes the front; also on the way out of an interruption."""
         try:

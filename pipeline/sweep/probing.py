@@ -45,6 +45,7 @@ class FirstOnes:
         self.heard: Callable[[int, dict[str, float]], None] = desk.heard
         self.rung: Callable[[int, Rung], bool] = desk.rung
         self.stopped: Callable[[int], None] = desk.stopped
+        self.again: Callable[[int, str | None], None] = desk.again
         self.ended: Callable[[int, str | None], None] = desk.ended
 
     def next(self) -> Job | None:

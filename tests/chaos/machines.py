@@ -46,7 +46,7 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
 class Nodes:
     """A Ray cluster on loopback addresses, with a token: a head without cores, and workers of one core each."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, workers: tuple[str, ...] = WORKERS) -> None:
         token = folder / "token"
         if not token.exists():
             token.write_text(secrets.token_hex(16))
@@ -58,6 +58,7 @@ class Nodes:
             "RAY_USAGE_STATS_ENABLED": "0",
             "PYTHONPATH": str(ROOT),
             "OMP_NUM_THREADS": "1",
+            "RAY_worker_niceness": "0",  # else whatever runs beside it starves it
         }
         self.address = f"{HEAD}:{free_port(HEAD)}"
         self.running: dict[str, subprocess.Popen[bytes]] = {}
@@ -75,7 +76,7 @@ class Nodes:
             ],
         )
         wait_for(self._answers, "Ray's head")
-        for worker in WORKERS:
+        for worker in workers:
             self.start(worker)
 
     def start(self, worker: str) -> None:
@@ -91,6 +92,10 @@ class Nodes:
     def kill(self, worker: str) -> None:
         """kill -9 of a node: its raylet, whose workers die with it."""
         kill_group(self.running.pop(worker))
+
+    def cache(self, host: str) -> Path:
+        """A node's own cache folder: nodes share no more than a store."""
+        return self.folder / f"cache-{host}"
 
     def trials(self) -> list[int]:
         """Processes of our nodes that run trials now."""
@@ -112,7 +117,8 @@ class Nodes:
     def _begin(self, host: str, options: list[str]) -> None:
         common = ["--block", "--object-store-memory=150000000"]
         command = [RAY, "start", f"--node-ip-address={host}", *options, *common]
-        self.running[host] = start(command, self.env, self.folder / f"node-{host}.log")
+        env = self.env | {"XDG_CACHE_HOME": str(self.cache(host))}
+        self.running[host] = start(command, env, self.folder / f"node-{host}.log")
 
     def _answers(self) -> bool:
         host, port = self.address.split(":")
