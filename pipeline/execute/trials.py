@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from pipeline.execute.cluster import Cluster, room
-from pipeline.process import peak_memory_mb, set_threads
+from pipeline.process import peak_memory_mb, used_again
 from pipeline.records import Params, Rung, TrialRecord
 from pipeline.store import NO_SPACE, ObjectStoreLost, Store, dropped
 
@@ -101,8 +101,8 @@ def run_each(
 
 def in_worker(function: Callable[[Shared, Item], Result], shared: Shared, item: Item, cpus: float) -> Result:
     """function(shared, item) in a process of Ray's, with as many threads as a trial has."""
-    set_threads(cpus)
-    return function(shared, item)
+    with used_again(cpus):
+        return function(shared, item)
 
 
 def run_trials(
@@ -198,9 +198,14 @@ class _TrialShared:
 
 def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
     """One trial in a worker."""
+    with used_again(shared.cpus):
+        _patiently(config, shared)
+
+
+def _patiently(config: dict[str, Any], shared: _TrialShared) -> None:
+    """One attempt at a trial, which waits for a store that is away."""
     from ray import tune
 
-    set_threads(shared.cpus)
     store, number = Store(shared.root), int(config["number"])
     if (
         store.bucket is None and not store.study_folder(shared.study).is_dir()
