@@ -24,7 +24,7 @@ from pipeline.pareto import front, hypervolume
 from pipeline.records import FloatArray, Rung
 
 # Ours, by tests/benchmarks/search_economy. Of the trials that a full run puts alone on the front ETA = 2 stops four of
-# ten, ETA = 4/3 one of twelve; one of seven where it begins with the fourth trial: a quantile of four is mostly noise.
+# ten, ETA = 4/3 one of eleven; more where it begins with the fourth trial: a quantile of four is mostly noise.
 RUNGS = (0.25, 0.5)  # of a trial's training
 ETA = 4 / 3  # of those seen at a rung, one in ETA goes on
 LEAST_SEEN = 8  # at a rung before anybody is stopped there
