@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.machines import WORKERS, Nodes, wait_for
 from tests.toy import command, environment, write_task
 
 HEAD, WORKER = "127.0.0.2", "127.0.0.3"
@@ -128,15 +129,19 @@ mount -t tmpfs tmpfs "$1" && shift && exec "$@"
 """
 
 
+def aside(folder: Path) -> list[str]:
+    """A command to start a process by to which a folder is another disk."""
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("Only root may give a process disks of its own.")
+    return ["unshare", "--mount", "sh", "-c", BLIND, "sh", str(folder)]
+
+
 @pytest.fixture
 def blind(tmp_path: Path) -> Iterator[tuple[str, dict[str, str], Path]]:
     """A head without cores, and a worker node on which a folder is another disk, as on another machine."""
     folder = tmp_path / "shared"
     folder.mkdir()
-    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
-        pytest.skip("Only root may give a process disks of its own.")
-    aside = ["unshare", "--mount", "sh", "-c", BLIND, "sh", str(folder)]
-    with nodes(tmp_path, before_worker=aside) as (address, env):
+    with nodes(tmp_path, before_worker=aside(folder)) as (address, env):
         yield address, env, folder
 
 
@@ -155,3 +160,42 @@ def test_a_store_that_a_node_does_not_see_is_refused_and_nothing_is_written(
     assert f"All nodes of a cluster see the store; {WORKER} does not see" in said
     assert "a folder that all nodes share" in said
     assert not list(folder.iterdir())
+
+
+def test_a_node_that_joins_without_seeing_the_store_ends_the_search_which_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    before = aside(folder)
+    task, store = write_task(tmp_path / "task", rows=120), folder / "store"
+    cluster = Nodes(tmp_path, WORKERS[:1])
+    asked = [
+        "search",
+        "--task",
+        task,
+        "--space",
+        task.parent / "quick.toml",
+        "--trials",
+        "8",
+        "--store",
+        store,
+    ]
+    asked += ["--name", "toy", "--address", cluster.address, "--latency-grid", "none", "--scheduler", "none"]
+    try:
+        first = subprocess.Popen(command(*asked), stderr=subprocess.PIPE, text=True, env=cluster.env)
+        wait_for(lambda: list(store.rglob("record.json")), "a record")
+        cluster.start(WORKERS[1], before)
+        said = " ".join(first.communicate(timeout=150)[1].split())
+        assert first.returncode == 1, said
+        assert (
+            f"All nodes of a cluster see the store; {WORKERS[1]}, which has joined since the start, does not"
+            in said
+        )
+        assert "Traceback" not in said
+        cluster.kill(WORKERS[1])
+        again = command(*asked, "--json")
+        run = subprocess.run(again, capture_output=True, text=True, env=cluster.env, timeout=200, check=False)
+        assert run.returncode == 0, run.stderr
+        found = json.loads(run.stdout)
+        assert (found["trials"], found["left_out"]["failed"]) == (8, 0)
+    finally:
+        cluster.stop()

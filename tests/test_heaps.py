@@ -6,7 +6,7 @@ import weakref
 from pathlib import Path
 
 from pipeline.execute import Resources, connect, run_each, run_trials
-from pipeline.execute.trials import in_worker
+from pipeline.execute.queue import in_worker
 from pipeline.job import TrialInputs, TrialJob
 from pipeline.records import TrialRecord
 from pipeline.store import Store

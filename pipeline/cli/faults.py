@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.execute import StoreUnseen
 from pipeline.store import NO_SPACE, SQLITE_FULL, ObjectStoreLost
 from pipeline.study import LeaseLost, LedgerLost
 
@@ -10,7 +11,7 @@ def outside_cause(error: BaseException) -> str | None:
     """One message, if what ended a command lies outside of it: a full disk, a database that is gone; else None."""
     if isinstance(error, LedgerLost) and error.disk_full:
         return _disk_full("the ledger's")
-    if isinstance(error, LedgerLost | LeaseLost):
+    if isinstance(error, LedgerLost | LeaseLost | StoreUnseen):
         return str(error)
     for cause in _chain(error):
         if isinstance(cause, ObjectStoreLost):

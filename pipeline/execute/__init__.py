@@ -2,10 +2,10 @@
 
 from pipeline.execute.alone import NeverAlone, run_alone
 from pipeline.execute.cluster import Cluster, Resources, check_resources, cluster_of_this_machine, connect
-from pipeline.execute.nodes import NodeView, is_here, views_of
+from pipeline.execute.nodes import NodeView, StoreUnseen, is_here, views_of
 from pipeline.execute.packing import Packing, Peak, pack
-from pipeline.execute.queue import run_queue
-from pipeline.execute.trials import Desk, Job, run_each, run_trials
+from pipeline.execute.queue import run_each, run_queue
+from pipeline.execute.trials import Desk, Job, run_trials
 
 __all__ = [
     "Cluster",
@@ -16,6 +16,7 @@ __all__ = [
     "Packing",
     "Peak",
     "Resources",
+    "StoreUnseen",
     "check_resources",
     "cluster_of_this_machine",
     "connect",

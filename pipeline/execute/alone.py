@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from pipeline.execute.cluster import Cluster
-from pipeline.execute.trials import in_worker
+from pipeline.execute.queue import in_worker
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")

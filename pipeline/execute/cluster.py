@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -162,7 +163,7 @@ def _share(resources: Resources, total: dict[str, float]) -> Cluster:
 
 def _fitting(cpus: float, gpus: float, cpus_per_trial: float, gpus_per_trial: float) -> int:
     """Trials at once, 1 or more."""
-    fit = gpus / gpus_per_trial if gpus_per_trial else cpus / cpus_per_trial
+    fit = min(cpus / cpus_per_trial, gpus / gpus_per_trial if gpus_per_trial else math.inf)
     return max(1, int(fit + 1e-9))
 
 

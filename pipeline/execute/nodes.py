@@ -12,6 +12,16 @@ PATIENCE_S = 120.0  # until a process of every node has answered
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
+class StoreUnseen(RuntimeError):  # noqa: N818 (a fact about a node, not a fault of the program)
+    """A node that joined a running search does not see its store."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(
+            f"All nodes of a cluster see the store; {address}, which has joined since the start, does not. Take that "
+            "node away, or give it the folder: the same command goes on from here."
+        )
+
+
 @dataclass(frozen=True)
 class NodeView:
     """One node that may run trials."""

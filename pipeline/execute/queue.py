@@ -1,12 +1,13 @@
-"""Items on Ray, one after the other as room is free, each heard of when it has ended."""
+"""Items on Ray: one after the other as room is free, each heard of when it has ended; or all of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from pipeline.execute.cluster import Cluster, room
-from pipeline.execute.trials import LOST_ATTEMPTS, in_worker
+from pipeline.execute.trials import LOST_ATTEMPTS
+from pipeline.process import used_again
 
 LOOK_S = 5.0  # until it is looked again whether there is room for more
 
@@ -54,3 +55,37 @@ def run_queue(
         except ray.exceptions.RayError as error:
             result = error
         ended(item, result)
+
+
+def run_each(
+    cluster: Cluster,
+    function: Callable[[Shared, Item], Result],
+    shared: Shared,
+    items: Sequence[Item],
+    *,
+    done: Callable[[], None],
+) -> list[Result]:
+    """function(shared, item) of every item as Ray tasks, as many at once as trials would be; results in order.
+
+    `shared` goes through the object store once.
+    """
+    import ray
+
+    # a process that has imported torch serves the next item, too (on GPUs Ray starts a new one by itself)
+    task: Any = ray.remote(
+        num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial, max_retries=LOST_ATTEMPTS
+    )(in_worker)
+    reference = ray.put(shared)
+    pending = [task.remote(function, reference, item, cluster.cpus_per_trial) for item in items]
+    waiting = list(pending)
+    while waiting:
+        ready, waiting = ray.wait(waiting)
+        for _ in ready:
+            done()
+    return list(ray.get(pending))
+
+
+def in_worker(function: Callable[[Shared, Item], Result], shared: Shared, item: Item, cpus: float) -> Result:
+    """function(shared, item) in a process of Ray's, with as many threads as a trial has."""
+    with used_again(cpus):
+        return function(shared, item)

@@ -1,4 +1,4 @@
-"""Trials on Ray Tune, and single tasks on Ray.
+"""Trials on Ray Tune.
 
 Each start of a study is a fresh Tune run over the trials that are still owed. What they share (rows, weights,
 config) is put into Ray's object store once; what they find they write into their own folder of the store. The
@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.execute.cluster import Cluster, room
 from pipeline.process import peak_memory_mb, used_again
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 CHECKPOINT_S = 60.0
 BEATS_PER_S = 20.0  # of all running trials together: each is a report that the driver takes in
 LOST_ATTEMPTS = 2  # Tune starts a trial again this often within one start of the study
-
-Result = TypeVar("Result")
-Item = TypeVar("Item")
-Shared = TypeVar("Shared")
 
 
 @dataclass(frozen=True)
@@ -69,40 +65,6 @@ class Desk(Protocol):
 
     def ended(self, number: int, error: str | None) -> None:
         """A trial has ended: its record is in the store, or it was lost for good and `error` says how."""
-
-
-def run_each(
-    cluster: Cluster,
-    function: Callable[[Shared, Item], Result],
-    shared: Shared,
-    items: Sequence[Item],
-    *,
-    done: Callable[[], None],
-) -> list[Result]:
-    """function(shared, item) of every item as Ray tasks, as many at once as trials would be; results in order.
-
-    `shared` goes through the object store once.
-    """
-    import ray
-
-    # a process that has imported torch serves the next item, too (on GPUs Ray starts a new one by itself)
-    task: Any = ray.remote(
-        num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial, max_retries=LOST_ATTEMPTS
-    )(in_worker)
-    reference = ray.put(shared)
-    pending = [task.remote(function, reference, item, cluster.cpus_per_trial) for item in items]
-    waiting = list(pending)
-    while waiting:
-        ready, waiting = ray.wait(waiting)
-        for _ in ready:
-            done()
-    return list(ray.get(pending))
-
-
-def in_worker(function: Callable[[Shared, Item], Result], shared: Shared, item: Item, cpus: float) -> Result:
-    """function(shared, item) in a process of Ray's, with as many threads as a trial has."""
-    with used_again(cpus):
-        return function(shared, item)
 
 
 def run_trials(
@@ -207,11 +169,11 @@ def _patiently(config: dict[str, Any], shared: _TrialShared) -> None:
     from ray import tune
 
     store, number = Store(shared.root), int(config["number"])
-    if (
-        store.bucket is None and not store.study_folder(shared.study).is_dir()
-    ):  # a node that has come since the start
-        tune.report({"number": number, "store_away": 1.0})
-        raise FileNotFoundError(f"All nodes of a cluster see the store; this one does not see {shared.root}.")
+    if store.bucket is None and not store.study_folder(shared.study).is_dir():
+        tune.report(
+            {"number": number, "blind": 1.0}
+        )  # a node that has joined since the start; the search ends
+        return
     with store.patient(lambda _: tune.report({"number": number, "store_away": 0.0})):  # the driver says it
         try:
             _attempt(store, config, shared)

@@ -15,12 +15,14 @@ from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from pipeline.execute.nodes import StoreUnseen
 from pipeline.records import RUNG_COLUMNS, Rung
 
 if TYPE_CHECKING:
     from pipeline.execute.trials import Desk
 
 NUMBER, RUNG, DISK_FULL, STORE_AWAY = "number", "rung", "disk_full", "store_away"  # keys of a trial's reports
+BLIND = "blind"  # of a trial whose node does not see the store
 OUT_OF_MEMORY = ("OutOfMemory", "out of memory", "MemoryError")
 
 
@@ -87,6 +89,8 @@ class DeskSearcher(Searcher):
         with self.kept():
             if DISK_FULL in values:
                 raise OSError(28, "No space left on device where a trial's record was to be written")
+            if BLIND in values:
+                raise StoreUnseen(str(result["node_ip"]))
             if STORE_AWAY in values:
                 number, ended = self.numbers[trial_id], bool(values[STORE_AWAY])
                 self.away |= {number} if ended else set()

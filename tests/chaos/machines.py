@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, final
@@ -79,9 +80,9 @@ class Nodes:
         for worker in workers:
             self.start(worker)
 
-    def start(self, worker: str) -> None:
-        """Starts a worker node, or starts it again."""
-        self._begin(worker, [f"--address={self.address}", "--num-cpus=1"])
+    def start(self, worker: str, before: Sequence[str] = ()) -> None:
+        """Starts a worker node, or starts it again; a command may start it."""
+        self._begin(worker, [f"--address={self.address}", "--num-cpus=1"], before)
 
     def mend(self) -> None:
         """Starts worker nodes again that did not come up: on a busy machine Ray gives up on its own raylet."""
@@ -114,9 +115,9 @@ class Nodes:
             kill_group(process)
         shutil.rmtree(self.session, ignore_errors=True)
 
-    def _begin(self, host: str, options: list[str]) -> None:
+    def _begin(self, host: str, options: list[str], before: Sequence[str] = ()) -> None:
         common = ["--block", "--object-store-memory=150000000"]
-        command = [RAY, "start", f"--node-ip-address={host}", *options, *common]
+        command = [*before, RAY, "start", f"--node-ip-address={host}", *options, *common]
         env = self.env | {"XDG_CACHE_HOME": str(self.cache(host))}
         self.running[host] = start(command, env, self.folder / f"node-{host}.log")
 
