@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.machines import WORKERS, Nodes, wait_for
+from tests.chaos.rounds import SPACE
 from tests.toy import command, environment, write_task
 
 HEAD, WORKER = "127.0.0.2", "127.0.0.3"
@@ -166,16 +167,18 @@ def test_a_node_that_joins_without_seeing_the_store_ends_the_search_which_goes_o
     folder = tmp_path / "shared"
     folder.mkdir()
     before = aside(folder)
-    task, store = write_task(tmp_path / "task", rows=120), folder / "store"
+    task, store = write_task(tmp_path / "task", rows=320), folder / "store"
+    space = task.parent / "long.toml"
+    space.write_text(SPACE)
     cluster = Nodes(tmp_path, WORKERS[:1])
     asked = [
         "search",
         "--task",
         task,
         "--space",
-        task.parent / "quick.toml",
+        space,
         "--trials",
-        "8",
+        "12",
         "--store",
         store,
     ]
@@ -193,9 +196,15 @@ def test_a_node_that_joins_without_seeing_the_store_ends_the_search_which_goes_o
         assert "Traceback" not in said
         cluster.kill(WORKERS[1])
         again = command(*asked, "--json")
-        run = subprocess.run(again, capture_output=True, text=True, env=cluster.env, timeout=200, check=False)
+        for _ in range(30):  # refused, until Ray has seen that the node is gone
+            run = subprocess.run(
+                again, capture_output=True, text=True, env=cluster.env, timeout=200, check=False
+            )
+            if f"{WORKERS[1]} does not see" not in run.stderr:
+                break
+            time.sleep(1)
         assert run.returncode == 0, run.stderr
         found = json.loads(run.stdout)
-        assert (found["trials"], found["left_out"]["failed"]) == (8, 0)
+        assert (found["trials"], found["left_out"]["failed"]) == (12, 0)
     finally:
         cluster.stop()
