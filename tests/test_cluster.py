@@ -163,7 +163,7 @@ def test_a_store_that_a_node_does_not_see_is_refused_and_nothing_is_written(
     assert not list(folder.iterdir())
 
 
-def test_a_node_that_joins_without_seeing_the_store_ends_the_search_which_goes_on(tmp_path: Path) -> None:
+def test_a_node_that_joins_without_seeing_the_store_ends_the_search(tmp_path: Path) -> None:
     folder = tmp_path / "shared"
     folder.mkdir()
     before = aside(folder)
@@ -194,17 +194,11 @@ def test_a_node_that_joins_without_seeing_the_store_ends_the_search_which_goes_o
             in said
         )
         assert "Traceback" not in said
-        cluster.kill(WORKERS[1])
-        again = command(*asked, "--json")
-        for _ in range(30):  # refused, until Ray has seen that the node is gone
-            run = subprocess.run(
-                again, capture_output=True, text=True, env=cluster.env, timeout=200, check=False
-            )
-            if f"{WORKERS[1]} does not see" not in run.stderr:
-                break
-            time.sleep(1)
-        assert run.returncode == 0, run.stderr
-        found = json.loads(run.stdout)
-        assert (found["trials"], found["left_out"]["failed"]) == (12, 0)
     finally:
         cluster.stop()
+    seen = subprocess.run(
+        command("show", "toy", "--store", store, "--json"), capture_output=True, text=True, env=cluster.env
+    )
+    found = json.loads(seen.stdout)
+    assert 1 <= found["trials"] < 12
+    assert found["left_out"]["failed"] == 0, "the trial that came to it is owed, not lost"
