@@ -84,7 +84,9 @@ class Scored(Unstructured):
         @torch.no_grad()
         def hook(gradient: Tensor) -> Tensor:
             score, hidden = self._scores[name], self._hidden.get(name)
-            moved = gradient * weight if hidden is None else gradient * (weight + hidden)
+            moved = gradient * weight
+            if hidden is not None:
+                moved.addcmul_(gradient, hidden)
             score.grad = moved if score.grad is None else score.grad.add_(moved)
             return gradient if hidden is None else gradient * self._masks[name]
 

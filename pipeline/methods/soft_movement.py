@@ -31,7 +31,8 @@ LEAST = 0.005  # of every matrix stays (the authors' code)
 
 def soft_masks(scores: Matrices, *, threshold: float) -> Matrices:
     """1[sigmoid(S) > τ], but of each matrix at least LEAST."""
-    masks = {name: torch.sigmoid(values) > threshold for name, values in scores.items()}
+    least = float(torch.logit(torch.tensor(threshold)))  # of S: no exponential of every score at every step
+    masks = {name: values > least for name, values in scores.items()}
     left = torch.stack([mask.sum() for mask in masks.values()]).tolist()  # the device is waited for once
     few = {
         name: scores[name]
