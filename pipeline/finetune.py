@@ -20,6 +20,7 @@ from pipeline.anatomy import Anatomy, encoder_layers
 from pipeline.batches import Batch, Feed, IntArray, Split, batch_parts, encoder_inputs
 from pipeline.compiling import Compiling
 from pipeline.distillation import Distillation
+from pipeline.dropout import cheap_dropout
 from pipeline.losses import constant_loss, task_loss, untrained_loss
 from pipeline.methods.base import PruningMethod, Run
 from pipeline.phases import Phase, schedule, steps_per_epoch
@@ -119,7 +120,7 @@ class Loop:
         products = multiplying(self._device, self.recipe.precision)
         every = encoder_layers(self.model, self.anatomy.architecture)
         layers: list[nn.Module] = list(every) if self.recipe.checkpointing else []
-        with self._words.seen(), products, recomputing(layers):
+        with self._words.seen(), products, recomputing(layers), cheap_dropout(self.model):
             try:
                 self._fit(start, make_optimizer(self.model, self.recipe))
             finally:

@@ -45,9 +45,7 @@ def matrices(anatomy: Anatomy) -> Matrices:
 
 @torch.no_grad()
 def lowest(scores: Mapping[str, Tensor], count: int) -> Matrices:
-    """Bool masks without the `count` weights of the lowest scores, all matrices together; equal ones go together.
-
-    """
+    """Bool masks without the `count` weights of the lowest scores, all matrices together; equal ones go together."""
     if count <= 0 or not scores:
         return {name: torch.ones_like(values, dtype=torch.bool) for name, values in scores.items()}
     everything = torch.cat([values.flatten() for values in scores.values()])

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from pipeline.batches import Split, encoder_inputs
+from pipeline.dropout import cheap_dropout
 from pipeline.finetune import CHANCE_LEAST_STEPS, CHECK_STEPS, AtChance, Loop, LoopState, TrainingFailed
 from pipeline.losses import constant_loss
 from pipeline.methods import METHODS, Run
@@ -88,7 +89,8 @@ def test_a_phase_is_plain_fine_tuning_with_adamw(make_model, make_split, regress
         for rows in split.training_order(4, seed=3 + epoch):
             if len(losses) < 7:
                 batch = split.collate(rows)
-                logits = double(**encoder_inputs(batch)).logits
+                with cheap_dropout(double):  # it draws other numbers than torch's
+                    logits = double(**encoder_inputs(batch)).logits
                 loss = (
                     nn.functional.mse_loss(logits[:, 0], batch["labels"])
                     if regression
@@ -316,7 +318,7 @@ def test_chance_is_read_over_the_later_half_of_its_part(make_model, make_split):
     """A network that has learned by then goes on, however bad its first steps were."""
     model, anatomy = make_model()
     with torch.no_grad():
-        model.classifier.weight.mul_(20)
+        model.classifier.weight.mul_(12)
     split = make_split(rows=8)  # so few that they are learned by heart
     ears = Ears()
     recipe = Recipe(3e-3, 4, 0.0, 0.0, "fp32", regression=False)

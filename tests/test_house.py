@@ -19,7 +19,18 @@ PACKAGE = ROOT / "pipeline"
 
 # A room imports only from floors below its own.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("batches", "metrics", "norms", "pareto", "process", "provenance", "recompute", "records", "spectral"),
+    (
+        "batches",
+        "dropout",
+        "metrics",
+        "norms",
+        "pareto",
+        "process",
+        "provenance",
+        "recompute",
+        "records",
+        "spectral",
+    ),
     (
         "anatomy",
         "compiling",
