@@ -19,7 +19,7 @@ search: install  ## the main job: a front of the built-in task and model, in min
 	$(BIN)/prunefront search
 
 test: install lint  ## ruff, mypy, pytest (a file at a time on each of two cores)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: install
 	$(BIN)/ruff check .

@@ -6,6 +6,8 @@ import os
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# Ray gives its workers a low priority, by which the tests of the other core would starve those of this one
+os.environ["RAY_worker_niceness"] = "0"
 
 from collections.abc import Callable
 from importlib.util import find_spec
