@@ -7,7 +7,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # Ray gives its workers a low priority, by which the tests of the other core would starve those of this one
-os.environ["RAY_worker_niceness"] = "0"
+os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (Ray's name)
 
 from collections.abc import Callable
 from importlib.util import find_spec

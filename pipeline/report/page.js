@@ -57,7 +57,8 @@
 
   // Figures: plotly is unpacked once the page is there to be read; each is drawn when it comes near the window.
   const unpacked = async () => {
-    const packed = Uint8Array.from(atob(document.getElementById("plotly").textContent), (c) => c.charCodeAt(0));
+    const text = atob(document.getElementById("plotly").textContent), packed = new Uint8Array(text.length);
+    for (let at = 0; at < packed.length; at++) packed[at] = text.charCodeAt(at);
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
     const script = document.createElement("script");
     script.textContent = await new Response(stream).text();
