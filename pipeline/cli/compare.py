@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.cli.output import err, out, print_json
+from pipeline.cli.output import out, print_json, say
 from pipeline.fronts import DEFAULT_STORE
 from pipeline.records import BadInput
 
@@ -74,8 +74,8 @@ def compare(
     if html is not None:
         from pipeline.report import report
 
-        report(store, names, html=html)
-        err.print(f"Wrote {html}.", markup=False)
+        report(store, names, html=html, tell=say)
+        say(f"Wrote {html}.")
     if as_json:
         print_json(comparison_as_json(found, said))
     else:
@@ -153,7 +153,7 @@ def _write(path: Path | None, draw: Callable[[str], bytes]) -> None:
             f"--png is a file in a folder that is there, with the suffix .png or .svg; given was {path}."
         )
     path.write_bytes(draw(kind))
-    err.print(f"Wrote {path}.", markup=False)
+    say(f"Wrote {path}.")
 
 
 def _print(found: Comparison, said: list[str]) -> None:

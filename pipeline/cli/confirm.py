@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from pipeline.cli.output import err, out, percent, print_json
+from pipeline.cli.output import out, percent, print_json, say
 from pipeline.fronts import DEFAULT_STORE
 from pipeline.records import OBJECTIVES
 
@@ -79,9 +79,7 @@ def confirm(
         tracking=tracking,
         resources=Resources(address, concurrent, cpus_per_trial, gpus_per_trial),
     )
-    done = run(
-        wanted, (lambda _: None) if quiet else (lambda line: err.print(line, markup=False, soft_wrap=True))
-    )
+    done = run(wanted, (lambda _: None) if quiet else say)
     if as_json:
         print_json(confirmed_as_json(done))
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from pipeline.cli.output import err, millions, out, percent, print_json
+from pipeline.cli.output import err, millions, out, percent, print_json, say
 from pipeline.fronts import DEFAULT_STORE
 from pipeline.records import BadInput
 
@@ -81,7 +81,7 @@ def export(
         onnx=onnx,
         push=push,
         tracking=tracking,
-        tell=lambda line: err.print(line, markup=False),
+        tell=say,
     )
     for warning in done.warnings:
         err.print(warning, style="yellow", markup=False, soft_wrap=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.output import err, out, print_json
+from pipeline.cli.output import out, print_json, say
 from pipeline.fronts import DEFAULT_STORE
 
 STEPS = 6000
@@ -44,9 +44,7 @@ def fit_pruner(
         store=store,
         tracking=tracking,
     )
-    fitted = run(
-        wanted, (lambda _: None) if quiet else (lambda line: err.print(line, markup=False, soft_wrap=True))
-    )
+    fitted = run(wanted, (lambda _: None) if quiet else say)
     if as_json:
         print_json({"folder": str(fitted.folder), **fitted.about})
         return

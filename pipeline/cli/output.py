@@ -16,6 +16,11 @@ if not out.is_terminal:
 err = Console(stderr=True, highlight=False)
 
 
+def say(line: str) -> None:
+    """A line of progress on stderr, as it is."""
+    err.print(line, markup=False, soft_wrap=True)
+
+
 def errors(message: str) -> None:
     """One message on stderr, as it is: no markup is read in it."""
     err.print(message, style="red", markup=False, soft_wrap=True)

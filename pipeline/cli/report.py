@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.output import err, print_json
+from pipeline.cli.output import print_json, say
 from pipeline.fronts import DEFAULT_STORE
 from pipeline.records import BadInput
 
@@ -39,10 +39,18 @@ def report(
     if html is None and figures is None:
         raise BadInput("A report is written somewhere; give --html FILE, --figures DIR, or both.")
     keep = track and html is not None
-    done = write(store, studies, html=html, figures=figures, tracking=tracking, track=keep)
+    done = write(
+        store,
+        studies,
+        html=html,
+        figures=figures,
+        tracking=tracking,
+        track=keep,
+        tell=say,
+    )
     if as_json:
         print_json({"studies": list(dict.fromkeys(studies)), "written": [str(path) for path in done.written]})
     for path in done.written:
-        err.print(f"Wrote {path}.", markup=False)
+        say(f"Wrote {path}.")
     for line in done.remarks:
-        err.print(line, markup=False)
+        say(line)

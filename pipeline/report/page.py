@@ -26,16 +26,14 @@ HERE = Path(__file__).parent
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
 
 
-def write_page(
-    path: Path, sections: Sequence[Section], views: Sequence[StudyView], *, title: str, lead: str
-) -> None:
+def write_page(path: Path, page: str) -> None:
     """Writes the page.
 
     Raises:
         BadInput: the folder is not there, or cannot be written.
     """
     try:
-        path.write_text(page(sections, views, title=title, lead=lead), encoding="utf-8")
+        path.write_text(page, encoding="utf-8")
     except OSError as error:
         raise BadInput(
             f"--html is a file in a folder that can be written; {path} cannot: {error.strerror}. Name another."

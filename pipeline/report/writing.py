@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,8 +34,9 @@ def report(
     figures: Path | None = None,
     track: bool = False,
     tracking: str | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Written:
-    """Writes studies as a page, as pictures, and into MLflow, each if it is asked for.
+    """Writes studies as a page, as pictures, and into MLflow, each if it is asked for; `tell` hears of each step.
 
     Raises:
         BadInput: no such study, or a file cannot be written.
@@ -43,7 +44,15 @@ def report(
     names = list(dict.fromkeys(studies))
     if not names:
         raise BadInput("A report is about studies; none is named.")
-    views = [read_study(name, store=store, share=1 / len(names)) for name in names]
+    if html is not None and not html.parent.is_dir():  # before anything is read, which takes long
+        raise BadInput(
+            f"--html is a file in a folder that is there; {html.parent} is not. Make it, or name another."
+        )
+    views = []
+    for count, name in enumerate(names, 1):
+        tell(f"reading {name} ({count} of {len(names)}) …")
+        views.append(read_study(name, store=store, share=1 / len(names)))
+    tell("drawing …" if len(names) == 1 else "comparing and drawing …")
     comparison, remarks = _comparison(store, names)
     sections = report_sections(views, comparison)
     title = names[0] if len(names) == 1 else f"{len(names)} studies"
@@ -51,13 +60,16 @@ def report(
         dict.fromkeys(f"{view.front.spec.task} with {view.front.spec.model}" for view in views)
     )
     written: list[Path] = []
+    text = page(sections, views, title=title, lead=lead) if html is not None or track else ""
     if html is not None:
-        write_page(html, sections, views, title=title, lead=lead)
+        write_page(html, text)
         written.append(html)
     if figures is not None:
+        tell("drawing pictures …")
         written += _pictures(figures, sections, comparison)
     if track:
-        remarks += _track(page(sections, views, title=title, lead=lead), views, Path(store), tracking)
+        tell("keeping the page in MLflow …")
+        remarks += _track(text, views, Path(store), tracking)
     return Written(tuple(written), tuple(remarks))
 
 
