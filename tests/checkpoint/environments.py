@@ -1,7 +1,8 @@
 """Environments with torch, one transformers and nothing else: what a person has who is given an exported folder.
 
 Torch and what it needs are linked from where the tests run; a transformers that is not there is installed by pip.
-Kept in a folder of the user's under the temporary one, by version: made once, in seconds.
+Kept in a folder of the user's under the temporary one, by version: made in seconds, and anew where the environment that
+it is linked from has gone.
 """
 
 from __future__ import annotations
@@ -41,8 +42,9 @@ def _environment(name: str, *, linked: Iterable[str], installed: tuple[str, ...]
     torch = distribution("torch").version
     root = Path(tempfile.gettempdir()) / f"prunefront-tests-{getpass.getuser()}"
     place = root / f"{name}-torch=={torch}-python{sys.version_info.major}.{sys.version_info.minor}"
-    if not place.exists():
+    if not next(place.glob("lib/python*/site-packages/torch/__init__.py"), None):
         root.mkdir(mode=0o700, exist_ok=True)
+        shutil.rmtree(place, ignore_errors=True)
         part = root / f".{secrets.token_hex(4)}.part"
         try:
             _make(part, linked, installed)

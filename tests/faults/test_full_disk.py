@@ -44,9 +44,10 @@ def test_a_full_disk_ends_a_search_and_the_same_command_goes_on(tmp_path: Path) 
         assert again.returncode == 0, again.stderr
         found = json.loads(again.stdout)
         assert found["trials"] == TRIALS
-        # so few rows teach nothing: that is said, and no share of nothing is given
-        assert "no better than a constant prediction" in message
-        assert (found["dense_metric"], found["hypervolume_normalised"]) == (0.5, None)
+        # of a dense network that has learned nothing that is said, and no share of nothing is given
+        learned = found["dense_metric"] > 0.5
+        assert ("no better than a constant prediction" in message) == (not learned)
+        assert (found["hypervolume_normalised"] is None) == (not learned)
         assert {path: path.read_bytes() for path in whole} == whole
         client = connect(None, store_root=store)._client
         runs = client.search_runs([each.experiment_id for each in client.search_experiments()])
