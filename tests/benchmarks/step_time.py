@@ -1,8 +1,10 @@
-"""A training step of every method against plain fine-tuning; SNIP's penalty and bound apart."""
+"""A training step of every method against plain fine-tuning; SNIP's penalty and bound apart; our dropout, torch's."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
+from unittest.mock import patch
 
 from pipeline.batches import Split
 from pipeline.records import Params
@@ -34,6 +36,16 @@ def measure(*, quick: bool) -> Iterator[Row]:
         for name, params in subject.methods().items() if tokens is None else ():
             what = f"{name}, defaults, {length}"
             yield compare(NAME, what, turn=turn(name, params), against=plain, base=base, pairs=pairs)
+        if not subject.GPU:  # there it is torch's
+            what = f"plain, dropout of our own, {length}"
+            yield compare(
+                NAME,
+                what,
+                turn=plain,
+                against=_with_torchs_dropout(plain),
+                base=f"{base}, torch's",
+                pairs=pairs,
+            )
         for level, goal in GOALS.items():
             bare = subject.defaults("snip", level=level, spectral_bound="off")
             bound = subject.defaults("snip", level=level, spectral_bound="relative", bound_relative=0.7)
@@ -47,3 +59,11 @@ def measure(*, quick: bool) -> Iterator[Row]:
                 what = f"snip, {level}, {what}, {length}"
                 this = turn("snip", params)
                 yield compare(NAME, what, turn=this, against=other, base=of, pairs=pairs, goal=wanted)
+
+
+def _with_torchs_dropout(turn: Turn) -> Turn:
+    def run() -> float:
+        with patch("pipeline.finetune.cheap_dropout", lambda _: nullcontext()):
+            return turn()
+
+    return run
