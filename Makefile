@@ -18,6 +18,7 @@ install: .venv/installed  ## makes .venv from the lock
 search: install  ## the main job: a front of the built-in task and model, in minutes
 	$(BIN)/prunefront search
 
+# in their order: by number of tests the long ones, of one test each, would all come last
 test: install lint  ## ruff, mypy, pytest (a file at a time on each of two cores)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 

@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from pipeline.dropout import LEVELS, CheapDropout, cheap_dropout
 
@@ -81,6 +82,26 @@ def test_rows_that_do_not_lie_together() -> None:
     found = CheapDropout(0.5)(x)
     scaled = found != 0
     assert torch.equal(found[scaled], 2 * x[scaled])
+
+
+def test_a_byte_is_kept_of_each_element_and_nothing_where_it_is_computed_again() -> None:
+    layer, x = CheapDropout(0.5), torch.randn(8, 5, requires_grad=True)
+
+    def gradient(*, again: bool) -> tuple[Tensor, list[Tensor]]:
+        kept: list[Tensor] = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda saved: kept.append(saved) or saved, lambda saved: saved
+        ):
+            torch.manual_seed(0)
+            out = checkpoint(layer, x, use_reentrant=False) if again else layer(x)
+        (found,) = torch.autograd.grad(out.sum(), x)
+        return found, kept
+
+    plain, kept = gradient(again=False)
+    assert [(each.dtype, each.shape) for each in kept] == [(torch.int8, x.shape)]
+    recomputed, kept = gradient(again=True)
+    assert not [each for each in kept if each.dtype == torch.int8]  # the input alone
+    assert torch.equal(recomputed, plain)
 
 
 def test_within_training_only() -> None:

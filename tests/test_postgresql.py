@@ -86,7 +86,7 @@ def test_a_search_waits_for_its_database_and_tells_no_secret(
 ) -> None:
     server.create("ledger")
     server.create("mlflow")
-    task, store, port = write_task(tmp_path / "task", rows=120), tmp_path / "store", free_port()
+    task, store, port = write_task(tmp_path / "task", rows=320), tmp_path / "store", free_port()
     tracking = f"http://127.0.0.1:{port}"
     asked = [
         "search", "--task", str(task), "--space", str(task.parent / "quick.toml"), "--name", "toy",
@@ -124,7 +124,7 @@ def test_a_search_waits_for_its_database_and_tells_no_secret(
         assert not [text for text in texts if secret in text]
         held = [p for p in store.rglob("*") if p.is_file() and secret.encode() in p.read_bytes()]
         assert not held
-    assert tracking in printed or "is empty" in printed  # so few rows may teach nothing
+    assert tracking in printed
 
 
 def check_ledger(server: Server, database: str, count: int) -> None:

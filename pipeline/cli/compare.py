@@ -64,6 +64,11 @@ def compare(
     names = names_of(store, named, task=task, method=method)
     if html is not None and across_tasks:
         raise BadInput("A page is about one task's studies; --png draws ranks over tasks. Leave --html out.")
+    _check_picture(png)
+    if html is not None:
+        from pipeline.report import check_places
+
+        check_places(html)
     groups = gather(store, names, across_models=across_models, across_tasks=across_tasks)
     if across_tasks:
         _compare_across_tasks(groups, png=png, as_json=as_json)
@@ -143,17 +148,24 @@ def standings_as_json(found: Standings, said: list[str]) -> dict[str, Any]:
     }
 
 
+def _check_picture(path: Path | None) -> None:
+    """Looks at where the picture is to be written, before anything is."""
+    if path is not None and (_kind(path) not in PICTURES or not path.parent.is_dir()):
+        raise BadInput(
+            f"--png is a file in a folder that is there, with the suffix .png or .svg; given was {path}."
+        )
+
+
 def _write(path: Path | None, draw: Callable[[str], bytes]) -> None:
     """Writes a picture of the kind that the file's name says."""
     if path is None:
         return
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in PICTURES or not path.parent.is_dir():
-        raise BadInput(
-            f"--png is a file in a folder that is there, with the suffix .png or .svg; given was {path}."
-        )
-    path.write_bytes(draw(kind))
+    path.write_bytes(draw(_kind(path)))
     say(f"Wrote {path}.")
+
+
+def _kind(path: Path) -> str:
+    return path.suffix.lower().removeprefix(".")
 
 
 def _print(found: Comparison, said: list[str]) -> None:

@@ -13,6 +13,7 @@ from pipeline.report.markup import Picture, Section
 from pipeline.report.page import page, write_page
 from pipeline.report.reading import StudyView, read_study
 from pipeline.report.sections import report_sections
+from pipeline.store import Store
 from pipeline.tracking import TrackingLost, open_tracking
 
 KINDS = ("png", "svg")
@@ -44,10 +45,9 @@ def report(
     names = list(dict.fromkeys(studies))
     if not names:
         raise BadInput("A report is about studies; none is named.")
-    if html is not None and not html.parent.is_dir():  # before anything is read, which takes long
-        raise BadInput(
-            f"--html is a file in a folder that is there; {html.parent} is not. Make it, or name another."
-        )
+    check_places(html, figures)
+    for name in names:
+        Store(store).read_spec(name)  # all are there, before the first is read
     views = []
     for count, name in enumerate(names, 1):
         tell(f"reading {name} ({count} of {len(names)}) …")
@@ -71,6 +71,20 @@ def report(
         tell("keeping the page in MLflow …")
         remarks += _track(text, views, Path(store), tracking)
     return Written(tuple(written), tuple(remarks))
+
+
+def check_places(html: Path | None, figures: Path | None = None) -> None:
+    """Looks at where a report is to be written, before anything is read, which takes long.
+
+    Raises:
+        BadInput: the page's folder is not there, or something else is in the place.
+    """
+    if html is not None and (html.is_dir() or not html.parent.is_dir()):
+        raise BadInput(
+            f"--html is a file in a folder that is there; {html} is not. Make the folder, or name another."
+        )
+    if figures is not None and figures.exists() and not figures.is_dir():
+        raise BadInput(f"--figures is a folder, there or to be made; {figures} is a file. Name another.")
 
 
 def _comparison(store: Path | str, names: Sequence[str]) -> tuple[Comparison | None, list[str]]:

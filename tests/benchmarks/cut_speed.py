@@ -1,13 +1,14 @@
 """Is a cut network as much faster as it is smaller? Against its dense network, in pairs, in PyTorch and onnxruntime.
 
-    python -m tests.benchmarks.cut_speed [--quick] [--model minilm base] [--engine torch onnx] [--threads 1 2]
+    python -m tests.benchmarks.cut_speed [--quick] [--model minilm base] [--engine torch compiled onnx] [--threads 1 2]
         [--kinds blocks layers heads neurons] [--compressions 0.25 0.5 0.75 0.9] [--pairs N] [--json FILE]
         [--keep-memory]
 
 `minilm` is the real MiniLM (6 layers, 384 wide), `base` has the shape of BERT-base and random weights: they do not
 matter for time. 32 rows of 128 tokens, fp32, without padding; wall time, so leave the machine alone. MACs are those
 of the encoder, which is what a cut removes: embeddings, pooler and classifier stay. A ratio of speed-up to MACs
-below 1 says what they, LayerNorms and narrow matrices cost.
+below 1 says what they, LayerNorms and narrow matrices cost. `compiled` is torch.compile's against the dense network
+as it comes; its row of the dense network says what compiling brings that.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +118,7 @@ def smaller(dense: Network, masks: Masks) -> Network:
     return model, cut(model, anatomy, masks)
 
 
-def torch_run(model: PreTrainedModel) -> Run:
+def torch_run(model: Callable[..., object]) -> Run:
     """A forward pass in PyTorch."""
     ids = torch.from_numpy(token_ids())
     inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
@@ -125,6 +127,14 @@ def torch_run(model: PreTrainedModel) -> Run:
         with torch.inference_mode():
             model(**inputs)
 
+    return run
+
+
+def compiled_run(model: PreTrainedModel) -> Run:
+    """The same, compiled."""
+    torch.compiler.reset()  # else each network counts as one more version of the one before
+    run = torch_run(torch.compile(model))
+    run()
     return run
 
 
@@ -171,8 +181,13 @@ def measure(chosen: argparse.Namespace) -> Iterator[Row]:
         for engine in chosen.engine:
             for threads in chosen.threads:
                 torch.set_num_threads(threads)
-                make = torch_run if engine == "torch" else lambda model, t=threads: onnx_run(model, threads=t)
-                base = make(dense[0])
+                makes = {
+                    "torch": torch_run,
+                    "compiled": compiled_run,
+                    "onnx": partial(onnx_run, threads=threads),
+                }
+                make = makes[engine]
+                base = torch_run(dense[0]) if engine == "compiled" else make(dense[0])
                 for kind, share in plans:
                     masks = masks_for(kind, dense[1], share) if share else dense[1].present
                     yield _row(
@@ -212,7 +227,9 @@ def main() -> None:
         "--quick", action="store_true", help="few pairs, one thread, two compressions of MiniLM"
     )
     parser.add_argument("--model", nargs="+", choices=("minilm", "base"), default=["minilm", "base"])
-    parser.add_argument("--engine", nargs="+", choices=("torch", "onnx"), default=["torch", "onnx"])
+    parser.add_argument(
+        "--engine", nargs="+", choices=("torch", "compiled", "onnx"), default=["torch", "onnx"]
+    )
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--compressions", nargs="+", type=float, default=list(COMPRESSIONS))
@@ -227,14 +244,14 @@ def main() -> None:
         keep_memory()
     print(
         f"{BATCH} x {TOKENS} tokens, fp32; speed-up: median of {chosen.pairs} pairs (quartiles)\n"
-        f"{'model':7} {'cut':8} {'engine':6} thr {'compr.':>6} {'params':>8} {'size':>8} {'MACs':>6}  "
+        f"{'model':7} {'cut':8} {'engine':8} thr {'compr.':>6} {'params':>8} {'size':>8} {'MACs':>6}  "
         f"{'dense':>9}  {'speed-up':22} {'/ MACs':>6}"
     )
     rows = []
     for row in measure(chosen):
         rows.append(row)
         print(
-            f"{row.model:7} {row.kind:8} {row.engine:6} {row.threads:3} {row.compression:6.1%} "
+            f"{row.model:7} {row.kind:8} {row.engine:8} {row.threads:3} {row.compression:6.1%} "
             f"{row.parameters / 1e6:6.2f} M {row.size_mb:5.1f} MB {row.macs_ratio:5.2f}x  {row.dense_ms:6.0f} ms  "
             f"{row.speedup:5.2f} ({row.low:5.2f} - {row.high:5.2f})  {row.of_macs:6.3f}",
             flush=True,

@@ -81,3 +81,10 @@ def test_bad_input_is_refused(
 ) -> None:
     assert run(["compare", *arguments, "--store", str(store)]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_a_page_that_cannot_be_written_leaves_no_picture_behind(store: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "fronts.png"
+    asked = ["compare", "snip", "--png", str(picture), "--html", str(tmp_path / "no" / "page.html")]
+    assert run([*asked, "--store", str(store)]) == 2
+    assert not picture.exists()

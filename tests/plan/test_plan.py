@@ -36,12 +36,8 @@ def here(capsys: pytest.CaptureFixture[str]) -> Here:
     return call
 
 
-def test_a_probe_is_near_the_search_and_the_search_is_read_after_it(
-    tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Ray's workers are niced: beside another test one of the two would wait for seconds, and the other not
-    monkeypatch.setenv("RAY_worker_niceness", "0")
-    # and trials of 160 rows take less than what starts and ends them, which varies most
+def test_a_probe_is_near_the_search_and_the_search_is_read_after_it(tmp_path: Path, here: Here) -> None:
+    # trials of 160 rows take less than what starts and ends them, which varies most
     task, store = write_task(tmp_path / "task", rows=640), tmp_path / "store"
     asked: list[str | Path] = ["--task", task, "--space", task.parent / "quick.toml", "--store", store]
     asked += ["--trials", "2", "--latency-grid", "none", "--quiet", "--json"]

@@ -148,8 +148,13 @@ def test_a_study_without_a_trial_has_a_page(tmp_path: Path, capsys: pytest.Captu
     assert "no finished trial" in page.read_text()
     assert run(["report", "empty", "--store", str(tmp_path)]) == 2
     assert "--html" in capsys.readouterr().err
-    with pytest.raises(BadInput, match="--html"):
-        report(tmp_path, ["empty"], html=tmp_path / "no" / "page.html")
+    for html in (tmp_path / "no" / "page.html", tmp_path):
+        with pytest.raises(BadInput, match="--html"):
+            report(tmp_path, ["empty"], html=html)
+    other = tmp_path / "other.html"
+    with pytest.raises(BadInput, match="--figures"):
+        report(tmp_path, ["empty"], html=other, figures=page)
+    assert not other.exists()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
