@@ -18,6 +18,7 @@ from pipeline.finetune import LoopState
 from pipeline.job import TrialJob
 from pipeline.store import Store
 from pipeline.study import LeaseLost, Ledger, LedgerLost, open_ledger
+from pipeline.study.storage import cause_of
 from pipeline.trial import run_trial
 from tests.faults.disk import disk, fill
 from tests.study.ledger_kit import SPACE, spec_of
@@ -71,6 +72,15 @@ def test_a_ledger_on_a_full_disk_says_so(small_disk: Path) -> None:
     with pytest.raises(LedgerLost, match="full") as lost:
         ask_often(ledger)
     assert "disk is full" in outside_cause(lost.value)
+
+
+def test_a_full_disk_is_known_whatever_stands_before_it() -> None:
+    error = OperationalError("INSERT", {}, Exception("database or disk is full"))
+    error.add_detail(
+        "raised as a result of Query-invoked autoflush; consider using a session.no_autoflush block"
+    )
+    assert "full" not in str(error).splitlines()[0]
+    assert cause_of(error, "sqlite:///studies.db") == "Exception: database or disk is full"
 
 
 def ask_often(ledger: Ledger) -> None:

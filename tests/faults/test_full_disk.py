@@ -36,7 +36,8 @@ def test_a_full_disk_ends_a_search_and_the_same_command_goes_on(tmp_path: Path) 
         ballast = fill(folder, leave=0)
         out, message = running.communicate(timeout=240)
         assert running.returncode == 1, message
-        assert "disk is full" in message
+        assert "disk is full. Free some space" in " ".join(message.split())
+        assert "Trying again in" not in message  # waiting gives it no space
         assert "the same command goes on" in " ".join(message.split())
         assert "Traceback" not in message
         assert out == ""
