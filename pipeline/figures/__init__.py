@@ -1,8 +1,9 @@
 """Fronts as figures: plotly to explore, matplotlib to print."""
 
 from pipeline.figures.bands import Band, band_figure, band_image, interval_figure
-from pipeline.figures.fronts import as_html, front_figure, hypervolume_figure
+from pipeline.figures.fronts import front_figure, hypervolume_figure
 from pipeline.figures.image import front_image
+from pipeline.figures.pages import as_html, plotly_script
 from pipeline.figures.parallel import parallel_figure
 from pipeline.figures.promised import promised_figure
 from pipeline.figures.ranks import rank_image
@@ -29,6 +30,7 @@ __all__ = [
     "interval_figure",
     "parallel_figure",
     "penalty_figure",
+    "plotly_script",
     "promised_figure",
     "rank_image",
     "still",

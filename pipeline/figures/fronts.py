@@ -86,17 +86,6 @@ def hypervolume_figure(series: Sequence[Series]) -> go.Figure:
     return figure
 
 
-def as_html(figures: Sequence[go.Figure]) -> str:
-    """The figures below each other, as a page that needs no network: plotly's script is in it, 5 MB."""
-    config = {"displaylogo": False, "responsive": True}
-    parts = [
-        figure.to_html(full_html=False, include_plotlyjs=index == 0, config=config)
-        for index, figure in enumerate(figures)
-    ]
-    head = '<head><meta charset="utf-8"><title>prunefront</title></head>'
-    return f"<!doctype html><html>{head}<body>{''.join(parts)}</body></html>"
-
-
 def hover(dot: Dot, spec: StudySpec) -> str:
     """What a figure says of a network under the pointer: what it measures, then what made it."""
     settings = [f"{name} {escape(_short(value))}" for name, value in _settings(dot.params)]

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.figures import penalty_figure, still
+from pipeline.figures import as_html, penalty_figure, still
 from pipeline.records import BadInput
 from pipeline.settings.by_task import Choice
 
@@ -52,7 +52,7 @@ def _write(stem: Path, choice: Choice) -> list[Path]:
         told=profile.sentence,
     )
     page = stem.with_name(f"{stem.name}.html")
-    page.write_text(figure.to_html(include_plotlyjs=True, config={"displaylogo": False, "responsive": True}))
+    page.write_text(as_html([figure]), encoding="utf-8")
     written = [page]
     for kind in KINDS:
         path = stem.with_name(f"{stem.name}.{kind}")

@@ -156,7 +156,8 @@ class Tracker:
         series = [Series(study.spec, dots(study.spec, columns))]
         with self._mlflow.artifacts(study.run_id) as folder:
             (folder / published.FRONT).write_text(json.dumps(published.front_table(found)))
-            (folder / "front.html").write_text(as_html([front_figure(series), hypervolume_figure(series)]))
+            page = as_html([front_figure(series), hypervolume_figure(series)])
+            (folder / "front.html").write_text(page, encoding="utf-8")
             (folder / "front.png").write_bytes(front_image(series))
         table, charts = (
             views.link(study.experiment_id, study.spec.name, charts=as_charts) for as_charts in (False, True)

@@ -6,7 +6,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from pipeline.figures import as_html, front_figure, front_image, hypervolume_figure
+from pipeline.figures import front_figure, front_image, hypervolume_figure
 from pipeline.figures.series import COLOURS, Series, dots
 from pipeline.records import OBJECTIVES
 from tests.tracking.tracking_kit import SPEC, series_of, stored, trials
@@ -91,25 +90,6 @@ def test_hypervolume_figure_never_falls(series: Series) -> None:
     assert (np.diff(trace.y) >= 0).all()
     # by hand: (0.89 - 0.85) * 0 + ... : 0.25 * 0.75 + 0.25 * 0.7 + 0.25 * 0.5 + 0.15 * 0.2 + 0.1 * 0.05, over 0.8
     assert trace.y[-1] == pytest.approx((0.1875 + 0.175 + 0.125 + 0.03 + 0.005) / 0.8)
-
-
-def test_a_page_needs_no_network(series: Series) -> None:
-    fetched: list[str] = []
-    scripts: list[int] = []
-
-    class Page(HTMLParser):
-        def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-            fetched.extend(value for name, value in attributes if name in ("src", "href") and value)
-
-        def handle_data(self, data: str) -> None:
-            if self.lasttag == "script":
-                scripts.append(len(data))
-
-    page = as_html([front_figure([series]), hypervolume_figure([series])])
-    Page().feed(page)
-    assert not fetched
-    assert sum(size > 1_000_000 for size in scripts) == 1  # plotly's own, once
-    assert page.count("Plotly.newPlot(") == 2
 
 
 def picture(shown: list[Series]) -> np.ndarray:
