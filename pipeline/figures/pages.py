@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 SCRIPT = Path(__file__).with_name("plotly-basic.min.js")
-CONFIG = {"displaylogo": False, "responsive": True}
+# plotly 4 has a button that sends a chart's data to its makers' server: not from here
+CONFIG = {"displaylogo": False, "responsive": True, "showSendToCloud": False, "plotlyServerURL": ""}
 
 
 @cache

@@ -103,7 +103,8 @@
     if (made.line && made.line.color === "#222222") made.line.color = colour("--ink");
     return made;
   });
-  const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
+  // plotly 4 has a button that sends a chart's data away; not from here
+  const config = { displaylogo: false, responsive: true, showSendToCloud: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
   const draw = async (place) => {
     const figure = read(place.id), layout = themed(figure);
     place.style.height = `${layout.height}px`;

@@ -48,3 +48,4 @@ def test_a_page_needs_no_network(series: Series) -> None:
     assert not fetched
     assert sum(size > 1_000_000 for size in scripts) == 1  # plotly's own, once
     assert page.count("Plotly.newPlot(") == 2
+    assert page.count('"showSendToCloud": false') == 2, "no button sends a chart away"
