@@ -199,7 +199,9 @@ def test_it_works_in_a_browser_without_a_network(
             "(() => { const left = document.querySelector('.plot:not([data-drawn])');"
             "if (left) left.scrollIntoView(); return !left; })()"
         )
-        buttons = page.evaluate("[...document.querySelectorAll('.modebar-btn')].map((one) => one.dataset.title)")
+        buttons = page.evaluate(
+            "[...document.querySelectorAll('.modebar-btn')].map((one) => one.dataset.title)"
+        )
         assert ("Reset axes" in buttons) == (width > 600)
         assert not [title for title in buttons if "Share" in title], "no button sends a chart away"
         assert page.said == []
