@@ -68,10 +68,18 @@ def _highest(values: Tensor, count: int) -> Tensor:
     if count <= 0 or count >= len(flat):
         return torch.full_like(values, count > 0, dtype=torch.bool)
     least = _ascending(flat, len(flat) - count + 1)
-    mask = flat > least
-    equal = (flat == least).nonzero().squeeze(1)
-    mask[equal[len(equal) - (count - int(mask.sum())) :]] = True
+    mask = flat >= least
+    above = int(mask.count_nonzero()) - count
+    if above:
+        mask[_places(flat == least)[:above]] = False
     return mask.view_as(values)
+
+
+def _places(mask: Tensor) -> Tensor:
+    """[n] where a flat mask is set; numpy looks five times as fast as torch on a CPU."""
+    if mask.device.type != "cpu":
+        return mask.nonzero().squeeze(1)
+    return torch.from_numpy(np.flatnonzero(mask.numpy()))
 
 
 def _ascending(values: Tensor, place: int) -> Tensor:

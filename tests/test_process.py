@@ -82,3 +82,23 @@ for other in others: other.kill()
         [sys.executable, "-c", "import subprocess, sys\n" + code], capture_output=True, text=True
     )
     assert float(run.stdout) < 0.6, run.stderr
+
+
+def test_denormals_are_zero_in_every_thread_of_a_worker() -> None:
+    code = """
+import torch
+from pipeline.process import used_again
+left = lambda: int((torch.full((1 << 20,), 1e-39) * 0.5).count_nonzero())  # enough numbers for all threads
+if {worker}:
+    with used_again(2.0):
+        print(left())
+else:
+    print(left())
+"""
+
+    def left(*, worker: bool) -> int:
+        command = [sys.executable, "-c", code.format(worker=worker)]
+        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    assert left(worker=False) == 1 << 20
+    assert left(worker=True) == 0

@@ -32,7 +32,8 @@ class Scored(Unstructured):
     start_fraction: float  # of the tuning steps before anything goes
     end_fraction: float  # of the tuning steps after which the target stands
     _scores: Matrices = field(default_factory=dict, init=False, repr=False)
-    _masks: Matrices = field(default_factory=dict, init=False, repr=False)  # empty while everything stays
+    # 1 and 0, of the weights' type: multiplied with no conversion; empty while everything stays
+    _masks: Matrices = field(default_factory=dict, init=False, repr=False)
     _hidden: Matrices = field(default_factory=dict, init=False, repr=False)  # W where M is 0, else 0
     _steps: int = field(default=0, init=False, repr=False)
     _resumed: bool = field(default=False, init=False, repr=False)
@@ -52,7 +53,7 @@ class Scored(Unstructured):
         if not self._resumed:
             self._masks, self._hidden = {}, {}  # a new round: what was hidden is gone
         for kept in (self._scores, self._masks, self._hidden):
-            kept.update({name: value.detach().to(weights[name].device) for name, value in kept.items()})
+            kept.update({name: value.detach().to(weights[name]) for name, value in kept.items()})
         for name, weight in weights.items():
             self._scores.setdefault(name, torch.zeros_like(weight))
             self._scores[name] = self._scores[name].detach().requires_grad_()
@@ -96,10 +97,12 @@ class Scored(Unstructured):
     def _mask(self, weights: Matrices, anatomy: Anatomy, run: Run) -> None:
         if self.part <= 0.0:
             return
-        self._masks = self.masks(self._scores, anatomy, run, self.part)
-        for name, mask in self._masks.items():
-            self._hidden[name] = weights[name].masked_fill(mask, 0.0)
-            weights[name].mul_(mask)
+        stay = self.masks(self._scores, anatomy, run, self.part)
+        self._masks = {name: mask.to(weights[name].dtype) for name, mask in stay.items()}
+        whole, masks = [weights[name] for name in stay], list(self._masks.values())
+        hidden = torch._foreach_addcmul(whole, whole, masks, value=-1.0)
+        self._hidden = dict(zip(stay, hidden, strict=True))
+        torch._foreach_mul_(whole, masks)
 
     @property
     def part(self) -> float:
@@ -135,7 +138,8 @@ class Scored(Unstructured):
     def state(self) -> dict[str, Tensor]:
         """Steps, scores, masks, and the weights that masks hide."""
         found = {"steps": torch.tensor(self._steps)}
-        for what, kept in (("score", self._scores), ("mask", self._masks), ("hidden", self._hidden)):
+        found |= {f"mask/{name}": mask.bool() for name, mask in self._masks.items()}
+        for what, kept in (("score", self._scores), ("hidden", self._hidden)):
             found |= {f"{what}/{name}": value.detach().clone() for name, value in kept.items()}
         return found
 

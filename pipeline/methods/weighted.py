@@ -35,7 +35,7 @@ class Weighted(PruningMethod):
     initial_sparsity: float  # as a part of the target: reached at once at the start
     interval: int  # steps
     _steps: int = field(default=0, init=False, repr=False)
-    _masks: Matrices = field(default_factory=dict, init=False, repr=False)
+    _masks: Matrices = field(default_factory=dict, init=False, repr=False)  # 1 and 0, of the weights' type
     _resumed: bool = field(default=False, init=False, repr=False)
 
     @abstractmethod
@@ -70,7 +70,7 @@ class Weighted(PruningMethod):
         target, weights = run.target, matrices(anatomy)
         if not self._resumed:
             self._masks = {}
-        self._masks = {name: mask.to(weights[name].device) for name, mask in self._masks.items()}
+        self._masks = {name: mask.to(weights[name]) for name, mask in self._masks.items()}
         self.begin(weights, run)
         self._resumed = False
 
@@ -96,11 +96,12 @@ class Weighted(PruningMethod):
         if done >= self.start_fraction and due and not (before and self._masks):
             part = cubic(done, start=self.start_fraction, end=self.end_fraction)
             sparsity = target * (1.0 - (1.0 - self.initial_sparsity) * (1.0 - part))
-            self._masks = self.keep(self.scores_of_weights(weights), count_to_remove(anatomy, sparsity))
+            stay = self.keep(self.scores_of_weights(weights), count_to_remove(anatomy, sparsity))
+            self._masks = {name: mask.to(weights[name].dtype) for name, mask in stay.items()}
         elif not (self.holds() or ended):
             return
-        for name, mask in self._masks.items():
-            weights[name].mul_(mask)
+        if self._masks:
+            torch._foreach_mul_([weights[name] for name in self._masks], list(self._masks.values()))
 
     def kept(self) -> dict[str, Tensor]:
         """What a method keeps for each weight, by name."""
@@ -111,7 +112,7 @@ class Weighted(PruningMethod):
 
     def state(self) -> dict[str, Tensor]:
         """Steps, masks, and what the method keeps."""
-        masks = {f"mask/{name}": mask.clone() for name, mask in self._masks.items()}
+        masks = {f"mask/{name}": mask.bool() for name, mask in self._masks.items()}
         kept = {f"kept/{name}": value.clone() for name, value in self.kept().items()}
         return {"steps": torch.tensor(self._steps)} | masks | kept
 

@@ -20,6 +20,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
     """Rows for the table."""
     pairs, steps = (4, 5) if quick else (9, 8)
     model, anatomy = subject.network()
+    initial = {name: value.clone() for name, value in model.state_dict().items()}
     for tokens in TOKENS[: 1 if quick or subject.GPU else 2]:
         split = subject.task().train if tokens is None else subject.rows(640, seed=0, tokens=tokens)
         length = "SST-2 lengths" if tokens is None else f"{tokens} tokens"
@@ -27,6 +28,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
         def turn(name: str | None, params: Params | None, split: Split = split) -> Turn:
             def run() -> float:
                 method = subject.fresh(name, params) if name and params else None
+                model.load_state_dict(initial)  # of what an earlier turn has zeroed scores would be equal
                 return subject.steps_s(model, anatomy, split, steps=steps, method=method)
 
             return run

@@ -56,7 +56,7 @@ def test_masked_weights_have_no_gradient_and_come_back_as_they_were(make_model, 
     seen: dict[str, torch.Tensor] = {}
     with watched(method, model, anatomy, steps=4, target=0.5, lr=0.0) as optimizer:
         step(method, model, batch, optimizer)
-        masks = {name: mask.clone() for name, mask in method._masks.items()}
+        masks = {name: mask.bool() for name, mask in method._masks.items()}
         assert not all(mask.all() for mask in masks.values())
         optimizer.register_step_post_hook(
             lambda *_: seen.update({name: weight.grad.clone() for name, weight in weights.items()})
