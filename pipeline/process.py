@@ -38,8 +38,9 @@ def set_threads(cpus: float) -> None:
     torch.set_num_threads(max(1, int(cpus)))
 
 
-def zero_denormals() -> None:
-    """From now on numbers below 1.2e-38 are zero, in this thread and those that it starts.
+@contextmanager
+def zeroed_denormals() -> Iterator[None]:
+    """Within it numbers below 1.2e-38 are zero, in this thread and those that it starts (which keep to it).
 
     A CPU needs twenty times as long for them, and Adam's moments come to be so small: where gradients stay zero, of a
     rare word or of a weight that a mask hides, the first has fallen that far after some 800 steps.
@@ -47,6 +48,10 @@ def zero_denormals() -> None:
     import torch
 
     torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
 
 
 @contextmanager
@@ -57,10 +62,10 @@ def used_again(cpus: float) -> Iterator[None]:
     a quarter of all that it knows, and a trial makes few, but large ones: without this a process of MiniLM's trials
     grew by 90 MB with each. What the first work has imported is not looked through again.
     """
-    zero_denormals()  # before there are other threads
-    set_threads(cpus)
     try:
-        yield
+        with zeroed_denormals():  # before there are other threads
+            set_threads(cpus)
+            yield
     finally:
         gc.collect()
         if not gc.get_freeze_count():

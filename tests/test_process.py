@@ -92,6 +92,7 @@ left = lambda: int((torch.full((1 << 20,), 1e-39) * 0.5).count_nonzero())  # eno
 if {worker}:
     with used_again(2.0):
         print(left())
+    assert torch.tensor(1e-39) * 0.5 > 0  # whoever called goes on as before
 else:
     print(left())
 """
