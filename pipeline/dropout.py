@@ -1,4 +1,4 @@
-"""Dropout that costs a CPU less than half: on short rows torch's own took a tenth of a training step.
+"""Dropout that costs a CPU less than half: torch's own took up to a tenth of a training step.
 
 torch draws 64 random bits for each element there, one after the other. Fifteen are enough: of every 64 bits four
 elements are had, and the rest is arithmetic on whole vectors. So the probability is the nearest of k / 32,768, and what

@@ -217,9 +217,8 @@ def shown(url: str) -> str:
 def cause_of(error: Exception, url: str) -> str:
     """The first line of what went wrong, and of what kind; without the text if that might tell a secret."""
     cause = error.__cause__ or error
-    cause = (
-        getattr(cause, "orig", None) or cause
-    )  # the driver's own: SQLAlchemy may put lines of its own before it
+    # the driver's own: SQLAlchemy may put lines of its own before it
+    cause = getattr(cause, "orig", None) or cause
     name = type(cause).__name__
     match = _PLAIN_URL.fullmatch(url)
     if match is None:

@@ -21,6 +21,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 BENCHMARKS = {
     "step": "step_time",
+    "denormals": "denormals",
     "data": "data_path",
     "curve": "curve_cost",
     "recovery": "cut_network",
