@@ -42,8 +42,8 @@ def set_threads(cpus: float) -> None:
 def zeroed_denormals() -> Iterator[None]:
     """Within it numbers below 1.2e-38 are zero, in this thread and those that it starts (which keep to it).
 
-    A CPU needs more than ten times as long for them, and Adam's moments come to be so small: of a weight whose gradient a
-    mask holds at zero, the first has fallen that far after some 800 steps.
+    A CPU needs more than ten times as long for them, and Adam's moments come to be so small: of a weight whose gradient
+    a mask holds at zero, the first has fallen that far after some 800 steps.
     """
     import torch
 

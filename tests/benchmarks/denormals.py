@@ -1,4 +1,4 @@
-"""A late step of AdamW where a mask holds half of the gradients at zero, as movement's do: denormals as zeros, or not."""
+"""A late step of AdamW where a mask holds half of the gradients at zero, as movement's do: denormals zero, or not."""
 
 from __future__ import annotations
 
