@@ -72,9 +72,14 @@
   const legendRows = (figure) => {
     if (figure.layout.showlegend === false) return 0;
     const names = new Set(figure.data.filter((trace) => trace.showlegend !== false && trace.name).map((trace) => trace.name));
-    const longest = Math.max(0, ...[...names].map((name) => name.length));
-    const inRow = Math.max(1, Math.floor((Math.min(window.innerWidth, 1080) - 90) / (60 + 7.2 * longest)));
-    return names.size > 1 ? Math.ceil(names.size / inRow) : 0;
+    const room = Math.min(window.innerWidth, 1080) - 90, letter = narrow() ? 6.6 : 7.2;
+    let rows = 1, used = 0;
+    for (const name of names) {
+      const width = 44 + letter * name.length;
+      if (used && used + width > room) [rows, used] = [rows + 1, 0];
+      used += width;
+    }
+    return names.size > 1 ? rows : 0;
   };
   const themed = (figure) => {
     const small = narrow(), layout = figure.layout, made = structuredClone(layout), legend = 29 * legendRows(figure);

@@ -170,6 +170,12 @@ def test_it_works_in_a_browser_without_a_network(
         page.open(made[0] / "all.html" if width > 600 else made[2], width=width, height=900, dark=width < 600)
         # no sideways scrolling of the page itself
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        # the legend stands close below its axis
+        gap = page.evaluate(
+            "(() => { const box = (of) => document.querySelector('#front ' + of).getBoundingClientRect();"
+            "return box('.legend').top - box('.xtitle').bottom; })()"
+        )
+        assert 0 < gap < 60
         # the keyboard's way: a button of the table shows the network
         page.evaluate("document.querySelector('button[data-point]').click()")
         shown = page.evaluate("document.getElementById('network').textContent")
