@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pipeline.checkpoint import load, load_tokenizer
     from pipeline.fronts import Front, FrontPoint, load_front
     from pipeline.picking import pick
-    from pipeline.records import BadInput, TrialRecord
+    from pipeline.study.records import BadInput, TrialRecord
     from pipeline.sweep import search
 
 __all__ = [
@@ -41,10 +41,10 @@ __all__ = [
 ]
 
 _ROOMS = {
-    "BadInput": "records",
+    "BadInput": "study.records",
     "Front": "fronts",
     "FrontPoint": "fronts",
-    "TrialRecord": "records",
+    "TrialRecord": "study.records",
     "load": "checkpoint",
     "load_front": "fronts",
     "load_tokenizer": "checkpoint",

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.anatomy import Anatomy
-from pipeline.records import UNIT_KINDS, BoolArray, FloatArray, Masks, Scores
+from pipeline.study.records import UNIT_KINDS, BoolArray, FloatArray, Masks, Scores
 
 # What one entry of each array of Scores is; also the order of equal scores within a layer.
 UNITS = dict(zip(UNIT_KINDS, ("head", "attention", "neuron", "ffn", "layer"), strict=True))

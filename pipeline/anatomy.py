@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from pipeline.records import BadInput, Masks
+from pipeline.study.records import BadInput, Masks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -22,13 +22,13 @@ from pipeline.distillation import Seen, Teacher, see
 from pipeline.finetune import Listener, Loop, LoopState, TrainingFailed
 from pipeline.job import TrialInputs
 from pipeline.measure import evaluate, measure
-from pipeline.metrics import constant
 from pipeline.models import ModelSource, Weights, build
 from pipeline.phases import Phase, steps_per_epoch
 from pipeline.precision import resolve_precision
 from pipeline.process import peak_memory_mb
 from pipeline.recipe import Recipe
-from pipeline.records import Anchors
+from pipeline.study.metrics import constant
+from pipeline.study.records import Anchors
 
 # Around the space's default: a dense network at a poor learning rate would flatter every cut one.
 RATE_FACTORS = (0.5, 1.0, 2.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.fronts import Front
-from pipeline.records import Params, ParamValue
+from pipeline.study.records import Params, ParamValue
 
 # Those that a method's user would turn first, and what narrow tables call them.
 NUMBERS = {

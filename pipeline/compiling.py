@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch._functorch import config as autograd_compiler
 
-from pipeline.records import BadInput
+from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

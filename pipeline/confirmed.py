@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow.compute as pc
 
 from pipeline.fronts import DEFAULT_STORE
-from pipeline.records import Array, FloatArray, Kind, Params, StudySpec
 from pipeline.statistics import Interval, interval
-from pipeline.store import Confirmation, Store
+from pipeline.study.records import Array, FloatArray, Kind, Params, StudySpec
+from pipeline.study.store import Confirmation, Store
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ from pipeline.models import ModelSource, Weights, build
 from pipeline.phases import Phase, phases, steps_per_epoch
 from pipeline.precision import multiplying, resolve_precision
 from pipeline.recipe import Recipe
-from pipeline.records import Array, Masks, Params, ParamValue, Scores
+from pipeline.study.records import Array, Masks, Params, ParamValue, Scores
 from pipeline.surgery import cut
 from pipeline.weights import holding_zeros, matrices
 

@@ -11,9 +11,9 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from pipeline.pareto import front, hypervolume, knee
-from pipeline.records import FloatArray, Kind, Params, StudySpec
-from pipeline.store import Bench, Retrained, Store, StudyLatency, Timed, TimedPoint
+from pipeline.study.pareto import front, hypervolume, knee
+from pipeline.study.records import FloatArray, Kind, Params, StudySpec
+from pipeline.study.store import Bench, Retrained, Store, StudyLatency, Timed, TimedPoint
 
 DEFAULT_STORE = Path("mlflow_runs")
 

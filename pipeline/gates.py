@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.anatomy import Anatomy
-from pipeline.records import Scores
+from pipeline.study.records import Scores
 
 Level = Literal["block", "head", "neuron", "head-only"]
 KINDS: dict[Level, tuple[str, ...]] = {

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.metrics import evaluate
-from pipeline.pareto import front, hypervolume
-from pipeline.records import Array, BoolArray, FloatArray, StudySpec, TrialRecord
-from pipeline.store import Store
+from pipeline.study.metrics import evaluate
+from pipeline.study.pareto import front, hypervolume
+from pipeline.study.records import Array, BoolArray, FloatArray, StudySpec, TrialRecord
+from pipeline.study.store import Store
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from pipeline.compiling import OFF
 from pipeline.distillation import NONE, Teacher
 from pipeline.methods import ranks_weights
 from pipeline.models import ModelSource, Weights
-from pipeline.records import Params
-from pipeline.store import LatencyTable
+from pipeline.study.records import Params
+from pipeline.study.store import LatencyTable
 
 Tell = Callable[[dict[str, float]], None]  # how a trial says where it is
 

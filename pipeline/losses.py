@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor, nn
 
-from pipeline.records import Array
+from pipeline.study.records import Array
 
 
 def task_loss(logits: Tensor, labels: Tensor, *, regression: bool) -> Tensor:

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (the field's name for it)
 
-from pipeline import metrics
 from pipeline.anatomy import Anatomy, encoder_layers
 from pipeline.batches import Split, encoder_inputs
 from pipeline.precision import autocast, multiplying
-from pipeline.records import Array, Measurement
-from pipeline.store import LatencyTable
+from pipeline.study import metrics
+from pipeline.study.records import Array, Measurement
+from pipeline.study.store import LatencyTable
 from pipeline.weights import matrices
 
 if TYPE_CHECKING:

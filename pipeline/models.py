@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from pipeline.anatomy import Anatomy, read_anatomy
-from pipeline.records import BadInput
+from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast

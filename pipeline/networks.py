@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 from pipeline.anatomy import Anatomy
 from pipeline.job import TrialJob
 from pipeline.measure import evaluate
-from pipeline.metrics import standard_error
 from pipeline.models import build, load_weights, save_weights
 from pipeline.precision import resolve_precision
-from pipeline.records import BadInput, Kind, Masks, Point, TrialRecord
 from pipeline.reopening import Reopened
 from pipeline.rerun import replay_trial
-from pipeline.store import RECOVERED, Retrained, before_cut, sent
+from pipeline.study.metrics import standard_error
+from pipeline.study.records import BadInput, Kind, Masks, Point, TrialRecord
+from pipeline.study.store import RECOVERED, Retrained, before_cut, sent
 from pipeline.surgery import cut
 from pipeline.weights import matrices, zero
 

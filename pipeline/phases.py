@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.records import Params
+from pipeline.study.records import Params
 
 
 @dataclass(frozen=True)

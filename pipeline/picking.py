@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.fronts import DEFAULT_STORE, Front, FrontPoint, load_front, objectives
-from pipeline.pareto import front, knee
-from pipeline.records import BadInput, FloatArray, StudySpec
-from pipeline.store import Store
+from pipeline.study.pareto import front, knee
+from pipeline.study.records import BadInput, FloatArray, StudySpec
+from pipeline.study.store import Store
 
 
 def pick(

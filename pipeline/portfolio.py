@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.fronts import load_front
-from pipeline.pareto import hypervolume
-from pipeline.records import BadInput, Measurement, Params, StudySpec, TrialRecord
-from pipeline.space import Space
-from pipeline.store import Store
+from pipeline.study.pareto import hypervolume
+from pipeline.study.records import BadInput, Measurement, Params, StudySpec, TrialRecord
+from pipeline.study.space import Space
+from pipeline.study.store import Store
 
 AUTO = "auto"
 MOST = 4  # settings that a search begins with

@@ -16,7 +16,7 @@ from typing import Any, Literal, cast, final
 import torch
 from torch import Tensor
 
-from pipeline.records import BadInput
+from pipeline.study.records import BadInput
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 PRECISIONS = ("auto", "bf16", "fp16", "tf32", "fp32")

@@ -13,8 +13,8 @@ from pipeline.batches import Split
 from pipeline.distillation import NONE, read_teacher
 from pipeline.job import TrialInputs
 from pipeline.models import ModelSource, read_source, read_weights, tokenizer
-from pipeline.records import BadInput, StudySpec, TaskReference
-from pipeline.store import Store
+from pipeline.study.records import BadInput, StudySpec, TaskReference
+from pipeline.study.store import Store
 from pipeline.task import Task, load_task, tokenise, tokenise_test
 
 

@@ -13,7 +13,7 @@ from pipeline.course import Course
 from pipeline.finetune import AtChance
 from pipeline.job import Tell, TrialInputs, TrialJob
 from pipeline.phases import Phase
-from pipeline.records import Kind, Masks
+from pipeline.study.records import Kind, Masks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -16,7 +16,7 @@ import torch
 
 from pipeline.anatomy import find_architecture, read_anatomy
 from pipeline.models import ModelSource, Weights, quiet
-from pipeline.records import BadInput
+from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase

@@ -17,8 +17,8 @@ import torch
 
 from pipeline.distillation import read_arrays, write_arrays
 from pipeline.finetune import LoopState
-from pipeline.records import Array, Masks, TrialRecord
-from pipeline.store import dropped, load_record, save_record, sent
+from pipeline.study.records import Array, Masks, TrialRecord
+from pipeline.study.store import dropped, load_record, save_record, sent
 
 PREFIX = "checkpoint-"
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from pipeline.batches import IntArray, Split
 from pipeline.phases import Phase
-from pipeline.records import RUNG_COLUMNS, Measurement, Rung
+from pipeline.study.records import RUNG_COLUMNS, Measurement, Rung
 
 RUNG_STEPS = 8  # networks of a rung's curve
 RUNG_ROWS = 512  # of validation: the standard error of an accuracy is then at most 2.2 points

@@ -23,7 +23,7 @@ from pipeline.anatomy import (
     find_architecture,
     layer_parts,
 )
-from pipeline.records import BoolArray, Masks
+from pipeline.study.records import BoolArray, Masks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -28,10 +28,10 @@ from pipeline.job import Tell, TrialInputs, TrialJob
 from pipeline.measure import Evaluation, count_zeroed, measure
 from pipeline.models import save_weights
 from pipeline.phases import Phase
-from pipeline.provenance import provenance
-from pipeline.records import Array, HistoryRow, Measurement, Point, Rung, TrialRecord
 from pipeline.rungs import RUNG_STEPS, part_of, rung_of, rung_steps
-from pipeline.store import NO_SPACE, RECOVERED, WEIGHTS, ObjectStoreLost, before_cut, save_record, sent
+from pipeline.study.provenance import provenance
+from pipeline.study.records import Array, HistoryRow, Measurement, Point, Rung, TrialRecord
+from pipeline.study.store import NO_SPACE, RECOVERED, WEIGHTS, ObjectStoreLost, before_cut, save_record, sent
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

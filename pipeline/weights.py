@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from pipeline.anatomy import Anatomy
-from pipeline.records import Scores
+from pipeline.study.records import Scores
 
 Matrices = dict[str, Tensor]  # by "layer.matrix", numbered as in the dense model
 Scope = Literal[

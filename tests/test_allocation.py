@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.allocation import choose, curve_steps, removal_order
 from pipeline.anatomy import Anatomy
-from pipeline.records import Masks, Scores
+from pipeline.study.records import Masks, Scores
 from pipeline.surgery import cut
 
 LAYERS, HEADS, NEURONS = 3, 4, 64

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.store import Spent, Store
+from pipeline.study.store import Spent, Store
 from pipeline.sweep import budget as room
 from pipeline.sweep.budget import Budget, Meter
-from tests.synthetic import spec
+from tests.kit.synthetic import spec
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ import pytest
 
 from tests.chaos.machines import WORKERS, Nodes, wait_for
 from tests.chaos.rounds import SPACE
-from tests.toy import command, environment, write_task
+from tests.kit.toy import command, environment, write_task
 
 HEAD, WORKER = "127.0.0.2", "127.0.0.3"
 RAY = str(Path(sys.executable).parent / "ray")

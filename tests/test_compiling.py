@@ -14,7 +14,7 @@ from pipeline.finetune import Loop, LoopState
 from pipeline.methods import METHODS, Run
 from pipeline.phases import Phase
 from pipeline.recipe import Recipe
-from pipeline.space import load_space
+from pipeline.study.space import load_space
 
 RECIPE = Recipe(1e-2, 4, 0.1, 0.01, "fp32", regression=False)
 PHASE = Phase("tune", 0, 0, 4, 0)

@@ -16,13 +16,13 @@ from pipeline import resume
 from pipeline.cli.faults import outside_cause
 from pipeline.finetune import LoopState
 from pipeline.job import TrialJob
-from pipeline.store import Store
-from pipeline.study import LeaseLost, Ledger, LedgerLost, open_ledger
-from pipeline.study.storage import cause_of
+from pipeline.study.ledger import LeaseLost, Ledger, LedgerLost, open_ledger
+from pipeline.study.ledger.storage import cause_of
+from pipeline.study.store import Store
 from pipeline.trial import run_trial
 from tests.faults.disk import disk, fill
-from tests.study.ledger_kit import SPACE, spec_of
-from tests.synthetic import record, spec
+from tests.kit.ledger import SPACE, spec_of
+from tests.kit.synthetic import record, spec
 from tests.test_resume import checkpoint
 from tests.test_trial import SNIP, make_inputs, on_the_cpu  # noqa: F401
 

@@ -9,8 +9,8 @@ import optuna
 import pytest
 from mlflow import MlflowClient
 
-from pipeline.store import Store
-from tests.toy import prunefront, write_task
+from pipeline.study.store import Store
+from tests.kit.toy import prunefront, write_task
 
 TRIALS = 14
 SPACE = """

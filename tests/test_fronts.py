@@ -9,9 +9,9 @@ import pytest
 
 from pipeline.fronts import load_front
 from pipeline.picking import best_of_task, pick
-from pipeline.records import BadInput, TrialRecord
-from pipeline.store import Store
-from tests.synthetic import point, record, spec
+from pipeline.study.records import BadInput, TrialRecord
+from pipeline.study.store import Store
+from tests.kit.synthetic import point, record, spec
 
 
 def stored(root: Path, *records: TrialRecord, name: str = "toy", task: str = "toy") -> Path:

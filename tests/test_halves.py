@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.halves import best_on_other_half, half_scores, halves, metrics_on
-from tests.synthetic import point, record, spec
+from tests.kit.synthetic import point, record, spec
 
 
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=60), st.integers(0, 99))

@@ -8,9 +8,9 @@ from pathlib import Path
 from pipeline.execute import Resources, connect, run_each, run_trials
 from pipeline.execute.queue import in_worker
 from pipeline.job import TrialInputs, TrialJob
-from pipeline.records import TrialRecord
-from pipeline.store import Store
-from tests.synthetic import spec
+from pipeline.study.records import TrialRecord
+from pipeline.study.store import Store
+from tests.kit.synthetic import spec
 from tests.test_packing import Desk
 
 LEFT: list[weakref.ref[object]] = []  # of a worker's earlier trials

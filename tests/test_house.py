@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.methods import METHODS
-from pipeline.space import TRIAL_KEYS, load_space
+from pipeline.study.space import TRIAL_KEYS, load_space
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pipeline"

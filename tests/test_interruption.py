@@ -13,7 +13,7 @@ import optuna
 import pytest
 from mlflow import MlflowClient
 
-from tests.toy import command, environment, prunefront, write_task
+from tests.kit.toy import command, environment, prunefront, write_task
 
 TRIALS = 6
 WAIT_S = 150

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.fronts import load_front
-from pipeline.store import Store
-from tests.toy import prunefront, write_task
+from pipeline.study.store import Store
+from tests.kit.toy import prunefront, write_task
 
 
 def test_all_weights_until_the_front_is_all_that_is_wanted(tmp_path: Path) -> None:

@@ -30,12 +30,12 @@ from pipeline.latency import (
 )
 from pipeline.models import ModelSource, build
 from pipeline.picking import pick
-from pipeline.records import BadInput, Masks
-from pipeline.store import Bench, LatencyTable, Shape, Store, StudyLatency, Timed, TimedPoint
+from pipeline.study.records import BadInput, Masks
+from pipeline.study.store import Bench, LatencyTable, Shape, Store, StudyLatency, Timed, TimedPoint
 from pipeline.sweep.speed import check_grid, shapes_of
 from pipeline.tracking.notes import study_note
 from pipeline.tracking.published import front_table
-from tests.synthetic import point, record, spec
+from tests.kit.synthetic import point, record, spec
 from tests.test_surgery import KINDS
 
 BENCH = Bench("a CPU", 1, 2, 8)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.batches import encoder_inputs
 from pipeline.measure import counted_macs, evaluate, measure
-from pipeline.records import Masks
+from pipeline.study.records import Masks
 from pipeline.surgery import cut
 
 KINDS = ("bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta")

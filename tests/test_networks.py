@@ -12,12 +12,12 @@ import torch
 from pipeline.fronts import load_front
 from pipeline.measure import count_zeroed, evaluate
 from pipeline.networks import network_of
-from pipeline.records import BadInput
 from pipeline.reopening import Reopened, refer, reopen
-from pipeline.store import RECOVERED, Store, before_cut
-from tests.onetrial import NAME, Made, make_study
+from pipeline.study.records import BadInput
+from pipeline.study.store import RECOVERED, Store, before_cut
+from tests.kit.onetrial import NAME, Made, make_study
+from tests.kit.toy import write_task
 from tests.test_weight_trial import MOVEMENT
-from tests.toy import write_task
 
 
 @pytest.fixture(autouse=True)

@@ -13,12 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.portfolio import AUTO, Kin, greedy, warm_starts
-from pipeline.records import BadInput, Params
-from pipeline.space import load_space
-from pipeline.store import Store
-from pipeline.study.mirror import Mirror, first_trials
-from tests.study.ledger_kit import SPACE, STARTS, spec_of
-from tests.synthetic import point, record, spec
+from pipeline.study.ledger.mirror import Mirror, first_trials
+from pipeline.study.records import BadInput, Params
+from pipeline.study.space import load_space
+from pipeline.study.store import Store
+from tests.kit.ledger import SPACE, STARTS, spec_of
+from tests.kit.synthetic import point, record, spec
 
 SNIP = Kin("snip", "none", "compression")
 SNIP_SPACE = load_space("snip", file=None, pretrained=True)

@@ -23,8 +23,8 @@ from pipeline.precision import (
     resolve_precision,
 )
 from pipeline.recipe import Recipe
-from pipeline.records import BadInput
-from pipeline.space import load_space
+from pipeline.study.records import BadInput
+from pipeline.study.space import load_space
 
 CPU = torch.device("cpu")
 HOPPER = Hardware("H100", "cuda", bf16=True, fp16=True, tf32=True)

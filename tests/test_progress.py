@@ -19,11 +19,11 @@ from rich.console import Console
 from pipeline.cli.live import TRIALS_SHOWN, Pace, body, clock, counts
 from pipeline.cli.plot import braille
 from pipeline.fronts import front_of
-from pipeline.store import Spent, Store
+from pipeline.study.store import Spent, Store
 from pipeline.sweep import Standing
 from pipeline.sweep.budget import Budget
-from tests.synthetic import point, record, spec
-from tests.toy import command, environment, write_task
+from tests.kit.synthetic import point, record, spec
+from tests.kit.toy import command, environment, write_task
 
 SPACE = """
 [tune_epochs]

@@ -13,8 +13,8 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from pipeline.models import build, quiet, tokenizer
-from pipeline.records import BadInput
 from pipeline.resolve import BUILTIN, BUILTIN_SPECIAL, check_model, resolve_model, word_pieces
+from pipeline.study.records import BadInput
 
 TEXTS = [
     f"{a} the {b} of {c}, or {a}{b}: {c}-{a}s"

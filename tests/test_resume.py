@@ -9,8 +9,8 @@ import torch
 
 from pipeline import resume
 from pipeline.finetune import LoopState
-from pipeline.records import HistoryRow, Masks, Measurement, Point, TrialRecord
 from pipeline.resume import Checkpoint, load, save
+from pipeline.study.records import HistoryRow, Masks, Measurement, Point, TrialRecord
 
 
 def checkpoint(phase: int = 1, step: int = 7, *, value: float = 0.5, cut: bool = True) -> Checkpoint:

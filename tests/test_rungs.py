@@ -9,9 +9,9 @@ import pytest
 
 from pipeline.job import TrialJob
 from pipeline.phases import Phase
-from pipeline.records import Rung
 from pipeline.rungs import RUNG_STEPS, part_of, rung_steps
-from pipeline.store import load_record
+from pipeline.study.records import Rung
+from pipeline.study.store import load_record
 from pipeline.trial import run_trial
 from tests.test_trial import CHANCE, SNIP, assert_same, make_inputs, on_the_cpu  # noqa: F401
 from tests.test_weight_trial import DEEPCUTS, MOVEMENT

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.records import BadInput
+from pipeline.study.records import BadInput
 from pipeline.sweep import Nobody, Search, run_seeds
 from pipeline.sweep.seeds import _each
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.execute import NodeView, Resources, is_here
-from pipeline.records import BadInput
-from pipeline.store import Store
+from pipeline.study.records import BadInput
+from pipeline.study.store import Store
 from pipeline.sweep import Search, sharing
 from pipeline.sweep.sharing import check_ledger, check_shared
 

@@ -10,14 +10,14 @@ import pytest
 
 from pipeline.cli import run
 from pipeline.methods import METHODS, ranks_weights
-from pipeline.records import BadInput
 from pipeline.report import report
-from pipeline.space import load_space
-from pipeline.store import Store
+from pipeline.study.records import BadInput
+from pipeline.study.space import load_space
+from pipeline.study.store import Store
 from pipeline.sweep import check
 from pipeline.sweep.wanted import Search
 from tests.compare.kit import write_study
-from tests.synthetic import point, record, spec
+from tests.kit.synthetic import point, record, spec
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from torch import nn
 
 from pipeline.anatomy import encoder_layers
 from pipeline.batches import encoder_inputs
-from pipeline.records import Masks
+from pipeline.study.records import Masks
 from pipeline.surgery import cut, masked
 
 LAYERS, HEADS, NEURONS = 3, 4, 64

@@ -18,7 +18,7 @@ from pipeline.job import TrialInputs, TrialJob
 from pipeline.measure import evaluate
 from pipeline.methods import METHODS
 from pipeline.models import ModelSource, Weights, build
-from pipeline.records import Params, Point, TrialRecord
+from pipeline.study.records import Params, Point, TrialRecord
 from pipeline.surgery import cut
 from pipeline.trial import CURVE_STEPS, run_trial
 

@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 
 from pipeline.job import TrialJob
 from pipeline.models import build
-from pipeline.records import Params, TrialRecord
-from pipeline.store import RECOVERED, WEIGHTS, before_cut
+from pipeline.study.records import Params, TrialRecord
+from pipeline.study.store import RECOVERED, WEIGHTS, before_cut
 from pipeline.surgery import cut
 from pipeline.trial import run_trial
 from pipeline.weights import matrices

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.records import BadInput
+from pipeline.study.records import BadInput
 
 
 def check_free(folder: Path) -> None:

@@ -21,7 +21,7 @@ from pipeline.cli.report import report
 from pipeline.cli.search import search
 from pipeline.cli.show import show
 from pipeline.cli.studies import studies
-from pipeline.records import BadInput
+from pipeline.study.records import BadInput
 
 DONE, FAILURE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 

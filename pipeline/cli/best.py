@@ -13,9 +13,9 @@ from pipeline.cli.output import millions, out, percent, print_json, short
 from pipeline.fronts import DEFAULT_STORE, Front, FrontPoint, load_front
 from pipeline.halves import luck_of
 from pipeline.picking import best_of_task, pick
-from pipeline.records import BadInput, StudySpec
-from pipeline.space import parse_space
-from pipeline.store import place_text
+from pipeline.study.records import BadInput, StudySpec
+from pipeline.study.space import parse_space
+from pipeline.study.store import place_text
 
 
 def best(

@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.cli.output import err, out, percent, print_json, short
-from pipeline.records import BadInput, Params
-from pipeline.space import parse_space
+from pipeline.study.records import BadInput, Params
+from pipeline.study.space import parse_space
 
 if TYPE_CHECKING:
     from pipeline.settings import Choice

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from pipeline.cli.output import out, print_json, say
 from pipeline.fronts import DEFAULT_STORE
-from pipeline.records import BadInput
+from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:
     from pipeline.compare import Comparison, Group, Panel, Standings
@@ -101,7 +101,7 @@ def _compare_across_tasks(groups: tuple[Group, ...], *, png: Path | None, as_jso
 
 def _tagged(given: list[str], *, store: Path, tracking: str | None) -> list[str]:
     """The studies of the store whose runs in MLflow have these tags."""
-    from pipeline.store import Store
+    from pipeline.study.store import Store
     from pipeline.tracking import open_tracking
 
     for each in given:

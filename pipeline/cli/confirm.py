@@ -10,7 +10,7 @@ from rich.table import Table
 
 from pipeline.cli.output import out, percent, print_json, say
 from pipeline.fronts import DEFAULT_STORE
-from pipeline.records import OBJECTIVES
+from pipeline.study.records import OBJECTIVES
 
 if TYPE_CHECKING:
     from pipeline.confirm import Done

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from pipeline.cli.output import err, millions, out, percent, print_json, say
 from pipeline.fronts import DEFAULT_STORE
-from pipeline.records import BadInput
+from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:
     from pipeline.export import Exported

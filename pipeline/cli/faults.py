@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pipeline.execute import StoreUnseen
-from pipeline.store import NO_SPACE, SQLITE_FULL, ObjectStoreLost
-from pipeline.study import LeaseLost, LedgerLost
+from pipeline.study.ledger import LeaseLost, LedgerLost
+from pipeline.study.store import NO_SPACE, SQLITE_FULL, ObjectStoreLost
 
 
 def outside_cause(error: BaseException) -> str | None:

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from pipeline.cli.live import Pace, body, clock
 from pipeline.cli.output import err, percent
-from pipeline.records import StudySpec, TrialRecord
+from pipeline.study.records import StudySpec, TrialRecord
 from pipeline.sweep import NEVER, Nobody, Standing, Watcher
 
 REFRESH_PER_SECOND = 4

@@ -9,7 +9,7 @@ import typer
 
 from pipeline.cli.output import print_json, say
 from pipeline.fronts import DEFAULT_STORE
-from pipeline.records import BadInput
+from pipeline.study.records import BadInput
 
 
 def report(

@@ -10,9 +10,9 @@ import typer
 from pipeline.cli.asking import with_options_of
 from pipeline.cli.output import out, print_json
 from pipeline.cli.show import front_as_json, print_front
-from pipeline.records import BadInput
-from pipeline.space import known_methods
-from pipeline.store import place_text
+from pipeline.study.records import BadInput
+from pipeline.study.space import known_methods
+from pipeline.study.store import place_text
 
 if TYPE_CHECKING:
     from pipeline.sweep import Search

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from pipeline.cli.output import err, out, percent, print_json
 from pipeline.fronts import DEFAULT_STORE, Front, load_front
-from pipeline.store import Store
+from pipeline.study.store import Store
 
 if TYPE_CHECKING:
     from pipeline.delivery import Synced

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from pipeline.compare.groups import APART, TASK, Group
-from pipeline.records import BadInput, FloatArray, StudySpec
 from pipeline.statistics import Ranking, cliques, rank
+from pipeline.study.records import BadInput, FloatArray, StudySpec
 
 LEAST_TASKS = 2
 

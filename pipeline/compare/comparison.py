@@ -17,8 +17,6 @@ import numpy as np
 
 from pipeline.compare.groups import Group
 from pipeline.confirmed import Confirmed
-from pipeline.pareto import front, hypervolume
-from pipeline.records import BadInput, FloatArray
 from pipeline.statistics import (
     LEVEL,
     Difference,
@@ -31,6 +29,8 @@ from pipeline.statistics import (
     row_bootstrap,
     welch,
 )
+from pipeline.study.pareto import front, hypervolume
+from pipeline.study.records import BadInput, FloatArray
 
 GAINS = (0.25, 0.5, 0.75)
 LEAST_SEEDS = 3  # below, a spread is a guess, and nothing is called

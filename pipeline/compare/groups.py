@@ -11,8 +11,8 @@ from pathlib import Path
 
 from pipeline.confirmed import Confirmed, load_confirmed
 from pipeline.fronts import Front, load_front, objectives
-from pipeline.records import BadInput, FloatArray, StudySpec
-from pipeline.store import Store
+from pipeline.study.records import BadInput, FloatArray, StudySpec
+from pipeline.study.store import Store
 
 SEED_SUFFIX = re.compile(r"-seed\d+$")
 # Not what a study is: how it is called, which seed it has, and the anchors, which follow from the rest.

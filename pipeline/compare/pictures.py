@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipeline.compare.across import Standings
 from pipeline.compare.comparison import Comparison
 from pipeline.figures import Band, band_figure, band_image, interval_figure, rank_image
-from pipeline.records import OBJECTIVES, StudySpec
+from pipeline.study.records import OBJECTIVES, StudySpec
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -12,10 +12,10 @@ from pipeline.finetune import TrainingFailed
 from pipeline.job import TrialInputs, TrialJob
 from pipeline.measure import Evaluation, evaluate, measure
 from pipeline.precision import resolve_precision
-from pipeline.provenance import provenance
-from pipeline.records import Params
 from pipeline.rerun import Goal, Repeated, repeat_trial
-from pipeline.store import NO_PREDICTIONS, Confirmation, Store
+from pipeline.study.provenance import provenance
+from pipeline.study.records import Params
+from pipeline.study.store import NO_PREDICTIONS, Confirmation, Store
 
 
 @dataclass(frozen=True)

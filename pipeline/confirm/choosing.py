@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 
 from pipeline.fronts import Front, FrontPoint
-from pipeline.records import BadInput
+from pipeline.study.records import BadInput
 
 
 def choose_points(found: Front, points: str) -> tuple[FrontPoint, ...]:

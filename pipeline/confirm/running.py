@@ -17,10 +17,10 @@ from pipeline.confirm.choosing import choose_points, fresh_seed
 from pipeline.confirmed import Confirmed, load_confirmed
 from pipeline.execute import Resources, check_resources, connect, run_queue
 from pipeline.fronts import DEFAULT_STORE, FrontPoint, load_front
-from pipeline.records import BadInput, StudySpec
 from pipeline.reopening import reopen
 from pipeline.rerun import Goal
-from pipeline.store import Confirmation, Store
+from pipeline.study.records import BadInput, StudySpec
+from pipeline.study.store import Confirmation, Store
 from pipeline.tracking import NoAnswer, Tracker, TrackingLost, open_tracking
 
 LEAST_SEEDS = 2  # one has no spread

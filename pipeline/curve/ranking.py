@@ -20,7 +20,7 @@ from pipeline.allocation import Removal, Step, choose, curve_steps
 from pipeline.anatomy import Anatomy
 from pipeline.curve.walking import Examine, choose_in_rounds, walk
 from pipeline.measure import Evaluation
-from pipeline.records import Measurement
+from pipeline.study.records import Measurement
 from pipeline.surgery import cut
 from pipeline.weights import Matrices, count_to_remove, matrices, zero
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pipeline.allocation import Removal, Step, choose
 from pipeline.anatomy import Anatomy, encoder_layers
 from pipeline.measure import Evaluation
-from pipeline.records import Masks, Measurement
+from pipeline.study.records import Masks, Measurement
 from pipeline.surgery import cut
 
 if TYPE_CHECKING:

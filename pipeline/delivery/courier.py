@@ -20,10 +20,10 @@ import pyarrow as pa
 
 from pipeline.delivery.tally import Tally
 from pipeline.fronts import front_of, with_latency
-from pipeline.provenance import provenance
-from pipeline.records import BadInput, State, StudySpec
-from pipeline.store import Outbox, Store
-from pipeline.study import LeaseLost
+from pipeline.study.ledger import LeaseLost
+from pipeline.study.provenance import provenance
+from pipeline.study.records import BadInput, State, StudySpec
+from pipeline.study.store import Outbox, Store
 from pipeline.tracking import Tracker, TrackingLost
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 60.0  # between two tries to reach MLflow

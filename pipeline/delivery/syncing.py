@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from pipeline.delivery.courier import Courier
-from pipeline.records import BadInput
-from pipeline.store import Store
-from pipeline.study import hold
+from pipeline.study.ledger import hold
+from pipeline.study.records import BadInput
+from pipeline.study.store import Store
 from pipeline.tracking import address_of, open_tracking, shown
 
 

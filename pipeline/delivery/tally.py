@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.fronts import Front, front_of
-from pipeline.records import StudySpec
+from pipeline.study.records import StudySpec
 
 
 @final

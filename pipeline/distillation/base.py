@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pipeline.batches import Batch
 from pipeline.distillation.teacher import Teacher
 from pipeline.losses import soft_target_loss
-from pipeline.records import Array
+from pipeline.study.records import Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from pipeline.batches import Batch
 from pipeline.distillation.base import Distillation, Lessons, on_device
 from pipeline.losses import contrasts
-from pipeline.records import Array
+from pipeline.study.records import Array
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

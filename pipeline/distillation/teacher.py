@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from pipeline.batches import Split, encoder_inputs
 from pipeline.precision import autocast, multiplying
-from pipeline.records import Array, BadInput
+from pipeline.study.records import Array, BadInput
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

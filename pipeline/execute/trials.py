@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.execute.cluster import Cluster, room
 from pipeline.process import peak_memory_mb, used_again
-from pipeline.records import Params, Rung, TrialRecord
-from pipeline.store import NO_SPACE, ObjectStoreLost, Store, dropped
+from pipeline.study.records import Params, Rung, TrialRecord
+from pipeline.study.store import NO_SPACE, ObjectStoreLost, Store, dropped
 
 if TYPE_CHECKING:
     from pipeline.job import Tell, TrialInputs, TrialJob

@@ -16,7 +16,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from pipeline.execute.nodes import StoreUnseen
-from pipeline.records import RUNG_COLUMNS, Rung
+from pipeline.study.records import RUNG_COLUMNS, Rung
 
 if TYPE_CHECKING:
     from pipeline.execute.trials import Desk

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.fronts import Front, FrontPoint
-from pipeline.records import StudySpec
 from pipeline.resolve import BUILTIN
-from pipeline.store import TestScores, Timed
+from pipeline.study.records import StudySpec
+from pipeline.study.store import TestScores, Timed
 
 CARD, FIGURE, ONNX = "README.md", "front.png", "model.onnx"
 MILLION = 10**6  # also bytes of a MB

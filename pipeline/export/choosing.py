@@ -8,8 +8,8 @@ import pyarrow.compute as pc
 
 from pipeline.fronts import Front, FrontPoint, front_of, with_latency
 from pipeline.picking import pick
-from pipeline.records import BadInput
-from pipeline.store import Store
+from pipeline.study.records import BadInput
+from pipeline.study.store import Store
 
 ROUNDING = 5e-5  # commands print shares with four digits: what was printed is found again
 

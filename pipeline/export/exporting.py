@@ -34,7 +34,7 @@ from pipeline.latency import FrontWanted, time_front
 from pipeline.measure import evaluate
 from pipeline.networks import Network, network_of
 from pipeline.reopening import Reopened, reopen
-from pipeline.store import Shape, Store, TestScores, Timed, TimedPoint
+from pipeline.study.store import Shape, Store, TestScores, Timed, TimedPoint
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.records import BadInput
+from pipeline.study.records import BadInput
 
 HINTS = {
     401: "Log in with `hf auth login`, or set HF_TOKEN.",

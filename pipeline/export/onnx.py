@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.batches import Split, encoder_inputs
-from pipeline.records import BadInput
+from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.export.card import Facts
-from pipeline.store import Store
+from pipeline.study.store import Store
 from pipeline.task import Task
 from pipeline.tracking import ExportedModel, NoAnswer, Tracker, TrackingLost, open_tracking
 

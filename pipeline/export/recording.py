@@ -9,7 +9,7 @@ import numpy as np
 
 from pipeline.export.card import Facts, model_name
 from pipeline.networks import Network
-from pipeline.provenance import provenance
+from pipeline.study.provenance import provenance
 
 
 def record_of(facts: Facts, network: Network) -> dict[str, Any]:

@@ -16,8 +16,8 @@ import numpy as np
 from pipeline.figures.fronts import SHADE, TEXT, lay_out, transparent
 from pipeline.figures.image import DOTS_PER_INCH, MARKERS, STILL_INCHES, finish
 from pipeline.figures.series import PERCENT, look
-from pipeline.records import FloatArray
 from pipeline.statistics import Interval, attained, attainment_curve
+from pipeline.study.records import FloatArray
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.figures.series import COLOURS, PERCENT, Dot, Series, axis_labels, hypervolumes, look, titles, xy
-from pipeline.records import Params, StudySpec
+from pipeline.study.records import Params, StudySpec
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.pareto import front, hypervolume
-from pipeline.records import OBJECTIVES, FloatArray, Kind, Params, StudySpec
+from pipeline.study.pareto import front, hypervolume
+from pipeline.study.records import OBJECTIVES, FloatArray, Kind, Params, StudySpec
 
 # Okabe & Ito, "Color Universal Design" (2008), without yellow and black: told apart with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.figures.fronts import hover, lay_out
 from pipeline.figures.series import Dot, Series, axis_labels, hypervolumes, look, xy
 from pipeline.figures.shades import shades
-from pipeline.pareto import front, hypervolume
+from pipeline.study.pareto import front, hypervolume
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

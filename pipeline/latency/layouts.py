@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from pipeline.anatomy import Anatomy
-from pipeline.records import Masks
+from pipeline.study.records import Masks
 
 HEAD_STEPS = 16  # of a table, at most; between them, straight lines
 NEURON_SHARES = (0.0, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1.0)

@@ -10,9 +10,9 @@ from pipeline.latency.clocks import Clock, CpuClock, CudaClock
 from pipeline.latency.timing import measure_table, measure_whole
 from pipeline.models import ModelSource, build
 from pipeline.process import keep_memory
-from pipeline.provenance import provenance
-from pipeline.records import Masks
-from pipeline.store import Bench, LatencyTable, Shape, TimedPoint
+from pipeline.study.provenance import provenance
+from pipeline.study.records import Masks
+from pipeline.study.store import Bench, LatencyTable, Shape, TimedPoint
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from pipeline.anatomy import Anatomy, encoder_layers, find_architecture
 from pipeline.latency.clocks import MILLISECONDS, Clock
 from pipeline.latency.layouts import mixed_layouts, whole_layouts
 from pipeline.process import CoreShare
-from pipeline.records import Masks
-from pipeline.store import Bench, LatencyTable, Shape, Timed
+from pipeline.study.records import Masks
+from pipeline.study.store import Bench, LatencyTable, Shape, Timed
 from pipeline.surgery import cut
 
 if TYPE_CHECKING:

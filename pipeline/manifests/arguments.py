@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.execute import Resources
-from pipeline.store import place_text
+from pipeline.study.store import place_text
 from pipeline.sweep import Search
 
 

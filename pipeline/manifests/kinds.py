@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.manifests import autoscaler, dockerfile, kuberay, ray_job, slurm
 from pipeline.manifests.launch import Launch, check_launch
-from pipeline.records import BadInput
+from pipeline.study.records import BadInput
 from pipeline.sweep import check
 
 DOCKERFILE = "dockerfile"

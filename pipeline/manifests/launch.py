@@ -15,8 +15,8 @@ from pipeline.manifests.secrets import (
     Secret,
     refuse_secret,
 )
-from pipeline.records import BadInput
-from pipeline.store import is_object_store
+from pipeline.study.records import BadInput
+from pipeline.study.store import is_object_store
 from pipeline.sweep import Search
 
 POSTGRES = "postgresql://USER@HOST/DATABASE"

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
-from pipeline.records import BadInput
+from pipeline.study.records import BadInput
 
 _SECRET_OPTIONS = re.compile(r"pass|secret|token|key", re.IGNORECASE)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-from pipeline.records import BadInput, StudySpec
 from pipeline.resolve import BUILTIN
-from pipeline.space import load_space
-from pipeline.store import Store, place_text
+from pipeline.study.records import BadInput, StudySpec
+from pipeline.study.space import load_space
+from pipeline.study.store import Store, place_text
 from pipeline.sweep import Search
 
 HUB_COMMIT = "@"  # a fingerprint ends with it and the commit, of a model from the hub

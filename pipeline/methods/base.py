@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pipeline.anatomy import Anatomy
 from pipeline.batches import Batch
-from pipeline.records import Array, Scores
+from pipeline.study.records import Array, Scores
 from pipeline.weights import Matrices
 
 

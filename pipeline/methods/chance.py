@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from pipeline.anatomy import Anatomy
 from pipeline.batches import Batch
 from pipeline.methods.base import OneShot, Run, Unstructured
-from pipeline.records import Masks, Scores
+from pipeline.study.records import Masks, Scores
 from pipeline.weights import Matrices, matrices
 
 

@@ -30,7 +30,7 @@ from pipeline.anatomy import Anatomy
 from pipeline.batches import Batch, encoder_inputs
 from pipeline.losses import task_loss
 from pipeline.methods.base import OneShot, Unstructured
-from pipeline.records import Scores
+from pipeline.study.records import Scores
 from pipeline.weights import Matrices, Scope, lift, matrices, shares
 
 SHIFT = 10.0  # of shifted activations, so that tiny ones do not take the score away (the authors' code)

@@ -31,7 +31,7 @@ from pipeline.batches import Batch, encoder_inputs
 from pipeline.gates import Gates, Level
 from pipeline.losses import task_loss
 from pipeline.methods.base import OneShot
-from pipeline.records import Scores
+from pipeline.study.records import Scores
 
 NORM_FLOOR = 1e-30  # a layer without any derivative keeps its zeros
 

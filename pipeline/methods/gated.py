@@ -18,7 +18,7 @@ from pipeline.anatomy import Anatomy
 from pipeline.batches import Batch
 from pipeline.gates import Gates, Level, counting, learned
 from pipeline.methods.base import PruningMethod, Run
-from pipeline.records import Scores
+from pipeline.study.records import Scores
 
 Values = dict[str, Tensor]
 

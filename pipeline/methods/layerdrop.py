@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from pipeline.anatomy import Anatomy, encoder_layers
 from pipeline.batches import Batch, encoder_inputs
 from pipeline.methods.base import OneShot
-from pipeline.records import FloatArray, Scores
+from pipeline.study.records import FloatArray, Scores
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -36,7 +36,7 @@ from pipeline.anatomy import Anatomy, LayerParts
 from pipeline.batches import Batch, encoder_inputs
 from pipeline.gates import Gates
 from pipeline.methods.base import OneShot
-from pipeline.records import Array, FloatArray, Scores
+from pipeline.study.records import Array, FloatArray, Scores
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

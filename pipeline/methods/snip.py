@@ -33,8 +33,8 @@ from pipeline.anatomy import Anatomy
 from pipeline.batches import Batch, encoder_inputs
 from pipeline.methods.base import PruningMethod, Run
 from pipeline.norms import head_power_sums, masked_power_sum
-from pipeline.records import FloatArray, Scores
 from pipeline.spectral import SpectralBound
+from pipeline.study.records import FloatArray, Scores
 
 NORM_FLOOR = 1e-6  # a smaller norm counts as this: no root's infinite slope at 0, no division by nothing
 

@@ -19,7 +19,7 @@ from pipeline.anatomy import Anatomy
 from pipeline.batches import Batch
 from pipeline.gates import counting, cubic
 from pipeline.methods.base import PruningMethod, Run, Unstructured
-from pipeline.records import Scores
+from pipeline.study.records import Scores
 from pipeline.weights import Matrices, count_to_remove, lift, lowest, matrices
 
 

@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.halving import ETA, LEAST_SEEN, RUNGS
 from pipeline.job import TrialInputs
 from pipeline.phases import phases, steps_per_epoch
 from pipeline.plan.pricing import Cost, Trials
 from pipeline.plan.probe import Probed
-from pipeline.records import Params
 from pipeline.rungs import RUNG_ROWS, RUNG_STEPS
-from pipeline.space import Space
+from pipeline.study.halving import ETA, LEAST_SEEN, RUNGS
+from pipeline.study.records import Params
+from pipeline.study.space import Space
 from pipeline.trial import CURVE_STEPS
 
 SPACE_DRAWS = 256  # trials that the sampler might draw

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.plan.pricing import Cost, Number
-from pipeline.store import Store
+from pipeline.study.store import Store
 
 MB = 1e6  # bytes
 MOMENTS = 2  # of AdamW, beside the weights, in a checkpoint

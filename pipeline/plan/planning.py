@@ -22,10 +22,10 @@ from pipeline.plan.earlier import MOMENTS, Earlier, find_earlier
 from pipeline.plan.pricing import Ahead, Basis, Cost, Number, Price, Trials, price
 from pipeline.plan.probe import probe
 from pipeline.process import free_memory_mb
-from pipeline.records import Params
 from pipeline.resolve import check_model
-from pipeline.space import Space
-from pipeline.store import Store
+from pipeline.study.records import Params
+from pipeline.study.space import Space
+from pipeline.study.store import Store
 from pipeline.sweep import (
     ALL,
     Search,

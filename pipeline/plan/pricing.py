@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.records import FloatArray
+from pipeline.study.records import FloatArray
 from pipeline.sweep import Budget
 
 DRAWS = 200

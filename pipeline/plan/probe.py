@@ -24,8 +24,8 @@ from pipeline.measure import measure
 from pipeline.models import build, save_weights
 from pipeline.phases import Phase, steps_per_epoch
 from pipeline.process import peak_memory_mb
-from pipeline.records import Params, TrialRecord
-from pipeline.store import before_cut
+from pipeline.study.records import Params, TrialRecord
+from pipeline.study.store import before_cut
 from pipeline.trial import CURVE_STEPS
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from pipeline.anatomy import Anatomy
     from pipeline.measure import Evaluation
-    from pipeline.records import Measurement
+    from pipeline.study.records import Measurement
 
 WARM_STEPS = 3  # at the start of each part: kernels are chosen, memory is got
 PART_SECONDS = 6.0  # a part of the training is about so long

@@ -23,7 +23,6 @@ from pipeline.batches import Split
 from pipeline.fronts import DEFAULT_STORE
 from pipeline.methods.smp import WIDTH, HeadPruner, meta_loss, side_of
 from pipeline.models import ModelSource, build, tokenizer
-from pipeline.provenance import provenance
 from pipeline.pruners.keeping import (
     ABOUT,
     FITTING,
@@ -33,9 +32,10 @@ from pipeline.pruners.keeping import (
     read_state,
     write_state,
 )
-from pipeline.records import BadInput
 from pipeline.resolve import BUILTIN, check_model, resolve_model
-from pipeline.store import Store
+from pipeline.study.provenance import provenance
+from pipeline.study.records import BadInput
+from pipeline.study.store import Store
 from pipeline.task import Task, load_task, tokenise, train_texts
 from pipeline.tracking import NoAnswer, Tracker, TrackingLost, open_tracking
 

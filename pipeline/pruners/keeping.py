@@ -18,9 +18,9 @@ import numpy as np
 from pipeline.anatomy import find_architecture
 from pipeline.methods.smp import for_task
 from pipeline.models import ModelSource, Weights, read_weights
-from pipeline.records import BadInput
 from pipeline.resolve import resolve_model
-from pipeline.store import Store
+from pipeline.study.records import BadInput
+from pipeline.study.store import Store
 
 # Of a configuration, what a task sets, and the words, which attention maps know nothing of.
 NOT_BASE = ("id2label", "label2id", "problem_type", "vocab_size")

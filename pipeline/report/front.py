@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pipeline.columns import setting_columns, settings_alike
 from pipeline.figures import front_figure
 from pipeline.fronts import FrontPoint
-from pipeline.records import StudySpec
 from pipeline.report.markup import Block, Markup, Picture, Section, paragraphs, table, text
 from pipeline.report.reading import StudyView, sparse
 from pipeline.report.words import short
+from pipeline.study.records import StudySpec
 
 MARKS = 4000  # of a panel of fronts, beside the fronts themselves, shared among its studies
 ZEROS = "Where single weights are zero, no network is smaller or faster than the dense one, in size, MACs or latency."

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.figures import plotly_script
-from pipeline.records import BadInput
 from pipeline.report.markup import Picture, Section, text
 from pipeline.report.reading import StudyView
+from pipeline.study.records import BadInput
 
 LINKED = 6  # studies that the page's head has links to
 HERE = Path(__file__).parent

@@ -11,10 +11,10 @@ import numpy as np
 from pipeline.confirmed import Confirmed, load_confirmed
 from pipeline.figures import CURVE_DOTS, Dot, Series, dots
 from pipeline.fronts import Front, front_of
-from pipeline.pareto import hypervolume
-from pipeline.records import Masks, Point
 from pipeline.settings import Profile, TrialFront, importances, penalty_profile, trial_fronts
-from pipeline.store import Store
+from pipeline.study.pareto import hypervolume
+from pipeline.study.records import Masks, Point
+from pipeline.study.store import Store
 
 PICTURED = 400  # networks of a page whose layers are shown, about: those on the front first
 LINES, LEAST_LINES = (

@@ -15,7 +15,7 @@ from pipeline.report.front import front_table
 from pipeline.report.markup import Block, Picture, Section, paragraphs, table
 from pipeline.report.reading import StudyView
 from pipeline.report.words import short
-from pipeline.space import parse_space
+from pipeline.study.space import parse_space
 
 
 def study_section(view: StudyView, *, lines: int, several: bool) -> Section:

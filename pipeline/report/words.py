@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from pipeline.fronts import FrontPoint
-from pipeline.records import StudySpec
+from pipeline.study.records import StudySpec
 
 
 def short(value: object) -> str:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from pipeline.compare import Comparison, compare, comparison_image, gather
 from pipeline.figures import still
-from pipeline.records import BadInput
 from pipeline.report.markup import Picture, Section
 from pipeline.report.page import page, write_page
 from pipeline.report.reading import StudyView, read_study
 from pipeline.report.sections import report_sections
-from pipeline.store import Store
+from pipeline.study.records import BadInput
+from pipeline.study.store import Store
 from pipeline.tracking import TrackingLost, open_tracking
 
 KINDS = ("png", "svg")

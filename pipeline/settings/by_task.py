@@ -12,13 +12,13 @@ import numpy as np
 
 from pipeline.confirmed import ConfirmedPoint, load_confirmed
 from pipeline.fronts import Front, FrontPoint, front_of, objectives
-from pipeline.pareto import front
 from pipeline.picking import pick
-from pipeline.records import BadInput, StudySpec
 from pipeline.settings.networks import TrialFront, trial_fronts
 from pipeline.settings.profile import Profile, penalty_profile
 from pipeline.statistics import Interval, interval
-from pipeline.store import Store
+from pipeline.study.pareto import front
+from pipeline.study.records import BadInput, StudySpec
+from pipeline.study.store import Store
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
-from pipeline.records import OBJECTIVES, StudySpec
 from pipeline.settings.networks import TrialFront
-from pipeline.space import parse_space
+from pipeline.study.records import OBJECTIVES, StudySpec
+from pipeline.study.space import parse_space
 
 LEAST_TRIALS = 10  # a forest of fewer is noise
 MOST_TRIALS = 200  # of more, so many evenly chosen ones: the shares stay, the seconds do not

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from pipeline.pareto import front
-from pipeline.records import FloatArray, Params, StudySpec
+from pipeline.study.pareto import front
+from pipeline.study.records import FloatArray, Params, StudySpec
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.figures import as_html, penalty_figure, still
-from pipeline.records import BadInput
 from pipeline.settings.by_task import Choice
+from pipeline.study.records import BadInput
 
 KINDS = ("png", "svg")
 

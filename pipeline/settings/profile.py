@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.pareto import front, hypervolume
-from pipeline.records import FloatArray
 from pipeline.settings.networks import TrialFront
+from pipeline.study.pareto import front, hypervolume
+from pipeline.study.records import FloatArray
 
 PENALTY = "penalty_strength"
 LEAST_TRIALS = 8  # two bands of four

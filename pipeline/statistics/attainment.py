@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.pareto import front
+from pipeline.study.pareto import front
 
 Values = npt.NDArray[np.float64]
 

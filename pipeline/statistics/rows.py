@@ -11,8 +11,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.metrics import is_regression
 from pipeline.statistics.means import LEVEL, Interval
+from pipeline.study.metrics import is_regression
 
 Rows = npt.NDArray[np.generic]
 Values = npt.NDArray[np.float64]

@@ -1,20 +1,7 @@
-"""The ledger: which trials a study has, what each was given, and how each ended."""
+"""What is searched and what is known: spaces, the ledger of trials, their records, and the store that keeps them.
 
-from pipeline.study.lease import Holder, Lease, LeaseLost, hold, holder_of
-from pipeline.study.ledger import Ask, Counts, Found, Ledger, LedgerLost, open_ledger
-from pipeline.study.samplers import check_sampler
-
-__all__ = [
-    "Ask",
-    "Counts",
-    "Found",
-    "Holder",
-    "Lease",
-    "LeaseLost",
-    "Ledger",
-    "LedgerLost",
-    "check_sampler",
-    "hold",
-    "holder_of",
-    "open_ledger",
-]
+`space` turns a TOML file into distributions, `ledger` hands out parameters and keeps how each trial ended,
+`records` are the dataclasses that travel between wings, `store` is the folder or bucket that keeps them.
+`pareto`, `metrics`, `halving` and `provenance` are single rules of the study. Nothing here loads torch, ray or
+mlflow: reading results must be quick. Import from the rooms; this file imports nothing.
+"""

@@ -6,11 +6,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from pipeline.job import TrialInputs
-from pipeline.records import Anchors, StudySpec
 from pipeline.resolve import check_model
-from pipeline.space import Space
-from pipeline.store import Shape, Store
-from pipeline.study import Lease, hold
+from pipeline.study.ledger import Lease, hold
+from pipeline.study.records import Anchors, StudySpec
+from pipeline.study.space import Space
+from pipeline.study.store import Shape, Store
 from pipeline.sweep.checking import check
 from pipeline.sweep.preparing import (
     check_method,

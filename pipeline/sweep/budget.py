@@ -6,8 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import final
 
-from pipeline.records import BadInput
-from pipeline.store import Spent, Store
+from pipeline.study.records import BadInput
+from pipeline.study.store import Spent, Store
 
 FLAT = 1e-3  # a hypervolume that has risen by less than this part of itself has not risen
 NOTE_EVERY_S = 30.0

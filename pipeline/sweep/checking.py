@@ -9,10 +9,10 @@ from pipeline.distillation import DISTILLATIONS, NONE
 from pipeline.execute import Resources, check_resources
 from pipeline.methods import METHODS, in_one_round
 from pipeline.precision import Hardware, check_precision, hardware_of
-from pipeline.records import BadInput, Params
 from pipeline.resolve import BUILTIN
-from pipeline.space import Space, load_space
-from pipeline.study import check_sampler
+from pipeline.study.ledger import check_sampler
+from pipeline.study.records import BadInput, Params
+from pipeline.study.space import Space, load_space
 from pipeline.sweep.preparing import objective_of
 from pipeline.sweep.sharing import check_ledger, check_objects
 from pipeline.sweep.speed import check_grid

@@ -10,11 +10,11 @@ from typing import TypeVar
 from pipeline.delivery import Courier, Tally
 from pipeline.execute import Job
 from pipeline.fronts import Front
-from pipeline.halving import Halving, Verdict
-from pipeline.provenance import provenance
-from pipeline.records import Rung, StudySpec, TrialRecord
-from pipeline.store import PATIENCE_S, Store
-from pipeline.study import Ask, LeaseLost, Ledger, LedgerLost
+from pipeline.study.halving import Halving, Verdict
+from pipeline.study.ledger import Ask, LeaseLost, Ledger, LedgerLost
+from pipeline.study.provenance import provenance
+from pipeline.study.records import Rung, StudySpec, TrialRecord
+from pipeline.study.store import PATIENCE_S, Store
 from pipeline.sweep.budget import Budget, Meter
 from pipeline.sweep.watching import Standing, Watcher
 

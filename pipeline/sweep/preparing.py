@@ -28,11 +28,11 @@ from pipeline.methods import METHODS, ranks_weights
 from pipeline.models import ModelSource, Weights, read_weights, write_source
 from pipeline.portfolio import Kin, warm_starts
 from pipeline.pruners import check_fitted, find_fitted
-from pipeline.records import Anchors, BadInput, StudySpec, TaskReference
 from pipeline.reopening import inputs_of, with_teacher
 from pipeline.resolve import BUILTIN, resolve_model
-from pipeline.space import Space, load_space
-from pipeline.store import Shape, Store, sent
+from pipeline.study.records import Anchors, BadInput, StudySpec, TaskReference
+from pipeline.study.space import Space, load_space
+from pipeline.study.store import Shape, Store, sent
 from pipeline.sweep.speed import shapes_of
 from pipeline.sweep.wanted import SEARCHED, SPARSITY, Search
 from pipeline.sweep.watching import Watcher

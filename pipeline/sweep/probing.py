@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import final
 
 from pipeline.execute import Cluster, Desk, Job, Packing, Peak
-from pipeline.records import Rung
-from pipeline.store import Store
+from pipeline.study.records import Rung
+from pipeline.study.store import Store
 
 LOOKED_AT = 8  # trials of a study that goes on: their peaks stand for all
 GPU_PEAK, GPU_TOTAL, RAM_PEAK = "peak_gpu_reserved_mb", "gpu_total_mb", "peak_memory_mb"

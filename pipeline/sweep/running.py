@@ -22,14 +22,14 @@ from pipeline.delivery import Courier
 from pipeline.distillation import NONE
 from pipeline.execute import Cluster, Desk, Packing, Resources, connect, pack, run_trials
 from pipeline.fronts import DEFAULT_STORE, Front, load_front
-from pipeline.halving import Halving
 from pipeline.job import TrialInputs
 from pipeline.process import free_memory_mb, mps_runs
-from pipeline.records import StudySpec
 from pipeline.reopening import refer, with_dense
 from pipeline.resolve import BUILTIN
-from pipeline.store import Store
-from pipeline.study import Lease, Ledger, open_ledger
+from pipeline.study.halving import Halving
+from pipeline.study.ledger import Lease, Ledger, open_ledger
+from pipeline.study.records import StudySpec
+from pipeline.study.store import Store
 from pipeline.sweep.asked import Asked, read_asked
 from pipeline.sweep.budget import Meter
 from pipeline.sweep.checking import check_gpu_hours

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pipeline.fronts import Front
-from pipeline.records import BadInput
+from pipeline.study.records import BadInput
 from pipeline.sweep.running import run
 from pipeline.sweep.wanted import Search
 from pipeline.sweep.watching import Watcher

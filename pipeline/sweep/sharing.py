@@ -7,8 +7,8 @@ import secrets
 from pathlib import Path
 
 from pipeline.execute import is_here, views_of
-from pipeline.records import BadInput
-from pipeline.store import Store, is_object_store, place_text
+from pipeline.study.records import BadInput
+from pipeline.study.store import Store, is_object_store, place_text
 from pipeline.sweep.wanted import Search
 
 SERVER = "postgresql://USER@HOST/DATABASE (its password in PGPASSWORD)"

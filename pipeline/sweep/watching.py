@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.fronts import Front
-from pipeline.records import StudySpec, TrialRecord
-from pipeline.store import Spent
+from pipeline.study.records import StudySpec, TrialRecord
+from pipeline.study.store import Spent
 from pipeline.sweep.budget import Budget
 
 NEVER = math.inf

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
-from pipeline.metrics import METRICS, is_regression
-from pipeline.records import BadInput
+from pipeline.study.metrics import METRICS, is_regression
+from pipeline.study.records import BadInput
 from pipeline.task import docstrings
 from pipeline.task.glue import GLUE, LABEL, MAX_LENGTH, REPOSITORY, ROW_NUMBER
 from pipeline.task.rows import DELIMITERS, FileSource, HubSource

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from pipeline.confirmed import Confirmed, ConfirmedPoint
-from pipeline.records import StudySpec
+from pipeline.study.records import StudySpec
 from pipeline.tracking.connection import PARENT, Connection, Value
 from pipeline.tracking.published import STUDY, shown
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from pipeline.records import BadInput
+from pipeline.study.records import BadInput
 from pipeline.tracking.addresses import cause_of, shown
 from pipeline.tracking.models import ExportedModel, write_model
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pipeline.fronts import Front, FrontPoint
-from pipeline.records import StudySpec, TrialRecord
+from pipeline.study.records import StudySpec, TrialRecord
 from pipeline.tracking.published import BY_PERCENT, CURVE, FRONT, clipped
 
 NOTE_ROWS = 20  # of a front: a note has 8,000 characters

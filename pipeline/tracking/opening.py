@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.records import BadInput
-from pipeline.store import Store
+from pipeline.study.records import BadInput
+from pipeline.study.store import Store
 from pipeline.tracking.addresses import shown
 from pipeline.tracking.connection import Connection, cause
 

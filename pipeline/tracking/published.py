@@ -15,8 +15,8 @@ from hashlib import sha256
 from typing import Any
 
 from pipeline.fronts import Front, FrontPoint
-from pipeline.records import Measurement, ParamValue, Point, State, StudySpec, TrialRecord
-from pipeline.store import Shape
+from pipeline.study.records import Measurement, ParamValue, Point, State, StudySpec, TrialRecord
+from pipeline.study.store import Shape
 from pipeline.tracking.connection import Status, Value
 
 STUDY = "prunefront.study"  # tag: the study's name

@@ -16,8 +16,8 @@ from typing import Any, final
 from pipeline.confirmed import Confirmed
 from pipeline.figures import Series, as_html, dots, front_figure, front_image, hypervolume_figure
 from pipeline.fronts import Front
-from pipeline.records import BadInput, State, StudySpec, TrialRecord
-from pipeline.store import load_record, save_record
+from pipeline.study.records import BadInput, State, StudySpec, TrialRecord
+from pipeline.study.store import load_record, save_record
 from pipeline.tracking import confirmations, notes, pruners, published, views
 from pipeline.tracking.connection import PARENT, Connection, Run, now
 from pipeline.tracking.models import ExportedModel

@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.records import StudySpec
+from pipeline.study.records import StudySpec
 from pipeline.tracking.published import BY_PERCENT, DENSE, SPEC, STANDING, STUDY, TRIAL
 
 TAG = "mlflow.sharedViewState."

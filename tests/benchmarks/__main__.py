@@ -89,7 +89,7 @@ def _rows(name: str, package: Path, *, quick: bool) -> list[dict[str, Any]]:
 
 
 def _report(chosen: argparse.Namespace) -> None:
-    from pipeline.provenance import provenance
+    from pipeline.study.provenance import provenance
 
     columns = f"{'':10} {'':58} {'ratio':>7} {'quartiles':>13} {'goal':>5}  "
     print(columns + ("before           " if chosen.before else "") + "against", flush=True)

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.halves import HalfScore, half_scores
-from pipeline.store import Store
+from pipeline.study.store import Store
 from pipeline.sweep import search
 
 SHORT = """

@@ -12,7 +12,7 @@ from pipeline.course import CALIBRATION_BATCH
 from pipeline.curve import walk
 from pipeline.measure import Evaluation, evaluate
 from pipeline.measure import measure as measured
-from pipeline.records import Measurement
+from pipeline.study.records import Measurement
 from pipeline.trial import CURVE_STEPS
 from tests.benchmarks import subject
 from tests.benchmarks.pairs import Row, compare, timed

@@ -33,7 +33,7 @@ from pipeline.export.onnx import open_session, write_onnx
 from pipeline.measure import encoder_parameters
 from pipeline.models import ModelSource, build
 from pipeline.process import keep_memory
-from pipeline.records import Masks
+from pipeline.study.records import Masks
 from pipeline.surgery import cut
 from tests.benchmarks import subject
 

@@ -18,9 +18,9 @@ import torch
 
 from pipeline.latency import CpuClock, bench_here, measure_table, measure_whole
 from pipeline.models import build
-from pipeline.records import Masks
 from pipeline.resolve import resolve_model
-from pipeline.store import Shape
+from pipeline.study.records import Masks
+from pipeline.study.store import Shape
 
 
 def random_masks(generator: np.random.Generator, layers: int, heads: int, neurons: int) -> Masks:

@@ -27,20 +27,20 @@ from rich.table import Table
 from pipeline.delivery import Courier
 from pipeline.execute import Resources, connect, run_trials
 from pipeline.fronts import front_of
-from pipeline.halving import Halving
 from pipeline.job import Tell, TrialInputs, TrialJob
-from pipeline.records import TrialRecord
-from pipeline.space import load_space
-from pipeline.store import Store
-from pipeline.store.table import COLUMNS
-from pipeline.study import Ask, Ledger, hold, open_ledger
+from pipeline.study.halving import Halving
+from pipeline.study.ledger import Ask, Ledger, hold, open_ledger
+from pipeline.study.records import TrialRecord
+from pipeline.study.space import load_space
+from pipeline.study.store import Store
+from pipeline.study.store.table import COLUMNS
 from pipeline.sweep import Nobody
 from pipeline.sweep.budget import Budget, Meter
 from pipeline.sweep.desk import StudyDesk
 from pipeline.tracking import open_tracking
 from pipeline.trial import TellRung
 from tests.benchmarks import surrogate
-from tests.synthetic import spec
+from tests.kit.synthetic import spec
 
 FIXED = '[rounds]\nvalue = 1\n[spectral_bound]\nvalue = "off"\n'
 

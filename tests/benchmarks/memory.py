@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from pipeline.process import used_again
-from pipeline.records import Params
+from pipeline.study.records import Params
 from pipeline.trial import run_trial
 from tests.benchmarks import subject
 from tests.benchmarks.pairs import Row, compare

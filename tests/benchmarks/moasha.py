@@ -18,9 +18,9 @@ from syne_tune.config_space import choice, loguniform, randint, uniform
 from syne_tune.optimizer.scheduler import SchedulerDecision
 from syne_tune.optimizer.schedulers.multiobjective.moasha import MOASHA
 
-from pipeline.halving import Verdict
-from pipeline.records import Params, TrialRecord
-from pipeline.space import Space
+from pipeline.study.halving import Verdict
+from pipeline.study.records import Params, TrialRecord
+from pipeline.study.space import Space
 from tests.benchmarks.searching import Problem, Searched, Way
 
 LEVELS = 2  # rungs below the end of a trial

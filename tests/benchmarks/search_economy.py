@@ -23,8 +23,8 @@ import optuna
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.pareto import front
-from pipeline.space import Space
+from pipeline.study.pareto import front
+from pipeline.study.space import Space
 from tests.benchmarks.searching import Outcome, OwnVolume, Problem, Stops, Way, at, fixed_space, needed
 from tests.benchmarks.surrogate import Synthetic
 from tests.benchmarks.tabulated import TrialTable

@@ -13,14 +13,14 @@ from typing import Protocol
 
 import numpy as np
 
-from pipeline.halving import ETA, LEAST_SEEN, RUNGS, Halving, Key, Verdict
-from pipeline.pareto import front, hypervolume
-from pipeline.records import FloatArray, Params, Rung, StudySpec, TrialRecord
-from pipeline.space import Space, load_space
-from pipeline.study.curves import rows_of_record
-from pipeline.study.ends import end_of
-from pipeline.study.mirror import Mirror
-from tests.synthetic import ANCHORS, spec
+from pipeline.study.halving import ETA, LEAST_SEEN, RUNGS, Halving, Key, Verdict
+from pipeline.study.ledger.curve_observations import rows_of_record
+from pipeline.study.ledger.mirror import Mirror
+from pipeline.study.ledger.outcomes import end_of
+from pipeline.study.pareto import front, hypervolume
+from pipeline.study.records import FloatArray, Params, Rung, StudySpec, TrialRecord
+from pipeline.study.space import Space, load_space
+from tests.kit.synthetic import ANCHORS, spec
 
 AT_ONCE = 2
 FIXED = """

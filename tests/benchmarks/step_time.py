@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from unittest.mock import patch
 
 from pipeline.batches import Split
-from pipeline.records import Params
+from pipeline.study.records import Params
 from tests.benchmarks import subject
 from tests.benchmarks.pairs import Row, Turn, compare
 

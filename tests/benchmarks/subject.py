@@ -28,9 +28,9 @@ from pipeline.models import ModelSource, build
 from pipeline.phases import Phase
 from pipeline.precision import resolve_precision
 from pipeline.recipe import Recipe
-from pipeline.records import Params
 from pipeline.resolve import resolve_model
-from pipeline.space import load_space
+from pipeline.study.records import Params
+from pipeline.study.space import load_space
 from tests.benchmarks.pairs import clock
 
 GPU = torch.cuda.is_available()

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.records import FloatArray, Masks, Measurement, Params, Point, Rung, TrialRecord
 from pipeline.rungs import RUNG_ROWS, RUNG_STEPS
+from pipeline.study.records import FloatArray, Masks, Measurement, Params, Point, Rung, TrialRecord
 
 CONSTANT, DENSE = 0.5, 0.9
 ROWS = 800

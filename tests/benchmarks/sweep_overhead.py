@@ -15,13 +15,13 @@ import numpy as np
 import torch
 
 from pipeline.job import TrialJob
-from pipeline.records import TrialRecord
-from pipeline.store import Store
+from pipeline.study.records import TrialRecord
+from pipeline.study.store import Store
 from pipeline.sweep import Nobody, Search, Standing, make_inputs, search
 from pipeline.task import load_task
 from pipeline.trial import run_trial
 from tests.benchmarks.pairs import Row
-from tests.toy import write_task
+from tests.kit.toy import write_task
 
 NAME = "sweep"
 GOAL_S = 0.4

@@ -28,13 +28,13 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from pipeline.cli.progress import watch
 from pipeline.execute import Resources
-from pipeline.halving import RUNGS, Halving
-from pipeline.metrics import evaluate
-from pipeline.provenance import provenance
-from pipeline.records import FloatArray, Masks, Measurement, Params, Point, Rung, TrialRecord
 from pipeline.rungs import RUNG_ROWS, seen_rows
-from pipeline.space import Space, parse_space
-from pipeline.store import Store
+from pipeline.study.halving import RUNGS, Halving
+from pipeline.study.metrics import evaluate
+from pipeline.study.provenance import provenance
+from pipeline.study.records import FloatArray, Masks, Measurement, Params, Point, Rung, TrialRecord
+from pipeline.study.space import Space, parse_space
+from pipeline.study.store import Store
 from pipeline.sweep import Search, running
 
 SPACE = """

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from pipeline.methods import METHODS
-from pipeline.space import load_space
+from pipeline.study.space import load_space
 from tests.benchmarks.comparison.__main__ import study_name
 from tests.benchmarks.comparison.plan import Planned, entry, planned, space_toml, units
 from tests.benchmarks.comparison.scoring import Scored, StudyScore, score_file
 from tests.benchmarks.comparison.table import _yardsticks, print_table
-from tests.toy import write_task
+from tests.kit.toy import write_task
 
 NAMES = sorted(METHODS)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.records import Params
-from pipeline.space import load_space
+from pipeline.study.records import Params
+from pipeline.study.space import load_space
 from pipeline.task import load_task
 from tests.benchmarks.search_economy import RANDOM
 from tests.benchmarks.tabulated import SPACE, VALIDATION_ROWS, Tabulated, TrialTable, make_task

@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.portfolio import AUTO, Kin, warm_starts
-from pipeline.space import Space
-from pipeline.store import Store
+from pipeline.study.space import Space
+from pipeline.study.store import Store
 from tests.benchmarks.searching import Outcome, Searched, Stops, Way, fixed_space
 from tests.benchmarks.surrogate import Synthetic, Task
 

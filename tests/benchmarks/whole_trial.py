@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from pipeline.anatomy import Anatomy
 from pipeline.batches import Split
 from pipeline.precision import autocast
-from pipeline.records import Masks, Params
+from pipeline.study.records import Masks, Params
 from pipeline.surgery import cut
 from pipeline.trial import run_trial
 from tests.benchmarks import subject

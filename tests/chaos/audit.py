@@ -10,7 +10,7 @@ from pathlib import Path
 import optuna
 from mlflow import MlflowClient
 
-from pipeline.store import Store
+from pipeline.study.store import Store
 
 STUDY = "chaos"
 ENDED = {"COMPLETE", "PRUNED", "FAIL"}

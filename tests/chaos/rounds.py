@@ -19,7 +19,7 @@ from rich.table import Table
 
 from tests.chaos.audit import STUDY, Audit, Running, audit, records, running
 from tests.chaos.machines import WORKERS, Nodes, Server, free_port, kill_group, start, wait_for
-from tests.toy import write_task
+from tests.kit.toy import write_task
 
 VICTIMS = ("driver", "node", "trial", "mlflow")
 FIRST_TRIALS = 8

@@ -14,7 +14,7 @@ from torch import nn
 import pipeline
 from pipeline.batches import encoder_inputs
 from pipeline.checkpoint import layout, modeling_cut, whole_folder, write_checkpoint, write_record
-from pipeline.records import BadInput, Masks
+from pipeline.study.records import BadInput, Masks
 from pipeline.surgery import cut, masked
 
 LAYERS, HEADS, NEURONS = 3, 4, 64

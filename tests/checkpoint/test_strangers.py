@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 from pipeline.batches import encoder_inputs
 from pipeline.checkpoint import load, load_tokenizer, whole_folder, write_checkpoint
-from pipeline.records import Masks
 from pipeline.resolve import word_pieces
+from pipeline.study.records import Masks
 from pipeline.surgery import cut
 from tests.checkpoint.environments import with_transformers_4, with_transformers_5
 

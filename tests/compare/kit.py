@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.records import StudySpec
-from pipeline.store import Confirmation, Store
-from tests.synthetic import point, record, spec
+from pipeline.study.records import StudySpec
+from pipeline.study.store import Confirmation, Store
+from tests.kit.synthetic import point, record, spec
 
 Values = Sequence[tuple[float, float]]
 

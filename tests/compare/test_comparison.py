@@ -22,9 +22,9 @@ from pipeline.compare import (
 )
 from pipeline.compare.comparison import QUANTITIES
 from pipeline.fronts import Front
-from pipeline.records import BadInput
+from pipeline.study.records import BadInput
 from tests.compare.kit import confirm, write_group, write_study
-from tests.synthetic import ANCHORS, spec
+from tests.kit.synthetic import ANCHORS, spec
 
 
 def compared(root: Path, *names: str):  # type: ignore[no-untyped-def]

@@ -15,13 +15,13 @@ from pipeline.confirmed import load_confirmed
 from pipeline.fronts import load_front
 from pipeline.job import TrialJob
 from pipeline.measure import evaluate
-from pipeline.metrics import evaluate as score
-from pipeline.records import BadInput
 from pipeline.reopening import Reopened, reopen
 from pipeline.rerun import Goal, repeat_trial
-from pipeline.study.samplers import trial_seed
+from pipeline.study.ledger.samplers import trial_seed
+from pipeline.study.metrics import evaluate as score
+from pipeline.study.records import BadInput
 from tests.compare.kit import write_study
-from tests.onetrial import NAME, SEED, TWO_ROUNDS, make_study
+from tests.kit.onetrial import NAME, SEED, TWO_ROUNDS, make_study
 
 TARGET = {key: value for key, value in TWO_ROUNDS.items() if key != "threshold"} | {"target": 0.4}
 

@@ -13,12 +13,12 @@ from pipeline.confirm.choosing import choose_points, fresh_seed
 from pipeline.confirm.running import _until
 from pipeline.execute import Resources
 from pipeline.fronts import load_front
-from pipeline.records import BadInput
 from pipeline.reopening import reopen
 from pipeline.rerun import Goal
+from pipeline.study.records import BadInput
 from pipeline.tracking import open_tracking
 from tests.compare.kit import write_study
-from tests.onetrial import NAME, make_study
+from tests.kit.onetrial import NAME, make_study
 
 
 def test_a_confirmation_goes_on_and_is_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from pipeline.anatomy import encoder_layers
 from pipeline.batches import encoder_inputs
 from pipeline.curve import choose_in_rounds, first_changed, walk
 from pipeline.measure import Evaluation, measure
-from pipeline.records import Masks, Scores
+from pipeline.study.records import Masks, Scores
 from pipeline.surgery import cut
 
 LAYERS = 4

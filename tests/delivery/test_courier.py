@@ -21,12 +21,12 @@ from mlflow import MlflowClient
 
 from pipeline.delivery import Courier, sync
 from pipeline.delivery import courier as room
-from pipeline.records import BadInput
-from pipeline.store import Store
-from pipeline.study import LeaseLost, hold
+from pipeline.study.ledger import LeaseLost, hold
+from pipeline.study.records import BadInput
+from pipeline.study.store import Store
 from pipeline.tracking import open_tracking
 from pipeline.tracking.published import TRIAL
-from tests.synthetic import point, record, spec
+from tests.kit.synthetic import point, record, spec
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The ``noload`` loader strategy"

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from pipeline.delivery import Tally
 from pipeline.fronts import front_of
-from pipeline.store import Store
-from tests.synthetic import point, record, spec
+from pipeline.study.store import Store
+from tests.kit.synthetic import point, record, spec
 
 VALUE = st.sampled_from(
     [0.4, 0.5, 0.55, 0.6, 0.7, 0.85, 0.95]

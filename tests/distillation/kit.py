@@ -7,7 +7,7 @@ from transformers import PreTrainedModel
 
 from pipeline.batches import Split
 from pipeline.distillation import Cap, Distillation, Kd, Lessons, Teacher, see
-from pipeline.records import Params
+from pipeline.study.records import Params
 
 KD: Params = {"kd_weight": 0.7, "kd_temperature": 2.0}
 CAP: Params = KD | {

@@ -15,7 +15,7 @@ from pipeline.dropout import cheap_dropout
 from pipeline.finetune import Loop
 from pipeline.phases import Phase, schedule
 from pipeline.recipe import Recipe, make_optimizer
-from pipeline.space import load_space
+from pipeline.study.space import load_space
 from tests.distillation.kit import CAP, KD, lessons, make, teacher_of
 from tests.test_finetune import Ears
 

@@ -16,12 +16,13 @@ from pipeline.anchors import Banks, teach
 from pipeline.cli import run as run_here
 from pipeline.job import TrialInputs, TrialJob
 from pipeline.models import build
-from pipeline.records import BadInput
 from pipeline.reopening import reopen
 from pipeline.rerun import Goal, repeat_trial, replay_trial
-from pipeline.store import Store
+from pipeline.study.records import BadInput
+from pipeline.study.store import Store
 from pipeline.trial import run_trial
 from tests.distillation.kit import CAP, KD
+from tests.kit.toy import prunefront, write_task
 from tests.test_trial import (
     CHANCE_ROUNDS,
     STEPS_PER_EPOCH,
@@ -31,7 +32,6 @@ from tests.test_trial import (
     make_inputs,
     on_the_cpu,
 )
-from tests.toy import prunefront, write_task
 
 __all__ = ["make_inputs", "on_the_cpu"]  # fixtures
 

@@ -8,7 +8,7 @@ import torch
 
 from pipeline.batches import encoder_inputs
 from pipeline.distillation import Teacher, read_teacher, see, write_teacher
-from pipeline.records import BadInput
+from pipeline.study.records import BadInput
 
 
 @pytest.mark.parametrize("training", [True, False])

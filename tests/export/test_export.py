@@ -18,10 +18,10 @@ from pipeline.export import Choice, Exported, export
 from pipeline.export.licence import in_card, licence_of
 from pipeline.fronts import load_front
 from pipeline.latency import timing
-from pipeline.records import BadInput
-from pipeline.store import Store
+from pipeline.study.records import BadInput
+from pipeline.study.store import Store
 from tests.export.conftest import Study
-from tests.onetrial import NAME
+from tests.kit.onetrial import NAME
 
 FILES = {
     "README.md", "config.json", "front.png", "model.onnx", "model.safetensors", "modeling_cut.py", "prunefront.json",

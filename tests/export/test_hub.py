@@ -16,7 +16,7 @@ import huggingface_hub
 import pytest
 
 from pipeline.export import hub
-from pipeline.records import BadInput
+from pipeline.study.records import BadInput
 
 TOKEN = "hf_secretsecretsecretsecret"
 LARGE = (".safetensors", ".png")  # what the hub does not take as text

@@ -11,7 +11,7 @@ import torch
 from pipeline.batches import encoder_inputs
 from pipeline.checkpoint import load, write_checkpoint
 from pipeline.export.onnx import check_onnx, input_names, open_session, write_onnx
-from pipeline.records import Masks
+from pipeline.study.records import Masks
 from pipeline.surgery import cut
 
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from tests.postgres import free_port
+from tests.kit.postgres import free_port
 
 
 class Gate:

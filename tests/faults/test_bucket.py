@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline.store import Store, objects
-from pipeline.store.objects import ObjectStoreLost, open_bucket
+from pipeline.study.store import Store, objects
+from pipeline.study.store.objects import ObjectStoreLost, open_bucket
 from tests.faults.gate import Gate, gate, patched
-from tests.postgres import PASSWORD, Server, binaries
-from tests.test_objects import KEYS, endpoint, machine, records, server  # noqa: F401
-from tests.test_postgresql import check_ledger, wait_for
-from tests.toy import environment, write_task
+from tests.kit.postgres import PASSWORD, Server, binaries
+from tests.kit.toy import environment, write_task
+from tests.study.ledger.test_postgresql import check_ledger, wait_for
+from tests.study.store.test_objects import KEYS, endpoint, machine, records, server  # noqa: F401
 
 TRIALS = 5
 
@@ -109,7 +109,7 @@ def hasty(asked: list[str]) -> list[str]:
     """The command, with less patience, whose driver writes into the bucket all the time."""
     return patched(
         asked,
-        "from pipeline.store import objects",
+        "from pipeline.study.store import objects",
         "from pipeline.sweep import budget",
         "objects.ATTEMPTS, objects.PATIENCE_S, budget.NOTE_EVERY_S = 1, (1, 2, 4, 8), 1.0",
     )

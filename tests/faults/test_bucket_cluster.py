@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.store import Store
+from pipeline.study.store import Store
 from tests.chaos.machines import WORKERS, Nodes
-from tests.postgres import PASSWORD, Server, binaries
-from tests.test_objects import contents, endpoint, machine, records, server  # noqa: F401
-from tests.test_postgresql import check_ledger, wait_for
-from tests.toy import command, write_task
+from tests.kit.postgres import PASSWORD, Server, binaries
+from tests.kit.toy import command, write_task
+from tests.study.ledger.test_postgresql import check_ledger, wait_for
+from tests.study.store.test_objects import contents, endpoint, machine, records, server  # noqa: F401
 
 TRIALS = 3
 SPACE = """

@@ -17,9 +17,9 @@ import optuna
 import pytest
 
 from pipeline.cli import run as run_here
-from pipeline.study import LedgerLost, storage
-from tests.study.ledger_kit import ledger_at, record_of
-from tests.toy import prunefront, write_task
+from pipeline.study.ledger import LedgerLost, storage
+from tests.kit.ledger import ledger_at, record_of
+from tests.kit.toy import prunefront, write_task
 
 LOCK = """
 import sqlite3, sys

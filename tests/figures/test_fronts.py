@@ -16,7 +16,7 @@ from matplotlib.image import imread
 
 from pipeline.figures import front_figure, front_image, hypervolume_figure
 from pipeline.figures.series import COLOURS, Series, dots
-from pipeline.records import OBJECTIVES
+from pipeline.study.records import OBJECTIVES
 from tests.tracking.tracking_kit import SPEC, series_of, stored, trials
 
 

@@ -22,8 +22,8 @@ from pipeline.figures.series import (
     look,
     titles,
 )
-from pipeline.pareto import hypervolume
-from pipeline.records import OBJECTIVES
+from pipeline.study.pareto import hypervolume
+from pipeline.study.records import OBJECTIVES
 from tests.tracking.tracking_kit import PARAMS, SPEC, series_of, stored, trials
 
 # above the reference point (0.1, 0), where all volume is

@@ -28,11 +28,11 @@ from pipeline.cli import run as run_here
 from pipeline.cli.search import asked
 from pipeline.execute import Resources
 from pipeline.manifests import KINDS, arguments
-from pipeline.records import TaskReference
-from pipeline.store import Store
+from pipeline.study.records import TaskReference
+from pipeline.study.store import Store
 from pipeline.sweep import Search
+from tests.kit.synthetic import spec
 from tests.manifests.rayjob import RayJob
-from tests.synthetic import spec
 
 LEDGER, TRACKING = "postgresql://me@db.example.org/prunefront", "https://mlflow.example.org"
 SERVERS = ["--ledger", LEDGER, "--tracking", TRACKING]

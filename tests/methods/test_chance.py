@@ -9,7 +9,7 @@ import torch
 
 from pipeline.methods import Run
 from pipeline.methods.chance import Chance, ChanceWeights, random_scores
-from pipeline.records import Masks
+from pipeline.study.records import Masks
 from pipeline.surgery import cut
 
 

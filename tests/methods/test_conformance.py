@@ -20,8 +20,8 @@ from pipeline.methods import METHODS, PruningMethod, Run, ranks_weights
 from pipeline.methods.smp import HeadPruner
 from pipeline.phases import Phase
 from pipeline.recipe import Recipe
-from pipeline.records import UNIT_KINDS, ParamValue, Scores
-from pipeline.space import load_space
+from pipeline.study.records import UNIT_KINDS, ParamValue, Scores
+from pipeline.study.space import load_space
 from pipeline.surgery import cut
 from pipeline.weights import Matrices, matrices
 

@@ -22,7 +22,7 @@ from pipeline.methods.smp import (
     similarities,
     square,
 )
-from pipeline.records import BadInput
+from pipeline.study.records import BadInput
 from pipeline.sweep import search
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pipeline.plan.earlier import Earlier, find_earlier
-from pipeline.store import Store
-from tests.synthetic import point, record, spec
+from pipeline.study.store import Store
+from tests.kit.synthetic import point, record, spec
 
 # (epochs, seconds, state, peak memory); the failed one says nothing
 TRIALS = ((4.0, 40.0, "complete", "700"), (1.0, 20.0, "stopped", "900"), (5.0, 60.0, "complete", ""))

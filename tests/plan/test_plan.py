@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import run as run_here
-from pipeline.store import Store
-from tests.toy import prunefront, write_task
+from pipeline.study.store import Store
+from tests.kit.toy import prunefront, write_task
 
 KEYS = {
     "study",

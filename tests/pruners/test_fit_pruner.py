@@ -16,10 +16,10 @@ from pipeline.cli import run as run_here
 from pipeline.cli.fit_pruner import STEPS
 from pipeline.models import read_weights
 from pipeline.pruners import DEFAULT_STEPS, Fit, fit_pruner
-from pipeline.records import BadInput
 from pipeline.reopening import reopen
-from pipeline.store import Store
-from tests.toy import command, environment, write_task
+from pipeline.study.records import BadInput
+from pipeline.study.store import Store
+from tests.kit.toy import command, environment, write_task
 
 SPACE = "[tune_epochs]\nvalue = 0\n[recover_epochs]\nvalue = 1\n"
 MODEL = "builtin/tiny-bert"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.records import HistoryRow, Masks, Measurement, Params, Point, TrialRecord
-from pipeline.space import load_space
-from pipeline.store import Store
+from pipeline.study.records import HistoryRow, Masks, Measurement, Params, Point, TrialRecord
+from pipeline.study.space import load_space
+from pipeline.study.store import Store
 from tests.compare.kit import confirm
-from tests.synthetic import ANCHORS, spec
+from tests.kit.synthetic import ANCHORS, spec
 
 LAYERS, HEADS, NEURONS, ROWS = 6, 12, 64, 40
 PROVENANCE = {"version/torch": "2.13.0", "commit": "a80c113", "cpu": "AMD EPYC", "cpu_cores": "2"}

@@ -14,15 +14,15 @@ from pipeline.cli import run
 from pipeline.compare import compare, gather, sentences
 from pipeline.figures import Dot, Series
 from pipeline.figures.series import COLOURS
-from pipeline.records import BadInput
 from pipeline.report import report
 from pipeline.report.markup import bullets
 from pipeline.report.reading import sparse
-from pipeline.store import Store
+from pipeline.study.records import BadInput
+from pipeline.study.store import Store
 from tests.compare.kit import write_study
+from tests.kit.synthetic import spec
 from tests.report.browser import CHROMIUM, browse
 from tests.report.kit import HEADS, LAYERS, write_store
-from tests.synthetic import spec
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from pipeline.cli import run
-from pipeline.records import BadInput
 from pipeline.settings import Bounds, best_by_task, write_profiles
 from pipeline.statistics import interval
-from pipeline.store import Store
+from pipeline.study.records import BadInput
+from pipeline.study.store import Store
 from tests.compare.kit import confirm, write_group, write_study
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pipeline.pareto import hypervolume
 from pipeline.settings import LEAST_TRIALS, TrialFront, importances, penalty_profile
-from pipeline.space import load_space
-from tests.synthetic import spec
+from pipeline.study.pareto import hypervolume
+from pipeline.study.space import load_space
+from tests.kit.synthetic import spec
 
 REFERENCE = (0.5, 0.0)
 DEFAULTS = load_space("snip", file=None, pretrained=True).defaults()

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.metrics import METRICS, evaluate, is_regression
 from pipeline.statistics import row_bootstrap, scores_on_resamples, welch
+from pipeline.study.metrics import METRICS, evaluate, is_regression
 
 
 @pytest.mark.parametrize("metric", sorted(METRICS))

@@ -14,7 +14,7 @@ from datasets import ClassLabel, Features, Value
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from pipeline.records import BadInput
+from pipeline.study.records import BadInput
 from pipeline.task import outline
 from pipeline.task.carve import text_key
 from pipeline.task.glue import GLUE

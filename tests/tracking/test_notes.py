@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.fronts import front_of
-from pipeline.records import TrialRecord
+from pipeline.study.records import TrialRecord
 from pipeline.tracking import notes
 from tests.tracking.tracking_kit import SPEC, record, stored, trials
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from pipeline.records import BadInput
+from pipeline.study.records import BadInput
 from pipeline.tracking.connection import TrackingLost
 from pipeline.tracking.opening import ENVIRONMENT, LOOKING, connect
 from pipeline.tracking.tracker import open_tracking

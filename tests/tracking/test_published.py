@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.fronts import front_of
-from pipeline.records import HistoryRow, StudySpec
+from pipeline.study.records import HistoryRow, StudySpec
 from pipeline.tracking import published
 from pipeline.tracking.connection import Value
 from pipeline.tracking.published import BY_PERCENT

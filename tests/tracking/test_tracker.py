@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from pipeline.fronts import front_of
-from pipeline.records import BadInput, StudySpec, TrialRecord
+from pipeline.study.records import BadInput, StudySpec, TrialRecord
 from pipeline.tracking.connection import TrackingLost
 from pipeline.tracking.tracker import Tracker, open_tracking, published
 from tests.tracking.tracking_kit import PROVENANCE, SPEC, record, same, stored, trials

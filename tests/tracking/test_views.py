@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.fronts import front_of
 from pipeline.methods import METHODS
-from pipeline.space.space import load_space
+from pipeline.study.space.space import load_space
 from pipeline.tracking.tracker import published, views
 from tests.tracking.tracking_kit import SPEC, record, stored, trials
 

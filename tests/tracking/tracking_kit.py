@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.figures.series import Dot, Series
-from pipeline.records import (
+from pipeline.study.records import (
     Anchors,
     HistoryRow,
     Masks,
@@ -20,7 +20,7 @@ from pipeline.records import (
     StudySpec,
     TrialRecord,
 )
-from pipeline.store import Store
+from pipeline.study.store import Store
 
 NAN, INF = float("nan"), float("inf")
 LAYERS, HEADS, NEURONS, ROWS = 2, 3, 5, 7

@@ -20,8 +20,8 @@ import tomllib
 from pathlib import Path
 
 from pipeline.fronts import load_front
-from pipeline.space import known_methods
-from pipeline.store import Store
+from pipeline.study.space import known_methods
+from pipeline.study.store import Store
 from pipeline.sweep import search
 from tests.benchmarks.comparison.plan import Entry, Planned, entry, planned, space_toml
 from tests.benchmarks.comparison.scoring import score_study, scored_names

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.methods import ranks_weights
-from pipeline.records import Params, ParamValue
-from pipeline.space import ALLOCATION_KEYS, load_space
+from pipeline.study.records import Params, ParamValue
+from pipeline.study.space import ALLOCATION_KEYS, load_space
 
 # λ and c from prototypes with this norm on the same model; the paper's values are not public (arXiv 2010.01791).
 PUBLISHED_SNIP: Params = {

@@ -16,7 +16,7 @@ from pipeline.models import build, read_weights
 from pipeline.networks import network_of
 from pipeline.precision import resolve_precision
 from pipeline.reopening import Reopened, reopen
-from pipeline.store import Store
+from pipeline.study.store import Store
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

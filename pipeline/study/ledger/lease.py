@@ -1,0 +1,287 @@
+"""Who searches a study: one driver at a time, held by a row in the ledger's database.
+
+A holder renews its row every BEAT_S seconds. A row is free when its process is seen to be dead (from the same
+machine) or when it has not been renewed for SILENT_S (from elsewhere). Whoever takes over writes another token, and
+the former holder, should it still live, may not write to the ledger any more: it finds out before its next write.
+Ages are differences of the database's own clock; drivers' clocks are only shown.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, final
+
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    Float,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    delete,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from pipeline.study.ledger.storage import cannot_open, driver_url, engine_options
+from pipeline.study.records import BadInput
+
+BEAT_S = 10.0
+SILENT_S = 180.0  # a driver that has been silent so long is taken to be gone; many beats, for a busy database
+
+_LEASES = Table(
+    "prunefront_leases",
+    MetaData(),
+    Column("study", String(128), primary_key=True),
+    Column("token", String(32), nullable=False),
+    Column("person", String(256), nullable=False),
+    Column("host", String(256), nullable=False),
+    Column("place", String(512), nullable=False),  # where process numbers mean the same
+    Column("pid", Integer, nullable=False),
+    Column("born", String(32), nullable=False),  # tells two processes of one number apart
+    Column("since", Float, nullable=False),  # seconds since 1970, the holder's clock
+    Column("beat", Float, nullable=False),  # seconds since 1970, the database's clock
+)
+
+
+class LeaseLost(RuntimeError):  # noqa: N818 (a fact, not a fault of the program)
+    """Another driver has taken the study over: this one may not write any more."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who searches a study."""
+
+    token: str
+    person: str
+    host: str
+    place: str
+    pid: int
+    born: str
+    since: float
+    silent_s: float  # since it was last heard of
+
+    def __str__(self) -> str:
+        since = datetime.fromtimestamp(self.since, UTC).astimezone()
+        heard = f"{self.silent_s:.0f} s ago" if self.silent_s >= 0 else "at a later time than now"
+        return (
+            f"{self.person} on {self.host}, process {self.pid}, since {since:%Y-%m-%d %H:%M:%S} "
+            f"(last heard of {heard})"
+        )
+
+    @property
+    def gone(self) -> bool:
+        """Whether it is beyond doubt, or beyond patience, that it does not search any more."""
+        if self.place == _place():
+            return not _lives(self.pid, self.born)
+        return self.silent_s > SILENT_S
+
+
+@final
+class Lease:
+    """The right to write a study's trials, renewed in the background until it is given back."""
+
+    def __init__(self, engine: Engine, study: str, token: str) -> None:
+        self._engine, self._study, self._token = engine, study, token
+        self._ended = threading.Event()
+        self._beats = threading.Thread(target=self._renew, name="lease", daemon=True)
+        self._beats.start()
+
+    def check(self) -> None:
+        """Before every write to the ledger.
+
+        Raises:
+            LeaseLost: another driver has taken over; says who.
+        """
+        with self._engine.connect() as connection:
+            holder = _holder(connection, self._study)
+        if holder is None or holder.token != self._token:
+            by = f"by {holder}" if holder is not None else "and given back"
+            raise LeaseLost(
+                f"One driver at a time searches a study; {self._study!r} was taken over {by}. This one stops; its "
+                "running trials go on there from their checkpoints."
+            )
+
+    def give_back(self) -> None:
+        """Ends it; the study is free."""
+        self._ended.set()
+        self._beats.join()
+        with (
+            suppress(SQLAlchemyError),
+            self._engine.begin() as connection,
+        ):  # a row that stays is seen as dead
+            connection.execute(delete(_LEASES).where(*self._own()))
+        self._engine.dispose()
+
+    def _own(self) -> tuple[Any, Any]:
+        return _LEASES.c.study == self._study, _LEASES.c.token == self._token
+
+    def _renew(self) -> None:
+        while not self._ended.wait(BEAT_S):
+            with suppress(SQLAlchemyError), self._engine.begin() as connection:  # the next beat may do
+                beat = update(_LEASES).where(*self._own()).values(beat=_now(connection))
+                connection.execute(beat)
+
+
+@contextmanager
+def hold(url: str, study: str, *, take_over: bool = False) -> Iterator[Lease]:
+    """Holds the study in the database at `url` for the length of the `with`.
+
+    Raises:
+        BadInput: the database cannot be opened; or another driver holds the study: says who, and the way out.
+    """
+    engine = _engine(url)
+    token = secrets.token_hex(16)
+    try:
+        _LEASES.create(engine, checkfirst=True)
+    except SQLAlchemyError as error:
+        try:
+            _peek(engine, study)  # another driver may have made the table at the same time
+        except SQLAlchemyError:
+            engine.dispose()
+            raise cannot_open(url, error) from None
+    try:
+        _take(engine, study, token, take_over=take_over)
+    except SQLAlchemyError as error:
+        engine.dispose()
+        raise cannot_open(url, error) from None
+    except BaseException:
+        engine.dispose()
+        raise
+    lease = Lease(engine, study, token)
+    try:
+        yield lease
+    finally:
+        lease.give_back()
+
+
+def holder_of(url: str, study: str) -> Holder | None:
+    """Who searches a study now; None if nobody does, or none can be seen to."""
+    engine = _engine(url)
+    try:
+        holder = _peek(engine, study)
+    except (OperationalError, ProgrammingError):  # no such database, or no such table in it
+        return None
+    finally:
+        engine.dispose()
+    return None if holder is None or holder.gone else holder
+
+
+def _engine(url: str) -> Engine:
+    try:
+        # connections are not kept: the heart beats in a thread of its own, and rarely
+        return create_engine(driver_url(url), poolclass=NullPool, **engine_options(url, pooled=False))
+    except (SQLAlchemyError, ImportError, ValueError) as error:
+        raise cannot_open(url, error) from None
+
+
+def _take(engine: Engine, study: str, token: str, *, take_over: bool) -> None:
+    """Puts our row there, in place of one whose holder is gone."""
+    while True:
+        with engine.begin() as connection:
+            holder = _holder(connection, study)
+            if holder is not None and not (take_over or holder.gone):
+                raise BadInput(
+                    f"One driver at a time searches a study; {study!r} is searched by {holder}. Wait for it, or give "
+                    "another --name. If you know that it has died, or is to stop: --take-over."
+                )
+            row = _row(study, token, now=_now(connection))
+            if holder is not None:
+                theirs = (_LEASES.c.study == study, _LEASES.c.token == holder.token)
+                if connection.execute(update(_LEASES).where(*theirs).values(row)).rowcount == 1:
+                    return
+                continue  # it was taken, or given back, since we looked
+            with suppress(IntegrityError):  # another driver was quicker
+                connection.execute(insert(_LEASES).values(row))
+                return
+
+
+def _row(study: str, token: str, *, now: float) -> dict[str, Any]:
+    try:
+        person = getpass.getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        person = f"user {os.getuid()}"
+    pid = os.getpid()
+    return {
+        "study": study,
+        "token": token,
+        "person": person,
+        "host": socket.gethostname(),
+        "place": _place(),
+        "pid": pid,
+        "born": _born(pid),
+        "since": time.time(),
+        "beat": now,
+    }
+
+
+def _peek(engine: Engine, study: str) -> Holder | None:
+    with engine.connect() as connection:
+        return _holder(connection, study)
+
+
+def _holder(connection: Connection, study: str) -> Holder | None:
+    row = connection.execute(select(_LEASES).where(_LEASES.c.study == study)).mappings().first()
+    if row is None:
+        return None
+    names = ("token", "person", "host", "place", "pid", "born", "since")
+    return Holder(**{name: row[name] for name in names}, silent_s=_now(connection) - row["beat"])
+
+
+def _now(connection: Connection) -> float:
+    """The database's clock: seconds; only differences mean something."""
+    now: datetime = connection.execute(select(func.current_timestamp())).scalar_one()
+    return now.replace(tzinfo=now.tzinfo or UTC).timestamp()
+
+
+def _place() -> str:
+    """Where a process number means one process: this boot of this machine, and this space of process numbers."""
+    parts = [socket.gethostname()]
+    with suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+    with suppress(OSError):
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return " ".join(parts)
+
+
+def _lives(pid: int, born: str) -> bool:
+    """Whether the process is there, is the one meant, and has not ended."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    stat = _stat(pid)
+    return not stat or (stat[0] != "Z" and _born(pid) == born)
+
+
+def _born(pid: int) -> str:
+    """When a process began, in ticks since boot; empty where that cannot be read."""
+    stat = _stat(pid)
+    return stat[19] if stat else ""
+
+
+def _stat(pid: int) -> list[str]:
+    """/proc/PID/stat from the state on: what is before it is a name, which may hold anything."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []

@@ -1,0 +1,291 @@
+"""The ledger: which trials a study has, what each was given, and how each ended.
+
+    ask ─► parameters of trial n ─► (the trial runs) ─► TrialRecord ─► tell
+
+The ledger is an Optuna study in its storage, written by one driver. Parameters are drawn in a *mirror*, a
+copy of the ledger in memory, and enter the ledger in one transaction with all that the sampler noted on the
+way: a driver that is killed leaves a whole trial or none. Each draw has a fresh sampler, seeded by the
+trial's number: a study that is interrupted, however often, goes on with the draws of one that is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import optuna
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from pipeline.study.ledger.curve_observations import CurveRow, rows_of_record, rows_of_table
+from pipeline.study.ledger.mirror import Mirror
+from pipeline.study.ledger.outcomes import NEVER_ASKED, check_same, end_of
+from pipeline.study.ledger.samplers import check_sampler, random_start, trial_seed
+from pipeline.study.ledger.storage import (
+    PARAMS,
+    cause_of,
+    is_asked,
+    open_study,
+    shown,
+    write_end,
+)
+from pipeline.study.records import BadInput, Params, StudySpec, TrialRecord
+from pipeline.study.store import SQLITE_FULL
+
+if TYPE_CHECKING:
+    from pipeline.study.space import Space
+    from pipeline.study.store import Store
+
+LOST_ATTEMPTS = 3  # a trial whose attempts have vanished this often is given up (design.md)
+
+
+class LedgerLost(RuntimeError):  # noqa: N818 (a fact about a database, not a fault of the program)
+    """The ledger's database does not answer. Nothing is half-done: the same call, later, completes it."""
+
+    @property
+    def disk_full(self) -> bool:
+        """Whether it is a file that finds no space, which waiting does not give it."""
+        return SQLITE_FULL in str(self)
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A trial to run."""
+
+    number: int
+    params: Params
+    seed: int
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How the trials of a study stand."""
+
+    complete: int
+    stopped: int
+    failed: int
+    running: int
+
+    @property
+    def ended(self) -> int:
+        """The trials that count towards a study's total."""
+        return self.complete + self.stopped + self.failed
+
+
+@dataclass(frozen=True)
+class Found:
+    """What earlier drivers left: trial numbers, and the trials still to run."""
+
+    told: tuple[int, ...]  # finished, but the driver died before it could say so
+    lost: tuple[int, ...]  # given up after LOST_ATTEMPTS attempts
+    unasked: tuple[int, ...]  # without complete parameters: failed, not counted
+    owed: tuple[Ask, ...]
+
+
+def open_ledger(
+    url: str, spec: StudySpec, space: Space, *, trials: int, may_write: Callable[[], None] | None = None
+) -> Ledger:
+    """The ledger of a study of `trials` trials; created if the storage does not hold it.
+
+    `may_write` is called before every write, and raises if this driver may not write any more (`Lease.check`).
+
+    Raises:
+        BadInput: unknown sampler; a storage that cannot be opened; a study of that name with another spec.
+    """
+    check_sampler(spec.sampler)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage = open_study(url, spec)
+    return Ledger(
+        storage, spec, space, start=random_start(trials), url=url, may_write=may_write or (lambda: None)
+    )
+
+
+class Ledger:
+    """One study's trials. Only one driver may write a study at a time.
+
+    `ask`, `tell`, `owed`, `counts` and `reconcile` may raise LedgerLost.
+    """
+
+    def __init__(
+        self,
+        storage: BaseStorage,
+        spec: StudySpec,
+        space: Space,
+        *,
+        start: int,
+        url: str,
+        may_write: Callable[[], None],
+    ) -> None:
+        self._storage = storage
+        self._url = url
+        self._may_write = may_write
+        self._study_id = storage.get_study_id_from_name(spec.name)
+        self._spec = spec
+        self._space = space
+        self._start = start
+        self._unasked: tuple[int, ...] = ()
+        self._curves: dict[int, tuple[CurveRow, ...]] = {}  # of trials, for the sampler's view
+        # None while ledger and mirror may differ: if anything breaks off in between, the next call reads anew
+        self._mirror: Mirror | None = None
+
+    def ask(self) -> Ask:
+        """Draws the next trial: the space's starts first, then the sampler's.
+
+        Raises:
+            BadInput: another process asks in the same study.
+        """
+        mirror = self._synced()
+        self._mirror = None
+        draw = mirror.draw(self._spec, self._space, start=self._start)
+        with self._asking():
+            self._may_write()
+            row = self._storage.create_new_trial(self._study_id, draw)
+            number = self._storage.get_trial_number_from_id(row)
+            if number != draw.number:
+                self._storage.set_trial_user_attr(row, PARAMS, None)  # drawn with another trial's seed
+                self._storage.set_trial_state_values(row, TrialState.FAIL)
+        if number != draw.number:
+            raise BadInput(
+                f"One command at a time searches a study; while this one drew trial {draw.number} of "
+                f"{self._spec.name!r}, another one wrote it. Start this again when that has ended."
+            )
+        self._mirror = mirror
+        return self._as_ask(draw)
+
+    def owed(self) -> tuple[Ask, ...]:
+        """The trials that were asked for and have not ended; they keep number, parameters and seed."""
+        return tuple(self._as_ask(t) for t in self._synced().trials if t.state == TrialState.RUNNING)
+
+    def tell(self, record: TrialRecord) -> None:
+        """Writes how a trial ended. Telling the same twice changes nothing.
+
+        Raises:
+            ValueError: the ledger holds no such trial, gave it other parameters, or has it ended another way.
+        """
+        mirror = self._synced()
+        trial = mirror.trial(record.number)
+        if trial is None or trial.user_attrs.get(PARAMS) != record.params:
+            raise ValueError(
+                f"A record belongs to the trial that the ledger asked for; trial {record.number} of study "
+                f"{self._spec.name!r} was never given {record.params}."
+            )
+        end = end_of(record, self._spec)
+        if trial.state.is_finished():
+            check_same(record.number, end, trial)
+            return
+        self._mirror = None
+        try:
+            with self._asking():
+                self._may_write()
+                write_end(self._storage, self._study_id, record.number, end)
+        except UpdateFinishedTrialError:  # told by another process since we read
+            self.tell(record)
+            return
+        self._curves[record.number] = rows_of_record(record, self._spec)
+        mirror.end(record.number, end)
+        self._mirror = mirror
+
+    def reconcile(self, store: Store) -> Found:
+        """Settles what earlier drivers left, before the first ask of this one.
+
+        Trials that have a record are told; those that lost LOST_ATTEMPTS attempts fail; the others are owed.
+
+        Raises:
+            BadInput: the store holds records of trials that this ledger never asked for.
+        """
+        self.check_store(store)
+        if store.has_study(self._spec.name):
+            self._curves |= rows_of_table(store.read_table(self._spec.name), self._spec)
+        told: list[int] = []
+        lost: list[int] = []
+        for ask in self.owed():
+            if store.has_record(self._spec.name, ask.number):
+                self.tell(store.read_record(self._spec.name, ask.number))
+                told.append(ask.number)
+                continue
+            attempts = store.attempts(self._spec.name, ask.number).lost()
+            if attempts >= LOST_ATTEMPTS:
+                reason = f"worker lost {attempts} times"
+                record = TrialRecord(ask.number, "failed", reason, ask.params, ask.seed, attempts=attempts)
+                store.write_record(self._spec.name, record)
+                self.tell(record)
+                lost.append(ask.number)
+        return Found(tuple(told), tuple(lost), self._unasked, self.owed())
+
+    def check_store(self, store: Store) -> None:
+        """Refuses a store whose records another ledger asked for: it would lend its results to this one's trials.
+
+        Raises:
+            BadInput: the store holds records of trials that this ledger never asked for.
+        """
+        given = {t.number: t.user_attrs[PARAMS] for t in self._synced().trials if is_asked(t)}
+        name = self._spec.name
+        found = store.finished_numbers(name)
+        strangers = [number for number in found if number not in given]
+        for ask in self.owed():
+            if ask.number in found and store.read_record(name, ask.number).params != ask.params:
+                strangers.append(ask.number)
+        if strangers:
+            numbers = ", ".join(map(str, strangers[:5])) + (", …" if len(strangers) > 5 else "")
+            raise BadInput(
+                f"A store and a ledger belong together; {store.study_folder(name)} has records of trials that "
+                f"{shown(self._url)} never asked for (numbers {numbers}). Name the ledger that they were made with "
+                f"(--ledger), or put its file back. If it is lost: their front stays as it is, for show, best and "
+                f"export; search on under another --name, with --warm-start {name}."
+            )
+
+    def check(self) -> None:
+        """Whether this driver may still write.
+
+        Raises:
+            LeaseLost: another one has taken over.
+        """
+        with suppress(LedgerLost), self._asking():  # a database that is away says nothing about it
+            self._may_write()
+
+    def counts(self) -> Counts:
+        """How many trials stand how; those never asked are in none of the numbers."""
+        states = [trial.state for trial in self._synced().trials if is_asked(trial)]
+        return Counts(
+            complete=states.count(TrialState.COMPLETE),
+            stopped=states.count(TrialState.PRUNED),
+            failed=states.count(TrialState.FAIL),
+            running=states.count(TrialState.RUNNING),
+        )
+
+    def _as_ask(self, trial: FrozenTrial) -> Ask:
+        return Ask(trial.number, dict(trial.user_attrs[PARAMS]), trial_seed(self._spec.seed, trial.number))
+
+    def _synced(self) -> Mirror:
+        """The mirror; if there is none, from the storage, where trials never wholly asked for fail."""
+        if self._mirror is None:
+            with self._asking():
+                self._mirror = Mirror(self._read(), self._curves)
+        return self._mirror
+
+    def _read(self) -> list[FrozenTrial]:
+        trials = self._storage.get_all_trials(self._study_id, deepcopy=False)
+        unasked = [t.number for t in trials if not t.state.is_finished() and not is_asked(t)]
+        if not unasked:
+            return trials
+        self._may_write()
+        for number in unasked:
+            write_end(self._storage, self._study_id, number, NEVER_ASKED)
+        self._unasked += tuple(unasked)
+        return self._storage.get_all_trials(self._study_id, deepcopy=False)
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Turns what the database's parts raise into LedgerLost."""
+        try:
+            yield
+        except (SQLAlchemyError, StorageInternalError) as error:
+            raise LedgerLost(
+                f"Trials are asked for and told in the ledger; {shown(self._url)} does not let us "
+                f"({cause_of(error, self._url)}). What has ended is in the store: when the ledger answers again, the "
+                "same command goes on, and nothing is done twice."
+            ) from None  # the chain would show the URL with its password

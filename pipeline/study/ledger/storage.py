@@ -1,0 +1,229 @@
+"""Where ledgers are kept: Optuna's storages; what is written there of a study and of a trial.
+
+Of Optuna's storages five methods are used beside `create_study` (create_new_trial, get_all_trials,
+set_trial_user_attr, set_trial_state_values, and numbers to ids), because a Study has no way to write a running
+trial whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+from urllib.parse import parse_qsl, unquote
+
+import optuna
+from optuna.exceptions import OptunaError
+from optuna.storages import BaseStorage, RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
+
+from pipeline.study.records import OBJECTIVES, BadInput, StudySpec
+
+# User attributes. Of a study:
+SPEC = "spec"  # the StudySpec as a dict, frozen
+FORMAT_KEY = "format"  # of all that is written here; absent: 1
+# Of a trial:
+PARAMS = "params"  # all its parameters. A trial without them was never wholly asked for, and never counts
+SAMPLER = "sampler"  # what the sampler noted about the study when it drew this trial
+REASON = "reason"  # why it failed or was stopped
+REDUNDANT = "redundant"  # it was stopped because others are as good: a sampler is not to think it bad
+
+FORMAT = 1  # counts up when something is written in a way that older programs would misread
+BUSY_TIMEOUT_S = 60  # how long sqlite waits for another process's write
+CONNECT_S = 10  # how long a server may take to answer; libpq alone waits for minutes
+POSTGRES = "postgresql"
+ABSENT = "(absent)"
+LATE_KEYS = {"space.start_dense.value": "false"}  # of spaces, that came later: what a study was without them
+
+# scheme://user:password@host:port/database?options, where a part that may be secret is nowhere else
+_PLAIN_URL = re.compile(
+    r"(?P<scheme>[\w+]+)://(?:[^/@?:]*(?::(?P<password>[^@?]*))?@)?"
+    r"(?P<place>[^/@?:]*(?::\d+)?(?:/[^@?:]*)?)(?:\?(?P<options>[^@]*))?"
+)
+
+
+@dataclass(frozen=True)
+class End:
+    """How a trial ended, in Optuna's words: `values` are the objectives of a COMPLETE trial."""
+
+    state: TrialState
+    values: tuple[float, ...] | None
+    reason: str
+    redundant: bool = False
+
+
+def directions() -> list[Literal["maximize", "minimize"]]:
+    """Of the values that are stored, (metric, gain): whatever a study's objectives are, both are maximised."""
+    return [OBJECTIVES["metric"].direction, "maximize"]
+
+
+def open_study(url: str, spec: StudySpec) -> RDBStorage:
+    """Opens the storage at `url` with the study in it, created and frozen to `spec` if it is new.
+
+    Raises:
+        BadInput: the storage cannot be opened, or it holds another study of that name.
+    """
+    try:
+        storage = RDBStorage(driver_url(url), engine_kwargs=engine_options(url))
+        study = optuna.create_study(
+            storage=storage, study_name=spec.name, directions=directions(), load_if_exists=True
+        )
+        frozen = study.user_attrs.get(SPEC)
+        if frozen is None and not study.get_trials(deepcopy=False):
+            frozen = asdict(spec)  # the study is new, or its maker died before this line
+            study.set_user_attr(FORMAT_KEY, FORMAT)
+            study.set_user_attr(SPEC, frozen)
+        written = int(study.user_attrs.get(FORMAT_KEY, FORMAT))
+    except (SQLAlchemyError, OptunaError, ImportError, OSError, RuntimeError, ValueError) as error:
+        raise cannot_open(url, error) from None  # the chain would show the URL with its password
+    if written > FORMAT:
+        raise BadInput(
+            f"A program goes on with studies of its own version or an older one; {spec.name!r} in this ledger has "
+            f"format {written}, this program knows up to {FORMAT}. Install a newer prunefront, or give another --name."
+        )
+    if frozen is None:
+        raise BadInput(
+            f"A study is continued by the program that made it; {spec.name!r} in this ledger has trials "
+            "but no spec of ours. Give another --name."
+        )
+    _refuse_difference(StudySpec.late_fields() | frozen, asdict(spec))
+    return storage
+
+
+def cannot_open(url: str, error: Exception) -> BadInput:
+    """What to say of a ledger that cannot be opened; nothing secret of its URL."""
+    if isinstance(error, ImportError) and url.startswith(POSTGRES):
+        way_out = "Install its driver: pip install 'prunefront[postgresql]'."
+    elif "database is locked" in str(error.__cause__ or error):
+        way_out = (
+            f"In {BUSY_TIMEOUT_S} s another program did not let go of it (a backup, a browser of databases, a "
+            "program that hangs): end that one, then give the same command."
+        )
+    elif url.startswith("sqlite"):
+        way_out = (
+            "Give a URL such as sqlite:////folder/studies.db, in a folder that exists and can be written."
+        )
+    else:
+        way_out = (
+            f"Start the server, or correct --ledger; of a database server it is {POSTGRES}://USER@HOST/DATABASE, with "
+            "the password in PGPASSWORD, of a file sqlite:////folder/studies.db."
+        )
+    return BadInput(
+        f"The ledger is a database that Optuna can open; {shown(url)} cannot be opened ({cause_of(error, url)}). "
+        f"{way_out}"
+    )
+
+
+def refuse_difference(frozen: StudySpec, asked: StudySpec) -> None:
+    """Refuses to go on with a study that was frozen as another one.
+
+    Raises:
+        BadInput: with every difference on a line.
+    """
+    _refuse_difference(asdict(frozen), asdict(asked))
+
+
+def is_asked(trial: FrozenTrial) -> bool:
+    """Whether a trial was wholly asked for: all its parameters are there."""
+    return trial.user_attrs.get(PARAMS) is not None
+
+
+def write_end(storage: BaseStorage, study_id: int, number: int, end: End) -> None:
+    """Ends a trial. The state comes last: a driver that dies before it has told nothing.
+
+    Raises:
+        optuna.exceptions.UpdateFinishedTrialError: the trial has ended already.
+    """
+    row = storage.get_trial_id_from_study_id_trial_number(study_id, number)
+    if end.reason:
+        storage.set_trial_user_attr(row, REASON, end.reason)
+    if end.redundant:
+        storage.set_trial_user_attr(row, REDUNDANT, True)
+    storage.set_trial_state_values(row, end.state, end.values)
+
+
+def spec_difference(frozen: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    """Where two StudySpecs (as dicts) differ: one line for each field, and for each key of their spaces.
+
+    Spaces that say the same in other words (order, comments, spelling of numbers) do not differ, nor does one from
+    before a key that is asked for as it was without it.
+    """
+    was, now = _flat(frozen), _flat(asked)
+    was |= {key: value for key, value in LATE_KEYS.items() if key not in was and now.get(key) == value}
+    return [
+        f"{key}: it is {was.get(key, ABSENT)}, asked for is {now.get(key, ABSENT)}"
+        for key in [*was, *(key for key in now if key not in was)]
+        if was.get(key, ABSENT) != now.get(key, ABSENT)
+    ]
+
+
+def _refuse_difference(frozen: dict[str, Any], asked: dict[str, Any]) -> None:
+    lines = spec_difference(frozen, asked)
+    if lines:
+        differences = "\n".join(f"  {line}" for line in lines)
+        raise BadInput(
+            f"A study's name stands for one spec, frozen at its start; {asked['name']!r} differs in\n"
+            f"{differences}\nGive another --name, or ask for what the study is."
+        )
+
+
+def _flat(spec: dict[str, Any]) -> dict[str, str]:
+    """Dotted keys to JSON texts; the space's TOML is opened up."""
+    opened = {("space" if key == "space_toml" else key): value for key, value in spec.items()}
+    if isinstance(opened.get("space"), str):
+        opened["space"] = tomllib.loads(opened["space"])
+    flat: dict[str, str] = {}
+    _flatten(opened, prefix="", into=flat)
+    return flat
+
+
+def _flatten(tree: dict[str, Any], *, prefix: str, into: dict[str, str]) -> None:
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            _flatten(value, prefix=f"{prefix}{key}.", into=into)
+        else:
+            into[f"{prefix}{key}"] = json.dumps(value, default=str)  # TOML has dates, JSON has not
+
+
+def engine_options(url: str, *, pooled: bool = True) -> dict[str, Any]:
+    """How a database is opened; `pooled`: connections are kept for the next use."""
+    if url.startswith("sqlite"):
+        return {"connect_args": {"timeout": BUSY_TIMEOUT_S}}
+    # a server may have dropped a connection that was idle for a trial's time
+    options: dict[str, Any] = {"pool_pre_ping": True} if pooled else {}
+    if url.startswith(POSTGRES) and "connect_timeout" not in url:
+        options["connect_args"] = {"connect_timeout": CONNECT_S}
+    return options
+
+
+def driver_url(url: str) -> str:
+    """The URL with the driver that we name as a dependency, where it names none."""
+    return (
+        url.replace(f"{POSTGRES}://", f"{POSTGRES}+psycopg://", 1)
+        if url.startswith(f"{POSTGRES}://")
+        else url
+    )
+
+
+def shown(url: str) -> str:
+    """The URL without user, password and options; nothing of it if it is not plain where those end."""
+    match = _PLAIN_URL.fullmatch(url)
+    return f"{match['scheme']}://{match['place']}" if match else "the URL given"
+
+
+def cause_of(error: Exception, url: str) -> str:
+    """The first line of what went wrong, and of what kind; without the text if that might tell a secret."""
+    cause = error.__cause__ or error
+    # the driver's own: SQLAlchemy may put lines of its own before it
+    cause = getattr(cause, "orig", None) or cause
+    name = type(cause).__name__
+    match = _PLAIN_URL.fullmatch(url)
+    if match is None:
+        return name
+    secrets = [match["password"] or "", *(value for _, value in parse_qsl(match["options"] or ""))]
+    line = (str(cause).splitlines() or [""])[0]
+    told = any(secret and (secret in line or unquote(secret) in line) for secret in secrets)
+    return name if told else f"{name}: {line}"

@@ -1,0 +1,41 @@
+"""What travels between rooms: frozen dataclasses, numpy arrays, no behaviour beyond their own laws."""
+
+from pipeline.study.records.network import UNIT_KINDS, Masks, Measurement, Point, Scores
+from pipeline.study.records.objectives import OBJECTIVES, Anchors, Objective
+from pipeline.study.records.study import StudySpec, TaskReference
+from pipeline.study.records.trial import RUNG_COLUMNS, HistoryRow, Rung, TrialRecord
+from pipeline.study.records.types import (
+    Array,
+    BadInput,
+    BoolArray,
+    FloatArray,
+    Kind,
+    Params,
+    ParamValue,
+    State,
+)
+
+__all__ = [
+    "OBJECTIVES",
+    "RUNG_COLUMNS",
+    "UNIT_KINDS",
+    "Anchors",
+    "Array",
+    "BadInput",
+    "BoolArray",
+    "FloatArray",
+    "HistoryRow",
+    "Kind",
+    "Masks",
+    "Measurement",
+    "Objective",
+    "ParamValue",
+    "Params",
+    "Point",
+    "Rung",
+    "Scores",
+    "State",
+    "StudySpec",
+    "TaskReference",
+    "TrialRecord",
+]

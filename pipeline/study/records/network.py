@@ -1,0 +1,120 @@
+"""One network: what its units are worth, which of them stay, what it measures.
+
+Shapes: L layers, H heads per layer, N feed-forward neurons per layer, always those of the dense model; V validation
+rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.study.records.types import Array, BoolArray, FloatArray, Kind
+
+UNIT_KINDS = ("heads", "attention", "neurons", "ffn", "layers")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What each unit is worth to keep: higher = keep. Units that are already cut hold NaN.
+
+    A method fills what it ranks, no two of them overlapping: `heads` [L, H] or `attention` [L],
+    `neurons` [L, N] or `ffn` [L], or `layers` [L] alone.
+
+    Raises:
+        ValueError: if nothing is filled, or two kinds overlap.
+    """
+
+    heads: FloatArray | None = None
+    attention: FloatArray | None = None
+    neurons: FloatArray | None = None
+    ffn: FloatArray | None = None
+    layers: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        filled = {kind for kind in UNIT_KINDS if getattr(self, kind) is not None}
+        if not filled:
+            raise ValueError("Scores rank at least one kind of unit; none is filled.")
+        for overlap in ({"heads", "attention"}, {"neurons", "ffn"}):
+            if overlap <= filled:
+                raise ValueError(f"Scores of {sorted(overlap)} overlap: fill one of them.")
+        if "layers" in filled and len(filled) > 1:
+            raise ValueError(f"Scores of layers stand alone; filled are {sorted(filled)}.")
+
+
+@dataclass(frozen=True)
+class Masks:
+    """Which units of the dense model stay: True = stays.
+
+    An attention block is there if any of its heads is, a feed-forward block if any of its neurons is;
+    a block that is gone has lost its output bias too, its LayerNorm stays. A layer that is False in
+    `layers` is gone with its LayerNorms: its heads and neurons are then all False.
+
+    Shapes: heads [L, H], neurons [L, N], layers [L].
+    """
+
+    heads: BoolArray
+    neurons: BoolArray
+    layers: BoolArray
+
+    @staticmethod
+    def full(layers: int, heads: int, neurons: int) -> Masks:
+        """Everything stays."""
+        return Masks(np.ones((layers, heads), bool), np.ones((layers, neurons), bool), np.ones(layers, bool))
+
+    def __and__(self, other: Masks) -> Masks:
+        return Masks(self.heads & other.heads, self.neurons & other.neurons, self.layers & other.layers)
+
+    def __le__(self, other: Masks) -> bool:
+        """Whether everything that stays here stays there, too."""
+        return bool(
+            (self.heads <= other.heads).all()
+            and (self.neurons <= other.neurons).all()
+            and (self.layers <= other.layers).all()
+        )
+
+    def same(self, other: Masks) -> bool:
+        """Whether both keep the same units."""
+        return self <= other and other <= self
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One network, measured. `metric` is the objective, `metrics` all scores of the task by name."""
+
+    metric: float
+    metrics: dict[str, float]
+    compression: float  # removed encoder parameters / encoder parameters of the dense model
+    compression_total: float  # the same of all parameters, embeddings and head included
+    parameters: int  # of the whole network
+    encoder_parameters: int
+    macs: int  # multiply-accumulates of one row of the study's sequence length, encoder
+    size_mb: float  # of the weights in fp32, 1 MB = 10^6 bytes
+    latency_ms: float | None = None  # of one batch, read from the study's table
+    dense_latency_ms: float | None = None  # of the dense network, from the same table
+    sparsity: float = 0.0  # weights of the encoder's matrices that are zero / dense encoder parameters
+    nonzero_parameters: int | None = (
+        None  # all but those weights; None: not counted, no unit is a single weight
+    )
+
+    @property
+    def share(self) -> float:
+        """What the network lacks of the dense encoder: its sparsity if zeros were counted, else its compression."""
+        return self.compression if self.nonzero_parameters is None else self.sparsity
+
+
+@dataclass(frozen=True)
+class Point:
+    """One network that a trial made and that can be made again: its masks and what they give.
+
+    `threshold` is the score at or below which units are gone, or weights zero; `predictions` [V] are the classes
+    (int16) or values (float32) predicted for the validation rows, in their order.
+    """
+
+    kind: Kind
+    round: int
+    threshold: float
+    measurement: Measurement
+    masks: Masks
+    predictions: Array

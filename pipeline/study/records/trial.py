@@ -1,0 +1,77 @@
+"""One trial from its parameters to its points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from pipeline.study.records.network import Point
+from pipeline.study.records.types import FloatArray, Params, State
+
+RUNG_COLUMNS = ("metric", "compression", "sparsity", "macs", "latency_ms", "dense_latency_ms")
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """What was seen at the end of an epoch: `values` by name (loss, penalty, metric, norms ...)."""
+
+    phase: Literal["tune", "recover"]
+    round: int
+    epoch: float  # epochs trained in the trial so far, tuning and recovery together
+    values: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What a trial would give if it ended here: columns [P] of a network still in training, cut step by step.
+
+    A column that was not measured is empty. The study's spec makes objectives of them (`StudySpec.values`).
+
+    They decide whether the trial goes on, and are no networks of the study: they stand on no front.
+    """
+
+    index: int  # of the study's rungs
+    epoch: float  # trained so far
+    rows: int  # of validation that the metrics are of
+    metric: tuple[float, ...]
+    compression: tuple[float, ...]
+    sparsity: tuple[float, ...] = ()
+    macs: tuple[float, ...] = ()
+    latency_ms: tuple[float, ...] = ()
+    dense_latency_ms: tuple[float, ...] = ()
+
+    def columns(self) -> dict[str, FloatArray]:
+        """The columns [P] by name; NaN where nothing was measured."""
+        nothing = np.full(len(self.metric), np.nan)
+        found = {name: np.array(getattr(self, name), dtype=np.float64) for name in RUNG_COLUMNS}
+        return {name: values if len(values) else nothing for name, values in found.items()}
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """One trial from its parameters to its points.
+
+    A complete trial's last point is its recovered one (for `recover_epochs = 0`, the cut network itself).
+    `reason` says why a trial failed or was stopped; in a complete trial it may hold a remark.
+    """
+
+    number: int
+    state: State
+    reason: str
+    params: Params
+    seed: int
+    points: tuple[Point, ...] = ()
+    history: tuple[HistoryRow, ...] = ()
+    epochs: float = 0.0  # trained, tuning and recovery together
+    seconds: float = 0.0
+    attempts: int = 1
+    provenance: dict[str, str] = field(default_factory=dict)  # versions, commit, hardware
+    rungs: tuple[Rung, ...] = ()
+    redundant: bool = False  # it was stopped because others are as good, not because it is worse
+
+    @property
+    def recovered(self) -> Point | None:
+        """The point of the network that was cut and recovered; None if the trial did not get there."""
+        return next((point for point in self.points if point.kind == "recovered"), None)

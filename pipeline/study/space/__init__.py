@@ -1,0 +1,12 @@
+"""What is searched: TOML files with bounds, conditions and sources -> Optuna's distributions."""
+
+from pipeline.study.space.space import (
+    ALLOCATION_KEYS,
+    TRIAL_KEYS,
+    Space,
+    known_methods,
+    load_space,
+    parse_space,
+)
+
+__all__ = ["ALLOCATION_KEYS", "TRIAL_KEYS", "Space", "known_methods", "load_space", "parse_space"]

@@ -1,0 +1,297 @@
+"""A TOML file -> Optuna distributions; refuses what it does not know.
+
+A file has one table per key, in one of three forms:
+
+    [penalty_strength]              [shape]                           [batch_size]
+    low = 1e-2                      choices = ["linear", "log"]       value = 32
+    high = 20.0                     default = "log"
+    log = true
+    default = 5.0
+    spread = [0.5, 2.0, 10.0]
+
+Bounds belong to the range, which is whole where both are written whole. Trial 0 takes the `default` of every
+key, trials 1 to 3 the values of `spread`. A key with `when = { shape = "log" }` is only drawn where an
+earlier key has that value, or one of a list of them; elsewhere it takes its default. `[from_scratch.KEY]`
+changes single settings of a key for models without pretrained weights.
+
+The packaged files are shared.toml and one per method, which may replace keys of shared.toml; and in distill/ one per
+distillation, for studies that distil. A person's file replaces single keys of them; a key that it does not name keeps
+the packaged table. One key it may bring to any method: `target`, the compression to cut to, in place of a threshold on
+the method's own score.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from itertools import takewhile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.study.records import BadInput, Params, ParamValue
+from pipeline.study.space.spacefile import (
+    FORMS,
+    SPREAD,
+    Key,
+    Table,
+    check_when,
+    nearest,
+    parse_document,
+    parse_key,
+    read_document,
+)
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.trial import BaseTrial
+
+# Where to cut: every space has exactly one of these. The trial reads it; it is no field of a method.
+ALLOCATION_KEYS = ("threshold", "target")
+ANY_METHODS = "target"  # the one of them that means the same to all methods
+TRIAL_KEYS = (*ALLOCATION_KEYS, "rewind")  # of a method's file, all that are no fields of it
+SHARED = "shared"
+DISTILL = "distill"  # the folder of what distillations need
+FROM_SCRATCH = "from_scratch"
+
+
+@dataclass(frozen=True)
+class Space:
+    """The keys of a study by name, in the order in which they are drawn."""
+
+    keys: Mapping[str, Key]
+
+    @property
+    def toml(self) -> str:
+        """The canonical text, every key written out: given as a file, or parsed alone, it is this space."""
+        return "\n".join(
+            f"[{key.name}]\n" + "".join(f"{name} = {_toml(value)}\n" for name, value in key.table().items())
+            for key in self.keys.values()
+        )
+
+    def defaults(self) -> Params:
+        """The parameters of trial 0."""
+        return self._complete(lambda key: key.default)
+
+    def starts(self) -> list[Params]:
+        """The parameters of the first trials: the defaults, then their spread; none of them twice."""
+        starts = [self.defaults()]
+        for i in range(SPREAD):
+            params = self._complete(partial(_spread_or_default, i))
+            if params not in starts:
+                starts.append(params)
+        return starts
+
+    def sample(self, trial: BaseTrial) -> Params:
+        """All parameters: the active ones drawn from an Optuna trial, the others at their defaults."""
+        return self._complete(lambda key: _draw(key, trial))
+
+    def active(self, params: Params) -> list[str]:
+        """The keys that are drawn where these parameters hold."""
+        drawn: list[str] = []
+
+        def take(key: Key) -> ParamValue:
+            drawn.append(key.name)
+            return params[key.name]
+
+        self._complete(take)
+        return drawn
+
+    def distributions(self, params: Params | None = None) -> dict[str, BaseDistribution]:
+        """Optuna's distributions of the keys active under `params`; of all that are ever drawn, without."""
+        drawn = [key.name for key in self.keys.values() if not key.fixed]
+        names = drawn if params is None else self.active(params)
+        return {name: _distribution(self.keys[name]) for name in names}
+
+    def may_have(self, name: str, value: ParamValue) -> bool:
+        """Whether a trial may have this value of a key; False if there is no such key."""
+        return name in self.keys and self.keys[name].admits(value)
+
+    def fitted(self, params: Params) -> Params | None:
+        """Parameters of another space in this one; None if a key that is drawn here has a value outside its range.
+
+        Fixed keys are as this space says, keys that the other had not are at their defaults.
+        """
+        result = self._complete(lambda key: params.get(key.name, key.default))
+        fits = all(self.keys[name].admits(result[name]) for name in self.active(result))
+        return result if fits else None
+
+    def split(self, params: Params) -> tuple[Params, Params]:
+        """The parameters that belong to no method, and those of the method's own file."""
+        shared = _shared_names()
+        return (
+            {name: value for name, value in params.items() if name in shared},
+            {name: value for name, value in params.items() if name not in shared},
+        )
+
+    def _complete(self, take: Callable[[Key], ParamValue]) -> Params:
+        """Parameters in order: what `take` gives where a key is active, its default elsewhere."""
+        params: Params = {}
+        holds: dict[str, bool] = {}  # of a key under a condition that does not hold, no other hangs
+        for key in self.keys.values():
+            holds[key.name] = all(holds[name] and params[name] in values for name, values in key.when)
+            params[key.name] = take(key) if holds[key.name] and not key.fixed else key.default
+        return params
+
+
+def known_methods() -> list[str]:
+    """The methods that have a packaged file."""
+    return sorted(path.stem for path in _folder().glob("*.toml") if path.stem != SHARED)
+
+
+def load_space(
+    method: str,
+    *,
+    file: Path | None,
+    pretrained: bool,
+    fixed: Mapping[str, ParamValue] | None = None,
+    distill: str = "none",
+) -> Space:
+    """The space of a method: the packaged files and, over them, a person's; over both what is `fixed`.
+
+    With `distill` the keys of that distillation are among them, after the method's.
+
+    Raises:
+        BadInput: no such method; a file that cannot be read, is no TOML, names a key that the method has not,
+            or says of one what cannot be (`spacefile.parse_key`).
+    """
+    if method not in known_methods():
+        raise BadInput(
+            f"A method has a file in search_spaces; {method!r} has none. {nearest(method, known_methods())}"
+        )
+    keys: dict[str, Key] = {}
+    for path in (_folder() / f"{SHARED}.toml", _folder() / f"{method}.toml"):
+        document = read_document(path)
+        keys = _overlay(keys, document, path.name, pretrained=pretrained, new=[*document])
+    _check_allocation(keys, f"{method}.toml")
+    if distill != "none":
+        path = _folder() / DISTILL / f"{distill}.toml"
+        document = read_document(path)
+        keys = _overlay(keys, document, path.name, pretrained=pretrained, new=[*document])
+    if file is not None:
+        document = read_document(file)
+        keys = _overlay(keys, document, str(file), pretrained=pretrained, new=[ANY_METHODS])
+        keys = _cut_at_target(keys, document, str(file))
+    given = {name: {"value": value} for name, value in (fixed or {}).items()}
+    return Space(_overlay(keys, given, "options", pretrained=pretrained, new=[]))
+
+
+def parse_space(text: str) -> Space:
+    """The space of a canonical text (`Space.toml`), without the packaged files: what a study was made with.
+
+    Raises:
+        BadInput: the text is no such space.
+    """
+    file = "space.toml"
+    keys: dict[str, Key] = {}
+    for name, items in parse_document(text, file).items():
+        # A `when` may ask for a value that a person has taken out of an earlier key's choices: no check_when.
+        keys[name] = parse_key(_table(file, name, items), name, known=None, earlier=keys)
+    _check_allocation(keys, file)
+    return Space(keys)
+
+
+def _spread_or_default(index: int, key: Key) -> ParamValue:
+    return key.spread[index] if key.spread else key.default
+
+
+def _distribution(key: Key) -> BaseDistribution:
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+    if key.low is None or key.high is None:
+        return CategoricalDistribution(key.choices)
+    if key.type == "int":
+        return IntDistribution(int(key.low), int(key.high), log=key.log)
+    return FloatDistribution(key.low, key.high, log=key.log)
+
+
+def _draw(key: Key, trial: BaseTrial) -> ParamValue:
+    if key.low is None or key.high is None:
+        value = trial.suggest_categorical(key.name, key.choices)
+        return key.default if value is None else value  # Optuna's type has None; our choices do not
+    if key.type == "int":
+        return trial.suggest_int(key.name, int(key.low), int(key.high), log=key.log)
+    return trial.suggest_float(key.name, key.low, key.high, log=key.log)
+
+
+def _overlay(
+    keys: Mapping[str, Key], document: Mapping[str, Any], file: str, *, pretrained: bool, new: list[str]
+) -> dict[str, Key]:
+    """The keys with a file's tables over them. Of keys that are not there yet it may bring those in `new`."""
+    result = dict(keys)
+
+    def put(table: Table, name: str) -> Key:
+        # A person's narrower choices of one key do not make another one's `when` wrong: packaged keys count.
+        earlier = dict(takewhile(lambda item: item[0] != name, (keys if name in keys else result).items()))
+        key = parse_key(table, name, known=keys.get(name, result.get(name)), earlier=earlier)
+        check_when(table, key, earlier)
+        return key
+
+    for name, items in document.items():
+        if name == FROM_SCRATCH:
+            continue
+        if name not in keys and name not in new:
+            raise BadInput(
+                f"A file changes keys that its method has; {file}: [{name}]. {nearest(name, keys)}"
+            )
+        result[name] = put(_table(file, name, items), name)
+    for name, items in _table(file, FROM_SCRATCH, document.get(FROM_SCRATCH, {})).items.items():
+        table = _table(file, f"{FROM_SCRATCH}.{name}", items)
+        if name not in result:
+            law = "What changes for models without pretrained weights is a key"
+            raise table.refuse(law, f"{name!r} is none", nearest(name, result))
+        key = put(Table(file, table.key, _merge(result[name].table(), table.items)), name)
+        if not pretrained:
+            result[name] = key
+    return result
+
+
+def _table(file: str, name: str, items: Any) -> Table:
+    if not isinstance(items, dict):
+        raise BadInput(
+            f"A key has a table of its own; {file}: {name} = {items!r}. "
+            f"Write a line [{name}] and, under it, value = {items!r} or a range."
+        )
+    return Table(file, name, items)
+
+
+def _merge(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A table with single attributes changed; changes of another form (a value for a range) replace it."""
+    forms = FORMS.keys() & changes.keys()
+    return {**changes} if forms and not forms & table.keys() else {**table, **changes}
+
+
+def _cut_at_target(keys: dict[str, Key], document: Mapping[str, Any], file: str) -> dict[str, Key]:
+    """The keys without the packaged threshold, where a person's file says to which compression to cut."""
+    if ANY_METHODS in document and "threshold" not in document:
+        keys = {name: key for name, key in keys.items() if name != "threshold"}
+    _check_allocation(keys, file)
+    return keys
+
+
+def _check_allocation(keys: Mapping[str, Key], file: str) -> None:
+    if sum(name in keys for name in ALLOCATION_KEYS) != 1:
+        has = [name for name in ALLOCATION_KEYS if name in keys]
+        raise BadInput(
+            f"A space has one of the keys {' and '.join(ALLOCATION_KEYS)}; {file} has {has}. Keep one."
+        )
+
+
+def _toml(value: Any) -> str:
+    """A value as TOML writes it: as JSON does, but for inline tables, and DEL, which only TOML escapes."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{name} = {_toml(inner)}" for name, inner in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _folder() -> Path:
+    """Where the packaged files are: inside an installed package, beside it in a source checkout."""
+    inside = Path(__file__).resolve().parents[2] / "search_spaces"
+    return inside if inside.is_dir() else inside.parent.parent / "search_spaces"
+
+
+@cache
+def _shared_names() -> frozenset[str]:
+    files = [_folder() / f"{SHARED}.toml", *(_folder() / DISTILL).glob("*.toml")]
+    return frozenset(name for path in files for name in read_document(path)) - {FROM_SCRATCH}

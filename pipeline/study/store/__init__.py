@@ -1,0 +1,48 @@
+"""The folder of all studies: specs, records, and one table of points per study."""
+
+from pipeline.study.store.confirmations import NO_PREDICTIONS, Confirmation, Confirmations
+from pipeline.study.store.exports import TestScores
+from pipeline.study.store.latency import Bench, LatencyTable, Shape, StudyLatency, Timed, TimedPoint
+from pipeline.study.store.objects import (
+    PATIENCE_S,
+    ObjectStoreLost,
+    dropped,
+    is_object_store,
+    place_text,
+    sent,
+)
+from pipeline.study.store.recordfile import NO_SPACE, SQLITE_FULL, load_record, save_record
+from pipeline.study.store.store import Store
+from pipeline.study.store.studyfile import Outbox, Spent
+from pipeline.study.store.weights import RECOVERED, WEIGHTS, Retrained, Weights, before_cut
+
+__all__ = [
+    "NO_PREDICTIONS",
+    "NO_SPACE",
+    "PATIENCE_S",
+    "RECOVERED",
+    "SQLITE_FULL",
+    "WEIGHTS",
+    "Bench",
+    "Confirmation",
+    "Confirmations",
+    "LatencyTable",
+    "ObjectStoreLost",
+    "Outbox",
+    "Retrained",
+    "Shape",
+    "Spent",
+    "Store",
+    "StudyLatency",
+    "TestScores",
+    "Timed",
+    "TimedPoint",
+    "Weights",
+    "before_cut",
+    "dropped",
+    "is_object_store",
+    "load_record",
+    "place_text",
+    "save_record",
+    "sent",
+]

@@ -1,0 +1,63 @@
+"""What is refused before anything is written: a name that no study can have, a place that cannot be written."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from pathlib import Path
+
+from pipeline.study.records import BadInput
+from pipeline.study.store.objects import Bucket, ObjectStoreLost
+from pipeline.study.store.recordfile import write_whole
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # also a folder's name, on any file system
+
+
+def check_name(study: str) -> None:
+    """Refuses what is no study's name.
+
+    Raises:
+        BadInput: no study can have that name.
+    """
+    if not NAME.fullmatch(study):
+        raise BadInput(
+            f"A study's name is up to 100 letters, digits, '.', '_' and '-', the first a letter or digit; "
+            f"given was {study!r}. Choose another name."
+        )
+
+
+def check_place(root: Path, bucket: Bucket | None) -> None:
+    """Tries the bucket, or the folder `root`, or the nearest one above it that is there; leaves nothing behind.
+
+    Raises:
+        BadInput: nothing can be written there.
+    """
+    if bucket is None:
+        _check_folder(root)
+    else:
+        _check_bucket(bucket)
+
+
+def _check_folder(root: Path) -> None:
+    place = next(folder for folder in (root, *root.parents) if folder.exists())
+    try:
+        trial = place / f".{secrets.token_hex(4)}.part"
+        trial.write_bytes(b"x")
+        trial.unlink()
+    except OSError as error:
+        raise BadInput(
+            f"--store is a folder that can be written; {root} is not: {error.strerror} at {place}. "
+            "Choose another folder."
+        ) from error
+
+
+def _check_bucket(bucket: Bucket) -> None:
+    mark = bucket.copy / f"seen-{secrets.token_hex(4)}"
+    try:
+        bucket.copy.mkdir(parents=True, exist_ok=True)
+        write_whole(mark, b"x")
+        bucket.drop(mark)
+    except ObjectStoreLost as error:
+        raise BadInput(f"--store is a folder, or s3://BUCKET/PREFIX that can be written. {error}") from None
+    finally:
+        mark.unlink(missing_ok=True)

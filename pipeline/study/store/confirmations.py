@@ -1,0 +1,115 @@
+"""Chosen points of a front, trained again on fresh seeds and measured on test rows.
+
+    STUDY/confirm/test.npz                    ids and labels of the test rows
+    STUDY/confirm/TTTTT-PP/seed-SS.json/.npz  point PP of trial TTTTT on the SS-th fresh seed, and its predictions
+
+A confirmation is whole when its JSON is there: the predictions come first.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from pipeline.study.records import Array, BadInput, Measurement, State
+from pipeline.study.store.recordfile import read_json, write_json, write_whole
+from pipeline.study.store.validation_rows import read_rows, write_rows
+
+CONFIRM, TEST = "confirm", "test.npz"
+NO_PREDICTIONS: Array = np.empty(0, dtype=np.int16)  # of a training that failed
+
+
+@dataclass(frozen=True, eq=False)
+class _Scalars:
+    trial: int
+    point: int
+    number: int  # of the fresh seed, from 0
+    seed: int
+    state: State
+    reason: str
+    measurement: Measurement | None
+    validation: float | None
+    epochs: float
+    seconds: float
+    provenance: dict[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class Confirmation(_Scalars):
+    """One point of a front, trained again on a fresh seed.
+
+    `measurement` is on the test rows, `validation` the metric on the validation rows; both are missing if training
+    failed, and `reason` says why. `predictions` [V] are for the test rows, in their order.
+    """
+
+    predictions: Array
+
+
+_SCALARS = TypeAdapter(_Scalars)
+
+
+@dataclass(frozen=True)
+class Confirmations:
+    """The confirmations of one study; `folder` is theirs, and need not be there."""
+
+    folder: Path
+
+    def write_test(self, ids: list[str], labels: Array) -> None:
+        """Writes ids and labels [V] of the test rows.
+
+        Raises:
+            BadInput: earlier confirmations were measured on other rows.
+        """
+        path = self.folder / TEST
+        if path.is_file():
+            known, of_known = self.read_test()
+            if known != ids or not np.array_equal(of_known, labels):
+                raise BadInput(
+                    f"All confirmations of a study are measured on the same test rows; those in {self.folder} have "
+                    f"{len(known)} rows, the task has {len(ids)} now, or others. Put the test file back as it was, or "
+                    f"remove {self.folder} to confirm anew."
+                )
+            return
+        write_rows(path, ids, labels)
+
+    def read_test(self) -> tuple[list[str], Array]:
+        """Ids and labels [V] of the test rows.
+
+        Raises:
+            OSError: nothing was confirmed yet.
+        """
+        return read_rows(self.folder / TEST)
+
+    def write(self, found: Confirmation) -> None:
+        """Writes a confirmation, in place of one that is there."""
+        path = self._path(found.trial, found.point, found.number)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, predictions=found.predictions)
+        write_whole(path.with_suffix(".npz"), buffer.getvalue())
+        scalars = {name: value for name, value in vars(found).items() if name != "predictions"}
+        write_json(path, _Scalars(**scalars))
+
+    def has(self, trial: int, point: int, number: int) -> bool:
+        """Whether a point is confirmed on a seed."""
+        return self._path(trial, point, number).is_file()
+
+    def read(self) -> list[Confirmation]:
+        """All that are there, by trial, point and seed.
+
+        Raises:
+            BadInput: a file is damaged.
+        """
+        return [self._read(path) for path in sorted(self.folder.glob("*/seed-*.json"))]
+
+    def _read(self, path: Path) -> Confirmation:
+        stored = read_json(path, _SCALARS)
+        with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
+            return Confirmation(**vars(stored), predictions=arrays["predictions"])
+
+    def _path(self, trial: int, point: int, number: int) -> Path:
+        return self.folder / f"{trial:05d}-{point:02d}" / f"seed-{number:02d}.json"

@@ -1,0 +1,75 @@
+"""Records of a study -> one table, of which points.arrow keeps what was gathered before."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+
+from pipeline.study.store.recordfile import JSON, load_scalars, write_whole
+from pipeline.study.store.table import empty, from_bytes, joined, rows_of, still_valid, to_bytes
+
+TABLE, TRIALS = "points.arrow", "trials"
+
+
+def trial_folder(study: Path, number: int) -> Path:
+    """Where a trial's record and attempts are, in a study's folder."""
+    return study / TRIALS / f"{number:05d}"
+
+
+def when_written(study: Path) -> dict[int, int]:
+    """When each trial's record was written, in ns, by the trial's number."""
+    trials = study / TRIALS
+    found: dict[int, int] = {}
+    for folder in trials.iterdir() if trials.is_dir() else ():
+        if folder.name.isdecimal():
+            with suppress(FileNotFoundError):
+                found[int(folder.name)] = (folder / JSON).stat().st_mtime_ns
+    return found
+
+
+def trial_table(study: Path, number: int) -> pa.Table:
+    """One trial's rows.
+
+    Raises:
+        BadInput: there is no such record, or it cannot be read.
+    """
+    folder = trial_folder(study, number)
+    scalars = load_scalars(folder)
+    return joined(empty(), rows_of(scalars, written_ns=(folder / JSON).stat().st_mtime_ns))
+
+
+def study_table(study: Path) -> pa.Table:
+    """The rows of all trials that have ended, gathered or not.
+
+    Raises:
+        BadInput: a record cannot be read.
+    """
+    return _collect(study)[0]
+
+
+def gather(study: Path) -> None:
+    """Brings points.arrow up to date with the records.
+
+    Raises:
+        BadInput: a record cannot be read.
+    """
+    table, changed = _collect(study)
+    if changed:
+        write_whole(study / TABLE, to_bytes(table))
+
+
+def _collect(study: Path) -> tuple[pa.Table, bool]:
+    """The whole table, and whether it says more or less than points.arrow."""
+    path = study / TABLE
+    gathered = from_bytes(path.read_bytes()) if path.is_file() else empty()
+    written = when_written(study)
+    valid, known = still_valid(gathered, written)
+    fresh = [number for number in sorted(written) if number not in known]
+    rows = [
+        row
+        for number in fresh
+        for row in rows_of(load_scalars(trial_folder(study, number)), written_ns=written[number])
+    ]
+    return joined(valid, rows), bool(fresh) or len(valid) < len(gathered)

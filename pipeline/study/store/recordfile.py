@@ -1,0 +1,230 @@
+"""A TrialRecord <-> two files in a folder: record.json (scalars) and record.npz (masks, predictions).
+
+A file is written under another name and renamed when whole. The arrays come first and the JSON, which holds
+their checksum, last: where record.json is there, the record is whole. JSON here is Python's, with NaN and
+Infinity. `format` counts up when a file changes in a way that older programs would misread.
+
+Shapes: P points, L layers, H heads, N neurons, V validation rows.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import math
+import os
+import secrets
+from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from pipeline.study.records import (
+    Array,
+    BadInput,
+    BoolArray,
+    HistoryRow,
+    Kind,
+    Masks,
+    Measurement,
+    Params,
+    Point,
+    Rung,
+    State,
+    TrialRecord,
+)
+from pipeline.study.store.objects import sent
+
+FORMAT = 1
+JSON, ARRAYS = "record.json", "record.npz"
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # what a full disk, or a full quota, is called
+SQLITE_FULL = "database or disk is full"  # a sqlite file on such a disk, in its own words
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class StoredPoint:
+    """A Point without its arrays."""
+
+    kind: Kind
+    round: int
+    threshold: float
+    measurement: Measurement
+
+
+@dataclass(frozen=True)
+class StoredRecord:
+    """What record.json holds: a TrialRecord without arrays, and the sha256 of the file that has them."""
+
+    number: int
+    state: State
+    reason: str
+    params: Params
+    seed: int
+    points: tuple[StoredPoint, ...]
+    history: tuple[HistoryRow, ...]
+    epochs: float
+    seconds: float
+    attempts: int
+    provenance: dict[str, str]
+    arrays: str
+    rungs: tuple[Rung, ...] = ()  # of records since there is early stopping
+    redundant: bool = False
+
+
+_RECORD = TypeAdapter(StoredRecord)
+_SCALARS = [field.name for field in fields(TrialRecord) if field.name != "points"]
+_MASKS = [field.name for field in fields(Masks)]
+
+
+def save_record(folder: Path, record: TrialRecord) -> None:
+    """Writes a record, in place of one that is there.
+
+    Raises:
+        OSError: the disk is full or gone; a record that was there may not be readable any more.
+        ValueError: the points' predictions differ in length or type.
+    """
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **_pack(record.points))  # type: ignore[arg-type]  # it has a keyword of its own
+    arrays = buffer.getvalue()
+    scalars = {name: getattr(record, name) for name in _SCALARS}
+    points = tuple(StoredPoint(p.kind, p.round, p.threshold, p.measurement) for p in record.points)
+    stored = StoredRecord(**scalars, points=points, arrays=sha256(arrays).hexdigest())
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / ARRAYS, arrays)
+    write_json(folder / JSON, stored)
+
+
+def load_record(folder: Path) -> TrialRecord:
+    """The record in a folder.
+
+    Raises:
+        BadInput: there is none, it is damaged, or a newer program wrote it.
+    """
+    stored = load_scalars(folder)
+    path = folder / ARRAYS
+    data = _read(path)
+    if sha256(data).hexdigest() != stored.arrays:
+        raise _damaged(path, f"it is not the file that {JSON} was written with")
+    unpacked = _unpack(data, len(stored.points))
+    points = tuple(
+        Point(p.kind, p.round, p.threshold, p.measurement, masks, predictions)
+        for p, (masks, predictions) in zip(stored.points, unpacked, strict=True)
+    )
+    return TrialRecord(**{name: getattr(stored, name) for name in _SCALARS}, points=points)
+
+
+def load_scalars(folder: Path) -> StoredRecord:
+    """The record in a folder without masks and predictions: quicker.
+
+    Raises:
+        BadInput: there is none, it is damaged, or a newer program wrote it.
+    """
+    return read_json(folder / JSON, _RECORD)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a dataclass with its format number."""
+    text = json.dumps({"format": FORMAT} | asdict(value), default=_as_python, ensure_ascii=False)
+    # a message from the operating system may hold half a character (a lone surrogate), which no file can
+    write_whole(path, text.encode("utf-8", errors="replace"))
+
+
+def read_json(path: Path, reader: TypeAdapter[T]) -> T:
+    """A dataclass that `write_json` wrote.
+
+    Raises:
+        BadInput: there is no such file, it is damaged, or a newer program wrote it.
+    """
+    try:
+        document = json.loads(_read(path))
+        written = int(document.pop("format"))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, BadInput):
+            raise
+        raise _damaged(path, str(error)) from error
+    if written > FORMAT:
+        raise BadInput(
+            f"A program reads what was written by its own version or an older one; {path} has format {written}, "
+            f"this program knows up to {FORMAT}. Install a newer prunefront."
+        )
+    try:
+        return reader.validate_python(document)
+    except ValidationError as error:
+        raise _damaged(path, "; ".join(f"{e['loc']}: {e['msg']}" for e in error.errors()[:3])) from error
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file so that it is never there in part, whoever dies in between.
+
+    Raises:
+        OSError: it cannot be written; what was there before still is.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sent(path)
+
+
+def _pack(points: tuple[Point, ...]) -> dict[str, Array]:
+    """Masks as bits, each with its shape [P, ...], and predictions [P, V]; nothing of no points."""
+    if not points:
+        return {}
+    predictions = [point.predictions for point in points]
+    kinds = {(values.dtype, values.shape) for values in predictions}
+    if len(kinds) > 1 or predictions[0].dtype.hasobject:
+        raise ValueError(
+            f"All points of a trial predict the same rows, as numbers of one type; given: {kinds}."
+        )
+    packed: dict[str, Array] = {"predictions": np.stack(predictions)}
+    for name in _MASKS:
+        stacked = np.stack([getattr(point.masks, name) for point in points])
+        packed[name] = np.packbits(stacked)
+        packed[f"{name}_shape"] = np.array(stacked.shape)
+    return packed
+
+
+def _unpack(data: bytes, points: int) -> list[tuple[Masks, Array]]:
+    """Masks and predictions of every point."""
+    if not points:
+        return []
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        masks = {name: _bits(arrays[name], tuple(arrays[f"{name}_shape"].tolist())) for name in _MASKS}
+        predictions = arrays["predictions"]
+    return [(Masks(**{name: masks[name][i] for name in _MASKS}), predictions[i]) for i in range(points)]
+
+
+def _bits(packed: Array, shape: tuple[int, ...]) -> BoolArray:
+    return np.unpackbits(packed.astype(np.uint8), count=math.prod(shape)).astype(bool).reshape(shape)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInput(
+            f"A store's files can be read; {path} cannot: {error.strerror}. Is the name right, and the trial finished?"
+        ) from error
+
+
+def _damaged(path: Path, how: str) -> BadInput:
+    return BadInput(f"A store's files are whole; {path} is damaged: {how}. Restore it from a copy.")
+
+
+def _as_python(value: Any) -> Any:
+    """numpy's scalars, which a metric may be, as Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"JSON holds numbers, texts and true or false; given was {type(value).__name__}.")

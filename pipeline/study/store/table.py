@@ -1,0 +1,117 @@
+"""All points of a study as one Arrow table, which reads in a fraction of a second.
+
+One row per point, with what its trial has in common; a trial without points has one row, whose columns from
+`point` to `nonzero_parameters` are null. Masks and predictions stay in the records.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.study.store.recordfile import StoredRecord
+
+FORMAT = 2  # a table of another one is made again
+
+_TEXT = pa.dictionary(pa.int32(), pa.string())  # a trial's texts stand in all of its rows
+COLUMNS = pa.schema(
+    [
+        ("number", pa.int32()),
+        ("state", _TEXT),
+        ("reason", _TEXT),
+        ("params", _TEXT),  # JSON
+        ("epochs", pa.float64()),
+        ("seconds", pa.float64()),
+        ("point", pa.int32()),  # its place in the record's points
+        ("kind", _TEXT),
+        ("round", pa.int32()),
+        ("threshold", pa.float64()),
+        ("metric", pa.float64()),
+        ("metrics", pa.map_(pa.string(), pa.float64())),
+        ("compression", pa.float64()),
+        ("compression_total", pa.float64()),
+        ("parameters", pa.int64()),
+        ("encoder_parameters", pa.int64()),
+        ("macs", pa.int64()),
+        ("size_mb", pa.float64()),
+        ("latency_ms", pa.float64()),
+        ("dense_latency_ms", pa.float64()),
+        ("sparsity", pa.float64()),
+        ("nonzero_parameters", pa.int64()),
+        ("written_ns", pa.int64()),  # when its record was: one that was written anew is read anew
+    ],
+    metadata={"format": str(FORMAT)},
+)
+
+
+def empty() -> pa.Table:
+    """The table of no trials."""
+    return COLUMNS.empty_table()
+
+
+def joined(table: pa.Table, rows: list[dict[str, Any]]) -> pa.Table:
+    """A table with further rows, in the order of trials and their points."""
+    if not rows:
+        return table
+    more = pa.Table.from_pylist(rows, schema=COLUMNS)
+    # one chunk and one dictionary per column, which the file format asks for
+    both = pa.concat_tables([table, more]).unify_dictionaries().combine_chunks()
+    return both.sort_by([("number", "ascending"), ("point", "ascending")])
+
+
+def still_valid(table: pa.Table, written_ns: Mapping[int, int]) -> tuple[pa.Table, set[int]]:
+    """The rows whose records are as they were (trial number -> when it was written), and their trials."""
+    numbers, first = np.unique(table["number"].to_numpy(), return_index=True)
+    seen = dict(zip(numbers.tolist(), table["written_ns"].to_numpy()[first].tolist(), strict=True))
+    known = {number for number, when in seen.items() if written_ns.get(number) == when}
+    if len(known) == len(seen):
+        return table, known
+    return table.filter(pa.array(np.isin(table["number"].to_numpy(), sorted(known)))), known
+
+
+def to_bytes(table: pa.Table) -> bytes:
+    """An Arrow file."""
+    sink = io.BytesIO()
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_file(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
+    return sink.getvalue()
+
+
+def from_bytes(data: bytes) -> pa.Table:
+    """The table in an Arrow file; empty if it is no such file, or one of another version: it can be made again."""
+    try:
+        table = pa.ipc.open_file(data).read_all()
+    except (pa.ArrowException, OSError):
+        return empty()
+    return table if table.schema.equals(COLUMNS, check_metadata=True) else empty()
+
+
+def rows_of(record: StoredRecord, *, written_ns: int) -> list[dict[str, Any]]:
+    """A trial's rows: one per point; of a trial without points, one without a point."""
+    trial = {
+        "number": record.number,
+        "state": record.state,
+        "reason": record.reason,
+        "params": json.dumps(record.params),
+        "epochs": record.epochs,
+        "seconds": record.seconds,
+        "written_ns": written_ns,
+    }
+    points = [
+        {
+            "point": place,
+            "kind": point.kind,
+            "round": point.round,
+            "threshold": point.threshold,
+            **vars(point.measurement),
+            "metrics": list(point.measurement.metrics.items()),
+        }
+        for place, point in enumerate(record.points)
+    ]
+    return [trial | point for point in points or [{}]]

@@ -1,0 +1,29 @@
+"""Ids and labels of the rows that networks are measured on, as one .npz file."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.study.records import Array
+from pipeline.study.store.recordfile import write_whole
+
+
+def write_rows(path: Path, ids: list[str], labels: Array) -> None:
+    """Writes ids and labels [V], in place of what was there; the folder is made if it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, ids=np.array(ids, dtype=np.str_), labels=labels)
+    write_whole(path, buffer.getvalue())
+
+
+def read_rows(path: Path) -> tuple[list[str], Array]:
+    """Ids and labels [V] as they were written.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    with np.load(path, allow_pickle=False) as arrays:
+        return arrays["ids"].tolist(), arrays["labels"]

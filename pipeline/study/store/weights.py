@@ -1,0 +1,164 @@
+"""The weights of the networks on a study's front: kept while they stand on it, so that disk use is bounded by it.
+
+    trials/NNNNN/weights/round-RR.safetensors   the network before that round's cut: all of its curve comes from it
+    trials/NNNNN/weights/recovered.safetensors  the recovered network
+
+An attempt writes them into its own folder; they move here just before the trial's record. What is missing is
+trained again when it is asked for (networks.py), and what that gave is noted in retrained.json.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import TypeAdapter
+
+from pipeline.study.records import Kind
+from pipeline.study.store.objects import bucket_of, dropped, sent
+from pipeline.study.store.recordfile import JSON, read_json, write_json
+
+WEIGHTS, RECOVERED = "weights", "recovered"
+RETRAINED = "retrained.json"
+SUFFIX = ".safetensors"
+
+
+def before_cut(round_: int) -> str:
+    """The name of the weights before a round's cut."""
+    return f"round-{round_:02d}"
+
+
+class OnFront(Protocol):
+    """What is asked of a point on a front: `point` is its place among the trial's points."""
+
+    @property
+    def trial(self) -> int: ...  # noqa: D102
+    @property
+    def point(self) -> int: ...  # noqa: D102
+    @property
+    def kind(self) -> Kind: ...  # noqa: D102
+    @property
+    def round(self) -> int: ...  # noqa: D102
+
+
+@dataclass(frozen=True)
+class Retrained:
+    """A network that was trained again: its metric on validation as recorded, and as it is now.
+
+    `standard_error` is that of the metric over validation rows.
+    """
+
+    recorded: float
+    metric: float
+    standard_error: float
+
+    @property
+    def differs(self) -> bool:
+        """Whether the two metrics are more than two standard errors apart."""
+        return abs(self.metric - self.recorded) > 2 * self.standard_error
+
+
+_RETRAINED = TypeAdapter(dict[str, dict[int, Retrained]])
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of one study; `trials` is the folder of its trials."""
+
+    trials: Path
+
+    def path(self, trial: int, name: str) -> Path:
+        """Where weights of that name are, or would be."""
+        return self._trial(trial) / WEIGHTS / f"{name}{SUFFIX}"
+
+    def of_point(self, point: OnFront) -> Path | None:
+        """The file that a point's network is made from; None if it is not there.
+
+        A recovered network without weights of its own was not trained after the cut: it is the cut one.
+        """
+        path = self._of_point(point, self._names(point.trial))
+        if path is not None and (bucket := bucket_of(path)) is not None:
+            bucket.fetch(path)
+        return path
+
+    def _of_point(self, point: OnFront, there: set[str]) -> Path | None:
+        """The file, if its name is among those that are there."""
+        names = (
+            (RECOVERED, before_cut(point.round)) if point.kind == "recovered" else (before_cut(point.round),)
+        )
+        return next((self.path(point.trial, name) for name in names if f"{name}{SUFFIX}" in there), None)
+
+    def _names(self, trial: int) -> set[str]:
+        """The names of a trial's files of weights, in the store's folder or in its bucket."""
+        folder = self._trial(trial) / WEIGHTS
+        if (bucket := bucket_of(folder)) is not None:
+            return set(bucket.names(folder))
+        return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+    def take(self, trial: int, attempts: Sequence[Path]) -> None:
+        """Takes over the weights that a trial's attempts wrote; of one name, the last attempt's."""
+        for attempt in attempts:
+            for source in sorted((attempt / WEIGHTS).glob(f"*{SUFFIX}")):
+                target = self.path(trial, source.stem)
+                target.parent.mkdir(exist_ok=True)
+                source.replace(target)
+                sent(target)
+
+    def keep_only(self, front: Iterable[OnFront], *, among: Iterable[int] | None = None) -> None:
+        """Removes the weights of all networks but those of a front, of trials that have ended.
+
+        Only trials of these numbers are looked at, if any are given: those that may have left the front.
+        """
+        points: defaultdict[int, list[OnFront]] = defaultdict(list)
+        for point in front:
+            points[point.trial].append(point)
+        for number in self._weighty() if among is None else sorted(set(among)):
+            if not (self._trial(number) / JSON).is_file():
+                continue
+            there = self._names(number)
+            keep = {
+                path.name for point in points[number] if (path := self._of_point(point, there)) is not None
+            }
+            folder = self._trial(number) / WEIGHTS
+            for name in sorted(there - keep):
+                (folder / name).unlink(missing_ok=True)
+                dropped(folder / name)
+            if not keep:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _weighty(self) -> list[int]:
+        """The trials that may have weights."""
+        if (bucket := bucket_of(self.trials)) is not None:
+            return [int(name) for name in bucket.names(self.trials) if name.isdecimal()]
+        return [int(folder.parent.name) for folder in self.trials.glob(f"*/{WEIGHTS}")]
+
+    def size_bytes(self) -> int:
+        """What the weights take on disk."""
+        if (bucket := bucket_of(self.trials)) is not None:
+            return bucket.size(self.trials, wanted=lambda name: name.split("/")[-2:-1] == [WEIGHTS])
+        return sum(path.stat().st_size for path in self.trials.glob(f"*/{WEIGHTS}/*{SUFFIX}"))
+
+    def note_retrained(self, trial: int, point: int, found: Retrained) -> None:
+        """Notes what a network measured that was trained again."""
+        known = self._retrained(trial) | {point: found}
+        write_json(self._trial(trial) / RETRAINED, _Noted(known))
+
+    def retrained(self, point: OnFront) -> Retrained | None:
+        """What a point's network measured when it was trained again; None if it never was."""
+        return self._retrained(point.trial).get(point.point)
+
+    def _retrained(self, trial: int) -> dict[int, Retrained]:
+        path = self._trial(trial) / RETRAINED
+        return read_json(path, _RETRAINED)["points"] if path.is_file() else {}
+
+    def _trial(self, number: int) -> Path:
+        return self.trials / f"{number:05d}"
+
+
+@dataclass(frozen=True)
+class _Noted:
+    points: dict[int, Retrained]

@@ -1,0 +1,69 @@
+"""A real study of one trial, made in this process, as a search leaves it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.job import TrialJob
+from pipeline.models import write_source
+from pipeline.reopening import inputs_of, refer
+from pipeline.resolve import BUILTIN, resolve_model
+from pipeline.study.records import Anchors, Params, StudySpec, TrialRecord
+from pipeline.study.store import Store
+from pipeline.task import load_task, train_texts
+from pipeline.trial import run_trial
+from tests.kit.toy import write_task
+from tests.test_trial import SNIP
+
+NAME, SEED = "toy", 5
+TWO_ROUNDS = SNIP | {"rounds": 2, "batch_size": 32, "threshold": 0.9, "recover_epochs": 0.5}
+ANCHORS = Anchors(0.0, 0.9, 1e-3, 1.0, 1_000_000, 800_000, 10_000_000, 4.0)
+
+
+@dataclass(frozen=True)
+class Made:
+    store: Store
+    spec: StudySpec
+    record: TrialRecord
+    task_file: Path
+
+
+def make_study(folder: Path, params: Params = TWO_ROUNDS, *, method: str = "snip") -> Made:
+    """Trains the trial on 160 rows; its record and the weights of its networks are in the store."""
+    task_file = write_task(folder / "task", rows=160)
+    store = Store(folder / "store")
+    task = load_task(str(task_file), cache=store.cache)
+    source = resolve_model(
+        BUILTIN,
+        outputs=task.outputs,
+        class_names=task.class_names,
+        regression=False,
+        train_texts=train_texts(task),
+    )
+    inputs = inputs_of(task, source, method=method, precision="fp32")
+    validation = inputs.data.validation
+    spec = StudySpec(
+        name=NAME,
+        task=task.name,
+        task_fingerprint=task.fingerprint,
+        metric_name=task.metric,
+        validation_rows=len(validation),
+        model=BUILTIN,
+        model_fingerprint=source.fingerprint,
+        method=method,
+        space_toml="",
+        sampler="tpe",
+        seed=0,
+        precision="fp32",
+        anchors=ANCHORS,
+    )
+    write_source(source, store.origin(NAME).model())
+    store.task(NAME).write(refer(str(task_file)))
+    store.write_validation(NAME, ids=validation.ids, labels=validation.labels)
+    store.write_spec(spec)
+    attempt = store.attempts(NAME, 0).begin()
+    record = run_trial(inputs, TrialJob(0, params, SEED, (attempt,)), lambda _: None)
+    store.weights(NAME).take(0, [attempt])
+    store.write_record(NAME, record)
+    return Made(store, spec, record, task_file)

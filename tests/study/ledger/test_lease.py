@@ -1,0 +1,203 @@
+"""One driver per study: real processes that hold, die, freeze and are taken over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, select, update
+
+from pipeline.study.ledger import lease as room
+from pipeline.study.ledger.lease import LeaseLost, hold, holder_of
+from pipeline.study.records import BadInput
+from tests.kit.ledger import SPACE, ledger_at, record_of, spec_of
+
+ROOT = Path(__file__).parents[3]
+HOLD = """
+import sys, time
+from pipeline.study.ledger.lease import hold
+with hold(sys.argv[1], "s"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/studies.db"
+
+
+@contextmanager
+def another_driver(url: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds study s until its stdin closes."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_a_second_driver_is_told_who_holds_the_study_and_how_to_take_over(url: str) -> None:
+    with another_driver(url) as first:
+        began = time.monotonic()
+        with pytest.raises(BadInput) as refusal, hold(url, "s"):
+            pass
+        assert time.monotonic() - began < 1
+        for words in (
+            f"process {first.pid}",
+            os.uname().nodename,
+            "since 20",
+            "last heard of",
+            "--take-over",
+        ):
+            assert words in str(refusal.value)
+        with hold(url, "another study"):
+            pass
+        assert holder_of(url, "s").pid == first.pid
+        first.communicate()  # its stdin closes: it gives the study back
+        assert holder_of(url, "s") is None
+        with hold(url, "s") as lease:
+            lease.check()
+
+
+def test_a_study_whose_driver_was_killed_is_free_at_once(url: str) -> None:
+    with another_driver(url) as first:
+        first.kill()
+        time.sleep(0.2)  # not waited for: it is a zombie, as in a container without an init
+        with hold(url, "s") as lease:
+            lease.check()
+
+
+def test_a_frozen_driver_keeps_its_study_until_it_is_taken_over(url: str) -> None:
+    with another_driver(url) as first:
+        first.send_signal(signal.SIGSTOP)
+        with pytest.raises(BadInput, match="--take-over"), hold(url, "s"):
+            pass
+        with hold(url, "s", take_over=True) as lease:
+            lease.check()
+            assert holder_of(url, "s").pid == os.getpid()
+        first.send_signal(signal.SIGCONT)
+
+
+def test_a_driver_that_was_taken_over_writes_nothing_more(url: str) -> None:
+    with hold(url, "s") as old:
+        from pipeline.study.ledger import open_ledger
+
+        ledger = open_ledger(url, spec_of(), SPACE, trials=9, may_write=old.check)
+        ask = ledger.ask()
+        with hold(url, "s", take_over=True) as new:
+            with pytest.raises(LeaseLost, match=f"process {os.getpid()}"):
+                ledger.tell(record_of(ask))
+            with pytest.raises(LeaseLost):
+                ledger.ask()
+            assert [owed.number for owed in ledger_at(url).owed()] == [0]
+            new.check()
+        with pytest.raises(LeaseLost, match="given back"):
+            old.check()
+
+
+def rewrite(url: str, **values: object) -> None:
+    """The row as another machine would have written it."""
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(update(room._LEASES).values(**values))
+    engine.dispose()
+
+
+def test_from_elsewhere_silence_tells_and_not_a_process_number(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with another_driver(url) as first:
+        rewrite(url, place="elsewhere", host="node7", pid=1)
+        with pytest.raises(BadInput, match="on node7, process 1"), hold(url, "s"):
+            pass
+        engine = create_engine(url)
+        with engine.connect() as connection:
+            beat = connection.execute(select(room._LEASES.c.beat)).scalar_one()
+        engine.dispose()
+        rewrite(url, beat=beat - room.SILENT_S - 5)
+        with hold(url, "s") as lease:
+            lease.check()
+        del first
+
+
+def test_a_clock_that_was_set_back_gives_nothing_away(url: str) -> None:
+    with another_driver(url):
+        rewrite(url, place="elsewhere", beat=time.time() + 7200)
+        with pytest.raises(BadInput, match="at a later time than now"), hold(url, "s"):
+            pass
+
+
+def test_a_clock_set_back_in_mid_search_ends_nobodys_lease(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, back = room._now, [0.0]
+    monkeypatch.setattr(room, "_now", lambda connection: now(connection) - back[0])
+    monkeypatch.setattr(room, "BEAT_S", 0.05)
+    with hold(url, "s") as lease:
+        rewrite(url, place="elsewhere")  # silence is all that others have to go by
+        back[0] = 7200.0
+        lease.check()
+        end = time.monotonic() + 5
+        while abs(holder_of(url, "s").silent_s) > 60 and time.monotonic() < end:
+            time.sleep(0.05)
+        with pytest.raises(BadInput, match=r"last heard of -?0 s ago"), hold(url, "s"):
+            pass
+        back[0] = (
+            0.0  # and forward again: for a beat it seems to have been silent, and it is not asked in between
+        )
+        end = time.monotonic() + 5
+        while (holder_of(url, "s") is None or holder_of(url, "s").silent_s > 60) and time.monotonic() < end:
+            time.sleep(0.05)
+        lease.check()
+        with pytest.raises(BadInput, match="--take-over"), hold(url, "s"):
+            pass
+        with hold(url, "s", take_over=True), pytest.raises(LeaseLost, match="taken over"):
+            lease.check()
+
+
+def test_the_heart_beats(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "BEAT_S", 0.05)
+    with hold(url, "s"):
+        rewrite(url, beat=0.0)
+        end = time.monotonic() + 5
+        while holder_of(url, "s").silent_s > 60 and time.monotonic() < end:
+            time.sleep(0.05)
+        assert holder_of(url, "s").silent_s < 60
+
+
+def test_of_many_that_come_at_once_one_gets_it(url: str) -> None:
+    code = HOLD.replace("sys.stdin.read()", "time.sleep(0.5)")
+    drivers = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+        )
+        for _ in range(4)
+    ]
+    ends = [(*driver.communicate(), driver.returncode) for driver in drivers]
+    assert all(code == 0 or "One driver at a time" in message for _, message, code in ends), ends
+    assert any(code == 0 for *_, code in ends)
+
+
+def test_a_ledger_that_is_not_there_has_no_holder(url: str, tmp_path: Path) -> None:
+    assert holder_of(f"sqlite:///{tmp_path}/none/studies.db", "s") is None
+    assert holder_of(url, "s") is None
+
+
+def test_a_database_that_cannot_be_opened_is_refused_without_its_password(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="cannot be opened"), hold(f"sqlite:///{tmp_path}/none/s.db", "s"):
+        pass

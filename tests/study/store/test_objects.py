@@ -1,0 +1,272 @@
+"""A store in an object store: a search on a local S3 server, killed, taken up on another machine, read on a third."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.fs
+import pytest
+import torch
+
+from pipeline import resume
+from pipeline.cli import run as run_here
+from pipeline.finetune import LoopState
+from pipeline.study.records import BadInput
+from pipeline.study.store import Store
+from pipeline.study.store.objects import ObjectStoreLost, is_object_store, place_text
+from tests.kit.postgres import PASSWORD, Server, binaries, free_port, postgres
+from tests.kit.synthetic import point, record, spec
+from tests.kit.toy import command, environment, write_task
+
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "s3-s3cr3t-word",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+TRIALS = 3  # the first two of them are no better than the constant prediction
+
+
+@pytest.fixture(scope="module")
+def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """moto's server, with one bucket."""
+    port = free_port()
+    line = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    running = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        fs = pyarrow.fs.S3FileSystem(
+            access_key="testing", secret_key="testing", endpoint_override=f"127.0.0.1:{port}", scheme="http",
+            region="us-east-1", allow_bucket_creation=True,
+        )  # fmt: skip
+        fs.create_dir("bucket")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        running.terminate()
+        running.wait(20)
+
+
+@pytest.fixture
+def machine(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes this process that of another machine: one without a working copy."""
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+
+    def become(name: str) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+
+    become("first")
+    return become
+
+
+def test_a_place_is_written_as_a_person_writes_it() -> None:
+    place = Path("s3://bucket/runs")
+    assert is_object_store(place)
+    assert place_text(place) == "s3://bucket/runs"
+    assert not is_object_store(Path("runs"))
+    assert place_text(Path("/runs")) == "/runs"
+
+
+def test_what_one_machine_writes_another_one_reads(machine: Callable[[str], None]) -> None:
+    there = Path("s3://bucket/shared")
+    first = Store(there)
+    first.check_writable()
+    first.write_spec(spec())
+    first.write_record("toy", record(0, point(0.8, 0.5)))
+    weights = first.weights("toy").path(0, "round-00")
+    attempt = first.attempts("toy", 0).begin()
+    (attempt / "weights").mkdir()
+    (attempt / "weights" / "round-00.safetensors").write_bytes(b"w" * 100)
+    first.weights("toy").take(0, [attempt])
+    assert weights.is_file()
+
+    machine("second")
+    second = Store(there)
+    assert second.root != first.root
+    assert second.list_studies() == ["toy"]
+    assert second.read_spec("toy") == spec()
+    assert second.finished_numbers("toy") == [0]
+    assert second.read_record("toy", 0).params == record(0).params
+    assert second.attempts("toy", 0).lost() == 1
+    assert not list(second.root.rglob("*.safetensors")), "weights come when they are needed"
+    assert second.weights("toy").size_bytes() == 100
+
+    class Front:
+        trial, point, kind, round = 0, 0, "curve", 0
+
+    found = second.weights("toy").of_point(Front())  # type: ignore[arg-type]
+    assert found is not None
+    assert found.read_bytes() == b"w" * 100
+    assert second.attempts("toy", 0).begin().name.startswith("attempt-02-")
+    second.attempts("toy", 0).clear()
+    second.weights("toy").keep_only([])
+
+    machine("third")
+    third = Store(there)
+    assert third.finished_numbers("toy") == []
+    assert third.has_study("toy")
+    assert third.attempts("toy", 0).lost() == 0
+    assert third.weights("toy").size_bytes() == 0
+
+
+def test_two_machines_are_given_two_attempts(machine: Callable[[str], None]) -> None:
+    first = Store(Path("s3://bucket/attempts")).attempts("toy", 0).begin()
+    machine("second")
+    other = Store(Path("s3://bucket/attempts"))
+    assert other.attempts("toy", 0).begin().name != first.name
+    assert other.attempts("toy", 0).count() == 2
+
+
+def test_a_checkpoint_of_another_machine_is_gone_on_from(machine: Callable[[str], None]) -> None:
+    there = Path("s3://bucket/resumed")
+    attempt = Store(there).attempts("toy", 0).begin()
+    for step in (3, 7):
+        loop = LoopState(step, {"w": torch.full((5,), float(step))})
+        resume.save(attempt, resume.Checkpoint(1, loop, None, record(0)))
+    machine("second")
+    store = Store(there)
+    own = store.attempts("toy", 0).begin()
+    attempts = sorted(own.parent.glob("attempt-*"))
+    assert attempts[-1] == own
+    found = resume.load(attempts)
+    assert found is not None
+    assert (found.phase, found.loop.step, found.loop.tensors["w"].tolist()) == (1, 7, [7.0] * 5)
+    kept = [name for name in contents(store) if name.endswith("state.pt")]
+    assert len(kept) == 1, "the older one went"
+
+
+def test_a_record_written_anew_is_read_anew(machine: Callable[[str], None]) -> None:
+    there = Path("s3://bucket/anew")
+    first = Store(there)
+    first.write_spec(spec())
+    first.write_record("toy", record(0, point(0.8, 0.5)))
+    machine("second")
+    assert Store(there).read_table("toy")["metric"].to_pylist() == [0.8]
+    time.sleep(1.1)  # S3 counts seconds
+    Store(there).write_record("toy", record(0, point(0.7, 0.5)))
+    assert Store(there).read_table("toy")["metric"].to_pylist() == [0.7]
+
+
+def test_an_object_store_that_does_not_answer_is_named(
+    machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.study.store.objects.ATTEMPTS", 1)
+    with pytest.raises(BadInput, match="s3://nowhere/runs") as refusal:
+        Store(Path("s3://nowhere/runs")).check_writable()
+    assert KEYS["AWS_SECRET_ACCESS_KEY"] not in str(refusal.value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    with pytest.raises(ObjectStoreLost, match="AWS_ENDPOINT_URL"):
+        Store(Path("s3://bucket/gone")).list_studies()
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ([], "--ledger"),
+        (["--ledger", "postgresql://me@db/x"], "--tracking"),
+        (["--ledger", "sqlite:////x"], "--ledger"),
+    ],
+)
+def test_no_database_goes_into_a_bucket(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, options: list[str], says: str
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert run_here(["search", "--store", "s3://bucket/runs", *options]) == 2
+    message = capsys.readouterr().err
+    assert says in message
+    assert "s3://bucket/runs" in message
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with postgres() as running:
+        yield running
+
+
+@pytest.mark.skipif(binaries() is None, reason="no PostgreSQL server here (apt-get install postgresql)")
+@pytest.mark.timeout(400)
+def test_a_search_is_killed_and_goes_on_elsewhere(
+    machine: Callable[[str], None],
+    server: Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    server.create("objects")
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    task, store = write_task(tmp_path / "task"), "s3://bucket/searched"
+    asked = [
+        "search", "--task", str(task), "--space", str(task.parent / "quick.toml"), "--name", "toy",
+        "--store", store, "--trials", str(TRIALS), "--concurrent", "1", "--latency-grid", "none",
+        "--ledger", server.url("objects"), "--tracking", f"sqlite:///{tmp_path}/mlflow.db", "--json",
+    ]  # fmt: skip
+    heard = tmp_path / "heard"
+    with heard.open("w") as file:
+        first = subprocess.Popen(
+            command(*asked), env=environment(), stdout=file, stderr=file, start_new_session=True
+        )
+    watching = Store(Path(store))
+    end = time.monotonic() + 150
+    while not records(watching):
+        assert first.poll() is None, heard.read_text()
+        assert time.monotonic() < end, heard.read_text()
+        time.sleep(0.3)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    before = records(watching)
+
+    machine("second")
+    again = subprocess.run(
+        command(*asked, "--take-over"), env=environment(), capture_output=True, text=True, timeout=200
+    )
+    assert again.returncode == 0, again.stderr
+    for secret in (PASSWORD, KEYS["AWS_SECRET_ACCESS_KEY"]):
+        assert secret not in heard.read_text() + again.stdout + again.stderr
+    found = json.loads(again.stdout)
+    assert found["trials"] == TRIALS
+    assert found["left_out"] == {"failed": 0, "stopped": 0}
+    after = records(watching)
+    assert {number: after[number] for number in before} == before, "a finished trial was done again"
+    assert sorted(after) == [f"{number:05d}" for number in range(TRIALS)]
+    left = contents(watching)
+    assert not [name for name in left if "attempt-" in name or "checkpoint" in name or "/tune/" in name]
+    weighty = {name.split("/")[3] for name in left if name.endswith(".safetensors") and "trials" in name}
+    assert weighty <= {f"{p['trial']:05d}" for p in found["points"]}
+    assert weighty, ([(p["trial"], p["kind"], p["metric"]) for p in found["points"]], sorted(left))
+
+    machine("third")
+    capfd.readouterr()
+    assert run_here(["show", "toy", "--store", store, "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["points"] == found["points"]
+    assert run_here(["best", "toy", "--store", store]) == 0
+    assert run_here(["export", "toy", "--knee", "--store", store, "--to", str(tmp_path / "cut")]) == 0, (
+        capfd.readouterr().err
+    )
+    assert (tmp_path / "cut" / "model.safetensors").is_file()
+
+
+def contents(store: Store) -> dict[str, Any]:
+    assert store.bucket is not None
+    return store.bucket._listing(store.bucket.place)
+
+
+def records(store: Store) -> dict[str, Any]:
+    return {
+        name.split("/")[3]: facts
+        for name, facts in contents(store).items()
+        if name.endswith("record.json") and "attempt" not in name
+    }
