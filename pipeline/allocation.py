@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.anatomy import Anatomy
+from pipeline.model.anatomy import Anatomy
 from pipeline.study.records import UNIT_KINDS, BoolArray, FloatArray, Masks, Scores
 
 # What one entry of each array of Scores is; also the order of equal scores within a layer.

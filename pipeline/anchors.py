@@ -22,7 +22,7 @@ from pipeline.distillation import Seen, Teacher, see
 from pipeline.finetune import Listener, Loop, LoopState, TrainingFailed
 from pipeline.job import TrialInputs
 from pipeline.measure import evaluate, measure
-from pipeline.models import ModelSource, Weights, build
+from pipeline.model.source import ModelSource, Weights, build
 from pipeline.phases import Phase, steps_per_epoch
 from pipeline.precision import resolve_precision
 from pipeline.process import peak_memory_mb

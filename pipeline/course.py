@@ -14,7 +14,6 @@ import torch
 from torch import nn
 
 from pipeline.allocation import Step, removal_order
-from pipeline.batches import Split
 from pipeline.compiling import OFF, Compiling
 from pipeline.curve import Ranking, UnitRanking, WeightRanking
 from pipeline.distillation import DISTILLATIONS, NONE, Distillation, Lessons, see
@@ -22,13 +21,14 @@ from pipeline.finetune import Loop, LoopState
 from pipeline.job import Tell, TrialInputs, TrialJob
 from pipeline.measure import Evaluation, evaluate
 from pipeline.methods import METHODS, PruningMethod, Run
-from pipeline.models import ModelSource, Weights, build
+from pipeline.model.source import ModelSource, Weights, build
+from pipeline.model.surgery import cut
+from pipeline.model.unstructured import holding_zeros, matrices
 from pipeline.phases import Phase, phases, steps_per_epoch
 from pipeline.precision import multiplying, resolve_precision
 from pipeline.recipe import Recipe
 from pipeline.study.records import Array, Masks, Params, ParamValue, Scores
-from pipeline.surgery import cut
-from pipeline.weights import holding_zeros, matrices
+from pipeline.task.batches import Split
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

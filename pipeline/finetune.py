@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any, Protocol, final
 import torch
 from torch import Tensor, nn
 
-from pipeline.anatomy import Anatomy, encoder_layers
-from pipeline.batches import Batch, Feed, IntArray, Split, batch_parts, encoder_inputs
 from pipeline.compiling import Compiling
 from pipeline.distillation import Distillation
 from pipeline.dropout import cheap_dropout
-from pipeline.losses import constant_loss, task_loss, untrained_loss
 from pipeline.methods.base import PruningMethod, Run
+from pipeline.model.anatomy import Anatomy, encoder_layers
 from pipeline.phases import Phase, schedule, steps_per_epoch
 from pipeline.precision import Scaling, autocast, multiplying
 from pipeline.process import keep_memory
 from pipeline.recipe import Recipe, make_optimizer
 from pipeline.recompute import recomputing
+from pipeline.task.batches import Batch, Feed, IntArray, Split, batch_parts, encoder_inputs
+from pipeline.task.losses import constant_loss, task_loss, untrained_loss
 from pipeline.vocabulary import Vocabulary
 
 if TYPE_CHECKING:

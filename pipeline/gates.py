@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.anatomy import Anatomy
+from pipeline.model.anatomy import Anatomy
 from pipeline.study.records import Scores
 
 Level = Literal["block", "head", "neuron", "head-only"]

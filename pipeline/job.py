@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.batches import TaskData
 from pipeline.compiling import OFF
 from pipeline.distillation import NONE, Teacher
 from pipeline.methods import ranks_weights
-from pipeline.models import ModelSource, Weights
+from pipeline.model.source import ModelSource, Weights
 from pipeline.study.records import Params
 from pipeline.study.store import LatencyTable
+from pipeline.task.batches import TaskData
 
 Tell = Callable[[dict[str, float]], None]  # how a trial says where it is
 

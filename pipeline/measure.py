@@ -14,13 +14,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (the field's name for it)
 
-from pipeline.anatomy import Anatomy, encoder_layers
-from pipeline.batches import Split, encoder_inputs
+from pipeline.model.anatomy import Anatomy, encoder_layers
+from pipeline.model.unstructured import matrices
 from pipeline.precision import autocast, multiplying
 from pipeline.study import metrics
 from pipeline.study.records import Array, Measurement
 from pipeline.study.store import LatencyTable
-from pipeline.weights import matrices
+from pipeline.task.batches import Split, encoder_inputs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

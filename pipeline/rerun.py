@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, final
 
 from torch import Tensor
 
-from pipeline.anatomy import Anatomy
 from pipeline.course import Course
 from pipeline.finetune import AtChance
 from pipeline.job import Tell, TrialInputs, TrialJob
+from pipeline.model.anatomy import Anatomy
 from pipeline.phases import Phase
 from pipeline.study.records import Kind, Masks
 

@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from pipeline.batches import IntArray, Split
 from pipeline.phases import Phase
 from pipeline.study.records import RUNG_COLUMNS, Measurement, Rung
+from pipeline.task.batches import IntArray, Split
 
 RUNG_STEPS = 8  # networks of a rung's curve
 RUNG_ROWS = 512  # of validation: the standard error of an accuracy is then at most 2.2 points

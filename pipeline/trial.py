@@ -19,19 +19,19 @@ from typing import TYPE_CHECKING, Any, final
 import torch
 
 from pipeline import resume
-from pipeline.anatomy import Anatomy
-from pipeline.batches import Split
 from pipeline.course import Course
 from pipeline.curve import Ranking
 from pipeline.finetune import AtChance, LoopState, TrainingFailed
 from pipeline.job import Tell, TrialInputs, TrialJob
 from pipeline.measure import Evaluation, count_zeroed, measure
-from pipeline.models import save_weights
+from pipeline.model.anatomy import Anatomy
+from pipeline.model.source import save_weights
 from pipeline.phases import Phase
 from pipeline.rungs import RUNG_STEPS, part_of, rung_of, rung_steps
 from pipeline.study.provenance import provenance
 from pipeline.study.records import Array, HistoryRow, Measurement, Point, Rung, TrialRecord
 from pipeline.study.store import NO_SPACE, RECOVERED, WEIGHTS, ObjectStoreLost, before_cut, save_record, sent
+from pipeline.task.batches import Split
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast, final
 import torch
 from torch import Tensor, nn
 
-from pipeline.batches import Split
+from pipeline.task.batches import Split
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -20,8 +20,8 @@ import torch
 import transformers
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from pipeline.anatomy import ARCHITECTURES, Anatomy, read_anatomy
-from pipeline.batches import Batch, Split
+from pipeline.model.anatomy import ARCHITECTURES, Anatomy, read_anatomy
+from pipeline.task.batches import Batch, Split
 
 torch.set_num_threads(1)
 

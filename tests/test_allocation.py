@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.allocation import choose, curve_steps, removal_order
-from pipeline.anatomy import Anatomy
+from pipeline.model.anatomy import Anatomy
+from pipeline.model.surgery import cut
 from pipeline.study.records import Masks, Scores
-from pipeline.surgery import cut
 
 LAYERS, HEADS, NEURONS = 3, 4, 64
 SHAPES = {

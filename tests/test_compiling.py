@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from pipeline import compiling
-from pipeline.batches import encoder_inputs
 from pipeline.compiling import LEAST_S, TIMED_STEPS, WARM_STEPS, Compiling, worth_trying
 from pipeline.finetune import Loop, LoopState
 from pipeline.methods import METHODS, Run
 from pipeline.phases import Phase
 from pipeline.recipe import Recipe
 from pipeline.study.space import load_space
+from pipeline.task.batches import encoder_inputs
 
 RECIPE = Recipe(1e-2, 4, 0.1, 0.01, "fp32", regression=False)
 PHASE = Phase("tune", 0, 0, 4, 0)

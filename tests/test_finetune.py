@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.batches import Split, encoder_inputs
 from pipeline.dropout import cheap_dropout
 from pipeline.finetune import CHANCE_LEAST_STEPS, CHECK_STEPS, AtChance, Loop, LoopState, TrainingFailed
-from pipeline.losses import constant_loss
 from pipeline.methods import METHODS, Run
 from pipeline.methods.base import OneShot
 from pipeline.phases import Phase, schedule, steps_per_epoch
 from pipeline.recipe import Recipe, make_optimizer
+from pipeline.task.batches import Split, encoder_inputs
+from pipeline.task.losses import constant_loss
 
 RECIPE = Recipe(
     learning_rate=1e-2,

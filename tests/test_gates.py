@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from pipeline.allocation import choose, removal_order
-from pipeline.batches import encoder_inputs
 from pipeline.gates import Gates, cubic, learned
-from pipeline.surgery import cut, masked
+from pipeline.model.surgery import cut, masked
+from pipeline.task.batches import encoder_inputs
 
 CPU = torch.device("cpu")
 LEVELS = {"block": 6, "head": 15, "neuron": 12 + 192, "head-only": 12}

@@ -28,7 +28,7 @@ from pipeline.latency import (
     measure_whole,
     time_front,
 )
-from pipeline.models import ModelSource, build
+from pipeline.model.source import ModelSource, build
 from pipeline.picking import pick
 from pipeline.study.records import BadInput, Masks
 from pipeline.study.store import Bench, LatencyTable, Shape, Store, StudyLatency, Timed, TimedPoint
@@ -36,7 +36,7 @@ from pipeline.sweep.speed import check_grid, shapes_of
 from pipeline.tracking.notes import study_note
 from pipeline.tracking.published import front_table
 from tests.kit.synthetic import point, record, spec
-from tests.test_surgery import KINDS
+from tests.model.test_surgery import KINDS
 
 BENCH = Bench("a CPU", 1, 2, 8)
 SHAPE = Shape(2, 8)

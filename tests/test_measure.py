@@ -8,10 +8,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.batches import encoder_inputs
 from pipeline.measure import counted_macs, evaluate, measure
+from pipeline.model.surgery import cut
 from pipeline.study.records import Masks
-from pipeline.surgery import cut
+from pipeline.task.batches import encoder_inputs
 
 KINDS = ("bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta")
 

@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from pipeline import finetune, resume
-from pipeline.batches import TaskData
 from pipeline.course import make_method
 from pipeline.finetune import CHANCE_LEAST_STEPS
 from pipeline.job import TrialInputs, TrialJob
 from pipeline.measure import evaluate
 from pipeline.methods import METHODS
-from pipeline.models import ModelSource, Weights, build
+from pipeline.model.source import ModelSource, Weights, build
+from pipeline.model.surgery import cut
 from pipeline.study.records import Params, Point, TrialRecord
-from pipeline.surgery import cut
+from pipeline.task.batches import TaskData
 from pipeline.trial import CURVE_STEPS, run_trial
 
 SHARED: Params = {

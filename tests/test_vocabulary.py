@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.batches import encoder_inputs
 from pipeline.finetune import Loop, Phase
 from pipeline.recipe import Recipe
+from pipeline.task.batches import encoder_inputs
 from pipeline.vocabulary import SeenWords, Vocabulary
 
 RECIPE = Recipe(1e-2, 4, 0.1, 0.1, "fp32", regression=False)

@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import load_file
 
 from pipeline.job import TrialJob
-from pipeline.models import build
+from pipeline.model.source import build
+from pipeline.model.surgery import cut
+from pipeline.model.unstructured import matrices
 from pipeline.study.records import Params, TrialRecord
 from pipeline.study.store import RECOVERED, WEIGHTS, before_cut
-from pipeline.surgery import cut
 from pipeline.trial import run_trial
-from pipeline.weights import matrices
 from tests.test_trial import (
     CHANCE,
     SHARED,

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from pipeline.checkpoint import modeling_cut
 from pipeline.checkpoint.writing import AUTO_CLASSES, CLASSES, CONFIG, WEIGHTS
-from pipeline.models import quiet
+from pipeline.model.source import quiet
 from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.anatomy import Anatomy
 from pipeline.checkpoint.modeling_cut import FORMAT
+from pipeline.model.anatomy import Anatomy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

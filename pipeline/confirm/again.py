@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.batches import Split
 from pipeline.finetune import TrainingFailed
 from pipeline.job import TrialInputs, TrialJob
 from pipeline.measure import Evaluation, evaluate, measure
@@ -16,6 +15,7 @@ from pipeline.rerun import Goal, Repeated, repeat_trial
 from pipeline.study.provenance import provenance
 from pipeline.study.records import Params
 from pipeline.study.store import NO_PREDICTIONS, Confirmation, Store
+from pipeline.task.batches import Split
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,12 @@ import numpy as np
 import torch
 
 from pipeline.allocation import Removal, Step, choose, curve_steps
-from pipeline.anatomy import Anatomy
 from pipeline.curve.walking import Examine, choose_in_rounds, walk
 from pipeline.measure import Evaluation
+from pipeline.model.anatomy import Anatomy
+from pipeline.model.surgery import cut
+from pipeline.model.unstructured import Matrices, count_to_remove, matrices, zero
 from pipeline.study.records import Measurement
-from pipeline.surgery import cut
-from pipeline.weights import Matrices, count_to_remove, matrices, zero
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -17,10 +17,10 @@ import numpy as np
 from torch import Tensor, nn
 
 from pipeline.allocation import Removal, Step, choose
-from pipeline.anatomy import Anatomy, encoder_layers
 from pipeline.measure import Evaluation
+from pipeline.model.anatomy import Anatomy, encoder_layers
+from pipeline.model.surgery import cut
 from pipeline.study.records import Masks, Measurement
-from pipeline.surgery import cut
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -16,10 +16,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from pipeline.batches import Batch
 from pipeline.distillation.teacher import Teacher
-from pipeline.losses import soft_target_loss
 from pipeline.study.records import Array
+from pipeline.task.batches import Batch
+from pipeline.task.losses import soft_target_loss
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,10 +27,10 @@ from typing import TYPE_CHECKING, ClassVar, cast, final
 import torch
 from torch import Tensor, nn
 
-from pipeline.batches import Batch
 from pipeline.distillation.base import Distillation, Lessons, on_device
-from pipeline.losses import contrasts
 from pipeline.study.records import Array
+from pipeline.task.batches import Batch
+from pipeline.task.losses import contrasts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

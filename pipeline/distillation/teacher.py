@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.batches import Split, encoder_inputs
 from pipeline.precision import autocast, multiplying
 from pipeline.study.records import Array, BadInput
+from pipeline.task.batches import Split, encoder_inputs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

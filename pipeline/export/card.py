@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.fronts import Front, FrontPoint
-from pipeline.resolve import BUILTIN
+from pipeline.model.resolve import BUILTIN
 from pipeline.study.records import StudySpec
 from pipeline.study.store import TestScores, Timed
 

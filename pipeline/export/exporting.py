@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from pipeline.batches import encoder_inputs
 from pipeline.checkpoint import (
     WEIGHTS,
     check_free,
@@ -35,6 +34,7 @@ from pipeline.measure import evaluate
 from pipeline.networks import Network, network_of
 from pipeline.reopening import Reopened, reopen
 from pipeline.study.store import Shape, Store, TestScores, Timed, TimedPoint
+from pipeline.task.batches import encoder_inputs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

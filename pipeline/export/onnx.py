@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.batches import Split, encoder_inputs
 from pipeline.study.records import BadInput
+from pipeline.task.batches import Split, encoder_inputs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pipeline.export.card import Facts
 from pipeline.study.store import Store
-from pipeline.task import Task
+from pipeline.task.loading import Task
 from pipeline.tracking import ExportedModel, NoAnswer, Tracker, TrackingLost, open_tracking
 
 

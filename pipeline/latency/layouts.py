@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from pipeline.anatomy import Anatomy
+from pipeline.model.anatomy import Anatomy
 from pipeline.study.records import Masks
 
 HEAD_STEPS = 16  # of a table, at most; between them, straight lines

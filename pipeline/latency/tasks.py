@@ -8,7 +8,7 @@ import torch
 
 from pipeline.latency.clocks import Clock, CpuClock, CudaClock
 from pipeline.latency.timing import measure_table, measure_whole
-from pipeline.models import ModelSource, build
+from pipeline.model.source import ModelSource, build
 from pipeline.process import keep_memory
 from pipeline.study.provenance import provenance
 from pipeline.study.records import Masks

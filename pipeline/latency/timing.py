@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.anatomy import Anatomy, encoder_layers, find_architecture
 from pipeline.latency.clocks import MILLISECONDS, Clock
 from pipeline.latency.layouts import mixed_layouts, whole_layouts
+from pipeline.model.anatomy import Anatomy, encoder_layers, find_architecture
+from pipeline.model.surgery import cut
 from pipeline.process import CoreShare
 from pipeline.study.records import Masks
 from pipeline.study.store import Bench, LatencyTable, Shape, Timed
-from pipeline.surgery import cut
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

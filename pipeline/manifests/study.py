@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-from pipeline.resolve import BUILTIN
+from pipeline.model.resolve import BUILTIN
 from pipeline.study.records import BadInput, StudySpec
 from pipeline.study.space import load_space
 from pipeline.study.store import Store, place_text

@@ -15,10 +15,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from pipeline.anatomy import Anatomy
-from pipeline.batches import Batch
+from pipeline.model.anatomy import Anatomy
+from pipeline.model.unstructured import Matrices
 from pipeline.study.records import Array, Scores
-from pipeline.weights import Matrices
+from pipeline.task.batches import Batch
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.anatomy import Anatomy
-from pipeline.batches import Batch
 from pipeline.methods.base import OneShot, Run, Unstructured
+from pipeline.model.anatomy import Anatomy
+from pipeline.model.unstructured import Matrices, matrices
 from pipeline.study.records import Masks, Scores
-from pipeline.weights import Matrices, matrices
+from pipeline.task.batches import Batch
 
 
 def random_scores(present: Masks, *, level: str, seed: int) -> Scores:

@@ -26,12 +26,12 @@ from typing import Literal, final
 import torch
 from torch import Tensor, nn
 
-from pipeline.anatomy import Anatomy
-from pipeline.batches import Batch, encoder_inputs
-from pipeline.losses import task_loss
 from pipeline.methods.base import OneShot, Unstructured
+from pipeline.model.anatomy import Anatomy
+from pipeline.model.unstructured import Matrices, Scope, lift, matrices, shares
 from pipeline.study.records import Scores
-from pipeline.weights import Matrices, Scope, lift, matrices, shares
+from pipeline.task.batches import Batch, encoder_inputs
+from pipeline.task.losses import task_loss
 
 SHIFT = 10.0  # of shifted activations, so that tiny ones do not take the score away (the authors' code)
 

@@ -26,12 +26,12 @@ from typing import Literal, final
 import torch
 from torch import Tensor, nn
 
-from pipeline.anatomy import Anatomy
-from pipeline.batches import Batch, encoder_inputs
 from pipeline.gates import Gates, Level
-from pipeline.losses import task_loss
 from pipeline.methods.base import OneShot
+from pipeline.model.anatomy import Anatomy
 from pipeline.study.records import Scores
+from pipeline.task.batches import Batch, encoder_inputs
+from pipeline.task.losses import task_loss
 
 NORM_FLOOR = 1e-30  # a layer without any derivative keeps its zeros
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from pipeline.anatomy import Anatomy
-from pipeline.batches import Batch
 from pipeline.gates import Gates, Level, counting, learned
 from pipeline.methods.base import PruningMethod, Run
+from pipeline.model.anatomy import Anatomy
 from pipeline.study.records import Scores
+from pipeline.task.batches import Batch
 
 Values = dict[str, Tensor]
 

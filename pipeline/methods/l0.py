@@ -28,10 +28,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from pipeline.batches import Batch
 from pipeline.gates import Gates
 from pipeline.methods.base import Run
 from pipeline.methods.gated import Gated, Moment, Values
+from pipeline.task.batches import Batch
 
 LOW, HIGH = -0.1, 1.1  # γ and ζ: what the concrete distribution is stretched to before it is clamped
 EDGE = 1e-4  # of the uniform draws: no infinite logits

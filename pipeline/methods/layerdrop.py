@@ -28,10 +28,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.anatomy import Anatomy, encoder_layers
-from pipeline.batches import Batch, encoder_inputs
 from pipeline.methods.base import OneShot
+from pipeline.model.anatomy import Anatomy, encoder_layers
 from pipeline.study.records import FloatArray, Scores
+from pipeline.task.batches import Batch, encoder_inputs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -23,10 +23,10 @@ from typing import final
 import torch
 from torch import nn
 
-from pipeline.anatomy import Anatomy
-from pipeline.batches import Batch
 from pipeline.methods.weighted import Lifted, Weighted, Zeroed
-from pipeline.weights import Matrices, Scope, lowest, lowest_of_each, matrices, shares
+from pipeline.model.anatomy import Anatomy
+from pipeline.model.unstructured import Matrices, Scope, lowest, lowest_of_each, matrices, shares
+from pipeline.task.batches import Batch
 
 
 class GradualMagnitude(Weighted):

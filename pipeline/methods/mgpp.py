@@ -25,7 +25,7 @@ from torch import Tensor
 
 from pipeline.methods.base import Run
 from pipeline.methods.weighted import Lifted, Weighted, Zeroed
-from pipeline.weights import Matrices
+from pipeline.model.unstructured import Matrices
 
 
 def spike_probability(weight: Tensor, *, mixture: float, spike: float, slab: float) -> Tensor:

@@ -27,10 +27,10 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
-from pipeline.batches import Batch
 from pipeline.gates import Gates
 from pipeline.methods.base import Run
 from pipeline.methods.gated import Gated, Moment, Values
+from pipeline.task.batches import Batch
 
 LEAST, NEAR = 50.0, 10.0  # strengths of the penalty: the least, and where the target is as good as reached
 REACHED = 3e-4  # excess below which it is

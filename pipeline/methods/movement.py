@@ -19,10 +19,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from pipeline.anatomy import Anatomy
 from pipeline.methods.base import Run
 from pipeline.methods.scored import Scored
-from pipeline.weights import Matrices, count_to_remove, lowest_of_each, shares
+from pipeline.model.anatomy import Anatomy
+from pipeline.model.unstructured import Matrices, count_to_remove, lowest_of_each, shares
 
 
 @final

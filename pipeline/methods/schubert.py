@@ -26,10 +26,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from pipeline.batches import Batch
 from pipeline.gates import Gates
 from pipeline.methods.base import Run
 from pipeline.methods.gated import Gated, Moment, Values
+from pipeline.task.batches import Batch
 
 
 @final

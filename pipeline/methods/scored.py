@@ -17,11 +17,11 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from pipeline.anatomy import Anatomy
-from pipeline.batches import Batch
 from pipeline.gates import counting, cubic, learned
 from pipeline.methods.base import Run, Unstructured
-from pipeline.weights import Matrices, matrices
+from pipeline.model.anatomy import Anatomy
+from pipeline.model.unstructured import Matrices, matrices
+from pipeline.task.batches import Batch
 
 
 @dataclass

@@ -32,11 +32,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.anatomy import Anatomy, LayerParts
-from pipeline.batches import Batch, encoder_inputs
 from pipeline.gates import Gates
 from pipeline.methods.base import OneShot
+from pipeline.model.anatomy import Anatomy, LayerParts
 from pipeline.study.records import Array, FloatArray, Scores
+from pipeline.task.batches import Batch, encoder_inputs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

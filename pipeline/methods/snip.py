@@ -29,12 +29,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.anatomy import Anatomy
-from pipeline.batches import Batch, encoder_inputs
 from pipeline.methods.base import PruningMethod, Run
+from pipeline.model.anatomy import Anatomy
 from pipeline.norms import head_power_sums, masked_power_sum
 from pipeline.spectral import SpectralBound
 from pipeline.study.records import FloatArray, Scores
+from pipeline.task.batches import Batch, encoder_inputs
 
 NORM_FLOOR = 1e-6  # a smaller norm counts as this: no root's infinite slope at 0, no division by nothing
 

@@ -19,11 +19,11 @@ from typing import final
 import torch
 from torch import Tensor
 
-from pipeline.anatomy import Anatomy
-from pipeline.batches import Batch
 from pipeline.methods.base import Run
 from pipeline.methods.scored import Scored
-from pipeline.weights import Matrices, lowest_of_each
+from pipeline.model.anatomy import Anatomy
+from pipeline.model.unstructured import Matrices, lowest_of_each
+from pipeline.task.batches import Batch
 
 PUBLISHED_THRESHOLD = 0.1  # for a network that goes to a target, not to a threshold
 LEAST = 0.005  # of every matrix stays (the authors' code)

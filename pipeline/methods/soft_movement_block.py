@@ -24,10 +24,10 @@ from typing import final
 import torch
 from torch import Tensor
 
-from pipeline.batches import Batch
 from pipeline.gates import Gates, cubic
 from pipeline.methods.base import Run
 from pipeline.methods.gated import Gated, Moment, Values
+from pipeline.task.batches import Batch
 
 
 def soft_mask(scores: Tensor, *, threshold: float) -> Tensor:

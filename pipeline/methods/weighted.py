@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from pipeline.anatomy import Anatomy
-from pipeline.batches import Batch
 from pipeline.gates import counting, cubic
 from pipeline.methods.base import PruningMethod, Run, Unstructured
+from pipeline.model.anatomy import Anatomy
+from pipeline.model.unstructured import Matrices, count_to_remove, lift, lowest, matrices
 from pipeline.study.records import Scores
-from pipeline.weights import Matrices, count_to_remove, lift, lowest, matrices
+from pipeline.task.batches import Batch
 
 
 @dataclass

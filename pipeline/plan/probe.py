@@ -21,7 +21,7 @@ from pipeline.course import Course
 from pipeline.finetune import LoopState
 from pipeline.job import TrialInputs, TrialJob
 from pipeline.measure import measure
-from pipeline.models import build, save_weights
+from pipeline.model.source import build, save_weights
 from pipeline.phases import Phase, steps_per_epoch
 from pipeline.process import peak_memory_mb
 from pipeline.study.records import Params, TrialRecord
@@ -31,8 +31,8 @@ from pipeline.trial import CURVE_STEPS
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from pipeline.anatomy import Anatomy
     from pipeline.measure import Evaluation
+    from pipeline.model.anatomy import Anatomy
     from pipeline.study.records import Measurement
 
 WARM_STEPS = 3  # at the start of each part: kernels are chosen, memory is got

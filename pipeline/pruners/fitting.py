@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.batches import Split
 from pipeline.fronts import DEFAULT_STORE
 from pipeline.methods.smp import WIDTH, HeadPruner, meta_loss, side_of
-from pipeline.models import ModelSource, build, tokenizer
+from pipeline.model.resolve import BUILTIN, check_model, resolve_model
+from pipeline.model.source import ModelSource, build, tokenizer
 from pipeline.pruners.keeping import (
     ABOUT,
     FITTING,
@@ -32,11 +32,11 @@ from pipeline.pruners.keeping import (
     read_state,
     write_state,
 )
-from pipeline.resolve import BUILTIN, check_model, resolve_model
 from pipeline.study.provenance import provenance
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
-from pipeline.task import Task, load_task, tokenise, train_texts
+from pipeline.task.batches import Split
+from pipeline.task.loading import Task, load_task, tokenise, train_texts
 from pipeline.tracking import NoAnswer, Tracker, TrackingLost, open_tracking
 
 # Published (arXiv 2011.03770, the authors' README and code).

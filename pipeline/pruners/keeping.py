@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.anatomy import find_architecture
 from pipeline.methods.smp import for_task
-from pipeline.models import ModelSource, Weights, read_weights
-from pipeline.resolve import resolve_model
+from pipeline.model.anatomy import find_architecture
+from pipeline.model.resolve import resolve_model
+from pipeline.model.source import ModelSource, Weights, read_weights
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
 

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from pipeline.job import TrialInputs
-from pipeline.resolve import check_model
+from pipeline.model.resolve import check_model
 from pipeline.study.ledger import Lease, hold
 from pipeline.study.records import Anchors, StudySpec
 from pipeline.study.space import Space
@@ -22,7 +22,7 @@ from pipeline.sweep.preparing import (
 )
 from pipeline.sweep.wanted import Search
 from pipeline.sweep.watching import Watcher
-from pipeline.task import Task, load_task
+from pipeline.task.loading import Task, load_task
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,8 +8,8 @@ from pipeline.compiling import check_compile
 from pipeline.distillation import DISTILLATIONS, NONE
 from pipeline.execute import Resources, check_resources
 from pipeline.methods import METHODS, in_one_round
+from pipeline.model.resolve import BUILTIN
 from pipeline.precision import Hardware, check_precision, hardware_of
-from pipeline.resolve import BUILTIN
 from pipeline.study.ledger import check_sampler
 from pipeline.study.records import BadInput, Params
 from pipeline.study.space import Space, load_space

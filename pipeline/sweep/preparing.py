@@ -25,18 +25,18 @@ from pipeline.distillation import DISTILLATIONS, NONE, write_arrays, write_teach
 from pipeline.execute import Cluster, Peak, run_each
 from pipeline.job import TrialInputs
 from pipeline.methods import METHODS, ranks_weights
-from pipeline.models import ModelSource, Weights, read_weights, write_source
+from pipeline.model.resolve import BUILTIN, resolve_model
+from pipeline.model.source import ModelSource, Weights, read_weights, write_source
 from pipeline.portfolio import Kin, warm_starts
 from pipeline.pruners import check_fitted, find_fitted
 from pipeline.reopening import inputs_of, with_teacher
-from pipeline.resolve import BUILTIN, resolve_model
 from pipeline.study.records import Anchors, BadInput, StudySpec, TaskReference
 from pipeline.study.space import Space, load_space
 from pipeline.study.store import Shape, Store, sent
 from pipeline.sweep.speed import shapes_of
 from pipeline.sweep.wanted import SEARCHED, SPARSITY, Search
 from pipeline.sweep.watching import Watcher
-from pipeline.task import Task, train_texts
+from pipeline.task.loading import Task, train_texts
 
 
 def make_inputs(wanted: Search, task: Task) -> TrialInputs:

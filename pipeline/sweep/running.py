@@ -23,9 +23,9 @@ from pipeline.distillation import NONE
 from pipeline.execute import Cluster, Desk, Packing, Resources, connect, pack, run_trials
 from pipeline.fronts import DEFAULT_STORE, Front, load_front
 from pipeline.job import TrialInputs
+from pipeline.model.resolve import BUILTIN
 from pipeline.process import free_memory_mb, mps_runs
 from pipeline.reopening import refer, with_dense
-from pipeline.resolve import BUILTIN
 from pipeline.study.halving import Halving
 from pipeline.study.ledger import Lease, Ledger, open_ledger
 from pipeline.study.records import StudySpec

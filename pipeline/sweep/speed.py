@@ -7,7 +7,7 @@ import re
 from pipeline.execute import Cluster, NeverAlone, run_alone
 from pipeline.fronts import load_front
 from pipeline.latency import FrontWanted, TableWanted, table_of, time_front
-from pipeline.models import ModelSource
+from pipeline.model.source import ModelSource
 from pipeline.study.records import BadInput, Masks, StudySpec
 from pipeline.study.store import LatencyTable, Shape, Store, StudyLatency, TimedPoint
 from pipeline.sweep.watching import Watcher

@@ -8,7 +8,7 @@ from pathlib import Path
 from pipeline.compiling import OFF
 from pipeline.execute import Resources
 from pipeline.fronts import DEFAULT_STORE
-from pipeline.resolve import BUILTIN
+from pipeline.model.resolve import BUILTIN
 from pipeline.sweep.budget import Budget
 
 DEFAULT_TASK = "builtin/docstrings"

@@ -1,5 +1,5 @@
-"""A task's name or file -> its rows, tokenised: GLUE, hub data sets, local files, the built-in corpus."""
+"""A task's name or file -> its rows, tokenised and batched, and the loss they are trained on.
 
-from pipeline.task.loading import Task, load_task, open_test, tokenise, tokenise_test, train_texts
-
-__all__ = ["Task", "load_task", "open_test", "tokenise", "tokenise_test", "train_texts"]
+`loading` reads GLUE, hub data sets, local files and the built-in corpus; `carve` parts validation from train;
+`batches` collates rows, `losses` has the task's loss. Import from the rooms; this file imports nothing.
+"""

@@ -22,9 +22,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.batches import Split, TaskData
 from pipeline.study.metrics import METRICS, is_regression
 from pipeline.study.records import BadInput
+from pipeline.task.batches import Split, TaskData
 from pipeline.task.carve import calibration_rows, validation_rows
 from pipeline.task.labels import class_names, class_numbers, require_whole, values
 from pipeline.task.outline import Outline, Source, TestSource, outline_of

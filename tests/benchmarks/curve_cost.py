@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import torch
 
 from pipeline.allocation import curve_steps, removal_order
-from pipeline.anatomy import Anatomy
 from pipeline.course import CALIBRATION_BATCH
 from pipeline.curve import walk
 from pipeline.measure import Evaluation, evaluate
 from pipeline.measure import measure as measured
+from pipeline.model.anatomy import Anatomy
 from pipeline.study.records import Measurement
 from pipeline.trial import CURVE_STEPS
 from tests.benchmarks import subject

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pipeline.allocation import choose, removal_order
 from pipeline.course import CALIBRATION_BATCH
-from pipeline.surgery import cut
+from pipeline.model.surgery import cut
 from tests.benchmarks import subject
 from tests.benchmarks.pairs import Row, compare
 

@@ -28,13 +28,13 @@ import numpy as np
 import torch
 from transformers import BertConfig, PreTrainedModel
 
-from pipeline.anatomy import Anatomy
 from pipeline.export.onnx import open_session, write_onnx
 from pipeline.measure import encoder_parameters
-from pipeline.models import ModelSource, build
+from pipeline.model.anatomy import Anatomy
+from pipeline.model.source import ModelSource, build
+from pipeline.model.surgery import cut
 from pipeline.process import keep_memory
 from pipeline.study.records import Masks
-from pipeline.surgery import cut
 from tests.benchmarks import subject
 
 BATCH, TOKENS = 32, 128

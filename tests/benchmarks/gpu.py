@@ -24,19 +24,19 @@ from torch import nn
 from transformers import BertConfig
 
 from pipeline.allocation import choose, removal_order
-from pipeline.batches import TaskData
 from pipeline.course import CALIBRATION_BATCH
 from pipeline.curve import UnitRanking
 from pipeline.finetune import Loop
 from pipeline.job import TrialInputs
 from pipeline.measure import evaluate, measure
 from pipeline.methods import Run
-from pipeline.models import ModelSource, build
+from pipeline.model.source import ModelSource, build
+from pipeline.model.surgery import cut
 from pipeline.phases import Phase
 from pipeline.precision import resolve_precision
 from pipeline.process import mps_runs
 from pipeline.recipe import Recipe
-from pipeline.surgery import cut
+from pipeline.task.batches import TaskData
 from pipeline.trial import CURVE_STEPS, run_trial
 from tests.benchmarks import subject
 from tests.benchmarks.pairs import Row, compare, timed

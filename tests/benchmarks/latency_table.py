@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from pipeline.latency import CpuClock, bench_here, measure_table, measure_whole
-from pipeline.models import build
-from pipeline.resolve import resolve_model
+from pipeline.model.resolve import resolve_model
+from pipeline.model.source import build
 from pipeline.study.records import Masks
 from pipeline.study.store import Shape
 

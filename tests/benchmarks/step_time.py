@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from unittest.mock import patch
 
-from pipeline.batches import Split
 from pipeline.study.records import Params
+from pipeline.task.batches import Split
 from tests.benchmarks import subject
 from tests.benchmarks.pairs import Row, Turn, compare
 

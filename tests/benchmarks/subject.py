@@ -18,19 +18,19 @@ import torch
 from torch import nn
 from transformers import BertConfig, PreTrainedModel
 
-from pipeline.anatomy import Anatomy
-from pipeline.batches import Split, TaskData
 from pipeline.course import make_method
 from pipeline.finetune import Loop, LoopState
 from pipeline.job import TrialInputs, TrialJob
 from pipeline.methods import METHODS, PruningMethod, Run
-from pipeline.models import ModelSource, build
+from pipeline.model.anatomy import Anatomy
+from pipeline.model.resolve import resolve_model
+from pipeline.model.source import ModelSource, build
 from pipeline.phases import Phase
 from pipeline.precision import resolve_precision
 from pipeline.recipe import Recipe
-from pipeline.resolve import resolve_model
 from pipeline.study.records import Params
 from pipeline.study.space import load_space
+from pipeline.task.batches import Split, TaskData
 from tests.benchmarks.pairs import clock
 
 GPU = torch.cuda.is_available()

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.study.records import Params
 from pipeline.study.space import load_space
-from pipeline.task import load_task
+from pipeline.task.loading import load_task
 from tests.benchmarks.search_economy import RANDOM
 from tests.benchmarks.tabulated import SPACE, VALIDATION_ROWS, Tabulated, TrialTable, make_task
 

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.anatomy import Anatomy
-from pipeline.batches import Split
+from pipeline.model.anatomy import Anatomy
+from pipeline.model.surgery import cut
 from pipeline.precision import autocast
 from pipeline.study.records import Masks, Params
-from pipeline.surgery import cut
+from pipeline.task.batches import Split
 from pipeline.trial import run_trial
 from tests.benchmarks import subject
 from tests.benchmarks.pairs import Missing, Row, compare, timed

@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 from torch import nn
 
 import pipeline
-from pipeline.batches import encoder_inputs
 from pipeline.checkpoint import layout, modeling_cut, whole_folder, write_checkpoint, write_record
+from pipeline.model.surgery import cut, masked
 from pipeline.study.records import BadInput, Masks
-from pipeline.surgery import cut, masked
+from pipeline.task.batches import encoder_inputs
 
 LAYERS, HEADS, NEURONS = 3, 4, 64
 KINDS = ("bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta")

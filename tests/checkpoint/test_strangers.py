@@ -11,11 +11,11 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
-from pipeline.batches import encoder_inputs
 from pipeline.checkpoint import load, load_tokenizer, whole_folder, write_checkpoint
-from pipeline.resolve import word_pieces
+from pipeline.model.resolve import word_pieces
+from pipeline.model.surgery import cut
 from pipeline.study.records import Masks
-from pipeline.surgery import cut
+from pipeline.task.batches import encoder_inputs
 from tests.checkpoint.environments import with_transformers_4, with_transformers_5
 
 KINDS = ("bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta")

@@ -9,7 +9,7 @@ import torch
 
 from pipeline.curve import LADDER, WeightRanking
 from pipeline.measure import Evaluation, measure
-from pipeline.weights import matrices, zero
+from pipeline.model.unstructured import matrices, zero
 
 ENCODER, WEIGHTS = 25_632, 24_576  # of the tiny network; in its 18 matrices
 

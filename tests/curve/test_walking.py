@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from pipeline.allocation import Removal, curve_steps, removal_order
-from pipeline.anatomy import encoder_layers
-from pipeline.batches import encoder_inputs
 from pipeline.curve import choose_in_rounds, first_changed, walk
 from pipeline.measure import Evaluation, measure
+from pipeline.model.anatomy import encoder_layers
+from pipeline.model.surgery import cut
 from pipeline.study.records import Masks, Scores
-from pipeline.surgery import cut
+from pipeline.task.batches import encoder_inputs
 
 LAYERS = 4
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from transformers import PreTrainedModel
 
-from pipeline.batches import Split
 from pipeline.distillation import Cap, Distillation, Kd, Lessons, Teacher, see
 from pipeline.study.records import Params
+from pipeline.task.batches import Split
 
 KD: Params = {"kd_weight": 0.7, "kd_temperature": 2.0}
 CAP: Params = KD | {

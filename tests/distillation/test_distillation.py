@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.batches import batch_parts, encoder_inputs
 from pipeline.distillation import DISTILLATIONS, NONE, Teacher
 from pipeline.dropout import cheap_dropout
 from pipeline.finetune import Loop
 from pipeline.phases import Phase, schedule
 from pipeline.recipe import Recipe, make_optimizer
 from pipeline.study.space import load_space
+from pipeline.task.batches import batch_parts, encoder_inputs
 from tests.distillation.kit import CAP, KD, lessons, make, teacher_of
 from tests.test_finetune import Ears
 

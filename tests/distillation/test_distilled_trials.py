@@ -15,7 +15,7 @@ import torch
 from pipeline.anchors import Banks, teach
 from pipeline.cli import run as run_here
 from pipeline.job import TrialInputs, TrialJob
-from pipeline.models import build
+from pipeline.model.source import build
 from pipeline.reopening import reopen
 from pipeline.rerun import Goal, repeat_trial, replay_trial
 from pipeline.study.records import BadInput

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.batches import encoder_inputs
 from pipeline.distillation import Teacher, read_teacher, see, write_teacher
 from pipeline.study.records import BadInput
+from pipeline.task.batches import encoder_inputs
 
 
 @pytest.mark.parametrize("training", [True, False])

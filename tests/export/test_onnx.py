@@ -8,11 +8,11 @@ import onnx
 import pytest
 import torch
 
-from pipeline.batches import encoder_inputs
 from pipeline.checkpoint import load, write_checkpoint
 from pipeline.export.onnx import check_onnx, input_names, open_session, write_onnx
+from pipeline.model.surgery import cut
 from pipeline.study.records import Masks
-from pipeline.surgery import cut
+from pipeline.task.batches import encoder_inputs
 
 
 def test_attention_of_a_loaded_checkpoint_is_written_as_its_products(

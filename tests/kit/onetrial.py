@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.job import TrialJob
-from pipeline.models import write_source
+from pipeline.model.resolve import BUILTIN, resolve_model
+from pipeline.model.source import write_source
 from pipeline.reopening import inputs_of, refer
-from pipeline.resolve import BUILTIN, resolve_model
 from pipeline.study.records import Anchors, Params, StudySpec, TrialRecord
 from pipeline.study.store import Store
-from pipeline.task import load_task, train_texts
+from pipeline.task.loading import load_task, train_texts
 from pipeline.trial import run_trial
 from tests.kit.toy import write_task
 from tests.test_trial import SNIP

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 
 import torch
 
-from pipeline.batches import encoder_inputs
 from pipeline.gates import Gates
 from pipeline.methods import Run
 from pipeline.methods.gated import Moment
+from pipeline.task.batches import encoder_inputs
 
 CPU = torch.device("cpu")
 

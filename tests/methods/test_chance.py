@@ -9,8 +9,8 @@ import torch
 
 from pipeline.methods import Run
 from pipeline.methods.chance import Chance, ChanceWeights, random_scores
+from pipeline.model.surgery import cut
 from pipeline.study.records import Masks
-from pipeline.surgery import cut
 
 
 def seeded(level: str, seed: int, model, anatomy) -> Chance:

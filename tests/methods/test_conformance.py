@@ -12,18 +12,18 @@ import torch
 from torch import nn
 
 from pipeline.allocation import removal_order
-from pipeline.anatomy import Anatomy
-from pipeline.batches import encoder_inputs
 from pipeline.curve import Ranking, UnitRanking, WeightRanking
 from pipeline.finetune import Loop, LoopState
 from pipeline.methods import METHODS, PruningMethod, Run, ranks_weights
 from pipeline.methods.smp import HeadPruner
+from pipeline.model.anatomy import Anatomy
+from pipeline.model.surgery import cut
+from pipeline.model.unstructured import Matrices, matrices
 from pipeline.phases import Phase
 from pipeline.recipe import Recipe
 from pipeline.study.records import UNIT_KINDS, ParamValue, Scores
 from pipeline.study.space import load_space
-from pipeline.surgery import cut
-from pipeline.weights import Matrices, matrices
+from pipeline.task.batches import encoder_inputs
 
 # What a case switches on: a method's fields, as few as its forms need.
 SNIP = {

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from pipeline.batches import encoder_inputs
 from pipeline.methods.deepcuts import DeepCuts, DeepCutsLifted, saliency
-from pipeline.weights import lift, matrices
+from pipeline.model.unstructured import lift, matrices
+from pipeline.task.batches import encoder_inputs
 
 WEIGHT = torch.tensor([[1.0, -2.0], [3.0, 4.0]])
 GRADIENT = torch.tensor([[0.5, 1.0], [-1.0, 0.25]])

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.batches import encoder_inputs
 from pipeline.gates import Gates
 from pipeline.methods.first_order import FirstOrder, by_layer, importance
-from pipeline.surgery import cut
+from pipeline.model.surgery import cut
+from pipeline.task.batches import encoder_inputs
 
 
 def test_importance_by_hand():

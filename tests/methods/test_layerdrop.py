@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.batches import encoder_inputs
 from pipeline.methods.layerdrop import LayerDrop, by_place, drop_order
-from pipeline.surgery import cut
+from pipeline.model.surgery import cut
+from pipeline.task.batches import encoder_inputs
 
 
 @pytest.mark.parametrize(

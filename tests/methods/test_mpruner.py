@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.batches import encoder_inputs
 from pipeline.methods.mpruner import MPruner, cka, clusters, layer_scores, removed_at
-from pipeline.surgery import cut
+from pipeline.model.surgery import cut
+from pipeline.task.batches import encoder_inputs
 
 # Four layers: 0 and 1 are close, so are 2 and 3; 0 and 2 a little.
 SIMILARITY = np.array(

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline.methods.platon import Platon, PlatonLifted
-from pipeline.weights import matrices
+from pipeline.model.unstructured import matrices
 from tests.methods.gated_kit import run_of
 
 FIELDS = {

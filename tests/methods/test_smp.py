@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.batches import encoder_inputs
 from pipeline.methods.smp import (
     SIDES,
     HeadPruner,
@@ -24,6 +23,7 @@ from pipeline.methods.smp import (
 )
 from pipeline.study.records import BadInput
 from pipeline.sweep import search
+from pipeline.task.batches import encoder_inputs
 
 
 @pytest.mark.parametrize("side", SIDES)

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.batches import encoder_inputs
 from pipeline.methods import Run
 from pipeline.methods.snip import NORM_FLOOR, Snip
+from pipeline.model.surgery import cut
 from pipeline.norms import head_power_sums, masked_power_sum
-from pipeline.surgery import cut
+from pipeline.task.batches import encoder_inputs
 
 PLAIN = {
     "penalty_strength": 1.0,

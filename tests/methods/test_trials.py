@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.batches import TaskData
 from pipeline.job import TrialInputs, TrialJob
 from pipeline.methods import METHODS, in_one_round, ranks_weights
-from pipeline.models import ModelSource
+from pipeline.model.source import ModelSource
 from pipeline.study.records import Params, TrialRecord
 from pipeline.study.space import load_space
+from pipeline.task.batches import TaskData
 from pipeline.trial import run_trial
 from tests.methods.test_conformance import tiny_pruner
 

@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.cli import run as run_here
 from pipeline.cli.fit_pruner import STEPS
-from pipeline.models import read_weights
+from pipeline.model.source import read_weights
 from pipeline.pruners import DEFAULT_STEPS, Fit, fit_pruner
 from pipeline.reopening import reopen
 from pipeline.study.records import BadInput

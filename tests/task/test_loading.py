@@ -15,10 +15,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from pipeline.study.records import BadInput
-from pipeline.task import outline
 from pipeline.task.carve import text_key
 from pipeline.task.glue import GLUE
-from pipeline.task.loading import Task, load_task, open_test, tokenise, tokenise_test, train_texts
+from pipeline.task.loading import Task, load_task, open_test, outline, tokenise, tokenise_test, train_texts
 
 HEADER = 'name = "toy"\nmetric = "{metric}"\ntext = [{text}]\nlabel = "label"\n{more}\n'
 FILES = '[files]\ntrain = "train.tsv"\ntest = "test.tsv"\n{files}'

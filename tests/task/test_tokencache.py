@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipeline.task import loading, tokencache
+from pipeline.task.loading import loading, tokencache
 from pipeline.task.tokencache import kept, tokens_folder
 from tests.task.test_loading import load, make_tokenizer, sentences, write_task
 

@@ -12,7 +12,7 @@ import torch
 from pipeline.anchors import weights_file
 from pipeline.fronts import load_front
 from pipeline.measure import evaluate
-from pipeline.models import build, read_weights
+from pipeline.model.source import build, read_weights
 from pipeline.networks import network_of
 from pipeline.precision import resolve_precision
 from pipeline.reopening import Reopened, reopen

@@ -12,8 +12,8 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from pipeline.models import build, quiet, tokenizer
-from pipeline.resolve import BUILTIN, BUILTIN_SPECIAL, check_model, resolve_model, word_pieces
+from pipeline.model.resolve import BUILTIN, BUILTIN_SPECIAL, check_model, resolve_model, word_pieces
+from pipeline.model.source import build, quiet, tokenizer
 from pipeline.study.records import BadInput
 
 TEXTS = [

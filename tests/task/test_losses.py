@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.losses import constant_loss, contrasts, soft_target_loss, task_loss, untrained_loss
+from pipeline.task.losses import constant_loss, contrasts, soft_target_loss, task_loss, untrained_loss
 
 
 def test_cross_entropy_by_hand():

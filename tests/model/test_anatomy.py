@@ -8,7 +8,7 @@ import torch
 import transformers
 from torch import nn
 
-from pipeline.anatomy import ARCHITECTURES, Costs, encoder_layers, find_architecture, read_anatomy
+from pipeline.model.anatomy import ARCHITECTURES, Costs, encoder_layers, find_architecture, read_anatomy
 from pipeline.study.records import BadInput, Masks
 
 BERT_BASE = Masks.full(12, 12, 3072)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.anatomy import Anatomy
+from pipeline.model.anatomy import Anatomy
 from pipeline.study.records import Scores
 
 Matrices = dict[str, Tensor]  # by "layer.matrix", numbered as in the dense model

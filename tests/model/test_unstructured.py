@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.batches import encoder_inputs
-from pipeline.surgery import cut
-from pipeline.weights import (
+from pipeline.model.surgery import cut
+from pipeline.model.unstructured import (
     count_to_remove,
     holding_zeros,
     lift,
@@ -16,6 +15,7 @@ from pipeline.weights import (
     shares,
     zero,
 )
+from pipeline.task.batches import encoder_inputs
 
 
 def test_six_matrices_of_every_layer(architecture, make_model):

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pipeline.anatomy import encoder_layers
-from pipeline.batches import encoder_inputs
+from pipeline.model.anatomy import encoder_layers
+from pipeline.model.surgery import cut, masked
 from pipeline.study.records import Masks
-from pipeline.surgery import cut, masked
+from pipeline.task.batches import encoder_inputs
 
 LAYERS, HEADS, NEURONS = 3, 4, 64
 KINDS = ("bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta")

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.anatomy import (
+from pipeline.model.anatomy import (
     Anatomy,
     Architecture,
     LayerParts,

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from pipeline.anatomy import find_architecture, read_anatomy
-from pipeline.models import ModelSource, Weights, quiet
+from pipeline.model.anatomy import find_architecture, read_anatomy
+from pipeline.model.source import ModelSource, Weights, quiet
 from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:

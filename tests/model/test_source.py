@@ -10,8 +10,8 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
-from pipeline.models import ModelSource, build, quiet, read_source, tokenizer, write_source
-from pipeline.resolve import BUILTIN, resolve_model
+from pipeline.model.resolve import BUILTIN, resolve_model
+from pipeline.model.source import ModelSource, build, quiet, read_source, tokenizer, write_source
 
 TEXTS = ["one row of words", "another row, other words", "words"] * 3
 

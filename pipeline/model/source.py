@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipeline.anatomy import Anatomy, read_anatomy
+from pipeline.model.anatomy import Anatomy, read_anatomy
 from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.batches import POOL_BATCHES, Feed, Split, encoder_inputs
+from pipeline.task.batches import POOL_BATCHES, Feed, Split, encoder_inputs
 
 PAD = 7
 
