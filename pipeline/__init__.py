@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.checkpoint import load, load_tokenizer
-    from pipeline.fronts import Front, FrontPoint, load_front
-    from pipeline.picking import pick
+    from pipeline.fronts.front import Front, FrontPoint, load_front
+    from pipeline.fronts.pick import pick
     from pipeline.study.records import BadInput, TrialRecord
     from pipeline.sweep import search
 
@@ -42,13 +42,13 @@ __all__ = [
 
 _ROOMS = {
     "BadInput": "study.records",
-    "Front": "fronts",
-    "FrontPoint": "fronts",
+    "Front": "fronts.front",
+    "FrontPoint": "fronts.front",
     "TrialRecord": "study.records",
     "load": "checkpoint",
-    "load_front": "fronts",
+    "load_front": "fronts.front",
     "load_tokenizer": "checkpoint",
-    "pick": "picking",
+    "pick": "fronts.pick",
     "search": "sweep",
 }
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.fronts import load_front
+from pipeline.fronts.front import load_front
 from pipeline.study.pareto import hypervolume
 from pipeline.study.records import BadInput, Measurement, Params, StudySpec, TrialRecord
 from pipeline.study.space import Space

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.fronts import load_front
+from pipeline.fronts.front import load_front
 from pipeline.study.store import Store
 from tests.kit.toy import prunefront, write_task
 

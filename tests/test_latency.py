@@ -18,7 +18,8 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 
 from pipeline.cli.show import _latency
-from pipeline.fronts import load_front
+from pipeline.fronts.front import load_front
+from pipeline.fronts.pick import pick
 from pipeline.latency import (
     CpuClock,
     FrontWanted,
@@ -29,7 +30,6 @@ from pipeline.latency import (
     time_front,
 )
 from pipeline.model.source import ModelSource, build
-from pipeline.picking import pick
 from pipeline.study.records import BadInput, Masks
 from pipeline.study.store import Bench, LatencyTable, Shape, Store, StudyLatency, Timed, TimedPoint
 from pipeline.sweep.speed import check_grid, shapes_of

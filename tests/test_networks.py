@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.fronts import load_front
+from pipeline.fronts.front import load_front
 from pipeline.measure import count_zeroed, evaluate
 from pipeline.networks import network_of
 from pipeline.reopening import Reopened, refer, reopen

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from pipeline.cli.live import TRIALS_SHOWN, Pace, body, clock, counts
 from pipeline.cli.plot import braille
-from pipeline.fronts import front_of
+from pipeline.fronts.front import front_of
 from pipeline.study.store import Spent, Store
 from pipeline.sweep import Standing
 from pipeline.sweep.budget import Budget

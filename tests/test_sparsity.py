@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import run
+from pipeline.fronts.report import report
 from pipeline.methods import METHODS, ranks_weights
-from pipeline.report import report
 from pipeline.study.records import BadInput
 from pipeline.study.space import load_space
 from pipeline.study.store import Store
 from pipeline.sweep import check
 from pipeline.sweep.wanted import Search
-from tests.compare.kit import write_study
+from tests.kit.compare import write_study
 from tests.kit.synthetic import point, record, spec
 
 

@@ -10,9 +10,9 @@ import typer
 from rich.table import Table
 
 from pipeline.cli.output import millions, out, percent, print_json, short
-from pipeline.fronts import DEFAULT_STORE, Front, FrontPoint, load_front
-from pipeline.halves import luck_of
-from pipeline.picking import best_of_task, pick
+from pipeline.fronts.front import DEFAULT_STORE, Front, FrontPoint, load_front
+from pipeline.fronts.pick import best_of_task, pick
+from pipeline.fronts.split_half import luck_of
 from pipeline.study.records import BadInput, StudySpec
 from pipeline.study.space import parse_space
 from pipeline.study.store import place_text
@@ -61,7 +61,7 @@ def best(
                 "--by-task is over studies, and has intervals where --halves has a guess. Leave them out."
             )
         from pipeline.cli.by_task import show_by_task
-        from pipeline.settings import Bounds, best_by_task
+        from pipeline.fronts.hyperparameters import Bounds, best_by_task
 
         bounds = Bounds(max_drop, min_metric, min_compression, min_sparsity)
         found_by_task = best_by_task(store, bounds, task=task)

@@ -15,7 +15,7 @@ from pipeline.study.records import BadInput, Params
 from pipeline.study.space import parse_space
 
 if TYPE_CHECKING:
-    from pipeline.settings import Choice
+    from pipeline.fronts.hyperparameters import Choice
 
 TOLD = 3  # of the most important settings
 
@@ -40,7 +40,7 @@ def show_by_task(
 
 def row_of(choice: Choice) -> dict[str, Any]:
     """A choice as plain values, each in a column of its own."""
-    from pipeline.settings import importances
+    from pipeline.fronts.hyperparameters import importances
 
     point, metric, profile = choice.point, choice.metric, choice.profile
     params: Params = {} if point is None else point.params
@@ -95,7 +95,7 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _write_figures(folder: Path, choices: list[Choice]) -> None:
-    from pipeline.settings import LEAST_TRIALS, write_profiles
+    from pipeline.fronts.hyperparameters import LEAST_TRIALS, write_profiles
 
     for path in write_profiles(folder, choices):
         err.print(f"Wrote {path}.", markup=False, soft_wrap=True)
@@ -108,7 +108,7 @@ def _write_figures(folder: Path, choices: list[Choice]) -> None:
 
 
 def _has_penalty(choice: Choice) -> bool:
-    from pipeline.settings import PENALTY
+    from pipeline.fronts.hyperparameters import PENALTY
 
     return PENALTY in parse_space(choice.spec.space_toml).keys
 
@@ -153,7 +153,7 @@ def _cells(choice: Choice) -> list[str]:
 
 def _sentences(choice: Choice) -> list[str]:
     """How sure a row is, and what decides."""
-    from pipeline.settings import LEAST_TRIALS, importances
+    from pipeline.fronts.hyperparameters import LEAST_TRIALS, importances
 
     name = f"{choice.task}, {choice.model}, {choice.method}"
     if choice.point is None:

@@ -12,11 +12,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.cli.output import out, print_json, say
-from pipeline.fronts import DEFAULT_STORE
+from pipeline.fronts.front import DEFAULT_STORE
 from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:
-    from pipeline.compare import Comparison, Group, Panel, Standings
+    from pipeline.fronts.compare import Comparison, Group, Panel, Standings
 
 PICTURES = ("png", "svg")
 
@@ -51,8 +51,8 @@ def compare(
     Studies that differ only in their seed are one group. The unit of every test is the seed, and below three seeds
     no difference is called.
     """
-    from pipeline.compare import compare as compared
-    from pipeline.compare import comparison_image, gather, names_of, sentences
+    from pipeline.fronts.compare import compare as compared
+    from pipeline.fronts.compare import comparison_image, gather, names_of, sentences
 
     named = studies or []
     if tag:
@@ -66,7 +66,7 @@ def compare(
         raise BadInput("A page is about one task's studies; --png draws ranks over tasks. Leave --html out.")
     _check_picture(png)
     if html is not None:
-        from pipeline.report import check_places
+        from pipeline.fronts.report import check_places
 
         check_places(html)
     groups = gather(store, names, across_models=across_models, across_tasks=across_tasks)
@@ -77,7 +77,7 @@ def compare(
     said = sentences(found)
     _write(png, lambda kind: comparison_image(found, format=kind))
     if html is not None:
-        from pipeline.report import report
+        from pipeline.fronts.report import report
 
         report(store, names, html=html, tell=say)
         say(f"Wrote {html}.")
@@ -88,7 +88,7 @@ def compare(
 
 
 def _compare_across_tasks(groups: tuple[Group, ...], *, png: Path | None, as_json: bool) -> None:
-    from pipeline.compare import rank_across_tasks, standings_image, standings_sentences
+    from pipeline.fronts.compare import rank_across_tasks, standings_image, standings_sentences
 
     standings = rank_across_tasks(groups)
     said = standings_sentences(standings)
@@ -178,7 +178,7 @@ def _print(found: Comparison, said: list[str]) -> None:
 
 
 def _table(panel: Panel, gain: str) -> Table:
-    from pipeline.compare import GAINS
+    from pipeline.fronts.compare import GAINS
 
     table = Table(
         box=None, header_style="bold", pad_edge=False, title=f"on {panel.rows} rows", title_justify="left"

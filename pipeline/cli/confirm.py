@@ -9,12 +9,12 @@ import typer
 from rich.table import Table
 
 from pipeline.cli.output import out, percent, print_json, say
-from pipeline.fronts import DEFAULT_STORE
+from pipeline.fronts.front import DEFAULT_STORE
 from pipeline.study.records import OBJECTIVES
 
 if TYPE_CHECKING:
     from pipeline.confirm import Done
-    from pipeline.confirmed import ConfirmedPoint
+    from pipeline.fronts.confirmed import ConfirmedPoint
 
 _WHAT, _WHERE, _RUN = "What is confirmed", "Where it is kept", "What it runs on"
 

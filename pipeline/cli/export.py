@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from pipeline.cli.output import err, millions, out, percent, print_json, say
-from pipeline.fronts import DEFAULT_STORE
+from pipeline.fronts.front import DEFAULT_STORE
 from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:

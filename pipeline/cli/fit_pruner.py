@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.output import out, print_json, say
-from pipeline.fronts import DEFAULT_STORE
+from pipeline.fronts.front import DEFAULT_STORE
 
 STEPS = 6000
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from pipeline.cli.output import percent
 from pipeline.cli.plot import braille
-from pipeline.fronts import Front
+from pipeline.fronts.front import Front
 from pipeline.sweep import Standing
 
 TRIALS_SHOWN = 12

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.output import print_json, say
-from pipeline.fronts import DEFAULT_STORE
+from pipeline.fronts.front import DEFAULT_STORE
 from pipeline.study.records import BadInput
 
 
@@ -34,7 +34,7 @@ def report(
 
     Several studies that can be compared are.
     """
-    from pipeline.report import report as write
+    from pipeline.fronts.report import report as write
 
     if html is None and figures is None:
         raise BadInput("A report is written somewhere; give --html FILE, --figures DIR, or both.")

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from pipeline.cli.output import err, out, percent, print_json
-from pipeline.fronts import DEFAULT_STORE, Front, load_front
+from pipeline.fronts.front import DEFAULT_STORE, Front, load_front
 from pipeline.study.store import Store
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from pipeline.fronts import Front, FrontPoint
+from pipeline.fronts.front import Front, FrontPoint
 from pipeline.study.records import BadInput
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from pipeline.confirm.again import Again, Shared, train_again
 from pipeline.confirm.choosing import choose_points, fresh_seed
-from pipeline.confirmed import Confirmed, load_confirmed
 from pipeline.execute import Resources, check_resources, connect, run_queue
-from pipeline.fronts import DEFAULT_STORE, FrontPoint, load_front
+from pipeline.fronts.confirmed import Confirmed, load_confirmed
+from pipeline.fronts.front import DEFAULT_STORE, FrontPoint, load_front
 from pipeline.reopening import reopen
 from pipeline.rerun import Goal
 from pipeline.study.records import BadInput, StudySpec

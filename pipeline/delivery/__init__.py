@@ -2,6 +2,6 @@
 
 from pipeline.delivery.courier import Courier
 from pipeline.delivery.syncing import Synced, sync
-from pipeline.delivery.tally import Tally
+from pipeline.fronts.running_front import Tally
 
 __all__ = ["Courier", "Synced", "Tally", "sync"]

@@ -18,8 +18,8 @@ from typing import TypeVar, final
 import numpy as np
 import pyarrow as pa
 
-from pipeline.delivery.tally import Tally
-from pipeline.fronts import front_of, with_latency
+from pipeline.fronts.front import front_of, with_latency
+from pipeline.fronts.running_front import Tally
 from pipeline.study.ledger import LeaseLost
 from pipeline.study.provenance import provenance
 from pipeline.study.records import BadInput, State, StudySpec

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.fronts import Front, FrontPoint
+from pipeline.fronts.front import Front, FrontPoint
 from pipeline.model.resolve import BUILTIN
 from pipeline.study.records import StudySpec
 from pipeline.study.store import TestScores, Timed

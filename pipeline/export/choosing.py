@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pyarrow.compute as pc
 
-from pipeline.fronts import Front, FrontPoint, front_of, with_latency
-from pipeline.picking import pick
+from pipeline.fronts.front import Front, FrontPoint, front_of, with_latency
+from pipeline.fronts.pick import pick
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
 

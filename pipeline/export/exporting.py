@@ -27,8 +27,8 @@ from pipeline.export.licence import licence_of
 from pipeline.export.onnx import check_installed, check_onnx, write_onnx
 from pipeline.export.publishing import publish, reach_tracker
 from pipeline.export.recording import record_of
-from pipeline.figures import Series, dots, front_image
-from pipeline.fronts import DEFAULT_STORE, Front, FrontPoint
+from pipeline.fronts.figures import Series, dots, front_image
+from pipeline.fronts.front import DEFAULT_STORE, Front, FrontPoint
 from pipeline.latency import FrontWanted, time_front
 from pipeline.measure import evaluate
 from pipeline.networks import Network, network_of

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.fronts import DEFAULT_STORE
+from pipeline.fronts.front import DEFAULT_STORE
 from pipeline.methods.smp import WIDTH, HeadPruner, meta_loss, side_of
 from pipeline.model.resolve import BUILTIN, check_model, resolve_model
 from pipeline.model.source import ModelSource, build, tokenizer

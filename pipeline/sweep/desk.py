@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from pipeline.delivery import Courier, Tally
 from pipeline.execute import Job
-from pipeline.fronts import Front
+from pipeline.fronts.front import Front
 from pipeline.study.halving import Halving, Verdict
 from pipeline.study.ledger import Ask, LeaseLost, Ledger, LedgerLost
 from pipeline.study.provenance import provenance

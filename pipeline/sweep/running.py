@@ -21,7 +21,7 @@ from pipeline.compiling import OFF
 from pipeline.delivery import Courier
 from pipeline.distillation import NONE
 from pipeline.execute import Cluster, Desk, Packing, Resources, connect, pack, run_trials
-from pipeline.fronts import DEFAULT_STORE, Front, load_front
+from pipeline.fronts.front import DEFAULT_STORE, Front, load_front
 from pipeline.job import TrialInputs
 from pipeline.model.resolve import BUILTIN
 from pipeline.process import free_memory_mb, mps_runs

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 
-from pipeline.fronts import Front
+from pipeline.fronts.front import Front
 from pipeline.study.records import BadInput
 from pipeline.sweep.running import run
 from pipeline.sweep.wanted import Search

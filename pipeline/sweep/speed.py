@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from pipeline.execute import Cluster, NeverAlone, run_alone
-from pipeline.fronts import load_front
+from pipeline.fronts.front import load_front
 from pipeline.latency import FrontWanted, TableWanted, table_of, time_front
 from pipeline.model.source import ModelSource
 from pipeline.study.records import BadInput, Masks, StudySpec

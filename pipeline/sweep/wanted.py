@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.compiling import OFF
 from pipeline.execute import Resources
-from pipeline.fronts import DEFAULT_STORE
+from pipeline.fronts.front import DEFAULT_STORE
 from pipeline.model.resolve import BUILTIN
 from pipeline.sweep.budget import Budget
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from pipeline.fronts import Front
+from pipeline.fronts.front import Front
 from pipeline.study.records import StudySpec, TrialRecord
 from pipeline.study.store import Spent
 from pipeline.sweep.budget import Budget

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from pipeline.confirmed import Confirmed, ConfirmedPoint
+from pipeline.fronts.confirmed import Confirmed, ConfirmedPoint
 from pipeline.study.records import StudySpec
 from pipeline.tracking.connection import PARENT, Connection, Value
 from pipeline.tracking.published import STUDY, shown

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from pipeline.fronts import Front, FrontPoint
+from pipeline.fronts.front import Front, FrontPoint
 from pipeline.study.records import StudySpec, TrialRecord
 from pipeline.tracking.published import BY_PERCENT, CURVE, FRONT, clipped
 

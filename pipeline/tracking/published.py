@@ -14,7 +14,7 @@ from dataclasses import asdict, fields
 from hashlib import sha256
 from typing import Any
 
-from pipeline.fronts import Front, FrontPoint
+from pipeline.fronts.front import Front, FrontPoint
 from pipeline.study.records import Measurement, ParamValue, Point, State, StudySpec, TrialRecord
 from pipeline.study.store import Shape
 from pipeline.tracking.connection import Status, Value

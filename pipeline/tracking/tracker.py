@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
-from pipeline.confirmed import Confirmed
-from pipeline.figures import Series, as_html, dots, front_figure, front_image, hypervolume_figure
-from pipeline.fronts import Front
+from pipeline.fronts.confirmed import Confirmed
+from pipeline.fronts.figures import Series, as_html, dots, front_figure, front_image, hypervolume_figure
+from pipeline.fronts.front import Front
 from pipeline.study.records import BadInput, State, StudySpec, TrialRecord
 from pipeline.study.store import load_record, save_record
 from pipeline.tracking import confirmations, notes, pruners, published, views

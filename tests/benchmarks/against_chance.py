@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.halves import HalfScore, half_scores
+from pipeline.fronts.split_half import HalfScore, half_scores
 from pipeline.study.store import Store
 from pipeline.sweep import search
 

@@ -15,8 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.report.browser import CHROMIUM, browse
-from tests.report.kit import write_store
+from tests.kit.browser import CHROMIUM, browse
+from tests.kit.report import write_store
 
 METHODS, SEEDS, TRIALS, STEPS = 2, 10, 500, 32
 RUNS = 5

@@ -26,7 +26,7 @@ from rich.table import Table
 
 from pipeline.delivery import Courier
 from pipeline.execute import Resources, connect, run_trials
-from pipeline.fronts import front_of
+from pipeline.fronts.front import front_of
 from pipeline.job import Tell, TrialInputs, TrialJob
 from pipeline.study.halving import Halving
 from pipeline.study.ledger import Ask, Ledger, hold, open_ledger

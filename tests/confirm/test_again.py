@@ -11,8 +11,8 @@ import torch
 
 from pipeline.confirm.again import Again, Shared, train_again
 from pipeline.confirm.choosing import choose_points, fresh_seed
-from pipeline.confirmed import load_confirmed
-from pipeline.fronts import load_front
+from pipeline.fronts.confirmed import load_confirmed
+from pipeline.fronts.front import load_front
 from pipeline.job import TrialJob
 from pipeline.measure import evaluate
 from pipeline.reopening import Reopened, reopen
@@ -20,7 +20,7 @@ from pipeline.rerun import Goal, repeat_trial
 from pipeline.study.ledger.samplers import trial_seed
 from pipeline.study.metrics import evaluate as score
 from pipeline.study.records import BadInput
-from tests.compare.kit import write_study
+from tests.kit.compare import write_study
 from tests.kit.onetrial import NAME, SEED, TWO_ROUNDS, make_study
 
 TARGET = {key: value for key, value in TWO_ROUNDS.items() if key != "threshold"} | {"target": 0.4}

@@ -12,12 +12,12 @@ from pipeline.confirm.again import Again, Shared, train_again
 from pipeline.confirm.choosing import choose_points, fresh_seed
 from pipeline.confirm.running import _until
 from pipeline.execute import Resources
-from pipeline.fronts import load_front
+from pipeline.fronts.front import load_front
 from pipeline.reopening import reopen
 from pipeline.rerun import Goal
 from pipeline.study.records import BadInput
 from pipeline.tracking import open_tracking
-from tests.compare.kit import write_study
+from tests.kit.compare import write_study
 from tests.kit.onetrial import NAME, make_study
 
 

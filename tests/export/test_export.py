@@ -16,7 +16,7 @@ import pipeline
 from pipeline.cli import run
 from pipeline.export import Choice, Exported, export
 from pipeline.export.licence import in_card, licence_of
-from pipeline.fronts import load_front
+from pipeline.fronts.front import load_front
 from pipeline.latency import timing
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store

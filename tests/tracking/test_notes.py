@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.fronts import front_of
+from pipeline.fronts.front import front_of
 from pipeline.study.records import TrialRecord
 from pipeline.tracking import notes
 from tests.tracking.tracking_kit import SPEC, record, stored, trials

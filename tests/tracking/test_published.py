@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.fronts import front_of
+from pipeline.fronts.front import front_of
 from pipeline.study.records import HistoryRow, StudySpec
 from pipeline.tracking import published
 from pipeline.tracking.connection import Value

@@ -13,7 +13,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from pipeline.fronts import front_of
+from pipeline.fronts.front import front_of
 from pipeline.study.records import BadInput, StudySpec, TrialRecord
 from pipeline.tracking.connection import TrackingLost
 from pipeline.tracking.tracker import Tracker, open_tracking, published

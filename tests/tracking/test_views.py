@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.fronts import front_of
+from pipeline.fronts.front import front_of
 from pipeline.methods import METHODS
 from pipeline.study.space.space import load_space
 from pipeline.tracking.tracker import published, views

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pipeline.figures.series import Dot, Series
+from pipeline.fronts.figures.series import Dot, Series
 from pipeline.study.records import (
     Anchors,
     HistoryRow,

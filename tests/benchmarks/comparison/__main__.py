@@ -19,7 +19,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from pipeline.fronts import load_front
+from pipeline.fronts.front import load_front
 from pipeline.study.space import known_methods
 from pipeline.study.store import Store
 from pipeline.sweep import search

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from pipeline.anchors import weights_file
-from pipeline.fronts import load_front
+from pipeline.fronts.front import load_front
 from pipeline.measure import evaluate
 from pipeline.model.source import build, read_weights
 from pipeline.networks import network_of

@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.statistics import Interval, interval, paired
+from pipeline.fronts.statistics import Interval, interval, paired
 from tests.benchmarks.comparison.plan import WEIGHT, Planned, units
 from tests.benchmarks.comparison.scoring import StudyScore, read_score
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import run as run_here
-from pipeline.fronts import load_front
+from pipeline.fronts.front import load_front
 from pipeline.study.store import Store
 from tests.kit.ledger import optuna_study
 from tests.kit.toy import prunefront, write_task

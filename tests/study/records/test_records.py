@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.fronts import load_front
+from pipeline.fronts.front import load_front
 from pipeline.study.ledger.storage import directions
 from pipeline.study.records import OBJECTIVES, BadInput
 from pipeline.study.store import Store

@@ -1,0 +1,28 @@
+"""Several studies, side by side: which differences are real, and what more seeds could see."""
+
+from pipeline.fronts.compare.across import Standings, rank_across_tasks
+from pipeline.fronts.compare.comparison import GAINS, SEES, Comparison, Panel, Test, Worth, compare
+from pipeline.fronts.compare.groups import Entry, Group, gather, names_of
+from pipeline.fronts.compare.pictures import comparison_figures, comparison_image, standings_image
+from pipeline.fronts.compare.words import sentences, standings_sentences
+
+__all__ = [
+    "GAINS",
+    "SEES",
+    "Comparison",
+    "Entry",
+    "Group",
+    "Panel",
+    "Standings",
+    "Test",
+    "Worth",
+    "compare",
+    "comparison_figures",
+    "comparison_image",
+    "gather",
+    "names_of",
+    "rank_across_tasks",
+    "sentences",
+    "standings_image",
+    "standings_sentences",
+]

@@ -1,0 +1,74 @@
+"""A comparison's figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pipeline.fronts.compare.across import Standings
+from pipeline.fronts.compare.comparison import Comparison
+from pipeline.fronts.figures import Band, band_figure, band_image, interval_figure, rank_image
+from pipeline.study.records import OBJECTIVES, StudySpec
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+def bands_of(comparison: Comparison) -> list[Band]:
+    """The groups' fronts, on validation."""
+    return [
+        Band(
+            group.label,
+            tuple(entry.values for entry in group.entries),
+            group.spec.anchors.constant,
+            group.spec.anchors.dense,
+        )
+        for group in comparison.groups
+    ]
+
+
+def comparison_figures(comparison: Comparison) -> list[go.Figure]:
+    """Fronts with their bands, and hypervolumes with their intervals, to explore."""
+    spec, panel = comparison.groups[0].spec, comparison.test or comparison.validation
+    fronts = band_figure(
+        bands_of(comparison),
+        headline="Fronts",
+        what=_what(spec) + " · the median of a group's seeds, its band from 25 to 75 %",
+        metric_label=_metric(spec),
+        gain_label=spec.second.label,
+    )
+    volumes = interval_figure(
+        [(worth.label, worth.hypervolume) for worth in panel.worths],
+        headline="Hypervolume",
+        what=f"mean over seeds with its 95 % interval, on {panel.rows} rows",
+        label="hypervolume above the constant prediction",
+    )
+    return [fronts, volumes]
+
+
+def comparison_image(comparison: Comparison, *, format: str = "png") -> bytes:
+    """Fronts with their bands as a picture."""
+    spec = comparison.groups[0].spec
+    return band_image(
+        bands_of(comparison),
+        headline="Fronts",
+        what=_what(spec) + " · the median of a group's seeds, its band from 25 to 75 %",
+        metric_label=_metric(spec),
+        gain_label=spec.second.label,
+        format=format,
+    )
+
+
+def standings_image(standings: Standings, *, format: str = "png") -> bytes:
+    """A critical-difference diagram."""
+    alike: Sequence[Sequence[str]] = standings.alike
+    ranking = standings.ranking
+    return rank_image(standings.methods, ranking.ranks, ranking.critical_difference, alike, format=format)
+
+
+def _what(spec: StudySpec) -> str:
+    return f"task {spec.task}"
+
+
+def _metric(spec: StudySpec) -> str:
+    return f"{OBJECTIVES['metric'].label}: {spec.metric_name}"

@@ -1,0 +1,103 @@
+"""What was confirmed of a study: chosen points on fresh seeds and test rows, and how optimistic the front was."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from pipeline.fronts.front import DEFAULT_STORE
+from pipeline.fronts.statistics import Interval, interval
+from pipeline.study.records import Array, FloatArray, Kind, Params, StudySpec
+from pipeline.study.store import Confirmation, Store
+
+
+@dataclass(frozen=True, eq=False)
+class ConfirmedPoint:
+    """One point of a front, trained again on fresh seeds. Means and intervals are over those."""
+
+    trial: int
+    point: int
+    kind: Kind
+    params: Params  # of its trial
+    selected: float  # its metric on validation, where the front chose it
+    selected_gain: float
+    metric: Interval  # on test
+    gain: Interval
+    compression: Interval
+    sparsity: Interval
+    validation: Interval  # the metric on validation, of the fresh seeds
+    optimism: Interval  # selected - metric on test: what the front promised too much
+    failed: int  # seeds whose training failed: they are in none of the means
+    confirmations: tuple[Confirmation, ...]  # that are complete, by seed
+
+
+@dataclass(frozen=True, eq=False)
+class Confirmed:
+    """What was confirmed of a study: points by rising gain, and the labels [V] of the test rows."""
+
+    spec: StudySpec
+    points: tuple[ConfirmedPoint, ...]
+    labels: Array
+
+    @property
+    def values(self) -> FloatArray:
+        """[P, 2]: mean metric on test and mean gain of every point that has any."""
+        import numpy as np
+
+        return np.array([(p.metric.mean, p.gain.mean) for p in self.points], dtype=np.float64).reshape(-1, 2)
+
+
+def load_confirmed(study: str, *, store: Path | str = DEFAULT_STORE) -> Confirmed | None:
+    """What was confirmed of a study; None if nothing was.
+
+    Raises:
+        BadInput: the store holds no such study, or a file is damaged.
+    """
+    files = Store(Path(store))
+    spec = files.read_spec(study)
+    kept = files.confirmations(study)
+    by_point: defaultdict[tuple[int, int], list[Confirmation]] = defaultdict(list)
+    for found in kept.read():
+        by_point[found.trial, found.point].append(found)
+    if not by_point:
+        return None
+    table = files.read_table(study)
+    trials = sorted({trial for trial, _ in by_point})
+    rows = table.filter(
+        pc.is_in(table["number"], value_set=pc.cast(trials, table["number"].type))
+    ).to_pylist()
+    chosen = {(row["number"], row["point"]): row for row in rows}
+    points = [
+        _summary(spec, chosen[place], of_point) for place, of_point in by_point.items() if place in chosen
+    ]
+    ids, labels = kept.read_test()
+    del ids
+    return Confirmed(spec, tuple(sorted(points, key=lambda p: p.selected_gain)), labels)
+
+
+def _summary(spec: StudySpec, row: dict[str, Any], found: list[Confirmation]) -> ConfirmedPoint:
+    whole = tuple(each for each in found if each.state == "complete" and each.measurement is not None)
+    measured = [each.measurement for each in whole if each.measurement is not None]
+    selected, gain = spec.values(row).tolist()
+    gains = [float(spec.values(vars(each))[1]) for each in measured]
+    return ConfirmedPoint(
+        trial=row["number"],
+        point=row["point"],
+        kind=row["kind"],
+        params=json.loads(row["params"]),
+        selected=selected,
+        selected_gain=gain,
+        metric=interval([each.metric for each in measured]),
+        gain=interval(gains),
+        compression=interval([each.compression for each in measured]),
+        sparsity=interval([each.sparsity for each in measured]),
+        validation=interval([each.validation for each in whole if each.validation is not None]),
+        optimism=interval([selected - each.metric for each in measured]),
+        failed=len(found) - len(whole),
+        confirmations=whole,
+    )

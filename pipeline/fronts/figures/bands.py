@@ -1,0 +1,185 @@
+"""Several groups of fronts on one figure, a front a seed: the median front, and between which it mostly lies.
+
+The line is the front that half of a group's seeds attain, the band reaches from what a quarter of them to what three
+quarters attain (Grunert da Fonseca, Fonseca and Hall 2001), the faint lines are the seeds' own fronts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.fronts.figures.fronts import SHADE, TEXT, lay_out, transparent
+from pipeline.fronts.figures.image import DOTS_PER_INCH, MARKERS, STILL_INCHES, finish
+from pipeline.fronts.figures.series import PERCENT, look
+from pipeline.fronts.statistics import Interval, attained, attainment_curve
+from pipeline.study.records import FloatArray
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+    from matplotlib.axes import Axes
+
+BAND = 2.5 * SHADE  # opacity
+THIN = 0.35  # opacity of a seed's own line
+SHARES = (0.25, 0.5, 0.75)
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """A group of fronts: `fronts` are [F, 2] each, (metric, gain); left of and below all of them is `constant`."""
+
+    label: str
+    fronts: tuple[FloatArray, ...]
+    constant: float
+    dense: float
+
+    def lines(self) -> list[tuple[FloatArray, FloatArray]]:
+        """(gain in %, metric) along the corners of what 25, 50 and 75 % of the fronts attain."""
+        gains = self._gains(self.fronts)
+        heights = attained(self.fronts, gains, beyond=self.constant)
+        return [_stairs(gains, attainment_curve(heights, share), self.constant) for share in SHARES]
+
+    def own(self) -> list[tuple[FloatArray, FloatArray]]:
+        """The same of each front alone."""
+        found = []
+        for values in self.fronts:
+            gains = self._gains([values])
+            heights = attained([values], gains, beyond=self.constant)
+            found.append(_stairs(gains, heights[0], self.constant))
+        return found
+
+    def _gains(self, fronts: Sequence[FloatArray]) -> FloatArray:
+        return np.unique(np.concatenate([np.zeros(1), *(values[:, 1] for values in fronts)]))
+
+
+def _stairs(gains: FloatArray, heights: FloatArray, floor: float) -> tuple[FloatArray, FloatArray]:
+    """Corners of a curve that has heights[k] left of gains[k] and at it; at its end it falls to the floor."""
+    places = np.repeat(gains, 2)
+    return PERCENT * places, np.append(np.repeat(heights, 2)[1:], floor)
+
+
+def band_figure(
+    bands: Sequence[Band], *, headline: str, what: str, metric_label: str, gain_label: str
+) -> go.Figure:
+    """The groups' fronts, to explore."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    lay_out(figure, headline, what)
+    for index, band in enumerate(bands):
+        _add_band(figure, band, look(index)[0])
+    figure.update_xaxes(title=f"{gain_label}, %", range=[-2, 102], ticksuffix=" %")
+    figure.update_yaxes(title=metric_label)
+    return figure
+
+
+def _add_band(figure: go.Figure, band: Band, colour: str) -> None:
+    """One group: its seeds' own fronts and their band, if there are several; its median; its dense network."""
+    low, median, high = band.lines()
+    silent = {"legendgroup": band.label, "showlegend": False, "hoverinfo": "skip"}
+    if len(band.fronts) > 1:
+        for x, y in band.own():
+            line = {"color": colour, "width": 1}
+            figure.add_scatter(x=x, y=y, mode="lines", line=line, opacity=THIN, **silent)
+        x, y = (np.concatenate((low[at], high[at][::-1])) for at in (0, 1))
+        figure.add_scatter(
+            x=x, y=y, fill="toself", fillcolor=transparent(colour, BAND), mode="none", **silent
+        )
+    figure.add_scatter(
+        x=median[0],
+        y=median[1],
+        mode="lines",
+        line={"color": colour, "width": 2.5},
+        name=band.label,
+        legendgroup=band.label,
+        hovertemplate=f"<b>{band.label}</b>, median of {_seeds(band)}<br>%{{y:.4f}} at %{{x:.1f}} %<extra></extra>",
+    )
+    dashed = {"color": colour, "width": 1, "dash": "dash"}
+    figure.add_scatter(x=[0, PERCENT], y=[band.dense] * 2, mode="lines", line=dashed, **silent)
+
+
+def _seeds(band: Band) -> str:
+    return f"{len(band.fronts)} seeds" if len(band.fronts) > 1 else "1 seed"
+
+
+def interval_figure(
+    rows: Sequence[tuple[str, Interval]], *, headline: str, what: str, label: str
+) -> go.Figure:
+    """Means with their 95 % intervals, one below the other."""
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    lay_out(figure, headline, what)
+    for index, (name, found) in enumerate(rows):
+        colour, symbol = look(index)
+        reach = found.high - found.mean
+        figure.add_scatter(
+            x=[found.mean],
+            y=[name],
+            mode="markers",
+            name=name,
+            showlegend=False,
+            marker={"color": colour, "symbol": symbol, "size": 12},
+            error_x={
+                "type": "data",
+                "array": [reach if np.isfinite(reach) else 0.0],
+                "thickness": 2,
+                "width": 8,
+            },
+            hovertemplate="<b>%{y}</b><br>%{x:.4f}"
+            + (f", {found.low:.4f} to {found.high:.4f}" if np.isfinite(reach) else ", one seed: no interval")
+            + "<extra></extra>",
+        )
+    figure.update_xaxes(title=label)
+    figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False)
+    figure.update_layout(height=170 + 46 * len(rows), margin={"b": 60})
+    return figure
+
+
+def band_image(
+    bands: Sequence[Band],
+    *,
+    headline: str,
+    what: str,
+    metric_label: str,
+    gain_label: str,
+    format: str = "png",
+) -> bytes:
+    """The same as a picture: png or svg."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=STILL_INCHES, dpi=DOTS_PER_INCH, layout="constrained")
+    axes = figure.add_subplot()
+    for index, band in enumerate(bands):
+        _draw_band(axes, band, *look(index))
+    axes.set_xlabel(f"{gain_label}, %", color=TEXT)
+    axes.set_ylabel(metric_label, color=TEXT)
+    axes.set_xlim(-2, 102)
+    finish(axes, headline, what)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9, labelcolor=TEXT)
+    picture = BytesIO()
+    figure.savefig(picture, format=format)
+    return picture.getvalue()
+
+
+def _draw_band(axes: Axes, band: Band, colour: str, symbol: str) -> None:
+    low, median, high = band.lines()
+    if len(band.fronts) > 1:
+        for x, y in band.own():
+            axes.plot(x, y, color=colour, linewidth=0.7, alpha=THIN)
+        x, y = (np.concatenate((low[at], high[at][::-1])) for at in (0, 1))
+        axes.fill(x, y, color=colour, alpha=BAND, linewidth=0)
+    axes.plot(
+        *median,
+        color=colour,
+        linewidth=1.8,
+        label=f"{band.label} ({_seeds(band)})",
+        marker=MARKERS[symbol],
+        markevery=max(1, len(median[0]) // 12),
+        markersize=5,
+    )
+    axes.axhline(band.dense, color=colour, linewidth=0.9, linestyle="--")

@@ -1,0 +1,219 @@
+"""Fronts to explore: interactive figures (plotly), and how all of them look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.fronts.figures.series import (
+    COLOURS,
+    PERCENT,
+    Dot,
+    Series,
+    axis_labels,
+    hypervolumes,
+    look,
+    titles,
+    xy,
+)
+from pipeline.study.records import Params, StudySpec
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+TEXT, QUIET, GRID = "#222222", "#6B6B6B", "#E6E6E6"
+SHADE = 0.08  # opacity of the hypervolume
+HEIGHT = 600  # pixels of an interactive figure; its width is the window's
+
+
+def front_figure(series: Sequence[Series]) -> go.Figure:
+    """The fronts of one or more studies, to explore: hovering shows trial, settings and measurements.
+
+    Of more studies than there are colours, those of one kind (approach and model) look alike.
+
+    Raises:
+        ValueError: `series` is empty.
+    """
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    lay_out(figure, *titles("Pareto front", series))
+    alone, many = len(series) == 1, len(series) > len(COLOURS)
+    kinds = {one.spec.name: f"{one.spec.approach}, {one.spec.model}" for one in series}
+    order = list(dict.fromkeys(kinds.values()))
+    for index, one in enumerate(series):
+        colour, symbol = look(order.index(kinds[one.spec.name]) if many else index)
+        _draw_anchors(figure, one, colour=TEXT if alone else colour, alone=alone)
+        _draw_front(figure, one, colour=colour, alone=alone)
+        _draw_dots(figure, one, colour=colour, symbol=symbol, alone=alone)
+    if many:
+        _name_kinds(figure, kinds)
+    gain, metric = axis_labels(series)
+    figure.update_xaxes(title=gain, range=[-2, 102], ticksuffix=" %")
+    figure.update_yaxes(title=metric)
+    return figure
+
+
+def _name_kinds(figure: go.Figure, kinds: Mapping[str, str]) -> None:
+    """The legend has each kind of study once; what hovering shows still names the study."""
+    shown: set[str] = set()
+    for trace in figure.data:
+        kind = kinds[trace.legendgroup]
+        trace.legendgroup = kind
+        if trace.showlegend is not False:
+            trace.update(name=kind, showlegend=kind not in shown)
+            shown.add(kind)
+
+
+def hypervolume_figure(series: Sequence[Series]) -> go.Figure:
+    """How the fronts of one or more studies grew: hypervolume after each complete trial.
+
+    Raises:
+        ValueError: `series` is empty.
+    """
+    import plotly.graph_objects as go
+
+    figure = go.Figure()
+    lay_out(figure, *titles("Hypervolume over trials", series))
+    for index, one in enumerate(series):
+        numbers, found = hypervolumes(one)
+        colour, symbol = look(index)
+        figure.add_scatter(
+            x=numbers,
+            y=found,
+            name=one.spec.name,
+            mode="lines+markers",
+            line={"color": colour, "width": 2.5, "shape": "hv"},
+            marker={"symbol": symbol, "size": 7},
+            hovertemplate="up to trial %{x}: <b>%{y:.4f}</b><extra></extra>",
+        )
+    figure.update_layout(showlegend=len(series) > 1)
+    figure.update_xaxes(title="trial")
+    figure.update_yaxes(title="hypervolume / (dense − constant)")
+    return figure
+
+
+def hover(dot: Dot, spec: StudySpec) -> str:
+    """What a figure says of a network under the pointer: what it measures, then what made it."""
+    settings = [f"{name} {escape(_short(value))}" for name, value in _settings(dot.params)]
+    latency = "" if dot.latency_ms is None else f", {dot.latency_ms:.3g} ms"
+    lines = [
+        f"<b>trial {dot.trial}</b>, {dot.kind}",
+        f"{spec.metric_name} <b>{dot.metric:.4f}</b> at {spec.share} "
+        f"<b>{PERCENT * (dot.gain if spec.zeroes else dot.compression):.1f} %</b>",
+        f"{dot.parameters / 1e6:.2f} M parameters, {dot.size_mb:.1f} MB{latency}",
+        *(" · ".join(settings[at : at + 2]) for at in range(0, len(settings), 2)),
+    ]
+    return "<br>".join(lines)
+
+
+def _settings(params: Params) -> list[tuple[str, Any]]:
+    """Penalty, threshold or target, and spectral bound: those that a method has and that are in force."""
+    bound = f"bound_{params.get('spectral_bound')}"
+    names = ("penalty_strength", "threshold", "target", "spectral_bound", bound)
+    return [(name, params[name]) for name in names if name in params]
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _draw_dots(figure: go.Figure, one: Series, *, colour: str, symbol: str, alone: bool) -> None:
+    for layer in one.layers():
+        if not layer.dots:
+            continue
+        x, y = xy(layer.dots)
+        figure.add_scatter(
+            x=x,
+            y=y,
+            name=layer.name,
+            legendgroup=layer.name if alone else one.spec.name,
+            showlegend=alone,
+            mode="markers",
+            marker={
+                "symbol": symbol,
+                "size": layer.size,
+                "opacity": layer.opacity,
+                "color": "white" if layer.hollow else colour,
+                "line": {"color": colour, "width": 2.5 if layer.on_front else 0},
+            },
+            text=[hover(dot, one.spec) for dot in layer.dots],
+            customdata=[f"{one.spec.name}/{dot.trial}/{dot.point}" for dot in layer.dots],
+            hovertemplate="%{text}<extra></extra>" if alone else f"%{{text}}<extra>{one.spec.name}</extra>",
+        )
+
+
+def _draw_front(figure: go.Figure, one: Series, *, colour: str, alone: bool) -> None:
+    places, heights = one.stair()
+    if alone and len(places):
+        floor, start = one.spec.reference_point
+        figure.add_scatter(
+            x=PERCENT * np.append(places, start),
+            y=np.append(heights, floor),
+            mode="none",
+            fill="toself",
+            fillcolor=transparent(colour),
+            name="hypervolume",
+            hoverinfo="skip",
+        )
+    figure.add_scatter(
+        x=PERCENT * places,
+        y=heights,
+        name="front" if alone else one.spec.name,
+        legendgroup="front" if alone else one.spec.name,
+        mode="lines",
+        line={"color": colour, "width": 2.5},
+        hoverinfo="skip",
+    )
+
+
+def _draw_anchors(figure: go.Figure, one: Series, *, colour: str, alone: bool) -> None:
+    anchors = one.spec.anchors
+    for name, value, dash in (("dense", anchors.dense, "dash"), ("constant", anchors.constant, "dot")):
+        figure.add_scatter(
+            x=[0, PERCENT],
+            y=[value, value],
+            mode="lines",
+            line={"color": colour, "width": 1.2, "dash": dash},
+            name=f"{name} {value:.3f}",
+            legendgroup=name if alone else one.spec.name,
+            showlegend=alone,
+            hoverinfo="skip",
+        )
+    metric = f"{one.spec.metric_name} <b>{anchors.dense:.4f}</b>"
+    size = f"{anchors.dense_parameters / 1e6:.2f} M parameters, {anchors.dense_size_mb:.1f} MB"
+    figure.add_scatter(
+        x=[0],
+        y=[anchors.dense],
+        mode="markers",
+        marker={"color": colour, "symbol": "star", "size": 15},
+        legendgroup="dense" if alone else one.spec.name,
+        showlegend=False,
+        hovertemplate=f"<b>dense</b><br>{metric}<br>{size}<extra></extra>",
+    )
+
+
+def transparent(colour: str, opacity: float = SHADE) -> str:
+    """A colour (#RRGGBB) that lets through what is behind it."""
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"
+
+
+def lay_out(figure: go.Figure, headline: str, what: str) -> None:
+    """How all interactive figures look."""
+    figure.update_layout(
+        template="plotly_white",
+        title={"text": headline, "subtitle": {"text": what}, "x": 0.02, "font": {"size": 20}},
+        font={"family": "Helvetica, Arial, sans-serif", "size": 14, "color": TEXT},
+        legend={"orientation": "h", "yref": "container", "y": 0.01, "yanchor": "bottom", "x": 0},
+        showlegend=True,
+        height=HEIGHT,
+        margin={"l": 75, "r": 25, "t": 85, "b": 120},
+        hoverlabel={"align": "left", "bgcolor": "white", "font": {"color": TEXT, "size": 13}},
+    )
+    axis = {"gridcolor": GRID, "linecolor": QUIET, "showline": True, "zeroline": False, "ticks": "outside"}
+    figure.update_xaxes(**axis)
+    figure.update_yaxes(**axis)

@@ -1,0 +1,21 @@
+"""Which settings a task wants: the best penalty per task, how sharply it is known, and what else matters."""
+
+from pipeline.fronts.hyperparameters.by_task import Bounds, Choice, best_by_task
+from pipeline.fronts.hyperparameters.figures import write_profiles
+from pipeline.fronts.hyperparameters.importance import importances
+from pipeline.fronts.hyperparameters.profile import LEAST_TRIALS, PENALTY, Profile, penalty_profile
+from pipeline.fronts.hyperparameters.trial_fronts import TrialFront, trial_fronts
+
+__all__ = [
+    "LEAST_TRIALS",
+    "PENALTY",
+    "Bounds",
+    "Choice",
+    "Profile",
+    "TrialFront",
+    "best_by_task",
+    "importances",
+    "penalty_profile",
+    "trial_fronts",
+    "write_profiles",
+]

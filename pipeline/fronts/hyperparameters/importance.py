@@ -1,0 +1,55 @@
+"""Which settings decide metric and gain: Optuna's importance (fANOVA; Hutter, Hoos, Leyton-Brown, ICML 2014)."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+from pipeline.fronts.hyperparameters.trial_fronts import TrialFront
+from pipeline.study.records import OBJECTIVES, StudySpec
+from pipeline.study.space import parse_space
+
+LEAST_TRIALS = 10  # a forest of fewer is noise
+MOST_TRIALS = 200  # of more, so many evenly chosen ones: the shares stay, the seconds do not
+TREES = 32  # half of Optuna's: in a report of many studies they are most of its time
+
+
+def importances(spec: StudySpec, trials: Sequence[TrialFront]) -> dict[str, dict[str, float]]:
+    """For metric and for gain: each setting's share in its variance over trials, the largest first.
+
+    Settings that every trial has are asked for (not those of one choice of another); what is measured is the recovered
+    network, as the sampler was told. Empty for fewer than LEAST_TRIALS trials, or if nothing varies.
+    """
+    space = parse_space(spec.space_toml)
+    told = [(trial, trial.recovered) for trial in trials if trial.recovered is not None]
+    if len(told) < LEAST_TRIALS:
+        return {}
+    told = told[:: -(-len(told) // MOST_TRIALS)]
+    import optuna
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(directions=["maximize", "maximize"])
+    for trial, values in told:
+        distributions = {
+            name: each
+            for name, each in space.distributions(trial.params).items()
+            if name in trial.params and each._contains(each.to_internal_repr(trial.params[name]))
+        }
+        params = {name: trial.params[name] for name in distributions}
+        study.add_trial(
+            optuna.trial.create_trial(params=params, distributions=distributions, values=list(values))
+        )
+    names = (OBJECTIVES["metric"].name, spec.second.name)
+    found: dict[str, dict[str, float]] = {}
+    for at, name in enumerate(names):
+        if len({values[at] for _, values in told}) < 2:
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the evaluator is experimental
+            found[name] = get_param_importances(
+                study,
+                evaluator=FanovaImportanceEvaluator(n_trees=TREES, seed=0),
+                target=lambda trial, at=at: trial.values[at],  # type: ignore[misc]
+            )
+    return found

@@ -1,0 +1,87 @@
+"""The front as a picture to press, and point by point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pipeline.fronts.figures import front_figure
+from pipeline.fronts.front import FrontPoint
+from pipeline.fronts.report.markup import Block, Markup, Picture, Section, paragraphs, table, text
+from pipeline.fronts.report.reading import StudyView, sparse
+from pipeline.fronts.report.words import short
+from pipeline.fronts.setting_columns import setting_columns, settings_alike
+from pipeline.study.records import StudySpec
+
+MARKS = 4000  # of a panel of fronts, beside the fronts themselves, shared among its studies
+ZEROS = "Where single weights are zero, no network is smaller or faster than the dense one, in size, MACs or latency."
+
+
+def front_section(views: Sequence[StudyView]) -> Section:
+    """One panel of networks that were cut, one of networks with zeros: they share no front."""
+    cut = [view for view in views if not view.front.spec.zeroes]
+    zeroed = [view for view in views if view.front.spec.zeroes]
+    blocks: list[Block] = [_panel(panel, "front", "The front") for panel in (cut or zeroed,)]
+    if cut and zeroed:
+        blocks.append(_panel(zeroed, "front-sparsity", "The front of single weights"))
+    if zeroed:
+        blocks.append(paragraphs(ZEROS))
+    blocks.append(
+        Markup(
+            '<div id="network" class="card" aria-live="polite" tabindex="-1"><h3>The network of a point</h3><p>'
+            "Click a mark above, or press a button in the table: this shows which heads and blocks of it are gone, "
+            "layer by layer.</p></div>"
+        )
+    )
+    if len(views) == 1 and views[0].front.points:
+        blocks.append(front_table(views[0]))
+    return Section("fronts", "Front", tuple(blocks))
+
+
+def _panel(views: Sequence[StudyView], name: str, title: str) -> Picture:
+    series = [sparse(view.series, round(MARKS / len(views))) for view in views]
+    says = "; ".join(
+        f"{view.front.spec.name}: from {view.front.points[0].metric:.3f} at "
+        f"{100 * view.front.points[0].gain:.0f} % to {view.front.points[-1].metric:.3f} at "
+        f"{100 * view.front.points[-1].gain:.0f} %"
+        for view in views
+        if view.front.points
+    )
+    return Picture(
+        name, title, front_figure(series), f"Metric against {series[0].spec.second.label}. {says}."
+    )
+
+
+def front_table(view: StudyView) -> Markup:
+    """Each point of the front, with a button that shows its network."""
+    front, spec = view.front, view.front.spec
+    anchors = spec.anchors
+    keys = [*setting_columns(front), "learning_rate"]
+    fast = any(point.latency_ms for point in front.points)
+    second = [] if spec.objective == spec.share else [spec.second.short]
+    sizes = ["non-zero"] if spec.zeroes else ["parameters", "MACs"]
+    head = ["", spec.share, *second, spec.metric_name, "vs dense", *sizes]
+    head += (["latency"] if fast else []) + ["kind", *keys]
+    rows = [
+        [
+            f'<button type="button" data-point="{text(f"{spec.name}/{point.trial}/{point.point}")}">trial '
+            f"{point.trial}, point {point.point}</button>",
+            f"{100 * getattr(point, spec.share):.1f} %",
+            *([f"{100 * point.gain:.1f} %"] if second else []),
+            f"{point.metric:.4f}",
+            f"{point.metric - anchors.dense:+.4f}",
+            *_sizes(point, spec),
+            *([f"{point.latency_ms:.3g} ms" if point.latency_ms else "–"] if fast else []),
+            point.kind,
+            *(short(point.params.get(key)) for key in keys),
+        ]
+        for point in front.points
+    ]
+    alike = ", ".join(f"{key} {short(value)}" for key, value in settings_alike(front).items())
+    caption = f"The front of {spec.name}, point by point" + (f"; all of them: {alike}" if alike else "")
+    return table(caption, head, rows, first_is_markup=True)
+
+
+def _sizes(point: FrontPoint, spec: StudySpec) -> list[str]:
+    if spec.zeroes:
+        return [f"{(point.nonzero_parameters or 0) / 1e6:.2f} M"]
+    return [f"{point.parameters / 1e6:.2f} M", f"{100 * point.macs / spec.anchors.dense_macs:.0f} %"]

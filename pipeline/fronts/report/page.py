@@ -1,0 +1,127 @@
+"""Sections as one HTML file: nothing is fetched, nothing a study is called is taken for markup.
+
+plotly's script is in the page once, packed (1.2 MB become 0.5): a browser of 2023 or later unpacks it, after the page
+is there to be read. A figure's data are parsed when it is drawn. The page's own style and script are the files beside
+this one.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pipeline.fronts.figures import plotly_script
+from pipeline.fronts.report.markup import Picture, Section, text
+from pipeline.fronts.report.reading import StudyView
+from pipeline.study.records import BadInput
+
+LINKED = 6  # studies that the page's head has links to
+HERE = Path(__file__).parent
+# The page may run what is in it and reach nothing.
+POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+
+
+def write_page(path: Path, page: str) -> None:
+    """Writes the page.
+
+    Raises:
+        BadInput: the folder is not there, or cannot be written.
+    """
+    try:
+        path.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise BadInput(
+            f"--html is a file in a folder that can be written; {path} cannot: {error.strerror}. Name another."
+        ) from error
+
+
+def page(sections: Sequence[Section], views: Sequence[StudyView], *, title: str, lead: str) -> str:
+    """The page's text."""
+    links = "".join(f'<a href="#{text(name)}">{text(title)}</a>' for name, title in _places(sections))
+    body = "".join(_section(one) for one in sections)
+    pictures = [block for one in sections for block in one.blocks if isinstance(block, Picture)]
+    figures = "".join(_data(one.name, _slim(json.loads(str(one.figure.to_json())))) for one in pictures)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        f'<meta name="color-scheme" content="light dark"><title>{text(title)}</title>'
+        f"<style>{_own('page.css')}</style></head><body>"
+        f'<a class="skip" href="#main">To the content</a><header><h1>{text(title)}</h1><p>{text(lead)}</p>'
+        f'<nav aria-label="Sections">{links}</nav></header><main id="main">{body}</main>'
+        "<noscript><p>Figures need JavaScript; the tables say the same.</p></noscript>"
+        f"{figures}{_data('layers', _layers(views))}"
+        f'<script type="text/plain" id="plotly">{_packed_plotly()}</script><script>{_own("page.js")}</script>'
+        "</body></html>"
+    )
+
+
+def _places(sections: Sequence[Section]) -> list[tuple[str, str]]:
+    """What the page's head links to: every section; of many studies the first, which the others follow."""
+    studies = [one for one in sections if one.name.startswith("study-")]
+    if len(studies) <= LINKED:
+        return [(one.name, one.title) for one in sections]
+    first = studies[0]
+    places = [(one.name, "Studies" if one is first else one.title) for one in sections]
+    return [place for one, place in zip(sections, places, strict=True) if one is first or one not in studies]
+
+
+def _slim(value: Any) -> Any:
+    """A figure without plotly's template, which the page's style stands in for, and with six digits a number."""
+    if isinstance(value, dict):
+        return {key: _slim(item) for key, item in value.items() if key != "template"}
+    if isinstance(value, list):
+        return [_slim(item) for item in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def _section(section: Section) -> str:
+    inside = "".join(_block(block) for block in section.blocks)
+    name, title = text(section.name), text(section.title)
+    if section.fold:
+        return (
+            f'<section id="{name}"><details><summary><h2>{title}</h2></summary>{inside}</details></section>'
+        )
+    return f'<section id="{name}"><h2>{title}</h2>{inside}</section>'
+
+
+def _block(block: object) -> str:
+    if not isinstance(block, Picture):
+        return str(block.html)  # type: ignore[attr-defined]
+    what = block.figure.layout.title.subtitle.text or ""
+    return (
+        f"<figure><figcaption><h3>{text(block.title)}</h3><p>{text(what)}</p></figcaption>"
+        f'<div class="plot" id="{text(block.name)}" role="img" aria-label="{text(block.title)}. {text(block.says)}">'
+        "</div></figure>"
+    )
+
+
+def _layers(views: Sequence[StudyView]) -> Mapping[str, object]:
+    """By study/trial/point: heads and shares of neurons of every layer."""
+    return {
+        f"{view.front.spec.name}/{place}": asdict(layers)
+        for view in views
+        for place, layers in view.layers.items()
+    }
+
+
+def _data(name: str, value: object) -> str:
+    """JSON in the page; `<` is written in a way that ends no script."""
+    said = json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    return f'<script type="application/json" id="data-{text(name)}">{said}</script>'
+
+
+def _own(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+@cache
+def _packed_plotly() -> str:
+    """plotly's script, gzipped, as base64."""
+    return base64.b64encode(gzip.compress(plotly_script().encode(), 9, mtime=0)).decode()

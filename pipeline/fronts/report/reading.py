@@ -1,0 +1,140 @@
+"""What a report shows of a study, read from its store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.fronts.confirmed import Confirmed, load_confirmed
+from pipeline.fronts.figures import CURVE_DOTS, Dot, Series, dots
+from pipeline.fronts.front import Front, front_of
+from pipeline.fronts.hyperparameters import Profile, TrialFront, importances, penalty_profile, trial_fronts
+from pipeline.study.pareto import hypervolume
+from pipeline.study.records import Masks, Point
+from pipeline.study.store import Store
+
+PICTURED = 400  # networks of a page whose layers are shown, about: those on the front first
+LINES, LEAST_LINES = (
+    80,
+    8,
+)  # trials whose lines a page draws, shared among its studies; of each study at least
+LEFT_OUT = 20  # trials that failed or were stopped, named
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What is left of a network, layer by layer: which heads, and which share of the FFN's neurons."""
+
+    heads: tuple[str, ...]  # a 1 for a head that stays, a 0 for one that is gone
+    neurons: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class StudyView:
+    """A study as a report shows it."""
+
+    front: Front
+    series: Series  # its networks, thinned so that a page stays small
+    curves: Series  # the whole curves of its best trials
+    trials: tuple[TrialFront, ...]
+    seconds: dict[int, float]  # by trial
+    profile: Profile | None
+    importance: dict[str, dict[str, float]]
+    confirmed: Confirmed | None
+    layers: dict[str, Layers]  # by trial/point
+    provenance: dict[str, str]
+    left_out: tuple[tuple[int, str, str], ...]  # number, state, reason
+
+
+def read_study(study: str, *, store: Path | str, share: float = 1.0) -> StudyView:
+    """Reads a study. `share` is its part of the page: of networks that are not on the front it gets so many fewer.
+
+    Raises:
+        BadInput: the store holds no such study, or its files are damaged.
+    """
+    files = Store(Path(store))
+    spec, table = files.read_spec(study), files.read_table(study)
+    front = front_of(spec, table)
+    columns = table.drop_columns(["metrics"]).to_pydict()
+    every = Series(spec, dots(spec, columns))
+    series = replace(every, dots=_thinned(every, round(share * CURVE_DOTS)))
+    trials = tuple(trial_fronts(spec, table))
+    ended = dict(zip(columns["number"], zip(columns["state"], columns["reason"], strict=True), strict=True))
+    left_out = [(number, *why) for number, why in ended.items() if why[0] != "complete"]
+    return StudyView(
+        front=front,
+        series=series,
+        curves=_best(every, trials, lines_of(share)),
+        trials=trials,
+        seconds=dict(zip(columns["number"], columns["seconds"], strict=True)),
+        profile=penalty_profile(trials, spec.reference_point),
+        importance=importances(spec, trials),
+        confirmed=load_confirmed(study, store=store),
+        layers=_layers(files, study, series, most=round(share * PICTURED)),
+        provenance=_provenance(files, study),
+        left_out=tuple(left_out[:LEFT_OUT]),
+    )
+
+
+def lines_of(share: float) -> int:
+    """The trials of a study whose lines are drawn, for its part of the page."""
+    return max(LEAST_LINES, round(share * LINES))
+
+
+def _best(every: Series, trials: Sequence[TrialFront], most: int) -> Series:
+    """All networks of the trials that alone have the largest hypervolumes."""
+    reference = every.spec.reference_point
+    order = sorted(trials, key=lambda trial: (-hypervolume(trial.values, reference), trial.number))
+    best = {trial.number for trial in order[:most]}
+    return replace(every, dots=tuple(dot for dot in every.dots if dot.trial in best))
+
+
+def _thinned(series: Series, networks: int) -> tuple[Dot, ...]:
+    """All networks on the front and all recovered ones; of the others every k-th."""
+    ahead = {id(dot) for dot in series.front}
+    kept = [id(dot) in ahead or dot.kind == "recovered" for dot in series.dots]
+    return _with_every_kth(series.dots, kept, networks)
+
+
+def sparse(series: Series, networks: int) -> Series:
+    """All networks on the front; of the others, recovered ones among them, every k-th: so many at most."""
+    ahead = {id(dot) for dot in series.front}
+    kept = [id(dot) in ahead for dot in series.dots]
+    return replace(series, dots=_with_every_kth(series.dots, kept, networks))
+
+
+def _with_every_kth(every: Sequence[Dot], kept: Sequence[bool], networks: int) -> tuple[Dot, ...]:
+    rest = [place for place, keep in enumerate(kept) if not keep]
+    chosen = set(rest[:: max(1, -(-len(rest) // max(networks, 1)))])
+    return tuple(dot for place, dot in enumerate(every) if kept[place] or place in chosen)
+
+
+def _layers(files: Store, study: str, series: Series, *, most: int) -> dict[str, Layers]:
+    """Of all networks on the front, and then of recovered ones, then others, up to `most`."""
+    ahead = {id(dot) for dot in series.front}
+    order = sorted(series.dots, key=lambda dot: (id(dot) not in ahead, dot.kind != "recovered"))
+    chosen = sorted(order[: max(most, len(ahead))], key=lambda dot: dot.trial)
+    found: dict[str, Layers] = {}
+    number, points = -1, tuple[Point, ...]()
+    for dot in chosen:
+        if dot.trial != number:
+            number, points = dot.trial, files.read_record(study, dot.trial).points
+        found[f"{dot.trial}/{dot.point}"] = _of_masks(points[dot.point].masks)
+    return found
+
+
+def _of_masks(masks: Masks) -> Layers:
+    heads = tuple("".join("1" if stays else "0" for stays in layer) for layer in masks.heads)
+    return Layers(heads, tuple(float(share) for share in np.round(masks.neurons.mean(axis=1), 3)))
+
+
+def _provenance(files: Store, study: str) -> dict[str, str]:
+    """Versions, commit and hardware as the last trial noted them that noted any."""
+    for number in reversed(files.finished_numbers(study)):
+        noted = files.read_record(study, number).provenance
+        if noted:
+            return dict(noted)
+    return {}

@@ -1,0 +1,119 @@
+"""What is shown of each study: its trials, what decides among them, what was confirmed."""
+
+from __future__ import annotations
+
+from pipeline.fronts.figures import (
+    curves_figure,
+    hours_figure,
+    hypervolume_figure,
+    importance_figure,
+    parallel_figure,
+    penalty_figure,
+    promised_figure,
+)
+from pipeline.fronts.report.front import front_table
+from pipeline.fronts.report.markup import Block, Picture, Section, paragraphs, table
+from pipeline.fronts.report.reading import StudyView
+from pipeline.fronts.report.words import short
+from pipeline.study.space import parse_space
+
+
+def study_section(view: StudyView, *, lines: int, several: bool) -> Section:
+    """One study, with so many lines a figure at most; of several studies, each folded."""
+    spec = view.front.spec
+    key = spec.name.replace(".", "-")
+    blocks: list[Block] = [front_table(view)] if several and view.front.points else []
+    blocks += _confirmed(view, key)
+    if any(trial.recovered for trial in view.trials):
+        blocks += _pictures(view, key, lines=lines)
+        blocks += _what_decides(view, key)
+    if view.left_out:
+        blocks.append(table("Trials that stand on no front", ["trial", "state", "reason"], view.left_out))
+    return Section(f"study-{key}", spec.name if several else "Trials", tuple(blocks), fold=several)
+
+
+def _pictures(view: StudyView, key: str, *, lines: int) -> list[Block]:
+    keys = _searched(view)
+    ends_at, hours = view.front.hypervolume_normalised, view.front.seconds / 3600
+    return [
+        Picture(
+            f"curves-{key}",
+            "Curves",
+            curves_figure(view.curves, most=lines),
+            "Each trial's metric as it is cut further.",
+        ),
+        Picture(
+            f"growth-{key}",
+            "Hypervolume over trials",
+            hypervolume_figure([view.series]),
+            f"It ends at {ends_at:.4f} of what is possible.",
+        ),
+        Picture(
+            f"hours-{key}",
+            "Hypervolume over hours",
+            hours_figure([view.series], [view.seconds]),
+            f"All trials together trained {hours:.2f} hours.",
+        ),
+        Picture(
+            f"parallel-{key}",
+            "Settings side by side",
+            parallel_figure(view.series, keys, most=2 * lines),
+            "One line a trial over its settings, compression and metric.",
+        ),
+    ]
+
+
+def _searched(view: StudyView) -> list[str]:
+    """The settings that trials differ in, what ends the cutting last."""
+    found = parse_space(view.front.spec.space_toml).distributions()
+    cutting = ("threshold", "target")
+    return [name for name in found if name not in cutting] + [
+        name for name in cutting if name in view.trials[0].params
+    ]
+
+
+def _what_decides(view: StudyView, key: str) -> list[Block]:
+    blocks: list[Block] = []
+    profile = view.profile
+    if profile is not None:
+        bands = [(band.low, band.high, band.hypervolume, band.error) for band in profile.bands]
+        figure = penalty_figure(bands, key=profile.key, good=(profile.low, profile.high))
+        blocks.append(Picture(f"penalty-{key}", "Which penalty", figure, profile.sentence))
+        blocks.append(paragraphs(profile.sentence))
+    if view.importance:
+        said = "; ".join(
+            f"{name}: " + ", ".join(f"{setting} {share:.0%}" for setting, share in list(shares.items())[:3])
+            for name, shares in view.importance.items()
+        )
+        blocks.append(Picture(f"importance-{key}", "What decides", importance_figure(view.importance), said))
+    return blocks
+
+
+def _confirmed(view: StudyView, key: str) -> list[Block]:
+    confirmed = view.confirmed
+    if confirmed is None:
+        return []
+    points = [point for point in confirmed.points if point.metric.count]
+    rows = [(p.gain.mean, p.selected, p.metric.mean, p.metric.high - p.metric.mean) for p in points]
+    spec = confirmed.spec
+    figure = promised_figure(rows, metric=spec.metric_name, gain=spec.second.label)
+    return [
+        Picture(f"confirmed-{key}", "Promised and found", figure, "The table below has the numbers."),
+        table(
+            f"Confirmed on fresh seeds and {len(confirmed.labels)} test rows, means with 95 % intervals",
+            ["point", spec.share, "promised", "found", "sd", "optimism", "seeds", "failed"],
+            [
+                [
+                    f"trial {p.trial}, point {p.point}",
+                    f"{100 * getattr(p, spec.share).mean:.1f} %",
+                    f"{p.selected:.4f}",
+                    f"{p.metric:.4f}",
+                    short(p.metric.deviation),
+                    f"{p.optimism:.4f}",
+                    p.metric.count,
+                    p.failed,
+                ]
+                for p in points
+            ],
+        ),
+    ]

@@ -1,0 +1,138 @@
+"""Writes a report: the page, its figures as pictures, and a copy of the page in MLflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.fronts.compare import Comparison, compare, comparison_image, gather
+from pipeline.fronts.figures import still
+from pipeline.fronts.report.markup import Picture, Section
+from pipeline.fronts.report.page import page, write_page
+from pipeline.fronts.report.reading import StudyView, read_study
+from pipeline.fronts.report.sections import report_sections
+from pipeline.study.records import BadInput
+from pipeline.study.store import Store
+from pipeline.tracking import TrackingLost, open_tracking
+
+KINDS = ("png", "svg")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a report has written, and what it could not do."""
+
+    written: tuple[Path, ...]
+    remarks: tuple[str, ...]
+
+
+def report(
+    store: Path | str,
+    studies: Sequence[str],
+    *,
+    html: Path | None = None,
+    figures: Path | None = None,
+    track: bool = False,
+    tracking: str | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Written:
+    """Writes studies as a page, as pictures, and into MLflow, each if it is asked for; `tell` hears of each step.
+
+    Raises:
+        BadInput: no such study, or a file cannot be written.
+    """
+    names = list(dict.fromkeys(studies))
+    if not names:
+        raise BadInput("A report is about studies; none is named.")
+    check_places(html, figures)
+    for name in names:
+        Store(Path(store)).read_spec(name)  # all are there, before the first is read
+    views = []
+    for count, name in enumerate(names, 1):
+        tell(f"reading {name} ({count} of {len(names)}) …")
+        views.append(read_study(name, store=store, share=1 / len(names)))
+    tell("drawing …" if len(names) == 1 else "comparing and drawing …")
+    comparison, remarks = _comparison(store, names)
+    sections = report_sections(views, comparison)
+    title = names[0] if len(names) == 1 else f"{len(names)} studies"
+    lead = "prunefront: what a smaller encoder costs · " + ", ".join(
+        dict.fromkeys(f"{view.front.spec.task} with {view.front.spec.model}" for view in views)
+    )
+    written: list[Path] = []
+    text = page(sections, views, title=title, lead=lead) if html is not None or track else ""
+    if html is not None:
+        write_page(html, text)
+        written.append(html)
+    if figures is not None:
+        tell("drawing pictures …")
+        written += _pictures(figures, sections, comparison)
+    if track:
+        tell("keeping the page in MLflow …")
+        remarks += _track(text, views, Path(store), tracking)
+    return Written(tuple(written), tuple(remarks))
+
+
+def check_places(html: Path | None, figures: Path | None = None) -> None:
+    """Looks at where a report is to be written, before anything is read, which takes long.
+
+    Raises:
+        BadInput: the page's folder is not there, or something else is in the place.
+    """
+    if html is not None and (html.is_dir() or not html.parent.is_dir()):
+        raise BadInput(
+            f"--html is a file in a folder that is there; {html} is not. Make the folder, or name another."
+        )
+    if figures is not None and figures.exists() and not figures.is_dir():
+        raise BadInput(f"--figures is a folder, there or to be made; {figures} is a file. Name another.")
+
+
+def _comparison(store: Path | str, names: Sequence[str]) -> tuple[Comparison | None, list[str]]:
+    """The studies compared, if they can be; else why not."""
+    if len(names) < 2:
+        return None, []
+    try:
+        return compare(gather(store, names, across_models=True)), []
+    except BadInput as reason:
+        return None, [f"The page does not compare the studies. {reason}"]
+
+
+def _pictures(folder: Path, sections: Sequence[Section], comparison: Comparison | None) -> list[Path]:
+    """Every figure of the page as .png and .svg."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        drawn = {
+            block.name: block.figure for one in sections for block in one.blocks if isinstance(block, Picture)
+        }
+        written = []
+        for kind in KINDS:
+            for name, figure in drawn.items():
+                bands = name == "bands" and comparison is not None
+                picture = (
+                    comparison_image(comparison, format=kind)
+                    if bands and comparison
+                    else still(figure, kind=kind)
+                )
+                path = folder / f"{name}.{kind}"
+                path.write_bytes(picture)
+                written.append(path)
+    except OSError as error:
+        raise BadInput(
+            f"--figures is a folder that can be written; {folder} cannot: {error.strerror}. Name another."
+        ) from error
+    return written
+
+
+def _track(text: str, views: Sequence[StudyView], store: Path, tracking: str | None) -> list[str]:
+    """Keeps the page at the run of each study; MLflow is a view, so what fails is a remark."""
+    remarks: list[str] = []
+    try:
+        tracker = open_tracking(tracking, store_root=store)
+        for view in views:
+            if not tracker.publish_report(view.front.spec, text):
+                remarks.append(
+                    f"MLflow does not have study {view.front.spec.name}: the page is not kept there."
+                )
+    except (TrackingLost, BadInput) as lost:
+        remarks.append(f"{lost} The page is not kept there.")
+    return remarks

@@ -1,0 +1,141 @@
+"""The bootstrap over rows: how much of a difference between given networks is the choice of test rows.
+
+It is the part of the noise *within* networks. It knows nothing of seeds, and so never stands alone: where networks
+of equal methods differ by their seeds, it calls one difference in five and more that is none (tests/fronts/statistics).
+
+Shapes: K networks, V rows, B resamples, C classes, Q sums.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.fronts.statistics.means import LEVEL, Interval
+from pipeline.study.metrics import is_regression
+
+Rows = npt.NDArray[np.generic]
+Values = npt.NDArray[np.float64]
+
+RESAMPLES = 1000
+
+
+def row_bootstrap(
+    metric: str,
+    labels: Rows,
+    predictions: Rows,
+    contrasts: npt.ArrayLike,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> list[Interval]:
+    """Percentile intervals of sums of given networks' metrics: one for each row of `contrasts` [Q, K].
+
+    The contrast (1/2, 1/2, -1) is the mean metric of the first two networks minus that of the third. Rows are drawn
+    with replacement, the same ones for all networks: the paired bootstrap of Efron and Tibshirani ("An Introduction
+    to the Bootstrap", 1993, sections 13.3 and 16.4). An interval's `count` is the number of rows, its mean the sum
+    on all rows as they are.
+    """
+    generator = np.random.default_rng(seed)
+    drawn = generator.multinomial(len(labels), np.full(len(labels), 1 / len(labels)), size=resamples)
+    whole = np.ones((1, len(labels)), dtype=np.int64)
+    scores = scores_on_resamples(metric, labels, predictions, np.concatenate((whole, drawn)))
+    sums = np.asarray(contrasts, dtype=np.float64) @ scores  # [Q, 1 + B]
+    ends = np.quantile(sums[:, 1:], (0.5 - level / 2, 0.5 + level / 2), axis=1)
+    deviations = sums[:, 1:].std(axis=1, ddof=1)
+    return [
+        Interval(float(sums[q, 0]), float(low), float(high), float(deviations[q]), len(labels))
+        for q, (low, high) in enumerate(ends.T)
+    ]
+
+
+def scores_on_resamples(metric: str, labels: Rows, predictions: Rows, counts: Rows) -> Values:
+    """The metric [K, B] of predictions [K, V] on resamples that hold row v counts[b, v] times.
+
+    The same as `metrics.evaluate` on the repeated rows, without repeating them: class metrics come from counted
+    confusion matrices, correlations from weighted moments.
+
+    Raises:
+        KeyError: no metric has that name.
+    """
+    weights = counts.astype(np.float64)
+    if is_regression(metric):
+        return np.array([_correlations(labels, row, weights) for row in predictions]).reshape(-1, len(counts))
+    if metric == "accuracy":
+        right: Values = (predictions == labels).astype(np.float64) @ weights.T / weights.sum(axis=1)
+        return right
+    confusion = _confusion(labels, predictions, weights)
+    if metric == "matthews":
+        return _matthews(confusion)
+    binary = confusion.shape[2] <= 2
+    f1 = _f1(confusion, binary=binary)
+    if metric == "f1":
+        return f1
+    accuracy = np.trace(confusion, axis1=2, axis2=3) / confusion.sum(axis=(2, 3))
+    found: Values = (accuracy + f1) / 2
+    return found
+
+
+def _confusion(labels: Rows, predictions: Rows, weights: Values) -> Values:
+    """[K, B, C, C]: how often label i was predicted as j."""
+    classes = int(max(labels.max(), predictions.max())) + 1
+    found = np.empty((len(predictions), len(weights), classes, classes))
+    for i in range(classes):
+        rows = np.flatnonzero(labels == i)
+        for j in range(classes):
+            found[:, :, i, j] = (predictions[:, rows] == j).astype(np.float64) @ weights[:, rows].T
+    return found
+
+
+def _f1(confusion: Values, *, binary: bool) -> Values:
+    """2 TP / (2 TP + FP + FN) of class 1, or its mean over the classes that are there (scikit-learn's macro)."""
+    hit = np.diagonal(confusion, axis1=2, axis2=3)
+    seen = confusion.sum(axis=2) + confusion.sum(axis=3)
+    each = np.divide(2 * hit, seen, out=np.zeros_like(seen), where=seen > 0)
+    if binary:
+        of_one: Values = each[..., 1] if each.shape[-1] > 1 else np.zeros(each.shape[:2])
+        return of_one
+    found: Values = each.sum(axis=-1) / np.maximum((seen > 0).sum(axis=-1), 1)
+    return found
+
+
+def _matthews(confusion: Values) -> Values:
+    """Gorodkin's R_K (Computational Biology and Chemistry 28, 2004); 0 where labels or predictions are constant."""
+    label, predicted = confusion.sum(axis=3), confusion.sum(axis=2)
+    total = label.sum(axis=-1)
+    hit = np.trace(confusion, axis1=2, axis2=3)
+    above = hit * total - (label * predicted).sum(axis=-1)
+    below = np.sqrt((total**2 - (predicted**2).sum(axis=-1)) * (total**2 - (label**2).sum(axis=-1)))
+    found: Values = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+    return found
+
+
+def _correlations(labels: Rows, predictions: Rows, weights: Values) -> Values:
+    """[B]: the mean of Pearson's and Spearman's correlation."""
+    x, y = labels.astype(np.float64), predictions.astype(np.float64)
+    pearson = _pearson(np.broadcast_to(x, weights.shape), np.broadcast_to(y, weights.shape), weights)
+    spearman = _pearson(_mid_ranks(x, weights), _mid_ranks(y, weights), weights)
+    found: Values = (pearson + spearman) / 2
+    return found
+
+
+def _pearson(x: Values, y: Values, weights: Values) -> Values:
+    """[B]: of x and y [B, V] under weights; 0 where one of them is constant."""
+    total = weights.sum(axis=1, keepdims=True)
+    x = x - (weights * x).sum(axis=1, keepdims=True) / total
+    y = y - (weights * y).sum(axis=1, keepdims=True) / total
+    above = (weights * x * y).sum(axis=1)
+    below = np.sqrt((weights * x * x).sum(axis=1) * (weights * y * y).sum(axis=1))
+    found: Values = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
+    return found
+
+
+def _mid_ranks(values: Values, weights: Values) -> Values:
+    """[B, V]: the rank of each row among the resampled ones, equal values sharing the mean of their ranks."""
+    unique, group = np.unique(values, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    starts = np.searchsorted(group[order], np.arange(len(unique)))
+    sizes = np.add.reduceat(weights[:, order], starts, axis=1)
+    ranks: Values = (np.cumsum(sizes, axis=1) - (sizes - 1) / 2)[:, group]
+    return ranks

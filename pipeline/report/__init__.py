@@ -1,5 +1,0 @@
-"""Studies as one page that explains itself: offline, for screen, phone, print and screen reader."""
-
-from pipeline.report.writing import Written, check_places, report
-
-__all__ = ["Written", "check_places", "report"]

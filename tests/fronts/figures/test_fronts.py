@@ -1,0 +1,129 @@
+"""Figures hold what they should, need no network and no display, and can be told apart."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from pipeline.fronts.figures import front_figure, front_image, hypervolume_figure
+from pipeline.fronts.figures.series import COLOURS, Series, dots
+from pipeline.study.records import OBJECTIVES
+from tests.tracking.tracking_kit import SPEC, series_of, stored, trials
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory: pytest.TempPathFactory) -> Series:
+    return Series(SPEC, dots(SPEC, stored(tmp_path_factory.mktemp("store"), trials()).to_pydict()))
+
+
+def marks(figure: Any) -> dict[str, list[tuple[float, float]]]:
+    """(compression in %, metric) of the marks of each trace, by its name."""
+    found = (trace for trace in figure.data if trace.mode == "markers" and trace.name)
+    return {trace.name: list(zip(trace.x, trace.y, strict=True)) for trace in found}
+
+
+def test_every_network_is_where_it_belongs(series: Series) -> None:
+    # by hand from the kit's trials: 0.89 @ 0 %, 0.85 @ 25 %, 0.8 @ 50 %, 0.6 @ 75 %, 0.3 @ 90 %, 0.15 @ 100 %
+    found = marks(front_figure([series]))
+    assert found["front: recovered"] == [(25.0, 0.85), (50.0, 0.8), (90.0, 0.3)]
+    assert found["front: curve"] == [(0.0, 0.89), (75.0, 0.6), (100.0, 0.15)]
+    assert found["recovered"] == [(10.0, 0.4)]
+    assert sorted(found["curve"]) == [(0.0, 0.5), (0.0, 0.87), (0.0, 0.88), (50.0, 0.7)]
+
+
+def test_anchors_are_lines_and_dense_a_star(series: Series) -> None:
+    traces = {trace.name: trace for trace in front_figure([series]).data}
+    assert list(traces["dense 0.900"].y) == [0.9, 0.9]
+    assert list(traces["constant 0.100"].y) == [0.1, 0.1]
+    stars = [t for t in front_figure([series]).data if t.marker.symbol == "star"]
+    assert [(list(t.x), list(t.y)) for t in stars] == [([0], [0.9])]
+
+
+def test_hover_tells_what_a_network_is(series: Series) -> None:
+    traces = {trace.name: trace for trace in front_figure([series]).data}
+    text = traces["front: recovered"].text[0]
+    for told in (
+        "trial 0",
+        "recovered",
+        "accuracy <b>0.8500</b>",
+        "25.0 %",
+        "penalty_strength 0.0123",
+        "threshold 0.3",
+        "spectral_bound relative",
+        "bound_relative 0.75",
+    ):
+        assert told in text
+    assert "bound_absolute" not in text  # not in force
+    assert "threshold 0.1" in traces["front: curve"].text[1]  # the curve point's own: trial 1 at 75 %
+
+
+def test_titles_and_axes(series: Series) -> None:
+    layout = front_figure([series]).layout
+    assert layout.title.text == "Pareto front: toy-snip"
+    assert layout.title.subtitle.text == "task glue/toy · model tiny · method snip"
+    assert layout.xaxis.title.text.startswith(OBJECTIVES["compression"].label)
+    assert layout.yaxis.title.text.startswith(OBJECTIVES["metric"].label)
+
+
+def test_one_study_names_its_layers_and_several_their_studies(series: Series) -> None:
+    other = replace(series, spec=replace(SPEC, name="toy-chance"))
+
+    def legend(shown: list[Series]) -> list[str]:
+        return [t.name for t in front_figure(shown).data if t.showlegend is not False]
+
+    assert {"front", "hypervolume", "curve", "front: recovered"} <= set(legend([series]))
+    assert legend([series, other]) == ["toy-snip", "toy-chance"]
+
+
+def test_hypervolume_figure_never_falls(series: Series) -> None:
+    (trace,) = hypervolume_figure([series]).data
+    assert list(trace.x) == [0, 1, 3, 5]
+    assert (np.diff(trace.y) >= 0).all()
+    # by hand: (0.89 - 0.85) * 0 + ... : 0.25 * 0.75 + 0.25 * 0.7 + 0.25 * 0.5 + 0.15 * 0.2 + 0.1 * 0.05, over 0.8
+    assert trace.y[-1] == pytest.approx((0.1875 + 0.175 + 0.125 + 0.03 + 0.005) / 0.8)
+
+
+def picture(shown: list[Series]) -> np.ndarray:
+    return np.asarray(imread(BytesIO(front_image(shown)), format="png"))
+
+
+def has(colour: str, image: np.ndarray) -> bool:
+    wanted = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    return bool((np.abs(image[..., :3] - wanted).max(axis=-1) < 0.01).sum() > 100)
+
+
+def test_a_picture_shows_every_study_in_its_colour(series: Series) -> None:
+    other = series_of((0.7, 0.4), (0.5, 0.8), spec=replace(SPEC, name="toy-chance"))
+    alone, both = picture([series]), picture([series, other])
+    assert alone.shape[:2] == both.shape[:2] == (1200, 1800)
+    assert (has(COLOURS[0], alone), has(COLOURS[1], alone)) == (True, False)
+    assert (has(COLOURS[0], both), has(COLOURS[1], both)) == (True, True)
+
+
+@pytest.mark.parametrize("draw", [front_figure, hypervolume_figure, front_image])
+def test_a_study_without_a_finished_trial_is_drawn_and_none_is_refused(draw: Callable[..., Any]) -> None:
+    assert draw([series_of()])
+    with pytest.raises(ValueError, match="at least one study"):
+        draw([])
+
+
+def test_a_picture_leaves_pyplot_alone() -> None:
+    code = (
+        "import sys; from pipeline.fronts.figures import front_image\n"
+        "from tests.tracking.tracking_kit import series_of\n"
+        "front_image([series_of((0.5, 0.5))]); print('matplotlib.pyplot' in sys.modules)"
+    )
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True, cwd=root
+    )
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,214 @@
+"""The page: what it says, what it escapes, how large it is; and, in a real browser, that it works offline."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli import run
+from pipeline.fronts.compare import compare, gather, sentences
+from pipeline.fronts.figures import Dot, Series
+from pipeline.fronts.figures.series import COLOURS
+from pipeline.fronts.report import report
+from pipeline.fronts.report.markup import bullets
+from pipeline.fronts.report.reading import sparse
+from pipeline.study.records import BadInput
+from pipeline.study.store import Store
+from tests.kit.browser import CHROMIUM, browse
+from tests.kit.compare import write_study
+from tests.kit.report import HEADS, LAYERS, write_store
+from tests.kit.synthetic import spec
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str], Path]:
+    """A store, its studies, and a page about the first of them."""
+    root = tmp_path_factory.mktemp("report")
+    names = write_store(root / "store", seeds=3, trials=10, steps=6)
+    report(root / "store", names[:1], html=root / "one.html")
+    report(root / "store", names, html=root / "all.html")
+    return root, names, root / "one.html"
+
+
+def dot(number: int, *, metric: float, gain: float) -> Dot:
+    return Dot(number, "curve", metric, gain, 1000, 0.01, {}, gain)
+
+
+class Outline(HTMLParser):
+    """Tags with their attributes, and the text outside scripts."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_data(self, data: str) -> None:
+        if self.lasttag not in ("script", "style"):
+            self.words.append(data)
+
+
+def test_a_page_is_small_fetches_nothing_and_has_its_sections(made: tuple[Path, list[str], Path]) -> None:
+    text = made[2].read_text()
+    assert len(text.encode()) < 1_500_000
+    outline = Outline(text)
+    assert not [a for _, a in outline.tags for key in ("src", "srcset") if key in a]
+    links = [a["href"] for _, a in outline.tags if "href" in a]
+    assert links
+    assert all(str(link).startswith("#") for link in links)
+    places = {a.get("id") for _, a in outline.tags}
+    assert {str(link)[1:] for link in links} <= places
+    words = " ".join(outline.words)
+    for told in ("Summary", "What was searched", "AMD EPYC", "confirmed points"):
+        assert told in words
+    plots = [a for _, a in outline.tags if a.get("class") == "plot"]
+    assert len(plots) >= 6
+    assert all(a["aria-label"] and a["role"] == "img" for a in plots)
+
+
+def test_what_a_store_says_is_never_markup(tmp_path: Path) -> None:
+    evil = "</script><img src=x onerror=alert(1)>"
+    root = tmp_path / "store"
+    write_study(root, "one", [(0.9, 0.0), (0.8, 0.5)])
+    Store(root).write_spec(replace(spec("one"), task=evil, model=evil, model_fingerprint=evil))
+    report(root, ["one"], html=tmp_path / "page.html")
+    outline = Outline((tmp_path / "page.html").read_text())
+    assert "img" not in [tag for tag, _ in outline.tags]
+    assert evil in " ".join(outline.words)
+
+
+def test_commands_are_code_and_nothing_else_is() -> None:
+    assert bullets(["`search --seeds 3` runs <more>"]).html == (
+        "<ul><li><code>search --seeds 3</code> runs &lt;more&gt;</li></ul>"
+    )
+
+
+def test_several_studies_are_compared_and_those_that_cannot_be_are_not(
+    made: tuple[Path, list[str], Path], tmp_path: Path
+) -> None:
+    words = " ".join(Outline((made[0] / "all.html").read_text()).words)
+    assert sentences(compare(gather(made[0] / "store", made[1])))[0] in words
+    assert "Differences" in words
+    write_study(tmp_path, "one", [(0.8, 0.5)])
+    write_study(tmp_path, "two", [(0.8, 0.5)], task="elsewhere", task_fingerprint="cafe")
+    done = report(tmp_path, ["one", "two"], html=tmp_path / "page.html")
+    assert "same task" in done.remarks[0]
+
+
+def test_many_studies_have_a_table_and_a_legend_of_kinds(tmp_path: Path) -> None:
+    names = [f"study-{number}" for number in range(8)]
+    for number, name in enumerate(names):
+        method = "snip" if number % 2 else "chance"
+        write_study(tmp_path, name, *[[(0.9, 0.0), (0.6 + 0.01 * n, 0.5)] for n in range(12)], method=method)
+    report(tmp_path, names, html=tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    outline = Outline(page)
+    links = [a["href"] for tag, a in outline.tags if tag == "a" and "href" in a]
+    assert len([link for link in links if str(link).startswith("#study-")]) == 1
+    assert "8 studies" in " ".join(outline.words)
+    held = dict(re.findall(r'id="data-([^"]+)">(.*?)</script>', page))
+    traces = json.loads(held["front"])["data"]
+    assert [t["name"] for t in traces if t.get("showlegend", True)] == ["chance, tiny", "snip, tiny"]
+    assert {t["line"]["color"] for t in traces if t.get("name") == "snip, tiny"} == {COLOURS[1]}
+    assert "study-3" in held["front"], "hovering names the study"
+
+
+def test_marks_are_few_however_many_networks_there_are() -> None:
+    series = Series(spec(), tuple(dot(n, metric=0.6 + n % 7 / 100, gain=n / 1000) for n in range(900)))
+    thin = sparse(series, 50)
+    assert len(thin.dots) <= len(series.front) + 50
+    assert thin.front == series.front
+
+
+def test_every_figure_is_a_picture_too(made: tuple[Path, list[str], Path], tmp_path: Path) -> None:
+    done = report(made[0] / "store", made[1][:1], figures=tmp_path / "figures")
+    page = made[2].read_text()
+    held = dict(re.findall(r'id="data-([^"]+)">(.*?)</script>', page))
+    assert {path.stem for path in done.written} == set(held) - {"layers"}
+    drawn = [json.loads(figure)["data"] for figure in held.values() if '"data":' in figure]
+    assert all(drawn)
+    assert {trace["type"] for traces in drawn for trace in traces} == {"scatter", "bar"}, (
+        "all that the script draws"
+    )
+    for path in done.written:
+        start = path.read_bytes()[:200]
+        assert (
+            start.startswith(b"\x89PNG") if path.suffix == ".png" else b"<svg" in start or b"<?xml" in start
+        )
+
+
+def test_a_study_without_a_trial_has_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_study(tmp_path, "empty")
+    page = tmp_path / "page.html"
+    assert run(["report", "empty", "--html", str(page), "--store", str(tmp_path), "--no-track"]) == 0
+    assert "no finished trial" in page.read_text()
+    assert run(["report", "empty", "--store", str(tmp_path)]) == 2
+    assert "--html" in capsys.readouterr().err
+    for html in (tmp_path / "no" / "page.html", tmp_path):
+        with pytest.raises(BadInput, match="--html"):
+            report(tmp_path, ["empty"], html=html)
+    other = tmp_path / "other.html"
+    with pytest.raises(BadInput, match="--figures"):
+        report(tmp_path, ["empty"], html=other, figures=page)
+    assert not other.exists()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_works_in_a_browser_without_a_network(
+    made: tuple[Path, list[str], Path], tmp_path: Path, width: int
+) -> None:
+    with browse(tmp_path) as page:
+        page.open(made[0] / "all.html" if width > 600 else made[2], width=width, height=900, dark=width < 600)
+        # no sideways scrolling of the page itself
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        # the legend stands close below its axis
+        gap = page.evaluate(
+            "(() => { const box = (of) => document.querySelector('#front ' + of).getBoundingClientRect();"
+            "return box('.legend').top - box('.xtitle').bottom; })()"
+        )
+        assert 0 < gap < 60
+        # the keyboard's way: a button of the table shows the network
+        page.evaluate("document.querySelector('button[data-point]').click()")
+        shown = page.evaluate("document.getElementById('network').textContent")
+        assert f"{LAYERS * HEADS} heads" in shown
+        assert page.evaluate("document.querySelectorAll('#network .layer').length") == LAYERS
+        # the mouse's way: hover a mark, then click it
+        x, y = page.evaluate(
+            "(() => { const plot = document.getElementById('front');"
+            "plot.scrollIntoView({ behavior: 'instant', block: 'center' });"
+            "const mark = [...plot.querySelectorAll('.points path')].pop().getBoundingClientRect();"
+            "return [mark.x + mark.width / 2, mark.y + mark.height / 2]; })()"
+        )
+        page.mouse("mouseMoved", x - 1, y)
+        page.mouse("mouseMoved", x, y)
+        page.wait("document.querySelector('#front .hoverlayer text') !== null")
+        assert "trial" in page.evaluate("document.querySelector('#front .hoverlayer').textContent")
+        page.evaluate("document.getElementById('network').replaceChildren()")
+        page.mouse("mousePressed", x, y)
+        page.mouse("mouseReleased", x, y)
+        page.wait("document.querySelector('#network h3') !== null")
+        # every figure draws
+        page.evaluate(
+            "document.querySelectorAll('details').forEach((one) => one.open = true);"
+            "document.querySelectorAll('.plot').forEach((one) => one.scrollIntoView())"
+        )
+        page.wait(
+            "(() => { const left = document.querySelector('.plot:not([data-drawn])');"
+            "if (left) left.scrollIntoView(); return !left; })()"
+        )
+        buttons = page.evaluate(
+            "[...document.querySelectorAll('.modebar-btn')].map((one) => one.dataset.title)"
+        )
+        assert ("Reset axes" in buttons) == (width > 600)
+        assert not [title for title in buttons if "Share" in title], "no button sends a chart away"
+        assert page.said == []
+        assert [url for url in page.fetched if not url.startswith(("file:", "data:", "blob:"))] == []

@@ -1,0 +1,114 @@
+"""A front as it is read from a store: values worked out by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from pipeline.fronts.front import load_front
+from pipeline.fronts.pick import best_of_task, pick
+from pipeline.study.records import BadInput, TrialRecord
+from pipeline.study.store import Store
+from tests.kit.synthetic import point, record, spec
+
+
+def stored(root: Path, *records: TrialRecord, name: str = "toy", task: str = "toy") -> Path:
+    store = Store(root)
+    store.write_spec(spec(name, task=task))
+    for each in records:
+        store.write_record(name, each)
+    return root
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """Two trials on the front, one dominated, one at chance, one failed, one stopped."""
+    return stored(
+        tmp_path,
+        record(0, point(0.9, 0.0), point(0.8, 0.4), point(0.85, 0.4, kind="recovered")),
+        record(1, point(0.7, 0.8), point(0.75, 0.5, kind="recovered")),
+        record(2, point(0.5, 0.95, kind="recovered")),
+        record(3, point(0.99, 0.99), state="failed", reason="the loss is not a number"),
+        record(4, point(0.98, 0.98), state="stopped", reason="redundant"),
+        record(5, point(0.6, 0.3, kind="recovered")),
+    )
+
+
+def test_the_front_is_of_complete_trials_above_the_constant(store: Path) -> None:
+    found = load_front("toy", store=store)
+    assert [(p.metric, p.compression, p.trial) for p in found.points] == [
+        (0.9, 0.0, 0),
+        (0.85, 0.4, 0),
+        (0.75, 0.5, 1),
+        (0.7, 0.8, 1),
+    ]
+    assert found.trials == 6
+    assert found.left_out == {"failed": 1, "stopped": 1}
+    assert found.reasons == {"the loss is not a number": 1, "redundant": 1}
+    assert found.useless == 1
+    assert found.epochs == 12.0
+
+
+def test_hypervolume_is_the_area_above_the_constant(store: Path) -> None:
+    found = load_front("toy", store=store)
+    # from compression 0 on: 0.4 wide at 0.85, 0.1 at 0.75, 0.3 at 0.7, each above 0.5
+    area = 0.4 * 0.35 + 0.1 * 0.25 + 0.3 * 0.2
+    assert found.hypervolume == pytest.approx(area)
+    assert found.hypervolume_normalised == pytest.approx(area / (0.9 - 0.5))
+
+
+def test_a_curve_point_is_the_trial_that_cuts_there_and_does_not_recover(store: Path) -> None:
+    curve = load_front("toy", store=store).points[-1]
+    assert curve.kind == "curve"
+    assert curve.params == {"threshold": 0.25, "recover_epochs": 0, "penalty_strength": 5.0}
+    recovered = load_front("toy", store=store).points[1]
+    assert recovered.params == {"threshold": 0.1, "recover_epochs": 2, "penalty_strength": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("bounds", "expected"),
+    [
+        ({"max_drop": 0.06}, (0.85, 0.4)),
+        ({"max_drop": 0.0}, (0.9, 0.0)),
+        ({"min_metric": 0.72}, (0.75, 0.5)),
+        ({"min_compression": 0.45}, (0.75, 0.5)),
+        ({"min_compression": 0.3, "min_metric": 0.7}, (0.7, 0.8)),
+        # heights over the chord from (0, 0.9) to (0.8, 0.7), both axes scaled to 1: 0.25, -0.125 inside
+        ({}, (0.85, 0.4)),
+    ],
+)
+def test_pick(store: Path, bounds: dict[str, float], expected: tuple[float, float]) -> None:
+    picked = pick(load_front("toy", store=store), **bounds)
+    assert (picked.metric, picked.compression) == expected
+
+
+def test_pick_refuses_what_the_front_does_not_have(store: Path) -> None:
+    with pytest.raises(
+        BadInput, match=r"offers metrics of 0.7000 to 0.9000 at compressions of 0.800 to 0.000"
+    ):
+        pick(load_front("toy", store=store), min_metric=0.8, min_compression=0.7)
+
+
+def test_an_empty_front_is_read_and_has_no_best_point(tmp_path: Path) -> None:
+    found = load_front("toy", store=stored(tmp_path, record(0, state="failed", reason="out of memory")))
+    assert found.points == ()
+    assert found.hypervolume == 0.0
+    assert found.knee is None
+    with pytest.raises(BadInput, match="has no finished trial"):
+        pick(found)
+
+
+def test_best_of_a_task_looks_across_its_studies(store: Path) -> None:
+    stored(store, record(0, point(0.88, 0.6)), name="other")
+    stored(store, record(0, point(0.99, 0.9)), name="another-task", task="elsewhere")
+    found, best = best_of_task("toy", store=store, min_compression=0.5)
+    assert (found.spec.name, best.metric) == ("other", 0.88)
+    with pytest.raises(BadInput, match="elsewhere, toy"):
+        best_of_task("nothing", store=store)
+
+
+def test_front_points_are_records(store: Path) -> None:
+    names = [field.name for field in dataclasses.fields(load_front("toy", store=store).points[0])]
+    assert names[:6] == ["trial", "point", "kind", "round", "metric", "compression"]
