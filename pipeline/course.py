@@ -20,7 +20,8 @@ from pipeline.distillation import DISTILLATIONS, NONE, Distillation, Lessons, se
 from pipeline.finetune import Loop, LoopState
 from pipeline.job import Tell, TrialInputs, TrialJob
 from pipeline.measure import Evaluation, evaluate
-from pipeline.methods import METHODS, PruningMethod, Run
+from pipeline.methods.base import PruningMethod, Run
+from pipeline.methods.registry import METHODS
 from pipeline.model.source import ModelSource, Weights, build
 from pipeline.model.surgery import cut
 from pipeline.model.unstructured import holding_zeros, matrices

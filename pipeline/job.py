@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeline.compiling import OFF
 from pipeline.distillation import NONE, Teacher
-from pipeline.methods import ranks_weights
+from pipeline.methods.registry import ranks_weights
 from pipeline.model.source import ModelSource, Weights
 from pipeline.study.records import Params
 from pipeline.study.store import LatencyTable

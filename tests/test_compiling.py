@@ -10,7 +10,8 @@ from torch import nn
 from pipeline import compiling
 from pipeline.compiling import LEAST_S, TIMED_STEPS, WARM_STEPS, Compiling, worth_trying
 from pipeline.finetune import Loop, LoopState
-from pipeline.methods import METHODS, Run
+from pipeline.methods.base import Run
+from pipeline.methods.registry import METHODS
 from pipeline.phases import Phase
 from pipeline.recipe import Recipe
 from pipeline.study.space import load_space

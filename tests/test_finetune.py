@@ -13,8 +13,8 @@ from torch import nn
 
 from pipeline.dropout import cheap_dropout
 from pipeline.finetune import CHANCE_LEAST_STEPS, CHECK_STEPS, AtChance, Loop, LoopState, TrainingFailed
-from pipeline.methods import METHODS, Run
-from pipeline.methods.base import OneShot
+from pipeline.methods.base import OneShot, Run
+from pipeline.methods.registry import METHODS
 from pipeline.phases import Phase, schedule, steps_per_epoch
 from pipeline.recipe import Recipe, make_optimizer
 from pipeline.task.batches import Split, encoder_inputs

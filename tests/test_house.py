@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.methods import METHODS
+from pipeline.methods.registry import METHODS
 from pipeline.study.space import TRIAL_KEYS, load_space
 
 ROOT = Path(__file__).parents[1]

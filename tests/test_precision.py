@@ -10,8 +10,9 @@ from torch import nn
 
 from pipeline import precision as rooms
 from pipeline.finetune import Loop, LoopState, TrainingFailed
-from pipeline.methods import METHODS, Run
-from pipeline.norms import head_power_sums, masked_power_sum
+from pipeline.methods.base import Run
+from pipeline.methods.registry import METHODS
+from pipeline.methods.snip.norms import head_power_sums, masked_power_sum
 from pipeline.phases import Phase
 from pipeline.precision import (
     Hardware,

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.cli import run
 from pipeline.fronts.report import report
-from pipeline.methods import METHODS, ranks_weights
+from pipeline.methods.registry import METHODS, ranks_weights
 from pipeline.study.records import BadInput
 from pipeline.study.space import load_space
 from pipeline.study.store import Store

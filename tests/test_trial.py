@@ -15,7 +15,7 @@ from pipeline.course import make_method
 from pipeline.finetune import CHANCE_LEAST_STEPS
 from pipeline.job import TrialInputs, TrialJob
 from pipeline.measure import evaluate
-from pipeline.methods import METHODS
+from pipeline.methods.registry import METHODS
 from pipeline.model.source import ModelSource, Weights, build
 from pipeline.model.surgery import cut
 from pipeline.study.records import Params, Point, TrialRecord

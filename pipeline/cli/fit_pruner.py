@@ -33,8 +33,8 @@ def fit_pruner(
 
     The same command after an interruption goes on. The tasks that it is fitted to need not be those that are searched.
     """
-    from pipeline.pruners import Fit
-    from pipeline.pruners import fit_pruner as run
+    from pipeline.methods.smp import Fit
+    from pipeline.methods.smp import fit_pruner as run
 
     wanted = Fit(
         model=model,

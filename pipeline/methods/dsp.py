@@ -23,9 +23,9 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
-from pipeline.gates import Gates
 from pipeline.methods.base import Run
-from pipeline.methods.gated import Gated, Moment, Values
+from pipeline.methods.bases.gated import Gated, Moment, Values
+from pipeline.methods.bases.gates import Gates
 
 EDGE = 1e-20  # of logarithms: an item that is taken for sure stays out of the later draws
 

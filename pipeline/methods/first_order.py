@@ -26,8 +26,8 @@ from typing import Literal, final
 import torch
 from torch import Tensor, nn
 
-from pipeline.gates import Gates, Level
 from pipeline.methods.base import OneShot
+from pipeline.methods.bases.gates import Gates, Level
 from pipeline.model.anatomy import Anatomy
 from pipeline.study.records import Scores
 from pipeline.task.batches import Batch, encoder_inputs

@@ -28,9 +28,9 @@ from typing import final
 import torch
 from torch import Tensor
 
-from pipeline.gates import Gates
 from pipeline.methods.base import Run
-from pipeline.methods.gated import Gated, Moment, Values
+from pipeline.methods.bases.gated import Gated, Moment, Values
+from pipeline.methods.bases.gates import Gates
 from pipeline.task.batches import Batch
 
 LOW, HIGH = -0.1, 1.1  # γ and ζ: what the concrete distribution is stretched to before it is clamped

@@ -23,7 +23,7 @@ from typing import final
 import torch
 from torch import nn
 
-from pipeline.methods.weighted import Lifted, Weighted, Zeroed
+from pipeline.methods.bases.weighted import Lifted, Weighted, Zeroed
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.unstructured import Matrices, Scope, lowest, lowest_of_each, matrices, shares
 from pipeline.task.batches import Batch

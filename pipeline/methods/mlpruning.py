@@ -27,9 +27,9 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
-from pipeline.gates import Gates
 from pipeline.methods.base import Run
-from pipeline.methods.gated import Gated, Moment, Values
+from pipeline.methods.bases.gated import Gated, Moment, Values
+from pipeline.methods.bases.gates import Gates
 from pipeline.task.batches import Batch
 
 LEAST, NEAR = 50.0, 10.0  # strengths of the penalty: the least, and where the target is as good as reached

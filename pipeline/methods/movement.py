@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import final
 
 from pipeline.methods.base import Run
-from pipeline.methods.scored import Scored
+from pipeline.methods.bases.scored import Scored
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.unstructured import Matrices, count_to_remove, lowest_of_each, shares
 

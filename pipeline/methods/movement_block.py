@@ -27,9 +27,9 @@ from typing import Literal, final
 import torch
 from torch import Tensor
 
-from pipeline.gates import Gates, cubic
 from pipeline.methods.base import Run
-from pipeline.methods.gated import Gated, Moment, Values
+from pipeline.methods.bases.gated import Gated, Moment, Values
+from pipeline.methods.bases.gates import Gates, cubic
 
 
 def straight_through(mask: Tensor, scores: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from pipeline.methods.base import Run
-from pipeline.methods.weighted import Lifted, Weighted, Zeroed
+from pipeline.methods.bases.weighted import Lifted, Weighted, Zeroed
 from pipeline.model.unstructured import Matrices
 
 

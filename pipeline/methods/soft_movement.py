@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from pipeline.methods.base import Run
-from pipeline.methods.scored import Scored
+from pipeline.methods.bases.scored import Scored
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.unstructured import Matrices, lowest_of_each
 from pipeline.task.batches import Batch

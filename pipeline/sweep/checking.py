@@ -7,7 +7,7 @@ import torch
 from pipeline.compiling import check_compile
 from pipeline.distillation import DISTILLATIONS, NONE
 from pipeline.execute import Resources, check_resources
-from pipeline.methods import METHODS, in_one_round
+from pipeline.methods.registry import METHODS, in_one_round
 from pipeline.model.resolve import BUILTIN
 from pipeline.precision import Hardware, check_precision, hardware_of
 from pipeline.study.ledger import check_sampler

@@ -24,11 +24,11 @@ from pipeline.anchors import (
 from pipeline.distillation import DISTILLATIONS, NONE, write_arrays, write_teacher
 from pipeline.execute import Cluster, Peak, run_each
 from pipeline.job import TrialInputs
-from pipeline.methods import METHODS, ranks_weights
+from pipeline.methods.registry import METHODS, ranks_weights
+from pipeline.methods.smp import check_fitted, find_fitted
 from pipeline.model.resolve import BUILTIN, resolve_model
 from pipeline.model.source import ModelSource, Weights, read_weights, write_source
 from pipeline.portfolio import Kin, warm_starts
-from pipeline.pruners import check_fitted, find_fitted
 from pipeline.reopening import inputs_of, with_teacher
 from pipeline.study.records import Anchors, BadInput, StudySpec, TaskReference
 from pipeline.study.space import Space, load_space

@@ -29,7 +29,7 @@ from pipeline.curve import UnitRanking
 from pipeline.finetune import Loop
 from pipeline.job import TrialInputs
 from pipeline.measure import evaluate, measure
-from pipeline.methods import Run
+from pipeline.methods.base import Run
 from pipeline.model.source import ModelSource, build
 from pipeline.model.surgery import cut
 from pipeline.phases import Phase

@@ -21,7 +21,8 @@ from transformers import BertConfig, PreTrainedModel
 from pipeline.course import make_method
 from pipeline.finetune import Loop, LoopState
 from pipeline.job import TrialInputs, TrialJob
-from pipeline.methods import METHODS, PruningMethod, Run
+from pipeline.methods.base import PruningMethod, Run
+from pipeline.methods.registry import METHODS
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.resolve import resolve_model
 from pipeline.model.source import ModelSource, build

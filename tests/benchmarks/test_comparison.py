@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.methods import METHODS
+from pipeline.methods.registry import METHODS
 from pipeline.study.space import load_space
 from tests.benchmarks.comparison.__main__ import study_name
 from tests.benchmarks.comparison.plan import Planned, entry, planned, space_toml, units

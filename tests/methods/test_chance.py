@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.methods import Run
+from pipeline.methods.base import Run
 from pipeline.methods.chance import Chance, ChanceWeights, random_scores
 from pipeline.model.surgery import cut
 from pipeline.study.records import Masks

@@ -14,8 +14,9 @@ from torch import nn
 from pipeline.allocation import removal_order
 from pipeline.curve import Ranking, UnitRanking, WeightRanking
 from pipeline.finetune import Loop, LoopState
-from pipeline.methods import METHODS, PruningMethod, Run, ranks_weights
-from pipeline.methods.smp import HeadPruner
+from pipeline.methods.base import PruningMethod, Run
+from pipeline.methods.registry import METHODS, ranks_weights
+from pipeline.methods.smp.smp import HeadPruner
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.surgery import cut
 from pipeline.model.unstructured import Matrices, matrices

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pipeline.methods.dsp import Dsp, kept_of_each_kind, relaxed_top_k, temperature_at, top_k
-from tests.methods.gated_kit import moment_of, step, watched
+from tests.kit.gated import moment_of, step, watched
 
 
 def dsp(**changes) -> Dsp:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.gates import Gates
+from pipeline.methods.bases.gates import Gates
 from pipeline.methods.first_order import FirstOrder, by_layer, importance
 from pipeline.model.surgery import cut
 from pipeline.task.batches import encoder_inputs

@@ -8,7 +8,7 @@ import torch
 
 from pipeline.methods.l0 import L0, hard_concrete, median, open_probability, start_of
 from pipeline.task.batches import encoder_inputs
-from tests.methods.gated_kit import moment_of, step, watched
+from tests.kit.gated import moment_of, step, watched
 
 ENCODER = 25_632  # parameters; a head has 1,048, an ffn block 64 · 65 + 32
 

@@ -5,7 +5,7 @@ import torch
 
 from pipeline.methods.magnitude import Magnitude, MagnitudeLifted
 from pipeline.model.unstructured import matrices
-from tests.methods.gated_kit import run_of, step
+from tests.kit.gated import run_of, step
 
 FIELDS = {"start_fraction": 0.2, "end_fraction": 0.8, "initial_sparsity": 0.0, "interval": 1}
 

@@ -7,7 +7,7 @@ import torch
 
 from pipeline.methods.mgpp import Mgpp, MgppLifted, prior_gradient, spike_probability
 from pipeline.model.unstructured import matrices
-from tests.methods.gated_kit import run_of, step
+from tests.kit.gated import run_of, step
 
 PRIORS = [(0.1, 1e-3, 0.05, 100), (1e-2, 1e-6, 0.1, 7), (0.3, 1e-2, 0.2, 1)]
 

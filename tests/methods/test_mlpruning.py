@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline.methods.mlpruning import MLPruning, excess, groups_of, rank_from_top, strength
-from tests.methods.gated_kit import moment_of, step, watched
+from tests.kit.gated import moment_of, step, watched
 
 
 def mlpruning(**changes) -> MLPruning:

@@ -7,7 +7,7 @@ from pipeline.methods.movement import Movement
 from pipeline.methods.soft_movement import SoftMovement, soft_masks
 from pipeline.model.unstructured import matrices
 from pipeline.task.batches import encoder_inputs
-from tests.methods.gated_kit import run_of, step, watched
+from tests.kit.gated import run_of, step, watched
 
 HARD = {"score_learning_rate": 0.1, "start_fraction": 0.0, "end_fraction": 0.5}
 SOFT = HARD | {"penalty_strength": 4.0}

@@ -6,7 +6,7 @@ import torch
 from pipeline.methods.movement_block import MovementBlock, straight_through
 from pipeline.methods.soft_movement_block import SoftMovementBlock, soft_mask
 from pipeline.task.batches import encoder_inputs
-from tests.methods.gated_kit import moment_of, step, watched
+from tests.kit.gated import moment_of, step, watched
 
 HARD = {"scope": "network", "score_learning_rate": 0.1, "start_fraction": 0.0, "end_fraction": 0.5}
 SOFT = {"penalty_strength": 4.0, "score_learning_rate": 0.1, "start_fraction": 0.0, "end_fraction": 0.5}

@@ -5,7 +5,7 @@ import torch
 
 from pipeline.methods.platon import Platon, PlatonLifted
 from pipeline.model.unstructured import matrices
-from tests.methods.gated_kit import run_of
+from tests.kit.gated import run_of
 
 FIELDS = {
     "start_fraction": 0.9,

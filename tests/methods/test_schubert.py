@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline.methods.schubert import Schubert
-from tests.methods.gated_kit import step, watched
+from tests.kit.gated import step, watched
 
 ENCODER = 25_632
 

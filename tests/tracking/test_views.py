@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.fronts.front import front_of
-from pipeline.methods import METHODS
+from pipeline.methods.registry import METHODS
 from pipeline.study.space.space import load_space
 from pipeline.tracking.tracker import published, views
 from tests.tracking.tracking_kit import SPEC, record, stored, trials

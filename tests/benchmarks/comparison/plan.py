@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from pipeline.methods import ranks_weights
+from pipeline.methods.registry import ranks_weights
 from pipeline.study.records import Params, ParamValue
 from pipeline.study.space import ALLOCATION_KEYS, load_space
 

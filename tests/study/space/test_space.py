@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from pipeline.methods import METHODS
+from pipeline.methods.registry import METHODS
 from pipeline.study.records import BadInput
 from pipeline.study.space.space import (
     ALLOCATION_KEYS,
@@ -64,7 +64,7 @@ class TestPackaged:
         assert all([*params] == [*space.keys] for params in starts)
 
     def test_method_keys_are_the_fields_of_the_methods(self) -> None:
-        from pipeline.methods import METHODS
+        from pipeline.methods.registry import METHODS
 
         for name, method in METHODS.items():
             space = load_space(name, file=None, pretrained=True)

@@ -30,9 +30,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.methods.base import PruningMethod, Run
+from pipeline.methods.snip.norms import head_power_sums, masked_power_sum
+from pipeline.methods.snip.spectral import SpectralBound
 from pipeline.model.anatomy import Anatomy
-from pipeline.norms import head_power_sums, masked_power_sum
-from pipeline.spectral import SpectralBound
 from pipeline.study.records import FloatArray, Scores
 from pipeline.task.batches import Batch, encoder_inputs
 
@@ -63,7 +63,7 @@ class _Watched:
 @final
 @dataclass
 class Snip(PruningMethod):
-    """Equations (1) and (2); `pipeline.spectral` holds (3). Symbols and deviations stand above.
+    """Equations (1) and (2); `pipeline.methods.snip.spectral` holds (3). Symbols and deviations stand above.
 
     (1)  L = L_task + λ Σ_u w_u φ(N_u / ref_u) / Σ_u w_u
          N_u = (mean over real tokens and features of |f_u(x)|^p)^(1/p),  p = 1 (mean_abs) or 2 (rms)

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.methods import Run
-from pipeline.methods.snip import NORM_FLOOR, Snip
+from pipeline.methods.base import Run
+from pipeline.methods.snip.norms import head_power_sums, masked_power_sum
+from pipeline.methods.snip.snip import NORM_FLOOR, Snip
 from pipeline.model.surgery import cut
-from pipeline.norms import head_power_sums, masked_power_sum
 from pipeline.task.batches import encoder_inputs
 
 PLAIN = {

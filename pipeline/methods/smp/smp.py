@@ -32,8 +32,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.gates import Gates
 from pipeline.methods.base import OneShot
+from pipeline.methods.bases.gates import Gates
 from pipeline.model.anatomy import Anatomy, LayerParts
 from pipeline.study.records import Array, FloatArray, Scores
 from pipeline.task.batches import Batch, encoder_inputs

@@ -1,7 +1,7 @@
 """What methods with learned gates share: numbers per unit that the optimizer learns, and gates made of them.
 
 A method says where its numbers start, how gates follow from them, and what score they come to. Its numbers are
-vectors in the numbers of the dense model (`pipeline.gates`), no part of the network, and none of its decay.
+vectors in the numbers of the dense model (`pipeline.methods.bases.gates`), no part of the network, and none of its decay.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from pipeline.gates import Gates, Level, counting, learned
 from pipeline.methods.base import PruningMethod, Run
+from pipeline.methods.bases.gates import Gates, Level, counting, learned
 from pipeline.model.anatomy import Anatomy
 from pipeline.study.records import Scores
 from pipeline.task.batches import Batch

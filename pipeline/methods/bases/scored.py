@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from pipeline.gates import counting, cubic, learned
 from pipeline.methods.base import Run, Unstructured
+from pipeline.methods.bases.gates import counting, cubic, learned
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.unstructured import Matrices, matrices
 from pipeline.task.batches import Batch

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.methods.smp import (
+from pipeline.methods.smp.smp import (
     SIDES,
     HeadPruner,
     by_layer,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pipeline.spectral import SpectralBound, power_iteration
+from pipeline.methods.snip.spectral import SpectralBound, power_iteration
 
 
 def sigma(weight: torch.Tensor) -> float:

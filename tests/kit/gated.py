@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 import torch
 
-from pipeline.gates import Gates
-from pipeline.methods import Run
-from pipeline.methods.gated import Moment
+from pipeline.methods.base import Run
+from pipeline.methods.bases.gated import Moment
+from pipeline.methods.bases.gates import Gates
 from pipeline.task.batches import encoder_inputs
 
 CPU = torch.device("cpu")

@@ -20,10 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.fronts.front import DEFAULT_STORE
-from pipeline.methods.smp import WIDTH, HeadPruner, meta_loss, side_of
-from pipeline.model.resolve import BUILTIN, check_model, resolve_model
-from pipeline.model.source import ModelSource, build, tokenizer
-from pipeline.pruners.keeping import (
+from pipeline.methods.smp.files import (
     ABOUT,
     FITTING,
     PRUNER,
@@ -32,6 +29,9 @@ from pipeline.pruners.keeping import (
     read_state,
     write_state,
 )
+from pipeline.methods.smp.smp import WIDTH, HeadPruner, meta_loss, side_of
+from pipeline.model.resolve import BUILTIN, check_model, resolve_model
+from pipeline.model.source import ModelSource, build, tokenizer
 from pipeline.study.provenance import provenance
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store

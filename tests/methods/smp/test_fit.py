@@ -14,8 +14,8 @@ import pytest
 
 from pipeline.cli import run as run_here
 from pipeline.cli.fit_pruner import STEPS
+from pipeline.methods.smp import DEFAULT_STEPS, Fit, fit_pruner
 from pipeline.model.source import read_weights
-from pipeline.pruners import DEFAULT_STEPS, Fit, fit_pruner
 from pipeline.reopening import reopen
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
@@ -44,7 +44,7 @@ def test_interrupted_and_continued_is_the_same(task: Path, tmp_path: Path, monke
 
     parts = replace(whole, store=tmp_path / "parts")
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.pruners.fitting.SAY_S", 0.0)
+        patch.setattr("pipeline.methods.smp.fit.SAY_S", 0.0)
         with pytest.raises(Stopped):
             fit_pruner(parts, stop)
     assert not list((tmp_path / "parts").rglob("pruner.safetensors"))

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.methods.smp import for_task
+from pipeline.methods.smp.smp import for_task
 from pipeline.model.anatomy import find_architecture
 from pipeline.model.resolve import resolve_model
 from pipeline.model.source import ModelSource, Weights, read_weights

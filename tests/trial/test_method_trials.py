@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pipeline.job import TrialInputs, TrialJob
-from pipeline.methods import METHODS, in_one_round, ranks_weights
+from pipeline.methods.registry import METHODS, in_one_round, ranks_weights
 from pipeline.model.source import ModelSource
 from pipeline.study.records import Params, TrialRecord
 from pipeline.study.space import load_space

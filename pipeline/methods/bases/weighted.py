@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from pipeline.gates import counting, cubic
 from pipeline.methods.base import PruningMethod, Run, Unstructured
+from pipeline.methods.bases.gates import counting, cubic
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.unstructured import Matrices, count_to_remove, lift, lowest, matrices
 from pipeline.study.records import Scores

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.allocation import choose, removal_order
-from pipeline.gates import Gates, cubic, learned
+from pipeline.methods.bases.gates import Gates, cubic, learned
 from pipeline.model.surgery import cut, masked
 from pipeline.task.batches import encoder_inputs
 
