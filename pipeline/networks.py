@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.job import TrialJob
-from pipeline.measure import evaluate
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.source import build, load_weights, save_weights
 from pipeline.model.surgery import cut
 from pipeline.model.unstructured import matrices, zero
-from pipeline.precision import resolve_precision
 from pipeline.reopening import Reopened
-from pipeline.rerun import replay_trial
 from pipeline.study.metrics import standard_error
 from pipeline.study.records import BadInput, Kind, Masks, Point, TrialRecord
 from pipeline.study.store import RECOVERED, Retrained, before_cut, sent
+from pipeline.trial.inputs import TrialJob
+from pipeline.trial.measure import evaluate
+from pipeline.trial.replay import replay_trial
+from pipeline.trial.training.precision import resolve_precision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.distillation import NONE, read_teacher
-from pipeline.job import TrialInputs
 from pipeline.model.source import ModelSource, read_source, read_weights, tokenizer
 from pipeline.study.records import BadInput, StudySpec, TaskReference
 from pipeline.study.store import Store
 from pipeline.task.batches import Split
 from pipeline.task.loading import Task, load_task, tokenise, tokenise_test
+from pipeline.trial.distillation import NONE, read_teacher
+from pipeline.trial.inputs import TrialInputs
 
 
 @dataclass(frozen=True)

@@ -12,19 +12,19 @@ import pytest
 import torch
 from sqlalchemy.exc import OperationalError
 
-from pipeline import resume
 from pipeline.cli.faults import outside_cause
-from pipeline.finetune import LoopState
-from pipeline.job import TrialJob
 from pipeline.study.ledger import LeaseLost, Ledger, LedgerLost, open_ledger
 from pipeline.study.ledger.storage import cause_of
 from pipeline.study.store import Store
-from pipeline.trial import run_trial
+from pipeline.trial import checkpoint as resume
+from pipeline.trial.inputs import TrialJob
+from pipeline.trial.training.loop import LoopState
+from pipeline.trial.trial import run_trial
 from tests.faults.disk import disk, fill
 from tests.kit.ledger import SPACE, spec_of
 from tests.kit.synthetic import record, spec
-from tests.test_resume import checkpoint
-from tests.test_trial import SNIP, make_inputs, on_the_cpu  # noqa: F401
+from tests.trial.test_checkpoint import checkpoint
+from tests.trial.test_trial import SNIP, make_inputs, on_the_cpu  # noqa: F401
 
 
 @pytest.fixture

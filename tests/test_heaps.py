@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pipeline.execute import Resources, connect, run_each, run_trials
 from pipeline.execute.queue import in_worker
-from pipeline.job import TrialInputs, TrialJob
 from pipeline.study.records import TrialRecord
 from pipeline.study.store import Store
+from pipeline.trial.inputs import TrialInputs, TrialJob
 from tests.kit.synthetic import spec
 from tests.test_packing import Desk
 

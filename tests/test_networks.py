@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from pipeline.fronts.front import load_front
-from pipeline.measure import count_zeroed, evaluate
 from pipeline.networks import network_of
 from pipeline.reopening import Reopened, refer, reopen
 from pipeline.study.records import BadInput
 from pipeline.study.store import RECOVERED, Store, before_cut
+from pipeline.trial.measure import count_zeroed, evaluate
 from tests.kit.onetrial import NAME, Made, make_study
 from tests.kit.toy import write_task
-from tests.test_weight_trial import MOVEMENT
+from tests.trial.test_weight_trial import MOVEMENT
 
 
 @pytest.fixture(autouse=True)

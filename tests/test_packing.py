@@ -8,9 +8,9 @@ import pytest
 
 from pipeline.execute import Cluster, Job, Peak, Resources, pack
 from pipeline.execute.packing import fitting, trials_per_gpu
-from pipeline.process import free_memory_mb, mps_runs, usable_cores
 from pipeline.study.store import Store
 from pipeline.sweep.probing import FirstOnes, alone, peak_of_trials
+from pipeline.trial.training.process import free_memory_mb, mps_runs, usable_cores
 from tests.kit.synthetic import point, record, spec
 
 CPUS = Cluster(concurrent=8, cpus_per_trial=1.0, gpus_per_trial=0.0, cpus=8.0)

@@ -7,15 +7,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.finetune import TrainingFailed
-from pipeline.job import TrialInputs, TrialJob
-from pipeline.measure import Evaluation, evaluate, measure
-from pipeline.precision import resolve_precision
-from pipeline.rerun import Goal, Repeated, repeat_trial
 from pipeline.study.provenance import provenance
 from pipeline.study.records import Params
 from pipeline.study.store import NO_PREDICTIONS, Confirmation, Store
 from pipeline.task.batches import Split
+from pipeline.trial.inputs import TrialInputs, TrialJob
+from pipeline.trial.measure import Evaluation, evaluate, measure
+from pipeline.trial.replay import Goal, Repeated, repeat_trial
+from pipeline.trial.training.loop import TrainingFailed
+from pipeline.trial.training.precision import resolve_precision
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from pipeline.execute import Resources, check_resources, connect, run_queue
 from pipeline.fronts.confirmed import Confirmed, load_confirmed
 from pipeline.fronts.front import DEFAULT_STORE, FrontPoint, load_front
 from pipeline.reopening import reopen
-from pipeline.rerun import Goal
 from pipeline.study.records import BadInput, StudySpec
 from pipeline.study.store import Confirmation, Store
 from pipeline.tracking import NoAnswer, Tracker, TrackingLost, open_tracking
+from pipeline.trial.replay import Goal
 
 LEAST_SEEDS = 2  # one has no spread
 

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.process import usable_cores
 from pipeline.study.records import BadInput
+from pipeline.trial.training.process import usable_cores
 
 # Read by Ray when it is imported: no calls home, no files per trial, no second progress display, and Ctrl-C
 # reaches us instead of Tune (which would write a snapshot that nobody reads).

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pipeline.execute.cluster import Cluster, room
 from pipeline.execute.trials import LOST_ATTEMPTS
-from pipeline.process import used_again
+from pipeline.trial.training.process import used_again
 
 LOOK_S = 5.0  # until it is looked again whether there is room for more
 

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.execute.cluster import Cluster, room
-from pipeline.process import peak_memory_mb, used_again
 from pipeline.study.records import Params, Rung, TrialRecord
 from pipeline.study.store import NO_SPACE, ObjectStoreLost, Store, dropped
+from pipeline.trial.training.process import peak_memory_mb, used_again
 
 if TYPE_CHECKING:
-    from pipeline.job import Tell, TrialInputs, TrialJob
-    from pipeline.trial import TellRung
+    from pipeline.trial.inputs import Tell, TrialInputs, TrialJob
+    from pipeline.trial.trial import TellRung
 
     Body = Callable[[TrialInputs, TrialJob, Tell, TellRung], TrialRecord]
 
@@ -184,7 +184,7 @@ def _patiently(config: dict[str, Any], shared: _TrialShared) -> None:
 
 def _attempt(store: Store, config: dict[str, Any], shared: _TrialShared) -> None:
     """One attempt at a trial: its last act is its record."""
-    from pipeline.job import TrialJob
+    from pipeline.trial.inputs import TrialJob
 
     number = int(config["number"])
     own = store.attempts(shared.study, number).begin()
@@ -205,7 +205,7 @@ def _record(job: TrialJob, shared: _TrialShared) -> TrialRecord:
     from ray import tune
 
     from pipeline.execute.tuning import rung_report
-    from pipeline.trial import run_trial
+    from pipeline.trial.trial import run_trial
 
     try:
         return (shared.body or run_trial)(

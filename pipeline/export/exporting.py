@@ -29,12 +29,12 @@ from pipeline.export.publishing import publish, reach_tracker
 from pipeline.export.recording import record_of
 from pipeline.fronts.figures import Series, dots, front_image
 from pipeline.fronts.front import DEFAULT_STORE, Front, FrontPoint
-from pipeline.latency import FrontWanted, time_front
-from pipeline.measure import evaluate
 from pipeline.networks import Network, network_of
 from pipeline.reopening import Reopened, reopen
 from pipeline.study.store import Shape, Store, TestScores, Timed, TimedPoint
 from pipeline.task.batches import encoder_inputs
+from pipeline.trial.latency import FrontWanted, time_front
+from pipeline.trial.measure import evaluate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -6,15 +6,15 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pipeline.job import TrialInputs
-from pipeline.phases import phases, steps_per_epoch
 from pipeline.plan.pricing import Cost, Trials
 from pipeline.plan.probe import Probed
-from pipeline.rungs import RUNG_ROWS, RUNG_STEPS
 from pipeline.study.halving import ETA, LEAST_SEEN, RUNGS
 from pipeline.study.records import Params
 from pipeline.study.space import Space
-from pipeline.trial import CURVE_STEPS
+from pipeline.trial.inputs import TrialInputs
+from pipeline.trial.rungs import RUNG_ROWS, RUNG_STEPS
+from pipeline.trial.training.phases import phases, steps_per_epoch
+from pipeline.trial.trial import CURVE_STEPS
 
 SPACE_DRAWS = 256  # trials that the sampler might draw
 TRIAL_OVERHEAD_S = 0.2  # of Ray, ledger and store; README, "added per trial"

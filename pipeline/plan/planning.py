@@ -11,18 +11,12 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from pipeline.anchors import DenseRecipe, dense_folder, read_dense
-from pipeline.distillation import NONE
 from pipeline.execute import Cluster, Peak, cluster_of_this_machine, connect, pack, run_each
-from pipeline.job import TrialInputs
-from pipeline.latency import TABLE_SECONDS
 from pipeline.model.resolve import check_model
-from pipeline.phases import steps_per_epoch
 from pipeline.plan.drawing import drawn_trials, epochs_of, mean, most_rounds, random_draws
 from pipeline.plan.earlier import MOMENTS, Earlier, find_earlier
 from pipeline.plan.pricing import Ahead, Basis, Cost, Number, Price, Trials, price
 from pipeline.plan.probe import probe
-from pipeline.process import free_memory_mb
 from pipeline.study.records import Params
 from pipeline.study.space import Space
 from pipeline.study.store import Store
@@ -38,6 +32,12 @@ from pipeline.sweep import (
     timed_shapes,
 )
 from pipeline.task.loading import Task, load_task
+from pipeline.trial.anchors import DenseRecipe, dense_folder, read_dense
+from pipeline.trial.distillation import NONE
+from pipeline.trial.inputs import TrialInputs
+from pipeline.trial.latency import TABLE_SECONDS
+from pipeline.trial.training.phases import steps_per_epoch
+from pipeline.trial.training.process import free_memory_mb
 
 PROBES = 4  # at once, at most: as many as there will be trials at once, so that they meet each other
 WORKER_START_S = 10.0  # until a worker has imported torch, where it was not measured; README's stack

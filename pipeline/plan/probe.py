@@ -16,24 +16,24 @@ from typing import TYPE_CHECKING, final
 import torch
 from torch import nn
 
-from pipeline import resume
-from pipeline.course import Course
-from pipeline.finetune import LoopState
-from pipeline.job import TrialInputs, TrialJob
-from pipeline.measure import measure
 from pipeline.model.source import build, save_weights
-from pipeline.phases import Phase, steps_per_epoch
-from pipeline.process import peak_memory_mb
 from pipeline.study.records import Params, TrialRecord
 from pipeline.study.store import before_cut
-from pipeline.trial import CURVE_STEPS
+from pipeline.trial import checkpoint as resume
+from pipeline.trial.inputs import TrialInputs, TrialJob
+from pipeline.trial.measure import measure
+from pipeline.trial.run import Course
+from pipeline.trial.training.loop import LoopState
+from pipeline.trial.training.phases import Phase, steps_per_epoch
+from pipeline.trial.training.process import peak_memory_mb
+from pipeline.trial.trial import CURVE_STEPS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from pipeline.measure import Evaluation
     from pipeline.model.anatomy import Anatomy
     from pipeline.study.records import Measurement
+    from pipeline.trial.measure import Evaluation
 
 WARM_STEPS = 3  # at the start of each part: kernels are chosen, memory is got
 PART_SECONDS = 6.0  # a part of the training is about so long

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from pipeline.job import TrialInputs
 from pipeline.model.resolve import check_model
 from pipeline.study.ledger import Lease, hold
 from pipeline.study.records import Anchors, StudySpec
@@ -23,6 +22,7 @@ from pipeline.sweep.preparing import (
 from pipeline.sweep.wanted import Search
 from pipeline.sweep.watching import Watcher
 from pipeline.task.loading import Task, load_task
+from pipeline.trial.inputs import TrialInputs
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from pipeline.compiling import check_compile
-from pipeline.distillation import DISTILLATIONS, NONE
 from pipeline.execute import Resources, check_resources
 from pipeline.methods.registry import METHODS, in_one_round
 from pipeline.model.resolve import BUILTIN
-from pipeline.precision import Hardware, check_precision, hardware_of
 from pipeline.study.ledger import check_sampler
 from pipeline.study.records import BadInput, Params
 from pipeline.study.space import Space, load_space
@@ -17,6 +14,9 @@ from pipeline.sweep.preparing import objective_of
 from pipeline.sweep.sharing import check_ledger, check_objects
 from pipeline.sweep.speed import check_grid
 from pipeline.sweep.wanted import KEPT, SCHEDULERS, STARTS, Search
+from pipeline.trial.distillation import DISTILLATIONS, NONE
+from pipeline.trial.training.compilation import check_compile
+from pipeline.trial.training.precision import Hardware, check_precision, hardware_of
 
 
 def check(wanted: Search) -> Space:

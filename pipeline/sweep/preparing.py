@@ -9,21 +9,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from pipeline.anchors import (
-    RATE_FACTORS,
-    Banks,
-    DenseRecipe,
-    anchors_of,
-    dense_folder,
-    read_dense,
-    teach,
-    train_dense,
-    weights_file,
-    write_dense,
-)
-from pipeline.distillation import DISTILLATIONS, NONE, write_arrays, write_teacher
 from pipeline.execute import Cluster, Peak, run_each
-from pipeline.job import TrialInputs
 from pipeline.methods.registry import METHODS, ranks_weights
 from pipeline.methods.smp import check_fitted, find_fitted
 from pipeline.model.resolve import BUILTIN, resolve_model
@@ -37,6 +23,20 @@ from pipeline.sweep.speed import shapes_of
 from pipeline.sweep.wanted import SEARCHED, SPARSITY, Search
 from pipeline.sweep.watching import Watcher
 from pipeline.task.loading import Task, train_texts
+from pipeline.trial.anchors import (
+    RATE_FACTORS,
+    Banks,
+    DenseRecipe,
+    anchors_of,
+    dense_folder,
+    read_dense,
+    teach,
+    train_dense,
+    weights_file,
+    write_dense,
+)
+from pipeline.trial.distillation import DISTILLATIONS, NONE, write_arrays, write_teacher
+from pipeline.trial.inputs import TrialInputs
 
 
 def make_inputs(wanted: Search, task: Task) -> TrialInputs:

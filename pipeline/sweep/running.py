@@ -17,14 +17,10 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from pipeline.compiling import OFF
 from pipeline.delivery import Courier
-from pipeline.distillation import NONE
 from pipeline.execute import Cluster, Desk, Packing, Resources, connect, pack, run_trials
 from pipeline.fronts.front import DEFAULT_STORE, Front, load_front
-from pipeline.job import TrialInputs
 from pipeline.model.resolve import BUILTIN
-from pipeline.process import free_memory_mb, mps_runs
 from pipeline.reopening import refer, with_dense
 from pipeline.study.halving import Halving
 from pipeline.study.ledger import Lease, Ledger, open_ledger
@@ -49,6 +45,10 @@ from pipeline.sweep.wanted import (
 )
 from pipeline.sweep.watching import Nobody, Watcher
 from pipeline.tracking import NoAnswer, Tracker, address_of, open_tracking, shown
+from pipeline.trial.distillation import NONE
+from pipeline.trial.inputs import TrialInputs
+from pipeline.trial.training.compilation import OFF
+from pipeline.trial.training.process import free_memory_mb, mps_runs
 
 LEARNED_NOTHING = (
     "The dense network is no better than a constant prediction: it has nothing that a cut could cost, and hypervolume "

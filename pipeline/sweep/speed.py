@@ -6,11 +6,11 @@ import re
 
 from pipeline.execute import Cluster, NeverAlone, run_alone
 from pipeline.fronts.front import load_front
-from pipeline.latency import FrontWanted, TableWanted, table_of, time_front
 from pipeline.model.source import ModelSource
 from pipeline.study.records import BadInput, Masks, StudySpec
 from pipeline.study.store import LatencyTable, Shape, Store, StudyLatency, TimedPoint
 from pipeline.sweep.watching import Watcher
+from pipeline.trial.latency import FrontWanted, TableWanted, table_of, time_front
 
 NONE = "none"
 DISTURBED = "Latency is wall time, and the machine did other work meanwhile: milliseconds are too long."

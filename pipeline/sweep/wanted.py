@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.compiling import OFF
 from pipeline.execute import Resources
 from pipeline.fronts.front import DEFAULT_STORE
 from pipeline.model.resolve import BUILTIN
 from pipeline.sweep.budget import Budget
+from pipeline.trial.training.compilation import OFF
 
 DEFAULT_TASK = "builtin/docstrings"
 DEFAULT_TRIALS = 5

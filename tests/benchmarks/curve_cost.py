@@ -6,14 +6,14 @@ from collections.abc import Iterator
 
 import torch
 
-from pipeline.allocation import curve_steps, removal_order
-from pipeline.course import CALIBRATION_BATCH
-from pipeline.curve import walk
-from pipeline.measure import Evaluation, evaluate
-from pipeline.measure import measure as measured
 from pipeline.model.anatomy import Anatomy
 from pipeline.study.records import Measurement
-from pipeline.trial import CURVE_STEPS
+from pipeline.trial.curve import walk
+from pipeline.trial.curve.allocation import curve_steps, removal_order
+from pipeline.trial.measure import Evaluation, evaluate
+from pipeline.trial.measure import measure as measured
+from pipeline.trial.run import CALIBRATION_BATCH
+from pipeline.trial.trial import CURVE_STEPS
 from tests.benchmarks import subject
 from tests.benchmarks.pairs import Row, compare, timed
 

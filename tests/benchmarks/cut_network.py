@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 
-from pipeline.allocation import choose, removal_order
-from pipeline.course import CALIBRATION_BATCH
 from pipeline.model.surgery import cut
+from pipeline.trial.curve.allocation import choose, removal_order
+from pipeline.trial.run import CALIBRATION_BATCH
 from tests.benchmarks import subject
 from tests.benchmarks.pairs import Row, compare
 

@@ -29,12 +29,12 @@ import torch
 from transformers import BertConfig, PreTrainedModel
 
 from pipeline.export.onnx import open_session, write_onnx
-from pipeline.measure import encoder_parameters
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.source import ModelSource, build
 from pipeline.model.surgery import cut
-from pipeline.process import keep_memory
 from pipeline.study.records import Masks
+from pipeline.trial.measure import encoder_parameters
+from pipeline.trial.training.process import keep_memory
 from tests.benchmarks import subject
 
 BATCH, TOKENS = 32, 128

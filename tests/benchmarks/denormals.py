@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import torch
 from torch import nn
 
-from pipeline.process import zeroed_denormals
+from pipeline.trial.training.process import zeroed_denormals
 from tests.benchmarks.pairs import Row, clock, compare
 
 NAME = "denormals"

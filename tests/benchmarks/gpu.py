@@ -23,21 +23,21 @@ import torch
 from torch import nn
 from transformers import BertConfig
 
-from pipeline.allocation import choose, removal_order
-from pipeline.course import CALIBRATION_BATCH
-from pipeline.curve import UnitRanking
-from pipeline.finetune import Loop
-from pipeline.job import TrialInputs
-from pipeline.measure import evaluate, measure
 from pipeline.methods.base import Run
 from pipeline.model.source import ModelSource, build
 from pipeline.model.surgery import cut
-from pipeline.phases import Phase
-from pipeline.precision import resolve_precision
-from pipeline.process import mps_runs
-from pipeline.recipe import Recipe
 from pipeline.task.batches import TaskData
-from pipeline.trial import CURVE_STEPS, run_trial
+from pipeline.trial.curve import UnitRanking
+from pipeline.trial.curve.allocation import choose, removal_order
+from pipeline.trial.inputs import TrialInputs
+from pipeline.trial.measure import evaluate, measure
+from pipeline.trial.run import CALIBRATION_BATCH
+from pipeline.trial.training.loop import Loop
+from pipeline.trial.training.phases import Phase
+from pipeline.trial.training.precision import resolve_precision
+from pipeline.trial.training.process import mps_runs
+from pipeline.trial.training.recipe import Recipe
+from pipeline.trial.trial import CURVE_STEPS, run_trial
 from tests.benchmarks import subject
 from tests.benchmarks.pairs import Row, compare, timed
 

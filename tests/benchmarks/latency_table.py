@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.latency import CpuClock, bench_here, measure_table, measure_whole
 from pipeline.model.resolve import resolve_model
 from pipeline.model.source import build
 from pipeline.study.records import Masks
 from pipeline.study.store import Shape
+from pipeline.trial.latency import CpuClock, bench_here, measure_table, measure_whole
 
 
 def random_masks(generator: np.random.Generator, layers: int, heads: int, neurons: int) -> Masks:

@@ -27,7 +27,6 @@ from rich.table import Table
 from pipeline.delivery import Courier
 from pipeline.execute import Resources, connect, run_trials
 from pipeline.fronts.front import front_of
-from pipeline.job import Tell, TrialInputs, TrialJob
 from pipeline.study.halving import Halving
 from pipeline.study.ledger import Ask, Ledger, hold, open_ledger
 from pipeline.study.records import TrialRecord
@@ -38,7 +37,8 @@ from pipeline.sweep import Nobody
 from pipeline.sweep.budget import Budget, Meter
 from pipeline.sweep.desk import StudyDesk
 from pipeline.tracking import open_tracking
-from pipeline.trial import TellRung
+from pipeline.trial.inputs import Tell, TrialInputs, TrialJob
+from pipeline.trial.trial import TellRung
 from tests.benchmarks import surrogate
 from tests.kit.synthetic import spec
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import torch
 
-from pipeline.process import used_again
 from pipeline.study.records import Params
-from pipeline.trial import run_trial
+from pipeline.trial.training.process import used_again
+from pipeline.trial.trial import run_trial
 from tests.benchmarks import subject
 from tests.benchmarks.pairs import Row, compare
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import torch
 
-from pipeline.trial import run_trial
+from pipeline.trial.trial import run_trial
 from tests.benchmarks import subject
 from tests.benchmarks.pairs import Missing, Row, compare
 

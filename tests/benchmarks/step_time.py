@@ -65,7 +65,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
 
 def _with_torchs_dropout(turn: Turn) -> Turn:
     def run() -> float:
-        with patch("pipeline.finetune.cheap_dropout", lambda _: nullcontext()):
+        with patch("pipeline.trial.training.loop.cheap_dropout", lambda _: nullcontext()):
             return turn()
 
     return run

@@ -18,20 +18,20 @@ import torch
 from torch import nn
 from transformers import BertConfig, PreTrainedModel
 
-from pipeline.course import make_method
-from pipeline.finetune import Loop, LoopState
-from pipeline.job import TrialInputs, TrialJob
 from pipeline.methods.base import PruningMethod, Run
 from pipeline.methods.registry import METHODS
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.resolve import resolve_model
 from pipeline.model.source import ModelSource, build
-from pipeline.phases import Phase
-from pipeline.precision import resolve_precision
-from pipeline.recipe import Recipe
 from pipeline.study.records import Params
 from pipeline.study.space import load_space
 from pipeline.task.batches import Split, TaskData
+from pipeline.trial.inputs import TrialInputs, TrialJob
+from pipeline.trial.run import make_method
+from pipeline.trial.training.loop import Loop, LoopState
+from pipeline.trial.training.phases import Phase
+from pipeline.trial.training.precision import resolve_precision
+from pipeline.trial.training.recipe import Recipe
 from tests.benchmarks.pairs import clock
 
 GPU = torch.cuda.is_available()

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.rungs import RUNG_ROWS, RUNG_STEPS
 from pipeline.study.records import FloatArray, Masks, Measurement, Params, Point, Rung, TrialRecord
+from pipeline.trial.rungs import RUNG_ROWS, RUNG_STEPS
 
 CONSTANT, DENSE = 0.5, 0.9
 ROWS = 800

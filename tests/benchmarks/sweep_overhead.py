@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.job import TrialJob
 from pipeline.study.records import TrialRecord
 from pipeline.study.store import Store
 from pipeline.sweep import Nobody, Search, Standing, make_inputs, search
 from pipeline.task.loading import load_task
-from pipeline.trial import run_trial
+from pipeline.trial.inputs import TrialJob
+from pipeline.trial.trial import run_trial
 from tests.benchmarks.pairs import Row
 from tests.kit.toy import write_task
 

@@ -28,7 +28,6 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from pipeline.cli.progress import watch
 from pipeline.execute import Resources
-from pipeline.rungs import RUNG_ROWS, seen_rows
 from pipeline.study.halving import RUNGS, Halving
 from pipeline.study.metrics import evaluate
 from pipeline.study.provenance import provenance
@@ -36,6 +35,7 @@ from pipeline.study.records import FloatArray, Masks, Measurement, Params, Point
 from pipeline.study.space import Space, parse_space
 from pipeline.study.store import Store
 from pipeline.sweep import Search, running
+from pipeline.trial.rungs import RUNG_ROWS, seen_rows
 
 SPACE = """
 [rounds]

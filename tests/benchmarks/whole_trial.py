@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.surgery import cut
-from pipeline.precision import autocast
 from pipeline.study.records import Masks, Params
 from pipeline.task.batches import Split
-from pipeline.trial import run_trial
+from pipeline.trial.training.precision import autocast
+from pipeline.trial.trial import run_trial
 from tests.benchmarks import subject
 from tests.benchmarks.pairs import Missing, Row, compare, timed
 

@@ -13,13 +13,13 @@ from pipeline.confirm.again import Again, Shared, train_again
 from pipeline.confirm.choosing import choose_points, fresh_seed
 from pipeline.fronts.confirmed import load_confirmed
 from pipeline.fronts.front import load_front
-from pipeline.job import TrialJob
-from pipeline.measure import evaluate
 from pipeline.reopening import Reopened, reopen
-from pipeline.rerun import Goal, repeat_trial
 from pipeline.study.ledger.samplers import trial_seed
 from pipeline.study.metrics import evaluate as score
 from pipeline.study.records import BadInput
+from pipeline.trial.inputs import TrialJob
+from pipeline.trial.measure import evaluate
+from pipeline.trial.replay import Goal, repeat_trial
 from tests.kit.compare import write_study
 from tests.kit.onetrial import NAME, SEED, TWO_ROUNDS, make_study
 

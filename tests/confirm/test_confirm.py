@@ -14,9 +14,9 @@ from pipeline.confirm.running import _until
 from pipeline.execute import Resources
 from pipeline.fronts.front import load_front
 from pipeline.reopening import reopen
-from pipeline.rerun import Goal
 from pipeline.study.records import BadInput
 from pipeline.tracking import open_tracking
+from pipeline.trial.replay import Goal
 from tests.kit.compare import write_study
 from tests.kit.onetrial import NAME, make_study
 

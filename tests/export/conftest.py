@@ -14,7 +14,7 @@ from pipeline.study.provenance import provenance
 from pipeline.study.store import Store
 from pipeline.tracking import open_tracking
 from tests.kit.onetrial import NAME, make_study
-from tests.test_trial import SNIP
+from tests.trial.test_trial import SNIP
 
 PARAMS = SNIP | {"rounds": 1, "batch_size": 32, "threshold": 0.9, "recover_epochs": 0.5, "tune_epochs": 2}
 

@@ -17,9 +17,9 @@ from pipeline.cli import run
 from pipeline.export import Choice, Exported, export
 from pipeline.export.licence import in_card, licence_of
 from pipeline.fronts.front import load_front
-from pipeline.latency import timing
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
+from pipeline.trial.latency import timing
 from tests.export.conftest import Study
 from tests.kit.onetrial import NAME
 

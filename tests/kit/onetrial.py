@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.job import TrialJob
 from pipeline.model.resolve import BUILTIN, resolve_model
 from pipeline.model.source import write_source
 from pipeline.reopening import inputs_of, refer
 from pipeline.study.records import Anchors, Params, StudySpec, TrialRecord
 from pipeline.study.store import Store
 from pipeline.task.loading import load_task, train_texts
-from pipeline.trial import run_trial
+from pipeline.trial.inputs import TrialJob
+from pipeline.trial.trial import run_trial
 from tests.kit.toy import write_task
-from tests.test_trial import SNIP
+from tests.trial.test_trial import SNIP
 
 NAME, SEED = "toy", 5
 TWO_ROUNDS = SNIP | {"rounds": 2, "batch_size": 32, "threshold": 0.9, "recover_epochs": 0.5}

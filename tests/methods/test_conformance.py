@@ -11,20 +11,20 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.allocation import removal_order
-from pipeline.curve import Ranking, UnitRanking, WeightRanking
-from pipeline.finetune import Loop, LoopState
 from pipeline.methods.base import PruningMethod, Run
 from pipeline.methods.registry import METHODS, ranks_weights
 from pipeline.methods.smp.smp import HeadPruner
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.surgery import cut
 from pipeline.model.unstructured import Matrices, matrices
-from pipeline.phases import Phase
-from pipeline.recipe import Recipe
 from pipeline.study.records import UNIT_KINDS, ParamValue, Scores
 from pipeline.study.space import load_space
 from pipeline.task.batches import encoder_inputs
+from pipeline.trial.curve import Ranking, UnitRanking, WeightRanking
+from pipeline.trial.curve.allocation import removal_order
+from pipeline.trial.training.loop import Loop, LoopState
+from pipeline.trial.training.phases import Phase
+from pipeline.trial.training.recipe import Recipe
 
 # What a case switches on: a method's fields, as few as its forms need.
 SNIP = {

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.job import TrialInputs, TrialJob
 from pipeline.methods.registry import METHODS, in_one_round, ranks_weights
 from pipeline.model.source import ModelSource
 from pipeline.study.records import Params, TrialRecord
 from pipeline.study.space import load_space
 from pipeline.task.batches import TaskData
-from pipeline.trial import run_trial
+from pipeline.trial.inputs import TrialInputs, TrialJob
+from pipeline.trial.trial import run_trial
 from tests.methods.test_conformance import tiny_pruner
 
 SHORT: Params = {"batch_size": 4, "learning_rate": 2e-3}

@@ -1,7 +1,7 @@
 """What methods with learned gates share: numbers per unit that the optimizer learns, and gates made of them.
 
 A method says where its numbers start, how gates follow from them, and what score they come to. Its numbers are
-vectors in the numbers of the dense model (`pipeline.methods.bases.gates`), no part of the network, and none of its decay.
+vectors in the numbers of the dense model (`bases.gates`), no part of the network, and none of its decay.
 """
 
 from __future__ import annotations

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pipeline.anchors import weights_file
 from pipeline.fronts.front import load_front
-from pipeline.measure import evaluate
 from pipeline.model.source import build, read_weights
 from pipeline.networks import network_of
-from pipeline.precision import resolve_precision
 from pipeline.reopening import Reopened, reopen
 from pipeline.study.store import Store
+from pipeline.trial.anchors import weights_file
+from pipeline.trial.measure import evaluate
+from pipeline.trial.training.precision import resolve_precision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

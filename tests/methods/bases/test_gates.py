@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.allocation import choose, removal_order
 from pipeline.methods.bases.gates import Gates, cubic, learned
 from pipeline.model.surgery import cut, masked
 from pipeline.task.batches import encoder_inputs
+from pipeline.trial.curve.allocation import choose, removal_order
 
 CPU = torch.device("cpu")
 LEVELS = {"block": 6, "head": 15, "neuron": 12 + 192, "head-only": 12}

@@ -17,12 +17,12 @@ import pyarrow.fs
 import pytest
 import torch
 
-from pipeline import resume
 from pipeline.cli import run as run_here
-from pipeline.finetune import LoopState
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
 from pipeline.study.store.objects import ObjectStoreLost, is_object_store, place_text
+from pipeline.trial import checkpoint as resume
+from pipeline.trial.training.loop import LoopState
 from tests.kit.postgres import PASSWORD, Server, binaries, free_port, postgres
 from tests.kit.synthetic import point, record, spec
 from tests.kit.toy import command, environment, write_task

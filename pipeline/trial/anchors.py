@@ -1,0 +1,205 @@
+"""The two ends that a study is read against: the best constant prediction, and plain fine-tuning.
+
+The dense network is trained at three learning rates for as many epochs as a trial of default settings, and the
+best on validation is kept, with its weights, under the fingerprint of all that made it: studies of the same
+task and model share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.model.source import ModelSource, Weights, build
+from pipeline.study.metrics import constant
+from pipeline.study.records import Anchors
+from pipeline.trial.distillation import Seen, Teacher, see
+from pipeline.trial.inputs import TrialInputs
+from pipeline.trial.measure import evaluate, measure
+from pipeline.trial.training.loop import Listener, Loop, LoopState, TrainingFailed
+from pipeline.trial.training.phases import Phase, steps_per_epoch
+from pipeline.trial.training.precision import resolve_precision
+from pipeline.trial.training.process import peak_memory_mb
+from pipeline.trial.training.recipe import Recipe
+
+# Around the space's default: a dense network at a poor learning rate would flatter every cut one.
+RATE_FACTORS = (0.5, 1.0, 2.0)
+SEED = 0  # not the study's: studies of all seeds share the anchor
+
+
+@dataclass(frozen=True)
+class DenseRecipe:
+    """What decides a dense network, but for task and model."""
+
+    learning_rates: tuple[float, ...]
+    epochs: float
+    batch_size: int
+    warmup_fraction: float
+    weight_decay: float
+
+
+@dataclass(frozen=True, eq=False)
+class DenseRun:
+    """One dense network, trained and measured."""
+
+    learning_rate: float
+    metric: float
+    parameters: int
+    encoder_parameters: int
+    macs: int
+    size_mb: float
+    peak_mb: float  # of memory, while it trained
+    gpu_peak_mb: float  # as PyTorch counts it; 0 on a CPU
+    gpu_total_mb: float  # of the card
+    weights: Weights
+
+
+class _Silent:
+    """A listener that lets the loop run."""
+
+    def epoch(self, epoch: float, values: dict[str, float]) -> None:
+        """Nothing."""
+
+    def step(self, state: Callable[[], LoopState]) -> None:
+        """Nothing."""
+
+
+def train_dense(inputs: TrialInputs, learning_rate: float, *, recipe: DenseRecipe) -> DenseRun | None:
+    """Plain fine-tuning at one learning rate; None if it diverges."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    model, anatomy = build(inputs.source, seed=SEED)
+    nn.Module.to(model, device)
+    train = inputs.data.train
+    how = Recipe(
+        learning_rate=learning_rate,
+        batch_size=recipe.batch_size,
+        warmup_fraction=recipe.warmup_fraction,
+        weight_decay=recipe.weight_decay,
+        precision=resolve_precision(inputs.precision, device),
+        regression=inputs.regression,
+        checkpointing=inputs.checkpointing,
+    )
+    steps = round(recipe.epochs * steps_per_epoch(len(train), recipe.batch_size))
+    listener: Listener = _Silent()
+    try:
+        Loop(model, anatomy, train, Phase("tune", 0, 0, steps, SEED), how, listener).fit()
+    except TrainingFailed:
+        return None
+    evaluation = evaluate(
+        model,
+        inputs.data.validation,
+        metric_name=inputs.metric_name,
+        regression=inputs.regression,
+        precision=how.precision,
+    )
+    measured = measure(model, anatomy, evaluation, length=inputs.length)
+    weights = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
+    gpu_peak_mb, gpu_total_mb = _gpu_memory_mb(device)
+    return DenseRun(
+        learning_rate=learning_rate,
+        metric=measured.metric,
+        parameters=measured.parameters,
+        encoder_parameters=measured.encoder_parameters,
+        macs=measured.macs,
+        size_mb=measured.size_mb,
+        peak_mb=peak_memory_mb(),
+        gpu_peak_mb=gpu_peak_mb,
+        gpu_total_mb=gpu_total_mb,
+        weights=weights,
+    )
+
+
+def _gpu_memory_mb(device: torch.device) -> tuple[float, float]:
+    """(most that was reserved since its count was reset, size of the card) in MB; zeros on a CPU."""
+    if device.type != "cuda":
+        return 0.0, 0.0
+    size = torch.cuda.get_device_properties(device).total_memory
+    return torch.cuda.max_memory_reserved(device) / 1e6, size / 1e6
+
+
+@dataclass(frozen=True)
+class Banks:
+    """Of which networks a study's trials may look at representations of the training rows."""
+
+    finetuned: bool
+    pretrained: bool
+
+
+def teach(inputs: TrialInputs, banks: Banks) -> Teacher:
+    """What the study's trials learn from: one pass over the training rows of each network that is asked.
+
+    Raises:
+        ValueError: the dense network's weights are not there.
+    """
+    if inputs.dense is None:
+        raise ValueError("The teacher is the study's dense network; its weights are not there.")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def ask(source: ModelSource) -> Seen:
+        model, _ = build(source, seed=SEED)
+        nn.Module.to(model, device)
+        return see(model, inputs.data.train, precision=resolve_precision(inputs.precision, device))
+
+    dense = ask(replace(inputs.source, weights=inputs.dense))
+    return Teacher(
+        logits=dense.logits,
+        finetuned=dense.features if banks.finetuned else None,
+        pretrained=ask(inputs.source).features if banks.pretrained else None,
+    )
+
+
+def dense_folder(cache: Path, *, task_fingerprint: str, model_fingerprint: str, recipe: DenseRecipe) -> Path:
+    """Where the dense network of a task, model and recipe is kept."""
+    text = json.dumps([task_fingerprint, model_fingerprint, asdict(recipe), SEED])
+    return cache / "dense" / hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def weights_file(folder: Path) -> Path:
+    """The weights of the dense network in its folder."""
+    return folder / "model.safetensors"
+
+
+def read_dense(folder: Path) -> dict[str, Any] | None:
+    """What `write_dense` wrote about the network; None if it is not there."""
+    path = folder / "dense.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def write_dense(folder: Path, runs: list[DenseRun], recipe: DenseRecipe) -> dict[str, Any]:
+    """Keeps the best run: its weights first, then what is known of it, so that the one implies the other."""
+    from safetensors.numpy import save_file
+
+    best = max(runs, key=lambda run: run.metric)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({k: np.ascontiguousarray(v) for k, v in best.weights.items()}, folder / ".weights.part")
+    (folder / ".weights.part").replace(weights_file(folder))
+    about = {name: value for name, value in vars(best).items() if name != "weights"}
+    about["tried"] = {f"{run.learning_rate:g}": run.metric for run in runs}
+    about["epochs"] = recipe.epochs * len(recipe.learning_rates)
+    (folder / ".dense.part").write_text(json.dumps(about, indent=2))
+    (folder / ".dense.part").replace(folder / "dense.json")
+    return about
+
+
+def anchors_of(dense: dict[str, Any], inputs: TrialInputs) -> Anchors:
+    """Both anchors, on the validation set."""
+    return Anchors(
+        constant=constant(inputs.metric_name, inputs.data.validation.labels),
+        dense=dense["metric"],
+        dense_learning_rate=dense["learning_rate"],
+        dense_epochs=dense["epochs"],
+        dense_parameters=dense["parameters"],
+        dense_encoder_parameters=dense["encoder_parameters"],
+        dense_macs=dense["macs"],
+        dense_size_mb=dense["size_mb"],
+    )

@@ -1,0 +1,196 @@
+"""The parts of one network in the order in which they go: which networks can be made of it, and how.
+
+Units are cut out, single weights are set to zero. What goes is nested either way, and a number, the threshold, says
+where it ends: a record holds thresholds, and the scores of single weights lie beside the weights that they are of.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, final
+
+import numpy as np
+import torch
+
+from pipeline.model.anatomy import Anatomy
+from pipeline.model.surgery import cut
+from pipeline.model.unstructured import Matrices, count_to_remove, matrices, zero
+from pipeline.study.records import Measurement
+from pipeline.trial.curve.allocation import Removal, Step, choose, curve_steps
+from pipeline.trial.curve.walking import Examine, choose_in_rounds, walk
+from pipeline.trial.measure import Evaluation
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# Sparsities of a curve of single weights (ours): no network of it computes less than another, so each costs a whole
+# pass over validation. Published results begin at 50 % and end between 90 and 97 %.
+LADDER = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+ROUNDING = 1e-9  # of a share, so that one that was measured asks for no weight more
+
+
+class Ranking(ABC):
+    """What scores come to, for one network."""
+
+    @abstractmethod
+    def at(self, *, threshold: float | None = None, target: float | None = None) -> Step:
+        """What stays when all goes that scores the threshold or less, or until the target is reached."""
+
+    @abstractmethod
+    def choose(self, *, threshold: float | None, target: float | None, rounds_left: int) -> Step:
+        """What this round keeps; before the last one (`rounds_left` = 1), an equal part of the way."""
+
+    @abstractmethod
+    def steps(self, *, most: int, include: Step | None = None) -> tuple[Step, ...]:
+        """Nested steps from all that is there on, at most `most`, with `include` among them."""
+
+    @abstractmethod
+    def walk(
+        self, model: PreTrainedModel, steps: Sequence[Step], examine: Examine
+    ) -> Iterator[tuple[Step, Evaluation, Measurement]]:
+        """Examines a copy of the network at each of the nested steps; the first keeps all that is there."""
+
+    @abstractmethod
+    def take(self, model: PreTrainedModel, step: Step) -> Anatomy:
+        """Leaves of the network itself what a step keeps; gives its Anatomy from then on."""
+
+    @property
+    def tensors(self) -> Matrices:
+        """What must be kept beside the network's weights, so that its steps can be made again from thresholds."""
+        return {}
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class UnitRanking(Ranking):
+    """Units by ascending score, as `allocation.removal_order` gives them: they are cut."""
+
+    order: tuple[Removal, ...]
+    anatomy: Anatomy
+
+    def at(self, *, threshold: float | None = None, target: float | None = None) -> Step:
+        """As `allocation.choose`."""
+        return choose(self.order, self.anatomy, threshold=threshold, target=target)
+
+    def choose(self, *, threshold: float | None, target: float | None, rounds_left: int) -> Step:
+        """As `choose_in_rounds`."""
+        return choose_in_rounds(
+            self.order, self.anatomy, threshold=threshold, target=target, rounds_left=rounds_left
+        )
+
+    def steps(self, *, most: int, include: Step | None = None) -> tuple[Step, ...]:
+        """As `allocation.curve_steps`."""
+        removed = None if include is None else include.removed
+        return curve_steps(self.order, self.anatomy, most=most, include=removed)
+
+    def walk(
+        self, model: PreTrainedModel, steps: Sequence[Step], examine: Examine
+    ) -> Iterator[tuple[Step, Evaluation, Measurement]]:
+        """A copy is cut further and further; layers that did not change are not computed again."""
+        return walk(model, self.anatomy, steps, examine)
+
+    def take(self, model: PreTrainedModel, step: Step) -> Anatomy:
+        """Cuts."""
+        return cut(model, self.anatomy, step.masks)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class WeightRanking(Ranking):
+    """Single weights by ascending score: they are set to zero, all matrices by one threshold.
+
+    Weights that are zero already come first: to lose them costs nothing. Weights of equal score go together.
+    A Step's `compression` is here the share of the dense encoder that is zero (or cut), `removed` what goes now.
+
+    Raises:
+        ValueError: a score is NaN.
+    """
+
+    scores: Matrices  # higher = keep; of all matrices of `anatomy`
+    anatomy: Anatomy
+    _flat: np.ndarray = field(init=False, repr=False)  # of all weights, -inf for those that are zero
+    _zeros: int = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        weights = matrices(self.anatomy)
+        with torch.no_grad():
+            known = {
+                name: torch.where(weights[name] == 0, -math.inf, self.scores[name].float())
+                for name in weights
+            }
+        flat = torch.cat([values.flatten() for values in known.values()]).cpu().numpy()
+        if np.isnan(flat).any():
+            raise ValueError(f"Weights that are there have a score; {np.isnan(flat).sum()} have NaN.")
+        for name, value in (("scores", known), ("_flat", flat), ("_zeros", int((flat == -math.inf).sum()))):
+            object.__setattr__(self, name, value)
+
+    def at(self, *, threshold: float | None = None, target: float | None = None) -> Step:
+        """By a threshold, or until so large a share of the dense encoder is zero; at most all weights."""
+        if target is not None:
+            return self._after([count_to_remove(self.anatomy, target - ROUNDING)])[-1]
+        if threshold is None or math.isnan(threshold):
+            raise ValueError(f"Exactly one of threshold and target is a number: {threshold=}, {target=}.")
+        return self._step(threshold, int((self._flat <= threshold).sum()))
+
+    def choose(self, *, threshold: float | None, target: float | None, rounds_left: int) -> Step:
+        """As units: before the last round an equal part of the way."""
+        last = self.at(threshold=threshold, target=target)
+        if rounds_left == 1:
+            return last
+        now = self._whole.compression
+        return self.at(target=now + (last.compression - now) / rounds_left)
+
+    def steps(self, *, most: int, include: Step | None = None) -> tuple[Step, ...]:
+        """The network as it is, then the sparsities of LADDER that lie beyond it."""
+        counts = [count_to_remove(self.anatomy, sparsity) for sparsity in LADDER]
+        found = {step.threshold: step for step in self._after(counts)}
+        if include is not None:
+            found[include.threshold] = include
+        ordered = [found[threshold] for threshold in sorted(found)]
+        while len(ordered) > most:  # the start, the end and what is included stay
+            del ordered[next(at for at, step in enumerate(ordered) if at and step is not include)]
+        return tuple(ordered)
+
+    def walk(
+        self, model: PreTrainedModel, steps: Sequence[Step], examine: Examine
+    ) -> Iterator[tuple[Step, Evaluation, Measurement]]:
+        """More and more weights of a copy are set to zero."""
+        model, anatomy = copy.deepcopy((model, self.anatomy))
+        for step in steps:
+            zero(matrices(anatomy), self.scores, step.threshold)
+            yield step, *examine(model, anatomy)
+
+    def take(self, model: PreTrainedModel, step: Step) -> Anatomy:
+        """Sets weights to zero, in place; the network keeps its shape."""
+        del model
+        zero(matrices(self.anatomy), self.scores, step.threshold)
+        return self.anatomy
+
+    @property
+    def tensors(self) -> Matrices:
+        """The scores, -inf for weights that are zero."""
+        return self.scores
+
+    @property
+    def _whole(self) -> Step:
+        return self._step(-math.inf, self._zeros)
+
+    def _after(self, counts: Sequence[int]) -> list[Step]:
+        """The network as it is, then the steps after these numbers of weights; all found in one selection."""
+        places = sorted({min(count, len(self._flat)) - 1 for count in counts if count > self._zeros})
+        if not places:
+            return [self._whole]
+        parted = np.partition(self._flat, places)
+        return [self._whole, *(self._step(float(parted[place]), place + 1) for place in places)]
+
+    def _step(self, threshold: float, gone: int) -> Step:
+        """With `gone` weights, those that were zero before among them."""
+        present, costs = self.anatomy.present, self.anatomy.costs
+        if gone <= self._zeros:
+            threshold, gone = -math.inf, self._zeros
+        share = (costs.encoder - costs.kept(present) + gone) / costs.encoder
+        return Step(present, threshold, share, gone - self._zeros)

@@ -1,0 +1,57 @@
+"""What a trial is given: what all of a study's share, and its own number, parameters and folders."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.methods.registry import ranks_weights
+from pipeline.model.source import ModelSource, Weights
+from pipeline.study.records import Params
+from pipeline.study.store import LatencyTable
+from pipeline.task.batches import TaskData
+from pipeline.trial.distillation import NONE, Teacher
+from pipeline.trial.training.compilation import OFF
+
+Tell = Callable[[dict[str, float]], None]  # how a trial says where it is
+
+
+@dataclass(frozen=True)
+class TrialInputs:
+    """What all trials of a study share, through Ray's object store: nothing else is read from anywhere."""
+
+    method: str
+    metric_name: str
+    regression: bool
+    precision: str  # one of PRECISIONS
+    length: int  # tokens of a row for MACs: the longest of validation
+    source: ModelSource
+    data: TaskData
+    dense: Weights | None = None  # of the study's dense network, where a trial may need them
+    latency: LatencyTable | None = None
+    distill: str = NONE  # or a key of DISTILLATIONS: what is learned beside the labels
+    teacher: Teacher | None = None  # what it is learned from
+    fitted: Weights | None = None  # to the base model, for a method that needs it
+    checkpointing: bool = False  # of activations; no result depends on it
+    compile: str = OFF  # or auto: the first tuning is compiled if that pays
+
+    @property
+    def zeroes(self) -> bool:
+        """Whether single weights are set to zero, and nothing is cut: the objective is sparsity."""
+        return ranks_weights(self.method)
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """One trial to run: the last of `attempts` is its own folder, the others are read for a checkpoint."""
+
+    number: int
+    params: Params
+    seed: int
+    attempts: tuple[Path, ...]
+    checkpoint_s: float = 60.0  # seconds between checkpoints
+    keep_weights: bool = True  # those before each cut and the recovered ones, in the attempt's folder
+    rungs: tuple[float, ...] = ()  # parts of its training after which it shows what it would give
+    beat_s: float = math.inf  # seconds after which it tells where it is, between the ends of its epochs

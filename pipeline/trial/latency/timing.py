@@ -1,0 +1,220 @@
+"""How long networks take: whole ones, and the blocks of a table.
+
+Shapes: L layers, H heads, N neurons, B rows, T tokens.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.model.anatomy import Anatomy, encoder_layers, find_architecture
+from pipeline.model.surgery import cut
+from pipeline.study.records import Masks
+from pipeline.study.store import Bench, LatencyTable, Shape, Timed
+from pipeline.trial.latency.clocks import MILLISECONDS, Clock
+from pipeline.trial.latency.layouts import mixed_layouts, whole_layouts
+from pipeline.trial.training.process import CoreShare
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+TABLE_ROUNDS, TABLE_SECONDS = 20, 15.0  # no new round begins after them
+WHOLE_ROUNDS, WHOLE_SECONDS = 10, 3.0
+LEAST_ROUNDS = 3
+SOON_S, MOST_REPEATS = 0.05, 5  # how long one network is run before it is another one's turn
+
+Network = tuple["PreTrainedModel", Anatomy]
+
+
+def measure_table(
+    dense: Network, bench: Bench, clock: Clock, *, seconds: float = TABLE_SECONDS
+) -> LatencyTable:
+    """Measures a table.
+
+    Args:
+        dense: a network that nothing was cut from, and its anatomy; it stays as it is.
+        bench: what it holds for: the device that the network is on.
+        clock: of that device.
+        seconds: no new round begins after them.
+    """
+    started, share = time.monotonic(), CoreShare()
+    model, anatomy = dense
+    mixed = [dense, *(_cut_copy(dense, masks) for masks in mixed_layouts(anatomy))]
+    layouts = whole_layouts(anatomy)
+    inputs = _inputs(model, bench.shape)
+    whole = [_runner(_cut_copy(dense, masks)[0], inputs) for masks in layouts]
+    samples = _Samples([[] for _ in layouts])
+    with torch.inference_mode():
+        for run in (*(_runner(network, inputs) for network, _ in mixed), *whole):
+            run()  # allocations, and kernels that are chosen at their first use
+        for _ in _rounds(TABLE_ROUNDS, seconds):
+            for network, its in mixed:
+                samples.add(its, *_one_look(network, its, inputs, clock))
+            for times, run in zip(samples.whole, whole, strict=True):
+                times.append(_settled(run, clock))
+    table = samples.table(layouts, bench, seconds=time.monotonic() - started)
+    return replace(table, core_share=share.read())
+
+
+def measure_whole(
+    dense: Network, masks: Masks, bench: Bench, clock: Clock, *, seconds: float = WHOLE_SECONDS
+) -> Timed:
+    """Times the network that `masks` leaves of `dense`.
+
+    Both networks run in turns, so that what a machine does meanwhile meets both; each runs several times in its
+    turn, after once without looking, so that its caches are its own.
+    """
+    inputs = _inputs(dense[0], bench.shape)
+    runs = [_runner(network, inputs) for network in (dense[0], _cut_copy(dense, masks)[0])]
+    times: list[list[float]] = [[], []]
+    share = CoreShare()
+    with torch.inference_mode():
+        for run in runs:
+            run()
+        for _ in _rounds(WHOLE_ROUNDS, seconds):
+            for place, run in enumerate(runs):
+                times[place] += _turn(run, clock)
+    low, middle, high = np.quantile(times[1], [0.25, 0.5, 0.75])
+    return Timed(bench, float(middle), float(high - low), float(np.median(times[0])), share.read())
+
+
+class _Samples:
+    """What was seen of parts and of whole networks, in milliseconds."""
+
+    def __init__(self, whole: list[list[float]]) -> None:
+        self.whole = whole
+        self.attention: defaultdict[int, list[float]] = defaultdict(list)
+        self.ffn: defaultdict[int, list[float]] = defaultdict(list)
+        self.fixed: list[float] = []
+
+    def add(self, anatomy: Anatomy, whole_ms: float, parts: Sequence[tuple[float, float]]) -> None:
+        """One pass of a network: its time, and (attention, ffn) of each of its layers."""
+        for layer, (attention, ffn) in zip(anatomy.layers, parts, strict=True):
+            self.attention[len(layer.heads)].append(attention)
+            self.ffn[len(layer.neurons)].append(ffn)
+        self.fixed.append(whole_ms - sum(map(sum, parts)))
+
+    def table(self, layouts: list[Masks], bench: Bench, *, seconds: float) -> LatencyTable:
+        """Medians; `layouts` are the networks that were run as a whole, the last one dense."""
+        heads, neurons = sorted(self.attention), sorted(self.ffn)
+        low, high = np.quantile(self.whole[-1], [0.25, 0.75])
+        parts = LatencyTable(
+            bench=bench,
+            fixed_ms=float(np.median(self.fixed)),
+            heads=tuple(heads),
+            attention_ms=tuple(float(np.median(self.attention[count])) for count in heads),
+            neurons=tuple(neurons),
+            ffn_ms=tuple(float(np.median(self.ffn[count])) for count in neurons),
+            sums_ms=(),
+            whole_ms=(),
+            spread_ms=float(high - low),
+            seconds=seconds,
+        )
+        # more parts take no less time: where noise says so, it is noise
+        whole = np.maximum.accumulate([np.median(times) for times in self.whole])
+        sums = np.maximum.accumulate([parts.sum_of_parts(masks) for masks in layouts])
+        return replace(parts, sums_ms=tuple(sums.tolist()), whole_ms=tuple(whole.tolist()))
+
+
+def _one_look(
+    model: PreTrainedModel, anatomy: Anatomy, inputs: dict[str, Tensor], clock: Clock
+) -> tuple[float, list[tuple[float, float]]]:
+    """(whole time, [(attention, ffn) of each layer]); the parts are scaled to the time without looking at them."""
+    run = _runner(model, inputs)
+    whole = _settled(run, clock)
+    labels: list[str] = []
+    with _marked(model, anatomy, clock, labels):
+        clock.mark()
+        run()
+        clock.mark()
+    marks = clock.read()
+    scale = whole / marks[-1] if marks[-1] else 1.0
+    parts: list[tuple[float, float]] = []
+    start = middle = 0.0
+    for label, at in zip(labels, marks[1:-1], strict=True):
+        if label == "start":
+            start, middle = at, np.nan
+        elif label == "ffn":
+            middle = at
+        else:
+            middle = at if np.isnan(middle) else middle  # no ffn ran in this layer
+            parts.append((scale * (middle - start), scale * (at - middle)))
+    return whole, parts
+
+
+@contextmanager
+def _marked(model: PreTrainedModel, anatomy: Anatomy, clock: Clock, labels: list[str]) -> Iterator[None]:
+    """Within it every layer marks its start, the start of its ffn block and its end."""
+
+    def marks(label: str) -> Callable[..., None]:
+        def hook(*_: object) -> None:
+            clock.mark()
+            labels.append(label)
+
+        return hook
+
+    where = find_architecture(anatomy.architecture)
+    with ExitStack() as hooks:
+        for layer in encoder_layers(model, anatomy.architecture):
+            hooks.callback(layer.register_forward_pre_hook(marks("start")).remove)
+            hooks.callback(layer.get_submodule(where.ffn).register_forward_pre_hook(marks("ffn")).remove)
+            hooks.callback(layer.register_forward_hook(marks("end")).remove)
+        yield
+
+
+def _turn(run: Callable[[], Any], clock: Clock) -> list[float]:
+    """Times of a network that is run several times, in ms; of one that takes long, once."""
+    times = [_timed(run, clock)]
+    repeats = int(np.clip(SOON_S * MILLISECONDS / max(times[0], 1e-9), 1, MOST_REPEATS))
+    return times if repeats == 1 else [_timed(run, clock) for _ in range(repeats)]
+
+
+def _settled(run: Callable[[], Any], clock: Clock) -> float:
+    """The time of a network in ms; of one that is quick, after once without looking: its caches are then its own."""
+    first = _timed(run, clock)
+    return first if first > SOON_S * MILLISECONDS else _timed(run, clock)
+
+
+def _timed(run: Callable[[], Any], clock: Clock) -> float:
+    clock.mark()
+    run()
+    clock.mark()
+    return clock.read()[1]
+
+
+def _rounds(most: int, seconds: float) -> Iterator[int]:
+    end = time.monotonic() + seconds
+    for number in range(most):
+        if number >= LEAST_ROUNDS and time.monotonic() > end:
+            return
+        yield number
+
+
+def _runner(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Callable[[], Any]:
+    return lambda: model(**inputs)
+
+
+def _inputs(model: PreTrainedModel, shape: Shape) -> dict[str, Tensor]:
+    """Rows of words without padding, [B, T]."""
+    generator = torch.Generator().manual_seed(0)
+    size = (shape.batch, shape.length)
+    words = model.config.vocab_size
+    tokens = torch.randint(words // 2, words, size, generator=generator).to(model.device)
+    return {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+
+
+def _cut_copy(dense: Network, masks: Masks) -> Network:
+    """A copy that is cut; parameters that stay whole are shared with the dense network."""
+    shared: dict[int, Any] = {id(parameter): parameter for parameter in dense[0].parameters()}
+    model, anatomy = copy.deepcopy(dense, shared)
+    return model, cut(model, anatomy, masks)

@@ -1,0 +1,175 @@
+"""What a network is worth and what it costs: its metric on rows it has not learned from, and its size.
+
+Shapes: V rows, C outputs, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 (the field's name for it)
+
+from pipeline.model.anatomy import Anatomy, encoder_layers
+from pipeline.model.unstructured import matrices
+from pipeline.study import metrics
+from pipeline.study.records import Array, Measurement
+from pipeline.study.store import LatencyTable
+from pipeline.task.batches import Split, encoder_inputs
+from pipeline.trial.training.precision import autocast, multiplying
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# Rows at once. On a CPU small batches stay in its cache: 128 take 15 to 20 % longer (MiniLM, tiny-bert).
+CPU_BATCH, ACCELERATOR_BATCH = 32, 256
+BYTES_PER_PARAMETER = 4  # fp32
+MEGABYTE = 10**6  # bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A network on a split: `predictions` [V] in the split's order, int16 classes or float32 values.
+
+    `loss` is the mean over rows of the cross-entropy, or of the squared error for a regression.
+    """
+
+    loss: float
+    metrics: dict[str, float]
+    predictions: Array
+
+
+def evaluate(
+    model: PreTrainedModel,
+    split: Split,
+    *,
+    metric_name: str,
+    regression: bool,
+    batch_size: int | None = None,
+    precision: str = "fp32",
+) -> Evaluation:
+    """Predicts every row once, in eval mode, on the model's device; the training flag is put back.
+
+    A network that gives no finite numbers gets a NaN loss; its metrics are what is left of it.
+
+    Args:
+        model: a sequence classifier.
+        split: V >= 1 rows.
+        metric_name: of the task, as metrics.py knows it.
+        regression: whether the label is a value, and the model has one output.
+        batch_size: rows at once; None for what is quick on the device. No result depends on it.
+        precision: as precision.py knows it.
+    """
+    logits = _logits(model, split, batch_size=batch_size, precision=precision)
+    labels = torch.tensor(split.labels)  # a copy: Arrow memory is read-only
+    if regression:
+        values = logits.squeeze(-1)
+        loss = F.mse_loss(values, labels.float())
+        predictions: Array = values.numpy()
+    else:
+        loss = F.cross_entropy(logits, labels)
+        predictions = logits.argmax(dim=-1).numpy().astype(np.int16)
+    scores = metrics.evaluate(metric_name, split.labels, predictions)
+    return Evaluation(float(loss), scores, predictions)
+
+
+def measure(
+    model: PreTrainedModel,
+    anatomy: Anatomy,
+    evaluation: Evaluation,
+    *,
+    length: int,
+    count_zeros: bool = False,
+    latency: LatencyTable | None = None,
+) -> Measurement:
+    """What the network at hand costs, counted on its real tensors, beside what it is worth.
+
+    Args:
+        model: dense or cut.
+        anatomy: its own, as `read_anatomy` or `cut` gave it.
+        evaluation: of this network.
+        length: tokens of the row that MACs are given for.
+        count_zeros: whether single weights may have been set to zero, which takes a pass over them.
+        latency: the study's table; None if it has none.
+    """
+    costs = anatomy.costs
+    in_encoder = encoder_parameters(model, anatomy)
+    in_model = sum(parameter.numel() for parameter in model.parameters())
+    zeros = count_zeroed(anatomy) if count_zeros else 0
+    return Measurement(
+        metric=evaluation.metrics["metric"],
+        metrics=dict(evaluation.metrics),
+        compression=(costs.encoder - in_encoder) / costs.encoder,
+        compression_total=(costs.model - in_model) / costs.model,
+        parameters=in_model,
+        encoder_parameters=in_encoder,
+        macs=costs.macs(anatomy.present, length),
+        size_mb=in_model * BYTES_PER_PARAMETER / MEGABYTE,
+        latency_ms=None if latency is None else latency.predict(anatomy.present),
+        dense_latency_ms=None if latency is None else latency.dense_ms,
+        sparsity=zeros / costs.encoder,
+        nonzero_parameters=in_model - zeros if count_zeros else None,
+    )
+
+
+@torch.no_grad()
+def count_zeroed(anatomy: Anatomy) -> int:
+    """Zeros in the matrices whose weights are ranked; a bias that has not learned yet was not set to zero.
+
+    The device is waited for once.
+    """
+    counts = [weight.numel() - weight.count_nonzero() for weight in matrices(anatomy).values()]
+    return int(torch.stack(counts).sum()) if counts else 0
+
+
+def encoder_parameters(model: PreTrainedModel, anatomy: Anatomy) -> int:
+    """Parameters in the layers that are there: real tensors, not a formula."""
+    return sum(p.numel() for p in encoder_layers(model, anatomy.architecture).parameters())
+
+
+def counted_macs(model: PreTrainedModel, anatomy: Anatomy, inputs: Mapping[str, Tensor]) -> int:
+    """Multiply-accumulates that one forward pass really makes in the encoder's layers, padding included.
+
+    Counted are matrix products: projections, scores, context. Not counted are embeddings, pooler and head,
+    biases, softmax, LayerNorm and activations; `Costs.macs` is the formula for the same.
+    """
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+    from torch.utils.flop_counter import FlopCounterMode
+
+    layers = encoder_layers(model, anatomy.architecture)
+    names = {module: name for name, module in model.named_modules()}
+    # the MATH kernel is made of products that PyTorch counts; the fused one for CPUs it does not
+    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model(**inputs)
+    by_module = counter.get_flop_counts()
+    root = type(model).__name__
+    flops = sum(sum(by_module.get(f"{root}.{names[layer]}", {}).values()) for layer in layers)
+    return int(flops) // 2  # PyTorch counts a multiplication and an addition as two
+
+
+def _logits(model: PreTrainedModel, split: Split, *, batch_size: int | None, precision: str) -> Tensor:
+    """[V, C] in fp32 on the CPU, in the split's order. The device is waited for once, at the end."""
+    device = next(model.parameters()).device
+    size = batch_size or (CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH)
+    outputs: list[Tensor] = []
+    rows: list[Tensor] = []
+    training = model.training
+    model.train(False)
+    try:
+        with torch.inference_mode(), multiplying(device, precision), autocast(device, precision):
+            for batch in split.in_length_order(size):
+                inputs = {
+                    name: value.to(device, non_blocking=True) for name, value in encoder_inputs(batch).items()
+                }
+                outputs.append(model(**inputs).logits.float())
+                rows.append(batch["rows"])
+    finally:
+        model.train(training)
+    found = torch.cat(outputs)
+    ordered = torch.empty(found.shape)
+    ordered[torch.cat(rows)] = found.cpu()
+    return ordered

@@ -1,0 +1,34 @@
+"""A teacher for tests, and settings."""
+
+from __future__ import annotations
+
+import torch
+from transformers import PreTrainedModel
+
+from pipeline.study.records import Params
+from pipeline.task.batches import Split
+from pipeline.trial.distillation import Cap, Distillation, Kd, Lessons, Teacher, see
+
+KD: Params = {"kd_weight": 0.7, "kd_temperature": 2.0}
+CAP: Params = KD | {
+    "cap_temperature": 0.2,
+    "cap_same_row": 0.3,
+    "cap_same_class": 0.4,
+    "cap_negatives": 4096,
+    "cap_pretrained": True,
+    "cap_snapshots": True,
+    "cap_finetuned": True,
+}
+
+
+def make(name: str, **changes: object) -> Distillation:
+    return Kd(**KD | changes) if name == "kd" else Cap(**CAP | changes)  # type: ignore[arg-type]
+
+
+def teacher_of(dense: PreTrainedModel, pretrained: PreTrainedModel, split: Split) -> Teacher:
+    found = see(dense, split, precision="fp32")
+    return Teacher(found.logits, found.features, see(pretrained, split, precision="fp32").features)
+
+
+def lessons(teacher: Teacher, split: Split, *, regression: bool = False, seed: int = 3) -> Lessons:
+    return Lessons(teacher, split.labels, regression, torch.device("cpu"), seed)

@@ -1,0 +1,147 @@
+# ruff: noqa: F811 (fixtures of another file are used by their names)
+"""Trials that set single weights to zero, and trials that rewind: zeros stay, interruption changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pipeline.model.source import build
+from pipeline.model.surgery import cut
+from pipeline.model.unstructured import matrices
+from pipeline.study.records import Params, TrialRecord
+from pipeline.study.store import RECOVERED, WEIGHTS, before_cut
+from pipeline.trial.inputs import TrialJob
+from pipeline.trial.trial import run_trial
+from tests.trial.test_trial import (
+    CHANCE,
+    SHARED,
+    STEPS_PER_EPOCH,
+    Interruptions,
+    assert_same,
+    curve,
+    make_inputs,  # noqa: F401
+    on_the_cpu,  # noqa: F401
+)
+
+MAGNITUDE: Params = SHARED | {
+    "start_fraction": 0.1,
+    "end_fraction": 0.8,
+    "initial_sparsity": 0.0,
+    "interval": 1,
+    "scope": "network",
+    "target": 0.7,
+}
+MOVEMENT: Params = SHARED | {
+    "score_learning_rate": 0.05,
+    "start_fraction": 0.0,
+    "end_fraction": 0.8,
+    "target": 0.7,
+}
+DEEPCUTS: Params = SHARED | {
+    "saliency": "cam-shifted",
+    "noise": 1e-3,
+    "cycles": 1,
+    "scope": "matrix",
+    "rewind": True,
+    "target": 0.7,
+}
+EVERY = {"magnitude": MAGNITUDE, "movement": MOVEMENT, "deepcuts": DEEPCUTS}
+
+
+def run(inputs, folder: Path, params: Params) -> TrialRecord:
+    return run_trial(inputs, TrialJob(3, params, 11, (folder,)), lambda _: None)
+
+
+def zeros_in(folder: Path, name: str, inputs) -> dict[str, torch.Tensor]:
+    """Where the matrices of kept weights are zero."""
+    model, anatomy = build(inputs.source, seed=11)
+    tensors = load_file(folder / WEIGHTS / f"{name}.safetensors")
+    model.load_state_dict({key: value for key, value in tensors.items() if not key.startswith("score/")})
+    return {key: weight.detach() == 0 for key, weight in matrices(anatomy).items()}
+
+
+@pytest.mark.parametrize("method", sorted(EVERY))
+def test_zeros_are_made_and_stay_and_no_network_is_smaller(make_inputs, tmp_path, method: str) -> None:
+    inputs = make_inputs(method)
+    record = run(inputs, tmp_path, EVERY[method])
+    points = curve(record)
+    sparsities = [point.measurement.sparsity for point in points]
+    assert sparsities == sorted(set(sparsities))
+    gradual = method != "deepcuts"  # its network has its zeros when the curve begins
+    assert sparsities[0] == pytest.approx(0.7 if gradual else 0.0, abs=2e-3)
+    assert sparsities[-1] == pytest.approx(0.95, abs=2e-3)
+    found = record.recovered.measurement
+    assert found.sparsity == pytest.approx(0.7, abs=2e-3)
+    assert found.sparsity in sparsities
+    for point in record.points:
+        measured = point.measurement
+        assert (measured.compression, measured.parameters) == (0.0, points[0].measurement.parameters)
+        assert measured.nonzero_parameters == measured.parameters - round(measured.sparsity * 25_632)
+    zeros = sum(int(mask.sum()) for mask in zeros_in(tmp_path, RECOVERED, inputs).values())
+    assert zeros == round(found.sparsity * 25_632)
+
+
+@pytest.mark.parametrize(
+    ("method", "rounds", "step"),
+    [
+        *(("movement", 1, step) for step in (1, 5, 9, 12, 13, 18)),
+        *(("magnitude", 1, step) for step in (6, 12, 17)),
+        *(("deepcuts", 2, step) for step in (6, 7, 11, 13, 18)),
+    ],
+)
+def test_a_trial_stopped_after_a_step_and_continued_gives_the_same_record(
+    make_inputs, tmp_path, monkeypatch, method: str, rounds: int, step: int
+) -> None:
+    params = EVERY[method] | {"rounds": rounds}
+    assert step <= 3 * STEPS_PER_EPOCH
+    trial = Interruptions(make_inputs(method), params, tmp_path, monkeypatch)
+    trial.start_and_die(kill_after=step)
+    assert_same(trial.start(), run(make_inputs(method), tmp_path / "through", params))
+
+
+def test_zeros_of_a_round_are_zeros_of_the_next(make_inputs, tmp_path) -> None:
+    inputs = make_inputs("deepcuts")
+    run(inputs, tmp_path, DEEPCUTS | {"rounds": 2, "rewind": False})
+    first, second = (zeros_in(tmp_path, name, inputs) for name in (before_cut(1), RECOVERED))
+    for name, gone in first.items():
+        assert gone.float().mean().item() == pytest.approx(0.35 * 25_632 / 24_576, abs=2e-3)
+        assert (second[name] | ~gone).all()
+
+
+@pytest.mark.parametrize("method", ["chance", "deepcuts"])
+@pytest.mark.parametrize("rewind", [True, False])
+def test_rewinding_goes_back_to_the_start_and_leaves_what_is_gone(
+    make_inputs, tmp_path, monkeypatch, method: str, rewind: bool
+) -> None:
+    inputs = make_inputs(method)
+    params = (DEEPCUTS if method == "deepcuts" else CHANCE) | {"rewind": rewind}
+    monkeypatch.setattr(  # recovery with a rate of nothing: what comes out is what went in
+        "pipeline.trial.training.loop.schedule",
+        lambda step, *, steps, warmup_fraction: 1.0 if steps == 2 * STEPS_PER_EPOCH else 0.0,
+    )
+    point = run(inputs, tmp_path, params).recovered
+    network = load_file(tmp_path / WEIGHTS / f"{RECOVERED}.safetensors")
+    start, anatomy = build(inputs.source, seed=11)
+    cut(start, anatomy, point.masks)
+    expected = start.state_dict()
+    gone = 0
+    for name in (
+        "classifier.weight",
+        *(name for name in network if "layer." in name and name.endswith("weight")),
+    ):
+        zero = (network[name] == 0) & (expected[name] != 0)
+        gone += int(zero.sum())
+        assert torch.equal(network[name], expected[name].masked_fill(zero, 0.0)) == rewind, name
+    assert gone == (round(point.measurement.sparsity * 25_632) if method == "deepcuts" else 0)
+
+
+def test_rewinding_with_no_recovery_is_the_cut_network(make_inputs, tmp_path) -> None:
+    record = run(make_inputs("deepcuts"), tmp_path, DEEPCUTS | {"recover_epochs": 0.0})
+    cut_point = min(curve(record), key=lambda point: abs(point.measurement.sparsity - 0.7))
+    assert record.recovered.measurement == cut_point.measurement
+    assert np.array_equal(record.recovered.predictions, cut_point.predictions)
