@@ -23,10 +23,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.checkpoint import load, load_tokenizer
+    from pipeline.driver.search import search
     from pipeline.fronts.front import Front, FrontPoint, load_front
     from pipeline.fronts.pick import pick
     from pipeline.study.records import BadInput, TrialRecord
-    from pipeline.sweep import search
 
 __all__ = [
     "BadInput",
@@ -49,7 +49,7 @@ _ROOMS = {
     "load_front": "fronts.front",
     "load_tokenizer": "checkpoint",
     "pick": "fronts.pick",
-    "search": "sweep",
+    "search": "driver.search",
 }
 
 

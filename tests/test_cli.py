@@ -15,10 +15,10 @@ import pytest
 
 from pipeline.cli import run as run_here
 from pipeline.cli.search import CHECKPOINT_S, METHOD, MODEL, SCHEDULER, STORE, TASK, TRIALS
+from pipeline.driver.search import Search
 from pipeline.reopening import reopen
 from pipeline.study.ledger import hold
 from pipeline.study.store import Store
-from pipeline.sweep import Search
 from pipeline.trial.inputs import TrialJob
 from pipeline.trial.trial import run_trial
 from tests.kit.toy import prunefront, write_task

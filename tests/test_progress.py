@@ -18,10 +18,10 @@ from rich.console import Console
 
 from pipeline.cli.live import TRIALS_SHOWN, Pace, body, clock, counts
 from pipeline.cli.plot import braille
+from pipeline.driver.search import Standing
+from pipeline.driver.search.budget import Budget
 from pipeline.fronts.front import front_of
 from pipeline.study.store import Spent, Store
-from pipeline.sweep import Standing
-from pipeline.sweep.budget import Budget
 from tests.kit.synthetic import point, record, spec
 from tests.kit.toy import command, environment, write_task
 

@@ -15,7 +15,7 @@ from pipeline.cli.output import err, print_json
 from pipeline.cli.search import asked
 
 if TYPE_CHECKING:
-    from pipeline.sweep import Search
+    from pipeline.driver.search import Search
 
 _NODES, _PLACE = "Its nodes", "Where it runs"
 NAME_LENGTH = 47  # of a Kubernetes object, with room for what KubeRay adds
@@ -75,7 +75,7 @@ def cluster(
 
     Takes the options of `search`. Secrets are named, never printed; Ray's token authentication is on.
     """
-    from pipeline.manifests import Launch, Nodes, manifest, search_of
+    from pipeline.driver.cluster import Launch, Nodes, manifest, search_of
 
     search = wanted if study is None else search_of(study, wanted)
     launch = Launch(

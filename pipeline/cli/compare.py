@@ -101,8 +101,8 @@ def _compare_across_tasks(groups: tuple[Group, ...], *, png: Path | None, as_jso
 
 def _tagged(given: list[str], *, store: Path, tracking: str | None) -> list[str]:
     """The studies of the store whose runs in MLflow have these tags."""
+    from pipeline.driver.tracking import open_tracking
     from pipeline.study.store import Store
-    from pipeline.tracking import open_tracking
 
     for each in given:
         if not each.partition("=")[0] or not each.partition("=")[2]:

@@ -67,7 +67,7 @@ def confirm(
     """
     from pipeline.confirm import Confirm
     from pipeline.confirm import confirm as run
-    from pipeline.execute import Resources
+    from pipeline.driver.execute import Resources
 
     wanted = Confirm(
         study=study,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.execute import StoreUnseen
+from pipeline.driver.execute import StoreUnseen
 from pipeline.study.ledger import LeaseLost, LedgerLost
 from pipeline.study.store import NO_SPACE, SQLITE_FULL, ObjectStoreLost
 

@@ -13,8 +13,8 @@ from rich.text import Text
 
 from pipeline.cli.output import percent
 from pipeline.cli.plot import braille
+from pipeline.driver.search import Standing
 from pipeline.fronts.front import Front
-from pipeline.sweep import Standing
 
 TRIALS_SHOWN = 12
 WIDE = 110  # from so many columns on, table and plot stand side by side

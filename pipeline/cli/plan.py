@@ -13,8 +13,8 @@ from pipeline.cli.output import out, print_json
 from pipeline.cli.search import asked
 
 if TYPE_CHECKING:
-    from pipeline.plan import Number, Price
-    from pipeline.sweep import Search
+    from pipeline.driver.plan import Number, Price
+    from pipeline.driver.search import Search
 
 _ROWS = {
     "epochs_per_trial": "epochs per trial",
@@ -45,7 +45,7 @@ def plan(
     otherwise a short trial is run and timed. Nothing is left in the store.
     """
     from pipeline.cli.progress import watch
-    from pipeline.plan import plan as price_of
+    from pipeline.driver.plan import plan as price_of
 
     with watch(quiet=quiet) as watcher:
         price = price_of(wanted, watcher)

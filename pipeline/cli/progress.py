@@ -14,8 +14,8 @@ from rich.text import Text
 
 from pipeline.cli.live import Pace, body, clock
 from pipeline.cli.output import err, percent
+from pipeline.driver.search import NEVER, Nobody, Standing, Watcher
 from pipeline.study.records import StudySpec, TrialRecord
-from pipeline.sweep import NEVER, Nobody, Standing, Watcher
 
 REFRESH_PER_SECOND = 4
 BEAT_S = 2.0  # between two signs of life of a trial, on a terminal

@@ -15,7 +15,7 @@ from pipeline.study.space import known_methods
 from pipeline.study.store import place_text
 
 if TYPE_CHECKING:
-    from pipeline.sweep import Search
+    from pipeline.driver.search import Search
 
 TASK, MODEL, METHOD, TRIALS, STORE = "builtin/docstrings", "builtin/tiny-bert", "snip", 5, Path("mlflow_runs")
 
@@ -203,8 +203,8 @@ def asked(
     ] = "off",
 ) -> Search:
     """What a person asks of a search: the options of `search`, and of all commands about one."""
-    from pipeline.execute import Resources
-    from pipeline.sweep import Search
+    from pipeline.driver.execute import Resources
+    from pipeline.driver.search import Search
 
     if "://" in store and not store.startswith("s3://"):
         raise BadInput(
@@ -261,7 +261,7 @@ def search(
     The same command after an interruption goes on with the study; no trial is done twice.
     """
     from pipeline.cli.progress import watch
-    from pipeline.sweep import run_seeds
+    from pipeline.driver.search import run_seeds
 
     with watch(quiet=quiet) as watcher:
         fronts = run_seeds(wanted, watcher, seeds=seeds)

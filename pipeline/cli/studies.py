@@ -14,7 +14,7 @@ from pipeline.fronts.front import DEFAULT_STORE, Front, load_front
 from pipeline.study.store import Store
 
 if TYPE_CHECKING:
-    from pipeline.delivery import Synced
+    from pipeline.driver.tracking import Synced
 
 
 def studies(
@@ -86,7 +86,7 @@ def _table(fronts: list[Front]) -> Table:
 
 def _sync(store: Store, tracking: str | None, ledger: str | None) -> list[Synced]:
     """Delivers, and says of each study what became of it."""
-    from pipeline.delivery import sync
+    from pipeline.driver.tracking import sync
 
     found = []
     for one in sync(store, tracking=tracking, ledger=ledger):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pipeline.driver.tracking import ExportedModel, NoAnswer, Tracker, TrackingLost, open_tracking
 from pipeline.export.card import Facts
 from pipeline.study.store import Store
 from pipeline.task.loading import Task
-from pipeline.tracking import ExportedModel, NoAnswer, Tracker, TrackingLost, open_tracking
 
 
 def reach_tracker(tracking: str | None, store: Store) -> tuple[Tracker | None, tuple[str, ...]]:

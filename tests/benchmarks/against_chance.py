@@ -17,9 +17,9 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.driver.search import search
 from pipeline.fronts.split_half import HalfScore, half_scores
 from pipeline.study.store import Store
-from pipeline.sweep import search
 
 SHORT = """
 [tune_epochs]

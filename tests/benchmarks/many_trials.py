@@ -24,8 +24,11 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.delivery import Courier
-from pipeline.execute import Resources, connect, run_trials
+from pipeline.driver.execute import Resources, connect, run_trials
+from pipeline.driver.search import Nobody
+from pipeline.driver.search.budget import Budget, Meter
+from pipeline.driver.search.study_queue import StudyDesk
+from pipeline.driver.tracking import Courier, open_tracking
 from pipeline.fronts.front import front_of
 from pipeline.study.halving import Halving
 from pipeline.study.ledger import Ask, Ledger, hold, open_ledger
@@ -33,10 +36,6 @@ from pipeline.study.records import TrialRecord
 from pipeline.study.space import load_space
 from pipeline.study.store import Store
 from pipeline.study.store.table import COLUMNS
-from pipeline.sweep import Nobody
-from pipeline.sweep.budget import Budget, Meter
-from pipeline.sweep.desk import StudyDesk
-from pipeline.tracking import open_tracking
 from pipeline.trial.inputs import Tell, TrialInputs, TrialJob
 from pipeline.trial.trial import TellRung
 from tests.benchmarks import surrogate

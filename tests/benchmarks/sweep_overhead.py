@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pipeline.driver.search import Nobody, Search, Standing, make_inputs, search
 from pipeline.study.records import TrialRecord
 from pipeline.study.store import Store
-from pipeline.sweep import Nobody, Search, Standing, make_inputs, search
 from pipeline.task.loading import load_task
 from pipeline.trial.inputs import TrialJob
 from pipeline.trial.trial import run_trial

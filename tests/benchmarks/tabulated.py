@@ -27,14 +27,14 @@ import pandas as pd
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from pipeline.cli.progress import watch
-from pipeline.execute import Resources
+from pipeline.driver.execute import Resources
+from pipeline.driver.search import Search, running
 from pipeline.study.halving import RUNGS, Halving
 from pipeline.study.metrics import evaluate
 from pipeline.study.provenance import provenance
 from pipeline.study.records import FloatArray, Masks, Measurement, Params, Point, Rung, TrialRecord
 from pipeline.study.space import Space, parse_space
 from pipeline.study.store import Store
-from pipeline.sweep import Search, running
 from pipeline.trial.rungs import RUNG_ROWS, seen_rows
 
 SPACE = """

@@ -23,7 +23,7 @@ import optuna
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.portfolio import AUTO, Kin, warm_starts
+from pipeline.driver.warm_start import AUTO, Kin, warm_starts
 from pipeline.study.space import Space
 from pipeline.study.store import Store
 from tests.benchmarks.searching import Outcome, Searched, Stops, Way, fixed_space

@@ -11,11 +11,11 @@ from pipeline.confirm import Confirm, confirm
 from pipeline.confirm.again import Again, Shared, train_again
 from pipeline.confirm.choosing import choose_points, fresh_seed
 from pipeline.confirm.running import _until
-from pipeline.execute import Resources
+from pipeline.driver.execute import Resources
+from pipeline.driver.tracking import open_tracking
 from pipeline.fronts.front import load_front
 from pipeline.reopening import reopen
 from pipeline.study.records import BadInput
-from pipeline.tracking import open_tracking
 from pipeline.trial.replay import Goal
 from tests.kit.compare import write_study
 from tests.kit.onetrial import NAME, make_study

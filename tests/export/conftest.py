@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.driver.tracking import open_tracking
 from pipeline.reopening import refer
 from pipeline.study.provenance import provenance
 from pipeline.study.store import Store
-from pipeline.tracking import open_tracking
 from tests.kit.onetrial import NAME, make_study
 from tests.trial.test_trial import SNIP
 

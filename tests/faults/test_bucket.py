@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.study.store import Store, objects
 from pipeline.study.store.objects import ObjectStoreLost, open_bucket
-from tests.faults.gate import Gate, gate, patched
+from tests.kit.gate import Gate, gate, patched
 from tests.kit.postgres import PASSWORD, Server, binaries
 from tests.kit.toy import environment, write_task
 from tests.study.ledger.test_postgresql import check_ledger, wait_for
@@ -110,7 +110,7 @@ def hasty(asked: list[str]) -> list[str]:
     return patched(
         asked,
         "from pipeline.study.store import objects",
-        "from pipeline.sweep import budget",
+        "from pipeline.driver.search import budget",
         "objects.ATTEMPTS, objects.PATIENCE_S, budget.NOTE_EVERY_S = 1, (1, 2, 4, 8), 1.0",
     )
 

@@ -8,8 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from pipeline.tracking.opening import connect
-from tests.faults.disk import disk, fill
+from pipeline.driver.tracking.opening import connect
+from tests.kit.disk import disk, fill
 from tests.kit.toy import command, environment, prunefront, write_task
 
 TRIALS = 12  # of a third of a second: the disk is full long before the last

@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.delivery import Tally
 from pipeline.fronts.front import front_of
+from pipeline.fronts.running_front import Tally
 from pipeline.study.store import Store
 from tests.kit.synthetic import point, record, spec
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.study.halving import Halving, Key, within_noise
 from pipeline.study.pareto import contribution
 from pipeline.study.records import FloatArray, Rung
-from tests.tracking.tracking_kit import SPEC
+from tests.kit.tracking import SPEC
 
 REFERENCE = (0.5, 0.0)
 

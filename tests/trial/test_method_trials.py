@@ -49,7 +49,7 @@ def run(make_inputs, tmp_path, monkeypatch):
 @pytest.mark.parametrize("rounds", [1, 2])
 def test_a_trial_of_every_method(run, method, rounds):
     if rounds > 1 and in_one_round(method):
-        return  # refused (tests/test_sparsity.py)
+        return  # refused (tests/driver/search/test_sparsity.py)
     record = run(method, {"tune_epochs": 2, "recover_epochs": 1, "rounds": rounds})
     assert record.state == "complete", record.reason
     assert record.recovered is not None

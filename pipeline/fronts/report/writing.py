@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.driver.tracking import TrackingLost, open_tracking
 from pipeline.fronts.compare import Comparison, compare, comparison_image, gather
 from pipeline.fronts.figures import still
 from pipeline.fronts.report.markup import Picture, Section
@@ -14,7 +15,6 @@ from pipeline.fronts.report.reading import StudyView, read_study
 from pipeline.fronts.report.sections import report_sections
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
-from pipeline.tracking import TrackingLost, open_tracking
 
 KINDS = ("png", "svg")
 

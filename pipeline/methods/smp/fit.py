@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pipeline.driver.tracking import NoAnswer, Tracker, TrackingLost, open_tracking
 from pipeline.fronts.front import DEFAULT_STORE
 from pipeline.methods.smp.files import (
     ABOUT,
@@ -37,7 +38,6 @@ from pipeline.study.records import BadInput
 from pipeline.study.store import Store
 from pipeline.task.batches import Split
 from pipeline.task.loading import Task, load_task, tokenise, train_texts
-from pipeline.tracking import NoAnswer, Tracker, TrackingLost, open_tracking
 
 # Published (arXiv 2011.03770, the authors' README and code).
 DEFAULT_STEPS = 6000

@@ -19,10 +19,10 @@ import re
 import tomllib
 from pathlib import Path
 
+from pipeline.driver.search import search
 from pipeline.fronts.front import load_front
 from pipeline.study.space import known_methods
 from pipeline.study.store import Store
-from pipeline.sweep import search
 from tests.benchmarks.comparison.plan import Entry, Planned, entry, planned, space_toml
 from tests.benchmarks.comparison.scoring import score_study, scored_names
 from tests.benchmarks.comparison.table import print_table, write_json

@@ -17,7 +17,7 @@ from matplotlib.image import imread
 from pipeline.fronts.figures import front_figure, front_image, hypervolume_figure
 from pipeline.fronts.figures.series import COLOURS, Series, dots
 from pipeline.study.records import OBJECTIVES
-from tests.tracking.tracking_kit import SPEC, series_of, stored, trials
+from tests.kit.tracking import SPEC, series_of, stored, trials
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_a_study_without_a_finished_trial_is_drawn_and_none_is_refused(draw: Cal
 def test_a_picture_leaves_pyplot_alone() -> None:
     code = (
         "import sys; from pipeline.fronts.figures import front_image\n"
-        "from tests.tracking.tracking_kit import series_of\n"
+        "from tests.kit.tracking import series_of\n"
         "front_image([series_of((0.5, 0.5))]); print('matplotlib.pyplot' in sys.modules)"
     )
     root = Path(__file__).parents[3]

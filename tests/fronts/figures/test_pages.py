@@ -11,7 +11,7 @@ from plotly.offline import get_plotlyjs_version
 from pipeline.fronts.figures import as_html, front_figure, hypervolume_figure, plotly_script
 from pipeline.fronts.figures.pages import SCRIPT
 from pipeline.fronts.figures.series import Series, dots
-from tests.tracking.tracking_kit import SPEC, stored, trials
+from tests.kit.tracking import SPEC, stored, trials
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from pipeline.fronts.figures.series import (
 )
 from pipeline.study.pareto import hypervolume
 from pipeline.study.records import OBJECTIVES
-from tests.tracking.tracking_kit import PARAMS, SPEC, series_of, stored, trials
+from tests.kit.tracking import PARAMS, SPEC, series_of, stored, trials
 
 # above the reference point (0.1, 0), where all volume is
 VALUES = st.lists(st.tuples(st.floats(0.11, 1.0), st.floats(0.01, 1.0)), min_size=1, max_size=12)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.driver.search import search
 from pipeline.methods.smp.smp import (
     SIDES,
     HeadPruner,
@@ -22,7 +23,6 @@ from pipeline.methods.smp.smp import (
     square,
 )
 from pipeline.study.records import BadInput
-from pipeline.sweep import search
 from pipeline.task.batches import encoder_inputs
 
 

@@ -18,7 +18,7 @@ from optuna.storages import RDBStorage
 
 from pipeline.cli import run as run_here
 from pipeline.study.ledger import hold
-from tests.faults.gate import patched
+from tests.kit.gate import patched
 from tests.kit.postgres import PASSWORD, Server, binaries, free_port, postgres
 from tests.kit.toy import command, environment, write_task
 
@@ -195,7 +195,7 @@ def test_a_database_that_stays_away_ends_the_search_which_goes_on_later(
         "--store", str(store), "--trials", str(TRIALS), "--concurrent", "1", "--latency-grid", "none",
         "--scheduler", "none", "--ledger", server.url("away"),
     ]  # fmt: skip
-    hasty = patched(asked, "from pipeline.sweep import desk", "desk.PATIENCE_S = (0.5, 0.5)")
+    hasty = patched(asked, "from pipeline.driver.search import desk", "desk.PATIENCE_S = (0.5, 0.5)")
     heard = tmp_path / "heard"
     try:
         with heard.open("w") as file:

@@ -18,14 +18,14 @@ from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 
 from pipeline.cli.show import _latency
+from pipeline.driver.search.latency import check_grid, shapes_of
+from pipeline.driver.tracking.notes import study_note
+from pipeline.driver.tracking.published import front_table
 from pipeline.fronts.front import load_front
 from pipeline.fronts.pick import pick
 from pipeline.model.source import ModelSource, build
 from pipeline.study.records import BadInput, Masks
 from pipeline.study.store import Bench, LatencyTable, Shape, Store, StudyLatency, Timed, TimedPoint
-from pipeline.sweep.speed import check_grid, shapes_of
-from pipeline.tracking.notes import study_note
-from pipeline.tracking.published import front_table
 from pipeline.trial.latency import (
     CpuClock,
     FrontWanted,

@@ -1,0 +1,59 @@
+"""The kinds of manifests, and one of them made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from pipeline.driver.cluster import autoscaler, dockerfile, kuberay, ray_job, slurm
+from pipeline.driver.cluster.launch import Launch, check_launch
+from pipeline.driver.search import check
+from pipeline.study.records import BadInput
+
+DOCKERFILE = "dockerfile"
+KINDS: dict[str, Callable[[Launch], str]] = {
+    "job": ray_job.text,
+    "kuberay": kuberay.text,
+    "autoscaler": autoscaler.text,
+    "slurm": slurm.text,
+    DOCKERFILE: dockerfile.text,
+}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What is printed, and what a person has to see to beside it."""
+
+    kind: str
+    name: str  # of the job
+    text: str
+    notes: tuple[str, ...]
+
+
+def manifest(kind: str, launch: Launch) -> Manifest:
+    """The manifest of a kind.
+
+    Raises:
+        BadInput: no such kind; or what is asked can run on no cluster (an image can be built for any search).
+    """
+    if kind not in KINDS:
+        raise BadInput(f"A cluster's manifest is one of {', '.join(KINDS)}; asked for was {kind!r}.")
+    if kind != DOCKERFILE:
+        there = replace(launch.search.resources, address="auto")  # not on this machine
+        check(replace(launch.search, resources=there))
+        check_launch(launch)
+    if kind == "kuberay" and not launch.in_objects and launch.volume_claim is None:
+        raise BadInput(
+            f"In Kubernetes a folder is a volume; nothing says which one is mounted at {launch.search.store}. "
+            "Give --claim, the name of a PersistentVolumeClaim that many nodes may write (ReadWriteMany)."
+        )
+    notes = (
+        ()
+        if kind == DOCKERFILE
+        else tuple(f"The driver reads {path}: it is to be there." for path in launch.files)
+    )
+    if kind == "autoscaler" and not launch.in_objects:
+        notes += (
+            f"{launch.search.store} is to be mounted on every machine, by its image or initialization_commands.",
+        )
+    return Manifest(kind, launch.name, KINDS[kind](launch), notes)

@@ -1,0 +1,182 @@
+"""What a manifest is made from, and what is refused before one is made."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from pipeline.driver.cluster.arguments import arguments
+from pipeline.driver.cluster.secrets import (
+    OF_LEDGER,
+    OF_OBJECT_STORE,
+    OF_TRACKING,
+    RAY_TOKEN,
+    Secret,
+    refuse_secret,
+)
+from pipeline.driver.search import Search
+from pipeline.study.records import BadInput
+from pipeline.study.store import is_object_store
+
+POSTGRES = "postgresql://USER@HOST/DATABASE"
+_NAME = re.compile(
+    r"[a-z0-9]([a-z0-9-]{0,45}[a-z0-9])?"
+)  # of Kubernetes objects, with room for what KubeRay adds
+_IMAGE = re.compile(r"[\w][\w.:/@-]*")
+_CLOCK = re.compile(r"(\d+-)?\d{1,2}:\d\d:\d\d")
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The worker nodes of a cluster, all alike; the head runs the driver and no trials."""
+
+    count: int = 2
+    cpus: int = 8
+    gpus: int = 0
+    memory_gb: int = 32
+    spot: bool = False  # may vanish at any time: the trials on them go on elsewhere
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A search, and where it is to run."""
+
+    search: Search
+    name: str  # of the job
+    nodes: Nodes = field(default_factory=Nodes)
+    image: str = "prunefront:latest"
+    shared_store: bool = False  # the store's folder is the same on all nodes
+    volume_claim: str | None = None  # of Kubernetes, mounted at the store's folder
+    secret: str = "prunefront"  # the Kubernetes Secret
+    namespace: str | None = None
+    partition: str | None = None  # of Slurm
+    time: str | None = None  # of Slurm: [days-]hours:minutes:seconds
+    region: str = "us-west-2"  # of AWS
+    instance: str = "m5.2xlarge"  # type of AWS's machines
+    dashboard: str = "http://127.0.0.1:8265"  # where `ray job submit` finds the cluster
+    endpoint: str | None = None  # of the object store, where it is not AWS's
+
+    @property
+    def in_objects(self) -> bool:
+        """Whether the store is an object store."""
+        return is_object_store(self.search.store)
+
+    @property
+    def driver_secrets(self) -> tuple[Secret, ...]:
+        """What the driver needs beside Ray's token."""
+        tracking = (self.search.tracking or "").startswith("http")
+        return (*OF_LEDGER, *(OF_TRACKING if tracking else ()), *self.worker_secrets)
+
+    @property
+    def worker_secrets(self) -> tuple[Secret, ...]:
+        """What trials need beside Ray's token: neither ledger nor MLflow."""
+        return OF_OBJECT_STORE if self.in_objects else ()
+
+    @property
+    def ray_token(self) -> Secret:
+        """What every process of the cluster needs."""
+        return RAY_TOKEN
+
+    @property
+    def command(self) -> list[str]:
+        """What the driver runs, in the cluster."""
+        resources = self.search.resources
+        here = replace(resources, address="auto", concurrent=resources.concurrent or self._at_once)
+        return ["prunefront", *arguments(replace(self.search, resources=here))]
+
+    @property
+    def _at_once(self) -> int:
+        """Trials that fit on all nodes together: nodes that join late find the search waiting for them."""
+        resources, nodes = self.search.resources, self.nodes
+        per_node = int(nodes.cpus / resources.cpus_per_trial + 1e-9)
+        gpus = resources.gpus_per_trial if resources.gpus_per_trial is not None else float(nodes.gpus > 0)
+        if gpus:
+            per_node = min(per_node, int(nodes.gpus / gpus + 1e-9))
+        return max(1, per_node * nodes.count)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What the driver reads from the head's disk."""
+        search = self.search
+        named = [Path(each).expanduser() for each in (search.task, search.model)]
+        local = [path.resolve() for path in named if path.suffix == ".toml" or path.is_dir()]
+        return (*local, *(() if search.space is None else (search.space.expanduser().resolve(),)))
+
+
+def check_launch(launch: Launch) -> None:
+    """Refuses what no cluster can run: what only one of its nodes would see, and secrets in addresses.
+
+    Raises:
+        BadInput: with the way out.
+    """
+    search = launch.search
+    _check_ledger(search.ledger)
+    _check_tracking(search.tracking)
+    _check_store(launch)
+    if launch.endpoint is not None:
+        way_out = "keys are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY."
+        refuse_secret("AWS_ENDPOINT_URL", launch.endpoint, way_out=way_out)
+    nodes = launch.nodes
+    for option, value in (
+        ("--nodes", nodes.count),
+        ("--node-cpus", nodes.cpus),
+        ("--node-memory", nodes.memory_gb),
+    ):
+        if value <= 0:
+            raise BadInput(f"A cluster has nodes with cores and memory; {option} is {value}.")
+    gpus = search.resources.gpus_per_trial or 0.0
+    if search.resources.cpus_per_trial > nodes.cpus or gpus > nodes.gpus:
+        raise BadInput(
+            f"A trial runs on one node; it asks for {search.resources.cpus_per_trial:g} cores and {gpus:g} GPUs, and a "
+            f"node has {nodes.cpus} and {nodes.gpus}. Give --node-cpus and --node-gpus, or ask for less."
+        )
+    for option, name in (
+        ("--secret", launch.secret),
+        ("--namespace", launch.namespace),
+        ("--claim", launch.volume_claim),
+    ):
+        if name is not None and not _NAME.fullmatch(name):
+            raise BadInput(
+                f"Kubernetes names are of lower case letters, digits and '-'; {option} is {name!r}."
+            )
+    if not _IMAGE.fullmatch(launch.image):
+        raise BadInput(f"An image is named as registry/name:tag; --image is {launch.image!r}.")
+    if launch.time is not None and not _CLOCK.fullmatch(launch.time):
+        raise BadInput(f"Slurm's time is [days-]hours:minutes:seconds; --time is {launch.time!r}.")
+
+
+def _check_ledger(ledger: str | None) -> None:
+    if ledger is None or ledger.startswith("sqlite"):
+        raise BadInput(
+            "On a cluster the ledger is a database server: a driver that is restarted on another node has to find it, "
+            f"and a sqlite file is one node's. Give --ledger {POSTGRES}; its password comes from PGPASSWORD."
+        )
+    refuse_secret("--ledger", ledger, way_out=f"{POSTGRES}, with the password in PGPASSWORD.")
+
+
+def _check_tracking(tracking: str | None) -> None:
+    if tracking is None or not tracking.startswith(("http://", "https://")):
+        raise BadInput(
+            "On a cluster MLflow is a server: a file or a sqlite database is one node's. Give --tracking "
+            "https://mlflow.example.org (or MLFLOW_TRACKING_URI); who we are comes from MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD."
+        )
+    refuse_secret(
+        "--tracking",
+        tracking,
+        way_out="who we are comes from MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD.",
+    )
+
+
+def _check_store(launch: Launch) -> None:
+    store = launch.search.store
+    if launch.in_objects:
+        return
+    shared = launch.shared_store or launch.volume_claim is not None
+    if not shared or not store.is_absolute():
+        raise BadInput(
+            f"On a cluster all nodes see the store; {store} is a folder of one node for all that is known. Give the "
+            "whole path of a shared folder by --store, and say so by --shared-store (or, in Kubernetes, --claim: the "
+            "volume that is mounted there)."
+        )

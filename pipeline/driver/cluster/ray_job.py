@@ -1,0 +1,27 @@
+"""A Ray job: the search, handed to a cluster that runs already."""
+
+from __future__ import annotations
+
+import shlex
+
+from pipeline.driver.cluster.launch import Launch
+
+
+def text(launch: Launch) -> str:
+    """The command that submits it. Secrets are the head's own environment: a job's would be shown by the dashboard."""
+    submit = [
+        "ray",
+        "job",
+        "submit",
+        "--address",
+        launch.dashboard,
+        "--submission-id",
+        launch.name,
+        "--no-wait",
+    ]
+    needed = ", ".join(secret.variable for secret in launch.driver_secrets)
+    return (
+        "# Ray's token is read from ~/.ray/auth_token, or RAY_AUTH_TOKEN_PATH.\n"
+        f"# The head's environment has {needed}.\n"
+        f"RAY_AUTH_MODE=token {shlex.join(submit)} \\\n    -- {shlex.join(launch.command)}\n"
+    )

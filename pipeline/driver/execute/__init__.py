@@ -1,0 +1,36 @@
+"""Trials and exclusive tasks on Ray: the only door to it."""
+
+from pipeline.driver.execute.cluster import (
+    Cluster,
+    Resources,
+    check_resources,
+    cluster_of_this_machine,
+    connect,
+)
+from pipeline.driver.execute.exclusive import NeverAlone, run_alone
+from pipeline.driver.execute.nodes import NodeView, StoreUnseen, is_here, views_of
+from pipeline.driver.execute.packing import Packing, Peak, pack
+from pipeline.driver.execute.queue import run_each, run_queue
+from pipeline.driver.execute.trials import Desk, Job, run_trials
+
+__all__ = [
+    "Cluster",
+    "Desk",
+    "Job",
+    "NeverAlone",
+    "NodeView",
+    "Packing",
+    "Peak",
+    "Resources",
+    "StoreUnseen",
+    "check_resources",
+    "cluster_of_this_machine",
+    "connect",
+    "is_here",
+    "pack",
+    "run_alone",
+    "run_each",
+    "run_queue",
+    "run_trials",
+    "views_of",
+]

@@ -1,0 +1,67 @@
+"""One task with a whole machine to itself: what is timed must not be disturbed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from pipeline.driver.execute.cluster import Cluster
+from pipeline.driver.execute.queue import in_worker
+
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+Shared = TypeVar("Shared")
+
+PATIENCE_S = 3600.0  # on a cluster that others use, too
+
+
+class NeverAlone(RuntimeError):  # noqa: N818 (what happened, in a word)
+    """No machine of the cluster was free for long enough."""
+
+
+def run_alone(
+    cluster: Cluster,
+    function: Callable[[Shared, Item], Result],
+    shared: Shared,
+    item: Item,
+    *,
+    patience_s: float = PATIENCE_S,
+) -> Result:
+    """function(shared, item) as a Ray task that takes all cores of one machine, and one whole GPU if trials use any.
+
+    Nothing else of this Ray cluster runs beside it there. It is given as many threads as a trial. Of several
+    machines it is always the same one, as long as they are there.
+
+    Raises:
+        NeverAlone: it has not ended within `patience_s`.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    rows: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    node, cores = _machine(rows, gpu=cluster.gpus_per_trial > 0)
+    alone: dict[str, Any] = {
+        "num_cpus": cores,
+        "num_gpus": 1 if cluster.gpus_per_trial > 0 else 0,
+        "scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False),
+    }
+    task: Any = ray.remote(**alone)(in_worker)
+    pending = task.remote(function, ray.put(shared), item, cluster.cpus_per_trial)
+    ready, _ = ray.wait([pending], timeout=patience_s)
+    if not ready:
+        ray.cancel(pending, force=True)
+        raise NeverAlone(
+            f"no machine of the cluster had all its cores free within {patience_s / 60:g} minutes"
+        )
+    result: Result = ray.get(pending)
+    return result
+
+
+def _machine(nodes: list[dict[str, Any]], *, gpu: bool) -> tuple[str, float]:
+    """(id, cores) of the machine with most cores that can run a trial; of equal ones the first id."""
+    found = [
+        (node["NodeID"], float(node["Resources"].get("CPU", 0.0)))
+        for node in nodes
+        if node["Alive"] and (not gpu or node["Resources"].get("GPU", 0.0) >= 1)
+    ]
+    return min(found, key=lambda each: (-each[1], each[0]))

@@ -1,0 +1,91 @@
+"""Items on Ray: one after the other as room is free, each heard of when it has ended; or all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+from pipeline.driver.execute.cluster import Cluster, room
+from pipeline.driver.execute.trials import LOST_ATTEMPTS
+from pipeline.trial.training.process import used_again
+
+LOOK_S = 5.0  # until it is looked again whether there is room for more
+
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+Shared = TypeVar("Shared")
+
+
+def run_queue(
+    cluster: Cluster,
+    function: Callable[[Shared, Item], Result],
+    shared: Shared,
+    items: Iterable[Item],
+    *,
+    ended: Callable[[Item, Result | Exception], None],
+) -> None:
+    """function(shared, item) of the items as Ray tasks, as many at once as trials would be.
+
+    An item is taken only when there is room for it, so that `items` may end early, when time is up. `ended` hears of
+    each one, in the driver: its result, or what it raised; a worker that is lost is replaced LOST_ATTEMPTS times.
+    """
+    import ray
+
+    task: Any = ray.remote(
+        num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial, max_retries=LOST_ATTEMPTS
+    )(in_worker)
+    reference = ray.put(shared)
+    running: dict[Any, Item] = {}
+    queue, at_once = iter(items), room(cluster)
+    while True:
+        while len(running) < at_once():
+            item = next(queue, None)
+            if item is None:
+                break
+            running[task.remote(function, reference, item, cluster.cpus_per_trial)] = item
+        if not running:
+            return
+        found, _ = ray.wait(list(running), timeout=LOOK_S)
+        if not found:
+            continue
+        (ready,) = found
+        item = running.pop(ready)
+        try:
+            result: Result | Exception = ray.get(ready)
+        except ray.exceptions.RayError as error:
+            result = error
+        ended(item, result)
+
+
+def run_each(
+    cluster: Cluster,
+    function: Callable[[Shared, Item], Result],
+    shared: Shared,
+    items: Sequence[Item],
+    *,
+    done: Callable[[], None],
+) -> list[Result]:
+    """function(shared, item) of every item as Ray tasks, as many at once as trials would be; results in order.
+
+    `shared` goes through the object store once.
+    """
+    import ray
+
+    # a process that has imported torch serves the next item, too (on GPUs Ray starts a new one by itself)
+    task: Any = ray.remote(
+        num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial, max_retries=LOST_ATTEMPTS
+    )(in_worker)
+    reference = ray.put(shared)
+    pending = [task.remote(function, reference, item, cluster.cpus_per_trial) for item in items]
+    waiting = list(pending)
+    while waiting:
+        ready, waiting = ray.wait(waiting)
+        for _ in ready:
+            done()
+    return list(ray.get(pending))
+
+
+def in_worker(function: Callable[[Shared, Item], Result], shared: Shared, item: Item, cpus: float) -> Result:
+    """function(shared, item) in a process of Ray's, with as many threads as a trial has."""
+    with used_again(cpus):
+        return function(shared, item)

@@ -1,0 +1,267 @@
+"""Trials on Ray Tune.
+
+Each start of a study is a fresh Tune run over the trials that are still owed. What they share (rows, weights,
+config) is put into Ray's object store once; what they find they write into their own folder of the store. The
+driver tells the ledger when a trial has ended: Tune's own snapshots and logs are never read.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pipeline.driver.execute.cluster import Cluster, room
+from pipeline.study.records import Params, Rung, TrialRecord
+from pipeline.study.store import NO_SPACE, ObjectStoreLost, Store, dropped
+from pipeline.trial.training.process import peak_memory_mb, used_again
+
+if TYPE_CHECKING:
+    from pipeline.trial.inputs import Tell, TrialInputs, TrialJob
+    from pipeline.trial.trial import TellRung
+
+    Body = Callable[[TrialInputs, TrialJob, Tell, TellRung], TrialRecord]
+
+CHECKPOINT_S = 60.0
+BEATS_PER_S = 20.0  # of all running trials together: each is a report that the driver takes in
+LOST_ATTEMPTS = 2  # Tune starts a trial again this often within one start of the study
+
+
+@dataclass(frozen=True)
+class Job:
+    """A trial to run, by its number in the ledger."""
+
+    number: int
+    params: Params
+    seed: int
+    rungs: tuple[float, ...] = ()  # parts of its training after which the desk is asked whether it goes on
+    beat_s: float = math.inf  # how often it says where it is between the ends of its epochs
+
+
+class Desk(Protocol):
+    """Where the executor gets its trials and says how they end. Called in the driver only."""
+
+    def next(self) -> Job | None:
+        """The next trial to start, or None if no more are to start."""
+
+    def heard(self, number: int, values: dict[str, float]) -> None:
+        """A running trial has ended an epoch, or says where it is."""
+
+    def rung(self, number: int, rung: Rung) -> bool:
+        """Whether a trial goes on beyond a rung; if not, `stopped` follows."""
+
+    def stopped(self, number: int) -> None:
+        """A trial was stopped at the rung that was asked about last: its record so far is in its attempt's folder."""
+
+    def store_away(self, number: int, *, ended: bool) -> None:
+        """A trial waits for the store, or has ended over it, to be started again; raises if the driver lost it, too."""
+
+    def again(self, number: int, error: str | None) -> None:
+        """A trial is started again, from its last checkpoint: after an error, or its process or node has died."""
+
+    def ended(self, number: int, error: str | None) -> None:
+        """A trial has ended: its record is in the store, or it was lost for good and `error` says how."""
+
+
+def run_trials(
+    cluster: Cluster,
+    inputs: TrialInputs,
+    *,
+    store: Store,
+    study: str,
+    desk: Desk,
+    body: Body | None = None,
+    checkpoint_s: float = CHECKPOINT_S,
+) -> None:
+    """Runs the desk's trials until it has no more; returns when the last one has ended.
+
+    `body` runs one trial; None for `trial.run_trial`. A lost trial goes on from a checkpoint that is at most
+    `checkpoint_s` seconds of training behind.
+    """
+    from ray import tune
+
+    from pipeline.driver.execute.tune_adapters import DeskSearcher, RungScheduler
+
+    scratch = store.study_folder(study) / "tune"
+    shutil.rmtree(scratch, ignore_errors=True)
+    searcher = DeskSearcher(desk, room(cluster))
+    shared = _TrialShared(
+        inputs,
+        store.place,
+        study,
+        cluster.cpus_per_trial,
+        body,
+        checkpoint_s,
+        cluster.concurrent / BEATS_PER_S,
+    )
+    tuner = tune.Tuner(
+        tune.with_resources(
+            tune.with_parameters(_trainable, shared=shared),
+            {"cpu": cluster.cpus_per_trial, "gpu": cluster.gpus_per_trial},
+        ),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=RungScheduler(searcher),
+            num_samples=-1,
+            reuse_actors=True,
+        ),
+        run_config=_kept_small(store, scratch.parent),
+    )
+    try:
+        tuner.fit()
+    except Exception:
+        if searcher.failure is not None:
+            raise searcher.failure from None
+        raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+        with suppress(ObjectStoreLost):  # the next start drops it
+            dropped(scratch)
+    if searcher.failure is not None:
+        raise searcher.failure
+
+
+def _kept_small(store: Store, folder: Path) -> Any:
+    """Tune's own files: in the study's folder while trials run, without logs."""
+    from ray import tune
+
+    bucket = store.bucket
+    return tune.RunConfig(
+        name="tune",
+        storage_path=str(folder.resolve()) if bucket is None else _in_bucket(store, folder),
+        storage_filesystem=None if bucket is None else bucket.filesystem,
+        failure_config=tune.FailureConfig(max_failures=LOST_ATTEMPTS),
+        verbose=0,
+        log_to_file=False,
+    )
+
+
+def _in_bucket(store: Store, folder: Path) -> str:
+    """The address of a folder, for who has the bucket's file system."""
+    return str(store.place / folder.relative_to(store.root)).removeprefix("s3:/")
+
+
+@dataclass(frozen=True)
+class _TrialShared:
+    """What every trial's process gets through the object store."""
+
+    inputs: TrialInputs
+    root: Path
+    study: str
+    cpus: float
+    body: Body | None
+    checkpoint_s: float
+    least_beat_s: float
+
+
+def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
+    """One trial in a worker."""
+    with used_again(shared.cpus):
+        _patiently(config, shared)
+
+
+def _patiently(config: dict[str, Any], shared: _TrialShared) -> None:
+    """One attempt at a trial, which waits for a store that is away."""
+    from ray import tune
+
+    store, number = Store(shared.root), int(config["number"])
+    if store.bucket is None and not store.study_folder(shared.study).is_dir():
+        tune.report(
+            {"number": number, "blind": 1.0}
+        )  # a node that has joined since the start; the search ends
+        return
+    with store.patient(lambda _: tune.report({"number": number, "store_away": 0.0})):  # the driver says it
+        try:
+            _attempt(store, config, shared)
+        except ObjectStoreLost:  # no fault of the trial's: it is started again, from its last checkpoint
+            tune.report({"number": number, "store_away": 1.0})
+            raise
+
+
+def _attempt(store: Store, config: dict[str, Any], shared: _TrialShared) -> None:
+    """One attempt at a trial: its last act is its record."""
+    from pipeline.trial.inputs import TrialJob
+
+    number = int(config["number"])
+    own = store.attempts(shared.study, number).begin()
+    job = TrialJob(
+        number,
+        config["params"],
+        int(config["seed"]),
+        tuple(sorted(own.parent.glob("attempt-*"))),
+        checkpoint_s=shared.checkpoint_s,
+        rungs=tuple(config["rungs"]),
+        beat_s=max(config["beat_s"], shared.least_beat_s),
+    )
+    _hand_in(store, shared.study, job, _record(job, shared))
+
+
+def _record(job: TrialJob, shared: _TrialShared) -> TrialRecord:
+    """Runs the trial; its record, whether it ended well or not."""
+    from ray import tune
+
+    from pipeline.driver.execute.tune_adapters import rung_report
+    from pipeline.trial.trial import run_trial
+
+    try:
+        return (shared.body or run_trial)(
+            shared.inputs,
+            job,
+            lambda values: tune.report({"number": job.number, **values}),
+            # where the trial is stopped, Tune ends this thread in here
+            lambda rung: tune.report(rung_report(job.number, rung)),
+        )
+    except ObjectStoreLost:
+        raise
+    except Exception as error:
+        return TrialRecord(job.number, "failed", reason_of(error), job.params, job.seed)
+
+
+def _hand_in(store: Store, study: str, job: TrialJob, record: TrialRecord) -> None:
+    """Writes the record, drops what the attempts left, and tells the driver."""
+    from ray import tune
+
+    try:
+        if record.state == "complete":
+            store.weights(study).take(job.number, job.attempts)
+        facts = record.provenance | _peaks()
+        store.write_record(study, replace(record, attempts=len(job.attempts), provenance=facts))
+    except OSError as error:
+        # a full disk is no fault of the trial's: the search ends, and it goes on when there is space
+        if error.errno in NO_SPACE:
+            with suppress(OSError):
+                store.attempts(study, job.number).mark_interrupted()
+            tune.report({"number": job.number, "disk_full": 1.0})
+        raise
+    for attempt in job.attempts:
+        shutil.rmtree(attempt, ignore_errors=True)
+        dropped(attempt)
+    tune.report({"number": job.number, "ended": 1.0})
+
+
+def _peaks() -> dict[str, str]:
+    """The most memory that this process had, which may have run other trials before."""
+    import torch
+
+    peaks = {"peak_memory_mb": f"{peak_memory_mb():.0f}"}
+    if torch.cuda.is_available():
+        peaks["peak_gpu_memory_mb"] = f"{torch.cuda.max_memory_allocated() / 1e6:.0f}"
+        peaks["peak_gpu_reserved_mb"] = f"{torch.cuda.max_memory_reserved() / 1e6:.0f}"
+        peaks["gpu_total_mb"] = f"{torch.cuda.get_device_properties(0).total_memory / 1e6:.0f}"
+    return peaks
+
+
+def reason_of(error: Exception) -> str:
+    """Why a trial failed, for a person."""
+    import torch
+
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "out of memory" in text.lower():
+        return f"out of memory: {text[:300]}"
+    if isinstance(error, OSError) and error.errno in NO_SPACE:
+        return f"disk full: {text[:300]}"
+    return f"{type(error).__name__}: {text[:500]}"

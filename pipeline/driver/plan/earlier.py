@@ -1,0 +1,98 @@
+"""What an earlier study of the same task, model and method took."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.driver.plan.pricing import Cost, Number
+from pipeline.study.store import Store
+
+MB = 1e6  # bytes
+MOMENTS = 2  # of AdamW, beside the weights, in a checkpoint
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A study whose trials say what further ones take: all that have ended, stopped ones too."""
+
+    study: str
+    space_toml: str
+    trials: tuple[Cost, ...]
+    memory_mb: tuple[float, ...]  # peaks, of the trials that noted theirs
+    gpu_memory_mb: tuple[float, ...]
+    weights_mb: float  # of its front's networks, now
+    dense_mb: float  # of one dense network
+    table_seconds: float  # that measuring its latencies took
+
+    @property
+    def seconds_per_epoch(self) -> float:
+        """Over all trials."""
+        return sum(cost.seconds for cost in self.trials) / sum(cost.epochs for cost in self.trials)
+
+    def draws(self, generator: np.random.Generator) -> Callable[[int], Cost]:
+        """A search of trials like these: each is one of them, drawn anew."""
+        chosen: list[Cost] = []
+
+        def cost(number: int) -> Cost:
+            while len(chosen) <= number:
+                chosen.extend(self.trials[i] for i in generator.integers(len(self.trials), size=64))
+            return chosen[number]
+
+        return cost
+
+    def memory(self, *, gpu: bool) -> Number | None:
+        """Peaks of a trial's process, or of the GPU's memory in it; None: none of its trials noted it."""
+        peaks = self.gpu_memory_mb if gpu else self.memory_mb
+        if not peaks:
+            return None
+        return Number(float(np.median(peaks)), min(peaks), max(peaks), "MB", self.study)
+
+
+def find_earlier(
+    store: Store, *, task_fingerprint: str, model_fingerprint: str, method: str, distill: str, space_toml: str
+) -> Earlier | None:
+    """The study of the same task, model and method with most ended trials, one of the same space first; None: none."""
+    found: list[tuple[bool, Earlier]] = []
+    for name in store.list_studies():
+        spec = store.read_spec(name)
+        same = (spec.task_fingerprint, spec.model_fingerprint, spec.method, spec.distill)
+        if same != (task_fingerprint, model_fingerprint, method, distill):
+            continue
+        earlier = _read(store, name)
+        if earlier is not None:
+            found.append((spec.space_toml == space_toml, earlier))
+    best = max(found, key=lambda each: (each[0], len(each[1].trials)), default=None)
+    return None if best is None else best[1]
+
+
+def _read(store: Store, study: str) -> Earlier | None:
+    """What a study took; None if none of its trials was trained."""
+    table, spec = store.read_table(study), store.read_spec(study)
+    numbers, first = np.unique(table["number"].to_numpy(), return_index=True)
+    rows = table.select(["state", "epochs", "seconds"]).take(first).to_pylist()
+    ended = [
+        (number, Cost(row["epochs"], row["seconds"]))
+        for number, row in zip(numbers.tolist(), rows, strict=True)
+        if row["state"] != "failed" and row["epochs"] > 0
+    ]
+    if not ended:
+        return None
+    settings = [store.read_provenance(study, number) for number, _ in ended]
+    latency = store.latency(study).read().table
+    return Earlier(
+        study=study,
+        space_toml=spec.space_toml,
+        trials=tuple(cost for _, cost in ended),
+        memory_mb=_noted(settings, "peak_memory_mb"),
+        gpu_memory_mb=_noted(settings, "peak_gpu_memory_mb"),
+        weights_mb=store.weights(study).size_bytes() / MB,
+        dense_mb=spec.anchors.dense_size_mb,
+        table_seconds=0.0 if latency is None else latency.seconds,
+    )
+
+
+def _noted(settings: list[dict[str, str]], name: str) -> tuple[float, ...]:
+    return tuple(float(setting[name]) for setting in settings if name in setting)

@@ -1,0 +1,180 @@
+"""Trials' costs -> a search's: who runs beside whom, how many fit into a budget, and how sure that is.
+
+A search is simulated DRAWS times from single trials' epochs and seconds, which come from a probe or from an earlier
+study. Of each number the simulations give the median, and the 5th and 95th percentile.
+
+Shapes: D simulations, N trials of the search.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.driver.search import Budget
+from pipeline.study.records import FloatArray
+
+DRAWS = 200
+SEED = 0  # a plan that is made again says the same
+HOUR_S = 3600.0
+MOST_FIT = 100_000  # trials; a budget that has room for more is no bound
+
+
+@dataclass(frozen=True)
+class Number:
+    """One number of a price: typical, and between what it will probably be. `source` says where it comes from."""
+
+    typical: float
+    low: float
+    high: float
+    unit: str
+    source: str
+
+    @staticmethod
+    def of(values: Sequence[float] | FloatArray, unit: str, source: str) -> Number:
+        """Of simulated values."""
+        low, typical, high = np.percentile(np.asarray(values, dtype=np.float64), [5, 50, 95]).tolist()
+        return Number(typical, low, high, unit, source)
+
+    @staticmethod
+    def exactly(value: float, unit: str, source: str) -> Number:
+        """Of what has no spread, or was seen once."""
+        return Number(value, value, value, unit, source)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one trial takes."""
+
+    epochs: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What comes before the first trial and after the last, in seconds; all of it but the dense networks is typical."""
+
+    dense: tuple[float, ...]  # of each dense network that is still to be trained
+    dense_epochs: float  # of all of them
+    opening: float  # Ray, the workers' start, the table of latencies
+    closing: float  # the latency of the front's networks
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a search will cost; None where it was not to be known."""
+
+    study: str
+    trials: int
+    concurrent: int
+    source: str  # "probe", or the study that was read
+    epochs_per_trial: Number
+    epochs: Number  # of the search, dense networks included
+    minutes_per_trial: Number
+    minutes: Number  # of the search, dense networks included
+    dense_minutes: Number
+    gpu_hours: Number | None  # of trials; None: they run on CPUs
+    checkpoints_mb: Number  # the most at once
+    front_mb: Number  # weights of the front's networks, at the end
+    memory_mb: Number | None  # of one trial's process, at its peak
+    gpu_memory_mb: Number | None
+    fit_minutes: Number | None  # trials that fit into --minutes
+    fit_gpu_hours: Number | None  # trials that fit into --gpu-hours
+
+
+# One simulation: a generator of random numbers -> trials without end, in the order in which they start.
+Trials = Callable[[np.random.Generator], Callable[[int], Cost]]
+
+
+def makespan(seconds: Sequence[float], *, slots: int) -> float:
+    """When the last of some jobs ends that start in their order, each as soon as a slot is free."""
+    free = [0.0] * max(1, slots)
+    for each in seconds:
+        heapq.heapreplace(free, free[0] + each)
+    return max(free)
+
+
+def started_within(cost: Callable[[int], Cost], *, slots: int, seconds: float) -> int:
+    """How many trials start in a time: none starts when it is over, those that run are ended."""
+    free, number = [0.0] * max(1, slots), 0
+    while free[0] < seconds and number < MOST_FIT:
+        heapq.heapreplace(free, free[0] + cost(number).seconds)
+        number += 1
+    return number
+
+
+def started_before(cost: Callable[[int], Cost], *, slots: int, seconds: float) -> int:
+    """How many trials start while those before them have used less than so many seconds together, each its own."""
+    free, number, ended = [0.0] * max(1, slots), 0, 0.0
+    running: list[tuple[float, float]] = []  # (start, end)
+    while number < MOST_FIT:
+        now = free[0]
+        ended += sum(end - start for start, end in running if end <= now)
+        running = [(start, end) for start, end in running if end > now]
+        if ended + sum(now - start for start, _ in running) >= seconds:
+            break
+        running.append((now, now + cost(number).seconds))
+        heapq.heapreplace(free, now + cost(number).seconds)
+        number += 1
+    return number
+
+
+def simulate(trials: Trials) -> list[Callable[[int], Cost]]:
+    """DRAWS searches, each a function from a trial's number to what it takes."""
+    root = np.random.default_rng(SEED)
+    return [trials(generator) for generator in root.spawn(DRAWS)]
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Where a price comes from."""
+
+    source: str
+    trials: Trials
+    ahead: Ahead
+    memory_mb: Number | None
+    gpu_memory_mb: Number | None
+    checkpoint_mb: float
+    front_mb: Number
+
+
+def price(basis: Basis, *, name: str, slots: int, gpus: float, budget: Budget) -> Price:
+    """All numbers of a search with so many trials at once, each with so many GPUs."""
+    ahead, source, trials = basis.ahead, basis.source, budget.trials
+    searches = simulate(basis.trials)
+    each = [[cost(number) for number in range(trials)] for cost in searches]
+    dense = makespan(ahead.dense, slots=slots)
+    aside = ahead.opening + dense + ahead.closing
+    whole = [aside + makespan([cost.seconds for cost in one], slots=slots) for one in each]
+    used = [gpus * sum(cost.seconds for cost in one) / HOUR_S for one in each]
+    fit_minutes = fit_gpu_hours = None
+    if budget.minutes is not None:  # its clock runs from the first trial on
+        within = 60 * budget.minutes
+        fit_minutes = [started_within(cost, slots=slots, seconds=within) for cost in searches]
+    if budget.gpu_hours is not None and gpus:
+        before = HOUR_S * budget.gpu_hours / gpus
+        fit_gpu_hours = [started_before(cost, slots=slots, seconds=before) for cost in searches]
+    return Price(
+        study=name,
+        trials=trials,
+        concurrent=slots,
+        source=source,
+        epochs_per_trial=Number.of([cost.epochs for one in each for cost in one], "epochs", source),
+        epochs=Number.of(
+            [ahead.dense_epochs + sum(cost.epochs for cost in one) for one in each], "epochs", source
+        ),
+        minutes_per_trial=Number.of([cost.seconds / 60 for one in each for cost in one], "min", source),
+        minutes=Number.of([seconds / 60 for seconds in whole], "min", source),
+        dense_minutes=Number.exactly(dense / 60, "min", source if ahead.dense else "store"),
+        gpu_hours=Number.of(used, "h", source) if gpus else None,
+        # a new checkpoint is whole before the old one goes
+        checkpoints_mb=Number.exactly(2 * slots * basis.checkpoint_mb, "MB", source),
+        front_mb=basis.front_mb,
+        memory_mb=basis.memory_mb,
+        gpu_memory_mb=basis.gpu_memory_mb,
+        fit_minutes=None if fit_minutes is None else Number.of(fit_minutes, "trials", source),
+        fit_gpu_hours=None if fit_gpu_hours is None else Number.of(fit_gpu_hours, "trials", source),
+    )

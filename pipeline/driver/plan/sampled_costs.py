@@ -1,0 +1,106 @@
+"""What single trials of a search will take: the space's draws, at the times that a probe gave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from pipeline.driver.plan.pricing import Cost, Trials
+from pipeline.driver.plan.probe import Probed
+from pipeline.study.halving import ETA, LEAST_SEEN, RUNGS
+from pipeline.study.records import Params
+from pipeline.study.space import Space
+from pipeline.trial.inputs import TrialInputs
+from pipeline.trial.rungs import RUNG_ROWS, RUNG_STEPS
+from pipeline.trial.training.phases import phases, steps_per_epoch
+from pipeline.trial.trial import CURVE_STEPS
+
+SPACE_DRAWS = 256  # trials that the sampler might draw
+TRIAL_OVERHEAD_S = 0.2  # of Ray, ledger and store; README, "added per trial"
+
+
+def drawn_trials(space: Space, inputs: TrialInputs, found: list[Probed], *, stops: bool, seed: int) -> Trials:
+    """Searches of the space's starts and of random draws after them, at the times that probes gave.
+
+    Of the steps' times each search has a mean of its own, drawn with replacement: that is their spread. A trial that
+    is looked at where LEAST_SEEN were before goes on with the chance 1 / ETA, as under early stopping.
+    """
+    starts, draws = space.starts(), random_draws(space, seed)
+
+    def search(generator: np.random.Generator) -> Callable[[int], Cost]:
+        one = found[int(generator.integers(len(found)))]
+        times = {
+            name: mean(generator.choice(steps, size=len(steps)).tolist())
+            for name, steps in (("tune", one.tune), ("recover", one.recover))
+        }
+        known: dict[int, Cost] = {}
+
+        def cost(number: int) -> Cost:
+            if number not in known:
+                params = (
+                    starts[number] if number < len(starts) else draws[int(generator.integers(len(draws)))]
+                )
+                part = 1.0
+                for rung in RUNGS if stops and number >= LEAST_SEEN else ():
+                    if generator.random() > 1 / ETA:
+                        part = rung
+                        break
+                known[number] = _cost(params, inputs, one, times, part=part, looks=len(RUNGS) if stops else 0)
+            return known[number]
+
+        return cost
+
+    return search
+
+
+def _cost(
+    params: Params, inputs: TrialInputs, probed: Probed, times: dict[str, float], *, part: float, looks: int
+) -> Cost:
+    """One trial from its parts: steps, curves, evaluations between epochs, looks at rungs.
+
+    `part` is how far it goes. A step's time is taken to be proportional to its rows.
+    """
+    rows, validation = len(inputs.data.train), len(inputs.data.validation)
+    stretches = phases(params, train_rows=rows, seed=0)
+    per_epoch = steps_per_epoch(rows, int(params["batch_size"]))
+    wider = int(params["batch_size"]) / probed.batch_size
+    last, seconds = round(part * stretches[-1].end), TRIAL_OVERHEAD_S
+    for phase in stretches:
+        steps = max(0, min(phase.end, last) - phase.first)
+        seconds += steps * wider * times[phase.name]
+        if phase.name == "tune" and phase.end <= last:
+            seconds += probed.curve
+    seconds += (last // per_epoch) * probed.evaluation
+    seconds += looks * probed.curve * RUNG_STEPS / CURVE_STEPS * min(1.0, RUNG_ROWS / validation)
+    return Cost(last / per_epoch, seconds)
+
+
+def random_draws(space: Space, seed: int) -> list[Params]:
+    """What a sampler might draw: at random."""
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+        return [space.sample(study.ask()) for _ in range(SPACE_DRAWS)]
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def epochs_of(params: Params, rows: int) -> float:
+    """Epochs that a trial trains, tuning and recovery together, over so many training rows."""
+    stretches = phases(params, train_rows=rows, seed=0)
+    return stretches[-1].end / steps_per_epoch(rows, int(params["batch_size"]))
+
+
+def most_rounds(space: Space) -> int:
+    """The most rounds that a trial of the space has."""
+    rounds = space.keys["rounds"]
+    return int(rounds.high if rounds.high is not None else rounds.default)
+
+
+def mean(values: list[float]) -> float:
+    """Their mean."""
+    return float(np.mean(values))

@@ -1,0 +1,95 @@
+"""On a cluster of several machines all of them see the store, and the ledger is a server."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from pipeline.driver.execute import is_here, views_of
+from pipeline.driver.search.request import Search
+from pipeline.study.records import BadInput
+from pipeline.study.store import Store, is_object_store, place_text
+
+SERVER = "postgresql://USER@HOST/DATABASE (its password in PGPASSWORD)"
+SHARED = "the whole path of a folder that all nodes share"
+
+
+def check_ledger(wanted: Search) -> None:
+    """Refuses a ledger in a file for a cluster that is elsewhere.
+
+    Raises:
+        BadInput: with the way out.
+    """
+    address = wanted.resources.address
+    if address is not None and not is_here(address) and _in_file(wanted):
+        raise _refused(address)
+
+
+def check_objects(wanted: Search) -> None:
+    """Refuses files that an object store cannot hold: the ledger's, and MLflow's.
+
+    Raises:
+        BadInput: with the way out.
+    """
+    if not is_object_store(wanted.store):
+        return
+    if _in_file(wanted):
+        raise BadInput(
+            f"An object store holds files, and no database; {place_text(wanted.store)} has no room for the ledger. "
+            f"Give --ledger {SERVER}."
+        )
+    if not (wanted.tracking or os.environ.get("MLFLOW_TRACKING_URI")):
+        raise BadInput(
+            f"An object store holds files, and no database; {place_text(wanted.store)} has no room for MLflow's. Give "
+            "--tracking, the address of its server."
+        )
+
+
+def check_shared(wanted: Search, store: Store) -> None:
+    """Asks every node of the cluster whether it sees the store; nothing stays there.
+
+    Raises:
+        BadInput: one of them does not, or one is another machine and the ledger is a file of this one.
+    """
+    if wanted.resources.address is None or store.bucket is not None:
+        return
+    made = [folder for folder in (store.root, *store.root.parents) if not folder.exists()]
+    store.root.mkdir(parents=True, exist_ok=True)
+    mark = store.root / f".seen-{secrets.token_hex(4)}"
+    try:
+        mark.touch()
+        views = views_of(mark)
+    finally:
+        mark.unlink(missing_ok=True)
+        _remove(made)
+    blind = [view.address for view in views if not view.sees]
+    if blind:
+        raise BadInput(
+            f"All nodes of a cluster see the store; {', '.join(blind)} {'does' if len(blind) == 1 else 'do'} not see "
+            f"{store.root}. Give --store {SHARED}."
+        )
+    away = [view.address for view in views if not view.here]
+    if away and _in_file(wanted):
+        raise _refused(", ".join(away))
+
+
+def _in_file(wanted: Search) -> bool:
+    return wanted.ledger is None or wanted.ledger.startswith("sqlite")
+
+
+def _refused(where: str) -> BadInput:
+    return BadInput(
+        f"On a cluster the ledger is a database server, which a driver finds from wherever it is started again; "
+        f"{where} is another machine, and the ledger is a sqlite file of this one. Give --ledger {SERVER}, and "
+        f"--store {SHARED}."
+    )
+
+
+def _remove(made: list[Path]) -> None:
+    """Takes away folders that were made, the innermost first, if nothing is in them."""
+    for folder in made:
+        try:
+            folder.rmdir()
+        except OSError:
+            return

@@ -1,0 +1,22 @@
+"""Records <-> MLflow, a published view of the ledger: the only door to it."""
+
+from pipeline.driver.tracking.addresses import shown
+from pipeline.driver.tracking.connection import TrackingLost
+from pipeline.driver.tracking.models import ExportedModel
+from pipeline.driver.tracking.opening import NoAnswer, address_of
+from pipeline.driver.tracking.publisher import Courier
+from pipeline.driver.tracking.sync import Synced, sync
+from pipeline.driver.tracking.tracker import Tracker, open_tracking
+
+__all__ = [
+    "Courier",
+    "ExportedModel",
+    "NoAnswer",
+    "Synced",
+    "Tracker",
+    "TrackingLost",
+    "address_of",
+    "open_tracking",
+    "shown",
+    "sync",
+]

@@ -1,0 +1,81 @@
+"""What MLflow keeps of a confirmed point: a run of its own below the study's, as plain values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from pipeline.driver.tracking.connection import PARENT, Connection, Value
+from pipeline.driver.tracking.published import STUDY, shown
+from pipeline.fronts.confirmed import Confirmed, ConfirmedPoint
+from pipeline.study.records import StudySpec
+
+CONFIRMED = "prunefront.confirmed"  # tag of a confirmed point's run: trial/point
+NAME, NOTE = "mlflow.runName", "mlflow.note.content"
+
+
+def publish(
+    connection: Connection, experiment_id: str, found: Confirmed, *, above: Mapping[str, str]
+) -> None:
+    """Writes a run for each confirmed point, or brings it up to date; `above` are the tags that place it."""
+    below = connection.runs(experiment_id, tag=PARENT, value=above[PARENT])
+    known = {run.tags[CONFIRMED]: run for run in below if CONFIRMED in run.tags}
+    for point in found.points:
+        own = tags(point, found.spec)
+        run = known.get(place(point))
+        if run is None:
+            run = connection.begin(experiment_id, name=name(point, found.spec), tags={**own, **above})
+        measured = values(point, milliseconds=run.milliseconds)
+        connection.write(run.id, values=measured, params=params(point), tags=own)
+        connection.end(run.id, "FINISHED")
+
+
+def place(point: ConfirmedPoint) -> str:
+    """What a confirmed point is found by."""
+    return f"{point.trial}/{point.point}"
+
+
+def name(point: ConfirmedPoint, spec: StudySpec) -> str:
+    """What its run is called: what it came to."""
+    share = getattr(point, spec.share).mean
+    return f"confirmed {point.trial:04d}-{point.point:02d} · {point.metric:.3f} @ {100 * share:.0f} %"
+
+
+def tags(point: ConfirmedPoint, spec: StudySpec) -> dict[str, str]:
+    """What its run is found and read by."""
+    note = (
+        f"Point {point.point} of trial {point.trial} ({point.kind}), trained again on {point.metric.count} fresh "
+        f"seeds and measured on test rows. {spec.metric_name}: **{point.metric.mean:.4f}** (95 % interval "
+        f"{point.metric.low:.4f} to {point.metric.high:.4f}); the front had promised {point.selected:.4f} on "
+        "validation rows."
+    )
+    return {STUDY: spec.name, CONFIRMED: place(point), NAME: name(point, spec), NOTE: note}
+
+
+def params(point: ConfirmedPoint) -> dict[str, str]:
+    """What its trainings were given."""
+    return {key: shown(value) for key, value in point.params.items()} | {"kind": point.kind}
+
+
+def values(point: ConfirmedPoint, *, milliseconds: int) -> list[Value]:
+    """Means and intervals over the seeds; every seed's own metric, whose step is the seed's number."""
+    count = point.metric.count
+    summary = {
+        "test_metric_mean": point.metric.mean,
+        "test_metric_low": point.metric.low,
+        "test_metric_high": point.metric.high,
+        "test_metric_deviation": point.metric.deviation,
+        "validation_metric_selected": point.selected,
+        "validation_metric_mean": point.validation.mean,
+        "optimism": point.optimism.mean,
+        "compression": point.compression.mean,
+        "seeds": float(count),
+        "seeds_failed": float(point.failed),
+    }
+    if point.sparsity.mean:
+        summary["sparsity"] = point.sparsity.mean
+    found = [Value(key, value, count, milliseconds) for key, value in summary.items() if math.isfinite(value)]
+    for each in point.confirmations:
+        if each.measurement is not None:
+            found.append(Value("test_metric", each.measurement.metric, each.number, milliseconds))
+    return found

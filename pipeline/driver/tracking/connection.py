@@ -1,0 +1,270 @@
+"""A connection to MLflow, in the few calls that `tracking` needs. Only this room and `opening` import MLflow."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, final
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from pipeline.driver.tracking.addresses import cause_of, shown
+from pipeline.driver.tracking.models import ExportedModel, write_model
+from pipeline.study.records import BadInput
+
+if TYPE_CHECKING:
+    import mlflow.entities
+    from mlflow import MlflowClient
+
+PARENT = "mlflow.parentRunId"  # MLflow's tag of a run below another one
+PAGE = 1000  # runs read at once
+BATCH = 900  # values written at once: MLflow takes 1000 values, parameters and tags together
+HINTS = {
+    "401": ": set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD",
+    "403": ": may we write there? A server called by a name needs it in its --allowed-hosts",
+    "404": ": is it an MLflow server?",
+}
+
+
+class TrackingLost(RuntimeError):  # noqa: N818 (a fact about a server, not a fault of the program)
+    """MLflow did not take or give something. A study goes on without it; its next start makes up for it."""
+
+
+Status = Literal["FINISHED", "FAILED", "KILLED"]  # of a run that has ended
+
+
+@dataclass(frozen=True)
+class Value:
+    """One number of a run: at a step, and when."""
+
+    key: str
+    value: float
+    step: int
+    milliseconds: int  # since 1970
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run in MLflow; `milliseconds` since 1970 is when it began."""
+
+    id: str
+    status: str  # RUNNING, FINISHED, FAILED, KILLED
+    milliseconds: int
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]  # the last of each
+
+
+@final
+class Connection:
+    """An MLflow server or database. Every method may raise TrackingLost."""
+
+    def __init__(self, client: MlflowClient, address: str, *, artifacts: Path | None) -> None:
+        self._client = client
+        self._address = address
+        self._artifacts = artifacts
+
+    def experiment(self, name: str) -> str:
+        """The id of an experiment, made if it is new.
+
+        Raises:
+            BadInput: it was deleted, or its artifacts cannot be where they were.
+        """
+        from mlflow.exceptions import MlflowException
+
+        with self._asking():
+            known = self._client.get_experiment_by_name(name)
+            if known is None:
+                location = None if self._artifacts is None else self._artifacts.as_uri()
+                try:
+                    return str(self._client.create_experiment(name, location))
+                except MlflowException:  # another study of the task was quicker, or it is lost
+                    known = self._client.get_experiment_by_name(name)
+                    if known is None:
+                        raise
+        if known.lifecycle_stage != "active":
+            raise BadInput(
+                f"Studies of a task share an experiment; {name!r} was deleted in MLflow. Restore it (`mlflow "
+                f"experiments restore -x {known.experiment_id}`) or end it for good (`mlflow gc`)."
+            )
+        _check_location(name, str(known.artifact_location))
+        return str(known.experiment_id)
+
+    def find_experiment(self, name: str) -> str | None:
+        """The id of an experiment; None if there is none, or it was deleted."""
+        with self._asking():
+            known = self._client.get_experiment_by_name(name)
+        return str(known.experiment_id) if known and known.lifecycle_stage == "active" else None
+
+    def tag_experiment(self, experiment_id: str, tags: Mapping[str, str]) -> None:
+        """Sets those tags of an experiment that are not so yet."""
+        with self._asking():
+            known = self._client.get_experiment(experiment_id).tags
+            for key, value in tags.items():
+                if known.get(key) != value:
+                    self._client.set_experiment_tag(experiment_id, key, value)
+
+    def runs(self, experiment_id: str, *, tag: str, value: str) -> list[Run]:
+        """All runs with a tag, the oldest first. `value` has no quotes in it."""
+        return self._search([experiment_id], {tag: value})
+
+    def tagged(self, tags: Mapping[str, str]) -> list[Run]:
+        """All runs of all experiments with these tags, the oldest first. No quotes in names or values."""
+        with self._asking():
+            experiments = [str(each.experiment_id) for each in self._client.search_experiments()]
+        return self._search(experiments, tags)
+
+    def _search(self, experiments: list[str], tags: Mapping[str, str]) -> list[Run]:
+        found: list[Run] = []
+        token = None
+        wanted = " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in tags.items())
+        with self._asking():
+            while True:
+                page = self._client.search_runs(
+                    experiments,
+                    wanted,
+                    max_results=PAGE,
+                    order_by=["attributes.start_time ASC"],
+                    page_token=token,
+                )
+                found += [_run(run) for run in page]
+                token = page.token
+                if not token:
+                    return found
+
+    def begin(self, experiment_id: str, *, name: str, tags: Mapping[str, str], seconds: float = 0.0) -> Run:
+        """A new run, which began so many seconds ago."""
+        start = now() - round(1000 * seconds)
+        with self._asking():
+            return _run(self._client.create_run(experiment_id, start, dict(tags), name))
+
+    def reopen(self, run: Run) -> None:
+        """A run goes on that had ended, or whose driver died."""
+        with self._asking():
+            self._client.update_run(run.id, status="RUNNING")
+
+    def write(
+        self,
+        run_id: str,
+        *,
+        values: Sequence[Value] = (),
+        params: Mapping[str, str] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Writes numbers, parameters and tags, in one call if they are not very many."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        metrics = [Metric(v.key, v.value, v.milliseconds, v.step) for v in values]
+        first = (
+            [Param(*pair) for pair in (params or {}).items()],
+            [RunTag(*pair) for pair in (tags or {}).items()],
+        )
+        with self._asking():
+            for at in range(0, max(len(metrics), 1), BATCH):
+                self._client.log_batch(run_id, metrics[at : at + BATCH], *(first if at == 0 else ()))
+
+    @contextmanager
+    def artifacts(self, run_id: str) -> Iterator[Path]:
+        """A folder whose files become a run's artifacts when it is left. A full disk is TrackingLost, too."""
+        with self._asking(), tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+            self._client.log_artifacts(run_id, folder)
+
+    @contextmanager
+    def fetched(self, run_id: str, *names: str) -> Iterator[Path]:
+        """A folder with some of a run's artifacts."""
+        with tempfile.TemporaryDirectory() as folder:
+            with self._asking():
+                for name in names:
+                    self._client.download_artifacts(run_id, name, folder)
+            yield Path(folder)
+
+    def end(self, run_id: str, status: Status, *, milliseconds: int | None = None) -> None:
+        """A run ends, now or at a time."""
+        with self._asking():
+            self._client.set_terminated(run_id, status, milliseconds)
+
+    def log_model(self, experiment_id: str, run_id: str, model: ExportedModel) -> str:
+        """Adds a model to a run, with what was measured of it; returns its address, models:/ID.
+
+        One that could not be written whole is marked as failed.
+        """
+        from mlflow.entities import LoggedModelOutput, Metric
+
+        with self._asking():
+            begun = self._client.create_logged_model(
+                experiment_id, name=model.name, source_run_id=run_id, model_type="classifier"
+            )
+            try:
+                with tempfile.TemporaryDirectory() as parent:
+                    folder = Path(parent) / "model"
+                    write_model(folder, model, model_id=begun.model_id, run_id=run_id)
+                    self._client.log_model_artifacts(begun.model_id, str(folder))
+            except BaseException:
+                self._client.finalize_logged_model(begun.model_id, "FAILED")
+                raise
+            self._client.finalize_logged_model(begun.model_id, "READY")
+            self._client.log_outputs(run_id, [LoggedModelOutput(begun.model_id, step=0)])
+            at = now()
+            metrics = [
+                Metric(key, value, at, 0, model_id=begun.model_id) for key, value in model.values.items()
+            ]
+            self._client.log_batch(run_id, metrics)
+        return f"models:/{begun.model_id}"
+
+    def delete(self, run_id: str) -> None:
+        """A run goes into MLflow's bin."""
+        with self._asking():
+            self._client.delete_run(run_id)
+
+    def page(self, experiment_id: str, run_id: str) -> str:
+        """How to look at a run: its page on a server; for a database, the command that starts one, too."""
+        path = f"/#/experiments/{experiment_id}/runs/{run_id}"
+        if self._artifacts is None:
+            return shown(self._address).rstrip("/") + path
+        return f"mlflow ui --backend-store-uri {shown(self._address)}, then http://127.0.0.1:5000{path}"
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Turns what MLflow's parts raise into TrackingLost."""
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            raise TrackingLost(f"MLflow at {shown(self._address)}: {cause(error, self._address)}") from None
+
+
+def now() -> int:
+    """Milliseconds since 1970."""
+    return round(1000 * time.time())
+
+
+def _run(run: mlflow.entities.Run) -> Run:
+    info, data = run.info, run.data
+    return Run(info.run_id, info.status, info.start_time, dict(data.tags), dict(data.metrics))
+
+
+def _check_location(name: str, location: str) -> None:
+    """Refuses an experiment whose folder of artifacts has gone with its store."""
+    if not location.startswith("file://"):
+        return
+    folder = Path(url2pathname(urlsplit(location).path))
+    if not folder.parent.exists():
+        raise BadInput(
+            f"MLflow keeps whole paths; the artifacts of {name!r} are in {folder}, and {folder.parent} is not there. "
+            "Was the store moved? Move it back, link its old place to the new one, or name another --tracking."
+        )
+
+
+def cause(error: BaseException, address: str) -> str:
+    """What went wrong, without the address's secrets; if a server refuses, its status and what that mostly means."""
+    status = re.search(r"error code (\d{3})", str(error))
+    if status is None:
+        return cause_of(error, address)
+    return f"it answers with HTTP status {status[1]}{HINTS.get(status[1], '')}"

@@ -1,0 +1,157 @@
+"""Opens MLflow, at a server or a database, quickly and quietly. With `connection` the only door to it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.driver.tracking.addresses import shown
+from pipeline.driver.tracking.connection import Connection, cause
+from pipeline.study.records import BadInput
+from pipeline.study.store import Store
+
+LOGGING = "MLFLOW_LOGGING_LEVEL"
+# Read by MLflow at each call; ours unless the user has set them. No calls home, nothing printed; and a server that
+# is lost in mid-study holds the driver, which runs the trials, for half a minute and not for many.
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+    LOGGING: "ERROR",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+LOOKING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}  # for a server
+SQLITE = "sqlite:///"
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+
+
+class NoAnswer(BadInput):
+    """Nobody answers at an address that is of the right kind."""
+
+
+def connect(uri: str | None, *, store_root: Path) -> Connection:
+    """Connects to MLflow: at `uri`, else at MLFLOW_TRACKING_URI, else a database in the store, made if it is new.
+
+    Artifacts of a database go to the store, those of a server where it keeps them.
+
+    Raises:
+        NoAnswer: it cannot be reached within some seconds.
+        BadInput: it is no place for runs.
+    """
+    store = Store(store_root)
+    ours = f"{SQLITE}{store.mlflow_db}"
+    address = address_of(uri, store_root=store_root)
+    scheme = address.partition("://")[0] if "://" in address else "file"
+    if scheme == "file":
+        raise BadInput(
+            f"MLflow keeps runs in a database or on a server; {address} is a folder. Give --tracking a URI such as "
+            f"{ours} or http://127.0.0.1:5000."
+        )
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if os.environ[LOGGING] == ENVIRONMENT[LOGGING]:
+        # it logs a database's every refusal with a page of its stack; we say what was refused
+        logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
+    try:
+        from mlflow import MlflowClient
+
+        with _environment(LOOKING), _quiet():
+            if address.startswith(SQLITE) and not (file := Path(address.removeprefix(SQLITE))).exists():
+                _make_database(file, artifacts=store.artifacts)
+            client = MlflowClient(address)
+            client.search_experiments(max_results=1)
+    except Exception as error:
+        # what MLflow is made of raises its own: requests, SQLAlchemy, database drivers
+        raise NoAnswer(
+            f"Trials are published to MLflow; {shown(address)} does not let us ({cause(error, address)}). Start the "
+            "server, correct --tracking (or MLFLOW_TRACKING_URI), or leave both out for a database in the store."
+        ) from None  # the chain would show the address with its password
+    database = scheme.partition("+")[0] in DATABASES
+    return Connection(client, address, artifacts=store.artifacts if database else None)
+
+
+def address_of(uri: str | None, *, store_root: Path) -> str:
+    """Where MLflow is: `uri`, else MLFLOW_TRACKING_URI, else a database in the store."""
+    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{Store(store_root).mlflow_db}"
+
+
+def _make_database(file: Path, *, artifacts: Path) -> None:
+    """Makes a new database, whole or not at all.
+
+    MLflow makes it table by table: whoever opens one that another driver is making, or died in, fails.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=file.parent, prefix=".mlflow-") as folder:
+        part = Path(folder) / file.name
+        with _without_waiting(part):
+            SqlAlchemyStore(f"{SQLITE}{part}", artifacts.as_uri()).engine.dispose()  # type: ignore[no-untyped-call]
+        with part.open("rb") as whole:
+            os.fsync(whole.fileno())
+        try:
+            os.link(part, file)
+        except FileExistsError:
+            pass  # another driver was quicker: its database stays
+        except OSError:  # a file system without hard links
+            part.rename(file)
+
+
+@contextmanager
+def _without_waiting(file: Path) -> Iterator[None]:
+    """Writes to a new sqlite file do not wait for the disk one by one: MLflow makes its tables in a hundred steps."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def connected(connection: Any, _: object) -> None:
+        if not isinstance(connection, sqlite3.Connection):
+            return  # some other thread's
+        opened = connection.execute("PRAGMA database_list").fetchone()[2]
+        if Path(opened).parent.name == file.parent.name:  # that has a random part
+            connection.execute("PRAGMA synchronous=OFF")
+
+    event.listen(Engine, "connect", connected)
+    try:
+        yield
+    finally:
+        event.remove(Engine, "connect", connected)
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Gives other values to environment variables that are set, for a while."""
+    before = {name: os.environ[name] for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.update(before)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What MLflow has to say while it opens a database is for its developers.
+
+    It logs how it makes its tables (where it was imported before ENVIRONMENT was set), and it uses an option that
+    SQLAlchemy 2.1 warns will go.
+    """
+    loggers = {logging.getLogger(name): logging.getLogger(name).level for name in ("mlflow", "alembic")}
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", message="The ``noload`` loader strategy", category=DeprecationWarning
+            )
+            yield
+    finally:
+        for logger, level in loggers.items():
+            logger.setLevel(level)

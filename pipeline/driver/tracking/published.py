@@ -1,0 +1,222 @@
+"""What MLflow keeps of a study and its trials: parameters, numbers, tags and tables, as plain values.
+
+Nothing here talks to MLflow. In a trial's run, `metric`, `compression`, `parameters` ... are those of its recovered
+network; `training/...` and `norm/...` are read over its epochs, `curve/...` over compression, or sparsity, in percent.
+Numbers have six digits, to be read; records have all of them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from hashlib import sha256
+from typing import Any
+
+from pipeline.driver.tracking.connection import Status, Value
+from pipeline.fronts.front import Front, FrontPoint
+from pipeline.study.records import Measurement, ParamValue, Point, State, StudySpec, TrialRecord
+from pipeline.study.store import Shape
+
+STUDY = "prunefront.study"  # tag: the study's name
+SPEC = "prunefront.spec"  # tag of a study's run: fingerprint of its spec
+TRIAL = "prunefront.trial"  # tag of a trial's run: its number in the ledger
+STATE = "prunefront.state"
+REASON = "prunefront.reason"
+
+STATUS: dict[State, Status] = {"complete": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
+
+STANDING = "trials"  # metric of a study's run: how many have ended
+DENSE = "dense_metric"  # metric of a study's run: its dense anchor
+# metric of a trial's run, whose step is compression, or sparsity, in percent
+BY_PERCENT = {share: f"curve/metric_by_{share}_percent" for share in ("compression", "sparsity")}
+CURVE, FRONT = "curve.json", "front.json"
+LETTERS = 1000  # of a reason
+HALF = 0.5
+
+MEASURED = tuple(field.name for field in fields(Measurement) if field.name != "metrics")
+
+
+Table = dict[str, list[Any]]  # {"columns": [...], "data": [rows]}: what MLflow reads as a table
+
+
+def fingerprint(spec: StudySpec) -> str:
+    """sha256 of all that a study is; a later field with its default counts not, so that older runs are found."""
+    late = StudySpec.late_fields()
+    told = {key: value for key, value in asdict(spec).items() if key not in late or value != late[key]}
+    return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def shown(value: ParamValue) -> str:
+    """A parameter as MLflow shows it: floats to six digits (the record has all of them)."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def clipped(text: str) -> str:
+    """A text that fits: MLflow refuses tags of more than 8,000 characters."""
+    return text if len(text) <= LETTERS else text[: LETTERS - 1] + "…"
+
+
+def provenance_tags(provenance: Mapping[str, str]) -> dict[str, str]:
+    """Versions, commit and hardware; the commit also where MLflow looks for it."""
+    tags = {key: value for key, value in provenance.items() if value}
+    if "commit" in tags:
+        tags["mlflow.source.git.commit"] = tags["commit"].removesuffix("+")
+    return tags
+
+
+def study_tags(spec: StudySpec) -> dict[str, str]:
+    """What a study's run is found by."""
+    return {STUDY: spec.name, SPEC: fingerprint(spec)}
+
+
+def study_params(spec: StudySpec) -> dict[str, str]:
+    """What a study is, and its dense anchor; its space is an artifact."""
+    is_metric = ("constant", "dense")
+    flat = {key: value for key, value in asdict(spec).items() if key not in ("name", "space_toml", "anchors")}
+    flat |= {key: value for key, value in asdict(spec.anchors).items() if key not in is_metric}
+    return {key: shown(value) for key, value in flat.items()}
+
+
+def study_values(spec: StudySpec, *, milliseconds: int) -> list[Value]:
+    """The anchors' metrics."""
+    anchors = {DENSE: spec.anchors.dense, "constant_metric": spec.anchors.constant}
+    return _values(anchors, step=0, milliseconds=milliseconds)
+
+
+def front_values(found: Front, *, milliseconds: int) -> list[Value]:
+    """How a study stands when `found.trials` trials have ended, which is the step."""
+    half = [point.metric for point in found.points if getattr(point, found.spec.share) >= HALF]
+    values = {
+        "hypervolume": found.hypervolume,
+        "hypervolume_normalised": found.hypervolume_normalised,
+        "front_size": len(found.points),
+        "metric_at_50_percent": max(half, default=math.nan),
+        STANDING: found.trials,
+        "trials_failed": found.left_out["failed"],
+        "trials_stopped": found.left_out["stopped"],
+        "epochs": found.epochs,
+        "seconds": found.seconds,
+    }
+    return _values(values, step=found.trials, milliseconds=milliseconds)
+
+
+def front_table(found: Front) -> Table:
+    """The front, a row a network, by rising gain: what it measures, then what makes it."""
+    settings = list(dict.fromkeys(name for point in found.points for name in point.params))
+    dense = found.spec.anchors.dense
+    share = found.spec.share
+    columns = [share, "metric", "drop", "trial", "kind", "round"]
+    measured = [name for name in MEASURED if name not in columns]
+    shapes = list(dict.fromkeys(each.bench.shape for point in found.points for each in point.latencies))
+    timed = ["speedup", "latency_source", *(f"latency_ms_{shape}" for shape in shapes)]
+    rows = [
+        [getattr(point, share), point.metric, dense - point.metric, point.trial, point.kind, point.round]
+        + [getattr(point, name) for name in measured]
+        + [point.speedup, point.latency_source, *_times(point, shapes)]
+        + [point.params.get(name) for name in settings]
+        for point in found.points
+    ]
+    return _table([*columns, *measured, *timed, *settings], rows)
+
+
+def _times(point: FrontPoint, shapes: Sequence[Shape]) -> list[float | None]:
+    """Milliseconds of the whole network at each of the shapes."""
+    known = {each.bench.shape: each.ms for each in point.latencies}
+    return [known.get(shape) for shape in shapes]
+
+
+def trial_tags(record: TrialRecord, *, study: str) -> dict[str, str]:
+    """What a trial's run is found by, and where its numbers come from."""
+    tags = {
+        STUDY: study,
+        TRIAL: str(record.number),
+        STATE: record.state,
+        REASON: clipped(record.reason),
+        "prunefront.seed": str(record.seed),
+        "prunefront.attempts": str(record.attempts),
+    }
+    return {key: value for key, value in tags.items() if value} | provenance_tags(record.provenance)
+
+
+def trial_params(record: TrialRecord) -> dict[str, str]:
+    """A trial's parameters."""
+    return {key: shown(value) for key, value in record.params.items()}
+
+
+def trial_values(record: TrialRecord, *, start: int) -> list[Value]:
+    """All numbers of a trial that began at `start` (milliseconds since 1970).
+
+    The same record and start give the same values, so that writing them twice changes nothing.
+    """
+    end = start + round(1000 * record.seconds)
+    values = _values({"epochs": record.epochs, "seconds": record.seconds}, step=0, milliseconds=end)
+    if record.recovered is not None:
+        measured = record.recovered.measurement
+        numbers = {name: getattr(measured, name) for name in MEASURED if getattr(measured, name) is not None}
+        scores = {f"score/{name}": value for name, value in measured.metrics.items() if name != "metric"}
+        values += _values(numbers | scores, step=0, milliseconds=end)
+    for step, row in enumerate(record.history, start=1):
+        named = {name if "/" in name else f"training/{name}": value for name, value in row.values.items()}
+        part = row.epoch / record.epochs if record.epochs else 1.0
+        when = start + round(1000 * record.seconds * min(part, 1.0))
+        values += _values(named | {"training/epoch": row.epoch}, step=step, milliseconds=when)
+    by_percent: dict[tuple[str, int], float] = {}
+    for point in last_curve(record):
+        found = point.measurement
+        share = "compression" if found.nonzero_parameters is None else "sparsity"
+        by_percent.setdefault((BY_PERCENT[share], round(100 * found.share)), found.metric)
+    for (name, percent), metric in by_percent.items():
+        values += _values({name: metric}, step=percent, milliseconds=end)
+    return values
+
+
+def last_curve(record: TrialRecord) -> tuple[Point, ...]:
+    """The points of the last round's curve."""
+    curve = [point for point in record.points if point.kind == "curve"]
+    return tuple(point for point in curve if point.round == curve[-1].round)
+
+
+def curve_table(record: TrialRecord) -> Table:
+    """A trial's points, a row each: which network, what it measures."""
+    columns = ["kind", "round", "threshold", "attention_blocks", "heads", "ffn_blocks", "neurons", *MEASURED]
+    rows = [
+        [
+            point.kind,
+            point.round,
+            point.threshold,
+            int(point.masks.heads.any(axis=1).sum()),
+            int(point.masks.heads.sum()),
+            int(point.masks.neurons.any(axis=1).sum()),
+            int(point.masks.neurons.sum()),
+            *(getattr(point.measurement, name) for name in MEASURED),
+        ]
+        for point in record.points
+    ]
+    return _table(columns, rows)
+
+
+def _values(numbers: Mapping[str, float], *, step: int, milliseconds: int) -> list[Value]:
+    """Those that are finite: NaN is no measurement, and MLflow turns infinity into 1.8e308."""
+    return [
+        Value(key, float(_rounded(number)), step, milliseconds)
+        for key, number in numbers.items()
+        if math.isfinite(number)
+    ]
+
+
+def _rounded(value: Any) -> Any:
+    """Floats to six digits, for reading (records have all); JSON has no NaN and no infinity."""
+    if not isinstance(value, float):
+        return value
+    return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
+    """pandas' "split" form, which MLflow shows as a table; without columns that are empty in all rows."""
+    filled = [at for at in range(len(columns)) if not rows or any(row[at] is not None for row in rows)]
+    return {
+        "columns": [columns[at] for at in filled],
+        "data": [[_rounded(row[at]) for at in filled] for row in rows],
+    }

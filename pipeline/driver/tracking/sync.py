@@ -1,0 +1,56 @@
+"""Delivers to MLflow what searches could not: studies by study, after the fact."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+
+from pipeline.driver.tracking import address_of, open_tracking, shown
+from pipeline.driver.tracking.publisher import Courier
+from pipeline.study.ledger import hold
+from pipeline.study.records import BadInput
+from pipeline.study.store import Store
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What became of one study."""
+
+    study: str
+    delivered: int  # trials that MLflow did not have
+    complete: bool  # whether MLflow has everything now
+    note: str = ""  # why not
+
+
+def sync(store: Store, *, tracking: str | None, ledger: str | None) -> Iterator[Synced]:
+    """Delivers each study of the store, one after the other.
+
+    To `tracking`, else MLFLOW_TRACKING_URI, else where the study's search could not deliver, else the store's own
+    database. A study that is being searched delivers by itself and is left alone.
+    """
+    url = ledger or f"sqlite:///{store.studies_db}"
+    held = ledger is not None or store.studies_db.exists()  # else its ledger is elsewhere, and not named
+    for study in store.list_studies():
+        try:
+            with hold(url, study) if held else nullcontext():
+                found = _deliver(store, study, tracking)
+        except BadInput as refusal:
+            found = Synced(study, 0, False, str(refusal))
+        yield found
+
+
+def _deliver(store: Store, study: str, tracking: str | None) -> Synced:
+    spec, outbox = store.read_spec(study), store.outbox(study).read()
+    wanted = tracking or os.environ.get("MLFLOW_TRACKING_URI")
+    if wanted is None and outbox is not None:
+        wanted = outbox.address
+    reach = partial(open_tracking, wanted, store_root=store.root)
+    tracker = reach()
+    address = shown(address_of(wanted, store_root=store.root))
+    courier = Courier(spec, store=store, open_tracker=reach, may_write=lambda: None, address=address)
+    courier.start(tracker)
+    done = courier.close(outbox.state if outbox is not None else tracker.was or "stopped")
+    return Synced(study, courier.delivered, done, " ".join(courier.messages()))

@@ -1,0 +1,288 @@
+"""Records <-> MLflow. MLflow is a published view; the ledger is the truth.
+
+One experiment per task, one run per study, one run below it per trial. All are found again by their tags, and the
+status that ends a run is written last: what a driver died in is written again, and nothing is there twice.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, final
+
+from pipeline.driver.tracking import confirmations, notes, pruners, published, views
+from pipeline.driver.tracking.connection import PARENT, Connection, Run, now
+from pipeline.driver.tracking.models import ExportedModel
+from pipeline.driver.tracking.opening import connect
+from pipeline.fronts.confirmed import Confirmed
+from pipeline.fronts.figures import Series, as_html, dots, front_figure, front_image, hypervolume_figure
+from pipeline.fronts.front import Front
+from pipeline.study.records import BadInput, State, StudySpec, TrialRecord
+from pipeline.study.store import load_record, save_record
+
+# Tags that MLflow's pages read
+NOTE, TABLES = "mlflow.note.content", "mlflow.loggedArtifacts"
+KIND = "mlflow.experimentKind"
+ENDED: dict[str, State] = {status: state for state, status in published.STATUS.items()}
+
+
+@dataclass
+class _Study:
+    """The study that is being published, and what is there of it."""
+
+    spec: StudySpec
+    experiment_id: str
+    run_id: str
+    trials: dict[int, Run]
+    standing: int  # the number of ended trials that was last published, -1 for none
+
+
+def open_tracking(uri: str | None, *, store_root: Path) -> Tracker:
+    """Opens MLflow: at `uri`, else at MLFLOW_TRACKING_URI, else a database in the store, made if it is new.
+
+    Raises:
+        NoAnswer: it cannot be reached within some seconds.
+        BadInput: it is no place for runs.
+    """
+    return Tracker(connect(uri, store_root=store_root))
+
+
+@final
+class Tracker:
+    """Publishes one study. Only its driver may.
+
+    Every method may raise TrackingLost; nothing stays half-done then: the same call, now or by a later driver,
+    completes it.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._mlflow = connection
+        self._study: _Study | None = None
+        self._was: State | None = None
+
+    def studies_tagged(self, tags: Mapping[str, str]) -> list[str]:
+        """The names of the studies whose runs have these tags, by name.
+
+        Raises:
+            BadInput: a quote in a tag, which MLflow's filter cannot say.
+            TrackingLost: MLflow does not answer.
+        """
+        for text in (*tags, *tags.values()):
+            if not text or set(text) & set("'\"`"):
+                raise BadInput(f"MLflow finds runs by tags without quotes; given was {text!r}.")
+        found = self._mlflow.tagged(tags)
+        return sorted({run.tags[published.STUDY] for run in found if published.SPEC in run.tags})
+
+    def start_study(self, spec: StudySpec, *, provenance: Mapping[str, str]) -> str:
+        """Finds the study's run, or makes it, and what is there of its trials. Returns the run's id.
+
+        Raises:
+            BadInput: its experiment was deleted, or its artifacts cannot be where they were.
+        """
+        experiment_id = self._experiment(spec)
+        tags = published.study_tags(spec)
+        found = self._mlflow.runs(experiment_id, tag=published.SPEC, value=tags[published.SPEC])
+        if found:
+            run = found[0]
+            self._mlflow.reopen(run)
+        else:
+            tags |= _source() | published.provenance_tags(provenance) | {NOTE: notes.study_intro(spec)}
+            run = self._mlflow.begin(experiment_id, name=spec.name, tags=tags)
+        if published.DENSE not in run.metrics:
+            anchors = published.study_values(spec, milliseconds=run.milliseconds)
+            self._mlflow.write(run.id, values=anchors, params=published.study_params(spec))
+        with self._mlflow.artifacts(run.id) as folder:
+            (folder / "space.toml").write_text(spec.space_toml)
+            (folder / "spec.json").write_text(json.dumps(asdict(spec), indent=2))
+        standing = int(run.metrics.get(published.STANDING, -1))
+        self._study = _Study(spec, experiment_id, run.id, self._trials(experiment_id, run.id), standing)
+        self._was = ENDED.get(run.status) if found else None
+        return run.id
+
+    @property
+    def was(self) -> State | None:
+        """How the study's run had ended when it was found; None if it was new, or going on."""
+        return self._was
+
+    def published(self) -> dict[int, State]:
+        """The trials that are wholly in MLflow, by number."""
+        trials = self._started().trials
+        return {number: ENDED[run.status] for number, run in trials.items() if run.status in ENDED}
+
+    def publish(self, record: TrialRecord) -> None:
+        """Writes a trial's run. A trial that is wholly there stays as it is."""
+        study = self._started()
+        if record.number in self.published():
+            return
+        if record.number not in study.trials:
+            study.trials[record.number] = self._mlflow.begin(
+                study.experiment_id,
+                name=notes.trial_name(record),
+                tags=self._trial_tags(record),
+                seconds=record.seconds,
+            )
+        run = study.trials[record.number]
+        values = published.trial_values(record, start=run.milliseconds)
+        self._mlflow.write(run.id, values=values, params=published.trial_params(record))
+        with self._mlflow.artifacts(run.id) as folder:
+            save_record(folder, record)
+            if record.points:
+                (folder / published.CURVE).write_text(json.dumps(published.curve_table(record)))
+        end = run.milliseconds + round(1000 * record.seconds)
+        self._mlflow.end(run.id, published.STATUS[record.state], milliseconds=end)
+        # of thousands of trials, no more is kept in memory than their runs
+        done = replace(run, status=published.STATUS[record.state], tags={}, metrics={})
+        study.trials[record.number] = done
+
+    def publish_standing(self, found: Front) -> None:
+        """Writes how the study stands after so many trials, in one call; nothing if that is written already."""
+        study = self._started()
+        if found.trials > study.standing:
+            self._mlflow.write(study.run_id, values=published.front_values(found, milliseconds=now()))
+            study.standing = found.trials
+
+    def publish_front(self, found: Front, columns: Mapping[str, Sequence[Any]]) -> None:
+        """Writes the front to the study's page: as a table, to explore, as a picture and as a note.
+
+        Args:
+            found: the front.
+            columns: all networks of the study, as `store.read_table` gives them.
+        """
+        study = self._started()
+        self.publish_standing(found)
+        series = [Series(study.spec, dots(study.spec, columns))]
+        with self._mlflow.artifacts(study.run_id) as folder:
+            (folder / published.FRONT).write_text(json.dumps(published.front_table(found)))
+            page = as_html([front_figure(series), hypervolume_figure(series)])
+            (folder / "front.html").write_text(page, encoding="utf-8")
+            (folder / "front.png").write_bytes(front_image(series))
+        table, charts = (
+            views.link(study.experiment_id, study.spec.name, charts=as_charts) for as_charts in (False, True)
+        )
+        note = notes.study_note(found, table=table, charts=charts)
+        self._mlflow.write(study.run_id, tags={NOTE: note, TABLES: _tables(published.FRONT)})
+
+    def publish_report(self, spec: StudySpec, page: str) -> bool:
+        """Keeps a page at the study's run as report.html; False if the study is not in MLflow."""
+        run_id = self._find_study(spec)
+        if run_id is None:
+            return False
+        with self._mlflow.artifacts(run_id) as folder:
+            (folder / "report.html").write_text(page, encoding="utf-8")
+        return True
+
+    def publish_confirmed(self, found: Confirmed) -> bool:
+        """Writes the study's confirmed points, a run each below its own; False if the study is not in MLflow.
+
+        The study need not have been started, and its run stays as it is. Writing the same twice changes nothing.
+        """
+        study_run = self._find_study(found.spec)
+        if study_run is None:
+            return False
+        experiment_id = self._experiment(found.spec)
+        above = {PARENT: study_run} | _source()
+        confirmations.publish(self._mlflow, experiment_id, found, above=above)
+        return True
+
+    def publish_pruner(self, about: Mapping[str, Any], files: Sequence[Path]) -> None:
+        """Writes a fitted pruner's run, which belongs to no study."""
+        pruners.publish(self._mlflow, about, files, tags=_source())
+
+    def finish_study(self, state: State) -> None:
+        """Ends the study's run: complete, stopped (interrupted) or failed."""
+        self._mlflow.end(self._started().run_id, published.STATUS[state])
+
+    def publish_model(self, spec: StudySpec, model: ExportedModel) -> str | None:
+        """Adds an exported network to its trial's run; the study need not be started. Returns its address.
+
+        None if the trial is not in MLflow. Whoever exported it may call this, driver or not: runs that are there
+        keep their status.
+        """
+        experiment_id = self._mlflow.find_experiment(notes.experiment_name(spec.task))
+        if experiment_id is None:
+            return None
+        studies = self._mlflow.runs(experiment_id, tag=published.SPEC, value=published.fingerprint(spec))
+        for study in studies[:1]:
+            for run in self._mlflow.runs(experiment_id, tag=PARENT, value=study.id):
+                if run.tags.get(published.TRIAL) == str(model.trial):
+                    return self._mlflow.log_model(experiment_id, run.id, model)
+        return None
+
+    def read_record(self, run_id: str) -> TrialRecord:
+        """The record of a trial's run."""
+        with self._mlflow.fetched(run_id, "record.npz", "record.json") as folder:
+            return load_record(folder)
+
+    def run_id(self, number: int) -> str:
+        """The run of a trial.
+
+        Raises:
+            KeyError: it is not in MLflow.
+        """
+        return self._started().trials[number].id
+
+    @property
+    def page(self) -> str:
+        """How to look at the study: its page on a server, or the command that shows the database."""
+        study = self._started()
+        return self._mlflow.page(study.experiment_id, study.run_id)
+
+    def _started(self) -> _Study:
+        if self._study is None:
+            raise RuntimeError("A tracker publishes a study that has been started: call start_study first.")
+        return self._study
+
+    def _find_study(self, spec: StudySpec) -> str | None:
+        """The run of a study, which need not have been started here."""
+        tag, value = published.SPEC, published.fingerprint(spec)
+        found = self._mlflow.runs(self._experiment(spec), tag=tag, value=value)
+        return found[0].id if found else None
+
+    def _experiment(self, spec: StudySpec) -> str:
+        """The experiment of the study's task, and how it is shown."""
+        experiment_id = self._mlflow.experiment(notes.experiment_name(spec.task))
+        note = notes.experiment_note(spec.task, studies=views.link(experiment_id, views.STUDIES))
+        tags = {NOTE: note, KIND: "custom_model_development"} | views.studies_view() | views.trials_view(spec)
+        self._mlflow.tag_experiment(experiment_id, tags)
+        return experiment_id
+
+    def _trial_tags(self, record: TrialRecord) -> dict[str, str]:
+        study = self._started()
+        tags = published.trial_tags(record, study=study.spec.name) | _source()
+        tags |= {PARENT: study.run_id, NOTE: notes.trial_note(record, study.spec)}
+        return tags | ({TABLES: _tables(published.CURVE)} if record.points else {})
+
+    def _trials(self, experiment_id: str, run_id: str) -> dict[int, Run]:
+        """The study's trials in MLflow, by number.
+
+        A request whose answer was lost is sent again by MLflow's client, so that there may be two runs of a
+        trial: the one that ended, else the older one, stays.
+        """
+        found: dict[int, Run] = {}
+        for run in self._mlflow.runs(experiment_id, tag=PARENT, value=run_id):
+            if published.TRIAL not in run.tags:
+                continue  # somebody's own run below ours
+            number = int(run.tags[published.TRIAL])
+            other = found.setdefault(number, run)
+            if other is not run:
+                better = run.status in ENDED and other.status not in ENDED
+                found[number], drop = (run, other) if better else (other, run)
+                self._mlflow.delete(drop.id)
+        return found
+
+
+def _source() -> dict[str, str]:
+    """Who ran what, in the words that MLflow has for it."""
+    tags = {"mlflow.source.name": "prunefront", "mlflow.source.type": "LOCAL"}
+    try:
+        return tags | {"mlflow.user": getpass.getuser()}
+    except (OSError, KeyError):  # a container's user without a name
+        return tags
+
+
+def _tables(name: str) -> str:
+    """The tag that makes MLflow show a JSON artifact as a table."""
+    return json.dumps([{"path": name, "type": "table"}])

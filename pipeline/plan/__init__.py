@@ -1,6 +1,0 @@
-"""What a search will cost, before it is launched: from an earlier study, or from one short trial."""
-
-from pipeline.plan.planning import plan
-from pipeline.plan.pricing import Number, Price
-
-__all__ = ["Number", "Price", "plan"]

@@ -1,0 +1,61 @@
+"""A process that runs trials has one heap: what one trial frees, the next one has."""
+
+import gc
+import os
+import weakref
+from pathlib import Path
+
+from pipeline.driver.execute import Resources, connect, run_each, run_trials
+from pipeline.driver.execute.queue import in_worker
+from pipeline.study.records import TrialRecord
+from pipeline.study.store import Store
+from pipeline.trial.inputs import TrialInputs, TrialJob
+from tests.driver.execute.test_packing import Desk
+from tests.kit.synthetic import spec
+
+LEFT: list[weakref.ref[object]] = []  # of a worker's earlier trials
+
+
+def test_workers_have_one_heap() -> None:
+    with connect(Resources(concurrent=1), shared_bytes=0) as cluster:
+        found = run_each(
+            cluster, lambda _, name: os.environ.get(name), None, ["MALLOC_ARENA_MAX"], done=lambda: None
+        )
+    assert found == ["1"]
+
+
+class Ring:
+    """What nobody holds but itself, as a network whose hooks know it."""
+
+    def __init__(self) -> None:
+        self.ring = self
+
+
+def test_what_work_leaves_in_cycles_goes_with_it() -> None:
+    left = []
+    gc.disable()
+    try:
+        in_worker(lambda _, __: left.append(weakref.ref(Ring())), None, None, 1)
+        assert left[0]() is None
+    finally:
+        gc.enable()
+        gc.unfreeze()
+
+
+def body(_inputs: TrialInputs, job: TrialJob, *_tell: object) -> TrialRecord:
+    """Says how many rings of earlier trials there are in its process, and leaves one."""
+    gc.disable()  # a ring is so small that Python might find it by itself
+    alive = sum(ring() is not None for ring in LEFT)
+    said = f"{alive} of {len(LEFT)}"
+    LEFT.append(weakref.ref(Ring()))
+    return TrialRecord(job.number, "failed", said, job.params, job.seed)
+
+
+def test_what_a_trial_leaves_in_cycles_is_gone_before_the_next_one(tmp_path: Path) -> None:
+    store, desk = Store(tmp_path), Desk()
+    store.write_spec(spec("toy"))
+    count = len(desk.jobs)
+    with connect(Resources(concurrent=1), shared_bytes=0) as cluster:
+        run_trials(cluster, None, store=store, study="toy", desk=desk, body=body)  # type: ignore[arg-type]
+    said = [store.read_record("toy", number).reason for number in range(count)]
+    assert said == [f"0 of {number}" for number in range(count)]

@@ -1,0 +1,240 @@
+"""A connection to MLflow: what is refused, how quickly, in which words; and a real server."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from pipeline.driver.tracking.connection import TrackingLost
+from pipeline.driver.tracking.opening import ENVIRONMENT, LOOKING, connect
+from pipeline.driver.tracking.tracker import open_tracking
+from pipeline.study.records import BadInput
+from tests.kit.tracking import PROVENANCE, SPEC, same, trials
+
+SECRET = "s3cret-w0rd"
+A_FEW_SECONDS = 8.0
+
+
+@pytest.fixture(autouse=True)
+def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+    return port
+
+
+def refusal(uri: str | None, root: Path) -> str:
+    """The message of a refusal; that it comes quickly and shows no secret is part of it."""
+    start = time.monotonic()
+    with pytest.raises(BadInput) as refused:
+        connect(uri, store_root=root)
+    assert time.monotonic() - start < A_FEW_SECONDS
+    assert SECRET not in str(refused.value)
+    assert refused.value.__cause__ is None
+    return str(refused.value)
+
+
+def test_an_unreachable_server_is_refused_quickly(tmp_path: Path) -> None:
+    message = refusal(f"http://user:{SECRET}@127.0.0.1:{free_port()}", tmp_path)
+    assert "ConnectionRefusedError" in message
+    assert "--tracking" in message
+    # the haste was for the search of the server only
+    assert {name: os.environ[name] for name in LOOKING} == {name: ENVIRONMENT[name] for name in LOOKING}
+
+
+def test_a_server_that_does_not_answer_is_refused_quickly(tmp_path: Path) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        message = refusal(f"http://127.0.0.1:{silent.getsockname()[1]}", tmp_path)
+    assert "127.0.0.1" in message
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_server_that_refuses_is_quoted(tmp_path: Path, status: int) -> None:
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.do_POST()
+
+        def do_POST(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            """Nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        message = refusal(f"http://127.0.0.1:{server.server_port}", tmp_path)
+        server.shutdown()
+        thread.join()
+    assert f"HTTP status {status}" in message
+
+
+def test_the_environment_names_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    port = free_port()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    assert f"http://127.0.0.1:{port} does not" in refusal(None, tmp_path)
+
+
+@pytest.mark.parametrize("uri", ["mlruns", "/some/where", "file:///some/where"])
+def test_a_folder_is_refused_with_a_database_that_works(tmp_path: Path, uri: str) -> None:
+    message = refusal(uri, tmp_path)
+    assert uri in message
+    assert f"sqlite:///{tmp_path / 'mlflow.db'}" in message
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("no database" * 100)
+    assert "not a database" in refusal(f"sqlite:///{file}", tmp_path)
+    assert file.read_text() == "no database" * 100
+
+
+def test_a_database_without_its_driver_says_which(tmp_path: Path) -> None:
+    message = refusal(f"postgresql+pg8000://user:{SECRET}@127.0.0.1/db", tmp_path)
+    assert "pg8000" in message
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store for the tests that need no new database."""
+    return tmp_path_factory.mktemp("store")
+
+
+def test_a_store_that_was_moved_is_refused_until_a_link_heals_it(root: Path, tmp_path: Path) -> None:
+    open_tracking(None, store_root=root)
+    old, spec = tmp_path / "old", replace(SPEC, task="moved")
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    client.create_experiment("prunefront/moved", (old / "artifacts").as_uri())
+    with pytest.raises(BadInput, match="Was the store moved"):
+        open_tracking(None, store_root=root).start_study(spec, provenance=PROVENANCE)
+    old.symlink_to(root)
+    open_tracking(None, store_root=root).start_study(spec, provenance=PROVENANCE)
+
+
+def test_a_deleted_experiment_is_refused_with_the_way_back(root: Path) -> None:
+    spec = replace(SPEC, task="deleted")
+    open_tracking(None, store_root=root).start_study(spec, provenance=PROVENANCE)
+    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("prunefront/deleted")
+    client.delete_experiment(experiment.experiment_id)
+    with pytest.raises(BadInput, match=f"restore -x {experiment.experiment_id}"):
+        open_tracking(None, store_root=root).start_study(spec, provenance=PROVENANCE)
+    client.restore_experiment(experiment.experiment_id)
+    open_tracking(None, store_root=root).start_study(spec, provenance=PROVENANCE)
+
+
+def test_drivers_that_make_the_database_at_once_share_it_and_print_nothing(tmp_path: Path) -> None:
+    code = (
+        "import sys; from dataclasses import replace; from pathlib import Path\n"
+        "from pipeline.driver.tracking.tracker import open_tracking; from tests.kit.tracking import *\n"
+        "tracker = open_tracking(None, store_root=Path(sys.argv[1]))\n"
+        "tracker.start_study(replace(SPEC, name=sys.argv[2]), provenance=PROVENANCE)\n"
+        "tracker.publish(trials()[0]); tracker.finish_study('complete')"
+    )
+    command = [sys.executable, "-W", "error", "-c", code, str(tmp_path)]
+    where = Path(__file__).parents[3]
+    drivers = [
+        subprocess.Popen([*command, name], cwd=where, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for name in ("one", "two")
+    ]
+    assert [(*driver.communicate(), driver.returncode) for driver in drivers] == [(b"", b"", 0)] * 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["artifacts", "mlflow.db"]
+    for name in ("one", "two"):
+        tracker = open_tracking(None, store_root=tmp_path)
+        tracker.start_study(replace(SPEC, name=name), provenance=PROVENANCE)
+        assert tracker.published() == {0: "complete"}
+
+
+def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    open_tracking(None, store_root=tmp_path).start_study(SPEC, provenance=PROVENANCE)
+    assert (tmp_path / "mlflow.db").exists()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """A real MLflow server: (address, process)."""
+    folder, port = tmp_path_factory.mktemp("server"), free_port()
+    address = f"http://127.0.0.1:{port}"
+    command = [
+        *(
+            sys.executable,
+            "-m",
+            "mlflow",
+            "server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--workers",
+            "1",
+        ),
+        *("--backend-store-uri", f"sqlite:///{folder / 'server.db'}"),
+        *("--artifacts-destination", str(folder / "artifacts")),
+    ]
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")},
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # ten processes less
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+    try:
+        for _ in range(300):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.2)
+        yield address, process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(20)
+
+
+def test_a_server_takes_records_gives_them_back_and_may_be_lost(
+    server: tuple[str, subprocess.Popen[bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, process = server
+    tracker = open_tracking(address, store_root=tmp_path)
+    run_id = tracker.start_study(SPEC, provenance=PROVENANCE)
+    for one in trials()[:3]:
+        tracker.publish(one)
+    again = open_tracking(address, store_root=tmp_path)
+    assert again.start_study(SPEC, provenance=PROVENANCE) == run_id
+    assert again.published() == {0: "complete", 1: "complete", 2: "failed"}
+    assert all(same(again.read_record(again.run_id(one.number)), one) for one in trials()[:3])
+    assert again.page.startswith(f"{address}/#/experiments/")
+    assert again.page.endswith(run_id)
+    assert not list(tmp_path.iterdir())  # all of it is on the server
+
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait(20)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(TrackingLost, match=r"Connection(Refused|Reset)Error"):
+        again.publish(trials()[3])
+    assert 3 not in again.published()
