@@ -22,8 +22,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.checkpoint import load, load_tokenizer
     from pipeline.driver.search import search
+    from pipeline.export.checkpoint import load, load_tokenizer
     from pipeline.fronts.front import Front, FrontPoint, load_front
     from pipeline.fronts.pick import pick
     from pipeline.study.records import BadInput, TrialRecord
@@ -45,9 +45,9 @@ _ROOMS = {
     "Front": "fronts.front",
     "FrontPoint": "fronts.front",
     "TrialRecord": "study.records",
-    "load": "checkpoint",
+    "load": "export.checkpoint",
     "load_front": "fronts.front",
-    "load_tokenizer": "checkpoint",
+    "load_tokenizer": "export.checkpoint",
     "pick": "fronts.pick",
     "search": "driver.search",
 }

@@ -16,7 +16,7 @@ import pytest
 from pipeline.cli import run as run_here
 from pipeline.cli.search import CHECKPOINT_S, METHOD, MODEL, SCHEDULER, STORE, TASK, TRIALS
 from pipeline.driver.search import Search
-from pipeline.reopening import reopen
+from pipeline.export.reopen import reopen
 from pipeline.study.ledger import hold
 from pipeline.study.store import Store
 from pipeline.trial.inputs import TrialJob

@@ -13,7 +13,7 @@ from pipeline.fronts.front import DEFAULT_STORE
 from pipeline.study.records import OBJECTIVES
 
 if TYPE_CHECKING:
-    from pipeline.confirm import Done
+    from pipeline.export.confirm import Done
     from pipeline.fronts.confirmed import ConfirmedPoint
 
 _WHAT, _WHERE, _RUN = "What is confirmed", "Where it is kept", "What it runs on"
@@ -65,9 +65,9 @@ def confirm(
     A front overstates itself: its points were chosen by the rows and the seed that they look best on. The same command
     after an interruption goes on; what is done stays done, and more seeds or points may be asked for later.
     """
-    from pipeline.confirm import Confirm
-    from pipeline.confirm import confirm as run
     from pipeline.driver.execute import Resources
+    from pipeline.export.confirm import Confirm
+    from pipeline.export.confirm import confirm as run
 
     wanted = Confirm(
         study=study,

@@ -14,7 +14,7 @@ from pipeline.fronts.front import DEFAULT_STORE
 from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:
-    from pipeline.export import Exported
+    from pipeline.export.export import Exported
 
 MEGABYTE = 10**6  # bytes
 
@@ -69,8 +69,8 @@ def export(
         raise BadInput(
             f"One bound chooses a network; given are {' and '.join(given)}. Leave all but one out."
         )
-    from pipeline.export import Choice
-    from pipeline.export import export as write
+    from pipeline.export.choice import Choice
+    from pipeline.export.export import export as write
 
     done = write(
         study,

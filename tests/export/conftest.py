@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pipeline.driver.tracking import open_tracking
-from pipeline.reopening import refer
+from pipeline.export.reopen import refer
 from pipeline.study.provenance import provenance
 from pipeline.study.store import Store
 from tests.kit.onetrial import NAME, make_study

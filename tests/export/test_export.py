@@ -14,7 +14,8 @@ import torch
 
 import pipeline
 from pipeline.cli import run
-from pipeline.export import Choice, Exported, export
+from pipeline.export.choice import Choice
+from pipeline.export.export import Exported, export
 from pipeline.export.licence import in_card, licence_of
 from pipeline.fronts.front import load_front
 from pipeline.study.records import BadInput
@@ -209,7 +210,7 @@ def test_an_interrupted_export_leaves_nothing(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pipeline.export.exporting.card", interrupt)
+    monkeypatch.setattr("pipeline.export.export.card", interrupt)
     with pytest.raises(KeyboardInterrupt):
         export(NAME, to=tmp_path / "out", store=made.store)
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ import onnx
 import pytest
 import torch
 
-from pipeline.checkpoint import load, write_checkpoint
+from pipeline.export.checkpoint import load, write_checkpoint
 from pipeline.export.onnx import check_onnx, input_names, open_session, write_onnx
 from pipeline.model.surgery import cut
 from pipeline.study.records import Masks

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.export.reopen import inputs_of, refer
 from pipeline.model.resolve import BUILTIN, resolve_model
 from pipeline.model.source import write_source
-from pipeline.reopening import inputs_of, refer
 from pipeline.study.records import Anchors, Params, StudySpec, TrialRecord
 from pipeline.study.store import Store
 from pipeline.task.loading import load_task, train_texts

@@ -14,11 +14,11 @@ from pipeline.driver.search.latency import shapes_of
 from pipeline.driver.search.request import SEARCHED, SPARSITY, Search
 from pipeline.driver.search.watcher import Watcher
 from pipeline.driver.warm_start import Kin, warm_starts
+from pipeline.export.reopen import inputs_of, with_teacher
 from pipeline.methods.registry import METHODS, ranks_weights
 from pipeline.methods.smp import check_fitted, find_fitted
 from pipeline.model.resolve import BUILTIN, resolve_model
 from pipeline.model.source import ModelSource, Weights, read_weights, write_source
-from pipeline.reopening import inputs_of, with_teacher
 from pipeline.study.records import Anchors, BadInput, StudySpec, TaskReference
 from pipeline.study.space import Space, load_space
 from pipeline.study.store import Shape, Store, sent

@@ -37,9 +37,9 @@ from pipeline.driver.search.shared_store import check_shared
 from pipeline.driver.search.study_queue import StudyDesk
 from pipeline.driver.search.watcher import Nobody, Watcher
 from pipeline.driver.tracking import Courier, NoAnswer, Tracker, address_of, open_tracking, shown
+from pipeline.export.reopen import refer, with_dense
 from pipeline.fronts.front import DEFAULT_STORE, Front, load_front
 from pipeline.model.resolve import BUILTIN
-from pipeline.reopening import refer, with_dense
 from pipeline.study.halving import Halving
 from pipeline.study.ledger import Lease, Ledger, open_ledger
 from pipeline.study.records import StudySpec

@@ -18,7 +18,8 @@ from typing import TypeVar, final
 import numpy as np
 import pyarrow as pa
 
-from pipeline.driver.tracking import Tracker, TrackingLost
+from pipeline.driver.tracking.connection import TrackingLost
+from pipeline.driver.tracking.tracker import Tracker
 from pipeline.fronts.front import front_of, with_latency
 from pipeline.fronts.running_front import Tally
 from pipeline.study.ledger import LeaseLost

@@ -8,8 +8,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
-from pipeline.driver.tracking import address_of, open_tracking, shown
+from pipeline.driver.tracking.addresses import shown
+from pipeline.driver.tracking.opening import address_of
 from pipeline.driver.tracking.publisher import Courier
+from pipeline.driver.tracking.tracker import open_tracking
 from pipeline.study.ledger import hold
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store

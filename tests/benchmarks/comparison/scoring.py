@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from pipeline.export.network import network_of
+from pipeline.export.reopen import Reopened, reopen
 from pipeline.fronts.front import load_front
 from pipeline.model.source import build, read_weights
-from pipeline.networks import network_of
-from pipeline.reopening import Reopened, reopen
 from pipeline.study.store import Store
 from pipeline.trial.anchors import weights_file
 from pipeline.trial.measure import evaluate

@@ -14,9 +14,9 @@ import pytest
 
 from pipeline.cli import run as run_here
 from pipeline.cli.fit_pruner import STEPS
+from pipeline.export.reopen import reopen
 from pipeline.methods.smp import DEFAULT_STEPS, Fit, fit_pruner
 from pipeline.model.source import read_weights
-from pipeline.reopening import reopen
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
 from tests.kit.toy import command, environment, write_task

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from pipeline.cli import run as run_here
+from pipeline.export.reopen import reopen
 from pipeline.model.source import build
-from pipeline.reopening import reopen
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
 from pipeline.trial.anchors import Banks, teach

@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from pipeline.confirm.again import Again, Shared, train_again
-from pipeline.confirm.choosing import choose_points, fresh_seed
 from pipeline.driver.execute import Resources, check_resources, connect, run_queue
 from pipeline.driver.tracking import NoAnswer, Tracker, TrackingLost, open_tracking
+from pipeline.export.confirm.points import choose_points, fresh_seed
+from pipeline.export.confirm.retrain import Again, Shared, train_again
+from pipeline.export.reopen import reopen
 from pipeline.fronts.confirmed import Confirmed, load_confirmed
 from pipeline.fronts.front import DEFAULT_STORE, FrontPoint, load_front
-from pipeline.reopening import reopen
 from pipeline.study.records import BadInput, StudySpec
 from pipeline.study.store import Confirmation, Store
 from pipeline.trial.replay import Goal

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.checkpoint.modeling_cut import FORMAT
+from pipeline.export.checkpoint.modeling_cut import FORMAT
 from pipeline.model.anatomy import Anatomy
 
 if TYPE_CHECKING:

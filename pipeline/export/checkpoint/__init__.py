@@ -1,8 +1,8 @@
 """A cut network <-> a folder that transformers 4.57 and 5 load, and we load without remote code."""
 
-from pipeline.checkpoint.loading import load, load_tokenizer
-from pipeline.checkpoint.whole import check_free, whole_folder
-from pipeline.checkpoint.writing import CODE, RECORD, WEIGHTS, layout, write_checkpoint, write_record
+from pipeline.export.checkpoint.loading import load, load_tokenizer
+from pipeline.export.checkpoint.whole import check_free, whole_folder
+from pipeline.export.checkpoint.writing import CODE, RECORD, WEIGHTS, layout, write_checkpoint, write_record
 
 __all__ = [
     "CODE",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.export.card import Facts, model_name
-from pipeline.networks import Network
+from pipeline.export.network import Network
 from pipeline.study.provenance import provenance
 
 

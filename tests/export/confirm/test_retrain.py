@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.confirm.again import Again, Shared, train_again
-from pipeline.confirm.choosing import choose_points, fresh_seed
+from pipeline.export.confirm.points import choose_points, fresh_seed
+from pipeline.export.confirm.retrain import Again, Shared, train_again
+from pipeline.export.reopen import Reopened, reopen
 from pipeline.fronts.confirmed import load_confirmed
 from pipeline.fronts.front import load_front
-from pipeline.reopening import Reopened, reopen
 from pipeline.study.ledger.samplers import trial_seed
 from pipeline.study.metrics import evaluate as score
 from pipeline.study.records import BadInput

@@ -11,12 +11,12 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
-from pipeline.checkpoint import load, load_tokenizer, whole_folder, write_checkpoint
+from pipeline.export.checkpoint import load, load_tokenizer, whole_folder, write_checkpoint
 from pipeline.model.resolve import word_pieces
 from pipeline.model.surgery import cut
 from pipeline.study.records import Masks
 from pipeline.task.batches import encoder_inputs
-from tests.checkpoint.environments import with_transformers_4, with_transformers_5
+from tests.kit.environments import with_transformers_4, with_transformers_5
 
 KINDS = ("bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta")
 LAYERS, HEADS, NEURONS = 5, 4, 64

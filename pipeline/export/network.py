@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.export.reopen import Reopened
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.source import build, load_weights, save_weights
 from pipeline.model.surgery import cut
 from pipeline.model.unstructured import matrices, zero
-from pipeline.reopening import Reopened
 from pipeline.study.metrics import standard_error
 from pipeline.study.records import BadInput, Kind, Masks, Point, TrialRecord
 from pipeline.study.store import RECOVERED, Retrained, before_cut, sent

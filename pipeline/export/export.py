@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from pipeline.checkpoint import (
+from pipeline.export import hub
+from pipeline.export.card import CARD, FIGURE, ONNX, Facts, card
+from pipeline.export.checkpoint import (
     WEIGHTS,
     check_free,
     layout,
@@ -20,17 +22,15 @@ from pipeline.checkpoint import (
     write_checkpoint,
     write_record,
 )
-from pipeline.export import hub
-from pipeline.export.card import CARD, FIGURE, ONNX, Facts, card
-from pipeline.export.choosing import Choice, choose_point
+from pipeline.export.choice import Choice, choose_point
 from pipeline.export.licence import licence_of
+from pipeline.export.network import Network, network_of
 from pipeline.export.onnx import check_installed, check_onnx, write_onnx
-from pipeline.export.publishing import publish, reach_tracker
-from pipeline.export.recording import record_of
+from pipeline.export.provenance import record_of
+from pipeline.export.reopen import Reopened, reopen
+from pipeline.export.to_mlflow import publish, reach_tracker
 from pipeline.fronts.figures import Series, dots, front_image
 from pipeline.fronts.front import DEFAULT_STORE, Front, FrontPoint
-from pipeline.networks import Network, network_of
-from pipeline.reopening import Reopened, reopen
 from pipeline.study.store import Shape, Store, TestScores, Timed, TimedPoint
 from pipeline.task.batches import encoder_inputs
 from pipeline.trial.latency import FrontWanted, time_front

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.export.network import network_of
+from pipeline.export.reopen import Reopened, refer, reopen
 from pipeline.fronts.front import load_front
-from pipeline.networks import network_of
-from pipeline.reopening import Reopened, refer, reopen
 from pipeline.study.records import BadInput
 from pipeline.study.store import RECOVERED, Store, before_cut
 from pipeline.trial.measure import count_zeroed, evaluate

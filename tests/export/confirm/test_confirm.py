@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import run
-from pipeline.confirm import Confirm, confirm
-from pipeline.confirm.again import Again, Shared, train_again
-from pipeline.confirm.choosing import choose_points, fresh_seed
-from pipeline.confirm.running import _until
 from pipeline.driver.execute import Resources
 from pipeline.driver.tracking import open_tracking
+from pipeline.export.confirm import Confirm, confirm
+from pipeline.export.confirm.confirm import _until
+from pipeline.export.confirm.points import choose_points, fresh_seed
+from pipeline.export.confirm.retrain import Again, Shared, train_again
+from pipeline.export.reopen import reopen
 from pipeline.fronts.front import load_front
-from pipeline.reopening import reopen
 from pipeline.study.records import BadInput
 from pipeline.trial.replay import Goal
 from tests.kit.compare import write_study
