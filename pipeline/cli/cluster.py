@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.asking import with_options_of
 from pipeline.cli.output import err, print_json
 from pipeline.cli.search import asked
+from pipeline.cli.shared_options import with_options_of
 
 if TYPE_CHECKING:
     from pipeline.driver.search import Search

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from pipeline.cli.asking import with_options_of
 from pipeline.cli.output import out, print_json
 from pipeline.cli.search import asked
+from pipeline.cli.shared_options import with_options_of
 
 if TYPE_CHECKING:
     from pipeline.driver.plan import Number, Price

@@ -12,7 +12,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.cli.live import Pace, body, clock
+from pipeline.cli.live_view import Pace, body, clock
 from pipeline.cli.output import err, percent
 from pipeline.driver.search import NEVER, Nobody, Standing, Watcher
 from pipeline.study.records import StudySpec, TrialRecord

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from pipeline.cli.asking import with_options_of
 from pipeline.cli.output import out, print_json
+from pipeline.cli.shared_options import with_options_of
 from pipeline.cli.show import front_as_json, print_front
 from pipeline.study.records import BadInput
 from pipeline.study.space import known_methods

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import pipeline
-from pipeline.cli import run
+from pipeline.cli.app import run
 from pipeline.export.choice import Choice
 from pipeline.export.export import Exported, export
 from pipeline.export.licence import in_card, licence_of

@@ -16,7 +16,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from pipeline.cli import run as run_here
+from pipeline.cli.app import run as run_here
 from pipeline.study.ledger import LedgerLost, storage
 from tests.kit.ledger import ledger_at, record_of
 from tests.kit.toy import prunefront, write_task

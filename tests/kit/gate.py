@@ -63,5 +63,5 @@ def gate(to: int) -> Iterator[Gate]:
 
 def patched(asked: list[str], *lines: str) -> list[str]:
     """A command line of ours whose process first runs some lines: with less patience, say."""
-    code = "\n".join((*lines, "from pipeline.cli import main", f"main({asked!r})"))
+    code = "\n".join((*lines, "from pipeline.cli.app import main", f"main({asked!r})"))
     return [sys.executable, "-c", code]

@@ -23,8 +23,8 @@ import yaml
 from ray.autoscaler._private.util import prepare_config
 from ray.dashboard.modules.job.cli import submit
 
-from pipeline.cli import app
-from pipeline.cli import run as run_here
+from pipeline.cli.app import app
+from pipeline.cli.app import run as run_here
 from pipeline.cli.search import asked
 from pipeline.driver.cluster import KINDS, arguments
 from pipeline.driver.execute import Resources

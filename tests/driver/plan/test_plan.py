@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import run as run_here
+from pipeline.cli.app import run as run_here
 from pipeline.study.store import Store
 from tests.kit.toy import prunefront, write_task
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from sqlalchemy.exc import OperationalError
 
-from pipeline.cli.faults import outside_cause
+from pipeline.cli.outside_errors import outside_cause
 from pipeline.study.ledger import LeaseLost, Ledger, LedgerLost, open_ledger
 from pipeline.study.ledger.storage import cause_of
 from pipeline.study.store import Store

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import run
+from pipeline.cli.app import run
 from pipeline.driver.search import check
 from pipeline.driver.search.request import Search
 from pipeline.fronts.report import report

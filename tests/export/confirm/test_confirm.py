@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import run
+from pipeline.cli.app import run
 from pipeline.driver.execute import Resources
 from pipeline.driver.tracking import open_tracking
 from pipeline.export.confirm import Confirm, confirm

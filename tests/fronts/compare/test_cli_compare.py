@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import run
+from pipeline.cli.app import run
 from tests.kit.compare import write_group, write_study
 
 

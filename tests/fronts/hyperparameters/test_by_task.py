@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.cli import run
+from pipeline.cli.app import run
 from pipeline.fronts.hyperparameters import Bounds, best_by_task, write_profiles
 from pipeline.fronts.statistics import interval
 from pipeline.study.records import BadInput

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import run
+from pipeline.cli.app import run
 from pipeline.fronts.compare import compare, gather, sentences
 from pipeline.fronts.figures import Dot, Series
 from pipeline.fronts.figures.series import COLOURS

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.cli import run as run_here
+from pipeline.cli.app import run as run_here
 from pipeline.cli.fit_pruner import STEPS
 from pipeline.export.reopen import reopen
 from pipeline.methods.smp import DEFAULT_STEPS, Fit, fit_pruner

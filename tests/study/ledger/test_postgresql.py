@@ -16,7 +16,7 @@ import pytest
 from mlflow import MlflowClient
 from optuna.storages import RDBStorage
 
-from pipeline.cli import run as run_here
+from pipeline.cli.app import run as run_here
 from pipeline.study.ledger import hold
 from tests.kit.gate import patched
 from tests.kit.postgres import PASSWORD, Server, binaries, free_port, postgres

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import run as run_here
+from pipeline.cli.app import run as run_here
 from pipeline.fronts.front import load_front
 from pipeline.study.store import Store
 from tests.kit.ledger import optuna_study

@@ -17,7 +17,7 @@ import pyarrow.fs
 import pytest
 import torch
 
-from pipeline.cli import run as run_here
+from pipeline.cli.app import run as run_here
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
 from pipeline.study.store.objects import ObjectStoreLost, is_object_store, place_text

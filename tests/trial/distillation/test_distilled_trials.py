@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.cli import run as run_here
+from pipeline.cli.app import run as run_here
 from pipeline.export.reopen import reopen
 from pipeline.model.source import build
 from pipeline.study.records import BadInput

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.cli import run as run_here
+from pipeline.cli.app import run as run_here
 from pipeline.cli.search import CHECKPOINT_S, METHOD, MODEL, SCHEDULER, STORE, TASK, TRIALS
 from pipeline.driver.search import Search
 from pipeline.export.reopen import reopen

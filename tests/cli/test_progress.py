@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pipeline.cli.live import TRIALS_SHOWN, Pace, body, clock, counts
+from pipeline.cli.live_view import TRIALS_SHOWN, Pace, body, clock, counts
 from pipeline.cli.plot import braille
 from pipeline.driver.search import Standing
 from pipeline.driver.search.budget import Budget

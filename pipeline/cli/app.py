@@ -1,0 +1,78 @@
+"""The commands: what a person types, and what they read. No logic lives here."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+import typer
+
+from pipeline.cli.best import best
+from pipeline.cli.cluster import cluster
+from pipeline.cli.compare import compare
+from pipeline.cli.confirm import confirm
+from pipeline.cli.export import export
+from pipeline.cli.fit_pruner import fit_pruner
+from pipeline.cli.output import errors
+from pipeline.cli.outside_errors import outside_cause
+from pipeline.cli.plan import plan
+from pipeline.cli.report import report
+from pipeline.cli.search import search
+from pipeline.cli.show import show
+from pipeline.cli.studies import studies
+from pipeline.study.records import BadInput
+
+DONE, FAILURE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+
+app = typer.Typer(
+    name="prunefront",
+    help="Finds how small and fast a fine-tuned encoder can get, and what that costs in accuracy.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(search)
+app.command()(plan)
+app.command()(cluster)
+app.command()(show)
+app.command()(best)
+app.command()(confirm)
+app.command()(compare)
+app.command()(report)
+app.command()(studies)
+app.command()(export)
+app.command("fit-pruner")(fit_pruner)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs a command and leaves with 0 done, 1 failure, 2 bad input or 130 interrupted."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: list[str]) -> int:
+    """Runs a command and returns its exit code; errors are one message on stderr."""
+    try:
+        app(args=arguments, prog_name="prunefront")
+    except SystemExit as leave:  # typer's own way out: usage errors are 2, Ctrl-C is 130
+        code = leave.code if isinstance(leave.code, int) else FAILURE
+        if code == INTERRUPTED:
+            errors("Interrupted. Everything that was found is kept; the same command goes on from here.")
+        return code
+    except BadInput as error:
+        errors(str(error))
+        return BAD_INPUT
+    except Exception as error:
+        if (known := outside_cause(error)) is not None:
+            errors(known)
+            return FAILURE
+        if os.environ.get("PRUNEFRONT_DEBUG"):
+            traceback.print_exc()
+        errors(
+            f"{type(error).__name__}: {error}\nThis is a fault of prunefront, not of what you typed. "
+            "PRUNEFRONT_DEBUG=1 before the command shows where; what was found so far is kept."
+        )
+        return FAILURE
+    return DONE
