@@ -10,12 +10,12 @@ import typer
 from rich.table import Table
 
 from pipeline.cli.output import millions, out, percent, print_json, short
-from pipeline.fronts.front import DEFAULT_STORE, Front, FrontPoint, load_front
+from pipeline.fronts.front import Front, FrontPoint, load_front
 from pipeline.fronts.pick import best_of_task, pick
 from pipeline.fronts.split_half import luck_of
 from pipeline.study.records import BadInput, StudySpec
 from pipeline.study.space import parse_space
-from pipeline.study.store import place_text
+from pipeline.study.store import DEFAULT_STORE, place_text
 
 
 def best(

@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.cli.output import out, print_json, say
-from pipeline.fronts.front import DEFAULT_STORE
 from pipeline.study.records import BadInput
+from pipeline.study.store import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from pipeline.fronts.compare import Comparison, Group, Panel, Standings

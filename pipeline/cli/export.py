@@ -10,8 +10,8 @@ import typer
 from rich.table import Table
 
 from pipeline.cli.output import err, millions, out, percent, print_json, say
-from pipeline.fronts.front import DEFAULT_STORE
 from pipeline.study.records import BadInput
+from pipeline.study.store import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from pipeline.export.export import Exported

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.output import out, print_json, say
-from pipeline.fronts.front import DEFAULT_STORE
+from pipeline.study.store import DEFAULT_STORE
 
 STEPS = 6000
 
@@ -33,8 +33,8 @@ def fit_pruner(
 
     The same command after an interruption goes on. The tasks that it is fitted to need not be those that are searched.
     """
-    from pipeline.methods.smp import Fit
-    from pipeline.methods.smp import fit_pruner as run
+    from pipeline.driver.tracking import open_for_pruner, publish_pruner
+    from pipeline.methods.smp import Fit, prepare_fit
 
     wanted = Fit(
         model=model,
@@ -42,9 +42,12 @@ def fit_pruner(
         steps=steps,
         seed=seed,
         store=store,
-        tracking=tracking,
     )
-    fitted = run(wanted, (lambda _: None) if quiet else say)
+    progress = (lambda _: None) if quiet else say
+    fit = prepare_fit(wanted, progress)
+    tracker = open_for_pruner(tracking, store=store, say=progress)  # before the work, which takes long
+    fitted = fit()
+    publish_pruner(tracker, fitted.about, fitted.files, say=progress)
     if as_json:
         print_json({"folder": str(fitted.folder), **fitted.about})
         return

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.output import print_json, say
-from pipeline.fronts.front import DEFAULT_STORE
-from pipeline.study.records import BadInput
+from pipeline.study.records import BadInput, StudySpec
+from pipeline.study.store import DEFAULT_STORE
 
 
 def report(
@@ -34,18 +34,21 @@ def report(
 
     Several studies that can be compared are.
     """
+    from pipeline.driver.tracking import publish_report
     from pipeline.fronts.report import report as write
 
     if html is None and figures is None:
         raise BadInput("A report is written somewhere; give --html FILE, --figures DIR, or both.")
-    keep = track and html is not None
+
+    def keep(page: str, specs: list[StudySpec]) -> list[str]:
+        return publish_report(page, specs, store=store, tracking=tracking)
+
     done = write(
         store,
         studies,
         html=html,
         figures=figures,
-        tracking=tracking,
-        track=keep,
+        keep=keep if track and html is not None else None,
         tell=say,
     )
     if as_json:

@@ -14,10 +14,10 @@ from rich.table import Table
 
 from pipeline.cli.output import millions, out, percent, print_json, short
 from pipeline.driver.tracking import shown
-from pipeline.fronts.front import DEFAULT_STORE, Front, FrontPoint, load_front
+from pipeline.fronts.front import Front, FrontPoint, load_front
 from pipeline.fronts.setting_columns import setting_columns, settings_alike
 from pipeline.study.records import OBJECTIVES
-from pipeline.study.store import Bench, Retrained, Store, place_text
+from pipeline.study.store import DEFAULT_STORE, Bench, Retrained, Store, place_text
 
 _TIMES = ("ms", "speed")
 PLOT_WIDTH, PLOT_HEIGHT = 78, 16

@@ -10,8 +10,8 @@ import typer
 from rich.table import Table
 
 from pipeline.cli.output import err, out, percent, print_json
-from pipeline.fronts.front import DEFAULT_STORE, Front, load_front
-from pipeline.study.store import Store
+from pipeline.fronts.front import Front, load_front
+from pipeline.study.store import DEFAULT_STORE, Store
 
 if TYPE_CHECKING:
     from pipeline.driver.tracking import Synced

@@ -30,8 +30,8 @@ from pipeline.export.provenance import record_of
 from pipeline.export.reopen import Reopened, reopen
 from pipeline.export.to_mlflow import publish, reach_tracker
 from pipeline.fronts.figures import Series, dots, front_image
-from pipeline.fronts.front import DEFAULT_STORE, Front, FrontPoint
-from pipeline.study.store import Shape, Store, TestScores, Timed, TimedPoint
+from pipeline.fronts.front import Front, FrontPoint
+from pipeline.study.store import DEFAULT_STORE, Shape, Store, TestScores, Timed, TimedPoint
 from pipeline.task.batches import encoder_inputs
 from pipeline.trial.latency import FrontWanted, time_front
 from pipeline.trial.measure import evaluate

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.model.source import ModelSource, read_source, read_weights, tokenizer
-from pipeline.study.records import BadInput, StudySpec, TaskReference
+from pipeline.model.source import read_source, read_weights, tokenizer
+from pipeline.study.records import BadInput, StudySpec, TaskReference, refer
 from pipeline.study.store import Store
 from pipeline.task.batches import Split
-from pipeline.task.loading import Task, load_task, tokenise, tokenise_test
-from pipeline.trial.distillation import NONE, read_teacher
-from pipeline.trial.inputs import TrialInputs
+from pipeline.task.loading import Task, load_task, tokenise_test
+from pipeline.trial.distillation import NONE
+from pipeline.trial.inputs import TrialInputs, inputs_of, with_dense, with_teacher
 
 
 @dataclass(frozen=True)
@@ -67,46 +67,6 @@ def reopen(store: Store, study: str, *, task: str | None = None) -> Reopened:
     if spec.distill != NONE:
         inputs = with_teacher(inputs, store, study)
     return Reopened(store, spec, found, inputs)
-
-
-def inputs_of(
-    task: Task, source: ModelSource, *, method: str, precision: str, cache: Path | None = None
-) -> TrialInputs:
-    """Model and tokenised rows: what all trials share. Test rows are not among them."""
-    data = tokenise(task, tokenizer(source), cache=cache)
-    return TrialInputs(
-        method=method,
-        metric_name=task.metric,
-        regression=task.regression,
-        precision=precision,
-        length=int(data.validation.lengths.max()),
-        source=source,
-        data=data,
-    )
-
-
-def with_dense(inputs: TrialInputs, store: Store, study: str) -> TrialInputs:
-    """The inputs with the weights of the study's dense network, if the study keeps them."""
-    path = store.origin(study).dense()
-    return replace(inputs, dense=read_weights(path)) if path.exists() else inputs
-
-
-def with_teacher(inputs: TrialInputs, store: Store, study: str) -> TrialInputs:
-    """The inputs with what the study's dense network said of the training rows.
-
-    Raises:
-        BadInput: that is gone, damaged, or about other rows.
-    """
-    rows = len(inputs.data.train)
-    return replace(inputs, teacher=read_teacher(store.origin(study).teacher(), rows=rows))
-
-
-def refer(
-    task: str, *, text: tuple[str, ...] = (), label: str | None = None, metric: str | None = None
-) -> TaskReference:
-    """How to find a task again from any folder: a task file's path becomes absolute."""
-    name = str(Path(task).expanduser().resolve()) if task.endswith(".toml") else task
-    return TaskReference(name, text, label, metric)
 
 
 def _reference(store: Store, study: str, task: str | None) -> TaskReference:

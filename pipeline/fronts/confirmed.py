@@ -10,10 +10,9 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from pipeline.fronts.front import DEFAULT_STORE
 from pipeline.fronts.statistics import Interval, interval
 from pipeline.study.records import Array, FloatArray, Kind, Params, StudySpec
-from pipeline.study.store import Confirmation, Store
+from pipeline.study.store import DEFAULT_STORE, Confirmation, Store
 
 
 @dataclass(frozen=True, eq=False)

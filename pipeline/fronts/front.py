@@ -13,9 +13,7 @@ import pyarrow as pa
 
 from pipeline.study.pareto import front, hypervolume, knee
 from pipeline.study.records import FloatArray, Kind, Params, StudySpec
-from pipeline.study.store import Bench, Retrained, Store, StudyLatency, Timed, TimedPoint
-
-DEFAULT_STORE = Path("mlflow_runs")
+from pipeline.study.store import DEFAULT_STORE, Bench, Retrained, Store, StudyLatency, Timed, TimedPoint
 
 
 @dataclass(frozen=True)

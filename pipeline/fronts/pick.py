@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.fronts.front import DEFAULT_STORE, Front, FrontPoint, load_front, objectives
+from pipeline.fronts.front import Front, FrontPoint, load_front, objectives
 from pipeline.study.pareto import front, knee
 from pipeline.study.records import BadInput, FloatArray, StudySpec
-from pipeline.study.store import Store
+from pipeline.study.store import DEFAULT_STORE, Store
 
 
 def pick(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pipeline.study.metrics import METRICS, is_regression
 from pipeline.study.records import BadInput
+from pipeline.task import docstrings
 from pipeline.task.glue import GLUE, LABEL, MAX_LENGTH, REPOSITORY, ROW_NUMBER
-from pipeline.task.loading import docstrings
 from pipeline.task.rows import DELIMITERS, FileSource, HubSource
 from pipeline.task.taskfile import read_taskfile
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.methods.registry import ranks_weights
-from pipeline.model.source import ModelSource, Weights
+from pipeline.model.source import ModelSource, Weights, read_weights, tokenizer
 from pipeline.study.records import Params
-from pipeline.study.store import LatencyTable
+from pipeline.study.store import LatencyTable, Store
 from pipeline.task.batches import TaskData
-from pipeline.trial.distillation import NONE, Teacher
+from pipeline.task.loading import Task, tokenise
+from pipeline.trial.distillation import NONE, Teacher, read_teacher
 from pipeline.trial.training.compilation import OFF
 
 Tell = Callable[[dict[str, float]], None]  # how a trial says where it is
@@ -55,3 +56,35 @@ class TrialJob:
     keep_weights: bool = True  # those before each cut and the recovered ones, in the attempt's folder
     rungs: tuple[float, ...] = ()  # parts of its training after which it shows what it would give
     beat_s: float = math.inf  # seconds after which it tells where it is, between the ends of its epochs
+
+
+def inputs_of(
+    task: Task, source: ModelSource, *, method: str, precision: str, cache: Path | None = None
+) -> TrialInputs:
+    """Model and tokenised rows: what all trials share. Test rows are not among them."""
+    data = tokenise(task, tokenizer(source), cache=cache)
+    return TrialInputs(
+        method=method,
+        metric_name=task.metric,
+        regression=task.regression,
+        precision=precision,
+        length=int(data.validation.lengths.max()),
+        source=source,
+        data=data,
+    )
+
+
+def with_dense(inputs: TrialInputs, store: Store, study: str) -> TrialInputs:
+    """The inputs with the weights of the study's dense network, if the study keeps them."""
+    path = store.origin(study).dense()
+    return replace(inputs, dense=read_weights(path)) if path.exists() else inputs
+
+
+def with_teacher(inputs: TrialInputs, store: Store, study: str) -> TrialInputs:
+    """The inputs with what the study's dense network said of the training rows.
+
+    Raises:
+        BadInput: that is gone, damaged, or about other rows.
+    """
+    rows = len(inputs.data.train)
+    return replace(inputs, teacher=read_teacher(store.origin(study).teacher(), rows=rows))

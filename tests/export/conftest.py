@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from pipeline.driver.tracking import open_tracking
-from pipeline.export.reopen import refer
 from pipeline.study.provenance import provenance
+from pipeline.study.records import refer
 from pipeline.study.store import Store
 from tests.kit.onetrial import NAME, make_study
 from tests.trial.test_trial import SNIP

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from pipeline.export.network import network_of
-from pipeline.export.reopen import Reopened, refer, reopen
+from pipeline.export.reopen import Reopened, reopen
 from pipeline.fronts.front import load_front
-from pipeline.study.records import BadInput
+from pipeline.study.records import BadInput, refer
 from pipeline.study.store import RECOVERED, Store, before_cut
 from pipeline.trial.measure import count_zeroed, evaluate
 from tests.kit.onetrial import NAME, Made, make_study

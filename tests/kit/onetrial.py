@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.export.reopen import inputs_of, refer
 from pipeline.model.resolve import BUILTIN, resolve_model
 from pipeline.model.source import write_source
-from pipeline.study.records import Anchors, Params, StudySpec, TrialRecord
+from pipeline.study.records import Anchors, Params, StudySpec, TrialRecord, refer
 from pipeline.study.store import Store
 from pipeline.task.loading import load_task, train_texts
-from pipeline.trial.inputs import TrialJob
+from pipeline.trial.inputs import TrialJob, inputs_of
 from pipeline.trial.trial import run_trial
 from tests.kit.toy import write_task
 from tests.trial.test_trial import SNIP

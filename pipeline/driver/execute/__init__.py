@@ -10,8 +10,9 @@ from pipeline.driver.execute.cluster import (
 from pipeline.driver.execute.exclusive import NeverAlone, run_alone
 from pipeline.driver.execute.nodes import NodeView, StoreUnseen, is_here, views_of
 from pipeline.driver.execute.packing import Packing, Peak, pack
+from pipeline.driver.execute.protocol import Desk, Job
 from pipeline.driver.execute.queue import run_each, run_queue
-from pipeline.driver.execute.trials import Desk, Job, run_trials
+from pipeline.driver.execute.trials import run_trials
 
 __all__ = [
     "Cluster",

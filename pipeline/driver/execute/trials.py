@@ -7,16 +7,16 @@ driver tells the ledger when a trial has ended: Tune's own snapshots and logs ar
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from pipeline.driver.execute.cluster import Cluster, room
-from pipeline.study.records import Params, Rung, TrialRecord
+from pipeline.driver.execute.protocol import Desk
+from pipeline.study.records import TrialRecord
 from pipeline.study.store import NO_SPACE, ObjectStoreLost, Store, dropped
 from pipeline.trial.training.process import peak_memory_mb, used_again
 
@@ -29,42 +29,6 @@ if TYPE_CHECKING:
 CHECKPOINT_S = 60.0
 BEATS_PER_S = 20.0  # of all running trials together: each is a report that the driver takes in
 LOST_ATTEMPTS = 2  # Tune starts a trial again this often within one start of the study
-
-
-@dataclass(frozen=True)
-class Job:
-    """A trial to run, by its number in the ledger."""
-
-    number: int
-    params: Params
-    seed: int
-    rungs: tuple[float, ...] = ()  # parts of its training after which the desk is asked whether it goes on
-    beat_s: float = math.inf  # how often it says where it is between the ends of its epochs
-
-
-class Desk(Protocol):
-    """Where the executor gets its trials and says how they end. Called in the driver only."""
-
-    def next(self) -> Job | None:
-        """The next trial to start, or None if no more are to start."""
-
-    def heard(self, number: int, values: dict[str, float]) -> None:
-        """A running trial has ended an epoch, or says where it is."""
-
-    def rung(self, number: int, rung: Rung) -> bool:
-        """Whether a trial goes on beyond a rung; if not, `stopped` follows."""
-
-    def stopped(self, number: int) -> None:
-        """A trial was stopped at the rung that was asked about last: its record so far is in its attempt's folder."""
-
-    def store_away(self, number: int, *, ended: bool) -> None:
-        """A trial waits for the store, or has ended over it, to be started again; raises if the driver lost it, too."""
-
-    def again(self, number: int, error: str | None) -> None:
-        """A trial is started again, from its last checkpoint: after an error, or its process or node has died."""
-
-    def ended(self, number: int, error: str | None) -> None:
-        """A trial has ended: its record is in the store, or it was lost for good and `error` says how."""
 
 
 def run_trials(

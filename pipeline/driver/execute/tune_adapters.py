@@ -19,7 +19,7 @@ from pipeline.driver.execute.nodes import StoreUnseen
 from pipeline.study.records import RUNG_COLUMNS, Rung
 
 if TYPE_CHECKING:
-    from pipeline.driver.execute.trials import Desk
+    from pipeline.driver.execute.protocol import Desk
 
 NUMBER, RUNG, DISK_FULL, STORE_AWAY = "number", "rung", "disk_full", "store_away"  # keys of a trial's reports
 BLIND = "blind"  # of a trial whose node does not see the store

@@ -14,7 +14,6 @@ from pipeline.driver.search.latency import shapes_of
 from pipeline.driver.search.request import SEARCHED, SPARSITY, Search
 from pipeline.driver.search.watcher import Watcher
 from pipeline.driver.warm_start import Kin, warm_starts
-from pipeline.export.reopen import inputs_of, with_teacher
 from pipeline.methods.registry import METHODS, ranks_weights
 from pipeline.methods.smp import check_fitted, find_fitted
 from pipeline.model.resolve import BUILTIN, resolve_model
@@ -36,7 +35,7 @@ from pipeline.trial.anchors import (
     write_dense,
 )
 from pipeline.trial.distillation import DISTILLATIONS, NONE, write_arrays, write_teacher
-from pipeline.trial.inputs import TrialInputs
+from pipeline.trial.inputs import TrialInputs, inputs_of, with_teacher
 
 
 def make_inputs(wanted: Search, task: Task) -> TrialInputs:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pipeline.driver.execute import Resources
 from pipeline.driver.search.budget import Budget
-from pipeline.fronts.front import DEFAULT_STORE
 from pipeline.model.resolve import BUILTIN
+from pipeline.study.store import DEFAULT_STORE
 from pipeline.trial.training.compilation import OFF
 
 DEFAULT_TASK = "builtin/docstrings"

@@ -37,15 +37,14 @@ from pipeline.driver.search.shared_store import check_shared
 from pipeline.driver.search.study_queue import StudyDesk
 from pipeline.driver.search.watcher import Nobody, Watcher
 from pipeline.driver.tracking import Courier, NoAnswer, Tracker, address_of, open_tracking, shown
-from pipeline.export.reopen import refer, with_dense
-from pipeline.fronts.front import DEFAULT_STORE, Front, load_front
+from pipeline.fronts.front import Front, load_front
 from pipeline.model.resolve import BUILTIN
 from pipeline.study.halving import Halving
 from pipeline.study.ledger import Lease, Ledger, open_ledger
-from pipeline.study.records import StudySpec
-from pipeline.study.store import Store
+from pipeline.study.records import StudySpec, refer
+from pipeline.study.store import DEFAULT_STORE, Store
 from pipeline.trial.distillation import NONE
-from pipeline.trial.inputs import TrialInputs
+from pipeline.trial.inputs import TrialInputs, with_dense
 from pipeline.trial.training.compilation import OFF
 from pipeline.trial.training.process import free_memory_mb, mps_runs
 

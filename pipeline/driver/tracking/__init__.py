@@ -1,6 +1,7 @@
 """Records <-> MLflow, a published view of the ledger: the only door to it."""
 
 from pipeline.driver.tracking.addresses import shown
+from pipeline.driver.tracking.best_effort import open_for_pruner, publish_pruner, publish_report
 from pipeline.driver.tracking.connection import TrackingLost
 from pipeline.driver.tracking.models import ExportedModel
 from pipeline.driver.tracking.opening import NoAnswer, address_of
@@ -16,7 +17,10 @@ __all__ = [
     "Tracker",
     "TrackingLost",
     "address_of",
+    "open_for_pruner",
     "open_tracking",
+    "publish_pruner",
+    "publish_report",
     "shown",
     "sync",
 ]

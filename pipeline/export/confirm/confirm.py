@@ -18,9 +18,9 @@ from pipeline.export.confirm.points import choose_points, fresh_seed
 from pipeline.export.confirm.retrain import Again, Shared, train_again
 from pipeline.export.reopen import reopen
 from pipeline.fronts.confirmed import Confirmed, load_confirmed
-from pipeline.fronts.front import DEFAULT_STORE, FrontPoint, load_front
+from pipeline.fronts.front import FrontPoint, load_front
 from pipeline.study.records import BadInput, StudySpec
-from pipeline.study.store import Confirmation, Store
+from pipeline.study.store import DEFAULT_STORE, Confirmation, Store
 from pipeline.trial.replay import Goal
 
 LEAST_SEEDS = 2  # one has no spread

@@ -1,4 +1,4 @@
-"""Writes a report: the page, its figures as pictures, and a copy of the page in MLflow."""
+"""Write a report: the page, and its figures as pictures."""
 
 from __future__ import annotations
 
@@ -6,17 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.driver.tracking import TrackingLost, open_tracking
 from pipeline.fronts.compare import Comparison, compare, comparison_image, gather
 from pipeline.fronts.figures import still
 from pipeline.fronts.report.markup import Picture, Section
 from pipeline.fronts.report.page import page, write_page
-from pipeline.fronts.report.reading import StudyView, read_study
+from pipeline.fronts.report.reading import read_study
 from pipeline.fronts.report.sections import report_sections
-from pipeline.study.records import BadInput
+from pipeline.study.records import BadInput, StudySpec
 from pipeline.study.store import Store
 
 KINDS = ("png", "svg")
+
+Keep = Callable[[str, list[StudySpec]], list[str]]
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,18 @@ def report(
     *,
     html: Path | None = None,
     figures: Path | None = None,
-    track: bool = False,
-    tracking: str | None = None,
+    keep: Keep | None = None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Written:
-    """Writes studies as a page, as pictures, and into MLflow, each if it is asked for; `tell` hears of each step.
+    """Write studies as a page and as pictures, each if a place is given.
+
+    Args:
+        store: the folder of the store.
+        studies: names of studies; a name that is given twice counts once.
+        html: the file of the page.
+        figures: the folder that gets every figure as .png and .svg.
+        keep: is given the page and its studies, to put it elsewhere (MLflow); returns remarks for the user.
+        tell: is called with a line before each step.
 
     Raises:
         BadInput: no such study, or a file cannot be written.
@@ -60,16 +68,16 @@ def report(
         dict.fromkeys(f"{view.front.spec.task} with {view.front.spec.model}" for view in views)
     )
     written: list[Path] = []
-    text = page(sections, views, title=title, lead=lead) if html is not None or track else ""
+    text = page(sections, views, title=title, lead=lead) if html is not None or keep is not None else ""
     if html is not None:
         write_page(html, text)
         written.append(html)
     if figures is not None:
         tell("drawing pictures …")
         written += _pictures(figures, sections, comparison)
-    if track:
+    if keep is not None:
         tell("keeping the page in MLflow …")
-        remarks += _track(text, views, Path(store), tracking)
+        remarks += keep(text, [view.front.spec for view in views])
     return Written(tuple(written), tuple(remarks))
 
 
@@ -121,18 +129,3 @@ def _pictures(folder: Path, sections: Sequence[Section], comparison: Comparison 
             f"--figures is a folder that can be written; {folder} cannot: {error.strerror}. Name another."
         ) from error
     return written
-
-
-def _track(text: str, views: Sequence[StudyView], store: Path, tracking: str | None) -> list[str]:
-    """Keeps the page at the run of each study; MLflow is a view, so what fails is a remark."""
-    remarks: list[str] = []
-    try:
-        tracker = open_tracking(tracking, store_root=store)
-        for view in views:
-            if not tracker.publish_report(view.front.spec, text):
-                remarks.append(
-                    f"MLflow does not have study {view.front.spec.name}: the page is not kept there."
-                )
-    except (TrackingLost, BadInput) as lost:
-        remarks.append(f"{lost} The page is not kept there.")
-    return remarks

@@ -1,7 +1,7 @@
 """SMP, a pruner that is fitted once per base model: the method, the fit, and the files that keep it."""
 
 from pipeline.methods.smp.files import base_fingerprint, check_fitted, find_fitted
-from pipeline.methods.smp.fit import DEFAULT_STEPS, Fit, Fitted, fit_pruner
+from pipeline.methods.smp.fit import DEFAULT_STEPS, Fit, Fitted, fit_pruner, prepare_fit
 from pipeline.methods.smp.smp import HeadPruner, Smp
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "check_fitted",
     "find_fitted",
     "fit_pruner",
+    "prepare_fit",
 ]

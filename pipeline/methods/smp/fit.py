@@ -19,8 +19,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.driver.tracking import NoAnswer, Tracker, TrackingLost, open_tracking
-from pipeline.fronts.front import DEFAULT_STORE
 from pipeline.methods.smp.files import (
     ABOUT,
     FITTING,
@@ -35,7 +33,7 @@ from pipeline.model.resolve import BUILTIN, check_model, resolve_model
 from pipeline.model.source import ModelSource, build, tokenizer
 from pipeline.study.provenance import provenance
 from pipeline.study.records import BadInput
-from pipeline.study.store import Store
+from pipeline.study.store import DEFAULT_STORE, Store
 from pipeline.task.batches import Split
 from pipeline.task.loading import Task, load_task, tokenise, train_texts
 
@@ -62,7 +60,6 @@ class Fit:
     steps: int = DEFAULT_STEPS
     seed: int = 0
     store: Path = DEFAULT_STORE
-    tracking: str | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +68,11 @@ class Fitted:
 
     folder: Path
     about: dict[str, Any]
+
+    @property
+    def files(self) -> list[Path]:
+        """The pruner, and what is known of it as JSON."""
+        return [self.folder / PRUNER, self.folder / ABOUT]
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +84,18 @@ class Rows:
 
 
 def fit_pruner(wanted: Fit, say: Say = lambda _: None) -> Fitted:
-    """Fits the pruner of a base model, or goes on with it; more steps may be asked for later.
+    """Fit the pruner of a base model, or go on with a fit that was interrupted or is to have more steps.
 
-    Interrupted, it keeps the last whole step.
+    Raises:
+        BadInput: what was asked cannot be done; nothing has been written.
+    """
+    return prepare_fit(wanted, say)()
+
+
+def prepare_fit(wanted: Fit, say: Say = lambda _: None) -> Callable[[], Fitted]:
+    """Read and check all that a fit needs; return the fit itself.
+
+    Interrupted, the fit keeps the last whole step.
 
     Raises:
         BadInput: what was asked cannot be done; nothing has been written.
@@ -102,20 +113,21 @@ def fit_pruner(wanted: Fit, say: Say = lambda _: None) -> Fitted:
     state = read_state(folder / FITTING)
     if state is not None:
         _check_same(state[1]["asked"], asked, folder)
-    tracker = _reach(wanted, store, say)  # before the work: it may be no place for runs
-    rows = [
-        Rows(
-            tokenise(task, tokenizer(source), cache=store.cache).train, SECOND_TEXT in task.train.column_names
-        )
-        for task in tasks
-    ]
-    fitting = _Fitting(source, rows, asked, folder, say)
-    if state is not None:
-        fitting.take_up(*state)
-    fitting.run(wanted.steps)
-    fitted = Fitted(folder, fitting.finish())
-    _publish(fitted, tracker, say)
-    return fitted
+
+    def fit() -> Fitted:
+        rows = [_rows(task, source, store) for task in tasks]
+        fitting = _Fitting(source, rows, asked, folder, say)
+        if state is not None:
+            fitting.take_up(*state)
+        fitting.run(wanted.steps)
+        return Fitted(folder, fitting.finish())
+
+    return fit
+
+
+def _rows(task: Task, source: ModelSource, store: Store) -> Rows:
+    split = tokenise(task, tokenizer(source), cache=store.cache).train
+    return Rows(split, SECOND_TEXT in task.train.column_names)
 
 
 def _check(wanted: Fit) -> None:
@@ -275,22 +287,3 @@ class _Fitting:
 
 def _copied(pruner: HeadPruner) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in pruner.state_dict().items()}
-
-
-def _reach(wanted: Fit, store: Store, say: Say) -> Tracker | None:
-    """MLflow; None if nobody answers now."""
-    try:
-        return open_tracking(wanted.tracking, store_root=store.root)
-    except NoAnswer as refusal:
-        say(f"{refusal} Fitting goes on; the same command publishes the pruner when MLflow answers.")
-        return None
-
-
-def _publish(fitted: Fitted, tracker: Tracker | None, say: Say) -> None:
-    """MLflow is a view: if it fails, nothing is lost, and the next call publishes again."""
-    if tracker is None:
-        return
-    try:
-        tracker.publish_pruner(fitted.about, [fitted.folder / PRUNER, fitted.folder / ABOUT])
-    except TrackingLost as lost:
-        say(f"{lost} The pruner is not there yet; the same command brings it.")

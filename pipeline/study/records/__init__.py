@@ -2,7 +2,7 @@
 
 from pipeline.study.records.network import UNIT_KINDS, Masks, Measurement, Point, Scores
 from pipeline.study.records.objectives import OBJECTIVES, Anchors, Objective
-from pipeline.study.records.study import StudySpec, TaskReference
+from pipeline.study.records.study import StudySpec, TaskReference, refer
 from pipeline.study.records.trial import RUNG_COLUMNS, HistoryRow, Rung, TrialRecord
 from pipeline.study.records.types import (
     Array,
@@ -38,4 +38,5 @@ __all__ = [
     "StudySpec",
     "TaskReference",
     "TrialRecord",
+    "refer",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -90,3 +91,11 @@ class StudySpec:
     def late_fields(cls) -> dict[str, Any]:
         """The fields that a spec from before may lack, with what it meant without them."""
         return {each.name: each.default for each in fields(cls) if each.default is not MISSING}
+
+
+def refer(
+    task: str, *, text: tuple[str, ...] = (), label: str | None = None, metric: str | None = None
+) -> TaskReference:
+    """How to find a task again from any folder: a task file's path becomes absolute."""
+    name = str(Path(task).expanduser().resolve()) if task.endswith(".toml") else task
+    return TaskReference(name, text, label, metric)

@@ -12,11 +12,12 @@ from pipeline.study.store.objects import (
     sent,
 )
 from pipeline.study.store.recordfile import NO_SPACE, SQLITE_FULL, load_record, save_record
-from pipeline.study.store.store import Store
+from pipeline.study.store.store import DEFAULT_STORE, Store
 from pipeline.study.store.studyfile import Outbox, Spent
 from pipeline.study.store.weights import RECOVERED, WEIGHTS, Retrained, Weights, before_cut
 
 __all__ = [
+    "DEFAULT_STORE",
     "NO_PREDICTIONS",
     "NO_SPACE",
     "PATIENCE_S",

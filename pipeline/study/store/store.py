@@ -57,6 +57,7 @@ from pipeline.study.store.studyfile import (
 from pipeline.study.store.validation_rows import read_rows, write_rows
 from pipeline.study.store.weights import Weights
 
+DEFAULT_STORE = Path("mlflow_runs")
 SPEC, SPACE, VALIDATION = "spec.json", "space.toml", "validation.npz"
 _SPEC = TypeAdapter(StudySpec)
 
