@@ -13,7 +13,7 @@ from rich.text import Text
 
 from pipeline.cli.output import percent
 from pipeline.cli.plot import braille
-from pipeline.driver.search import Standing
+from pipeline.driver.search import SearchProgress
 from pipeline.fronts.front import Front
 
 TRIALS_SHOWN = 12
@@ -57,7 +57,9 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def body(standing: Standing, paces: Mapping[int, Pace], *, since_s: float, width: int) -> RenderableType:
+def body(
+    standing: SearchProgress, paces: Mapping[int, Pace], *, since_s: float, width: int
+) -> RenderableType:
     """What stands below the headline; `since_s`: seconds since the standing was taken."""
     wide = width >= WIDE
     trials = running_table(standing, paces, now=time.monotonic(), wide=wide)
@@ -74,7 +76,7 @@ def body(standing: Standing, paces: Mapping[int, Pace], *, since_s: float, width
     return Group(*lines, both)
 
 
-def counts(standing: Standing, *, since_s: float) -> str:
+def counts(standing: SearchProgress, *, since_s: float) -> str:
     """7 complete, 1 stopped, 2 running of 16 trials · 12:31 of 30:00 · hypervolume 61.2 %."""
     complete = standing.ended - standing.stopped - standing.failed
     kinds = (
@@ -95,7 +97,7 @@ def counts(standing: Standing, *, since_s: float) -> str:
     return " · ".join(parts)
 
 
-def running_table(standing: Standing, paces: Mapping[int, Pace], *, now: float, wide: bool) -> Table:
+def running_table(standing: SearchProgress, paces: Mapping[int, Pace], *, now: float, wide: bool) -> Table:
     """A line per running trial; of many, those that began first."""
     table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 1))
     table.add_column("trial", justify="right", width=5)  # widths are fixed: what moves is hard to read

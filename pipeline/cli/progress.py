@@ -14,7 +14,7 @@ from rich.text import Text
 
 from pipeline.cli.live_view import Pace, body, clock
 from pipeline.cli.output import err, percent
-from pipeline.driver.search import NEVER, Nobody, Standing, Watcher
+from pipeline.driver.search import NEVER, SearchProgress, SilentWatcher, Watcher
 from pipeline.study.records import StudySpec, TrialRecord
 
 REFRESH_PER_SECOND = 4
@@ -25,7 +25,7 @@ BEAT_S = 2.0  # between two signs of life of a trial, on a terminal
 def watch(*, quiet: bool) -> Iterator[Watcher]:
     """The watcher that fits: nobody if quiet, a live display on a terminal, else plain lines."""
     if quiet:
-        yield Nobody()
+        yield SilentWatcher()
         return
     watcher = Terminal(err)
     if not err.is_terminal:
@@ -42,7 +42,7 @@ class Terminal:
         self.console = console
         self.started = time.monotonic()
         self.what = "starting"
-        self.standing: Standing | None = None
+        self.standing: SearchProgress | None = None
         self.ended_before = 0
         self.trials_since: float | None = None
         self.standing_s = self.started
@@ -75,7 +75,7 @@ class Terminal:
         else:
             self.paces[number] = Pace.of(self.paces.get(number), values, time.monotonic())
 
-    def stands(self, standing: Standing, record: TrialRecord | None) -> None:
+    def stands(self, standing: SearchProgress, record: TrialRecord | None) -> None:
         """A trial has started or ended."""
         if self.trials_since is None:
             self.trials_since, self.ended_before = time.monotonic(), standing.ended
@@ -124,7 +124,7 @@ class Terminal:
             parts.append(f"{clock(left)} left")
         return ", ".join(parts)
 
-    def _seconds_left(self, now: Standing) -> float | None:
+    def _seconds_left(self, now: SearchProgress) -> float | None:
         """From the pace since the first start; None until a trial has ended."""
         done = now.ended - self.ended_before
         if self.trials_since is None or done <= 0 or now.ended >= now.total:

@@ -17,7 +17,7 @@ from pipeline.driver.tracking import shown
 from pipeline.fronts.front import Front, FrontPoint, load_front
 from pipeline.fronts.setting_columns import setting_columns, settings_alike
 from pipeline.study.records import OBJECTIVES
-from pipeline.study.store import DEFAULT_STORE, Bench, Retrained, Store, place_text
+from pipeline.study.store import DEFAULT_STORE, LatencySetup, Retrained, Store, place_text
 
 _TIMES = ("ms", "speed")
 PLOT_WIDTH, PLOT_HEIGHT = 78, 16
@@ -114,7 +114,7 @@ def _in_mlflow(tracking: str | None, store: Path) -> str:
     return f"mlflow ui --backend-store-uri {database}"
 
 
-def _latency(found: Front, bench: Bench) -> str:
+def _latency(found: Front, bench: LatencySetup) -> str:
     """What the milliseconds of the table hold for."""
     dense = [p.dense_latency_ms for p in found.points if p.dense_latency_ms is not None]
     from_table = any(point.latency_source == "table" for point in found.points)

@@ -25,7 +25,7 @@ Ranked = dict[str, float]  # settings (their canonical text) -> rank in one stud
 
 
 @dataclass(frozen=True)
-class Kin:
+class StudyKind:
     """What studies share whose settings mean the same."""
 
     method: str
@@ -37,7 +37,7 @@ class Kin:
         return f"{self.method}{distilled} against {self.objective}"
 
 
-def warm_starts(store: Store, wanted: str, *, kin: Kin, space: Space) -> list[Params]:
+def warm_starts(store: Store, wanted: str, *, kin: StudyKind, space: Space) -> list[Params]:
     """Settings for the first trials of a study, best first; at most MOST.
 
     Args:
@@ -89,7 +89,7 @@ def greedy(ranks: Sequence[Ranked], *, most: int) -> list[str]:
     return [everything[place] for place in chosen]
 
 
-def _studies(store: Store, wanted: str, kin: Kin) -> list[str]:
+def _studies(store: Store, wanted: str, kin: StudyKind) -> list[str]:
     """The earlier studies whose settings mean the same in the new one."""
     if wanted == AUTO:
         return [study for study in store.list_studies() if _kin(store, study) == kin]
@@ -101,9 +101,9 @@ def _studies(store: Store, wanted: str, kin: Kin) -> list[str]:
     return [wanted]
 
 
-def _kin(store: Store, study: str) -> Kin:
+def _kin(store: Store, study: str) -> StudyKind:
     spec = store.read_spec(study)
-    return Kin(spec.method, spec.distill, spec.objective)
+    return StudyKind(spec.method, spec.distill, spec.objective)
 
 
 def _by_worth(store: Store, study: str) -> list[Params]:

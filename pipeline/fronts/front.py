@@ -13,7 +13,15 @@ import pyarrow as pa
 
 from pipeline.study.pareto import front, hypervolume, knee
 from pipeline.study.records import FloatArray, Kind, Params, StudySpec
-from pipeline.study.store import DEFAULT_STORE, Bench, Retrained, Store, StudyLatency, Timed, TimedPoint
+from pipeline.study.store import (
+    DEFAULT_STORE,
+    LatencySetup,
+    Retrained,
+    Store,
+    StudyLatency,
+    Timed,
+    TimedPoint,
+)
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ class Front:
     reasons: dict[str, int]  # why trials failed or were stopped, with how often
     epochs: float  # trained by all trials together
     seconds: float
-    bench: Bench | None = None  # what the points' latency_ms holds for
+    bench: LatencySetup | None = None  # what the points' latency_ms holds for
     latency_disturbed: bool = False  # the machine did other work while a latency_ms of a point was measured
 
     @property

@@ -14,7 +14,7 @@ from pipeline.study.records import StudySpec
 
 
 @final
-class Tally:
+class RunningFront:
     """The front of the trials that were added, and the counts that go with it.
 
     A point that another one dominates adds nothing to any later front: only trials that stand on it are kept.

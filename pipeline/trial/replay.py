@@ -11,7 +11,7 @@ from torch import Tensor
 from pipeline.model.anatomy import Anatomy
 from pipeline.study.records import Kind, Masks
 from pipeline.trial.inputs import Tell, TrialInputs, TrialJob
-from pipeline.trial.run import Course
+from pipeline.trial.run import TrialRun
 from pipeline.trial.training.loop import AtChance
 from pipeline.trial.training.phases import Phase
 
@@ -77,7 +77,7 @@ def repeat_trial(inputs: TrialInputs, job: TrialJob, tell: Tell, *, goal: Goal) 
     return Repeated(course.model, course.anatomy, course.epochs, course.remark)
 
 
-class _Rerun(Course):
+class _Rerun(TrialRun):
     """A course without measurements."""
 
     remark = ""

@@ -22,7 +22,7 @@ from pipeline.study.records import Array, Masks, Params, ParamValue, Scores
 from pipeline.task.batches import Split
 from pipeline.trial.curve import Ranking, UnitRanking, WeightRanking
 from pipeline.trial.curve.allocation import Step, removal_order
-from pipeline.trial.distillation import DISTILLATIONS, NONE, Distillation, Lessons, see
+from pipeline.trial.distillation import DISTILLATIONS, NONE, Distillation, DistillationInputs, see
 from pipeline.trial.inputs import Tell, TrialInputs, TrialJob
 from pipeline.trial.measure import Evaluation, evaluate
 from pipeline.trial.training.compilation import OFF, Compiling
@@ -40,7 +40,7 @@ CALIBRATION_BATCH = 64
 Made = TypeVar("Made")
 
 
-class Course(ABC):
+class TrialRun(ABC):
     """(tune, then what follows it) × rounds, recover: a trial's training, and a listener to its loop.
 
     What is done at the end of a round and in the recovery is left to those who run it: a trial scores, measures
@@ -245,7 +245,9 @@ class Course(ABC):
             raise ValueError("A trial that distils is given what its teacher says; there is nothing.")
         teaching = _made_from(DISTILLATIONS[inputs.distill], self.params)
         labels = inputs.data.train.labels
-        teaching.attend(Lessons(inputs.teacher, labels, inputs.regression, self.device, self.job.seed))
+        teaching.bind(
+            DistillationInputs(inputs.teacher, labels, inputs.regression, self.device, self.job.seed)
+        )
         return teaching
 
     def _rewind(self) -> None:

@@ -28,7 +28,7 @@ from pipeline.trial import checkpoint as resume
 from pipeline.trial.curve import Ranking
 from pipeline.trial.inputs import Tell, TrialInputs, TrialJob
 from pipeline.trial.measure import Evaluation, count_zeroed, measure
-from pipeline.trial.run import Course
+from pipeline.trial.run import TrialRun
 from pipeline.trial.rungs import RUNG_STEPS, part_of, rung_of, rung_steps
 from pipeline.trial.training.loop import AtChance, LoopState, TrainingFailed
 from pipeline.trial.training.phases import Phase
@@ -71,7 +71,7 @@ def _recorded(trial: _Trial) -> TrialRecord:
 
 
 @final
-class _Trial(Course):
+class _Trial(TrialRun):
     """A course that measures, and keeps what it found."""
 
     def __init__(

@@ -69,7 +69,7 @@ BASE = Size(12, 768, 12, 32, 128, 3_200, 800, MATRIX, 20, 5, AT_ONCE)
 TINY = Size(2, 64, 4, 8, 16, 64, 32, 256, 2, 2, (1, 2))
 
 
-class Bench:
+class LatencySetup:
     """One network on one device, and turns of work on it."""
 
     def __init__(self, size: Size, device: str) -> None:
@@ -126,7 +126,7 @@ def matrix_rate(size: int, device: torch.device) -> float:
     return 2 * size**3 * PRODUCTS / min(timed(products) for _ in range(3))
 
 
-def rates(bench: Bench) -> Iterator[Row]:
+def rates(bench: LatencySetup) -> Iterator[Row]:
     """The card's rate of products, and the share of it that plain and SNIP steps reach: encoder products alone."""
     size = bench.size
     rate = matrix_rate(size.matrix, bench.device)
@@ -140,7 +140,7 @@ def rates(bench: Bench) -> Iterator[Row]:
     yield _row("rate", f"{what}: share of it", flops / took / rate, unit="")
 
 
-def steps(bench: Bench) -> Iterator[Row]:
+def steps(bench: LatencySetup) -> Iterator[Row]:
     """SNIP's step against a plain one, with its bound and without."""
     size = bench.size
     for level, goal in LEVELS.items():
@@ -159,7 +159,7 @@ def steps(bench: Bench) -> Iterator[Row]:
             )
 
 
-def curves(bench: Bench) -> Iterator[Row]:
+def curves(bench: LatencySetup) -> Iterator[Row]:
     """A curve over all of validation against an epoch."""
     size, goals = bench.size, {"block": 0.5, "head": 1.0}
 
@@ -193,7 +193,7 @@ def curves(bench: Bench) -> Iterator[Row]:
         )
 
 
-def cuts(bench: Bench) -> Iterator[Row]:
+def cuts(bench: LatencySetup) -> Iterator[Row]:
     """A step of a cut network against one of the dense network."""
     size = bench.size
     for level in LEVELS:
@@ -212,7 +212,7 @@ def cuts(bench: Bench) -> Iterator[Row]:
             )
 
 
-def packing(bench: Bench, options: list[str]) -> Iterator[Row]:
+def packing(bench: LatencySetup, options: list[str]) -> Iterator[Row]:
     """Trials per second, several at once in processes of their own, against one alone."""
     mps = "with MPS" if mps_runs() else "without MPS"
     alone = 0.0
@@ -247,7 +247,7 @@ def _at_once(count: int, options: list[str]) -> tuple[float, list[float]]:
     return took, [float(output) for output in outputs]
 
 
-def body(bench: Bench) -> None:
+def body(bench: LatencySetup) -> None:
     """What the processes run: a whole trial of one epoch and one, once they are told to; prints its peak in MB."""
     length = bench.size.tokens
     inputs = TrialInputs("snip", "accuracy", False, "auto", length, bench.source, bench.data)
@@ -273,7 +273,7 @@ def main() -> None:
     parser.add_argument("--body", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     torch.set_num_threads(1 if chosen.device == "cpu" else torch.get_num_threads())
-    bench = Bench(TINY if chosen.tiny else BASE, chosen.device)
+    bench = LatencySetup(TINY if chosen.tiny else BASE, chosen.device)
     if chosen.body:
         body(bench)
         return

@@ -25,10 +25,10 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.driver.execute import Resources, connect, run_trials
-from pipeline.driver.search import Nobody
+from pipeline.driver.search import SilentWatcher
 from pipeline.driver.search.budget import Budget, Meter
-from pipeline.driver.search.study_queue import StudyDesk
-from pipeline.driver.tracking import Courier, open_tracking
+from pipeline.driver.search.study_queue import StudyQueue
+from pipeline.driver.tracking import Publisher, open_tracking
 from pipeline.fronts.front import front_of
 from pipeline.study.halving import Halving
 from pipeline.study.ledger import Ask, Ledger, hold, open_ledger
@@ -56,7 +56,7 @@ def body(inputs: TrialInputs, job: TrialJob, tell: Tell, tell_rung: TellRung) ->
     return replace(record, seed=job.seed, rungs=tuple(rungs), seconds=0.01)
 
 
-class Watched(StudyDesk):
+class Watched(StudyQueue):
     """A desk that notes what its process has used."""
 
     asked_s = 0.0
@@ -96,7 +96,7 @@ def search(folder: Path, trials: int, every: int) -> list[tuple[int, float, floa
     with hold(url, made.name) as lease, connect(Resources(concurrent=2), shared_bytes=0) as cluster:
         ledger: Ledger = open_ledger(url, made, space, trials=trials, may_write=lease.check)
         reach = partial(open_tracking, None, store_root=store.root)
-        courier = Courier(made, store=store, open_tracker=reach, may_write=lease.check, address="the store")
+        courier = Publisher(made, store=store, open_tracker=reach, may_write=lease.check, address="the store")
         courier.start(reach())
         desk = Watched(
             made,
@@ -104,7 +104,7 @@ def search(folder: Path, trials: int, every: int) -> list[tuple[int, float, floa
             store=store,
             ledger=ledger,
             courier=courier,
-            watcher=Nobody(),
+            watcher=SilentWatcher(),
             halving=Halving(made.values, made.reference_point),
             meter=Meter(store, made.name, gpus_per_trial=0.0),
         )

@@ -16,7 +16,7 @@ import numpy as np
 from pipeline.study.halving import ETA, LEAST_SEEN, RUNGS, Halving, Key, Verdict
 from pipeline.study.ledger.curve_observations import rows_of_record
 from pipeline.study.ledger.mirror import Mirror
-from pipeline.study.ledger.outcomes import end_of
+from pipeline.study.ledger.outcomes import outcome_of
 from pipeline.study.pareto import front, hypervolume
 from pipeline.study.records import FloatArray, Params, Rung, StudySpec, TrialRecord
 from pipeline.study.space import Space, load_space
@@ -176,7 +176,7 @@ class Searched:
 
     def told(self, record: TrialRecord) -> None:
         """A trial has ended."""
-        self.mirror.end(record.number, end_of(record, self.spec))
+        self.mirror.end(record.number, outcome_of(record, self.spec))
 
     def _next(
         self, now: float, number: int, stage: int, params: Params, trained: float

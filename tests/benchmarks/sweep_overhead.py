@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.driver.search import Nobody, Search, Standing, make_inputs, search
+from pipeline.driver.search import Search, SearchProgress, SilentWatcher, make_inputs, search
 from pipeline.study.records import TrialRecord
 from pipeline.study.store import Store
 from pipeline.task.loading import load_task
@@ -36,13 +36,13 @@ value = 1
 """
 
 
-class _Ends(Nobody):
+class _Ends(SilentWatcher):
     """Notes when trials end."""
 
     def __init__(self) -> None:
         self.at: list[float] = []
 
-    def stands(self, standing: Standing, record: TrialRecord | None) -> None:
+    def stands(self, standing: SearchProgress, record: TrialRecord | None) -> None:
         """Notes the time."""
         if record is not None:
             self.at.append(time.perf_counter())

@@ -23,7 +23,7 @@ import optuna
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.driver.warm_start import AUTO, Kin, warm_starts
+from pipeline.driver.warm_start import AUTO, StudyKind, warm_starts
 from pipeline.study.space import Space
 from pipeline.study.store import Store
 from tests.benchmarks.searching import Outcome, Searched, Stops, Way, fixed_space
@@ -61,7 +61,7 @@ def pairs(space: Space, *, seeds: int, earlier: int, spread: float) -> Iterator[
             store = Store(Path(folder))
             for place, task in enumerate(tasks[:-1]):
                 _keep(store, f"earlier-{place}", _search(space, task, seed=1000 * (place + 1) + seed))
-            starts = warm_starts(store, AUTO, kin=Kin("snip", "none", "compression"), space=space)
+            starts = warm_starts(store, AUTO, kin=StudyKind("snip", "none", "compression"), space=space)
         cold = _search(space, tasks[-1], seed=seed)
         warm = _search(space, tasks[-1], seed=seed, starts=json.dumps(starts))
         yield Pair(cold.outcome, warm.outcome)

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from pipeline.cli.live_view import TRIALS_SHOWN, Pace, body, clock, counts
 from pipeline.cli.plot import braille
-from pipeline.driver.search import Standing
+from pipeline.driver.search import SearchProgress
 from pipeline.driver.search.budget import Budget
 from pipeline.fronts.front import front_of
 from pipeline.study.store import Spent, Store
@@ -101,13 +101,13 @@ def test_a_pace_is_that_since_it_was_first_heard_of() -> None:
     assert (again.began_at, again.seconds_left(120.0)) == (0.5, None)
 
 
-def standing(tmp_path: Path, **other: object) -> Standing:
+def standing(tmp_path: Path, **other: object) -> SearchProgress:
     store = Store(tmp_path)
     store.write_spec(spec())
     for number, (metric, compression) in enumerate([(0.9, 0.2), (0.8, 0.5), (0.6, 0.9)]):
         store.write_record("toy", record(number, point(metric, compression, kind="recovered")))
     found = front_of(spec(), store.read_table("toy"))
-    plain = Standing(5, 1, 1, (5, 6), found, budget=Budget(16), spent=Spent())
+    plain = SearchProgress(5, 1, 1, (5, 6), found, budget=Budget(16), spent=Spent())
     return replace(plain, **other)  # type: ignore[arg-type]
 
 

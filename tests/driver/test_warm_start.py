@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.driver.warm_start import AUTO, Kin, greedy, warm_starts
+from pipeline.driver.warm_start import AUTO, StudyKind, greedy, warm_starts
 from pipeline.study.ledger.mirror import Mirror, first_trials
 from pipeline.study.records import BadInput, Params
 from pipeline.study.space import load_space
@@ -20,7 +20,7 @@ from pipeline.study.store import Store
 from tests.kit.ledger import SPACE, STARTS, spec_of
 from tests.kit.synthetic import point, record, spec
 
-SNIP = Kin("snip", "none", "compression")
+SNIP = StudyKind("snip", "none", "compression")
 SNIP_SPACE = load_space("snip", file=None, pretrained=True)
 
 

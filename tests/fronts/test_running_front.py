@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.fronts.front import front_of
-from pipeline.fronts.running_front import Tally
+from pipeline.fronts.running_front import RunningFront
 from pipeline.study.store import Store
 from tests.kit.synthetic import point, record, spec
 
@@ -34,7 +34,7 @@ def test_a_tally_is_the_front_of_all_its_trials(
         store.write_spec(spec())
         for number, (points, state) in enumerate(trials[:begun]):
             store.write_record("toy", record(number, *(point(*p) for p in points), state=state, reason=state))
-        tally = Tally(spec(), store.read_table("toy"))
+        tally = RunningFront(spec(), store.read_table("toy"))
         for number, (points, state) in enumerate(trials[begun:], start=min(begun, len(trials))):
             store.write_record("toy", record(number, *(point(*p) for p in points), state=state, reason=state))
             tally.add(store.read_trial("toy", number))

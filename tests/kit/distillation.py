@@ -7,7 +7,7 @@ from transformers import PreTrainedModel
 
 from pipeline.study.records import Params
 from pipeline.task.batches import Split
-from pipeline.trial.distillation import Cap, Distillation, Kd, Lessons, Teacher, see
+from pipeline.trial.distillation import Cap, Distillation, DistillationInputs, Kd, Teacher, see
 
 KD: Params = {"kd_weight": 0.7, "kd_temperature": 2.0}
 CAP: Params = KD | {
@@ -30,5 +30,5 @@ def teacher_of(dense: PreTrainedModel, pretrained: PreTrainedModel, split: Split
     return Teacher(found.logits, found.features, see(pretrained, split, precision="fp32").features)
 
 
-def lessons(teacher: Teacher, split: Split, *, regression: bool = False, seed: int = 3) -> Lessons:
-    return Lessons(teacher, split.labels, regression, torch.device("cpu"), seed)
+def lessons(teacher: Teacher, split: Split, *, regression: bool = False, seed: int = 3) -> DistillationInputs:
+    return DistillationInputs(teacher, split.labels, regression, torch.device("cpu"), seed)

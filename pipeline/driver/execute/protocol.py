@@ -20,7 +20,7 @@ class Job:
     beat_s: float = math.inf  # how often it says where it is between the ends of its epochs
 
 
-class Desk(Protocol):
+class TrialQueue(Protocol):
     """Where the executor gets its trials and says how they end. Called in the driver only."""
 
     def next(self) -> Job | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.driver.execute.cluster import Cluster, room
-from pipeline.driver.execute.protocol import Desk
+from pipeline.driver.execute.protocol import TrialQueue
 from pipeline.study.records import TrialRecord
 from pipeline.study.store import NO_SPACE, ObjectStoreLost, Store, dropped
 from pipeline.trial.training.process import peak_memory_mb, used_again
@@ -37,7 +37,7 @@ def run_trials(
     *,
     store: Store,
     study: str,
-    desk: Desk,
+    desk: TrialQueue,
     body: Body | None = None,
     checkpoint_s: float = CHECKPOINT_S,
 ) -> None:
@@ -48,11 +48,11 @@ def run_trials(
     """
     from ray import tune
 
-    from pipeline.driver.execute.tune_adapters import DeskSearcher, RungScheduler
+    from pipeline.driver.execute.tune_adapters import QueueSearcher, RungScheduler
 
     scratch = store.study_folder(study) / "tune"
     shutil.rmtree(scratch, ignore_errors=True)
-    searcher = DeskSearcher(desk, room(cluster))
+    searcher = QueueSearcher(desk, room(cluster))
     shared = _TrialShared(
         inputs,
         store.place,

@@ -19,7 +19,7 @@ from pipeline.driver.execute.nodes import StoreUnseen
 from pipeline.study.records import RUNG_COLUMNS, Rung
 
 if TYPE_CHECKING:
-    from pipeline.driver.execute.protocol import Desk
+    from pipeline.driver.execute.protocol import TrialQueue
 
 NUMBER, RUNG, DISK_FULL, STORE_AWAY = "number", "rung", "disk_full", "store_away"  # keys of a trial's reports
 BLIND = "blind"  # of a trial whose node does not see the store
@@ -47,16 +47,16 @@ def read_rung(result: dict[str, Any]) -> Rung | None:
     return Rung(**values | {name: tuple(result[f"{RUNG}/{name}"]) for name in RUNG_COLUMNS})
 
 
-class DeskSearcher(Searcher):
+class QueueSearcher(Searcher):
     """Hands the ledger's trials to Tune, and the end of each back.
 
     Tune takes an error in on_trial_complete for the trial's and runs it again: the desk's first error is kept,
     and raised at the next call that ends the run.
     """
 
-    def __init__(self, desk: Desk, room: Callable[[], int]) -> None:
+    def __init__(self, desk: TrialQueue, room: Callable[[], int]) -> None:
         super().__init__()
-        self.desk: Desk | None = desk
+        self.desk: TrialQueue | None = desk
         self.room: Callable[[], int] | None = room  # for trials at once
         self.numbers: dict[str, int] = {}
         self.stopping: dict[str, str] = {}  # trials that the scheduler has just stopped, and why
@@ -142,7 +142,7 @@ class DeskSearcher(Searcher):
             self.failure = error
             raise
 
-    def _desk(self) -> Desk:
+    def _desk(self) -> TrialQueue:
         if self.desk is None:
             raise RuntimeError("This searcher was read back from a Tune snapshot; ours are never restored.")
         return self.desk
@@ -161,7 +161,7 @@ class DeskSearcher(Searcher):
 class RungScheduler(FIFOScheduler):
     """Starts trials in their order, and stops those that the desk lets go no further than a rung."""
 
-    def __init__(self, searcher: DeskSearcher) -> None:
+    def __init__(self, searcher: QueueSearcher) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.searcher = searcher
 

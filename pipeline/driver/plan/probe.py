@@ -22,7 +22,7 @@ from pipeline.study.store import before_cut
 from pipeline.trial import checkpoint as resume
 from pipeline.trial.inputs import TrialInputs, TrialJob
 from pipeline.trial.measure import measure
-from pipeline.trial.run import Course
+from pipeline.trial.run import TrialRun
 from pipeline.trial.training.loop import LoopState
 from pipeline.trial.training.phases import Phase, steps_per_epoch
 from pipeline.trial.training.process import peak_memory_mb
@@ -92,7 +92,7 @@ def probe(inputs: TrialInputs, job: tuple[Params, int]) -> Probed:
     )
 
 
-class _Timed(Course):
+class _Timed(TrialRun):
     """A course that looks at the clock after each step."""
 
     def __init__(self, inputs: TrialInputs, job: TrialJob) -> None:

@@ -6,15 +6,15 @@ from pipeline.driver.search.dense import default_name, dense_recipe, find_peak, 
 from pipeline.driver.search.request import ALL, Search
 from pipeline.driver.search.run import run, search
 from pipeline.driver.search.seeds import run_seeds
-from pipeline.driver.search.watcher import NEVER, Nobody, Standing, Watcher
+from pipeline.driver.search.watcher import NEVER, SearchProgress, SilentWatcher, Watcher
 
 __all__ = [
     "ALL",
     "NEVER",
     "Budget",
-    "Nobody",
     "Search",
-    "Standing",
+    "SearchProgress",
+    "SilentWatcher",
     "Watcher",
     "check",
     "default_name",

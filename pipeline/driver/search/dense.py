@@ -13,7 +13,7 @@ from pipeline.driver.execute import Cluster, Peak, run_each
 from pipeline.driver.search.latency import shapes_of
 from pipeline.driver.search.request import SEARCHED, SPARSITY, Search
 from pipeline.driver.search.watcher import Watcher
-from pipeline.driver.warm_start import Kin, warm_starts
+from pipeline.driver.warm_start import StudyKind, warm_starts
 from pipeline.methods.registry import METHODS, ranks_weights
 from pipeline.methods.smp import check_fitted, find_fitted
 from pipeline.model.resolve import BUILTIN, resolve_model
@@ -122,7 +122,7 @@ def find_starts(wanted: Search, store: Store, space: Space) -> str:
     """
     if wanted.warm_start is None or (wanted.name is not None and store.has_study(wanted.name)):
         return ""
-    kin = Kin(wanted.method, wanted.distill, objective_of(wanted))
+    kin = StudyKind(wanted.method, wanted.distill, objective_of(wanted))
     return json.dumps(warm_starts(store, wanted.warm_start, kin=kin, space=space))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import final
 
-from pipeline.driver.execute import Cluster, Desk, Job, Packing, Peak
+from pipeline.driver.execute import Cluster, Job, Packing, Peak, TrialQueue
 from pipeline.study.records import Rung
 from pipeline.study.store import Store
 
@@ -40,7 +40,7 @@ def alone(packing: Packing) -> Cluster | None:
 class FirstOnes:
     """A desk that hands out so many trials of another desk, and then no more."""
 
-    def __init__(self, desk: Desk, count: int) -> None:
+    def __init__(self, desk: TrialQueue, count: int) -> None:
         self._desk, self._left = desk, count
         self.heard: Callable[[int, dict[str, float]], None] = desk.heard
         self.rung: Callable[[int, Rung], bool] = desk.rung

@@ -26,7 +26,7 @@ from pipeline.trial.inputs import TrialInputs
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class ResolvedSearch:
     """What is asked for. A study that has begun keeps its anchors (`known`) and the starts that it began with."""
 
     wanted: Search
@@ -57,7 +57,7 @@ class Asked:
         return hold(self.ledger_url, self.name, take_over=self.wanted.take_over)
 
 
-def read_asked(wanted: Search, watcher: Watcher) -> Asked:
+def read_asked(wanted: Search, watcher: Watcher) -> ResolvedSearch:
     """Reads task and model, and what there is of the study.
 
     Raises:
@@ -81,4 +81,4 @@ def read_asked(wanted: Search, watcher: Watcher) -> Asked:
     if store.has_study(name):
         spec = store.read_spec(name)
         known, starts = spec.anchors, spec.starts
-    return Asked(wanted, name, space, store, task, inputs, shapes, known, starts)
+    return ResolvedSearch(wanted, name, space, store, task, inputs, shapes, known, starts)

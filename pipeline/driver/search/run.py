@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from pipeline.driver.execute import Cluster, Desk, Packing, Resources, connect, pack, run_trials
+from pipeline.driver.execute import Cluster, Packing, Resources, TrialQueue, connect, pack, run_trials
 from pipeline.driver.search.budget import Meter
 from pipeline.driver.search.check import check_gpu_hours
 from pipeline.driver.search.dense import find_anchors, find_peak, find_teacher, open_study
@@ -32,11 +32,11 @@ from pipeline.driver.search.request import (
     FRONT,
     Search,
 )
-from pipeline.driver.search.resolved import Asked, read_asked
+from pipeline.driver.search.resolved import ResolvedSearch, read_asked
 from pipeline.driver.search.shared_store import check_shared
-from pipeline.driver.search.study_queue import StudyDesk
-from pipeline.driver.search.watcher import Nobody, Watcher
-from pipeline.driver.tracking import Courier, NoAnswer, Tracker, address_of, open_tracking, shown
+from pipeline.driver.search.study_queue import StudyQueue
+from pipeline.driver.search.watcher import SilentWatcher, Watcher
+from pipeline.driver.tracking import NoAnswer, Publisher, Tracker, address_of, open_tracking, shown
 from pipeline.fronts.front import Front, load_front
 from pipeline.model.resolve import BUILTIN
 from pipeline.study.halving import Halving
@@ -130,7 +130,7 @@ def search(
         checkpoint_seconds=checkpoint_seconds,
         keep_weights=keep_weights,
     )
-    return run(wanted, watcher or Nobody())
+    return run(wanted, watcher or SilentWatcher())
 
 
 def run(wanted: Search, watcher: Watcher) -> Front:
@@ -180,7 +180,7 @@ class _Begun:
     pack_again: Callable[[], Packing]  # by what trials have needed so far
 
 
-def _begin(asked: Asked, cluster: Cluster, lease: Lease, watcher: Watcher) -> _Begun:
+def _begin(asked: ResolvedSearch, cluster: Cluster, lease: Lease, watcher: Watcher) -> _Begun:
     """Measures the anchors if the study is new, freezes it, and says how many trials run at once."""
     wanted, store, task = asked.wanted, asked.store, asked.task
     anchors, dense = asked.known, None
@@ -202,11 +202,11 @@ def _begin(asked: Asked, cluster: Cluster, lease: Lease, watcher: Watcher) -> _B
 
 
 def _desk(
-    asked: Asked, begun: _Begun, lease: Lease, watcher: Watcher, *, tracker: Tracker | None
-) -> StudyDesk:
+    asked: ResolvedSearch, begun: _Begun, lease: Lease, watcher: Watcher, *, tracker: Tracker | None
+) -> StudyQueue:
     """The study's desk, with a courier on its way to MLflow."""
     wanted, store, spec = asked.wanted, asked.store, begun.spec
-    courier = Courier(
+    courier = Publisher(
         spec,
         store=store,
         open_tracker=partial(open_tracking, wanted.tracking, store_root=store.root),
@@ -217,7 +217,7 @@ def _desk(
     watcher.anchors(spec)
     if spec.anchors.dense <= spec.anchors.constant:
         watcher.warn(LEARNED_NOTHING)
-    return StudyDesk(
+    return StudyQueue(
         spec,
         wanted.budget,
         store=store,
@@ -230,7 +230,7 @@ def _desk(
     )
 
 
-def _run_trials(asked: Asked, begun: _Begun, desk: StudyDesk, watcher: Watcher) -> None:
+def _run_trials(asked: ResolvedSearch, begun: _Begun, desk: StudyQueue, watcher: Watcher) -> None:
     """All trials that are owed, with the table of latencies before them and the front's latencies after them."""
     spec, inputs, cluster = begun.spec, begun.inputs, begun.packing.cluster
     desk.settle()
@@ -246,7 +246,9 @@ def _run_trials(asked: Asked, begun: _Begun, desk: StudyDesk, watcher: Watcher) 
         time_networks(cluster, asked.store, spec, inputs.source, asked.shapes, watcher)
 
 
-def _probe(asked: Asked, begun: _Begun, inputs: TrialInputs, desk: StudyDesk, watcher: Watcher) -> Packing:
+def _probe(
+    asked: ResolvedSearch, begun: _Begun, inputs: TrialInputs, desk: StudyQueue, watcher: Watcher
+) -> Packing:
     """Runs the first trial of each GPU alone where trials are to share it; gives the packing of all others."""
     first = alone(begun.packing)
     if first is None:
@@ -259,7 +261,7 @@ def _probe(asked: Asked, begun: _Begun, inputs: TrialInputs, desk: StudyDesk, wa
     return packing
 
 
-def _run(asked: Asked, cluster: Cluster, inputs: TrialInputs, desk: Desk) -> None:
+def _run(asked: ResolvedSearch, cluster: Cluster, inputs: TrialInputs, desk: TrialQueue) -> None:
     run_trials(
         cluster,
         inputs,

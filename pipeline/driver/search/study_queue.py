@@ -9,10 +9,10 @@ from typing import TypeVar
 
 from pipeline.driver.execute import Job
 from pipeline.driver.search.budget import Budget, Meter
-from pipeline.driver.search.watcher import Standing, Watcher
-from pipeline.driver.tracking import Courier
+from pipeline.driver.search.watcher import SearchProgress, Watcher
+from pipeline.driver.tracking import Publisher
 from pipeline.fronts.front import Front
-from pipeline.fronts.running_front import Tally
+from pipeline.fronts.running_front import RunningFront
 from pipeline.study.halving import Halving, Verdict
 from pipeline.study.ledger import Ask, LeaseLost, Ledger, LedgerLost
 from pipeline.study.provenance import provenance
@@ -26,7 +26,7 @@ GATHER_EVERY = (
 T = TypeVar("T")
 
 
-class StudyDesk:
+class StudyQueue:
     """Gives the executor its trials, and takes each end to store, ledger and MLflow, in that order."""
 
     def __init__(
@@ -36,7 +36,7 @@ class StudyDesk:
         *,
         store: Store,
         ledger: Ledger,
-        courier: Courier,
+        courier: Publisher,
         watcher: Watcher,
         halving: Halving | None,
         meter: Meter,
@@ -51,7 +51,7 @@ class StudyDesk:
         self.ledger, self.courier, self.watcher = ledger, courier, watcher
         self.owed: list[Ask] = []
         self.running: dict[int, Ask] = {}
-        self.tally: Tally | None = None
+        self.tally: RunningFront | None = None
         self.not_gathered = 0
         self.unsure = False  # whether the ledger may hold a trial that we were not told of
 
@@ -63,7 +63,7 @@ class StudyDesk:
         self._remember_rungs()
         for number in (*found.told, *found.lost):
             self.courier.ended(number)
-        self.tally = Tally(self.spec, self.store.read_table(self.spec.name))
+        self.tally = RunningFront(self.spec, self.store.read_table(self.spec.name))
         if not self.keep_all_weights:
             self.store.weights(self.spec.name).keep_only(self.tally.front.points)
         self._recall_volumes()
@@ -176,7 +176,7 @@ class StudyDesk:
     def _recall_volumes(self) -> None:
         """The hypervolume after each trial of earlier drivers, if a budget asks for it."""
         if self.budget.flat is not None:
-            replayed = Tally(self.spec, self.store.read_table(self.spec.name).slice(0, 0))
+            replayed = RunningFront(self.spec, self.store.read_table(self.spec.name).slice(0, 0))
             for number in self.store.ended_in_order(self.spec.name):
                 found = replayed.add(self.store.read_trial(self.spec.name, number))
                 self.volumes.append(found.hypervolume)
@@ -232,7 +232,7 @@ class StudyDesk:
         self._pass_on()
         counts = self.ledger.counts()
         front: Front | None = self.tally.front if self.tally is not None else None
-        standing = Standing(
+        standing = SearchProgress(
             counts.ended,
             counts.stopped,
             counts.failed,

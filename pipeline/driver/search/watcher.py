@@ -15,7 +15,7 @@ NEVER = math.inf
 
 
 @dataclass(frozen=True)
-class Standing:
+class SearchProgress:
     """How a study stands while it runs."""
 
     ended: int
@@ -57,14 +57,14 @@ class Watcher(Protocol):
     def heard(self, number: int, values: dict[str, float]) -> None:
         """A running trial has ended an epoch, or says where it is."""
 
-    def stands(self, standing: Standing, record: TrialRecord | None) -> None:
+    def stands(self, standing: SearchProgress, record: TrialRecord | None) -> None:
         """The study's standing has changed; `record` is the trial that has just ended."""
 
     def warn(self, message: str) -> None:
         """Something went wrong that does not stop the search."""
 
 
-class Nobody:
+class SilentWatcher:
     """A watcher that does not look."""
 
     beat_s = NEVER
@@ -81,7 +81,7 @@ class Nobody:
     def heard(self, number: int, values: dict[str, float]) -> None:
         """Nothing."""
 
-    def stands(self, standing: Standing, record: TrialRecord | None) -> None:
+    def stands(self, standing: SearchProgress, record: TrialRecord | None) -> None:
         """Nothing."""
 
     def warn(self, message: str) -> None:

@@ -5,14 +5,14 @@ from pipeline.driver.tracking.best_effort import open_for_pruner, publish_pruner
 from pipeline.driver.tracking.connection import TrackingLost
 from pipeline.driver.tracking.models import ExportedModel
 from pipeline.driver.tracking.opening import NoAnswer, address_of
-from pipeline.driver.tracking.publisher import Courier
+from pipeline.driver.tracking.publisher import Publisher
 from pipeline.driver.tracking.sync import Synced, sync
 from pipeline.driver.tracking.tracker import Tracker, open_tracking
 
 __all__ = [
-    "Courier",
     "ExportedModel",
     "NoAnswer",
+    "Publisher",
     "Synced",
     "Tracker",
     "TrackingLost",

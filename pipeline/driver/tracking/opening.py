@@ -34,7 +34,7 @@ DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
 class NoAnswer(BadInput):
-    """Nobody answers at an address that is of the right kind."""
+    """SilentWatcher answers at an address that is of the right kind."""
 
 
 def connect(uri: str | None, *, store_root: Path) -> Connection:

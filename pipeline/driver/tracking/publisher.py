@@ -21,7 +21,7 @@ import pyarrow as pa
 from pipeline.driver.tracking.connection import TrackingLost
 from pipeline.driver.tracking.tracker import Tracker
 from pipeline.fronts.front import front_of, with_latency
-from pipeline.fronts.running_front import Tally
+from pipeline.fronts.running_front import RunningFront
 from pipeline.study.ledger import LeaseLost
 from pipeline.study.provenance import provenance
 from pipeline.study.records import BadInput, State, StudySpec
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 @final
-class Courier:
+class Publisher:
     """Publishes one study. `start`, `ended` and `close` are the driver's; all else happens in the thread."""
 
     def __init__(
@@ -53,7 +53,7 @@ class Courier:
         self._open, self._may_write = open_tracker, may_write
         self._address = address
         self._tracker: Tracker | None = None
-        self._tally: Tally | None = None  # of what MLflow has; None while there is no contact
+        self._tally: RunningFront | None = None  # of what MLflow has; None while there is no contact
         self._owed: deque[int] = deque()
         self._ended: SimpleQueue[int] = SimpleQueue()
         self._said: SimpleQueue[str] = SimpleQueue()
@@ -193,14 +193,14 @@ class Courier:
         left_out = {*there, *self._aside()}
         self._owed = deque(n for n in self._store.ended_in_order(self._spec.name) if n not in left_out)
         table = self._store.read_table(self._spec.name)
-        self._tally = Tally(self._spec, _of(table, sorted(there)))
+        self._tally = RunningFront(self._spec, _of(table, sorted(there)))
         if there:  # a server may have been lost between a trial's run and how the study stood after it
             self._tracker.publish_standing(self._tally.front)
 
     def _aside(self) -> list[int]:
         return [number for number, times in self._refused.items() if times >= SET_ASIDE]
 
-    def _met(self) -> tuple[Tracker, Tally]:
+    def _met(self) -> tuple[Tracker, RunningFront]:
         if self._tracker is None or self._tally is None:
             raise RuntimeError("A courier delivers to an MLflow that it has met.")
         return self._tracker, self._tally

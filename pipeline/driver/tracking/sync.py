@@ -10,7 +10,7 @@ from functools import partial
 
 from pipeline.driver.tracking.addresses import shown
 from pipeline.driver.tracking.opening import address_of
-from pipeline.driver.tracking.publisher import Courier
+from pipeline.driver.tracking.publisher import Publisher
 from pipeline.driver.tracking.tracker import open_tracking
 from pipeline.study.ledger import hold
 from pipeline.study.records import BadInput
@@ -52,7 +52,7 @@ def _deliver(store: Store, study: str, tracking: str | None) -> Synced:
     reach = partial(open_tracking, wanted, store_root=store.root)
     tracker = reach()
     address = shown(address_of(wanted, store_root=store.root))
-    courier = Courier(spec, store=store, open_tracker=reach, may_write=lambda: None, address=address)
+    courier = Publisher(spec, store=store, open_tracker=reach, may_write=lambda: None, address=address)
     courier.start(tracker)
     done = courier.close(outbox.state if outbox is not None else tracker.was or "stopped")
     return Synced(study, courier.delivered, done, " ".join(courier.messages()))

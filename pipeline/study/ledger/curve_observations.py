@@ -23,14 +23,14 @@ MOST_ROWS = 4  # per trial: many rows of equal settings would swamp what other t
 
 
 @dataclass(frozen=True)
-class CurveRow:
+class CurveObservation:
     """A trial that was not run, and what it would have given: the settings in which it differs, its objectives."""
 
     params: Params
     values: tuple[float, ...]
 
 
-def rows_of_record(record: TrialRecord, spec: StudySpec) -> tuple[CurveRow, ...]:
+def rows_of_record(record: TrialRecord, spec: StudySpec) -> tuple[CurveObservation, ...]:
     """The rows of a trial that has ended."""
     curve = [point for point in record.points if point.kind == "curve"]
     if record.state != "complete" or not curve:
@@ -41,20 +41,20 @@ def rows_of_record(record: TrialRecord, spec: StudySpec) -> tuple[CurveRow, ...]
     return rows_of(record.params, columns, spec)
 
 
-def rows_of_table(table: pa.Table, spec: StudySpec) -> dict[int, tuple[CurveRow, ...]]:
+def rows_of_table(table: pa.Table, spec: StudySpec) -> dict[int, tuple[CurveObservation, ...]]:
     """The rows of all trials of a study's table, as `store.read_table` gives it, by number."""
     keep = pc.and_(pc.equal(table["state"], "complete"), pc.equal(table["kind"], "curve"))
     curves = table.filter(pc.fill_null(keep, False))
     numbers = curves["number"].to_numpy()
     starts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
-    found: dict[int, tuple[CurveRow, ...]] = {}
+    found: dict[int, tuple[CurveObservation, ...]] = {}
     for start, end in pairwise(starts if len(numbers) else ()):
         columns = curves.slice(start, end - start).to_pydict()
         found[int(numbers[start])] = rows_of(json.loads(columns["params"][0]), columns, spec)
     return found
 
 
-def rows_of(params: Params, columns: Mapping[str, Any], spec: StudySpec) -> tuple[CurveRow, ...]:
+def rows_of(params: Params, columns: Mapping[str, Any], spec: StudySpec) -> tuple[CurveObservation, ...]:
     """At most MOST_ROWS of a curve, spread over its own front; `columns` have P values, as in a study's table.
 
     Points no better than the constant prediction say nothing that the others do not. Of a trial in rounds, a
@@ -75,6 +75,6 @@ def rows_of(params: Params, columns: Mapping[str, Any], spec: StudySpec) -> tupl
     key = "threshold" if "threshold" in params else "target"
     places = thresholds if key == "threshold" else np.array(columns[spec.share], dtype=np.float64)
     return tuple(
-        CurveRow({key: float(places[at]), "recover_epochs": 0}, tuple(values[at].tolist()))
+        CurveObservation({key: float(places[at]), "recover_epochs": 0}, tuple(values[at].tolist()))
         for at in useful[chosen]
     )

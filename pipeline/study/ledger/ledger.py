@@ -21,9 +21,9 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.study.ledger.curve_observations import CurveRow, rows_of_record, rows_of_table
+from pipeline.study.ledger.curve_observations import CurveObservation, rows_of_record, rows_of_table
 from pipeline.study.ledger.mirror import Mirror
-from pipeline.study.ledger.outcomes import NEVER_ASKED, check_same, end_of
+from pipeline.study.ledger.outcomes import NEVER_ASKED, check_same, outcome_of
 from pipeline.study.ledger.samplers import check_sampler, random_start, trial_seed
 from pipeline.study.ledger.storage import (
     PARAMS,
@@ -128,7 +128,7 @@ class Ledger:
         self._space = space
         self._start = start
         self._unasked: tuple[int, ...] = ()
-        self._curves: dict[int, tuple[CurveRow, ...]] = {}  # of trials, for the sampler's view
+        self._curves: dict[int, tuple[CurveObservation, ...]] = {}  # of trials, for the sampler's view
         # None while ledger and mirror may differ: if anything breaks off in between, the next call reads anew
         self._mirror: Mirror | None = None
 
@@ -173,7 +173,7 @@ class Ledger:
                 f"A record belongs to the trial that the ledger asked for; trial {record.number} of study "
                 f"{self._spec.name!r} was never given {record.params}."
             )
-        end = end_of(record, self._spec)
+        end = outcome_of(record, self._spec)
         if trial.state.is_finished():
             check_same(record.number, end, trial)
             return

@@ -14,9 +14,9 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from pipeline.study.ledger.curve_observations import CurveRow
+from pipeline.study.ledger.curve_observations import CurveObservation
 from pipeline.study.ledger.samplers import SEES_CURVES, make_sampler, trial_seed
-from pipeline.study.ledger.storage import PARAMS, REDUNDANT, SAMPLER, End, directions, is_asked, write_end
+from pipeline.study.ledger.storage import PARAMS, REDUNDANT, SAMPLER, Outcome, directions, is_asked, write_end
 from pipeline.study.records import Params, ParamValue, StudySpec
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Mirror:
     """A copy of a ledger's trials: the same numbers, parameters, states and sampler's notes."""
 
     def __init__(
-        self, trials: list[FrozenTrial], curves: Mapping[int, tuple[CurveRow, ...]] | None = None
+        self, trials: list[FrozenTrial], curves: Mapping[int, tuple[CurveObservation, ...]] | None = None
     ) -> None:
         """`curves`: by trial, what the sampler is to see of its curve; it may grow."""
         self._storage = InMemoryStorage()
@@ -100,7 +100,7 @@ class Mirror:
             shown += self._rows.get(trial.number, ())
         return shown
 
-    def end(self, number: int, end: End) -> None:
+    def end(self, number: int, end: Outcome) -> None:
         """Ends a trial."""
         write_end(self._storage, self._study_id, number, end)
 
@@ -133,7 +133,7 @@ class _View(InMemoryStorage):
         return shown + super().get_all_trials(study_id, deepcopy=deepcopy, states=states)
 
 
-def _as_trial(trial: FrozenTrial, row: CurveRow) -> FrozenTrial | None:
+def _as_trial(trial: FrozenTrial, row: CurveObservation) -> FrozenTrial | None:
     """The trial that a curve point is; None if the space does not hold it."""
     drawn = {key: value for key, value in row.params.items() if key in trial.distributions}
     given = trial.user_attrs[PARAMS]

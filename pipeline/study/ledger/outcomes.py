@@ -6,36 +6,38 @@ import math
 
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.study.ledger.storage import REASON, REDUNDANT, End
+from pipeline.study.ledger.storage import REASON, REDUNDANT, Outcome
 from pipeline.study.records import StudySpec, TrialRecord
 
-NEVER_ASKED = End(TrialState.FAIL, None, "its parameters are incomplete: the driver died in asking")
+NEVER_ASKED = Outcome(TrialState.FAIL, None, "its parameters are incomplete: the driver died in asking")
 
 
-def end_of(record: TrialRecord, spec: StudySpec) -> End:
+def outcome_of(record: TrialRecord, spec: StudySpec) -> Outcome:
     """What Optuna is told of a record. Only a finite point is ever COMPLETE."""
     if record.state == "stopped":
-        return End(TrialState.PRUNED, None, record.reason, record.redundant)
+        return Outcome(TrialState.PRUNED, None, record.reason, record.redundant)
     if record.state == "failed":
-        return End(TrialState.FAIL, None, record.reason)
+        return Outcome(TrialState.FAIL, None, record.reason)
     if record.recovered is None:
-        return End(TrialState.FAIL, None, "it ended without a recovered point")
+        return Outcome(TrialState.FAIL, None, "it ended without a recovered point")
     values = tuple(spec.values(vars(record.recovered.measurement)).tolist())
     names = ("metric", spec.objective)
     wrong = [f"{name} is {v}" for name, v in zip(names, values, strict=True) if not math.isfinite(v)]
     if wrong:
-        return End(TrialState.FAIL, None, "; ".join(wrong))
-    return End(TrialState.COMPLETE, values, record.reason)
+        return Outcome(TrialState.FAIL, None, "; ".join(wrong))
+    return Outcome(TrialState.COMPLETE, values, record.reason)
 
 
-def check_same(number: int, end: End, trial: FrozenTrial) -> None:
+def check_same(number: int, end: Outcome, trial: FrozenTrial) -> None:
     """Refuses to tell of a trial that has ended that it ended otherwise.
 
     Raises:
         ValueError: with both ends.
     """
     values = None if trial.values is None else tuple(trial.values)
-    was = End(trial.state, values, trial.user_attrs.get(REASON, ""), trial.user_attrs.get(REDUNDANT, False))
+    was = Outcome(
+        trial.state, values, trial.user_attrs.get(REASON, ""), trial.user_attrs.get(REDUNDANT, False)
+    )
     if was != end:
         raise ValueError(
             f"A trial ends once; trial {number} ended as {was.state.name} {was.values} {was.reason!r} and is "

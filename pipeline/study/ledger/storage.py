@@ -46,7 +46,7 @@ _PLAIN_URL = re.compile(
 
 
 @dataclass(frozen=True)
-class End:
+class Outcome:
     """How a trial ended, in Optuna's words: `values` are the objectives of a COMPLETE trial."""
 
     state: TrialState
@@ -131,7 +131,7 @@ def is_asked(trial: FrozenTrial) -> bool:
     return trial.user_attrs.get(PARAMS) is not None
 
 
-def write_end(storage: BaseStorage, study_id: int, number: int, end: End) -> None:
+def write_end(storage: BaseStorage, study_id: int, number: int, end: Outcome) -> None:
     """Ends a trial. The state comes last: a driver that dies before it has told nothing.
 
     Raises:

@@ -2,7 +2,7 @@
 
 from pipeline.study.store.confirmations import NO_PREDICTIONS, Confirmation, Confirmations
 from pipeline.study.store.exports import TestScores
-from pipeline.study.store.latency import Bench, LatencyTable, Shape, StudyLatency, Timed, TimedPoint
+from pipeline.study.store.latency import LatencySetup, LatencyTable, Shape, StudyLatency, Timed, TimedPoint
 from pipeline.study.store.objects import (
     PATIENCE_S,
     ObjectStoreLost,
@@ -24,9 +24,9 @@ __all__ = [
     "RECOVERED",
     "SQLITE_FULL",
     "WEIGHTS",
-    "Bench",
     "Confirmation",
     "Confirmations",
+    "LatencySetup",
     "LatencyTable",
     "ObjectStoreLost",
     "Outbox",

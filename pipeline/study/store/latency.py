@@ -28,7 +28,7 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Bench:
+class LatencySetup:
     """What a latency holds for. Two are comparable if their benches are equal."""
 
     device: str  # name of the CPU or GPU
@@ -53,7 +53,7 @@ class LatencyTable:
     whose parts sum up to `sums_ms`, from one without layers to the dense one.
     """
 
-    bench: Bench
+    bench: LatencySetup
     fixed_ms: float  # embeddings, pooler, head: what no cut takes away
     heads: tuple[int, ...]
     attention_ms: tuple[float, ...]  # by `heads`
@@ -91,7 +91,7 @@ class LatencyTable:
 class Timed:
     """A network, timed whole and alone."""
 
-    bench: Bench
+    bench: LatencySetup
     ms: float  # median
     spread_ms: float  # between the quartiles
     dense_ms: float  # of the dense network, in turns with it
@@ -120,7 +120,7 @@ class StudyLatency:
     timed: tuple[TimedPoint, ...] = ()
 
     @property
-    def bench(self) -> Bench | None:
+    def bench(self) -> LatencySetup | None:
         """What the study's own latency holds for; None if nothing was measured."""
         if self.table is not None:
             return self.table.bench

@@ -1,6 +1,6 @@
 """What a network learns from others beside its labels: one way, one file, behind the interface of `base`."""
 
-from pipeline.trial.distillation.base import Distillation, Lessons
+from pipeline.trial.distillation.base import Distillation, DistillationInputs
 from pipeline.trial.distillation.cap import Cap
 from pipeline.trial.distillation.kd import Kd
 from pipeline.trial.distillation.teacher import (
@@ -20,7 +20,7 @@ __all__ = [
     "DISTILLATIONS",
     "NONE",
     "Distillation",
-    "Lessons",
+    "DistillationInputs",
     "Seen",
     "Teacher",
     "read_arrays",

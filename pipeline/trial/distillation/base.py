@@ -23,7 +23,7 @@ from pipeline.trial.distillation.teacher import Teacher
 
 
 @dataclass(frozen=True, eq=False)
-class Lessons:
+class DistillationInputs:
     """What a distillation learns from: the teacher's outputs, and the labels [R] of the same rows."""
 
     teacher: Teacher
@@ -42,14 +42,14 @@ class Distillation(ABC):
 
     kd_weight: float  # of the teacher's part; the labels have the rest
     kd_temperature: float
-    _lessons: Lessons | None = field(default=None, init=False, repr=False)
+    _lessons: DistillationInputs | None = field(default=None, init=False, repr=False)
     _logits: Tensor = field(default_factory=lambda: torch.empty(0), init=False, repr=False)  # [R, C]
 
     @abstractmethod
     def takes_snapshots(self) -> bool:
         """Whether it learns from what the network itself was at the end of earlier rounds: see `remember`."""
 
-    def attend(self, lessons: Lessons) -> None:
+    def bind(self, lessons: DistillationInputs) -> None:
         """Takes what is to be learned from to the device, before the first step."""
         self._lessons = lessons
         self._logits = on_device(lessons.teacher.logits, lessons.device)
@@ -81,11 +81,11 @@ class Distillation(ABC):
         return (1.0 - self.kd_weight) * task_loss + self.kd_weight * taught
 
     @property
-    def lessons(self) -> Lessons:
+    def lessons(self) -> DistillationInputs:
         """What is learned from.
 
         Raises:
-            RuntimeError: before `attend`.
+            RuntimeError: before `bind`.
         """
         if self._lessons is None:
             raise RuntimeError("A distillation attends to its lessons before its first step.")

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from pipeline.study.records import Array
 from pipeline.task.batches import Batch
 from pipeline.task.losses import contrasts
-from pipeline.trial.distillation.base import Distillation, Lessons, on_device
+from pipeline.trial.distillation.base import Distillation, DistillationInputs, on_device
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -67,13 +67,13 @@ class Cap(Distillation):
         """If they are a bank."""
         return self.cap_snapshots
 
-    def attend(self, lessons: Lessons) -> None:
+    def bind(self, lessons: DistillationInputs) -> None:
         """Takes outputs, banks and labels to the device.
 
         Raises:
             ValueError: the teacher was not asked for a bank.
         """
-        super().attend(lessons)
+        super().bind(lessons)
         self._labels = on_device(lessons.labels, lessons.device)
         self._generator = torch.Generator(lessons.device)
         for wanted, features in (

@@ -9,7 +9,7 @@ import torch
 from pipeline.model.source import ModelSource, build
 from pipeline.study.provenance import provenance
 from pipeline.study.records import Masks
-from pipeline.study.store import Bench, LatencyTable, Shape, TimedPoint
+from pipeline.study.store import LatencySetup, LatencyTable, Shape, TimedPoint
 from pipeline.trial.latency.clocks import Clock, CpuClock, CudaClock
 from pipeline.trial.latency.timing import measure_table, measure_whole
 from pipeline.trial.training.process import keep_memory
@@ -64,11 +64,11 @@ def time_front(source: ModelSource, wanted: FrontWanted) -> tuple[TimedPoint, ..
     return tuple(found)
 
 
-def bench_here(shape: Shape) -> Bench:
+def bench_here(shape: Shape) -> LatencySetup:
     """What a latency holds for that this process measures."""
     if torch.cuda.is_available():
-        return Bench(torch.cuda.get_device_name(), 1, shape.batch, shape.length)
-    return Bench(provenance()["cpu"], torch.get_num_threads(), shape.batch, shape.length)
+        return LatencySetup(torch.cuda.get_device_name(), 1, shape.batch, shape.length)
+    return LatencySetup(provenance()["cpu"], torch.get_num_threads(), shape.batch, shape.length)
 
 
 def _device() -> tuple[torch.device, Clock]:

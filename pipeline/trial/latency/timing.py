@@ -20,7 +20,7 @@ from torch import Tensor
 from pipeline.model.anatomy import Anatomy, encoder_layers, find_architecture
 from pipeline.model.surgery import cut
 from pipeline.study.records import Masks
-from pipeline.study.store import Bench, LatencyTable, Shape, Timed
+from pipeline.study.store import LatencySetup, LatencyTable, Shape, Timed
 from pipeline.trial.latency.clocks import MILLISECONDS, Clock
 from pipeline.trial.latency.layouts import mixed_layouts, whole_layouts
 from pipeline.trial.training.process import CoreShare
@@ -37,7 +37,7 @@ Network = tuple["PreTrainedModel", Anatomy]
 
 
 def measure_table(
-    dense: Network, bench: Bench, clock: Clock, *, seconds: float = TABLE_SECONDS
+    dense: Network, bench: LatencySetup, clock: Clock, *, seconds: float = TABLE_SECONDS
 ) -> LatencyTable:
     """Measures a table.
 
@@ -67,7 +67,7 @@ def measure_table(
 
 
 def measure_whole(
-    dense: Network, masks: Masks, bench: Bench, clock: Clock, *, seconds: float = WHOLE_SECONDS
+    dense: Network, masks: Masks, bench: LatencySetup, clock: Clock, *, seconds: float = WHOLE_SECONDS
 ) -> Timed:
     """Times the network that `masks` leaves of `dense`.
 
@@ -104,7 +104,7 @@ class _Samples:
             self.ffn[len(layer.neurons)].append(ffn)
         self.fixed.append(whole_ms - sum(map(sum, parts)))
 
-    def table(self, layouts: list[Masks], bench: Bench, *, seconds: float) -> LatencyTable:
+    def table(self, layouts: list[Masks], bench: LatencySetup, *, seconds: float) -> LatencyTable:
         """Medians; `layouts` are the networks that were run as a whole, the last one dense."""
         heads, neurons = sorted(self.attention), sorted(self.ffn)
         low, high = np.quantile(self.whole[-1], [0.25, 0.75])

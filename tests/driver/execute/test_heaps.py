@@ -10,7 +10,7 @@ from pipeline.driver.execute.queue import in_worker
 from pipeline.study.records import TrialRecord
 from pipeline.study.store import Store
 from pipeline.trial.inputs import TrialInputs, TrialJob
-from tests.driver.execute.test_packing import Desk
+from tests.driver.execute.test_packing import TrialQueue
 from tests.kit.synthetic import spec
 
 LEFT: list[weakref.ref[object]] = []  # of a worker's earlier trials
@@ -52,7 +52,7 @@ def body(_inputs: TrialInputs, job: TrialJob, *_tell: object) -> TrialRecord:
 
 
 def test_what_a_trial_leaves_in_cycles_is_gone_before_the_next_one(tmp_path: Path) -> None:
-    store, desk = Store(tmp_path), Desk()
+    store, desk = Store(tmp_path), TrialQueue()
     store.write_spec(spec("toy"))
     count = len(desk.jobs)
     with connect(Resources(concurrent=1), shared_bytes=0) as cluster:

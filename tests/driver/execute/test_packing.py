@@ -170,7 +170,7 @@ def test_the_most_that_a_trial_had_is_read_from_records(tmp_path: Path):
     assert peak_of_trials(store, "toy", None) == Peak(2_000, 0.0, 23_000, 7_000)
 
 
-class Desk:
+class TrialQueue:
     """Hands out five trials."""
 
     def __init__(self) -> None:
@@ -192,7 +192,7 @@ class Desk:
 
 
 def test_after_the_first_ones_the_desk_goes_on_where_it_was():
-    desk = Desk()
+    desk = TrialQueue()
     first = FirstOnes(desk, 2)
     assert [job and job.number for job in (first.next(), first.next(), first.next())] == [0, 1, None]
     first.ended(0, None)

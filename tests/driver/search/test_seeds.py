@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.driver.search import Nobody, Search, run_seeds
+from pipeline.driver.search import Search, SilentWatcher, run_seeds
 from pipeline.driver.search.seeds import _each
 from pipeline.study.records import BadInput
 
@@ -31,5 +31,5 @@ def test_minutes_are_those_of_all_seeds() -> None:
 
 def test_no_seed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="--seeds"):
-        run_seeds(replace(Search(), store=tmp_path / "store"), Nobody(), seeds=0)
+        run_seeds(replace(Search(), store=tmp_path / "store"), SilentWatcher(), seeds=0)
     assert not (tmp_path / "store").exists()

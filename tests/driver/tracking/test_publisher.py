@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from pipeline.driver.tracking import Courier, open_tracking, sync
+from pipeline.driver.tracking import Publisher, open_tracking, sync
 from pipeline.driver.tracking import courier as room
 from pipeline.driver.tracking.published import TRIAL
 from pipeline.study.ledger import LeaseLost, hold
@@ -59,14 +59,14 @@ def store(tmp_path: Path, database: Path) -> Store:
     return found
 
 
-def courier(store: Store, address: str | None, may_write: Callable[[], None] = lambda: None) -> Courier:
+def courier(store: Store, address: str | None, may_write: Callable[[], None] = lambda: None) -> Publisher:
     reach = partial(open_tracking, address, store_root=store.root)
-    return Courier(
+    return Publisher(
         spec(), store=store, open_tracker=reach, may_write=may_write, address=address or "the store"
     )
 
 
-def end(store: Store, number: int, sent: Courier | None = None) -> None:
+def end(store: Store, number: int, sent: Publisher | None = None) -> None:
     """A trial ends: each adds a point to the front."""
     store.write_record(
         "toy", record(number, point(0.9 - 0.02 * number, 0.1 + 0.1 * number, kind="recovered"))

@@ -58,7 +58,7 @@ def test_kd_is_plain_training_with_a_live_teacher(make_model, make_split, regres
     dense, _ = make_model(outputs=outputs, seed=7)
     recipe = replace(RECIPE, regression=regression)
     kd = make("kd")
-    kd.attend(lessons(teacher_of(dense, dense, split), split, regression=regression))
+    kd.bind(lessons(teacher_of(dense, dense, split), split, regression=regression))
     model, anatomy = copy.deepcopy(start)
     ears = Ears()
     Loop(model, anatomy, split, Phase("tune", 0, 0, 5, 3), recipe, ears, teaching=kd).fit()
@@ -132,7 +132,7 @@ def test_cap_is_its_definition(make_model, make_split, negatives: int):
     teacher = teacher_of(dense, pretrained, split)
     snapshots = [teacher_of(each, each, split).finetuned for each in (one, other)]
     cap = make("cap", cap_negatives=negatives)
-    cap.attend(lessons(teacher, split))
+    cap.bind(lessons(teacher, split))
     for snapshot in snapshots:
         cap.remember(snapshot)
     rows = np.array([4, 11, 2])
@@ -143,7 +143,7 @@ def test_cap_is_its_definition(make_model, make_split, negatives: int):
         output = model(**encoder_inputs(batch))
         found = cap.loss(task_loss, output.logits, batch).item()
     kd = make("kd")
-    kd.attend(lessons(teacher, split))
+    kd.bind(lessons(teacher, split))
     with torch.no_grad():
         features = model.base_model(**encoder_inputs(batch)).last_hidden_state[:, 0].double().numpy()
     features /= np.linalg.norm(features, axis=1, keepdims=True)
@@ -173,7 +173,7 @@ def test_a_regression_has_no_contrast_of_classes(make_model, make_split):
     found = []
     for weight in (0.0, 5.0):
         cap = make("cap", cap_same_class=weight)
-        cap.attend(lessons(teacher, split, regression=True))
+        cap.bind(lessons(teacher, split, regression=True))
         batch = split.collate(np.arange(4))
         cap.begin(batch["rows"], 0)
         with cap.watch(model):
@@ -185,7 +185,7 @@ def test_a_regression_has_no_contrast_of_classes(make_model, make_split):
 def test_a_batch_in_parts_has_the_gradient_of_the_whole(make_model, make_split, name: str, changes):
     (model, _), split = make_model(), make_split(rows=12)
     teaching = make(name, **changes)
-    teaching.attend(lessons(teacher_of(make_model(seed=7)[0], make_model(seed=8)[0], split), split))
+    teaching.bind(lessons(teacher_of(make_model(seed=7)[0], make_model(seed=8)[0], split), split))
     batch = split.collate(np.arange(7))
     gradients = []
     with teaching.watch(model):
@@ -207,7 +207,7 @@ def test_what_is_drawn_depends_on_the_place_alone(make_model, make_split):
     found = []
     for seed, positions in ((3, (0, 1, 2)), (3, (2,)), (4, (2,))):
         cap = make("cap", cap_negatives=10)
-        cap.attend(lessons(teacher, split, seed=seed))
+        cap.bind(lessons(teacher, split, seed=seed))
         for position in positions:
             cap.begin(torch.tensor([5, 6]), position)
         found.append(cap._compared.tolist())
@@ -225,7 +225,7 @@ def test_banks_pull_representations_towards_them(make_model, make_split):
         model, anatomy = make_model()
         without_dropout(model)
         teaching = make(name)
-        teaching.attend(lessons(teacher, split))
+        teaching.bind(lessons(teacher, split))
         Loop(model, anatomy, split, Phase("tune", 0, 0, 24, 0), RECIPE, Ears(), teaching=teaching).fit()
         mine = teacher_of(model, model, split).finetuned.astype(np.float32)
         between = mine @ teacher.finetuned.T.astype(np.float32)
@@ -237,7 +237,7 @@ def test_misuse_is_an_error(make_model, make_split):
     split = make_split(rows=8)
     teacher = Teacher(np.zeros((8, 3), np.float32))
     with pytest.raises(ValueError, match="bank"):
-        make("cap").attend(lessons(teacher, split))
+        make("cap").bind(lessons(teacher, split))
     with pytest.raises(RuntimeError, match="attends"):
         make("kd").loss(torch.tensor(1.0), torch.zeros(2, 3), {"rows": torch.arange(0)})
     with pytest.raises(ValueError, match="no snapshots"):

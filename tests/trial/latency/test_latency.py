@@ -25,7 +25,7 @@ from pipeline.fronts.front import load_front
 from pipeline.fronts.pick import pick
 from pipeline.model.source import ModelSource, build
 from pipeline.study.records import BadInput, Masks
-from pipeline.study.store import Bench, LatencyTable, Shape, Store, StudyLatency, Timed, TimedPoint
+from pipeline.study.store import LatencySetup, LatencyTable, Shape, Store, StudyLatency, Timed, TimedPoint
 from pipeline.trial.latency import (
     CpuClock,
     FrontWanted,
@@ -38,7 +38,7 @@ from pipeline.trial.latency import (
 from tests.kit.synthetic import point, record, spec
 from tests.model.test_surgery import KINDS
 
-BENCH = Bench("a CPU", 1, 2, 8)
+BENCH = LatencySetup("a CPU", 1, 2, 8)
 SHAPE = Shape(2, 8)
 TABLE = LatencyTable(
     bench=BENCH,
