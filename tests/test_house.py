@@ -1,4 +1,4 @@
-"""The house stays as README and the floors say: imports point down, the tree is true, spaces fit methods."""
+"""The house stays as its documentation says: imports point down, the wings are nine, spaces fit methods."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -17,125 +18,141 @@ from pipeline.study.space import TRIAL_KEYS, load_space
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pipeline"
 
-# A room imports only from floors below its own.
+# A wing imports only from floors below its own.
 FLOORS: tuple[tuple[str, ...], ...] = (
-    (
-        "batches",
-        "dropout",
-        "metrics",
-        "norms",
-        "pareto",
-        "process",
-        "provenance",
-        "recompute",
-        "records",
-        "spectral",
-    ),
-    (
-        "anatomy",
-        "compiling",
-        "losses",
-        "phases",
-        "precision",
-        "space",
-        "statistics",
-        "store",
-        "task",
-        "vocabulary",
-    ),
-    ("distillation", "gates", "halving", "recipe", "weights"),
-    ("allocation", "figures", "fronts", "halves", "measure", "methods", "models", "study", "surgery"),
-    ("checkpoint", "columns", "confirmed", "curve", "finetune", "job", "latency", "picking", "resolve"),
-    ("compare", "course", "portfolio", "resume", "rungs", "settings", "tracking"),
-    ("delivery", "pruners", "report", "rerun", "trial"),
-    ("anchors", "execute", "reopening"),
-    ("confirm", "networks", "sweep"),
-    ("export", "manifests", "plan"),
+    ("study",),
+    ("task", "model", "fronts"),
+    ("methods",),
+    ("trial",),
+    ("driver",),
+    ("export",),
     ("cli",),
 )
-FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+FLOOR = {wing: floor for floor, wings in enumerate(FLOORS) for wing in wings}
 
 LONGEST = 300  # lines of a file
-# What may stand behind one door only.
-DOORS = {"ray": {"execute"}, "mlflow": {"tracking"}}
-# Rooms that read results: quick on a laptop.
-READERS = (
-    "fronts",
-    "store",
-    "pareto",
-    "metrics",
-    "halves",
-    "figures",
-    "records",
-    "tracking",
-    "study",
-    "statistics",
-    "confirmed",
-    "compare",
-    "settings",
-    "report",
-)
+WING_LINES = 10  # of a wing's __init__: what the wing is for, and nothing else
+# What may be imported behind one door only.
+DOORS = {"ray": "driver/execute", "mlflow": "driver/tracking"}
+# Wings and rooms that read results: quick on a laptop.
+READERS = ("study", "fronts", "driver/tracking")
 HEAVY = ("torch", "ray", "transformers", "datasets")
 
 
-# Of a room that is a folder, the others see what its __init__ gives.
-ROOMS_INSIDE = {
-    folder.name: {path.stem for path in folder.glob("*.py")} - {"__init__"}
-    for folder in PACKAGE.iterdir()
-    if folder.is_dir()
-}
-
-
 def sources() -> list[Path]:
-    return [path for path in sorted(PACKAGE.rglob("*.py")) if path.parent != PACKAGE or "__" not in path.name]
+    return sorted(PACKAGE.rglob("*.py"))
 
 
-def room_of(path: Path) -> str:
-    parts = path.relative_to(PACKAGE).with_suffix("").parts
-    return parts[0]
+def inside() -> list[Path]:
+    """All files but the two of the top level."""
+    return [path for path in sources() if path.parent != PACKAGE]
 
 
-def imports(path: Path) -> set[str]:
-    """Dotted names of all that a file imports, wherever in it."""
+def wing_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0]
+
+
+def name_of(path: Path) -> str:
+    """The dotted name of a file as it is imported."""
+    return ".".join(("pipeline", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+
+
+MODULES = {name_of(path): path for path in sources()}
+
+
+@cache
+def imports(path: Path) -> frozenset[str]:
+    """Dotted names of all that a file imports, wherever in it: a module of ours where it is one."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                found.add(whole if whole in MODULES and alias.name not in given(node.module) else node.module)
+    return frozenset(found)
 
 
-@pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(PACKAGE)))
+@cache
+def given(module: str) -> frozenset[str]:
+    """The names in a module's __all__: `from pipeline.export.confirm import confirm` is a function, not the file."""
+    if module not in MODULES:
+        return frozenset()
+    for node in ast.parse(MODULES[module].read_text()).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+            return frozenset(ast.literal_eval(node.value))
+    return frozenset()
+
+
+def ours(path: Path) -> frozenset[str]:
+    return frozenset(name for name in imports(path) if name in MODULES and name != "pipeline")
+
+
+def test_the_package_has_nine_wings_and_nothing_else() -> None:
+    there = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    assert there == set(FLOOR) | {"__init__.py", "__main__.py", "py.typed"}
+
+
+@pytest.mark.parametrize("path", inside(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_down(path: Path) -> None:
-    room = room_of(path)
-    assert room in FLOOR, f"{room} stands on no floor: add it to FLOORS and to README's tree"
-    for name in imports(path):
+    wing = wing_of(path)
+    for name in ours(path):
+        other = name.split(".")[1]
+        if other != wing:
+            assert FLOOR[other] < FLOOR[wing], f"{wing} (floor {FLOOR[wing]}) imports {name} ({FLOOR[other]})"
+
+
+@pytest.mark.parametrize("path", inside(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_rooms_of_other_wings_are_entered_by_their_door(path: Path) -> None:
+    """Of a folder in another wing, a file imports what the folder's own __init__ gives."""
+    for name in ours(path):
         parts = name.split(".")
-        if parts[0] != "pipeline" or len(parts) < 2 or parts[1] == room:
+        if parts[1] == wing_of(path) or len(parts) < 4:
             continue
-        assert len(parts) < 4 or parts[1] == "methods" or parts[2] not in ROOMS_INSIDE.get(parts[1], set()), (
-            f"{room} reaches into {parts[1]}: import from pipeline.{parts[1]}"
+        door = ".".join(parts[:-1])
+        assert not given(door), (
+            f"{path.relative_to(PACKAGE)} reaches into {door}: import from {door}, not from {name}"
         )
-        assert FLOOR[parts[1]] < FLOOR[room], (
-            f"{room} (floor {FLOOR[room]}) imports {parts[1]} ({FLOOR[parts[1]]})"
-        )
+
+
+def test_no_two_files_import_each_other() -> None:
+    mutual = {
+        tuple(sorted((name, other)))
+        for name, path in MODULES.items()
+        for other in ours(path)
+        if other != name and name in ours(MODULES[other])
+    }
+    assert mutual == set()
+
+
+def test_wings_say_what_they_are_for_and_import_nothing() -> None:
+    for wing in FLOOR:
+        text = (PACKAGE / wing / "__init__.py").read_text()
+        tree = ast.parse(text)
+        assert ast.get_docstring(tree), wing
+        assert len(tree.body) == 1, f"{wing}/__init__.py holds more than its description"
+        assert len(text.splitlines()) <= WING_LINES, wing
 
 
 def test_methods_import_no_other_method() -> None:
     for path in (PACKAGE / "methods").glob("*.py"):
-        siblings = {name.split(".")[2] for name in imports(path) if name.startswith("pipeline.methods.")}
-        assert path.stem == "__init__" or siblings <= {"base", "gated", "scored", "weighted"}, path.name
+        if path.stem in ("__init__", "registry"):
+            continue
+        siblings = {name.split(".")[2] for name in ours(path) if name.startswith("pipeline.methods.")}
+        assert siblings <= {"base", "bases"}, path.name
 
 
 @pytest.mark.parametrize("library", sorted(DOORS))
 def test_each_library_has_one_door(library: str) -> None:
-    inside = {room_of(path) for path in sources() if any(n.split(".")[0] == library for n in imports(path))}
-    assert inside <= DOORS[library]
+    door = PACKAGE / DOORS[library]
+    users = {path for path in sources() if any(name.split(".")[0] == library for name in imports(path))}
+    assert {path for path in users if door not in path.parents} == set()
 
 
 def test_reading_results_loads_nothing_heavy() -> None:
-    lines = "; ".join(f"import pipeline.{room}" for room in READERS)
+    readers = [name_of(path) for path in inside() if any(PACKAGE / room in path.parents for room in READERS)]
+    lines = "; ".join(f"import {name}" for name in readers if not name.endswith(".served"))
     code = f"import sys; {lines}; print([m for m in {HEAVY!r} if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
@@ -150,20 +167,23 @@ def test_a_methods_fields_are_the_keys_of_its_space(method: str) -> None:
     assert len({"threshold", "target"} & set(own)) == 1
 
 
-def test_readmes_tree_names_every_room_and_no_other() -> None:
-    tree = re.search(r"## The tree\n.*?```\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
-    assert tree is not None, "README has a section 'The tree' with a block"
-    named = set(re.findall(r"^\s{2,4}(\w+)(?:\.py|/)\s", tree.group(1), re.M))
-    assert named == set(FLOOR) | {"__init__", "__main__"}
-
-
-def test_floors_hold_only_rooms_that_are_there() -> None:
-    assert {room_of(path) for path in sources()} == set(FLOOR)
-
-
 def test_files_are_small() -> None:
     lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in sources()}
     assert {path: count for path, count in lines.items() if count > LONGEST} == {}
+
+
+def test_tests_mirror_the_wings() -> None:
+    others = {"kit", "benchmarks", "chaos", "faults", "docs", "examples"}
+    folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name[0] not in "_."}
+    assert folders - others == set(FLOOR)
+    assert {path.name for path in (ROOT / "tests").glob("test_*.py")} == {"test_house.py"}
+
+
+def test_no_test_file_imports_another() -> None:
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
+            assert not re.match(r"tests\.(.+\.)?(test_\w+|conftest)$", module), f"{path}: {module}"
 
 
 def test_every_dependency_says_which_file_wants_it() -> None:
