@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install search test lint bench compare chaos lock clean
+.PHONY: help install search test lint docs bench compare chaos lock clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,10 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: install  ## the site, in site/: commands' pages from the program, dead links refused
+	$(BIN)/python -m docs.generate
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 bench: install  ## ratios, measured in pairs on this machine
 	$(BIN)/python -m tests.benchmarks
 
@@ -40,7 +44,7 @@ compare: install  ## methods side by side: make compare TASKS="SST-2/task.toml M
 lock:  ## pins every version; local suffixes (+cpu) and GPU libraries are left to the machine
 	rm -rf .venv-lock
 	$(PYTHON) -m venv .venv-lock
-	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 --editable '.[dev]'
+	.venv-lock/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0 --editable '.[dev,docs]'
 	.venv-lock/bin/python -m pip freeze --exclude-editable --exclude pip --exclude setuptools \
 		| sed -E 's/\+[A-Za-z0-9.]+//' | grep -v -i -E '^(nvidia-|triton)' > requirements.lock.new
 	mv requirements.lock.new requirements.lock
