@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
+from pipeline.model.modeling_cut import BERT, DISTILBERT, Architecture
 from pipeline.study.records import BadInput, Masks
 
 if TYPE_CHECKING:
@@ -21,69 +22,14 @@ if TYPE_CHECKING:
 UnitNumbers = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """Where one family keeps its parts: `layers` is a path below the base model, the rest below a layer.
-
-    `attention` computes the heads and holds their number (`head_count`) and total width (`head_width`).
-    `attention_norm` and `ffn_norm` are the modules that project, add and normalise, with a `LayerNorm` in
-    them; None where the layer itself adds and normalises.
-    """
-
-    layers: str
-    query: str
-    key: str
-    value: str
-    attention_output: str
-    ffn_in: str
-    ffn_out: str
-    attention: str
-    attention_norm: str | None
-    ffn: str
-    ffn_norm: str | None
-    head_count: str
-    head_width: str
-
-
-_BERT = Architecture(
-    layers="encoder.layer",
-    query="attention.self.query",
-    key="attention.self.key",
-    value="attention.self.value",
-    attention_output="attention.output.dense",
-    ffn_in="intermediate.dense",
-    ffn_out="output.dense",
-    attention="attention.self",
-    attention_norm="attention.output",
-    ffn="intermediate",
-    ffn_norm="output",
-    head_count="num_attention_heads",
-    head_width="all_head_size",
-)
-_DISTILBERT = Architecture(
-    layers="transformer.layer",
-    query="attention.q_lin",
-    key="attention.k_lin",
-    value="attention.v_lin",
-    attention_output="attention.out_lin",
-    ffn_in="ffn.lin1",
-    ffn_out="ffn.lin2",
-    attention="attention",
-    attention_norm=None,
-    ffn="ffn",
-    ffn_norm=None,
-    head_count="n_heads",
-    head_width="dim",
-)
-
 # By `config.model_type`.
 ARCHITECTURES: dict[str, Architecture] = {
-    "bert": _BERT,
-    "roberta": _BERT,
-    "xlm-roberta": _BERT,
-    "distilbert": _DISTILBERT,
-    "electra": _BERT,
-    "camembert": _BERT,
+    "bert": BERT,
+    "roberta": BERT,
+    "xlm-roberta": BERT,
+    "distilbert": DISTILBERT,
+    "electra": BERT,
+    "camembert": BERT,
 }
 
 

@@ -1,12 +1,13 @@
 """Encoders whose layers differ: fewer heads here, no feed-forward block there. For transformers 4.57 and 5.
 
 This file is copied beside exported weights, so that `from_pretrained(folder, trust_remote_code=True)` finds it:
-it needs torch and transformers only. The library's own network is built, and made smaller before its weights
-are read; no line of its code is repeated here. `config.cut_layout` has an entry for each layer that is left:
+it imports torch and transformers only. It builds the library's own network and narrows its layers before the weights
+are loaded; no line of the library's code is repeated here. `pipeline.model.surgery` cuts with the same stand-ins and
+the same table of places. `config.cut_layout` has an entry for each layer that is left:
 
     {"layer": its number in the dense model, "heads": how many it kept, "neurons": how many it kept}
 
-0 means that the block is gone. What is left of it is y = LayerNorm(x), exactly, and costs nothing more.
+0 means that the block is gone: y = LayerNorm(x) is left of it, exactly, and without a residual addition.
 """
 
 from typing import Any, NamedTuple
@@ -38,10 +39,10 @@ FORMAT = 1  # of cut_layout; a newer one needs a newer file
 
 
 class Nothing:
-    """What a block that is gone gives its layer to add: x + nothing is x, without a kernel."""
+    """What a removed block returns in place of its branch: x + nothing is x, without a kernel."""
 
     def __add__(self, residual: Tensor) -> Tensor:
-        """The residual itself."""
+        """Return the residual itself."""
         return residual
 
 
@@ -49,142 +50,161 @@ NOTHING = Nothing()
 
 
 def nothing() -> Nothing | float:
-    """What is added where a block was; a compiler, which knows no such object, gets a 0 to leave out itself."""
+    """Return what is added in place of a removed block; under torch.compile a 0.0, which the compiler drops."""
     return 0.0 if torch.compiler.is_compiling() else NOTHING
 
 
 class NoAttention(nn.Module):
-    """Stands where the heads were, and has no attention weights to show."""
+    """Replaces an attention block without heads; it has no attention weights to return."""
 
     def forward(self, *_args: object, **_kwargs: object) -> tuple[Nothing | float, None]:
-        """(nothing, None), whatever the layer hands over: the versions differ in that."""
+        """Return (nothing, None), whatever the arguments: transformers 4 and 5 differ in them."""
         return nothing(), None
 
 
 class NoFfn(nn.Module):
-    """Stands where the neurons were."""
+    """Replaces a feed-forward block without neurons."""
 
     def forward(self, _hidden_states: Tensor) -> Nothing | float:
-        """Nothing."""
+        """Return nothing."""
         return nothing()
 
 
 class NormOnly(nn.Module):
-    """Stands where a branch was projected, added and normalised."""
+    """Replaces the module that projects a branch, adds it and normalises: LayerNorm(x)."""
 
     def __init__(self, norm: nn.Module) -> None:
         super().__init__()
-        self.LayerNorm = norm  # the library's name: the weights keep theirs
+        self.LayerNorm = norm  # the library's name, so that names in the state dict stay
 
     def forward(self, _nothing: Nothing | float, residual: Tensor) -> Tensor:
-        """LayerNorm(residual)."""
+        """Return LayerNorm(residual)."""
         normed: Tensor = self.LayerNorm(residual)
         return normed
 
 
-class Places(NamedTuple):
-    """Paths below the base model (`layers`) or a layer; a norm of None: the layer itself adds and normalises."""
+class Architecture(NamedTuple):
+    """Where one family keeps its parts: `layers` is a path below the base model, the rest below a layer.
+
+    `attention` computes the heads and holds their number (`head_count`) and total width (`head_width`).
+    `attention_norm` and `ffn_norm` are the modules that project, add and normalise, with a `LayerNorm` in
+    them; None where the layer itself adds and normalises.
+    """
 
     layers: str
-    attention: str
-    projections: tuple[str, ...]
-    attention_out: str
-    attention_norm: str | None
-    head_count: str
-    head_width: str
-    ffn: str
+    query: str
+    key: str
+    value: str
+    attention_output: str
     ffn_in: str
     ffn_out: str
+    attention: str
+    attention_norm: str | None
+    ffn: str
     ffn_norm: str | None
+    head_count: str
+    head_width: str
 
 
-BERT = Places(
+BERT = Architecture(
     layers="encoder.layer",
-    attention="attention.self",
-    projections=("attention.self.query", "attention.self.key", "attention.self.value"),
-    attention_out="attention.output.dense",
-    attention_norm="attention.output",
-    head_count="num_attention_heads",
-    head_width="all_head_size",
-    ffn="intermediate",
+    query="attention.self.query",
+    key="attention.self.key",
+    value="attention.self.value",
+    attention_output="attention.output.dense",
     ffn_in="intermediate.dense",
     ffn_out="output.dense",
+    attention="attention.self",
+    attention_norm="attention.output",
+    ffn="intermediate",
     ffn_norm="output",
+    head_count="num_attention_heads",
+    head_width="all_head_size",
 )
-DISTILBERT = Places(
+DISTILBERT = Architecture(
     layers="transformer.layer",
-    attention="attention",
-    projections=("attention.q_lin", "attention.k_lin", "attention.v_lin"),
-    attention_out="attention.out_lin",
-    attention_norm=None,
-    head_count="n_heads",
-    head_width="dim",
-    ffn="ffn",
+    query="attention.q_lin",
+    key="attention.k_lin",
+    value="attention.v_lin",
+    attention_output="attention.out_lin",
     ffn_in="ffn.lin1",
     ffn_out="ffn.lin2",
+    attention="attention",
+    attention_norm=None,
+    ffn="ffn",
     ffn_norm=None,
+    head_count="n_heads",
+    head_width="dim",
 )
 
 
-def narrow(base: nn.Module, config: Any, places: Places) -> None:
-    """Makes the layers of a dense network that was just built as small as `config.cut_layout` says."""
+def narrow(base: nn.Module, config: Any, where: Architecture) -> None:
+    """Narrow the layers of a newly built dense network to the sizes in `config.cut_layout`."""
     if config.cut_format > FORMAT:
         raise ValueError(
-            f"A cut network's layout is read by code as new as it is; it has format {config.cut_format}, this code "
-            f"knows {FORMAT}. Update prunefront, or empty the cache of transformers' modules."
+            f"A cut network's layout is read by code of the same format or a newer one; it has format "
+            f"{config.cut_format}, this code knows {FORMAT}. Update prunefront, or empty the cache of "
+            "transformers' modules."
         )
     if config.cut_layout is None:
         return
     head_size = config.hidden_size // config.num_attention_heads
-    layers: Any = base.get_submodule(places.layers)
+    layers: Any = base.get_submodule(where.layers)
     for layer, left in zip(layers, config.cut_layout, strict=True):
         if left["heads"] == 0:
-            _take_away(layer, places.attention, places.attention_norm, NoAttention())
+            remove_block(layer, where.attention, where.attention_norm, NoAttention())
         elif left["heads"] < config.num_attention_heads:
             width = left["heads"] * head_size
-            for path in places.projections:
-                _put(layer, path, nn.Linear(config.hidden_size, width))
-            _put(layer, places.attention_out, nn.Linear(width, config.hidden_size))
-            attention = layer.get_submodule(places.attention)
-            setattr(attention, places.head_count, left["heads"])  # transformers 4 counts by it
-            setattr(attention, places.head_width, width)
+            for path in (where.query, where.key, where.value):
+                replace_module(layer, path, nn.Linear(config.hidden_size, width))
+            replace_module(layer, where.attention_output, nn.Linear(width, config.hidden_size))
+            set_heads(layer, where, count=left["heads"], width=width)
         if left["neurons"] == 0:
-            _take_away(layer, places.ffn, places.ffn_norm, NoFfn())
-        elif left["neurons"] < layer.get_submodule(places.ffn_in).out_features:
-            _put(layer, places.ffn_in, nn.Linear(config.hidden_size, left["neurons"]))
-            _put(layer, places.ffn_out, nn.Linear(left["neurons"], config.hidden_size))
+            remove_block(layer, where.ffn, where.ffn_norm, NoFfn())
+        elif left["neurons"] < layer.get_submodule(where.ffn_in).out_features:
+            replace_module(layer, where.ffn_in, nn.Linear(config.hidden_size, left["neurons"]))
+            replace_module(layer, where.ffn_out, nn.Linear(left["neurons"], config.hidden_size))
 
 
-def _take_away(layer: nn.Module, path: str, norm_path: str | None, nothing: nn.Module) -> None:
-    _put(layer, path, nothing)
-    if norm_path is not None:
-        _put(layer, norm_path, NormOnly(layer.get_submodule(f"{norm_path}.LayerNorm")))
+def remove_block(layer: nn.Module, path: str, norm_path: str | None, stand_in: nn.Module) -> None:
+    """Replace a layer's attention or feed-forward block by its LayerNorm."""
+    replace_module(layer, path, stand_in)
+    if norm_path is not None:  # else the layer itself adds the nothing and normalises
+        replace_module(layer, norm_path, NormOnly(layer.get_submodule(f"{norm_path}.LayerNorm")))
 
 
-def _put(layer: nn.Module, path: str, module: nn.Module) -> None:
+def set_heads(layer: nn.Module, where: Architecture, *, count: int, width: int) -> None:
+    """Set the number of heads and their total width: transformers 4 splits the heads by them."""
+    attention = layer.get_submodule(where.attention)
+    setattr(attention, where.head_count, count)
+    setattr(attention, where.head_width, width)
+
+
+def replace_module(layer: nn.Module, path: str, module: nn.Module) -> None:
+    """Set the module at a path below a layer; `nn.Module.set_submodule` is missing in older torch."""
     parent, _, name = path.rpartition(".")
     setattr(layer.get_submodule(parent), name, module)
 
 
 class _Layout:
-    """What a cut network's configuration has beyond the dense one's; `num_hidden_layers` counts what is left."""
+    """The fields of a cut network's configuration beside the dense one's; `num_hidden_layers` counts layers left."""
 
     cut_layout: Any = None  # None: nothing is cut
     cut_format: Any = FORMAT
 
 
 class _Cut:
-    """The library's network, made smaller before its weights are read."""
+    """The library's network, narrowed before its weights are loaded."""
 
-    places = BERT
+    where = BERT
 
     def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(config, *args, **kwargs)
-        narrow(self.base_model, config, self.places)
+        narrow(self.base_model, config, self.where)
         self.post_init()
 
 
-# `_auto_class` makes save_pretrained copy this file again, also in transformers 4.
+# `_auto_class` makes save_pretrained copy this file, also in transformers 4.
 
 
 class CutBertConfig(_Layout, BertConfig):
@@ -269,11 +289,11 @@ class CutDistilBertConfig(_Layout, DistilBertConfig):
 
 class CutDistilBertModel(_Cut, DistilBertModel):
     config_class = CutDistilBertConfig
-    places = DISTILBERT
+    where = DISTILBERT
     _auto_class = "AutoModel"
 
 
 class CutDistilBertForSequenceClassification(_Cut, DistilBertForSequenceClassification):
     config_class = CutDistilBertConfig
-    places = DISTILBERT
+    where = DISTILBERT
     _auto_class = "AutoModelForSequenceClassification"

@@ -15,63 +15,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.model.anatomy import (
-    Anatomy,
+from pipeline.model.anatomy import Anatomy, LayerParts, encoder_layers, find_architecture, layer_parts
+from pipeline.model.modeling_cut import (
     Architecture,
-    LayerParts,
-    encoder_layers,
-    find_architecture,
-    layer_parts,
+    NoAttention,
+    NoFfn,
+    remove_block,
+    replace_module,
+    set_heads,
 )
 from pipeline.study.records import BoolArray, Masks
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-
-class Nothing:
-    """What a block that is gone gives its layer to add: x + nothing is x, without a kernel."""
-
-    def __add__(self, residual: Tensor) -> Tensor:
-        """The residual itself."""
-        return residual
-
-
-NOTHING = Nothing()
-
-
-def nothing() -> Nothing | float:
-    """What is added where a block was; a compiler, which knows no such object, gets a 0 to leave out itself."""
-    return 0.0 if torch.compiler.is_compiling() else NOTHING
-
-
-class NoAttention(nn.Module):
-    """Stands where the heads were, and has no attention weights to show."""
-
-    def forward(self, *_args: object, **_kwargs: object) -> tuple[Nothing | float, None]:
-        """(nothing, None), whatever the layer hands over."""
-        return nothing(), None
-
-
-class NoFfn(nn.Module):
-    """Stands where the neurons were."""
-
-    def forward(self, _hidden_states: Tensor) -> Nothing | float:
-        """Nothing."""
-        return nothing()
-
-
-class NormOnly(nn.Module):
-    """Stands where a branch was projected, added and normalised: LN(x)."""
-
-    def __init__(self, norm: nn.Module) -> None:
-        super().__init__()
-        self.LayerNorm = norm  # the library's name, so that the state dict keeps it
-
-    def forward(self, _nothing: Nothing | float, residual: Tensor) -> Tensor:
-        """LN(residual)."""
-        normed: Tensor = self.LayerNorm(residual)
-        return normed
 
 
 @contextmanager
@@ -132,16 +88,14 @@ def _cut_attention(layer: nn.Module, parts: LayerParts, where: Architecture, *, 
     if kept.all():  # also if none was left
         return
     if not kept.any():
-        _take_away(layer, where.attention, where.attention_norm, NoAttention())
+        remove_block(layer, where.attention, where.attention_norm, NoAttention())
         return
     head_size = _there(parts.query).out_features // len(kept)
     features = torch.from_numpy(np.flatnonzero(np.repeat(kept, head_size)))
     for path, linear in ((where.query, parts.query), (where.key, parts.key), (where.value, parts.value)):
-        layer.set_submodule(path, _rows(_there(linear), features))
-    layer.set_submodule(where.attention_output, _columns(_there(parts.attention_output), features))
-    attention = layer.get_submodule(where.attention)
-    setattr(attention, where.head_count, int(kept.sum()))
-    setattr(attention, where.head_width, len(features))
+        replace_module(layer, path, _rows(_there(linear), features))
+    replace_module(layer, where.attention_output, _columns(_there(parts.attention_output), features))
+    set_heads(layer, where, count=int(kept.sum()), width=len(features))
 
 
 def _cut_ffn(layer: nn.Module, parts: LayerParts, where: Architecture, *, kept: BoolArray) -> None:
@@ -149,17 +103,11 @@ def _cut_ffn(layer: nn.Module, parts: LayerParts, where: Architecture, *, kept: 
     if kept.all():
         return
     if not kept.any():
-        _take_away(layer, where.ffn, where.ffn_norm, NoFfn())
+        remove_block(layer, where.ffn, where.ffn_norm, NoFfn())
         return
     neurons = torch.from_numpy(np.flatnonzero(kept))
-    layer.set_submodule(where.ffn_in, _rows(_there(parts.ffn_in), neurons))
-    layer.set_submodule(where.ffn_out, _columns(_there(parts.ffn_out), neurons))
-
-
-def _take_away(layer: nn.Module, path: str, norm_path: str | None, nothing: nn.Module) -> None:
-    layer.set_submodule(path, nothing)
-    if norm_path is not None:  # else the layer itself adds the nothing and normalises
-        layer.set_submodule(norm_path, NormOnly(layer.get_submodule(f"{norm_path}.LayerNorm")))
+    replace_module(layer, where.ffn_in, _rows(_there(parts.ffn_in), neurons))
+    replace_module(layer, where.ffn_out, _columns(_there(parts.ffn_out), neurons))
 
 
 def _rows(linear: nn.Linear, kept: Tensor) -> nn.Linear:

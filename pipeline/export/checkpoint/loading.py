@@ -10,8 +10,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from pipeline.export.checkpoint import modeling_cut
 from pipeline.export.checkpoint.writing import AUTO_CLASSES, CLASSES, CONFIG, WEIGHTS
+from pipeline.model import modeling_cut
 from pipeline.model.source import quiet
 from pipeline.study.records import BadInput
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.export.checkpoint.modeling_cut import FORMAT
+from pipeline.model import modeling_cut
 from pipeline.model.anatomy import Anatomy
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def write_checkpoint(
     for name, content in tokenizer_files.items():
         (folder / name).write_bytes(_for_any_version(name, content))
     (folder / CONFIG).write_text(json.dumps(_configuration(model, anatomy), indent=2, sort_keys=True) + "\n")
-    shutil.copyfile(Path(__file__).with_name(CODE), folder / CODE)
+    shutil.copyfile(modeling_cut.__file__, folder / CODE)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
 
@@ -96,7 +96,7 @@ def _configuration(model: PreTrainedModel, anatomy: Anatomy) -> dict[str, Any]:
         "auto_map": {auto: f"{module}.{CLASSES[kind]}{suffix}" for auto, suffix in AUTO_CLASSES.items()},
         LAYER_COUNT.get(kind, "num_hidden_layers"): len(left),
         "cut_layout": left,
-        "cut_format": FORMAT,
+        "cut_format": modeling_cut.FORMAT,
     }
 
 

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 import pipeline
-from pipeline.export.checkpoint import layout, modeling_cut, whole_folder, write_checkpoint, write_record
+from pipeline.export.checkpoint import layout, whole_folder, write_checkpoint, write_record
+from pipeline.model import modeling_cut
 from pipeline.model.surgery import cut, masked
 from pipeline.study.records import BadInput, Masks
 from pipeline.task.batches import encoder_inputs
