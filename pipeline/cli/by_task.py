@@ -11,8 +11,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.cli.output import err, out, percent, print_json, short
+from pipeline.fronts.setting_columns import columns_of, columns_of_any
 from pipeline.study.records import BadInput, Params
-from pipeline.study.space import parse_space
+from pipeline.study.space import ALLOCATION_KEYS, parse_space
 
 if TYPE_CHECKING:
     from pipeline.fronts.hyperparameters import Choice
@@ -55,11 +56,7 @@ def row_of(choice: Choice) -> dict[str, Any]:
         "trials": choice.trials,
         "trial": None if point is None else point.trial,
         "kind": None if point is None else point.kind,
-        "penalty": params.get("penalty_strength"),
-        "threshold": params.get("threshold"),
-        "target": params.get("target"),
-        "spectral_bound": params.get("spectral_bound"),
-        "bound": params.get(f"bound_{params.get('spectral_bound')}"),
+        **_settings(choice.method, params),
         "learning_rate": params.get("learning_rate"),
         "metric_name": choice.metric_name,
         "metric": None if metric is None else metric.mean,
@@ -79,6 +76,19 @@ def row_of(choice: Choice) -> dict[str, Any]:
     }
 
 
+def _settings(method: str, params: Params) -> Params:
+    """Return the settings of a row, by the names of their columns."""
+    row: dict[str, Any] = {}
+    for column in columns_of_any(method):
+        if column.further:
+            in_force = column.key_in_force(params)
+            row[column.key] = params.get(column.key)
+            row[column.name] = None if in_force is None else params[in_force]
+        else:
+            row[column.name] = params.get(column.key)
+    return row
+
+
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     if not path.parent.is_dir():
         raise BadInput(
@@ -86,7 +96,9 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
         )
     flat = [{name: value for name, value in row.items() if name != "importance"} for row in rows]
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(flat[0]))
+        writer = csv.DictWriter(
+            file, restval="", fieldnames=list(dict.fromkeys(name for row in flat for name in row))
+        )
         writer.writeheader()
         writer.writerows(
             {name: "" if _missing(value) else value for name, value in row.items()} for row in flat
@@ -122,28 +134,36 @@ def _table(choices: list[Choice]) -> Table:
     for column in ("task", "model", "method"):
         table.add_column(column)
     fast = any(choice.speed_up for choice in choices)
-    numbers = ["penalty", "good from … to", "threshold", "bound", "lr", "metric", "vs dense", "compr."]
+    own = _own_columns(choices)
+    numbers = ["penalty", "good from … to", "threshold", *own, "lr", "metric", "vs dense", "compr."]
     for column in numbers + (["speed-up"] if fast else []):
         table.add_column(column, justify="right", no_wrap=True)
     for choice in choices:
-        cells = [escape(choice.task), escape(choice.model), choice.method, *_cells(choice)]
+        cells = [escape(choice.task), escape(choice.model), choice.method, *_cells(choice, own)]
         table.add_row(*cells, *([f"{choice.speed_up:.2f} ×" if choice.speed_up else "–"] if fast else []))
     return table
 
 
-def _cells(choice: Choice) -> list[str]:
+def _own_columns(choices: list[Choice]) -> list[str]:
+    """Return the settings that single methods have a column for, beside penalty, threshold and target."""
+    names = [column.name for choice in choices for column in columns_of(choice.method)]
+    return [name for name in dict.fromkeys(names) if name not in ("penalty", *ALLOCATION_KEYS)]
+
+
+def _cells(choice: Choice, own: list[str]) -> list[str]:
+    from pipeline.fronts.hyperparameters import PENALTY
+
     point, metric, profile = choice.point, choice.metric, choice.profile
     band = "–" if profile is None else f"{profile.low:.3g} … {profile.high:.3g}"
     if point is None or metric is None:
-        return ["–", band, "–", "–", "–", "–", "–", "–"]
+        return ["–", band, "–", *("–" for _ in own), "–", "–", "–", "–"]
     params = point.params
-    kind = params.get("spectral_bound", "–")
-    bound = "off" if kind == "off" else f"{kind} {short(params.get(f'bound_{kind}', '–'))}"
+    columns = {column.name: column.values(params) for column in columns_of(choice.method)}
     return [
-        short(params.get("penalty_strength", "–")),
+        short(params.get(PENALTY, "–")),
         band,
         short(params.get("threshold", params.get("target", "–"))),
-        bound,
+        *(" ".join(map(short, columns.get(name, ()))) or "–" for name in own),
         short(params.get("learning_rate", "–")),
         f"{metric:.4f}",
         f"{metric.mean - choice.dense:+.4f}",

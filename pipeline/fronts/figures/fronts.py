@@ -19,6 +19,7 @@ from pipeline.fronts.figures.series import (
     titles,
     xy,
 )
+from pipeline.fronts.setting_columns import columns_of
 from pipeline.study.records import Params, StudySpec
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def hypervolume_figure(series: Sequence[Series]) -> go.Figure:
 
 def hover(dot: Dot, spec: StudySpec) -> str:
     """What a figure says of a network under the pointer: what it measures, then what made it."""
-    settings = [f"{name} {escape(_short(value))}" for name, value in _settings(dot.params)]
+    settings = [f"{name} {escape(_short(value))}" for name, value in _settings(spec.method, dot.params)]
     latency = "" if dot.latency_ms is None else f", {dot.latency_ms:.3g} ms"
     lines = [
         f"<b>trial {dot.trial}</b>, {dot.kind}",
@@ -110,11 +111,11 @@ def hover(dot: Dot, spec: StudySpec) -> str:
     return "<br>".join(lines)
 
 
-def _settings(params: Params) -> list[tuple[str, Any]]:
-    """Penalty, threshold or target, and spectral bound: those that a method has and that are in force."""
-    bound = f"bound_{params.get('spectral_bound')}"
-    names = ("penalty_strength", "threshold", "target", "spectral_bound", bound)
-    return [(name, params[name]) for name in names if name in params]
+def _settings(method: str, params: Params) -> list[tuple[str, Any]]:
+    """Return the settings that tables of the method show, as far as they are in force."""
+    columns = columns_of(method)
+    keys = [key for column in columns for key in (column.key, column.key_in_force(params))]
+    return [(key, params[key]) for key in keys if key is not None and key in params]
 
 
 def _short(value: Any) -> str:

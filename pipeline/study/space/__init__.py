@@ -1,12 +1,15 @@
 """What is searched: TOML files with bounds, conditions and sources -> Optuna's distributions."""
 
-from pipeline.study.space.space import (
-    ALLOCATION_KEYS,
-    TRIAL_KEYS,
-    Space,
-    known_methods,
-    load_space,
-    parse_space,
-)
+from pipeline.study.space.files import known_methods, packaged_methods, shown_keys
+from pipeline.study.space.space import ALLOCATION_KEYS, TRIAL_KEYS, Space, load_space, parse_space
 
-__all__ = ["ALLOCATION_KEYS", "TRIAL_KEYS", "Space", "known_methods", "load_space", "parse_space"]
+__all__ = [
+    "ALLOCATION_KEYS",
+    "TRIAL_KEYS",
+    "Space",
+    "known_methods",
+    "load_space",
+    "packaged_methods",
+    "parse_space",
+    "shown_keys",
+]

@@ -15,9 +15,11 @@ earlier key has that value, or one of a list of them; elsewhere it takes its def
 changes single settings of a key for models without pretrained weights.
 
 The packaged files are shared.toml and one per method, which may replace keys of shared.toml; and in distill/ one per
-distillation, for studies that distil. A person's file replaces single keys of them; a key that it does not name keeps
-the packaged table. One key it may bring to any method: `target`, the compression to cut to, in place of a threshold on
-the method's own score.
+distillation, for studies that distil. A method's file also says which columns tables of results have: `show = "name"`
+on a key gives it a column of that name, `show = true` one of its own name where networks differ in it.
+
+A person's file replaces single keys of them; a key that it does not name keeps the packaged table. One key it may bring
+to any method: `target`, the compression to cut to, in place of a threshold on the method's own score.
 """
 
 from __future__ import annotations
@@ -31,6 +33,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.study.records import BadInput, Params, ParamValue
+from pipeline.study.space.files import (
+    DISTILL,
+    distill_file,
+    folder,
+    method_file,
+    read_keys,
+    shared_file,
+)
 from pipeline.study.space.spacefile import (
     FORMS,
     SPREAD,
@@ -51,8 +61,6 @@ if TYPE_CHECKING:
 ALLOCATION_KEYS = ("threshold", "target")
 ANY_METHODS = "target"  # the one of them that means the same to all methods
 TRIAL_KEYS = (*ALLOCATION_KEYS, "rewind")  # of a method's file, all that are no fields of it
-SHARED = "shared"
-DISTILL = "distill"  # the folder of what distillations need
 FROM_SCRATCH = "from_scratch"
 
 
@@ -135,11 +143,6 @@ class Space:
         return params
 
 
-def known_methods() -> list[str]:
-    """The methods that have a packaged file."""
-    return sorted(path.stem for path in _folder().glob("*.toml") if path.stem != SHARED)
-
-
 def load_space(
     method: str,
     *,
@@ -156,18 +159,15 @@ def load_space(
         BadInput: no such method; a file that cannot be read, is no TOML, names a key that the method has not,
             or says of one what cannot be (`spacefile.parse_key`).
     """
-    if method not in known_methods():
-        raise BadInput(
-            f"A method has a file in search_spaces; {method!r} has none. {nearest(method, known_methods())}"
-        )
+    own = method_file(method)
     keys: dict[str, Key] = {}
-    for path in (_folder() / f"{SHARED}.toml", _folder() / f"{method}.toml"):
-        document = read_document(path)
+    for path in (shared_file(), own):
+        document = read_keys(path)
         keys = _overlay(keys, document, path.name, pretrained=pretrained, new=[*document])
-    _check_allocation(keys, f"{method}.toml")
+    _check_allocation(keys, own.name)
     if distill != "none":
-        path = _folder() / DISTILL / f"{distill}.toml"
-        document = read_document(path)
+        path = distill_file(distill)
+        document = read_keys(path)
         keys = _overlay(keys, document, path.name, pretrained=pretrained, new=[*document])
     if file is not None:
         document = read_document(file)
@@ -285,13 +285,7 @@ def _toml(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def _folder() -> Path:
-    """Where the packaged files are: inside an installed package, beside it in a source checkout."""
-    inside = Path(__file__).resolve().parents[2] / "search_spaces"
-    return inside if inside.is_dir() else inside.parent.parent / "search_spaces"
-
-
 @cache
 def _shared_names() -> frozenset[str]:
-    files = [_folder() / f"{SHARED}.toml", *(_folder() / DISTILL).glob("*.toml")]
+    files = [shared_file(), *(folder() / DISTILL).glob("*.toml")]
     return frozenset(name for path in files for name in read_document(path)) - {FROM_SCRATCH}

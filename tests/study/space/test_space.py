@@ -18,11 +18,11 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from pipeline.methods.registry import METHODS
 from pipeline.study.records import BadInput
+from pipeline.study.space.files import known_methods, read_keys, shown_keys
 from pipeline.study.space.space import (
     ALLOCATION_KEYS,
     TRIAL_KEYS,
     Space,
-    known_methods,
     load_space,
     parse_space,
 )
@@ -376,3 +376,22 @@ class TestRefused:
     def test_mixed_types(self) -> None:
         with pytest.raises(BadInput, match=r"space\.toml, \[target\]: choices = \[1, 'a'\]"):
             parse_space("[target]\nchoices = [1, 'a']\ndefault = 1")
+
+
+def test_what_is_shown_is_no_part_of_a_space() -> None:
+    """A study stores its space: text that only tables need would make every earlier study another one."""
+    assert shown_keys("snip")["penalty_strength"] == "penalty"
+    assert shown_keys("snip")["level"] is True
+    assert "show" not in snip().toml
+
+
+def test_a_persons_file_does_not_say_what_is_shown(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="'show' is none"):
+        snip(tmp_path, DELTA + "show = true\n")
+
+
+def test_a_show_is_true_or_a_name(tmp_path: Path) -> None:
+    file = tmp_path / "one.toml"
+    file.write_text('[level]\nvalue = "head"\nshow = false\n')
+    with pytest.raises(BadInput, match=r"one\.toml, \[level\]: show = False"):
+        read_keys(file)
