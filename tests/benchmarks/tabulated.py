@@ -19,6 +19,7 @@ import json
 import tomllib
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from pipeline.cli.progress import watch
 from pipeline.driver.execute import Resources
-from pipeline.driver.search import Search, running
+from pipeline.driver.search import Search
 from pipeline.study.halving import RUNGS, Halving
 from pipeline.study.metrics import evaluate
 from pipeline.study.provenance import provenance
@@ -204,6 +205,7 @@ def run(chosen: argparse.Namespace) -> None:
     space = folder / "space.toml"
     space.write_text(SPACE)
     # every rung is looked at as if nobody had been seen there before: nobody is stopped
+    running = import_module("pipeline.driver.search.run")  # the package gives the function of that name
     running.Halving = partial(Halving, least_seen=2 * chosen.trials)  # type: ignore[misc, assignment]
     wanted = Search(
         task=str(task),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,16 +12,10 @@ from pipeline.driver.tracking import open_tracking
 from pipeline.study.provenance import provenance
 from pipeline.study.records import refer
 from pipeline.study.store import Store
-from tests.kit.onetrial import NAME, make_study
-from tests.trial.test_trial import SNIP
+from tests.kit.onetrial import NAME, Study, make_study
+from tests.kit.trials import SNIP
 
 PARAMS = SNIP | {"rounds": 1, "batch_size": 32, "threshold": 0.9, "recover_epochs": 0.5, "tune_epochs": 2}
-
-
-@dataclass(frozen=True)
-class Study:
-    store: Path
-    task_file: Path
 
 
 @pytest.fixture(autouse=True)

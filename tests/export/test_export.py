@@ -21,8 +21,7 @@ from pipeline.fronts.front import load_front
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
 from pipeline.trial.latency import timing
-from tests.export.conftest import Study
-from tests.kit.onetrial import NAME
+from tests.kit.onetrial import NAME, Study
 
 FILES = {
     "README.md", "config.json", "front.png", "model.onnx", "model.safetensors", "modeling_cut.py", "prunefront.json",

@@ -17,7 +17,7 @@ from pipeline.study.store import RECOVERED, Store, before_cut
 from pipeline.trial.measure import count_zeroed, evaluate
 from tests.kit.onetrial import NAME, Made, make_study
 from tests.kit.toy import write_task
-from tests.trial.test_weight_trial import MOVEMENT
+from tests.kit.trials import MOVEMENT
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,3 @@
-# ruff: noqa: F811 (fixtures of another file are used by their names)
 """A bucket that goes away in mid-search: it is waited for; then the search ends, and goes on when it is back."""
 
 from __future__ import annotations
@@ -13,11 +12,10 @@ import pytest
 
 from pipeline.study.store import Store, objects
 from pipeline.study.store.objects import ObjectStoreLost, open_bucket
+from tests.kit.bucket import KEYS, records
 from tests.kit.gate import Gate, gate, patched
-from tests.kit.postgres import PASSWORD, Server, binaries
+from tests.kit.postgres import PASSWORD, Server, binaries, check_ledger, wait_for
 from tests.kit.toy import environment, write_task
-from tests.study.ledger.test_postgresql import check_ledger, wait_for
-from tests.study.store.test_objects import KEYS, endpoint, machine, records, server  # noqa: F401
 
 TRIALS = 5
 

@@ -1,4 +1,3 @@
-# ruff: noqa: F811 (fixtures of another file are used by their names)
 """A bucket and two Ray nodes that share nothing else: one joins, the first dies, the other goes on with its trial."""
 
 from __future__ import annotations
@@ -12,10 +11,9 @@ import pytest
 
 from pipeline.study.store import Store
 from tests.chaos.machines import WORKERS, Nodes
-from tests.kit.postgres import PASSWORD, Server, binaries
+from tests.kit.bucket import contents, records
+from tests.kit.postgres import PASSWORD, Server, binaries, check_ledger, wait_for
 from tests.kit.toy import command, write_task
-from tests.study.ledger.test_postgresql import check_ledger, wait_for
-from tests.study.store.test_objects import contents, endpoint, machine, records, server  # noqa: F401
 
 TRIALS = 3
 SPACE = """

@@ -13,7 +13,7 @@ from pipeline.task.loading import load_task, train_texts
 from pipeline.trial.inputs import TrialJob, inputs_of
 from pipeline.trial.trial import run_trial
 from tests.kit.toy import write_task
-from tests.trial.test_trial import SNIP
+from tests.kit.trials import SNIP
 
 NAME, SEED = "toy", 5
 TWO_ROUNDS = SNIP | {"rounds": 2, "batch_size": 32, "threshold": 0.9, "recover_epochs": 0.5}
@@ -25,6 +25,14 @@ class Made:
     store: Store
     spec: StudySpec
     record: TrialRecord
+    task_file: Path
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study as a person has it: the folder of its store, and the task's file."""
+
+    store: Path
     task_file: Path
 
 

@@ -8,11 +8,15 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import pytest
+from optuna.storages import RDBStorage
 
 USER, PASSWORD = "prunefront", "pg-s3cr3t-word"
 
@@ -105,3 +109,22 @@ def _nobodys_root() -> dict[str, int]:
             continue
         return {"user": user.pw_uid, "group": user.pw_gid}
     return {}
+
+
+def wait_for(true: Callable[[], object], seconds: float, why: Callable[[], str]) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            pytest.fail(why())
+        time.sleep(0.1)
+
+
+def check_ledger(server: Server, database: str, count: int) -> None:
+    """All trials, each once."""
+    storage = RDBStorage(server.url(database, password=PASSWORD).replace("://", "+psycopg://"))
+    try:
+        trials = storage.get_all_trials(storage.get_study_id_from_name("toy"))
+        assert [trial.state.name for trial in trials] == ["COMPLETE"] * count
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()

@@ -13,7 +13,6 @@ from torch import nn
 
 from pipeline.methods.base import PruningMethod, Run
 from pipeline.methods.registry import METHODS, ranks_weights
-from pipeline.methods.smp.smp import HeadPruner
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.surgery import cut
 from pipeline.model.unstructured import Matrices, matrices
@@ -25,6 +24,7 @@ from pipeline.trial.curve.allocation import removal_order
 from pipeline.trial.training.loop import Loop, LoopState
 from pipeline.trial.training.phases import Phase
 from pipeline.trial.training.recipe import Recipe
+from tests.kit.pruner import tiny_pruner
 
 # What a case switches on: a method's fields, as few as its forms need.
 SNIP = {
@@ -120,16 +120,6 @@ SETTINGS: dict[str, list[dict[str, ParamValue]]] = {
 # Scores of these are drawn by the trial's generator, unit for unit: they belong to a unit's number.
 DRAWS = {"chance", "chance-weights", "dsp", "l0"}
 STEPS = 4
-
-
-def tiny_pruner() -> dict[str, np.ndarray]:
-    """Random, with weights so large that maps make a difference."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        pruner = HeadPruner(side=16, width=2, outputs=1)
-        for parameter in pruner.parameters():
-            nn.init.normal_(parameter, 0.0, 0.5)
-    return {name: tensor.detach().numpy() for name, tensor in pruner.state_dict().items()}
 
 
 @dataclass(frozen=True)

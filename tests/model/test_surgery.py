@@ -13,9 +13,9 @@ from pipeline.model.anatomy import encoder_layers
 from pipeline.model.surgery import cut, masked
 from pipeline.study.records import Masks
 from pipeline.task.batches import encoder_inputs
+from tests.kit.networks import KINDS
 
 LAYERS, HEADS, NEURONS = 3, 4, 64
-KINDS = ("bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta")
 
 
 def logits(model, batch) -> torch.Tensor:

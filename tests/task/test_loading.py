@@ -11,52 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Features, Value
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
 
 from pipeline.study.records import BadInput
+from pipeline.task import outline
 from pipeline.task.carve import text_key
 from pipeline.task.glue import GLUE
-from pipeline.task.loading import Task, load_task, open_test, outline, tokenise, tokenise_test, train_texts
-
-HEADER = 'name = "toy"\nmetric = "{metric}"\ntext = [{text}]\nlabel = "label"\n{more}\n'
-FILES = '[files]\ntrain = "train.tsv"\ntest = "test.tsv"\n{files}'
-
-
-def write_task(
-    folder: Path,
-    rows: list[tuple[str, ...]],
-    *,
-    metric: str = "accuracy",
-    more: str = "",
-    files: str = "",
-    test: list[tuple[str, ...]] | None = None,
-) -> Path:
-    """A task file with rows of (text, ..., label)."""
-    text = ["a", "b"][: len(rows[0]) - 1]
-    for name, part in (("train.tsv", rows), ("test.tsv", test or rows)):
-        lines = ["\t".join(row) for row in [(*text, "label"), *part]]
-        (folder / name).write_text("\n".join(lines) + "\n")
-    path = folder / "task.toml"
-    columns = ", ".join(f'"{name}"' for name in text)
-    path.write_text(HEADER.format(metric=metric, text=columns, more=more) + FILES.format(files=files))
-    return path
-
-
-def load(path: Path) -> Task:
-    return load_task(str(path), cache=path.parent / "cache")
-
-
-def sentences(count: int) -> list[tuple[str, ...]]:
-    return [(f"sentence number {row}", str(row % 3)) for row in range(count)]
-
-
-def make_tokenizer(pad: str | None = "[PAD]") -> PreTrainedTokenizerFast:
-    words = {"[PAD]": 0, "[UNK]": 1, "sentence": 2, "number": 3, **{str(row): 4 + row for row in range(2000)}}
-    backend = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
-    backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token=pad, unk_token="[UNK]")
-
+from pipeline.task.loading import load_task, open_test, tokenise, tokenise_test, train_texts
+from tests.kit.tasks import load, make_tokenizer, sentences, write_task
 
 # ---- what comes out
 
@@ -187,8 +148,8 @@ def test_a_search_never_opens_the_test_file(tmp_path: Path) -> None:
     code = (
         "import sys; opened = []\n"
         "sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == 'open' else None)\n"
-        "from pathlib import Path; sys.path.insert(0, 'tests')\n"
-        "from tests.task.test_loading import load, make_tokenizer, tokenise, train_texts\n"
+        "from pathlib import Path\n"
+        "from tests.kit.tasks import load, make_tokenizer; from pipeline.task.loading import tokenise, train_texts\n"
         f"task = load(Path({str(path)!r})); data = tokenise(task, make_tokenizer()); train_texts(task)\n"
         "print([Path(name).name for name in opened if name.endswith('.tsv')], len(data.validation))"
     )

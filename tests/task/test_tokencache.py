@@ -5,9 +5,9 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipeline.task.loading import loading, tokencache
+from pipeline.task import loading, tokencache
 from pipeline.task.tokencache import kept, tokens_folder
-from tests.task.test_loading import load, make_tokenizer, sentences, write_task
+from tests.kit.tasks import load, make_tokenizer, sentences, write_task
 
 TABLE = pa.table({"id": ["a", "b"], "input_ids": pa.array([[1, 2], [3]], pa.list_(pa.int32()))})
 

@@ -15,7 +15,7 @@ from pipeline.study.space import load_space
 from pipeline.task.batches import TaskData
 from pipeline.trial.inputs import TrialInputs, TrialJob
 from pipeline.trial.trial import run_trial
-from tests.methods.test_conformance import tiny_pruner
+from tests.kit.pruner import tiny_pruner
 
 SHORT: Params = {"batch_size": 4, "learning_rate": 2e-3}
 

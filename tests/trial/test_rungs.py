@@ -1,4 +1,3 @@
-# ruff: noqa: F811 (fixtures of another file are used by their names)
 """A look ahead in mid-training: it changes nothing, and sees what the trial would give."""
 
 from __future__ import annotations
@@ -13,8 +12,9 @@ from pipeline.trial.inputs import TrialJob
 from pipeline.trial.rungs import RUNG_STEPS, part_of, rung_steps
 from pipeline.trial.training.phases import Phase
 from pipeline.trial.trial import run_trial
-from tests.trial.test_trial import CHANCE, SNIP, assert_same, make_inputs, on_the_cpu  # noqa: F401
-from tests.trial.test_weight_trial import DEEPCUTS, MOVEMENT
+from tests.kit.trials import CHANCE, DEEPCUTS, MOVEMENT, SNIP, assert_same
+
+pytestmark = pytest.mark.usefixtures("on_the_cpu")
 
 
 def job(folder: Path, params: dict, *rungs: float) -> TrialJob:

@@ -1,4 +1,3 @@
-# ruff: noqa: F811 (fixtures of another file are used by their names)
 """Trials that set single weights to zero, and trials that rewind: zeros stay, interruption changes nothing."""
 
 from __future__ import annotations
@@ -17,39 +16,20 @@ from pipeline.study.records import Params, TrialRecord
 from pipeline.study.store import RECOVERED, WEIGHTS, before_cut
 from pipeline.trial.inputs import TrialJob
 from pipeline.trial.trial import run_trial
-from tests.trial.test_trial import (
+from tests.kit.trials import (
     CHANCE,
-    SHARED,
+    DEEPCUTS,
+    MAGNITUDE,
+    MOVEMENT,
     STEPS_PER_EPOCH,
     Interruptions,
     assert_same,
     curve,
-    make_inputs,  # noqa: F401
-    on_the_cpu,  # noqa: F401
 )
 
-MAGNITUDE: Params = SHARED | {
-    "start_fraction": 0.1,
-    "end_fraction": 0.8,
-    "initial_sparsity": 0.0,
-    "interval": 1,
-    "scope": "network",
-    "target": 0.7,
-}
-MOVEMENT: Params = SHARED | {
-    "score_learning_rate": 0.05,
-    "start_fraction": 0.0,
-    "end_fraction": 0.8,
-    "target": 0.7,
-}
-DEEPCUTS: Params = SHARED | {
-    "saliency": "cam-shifted",
-    "noise": 1e-3,
-    "cycles": 1,
-    "scope": "matrix",
-    "rewind": True,
-    "target": 0.7,
-}
+pytestmark = pytest.mark.usefixtures("on_the_cpu")
+
+
 EVERY = {"magnitude": MAGNITUDE, "movement": MOVEMENT, "deepcuts": DEEPCUTS}
 
 

@@ -10,7 +10,7 @@ from pipeline.driver.execute.queue import in_worker
 from pipeline.study.records import TrialRecord
 from pipeline.study.store import Store
 from pipeline.trial.inputs import TrialInputs, TrialJob
-from tests.driver.execute.test_packing import TrialQueue
+from tests.kit.queue import TrialQueue
 from tests.kit.synthetic import spec
 
 LEFT: list[weakref.ref[object]] = []  # of a worker's earlier trials

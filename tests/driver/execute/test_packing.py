@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.driver.execute import Cluster, Job, Peak, Resources, pack
+from pipeline.driver.execute import Cluster, Peak, Resources, pack
 from pipeline.driver.execute.packing import fitting, trials_per_gpu
 from pipeline.driver.search.gpu_sharing import FirstOnes, alone, peak_of_trials
 from pipeline.study.store import Store
 from pipeline.trial.training.process import free_memory_mb, mps_runs, usable_cores
+from tests.kit.queue import TrialQueue
 from tests.kit.synthetic import point, record, spec
 
 CPUS = Cluster(concurrent=8, cpus_per_trial=1.0, gpus_per_trial=0.0, cpus=8.0)
@@ -168,27 +169,6 @@ def test_the_most_that_a_trial_had_is_read_from_records(tmp_path: Path):
         store.write_record("toy", replace(record(number, point(0.5, 0.5)), provenance=facts))
     assert peak_of_trials(store, "toy", dense) == Peak(1_000, 4_000, 23_000, 7_000)
     assert peak_of_trials(store, "toy", None) == Peak(2_000, 0.0, 23_000, 7_000)
-
-
-class TrialQueue:
-    """Hands out five trials."""
-
-    def __init__(self) -> None:
-        self.jobs = [Job(number, {}, 0) for number in range(5)]
-        self.ends: list[int] = []
-
-    def next(self) -> Job | None:
-        return self.jobs.pop(0) if self.jobs else None
-
-    def heard(self, number: int, values: dict[str, float]) -> None: ...
-    def rung(self, number: int, rung: object) -> bool:
-        return True
-
-    def stopped(self, number: int) -> None: ...
-    def store_away(self, away: bool) -> None: ...
-    def again(self, number: int, error: str | None) -> None: ...
-    def ended(self, number: int, error: str | None) -> None:
-        self.ends.append(number)
 
 
 def test_after_the_first_ones_the_desk_goes_on_where_it_was():

@@ -1,4 +1,3 @@
-# ruff: noqa: F811 (fixtures of another file are used by their names)
 """A full disk: one clear message, and nothing that was whole is lost."""
 
 from __future__ import annotations
@@ -20,11 +19,13 @@ from pipeline.trial import checkpoint as resume
 from pipeline.trial.inputs import TrialJob
 from pipeline.trial.training.loop import LoopState
 from pipeline.trial.trial import run_trial
+from tests.kit.checkpoints import checkpoint
 from tests.kit.disk import disk, fill
 from tests.kit.ledger import SPACE, spec_of
 from tests.kit.synthetic import record, spec
-from tests.trial.test_checkpoint import checkpoint
-from tests.trial.test_trial import SNIP, make_inputs, on_the_cpu  # noqa: F401
+from tests.kit.trials import SNIP
+
+pytestmark = pytest.mark.usefixtures("on_the_cpu")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.driver.execute import NodeView, Resources, is_here
-from pipeline.driver.search import Search, sharing
+from pipeline.driver.search import Search, shared_store
 from pipeline.driver.search.shared_store import check_ledger, check_shared
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
@@ -71,7 +71,7 @@ def test_nodes_are_asked_and_nothing_stays(
         asked.append(mark)
         return views
 
-    monkeypatch.setattr(sharing, "views_of", answer)
+    monkeypatch.setattr(shared_store, "views_of", answer)
     store = Store(tmp_path / "a" / "store")
     if says is None:
         check_shared(search("auto", ledger), store)
@@ -83,5 +83,5 @@ def test_nodes_are_asked_and_nothing_stays(
 
 
 def test_without_a_cluster_nobody_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sharing, "views_of", lambda _: pytest.fail("asked"))
+    monkeypatch.setattr(shared_store, "views_of", lambda _: pytest.fail("asked"))
     check_shared(search(None, None), Store(tmp_path))

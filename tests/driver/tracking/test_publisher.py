@@ -20,7 +20,7 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline.driver.tracking import Publisher, open_tracking, sync
-from pipeline.driver.tracking import courier as room
+from pipeline.driver.tracking import publisher as room
 from pipeline.driver.tracking.published import TRIAL
 from pipeline.study.ledger import LeaseLost, hold
 from pipeline.study.records import BadInput

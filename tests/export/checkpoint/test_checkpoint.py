@@ -17,9 +17,9 @@ from pipeline.model import modeling_cut
 from pipeline.model.surgery import cut, masked
 from pipeline.study.records import BadInput, Masks
 from pipeline.task.batches import encoder_inputs
+from tests.kit.networks import KINDS
 
 LAYERS, HEADS, NEURONS = 3, 4, 64
-KINDS = ("bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta")
 TOKENIZER = {"tokenizer_config.json": b"{}"}
 
 

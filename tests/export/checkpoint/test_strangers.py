@@ -17,8 +17,8 @@ from pipeline.model.surgery import cut
 from pipeline.study.records import Masks
 from pipeline.task.batches import encoder_inputs
 from tests.kit.environments import with_transformers_4, with_transformers_5
+from tests.kit.networks import KINDS
 
-KINDS = ("bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta")
 LAYERS, HEADS, NEURONS = 5, 4, 64
 WORDS = ["the bright river of people and a tired story", "every scene of the story was bright or tired"]
 LEFT = {0: (2, 64), 1: (0, 7), 2: (4, 0), 3: (0, 0)}  # layer -> heads and neurons; layer 4 is gone

@@ -6,20 +6,18 @@ import base64
 import os
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
-from optuna.storages import RDBStorage
 
 from pipeline.cli.app import run as run_here
 from pipeline.study.ledger import hold
 from tests.kit.gate import patched
-from tests.kit.postgres import PASSWORD, Server, binaries, free_port, postgres
+from tests.kit.postgres import PASSWORD, Server, binaries, check_ledger, free_port, wait_for
 from tests.kit.toy import command, environment, write_task
 
 TRIALS = 3
@@ -30,12 +28,6 @@ pytestmark = [
     pytest.mark.skipif(binaries() is None, reason="no PostgreSQL server here (apt-get install postgresql)"),
     pytest.mark.timeout(400),
 ]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with postgres() as running:
-        yield running
 
 
 @contextmanager
@@ -71,14 +63,6 @@ def answers(port: int) -> bool:
             return True
     except OSError:
         return False
-
-
-def wait_for(true: Callable[[], object], seconds: float, why: Callable[[], str]) -> None:
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            pytest.fail(why())
-        time.sleep(0.1)
 
 
 def test_a_search_waits_for_its_database_and_tells_no_secret(
@@ -125,17 +109,6 @@ def test_a_search_waits_for_its_database_and_tells_no_secret(
         held = [p for p in store.rglob("*") if p.is_file() and secret.encode() in p.read_bytes()]
         assert not held
     assert tracking in printed
-
-
-def check_ledger(server: Server, database: str, count: int) -> None:
-    """All trials, each once."""
-    storage = RDBStorage(server.url(database, password=PASSWORD).replace("://", "+psycopg://"))
-    try:
-        trials = storage.get_all_trials(storage.get_study_id_from_name("toy"))
-        assert [trial.state.name for trial in trials] == ["COMPLETE"] * count
-    finally:
-        storage.remove_session()
-        storage.engine.dispose()
 
 
 def check_mlflow(tracking: str) -> None:

@@ -5,15 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import pyarrow.fs
 import pytest
 import torch
 
@@ -23,54 +19,12 @@ from pipeline.study.store import Store
 from pipeline.study.store.objects import ObjectStoreLost, is_object_store, place_text
 from pipeline.trial import checkpoint as resume
 from pipeline.trial.training.loop import LoopState
-from tests.kit.postgres import PASSWORD, Server, binaries, free_port, postgres
+from tests.kit.bucket import KEYS, contents, records
+from tests.kit.postgres import PASSWORD, Server, binaries, free_port
 from tests.kit.synthetic import point, record, spec
 from tests.kit.toy import command, environment, write_task
 
-KEYS = {
-    "AWS_ACCESS_KEY_ID": "testing",
-    "AWS_SECRET_ACCESS_KEY": "s3-s3cr3t-word",
-    "AWS_DEFAULT_REGION": "us-east-1",
-}
 TRIALS = 3  # the first two of them are no better than the constant prediction
-
-
-@pytest.fixture(scope="module")
-def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """moto's server, with one bucket."""
-    port = free_port()
-    line = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    running = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.1)
-        fs = pyarrow.fs.S3FileSystem(
-            access_key="testing", secret_key="testing", endpoint_override=f"127.0.0.1:{port}", scheme="http",
-            region="us-east-1", allow_bucket_creation=True,
-        )  # fmt: skip
-        fs.create_dir("bucket")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        running.terminate()
-        running.wait(20)
-
-
-@pytest.fixture
-def machine(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Makes this process that of another machine: one without a working copy."""
-    for name, value in KEYS.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-
-    def become(name: str) -> None:
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
-
-    become("first")
-    return become
 
 
 def test_a_place_is_written_as_a_person_writes_it() -> None:
@@ -191,12 +145,6 @@ def test_no_database_goes_into_a_bucket(
     assert "s3://bucket/runs" in message
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    with postgres() as running:
-        yield running
-
-
 @pytest.mark.skipif(binaries() is None, reason="no PostgreSQL server here (apt-get install postgresql)")
 @pytest.mark.timeout(400)
 def test_a_search_is_killed_and_goes_on_elsewhere(
@@ -257,16 +205,3 @@ def test_a_search_is_killed_and_goes_on_elsewhere(
         capfd.readouterr().err
     )
     assert (tmp_path / "cut" / "model.safetensors").is_file()
-
-
-def contents(store: Store) -> dict[str, Any]:
-    assert store.bucket is not None
-    return store.bucket._listing(store.bucket.place)
-
-
-def records(store: Store) -> dict[str, Any]:
-    return {
-        name.split("/")[3]: facts
-        for name, facts in contents(store).items()
-        if name.endswith("record.json") and "attempt" not in name
-    }

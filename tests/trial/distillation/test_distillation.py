@@ -17,7 +17,7 @@ from pipeline.trial.training.loop import Loop
 from pipeline.trial.training.phases import Phase, schedule
 from pipeline.trial.training.recipe import Recipe, make_optimizer
 from tests.kit.distillation import CAP, KD, lessons, make, teacher_of
-from tests.trial.training.test_loop import Ears
+from tests.kit.loop import Ears
 
 RECIPE = Recipe(1e-2, 4, 0.1, 0.01, "fp32", regression=False)
 

@@ -23,17 +23,10 @@ from pipeline.trial.replay import Goal, repeat_trial, replay_trial
 from pipeline.trial.trial import run_trial
 from tests.kit.distillation import CAP, KD
 from tests.kit.toy import prunefront, write_task
-from tests.trial.test_trial import (
-    CHANCE_ROUNDS,
-    STEPS_PER_EPOCH,
-    TWO_ROUNDS,
-    Interruptions,
-    assert_same,
-    make_inputs,
-    on_the_cpu,
-)
+from tests.kit.trials import CHANCE_ROUNDS, STEPS_PER_EPOCH, TWO_ROUNDS, Interruptions, assert_same
 
-__all__ = ["make_inputs", "on_the_cpu"]  # fixtures
+pytestmark = pytest.mark.usefixtures("on_the_cpu")
+
 
 DRAWN = CAP | {"cap_negatives": 8}  # of 22 rows: a step draws
 

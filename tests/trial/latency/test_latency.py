@@ -35,8 +35,8 @@ from pipeline.trial.latency import (
     measure_whole,
     time_front,
 )
+from tests.kit.networks import KINDS
 from tests.kit.synthetic import point, record, spec
-from tests.model.test_surgery import KINDS
 
 BENCH = LatencySetup("a CPU", 1, 2, 8)
 SHAPE = Shape(2, 8)

@@ -2,8 +2,7 @@
 
 import copy
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -21,11 +20,11 @@ from pipeline.trial.training.loop import (
     CHECK_STEPS,
     AtChance,
     Loop,
-    LoopState,
     TrainingFailed,
 )
 from pipeline.trial.training.phases import Phase, schedule, steps_per_epoch
 from pipeline.trial.training.recipe import Recipe, make_optimizer
+from tests.kit.loop import Ears
 
 RECIPE = Recipe(
     learning_rate=1e-2,
@@ -35,24 +34,6 @@ RECIPE = Recipe(
     precision="fp32",
     regression=False,
 )
-
-
-@dataclass
-class Ears:
-    """A listener that remembers epochs, and states at the steps that are asked for."""
-
-    at: tuple[int, ...] = ()
-    epochs: list[tuple[float, dict[str, float]]] = field(default_factory=list)
-    states: dict[int, LoopState] = field(default_factory=dict)
-    steps: int = 0
-
-    def epoch(self, epoch: float, values: dict[str, float]) -> None:
-        self.epochs.append((epoch, values))
-
-    def step(self, state: Callable[[], LoopState]) -> None:
-        self.steps += 1
-        if self.steps in self.at:
-            self.states[self.steps] = copy.deepcopy(state())
 
 
 def tune(steps: int, *, first: int = 0, seed: int = 0) -> Phase:

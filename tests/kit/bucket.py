@@ -1,0 +1,59 @@
+"""An S3 server of a test's own, and what a store has written to it."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow.fs
+
+from pipeline.study.store import Store
+from tests.kit.postgres import free_port
+
+KEYS = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "s3-s3cr3t-word",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+
+
+@contextmanager
+def bucket_server() -> Iterator[str]:
+    """moto's server, with one bucket."""
+    port = free_port()
+    line = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    running = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        fs = pyarrow.fs.S3FileSystem(
+            access_key="testing", secret_key="testing", endpoint_override=f"127.0.0.1:{port}", scheme="http",
+            region="us-east-1", allow_bucket_creation=True,
+        )  # fmt: skip
+        fs.create_dir("bucket")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        running.terminate()
+        running.wait(20)
+
+
+def contents(store: Store) -> dict[str, Any]:
+    assert store.bucket is not None
+    return store.bucket._listing(store.bucket.place)
+
+
+def records(store: Store) -> dict[str, Any]:
+    return {
+        name.split("/")[3]: facts
+        for name, facts in contents(store).items()
+        if name.endswith("record.json") and "attempt" not in name
+    }
