@@ -99,7 +99,7 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
     for point in found.points:
         if point.retrained is not None:
             out.print(f"[dim]{_retrained(point, point.retrained)}[/]")
-    megabytes = Store(store).weights(spec.name).size_bytes() / MEGABYTE
+    megabytes = Store(store).study(spec.name).weights.size_bytes() / MEGABYTE
     out.print(f"[dim]The weights of the front's networks take {megabytes:,.0f} MB of disk.[/]")
     where = "" if store == DEFAULT_STORE else f" --store {place_text(store)}"
     out.print(f"\nOne point:  [cyan]prunefront best {spec.name} --max-drop 0.02{where}[/]")

@@ -102,14 +102,14 @@ def _studies(store: Store, wanted: str, kin: StudyKind) -> list[str]:
 
 
 def _kin(store: Store, study: str) -> StudyKind:
-    spec = store.read_spec(study)
+    spec = store.study(study).read_spec()
     return StudyKind(spec.method, spec.distill, spec.objective)
 
 
 def _by_worth(store: Store, study: str) -> list[Params]:
     """The settings of the trials on a study's front, by the hypervolume of all that a trial alone gave."""
     found = load_front(study, store=store.root)
-    records = [store.read_record(study, number) for number in sorted({p.trial for p in found.points})]
+    records = [store.study(study).read_record(number) for number in sorted({p.trial for p in found.points})]
     worth = {record.number: _worth(found.spec, record) for record in records}
     return [record.params for record in sorted(records, key=lambda r: (-worth[r.number], r.number))]
 

@@ -31,7 +31,8 @@ def choose_point(store: Store, study: str, choice: Choice) -> tuple[Front, Front
     Raises:
         BadInput: no such study or trial, or no point within the bounds (says what there is).
     """
-    spec, table, latency = store.read_spec(study), store.read_table(study), store.latency(study).read()
+    files = store.study(study)
+    spec, table, latency = files.read_spec(), files.read_table(), files.latency.read()
     whole = with_latency(front_of(spec, table), latency)
     offered = whole
     if choice.trial is not None:
@@ -54,14 +55,15 @@ def choose_point(store: Store, study: str, choice: Choice) -> tuple[Front, Front
 
 
 def _check_trial(store: Store, study: str, number: int) -> None:
-    finished = store.finished_numbers(study)
+    files = store.study(study)
+    finished = files.finished_numbers()
     if number not in finished:
         known = f"0 to {finished[-1]}" if finished else "none"
         raise BadInput(
             f"A trial that has ended can be exported; {study!r} has no ended trial {number} (it has {known}). Name "
             "another, or none for the best of the front."
         )
-    record = store.read_record(study, number)
+    record = files.read_record(number)
     if record.state != "complete":
         raise BadInput(
             f"A complete trial can be exported; trial {number} of {study!r} is {record.state}: {record.reason} Name "

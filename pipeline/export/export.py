@@ -95,7 +95,7 @@ def export(
         hub.check_name(push)
     tracker, warnings = reach_tracker(tracking, files)
     tell(f"making the network of trial {point.trial} …")
-    if files.weights(study).of_point(point) is None:
+    if files.study(study).weights.of_point(point) is None:
         tell("its weights are not kept: it is trained again, which takes as long as its trial …")
     opened = reopen(files, study, task=task)
     network = network_of(opened, point.trial, point.point, tell=_epochs(tell))
@@ -136,7 +136,7 @@ def _write(
         tell("writing model.onnx …")
         write_onnx(part / ONNX, written)
         difference = check_onnx(part / ONNX, written, opened.inputs.data.validation)
-    columns = opened.store.read_table(front.spec.name).to_pydict()
+    columns = opened.store.study(front.spec.name).read_table().to_pydict()
     (part / FIGURE).write_bytes(front_image([Series(front.spec, dots(front.spec, columns))]))
     facts = _facts(
         opened,
@@ -198,7 +198,7 @@ def _check_same(written: PreTrainedModel, made: PreTrainedModel, opened: Reopene
 
 def _times(opened: Reopened, network: Network, point: FrontPoint) -> tuple[Timed, ...]:
     """Its latency at the shapes of the study, on this machine: as it is known, or measured now."""
-    known = opened.store.latency(opened.spec.name).read().of(point.trial, point.point)
+    known = opened.store.study(opened.spec.name).latency.read().of(point.trial, point.point)
     timed = TimedPoint(point.trial, point.point, known)
     shapes = tuple(each.bench.shape for each in known)
     if not shapes:
@@ -209,7 +209,7 @@ def _times(opened: Reopened, network: Network, point: FrontPoint) -> tuple[Timed
 
 def _test(opened: Reopened, point: FrontPoint, model: PreTrainedModel, *, weights: Path) -> TestScores:
     """Its scores on the test rows: those that are known, or measured now and noted. In fp32, as it was written."""
-    kept = opened.store.exports(opened.spec.name)
+    kept = opened.store.study(opened.spec.name).exports
     with weights.open("rb") as file:
         digest = file_digest(file, "sha256").hexdigest()
     known = kept.find(point.trial, point.point, digest)

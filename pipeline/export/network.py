@@ -55,14 +55,14 @@ def network_of(study: Reopened, trial: int, point: int, *, tell: Tell = lambda _
         BadInput: there is no such trial or point, or its weights are damaged.
         TrainingFailed: it was trained again, and diverged.
     """
-    record = study.store.read_record(study.spec.name, trial)
+    record = study.store.study(study.spec.name).read_record(trial)
     if not 0 <= point < len(record.points):
         raise BadInput(
             f"A trial's points are numbered from 0; trial {trial} of {study.spec.name!r} has {len(record.points)}, "
             f"asked for was {point}."
         )
     wanted = record.points[point]
-    weights = study.store.weights(study.spec.name)
+    weights = study.store.study(study.spec.name).weights
     place = _Place(trial, point, wanted.kind, wanted.round)
     path = weights.of_point(place)
     if path is not None and wanted.kind == "recovered" and path.stem != RECOVERED and _recovers(record):
@@ -122,7 +122,7 @@ def _train_again(study: Reopened, record: TrialRecord, point: Point, tell: Tell)
         keep_weights=False,
     )
     again = replay_trial(study.inputs, job, tell, cuts=tuple(cuts))
-    path = study.store.weights(study.spec.name).path(
+    path = study.store.study(study.spec.name).weights.path(
         record.number, RECOVERED if recovered else before_cut(point.round)
     )
     save_weights(again.model, path, scores=again.scores)

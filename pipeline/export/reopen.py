@@ -48,7 +48,7 @@ def reopen(store: Store, study: str, *, task: str | None = None) -> Reopened:
     Raises:
         BadInput: no such study; its task cannot be read, or has other rows than the study was made with.
     """
-    spec = store.read_spec(study)
+    spec = store.study(study).read_spec()
     where = _reference(store, study, task)
     found = load_task(where.task, cache=store.cache, text=where.text, label=where.label, metric=where.metric)
     if found.fingerprint != spec.task_fingerprint:
@@ -57,7 +57,7 @@ def reopen(store: Store, study: str, *, task: str | None = None) -> Reopened:
             f"rows now (sha256 {found.fingerprint[:12]}…, study {study!r} has {spec.task_fingerprint[:12]}…). "
             "Give the task as it was by --task."
         )
-    origin = store.origin(study)
+    origin = store.study(study).origin
     source = read_source(origin.model())
     inputs = inputs_of(found, source, method=spec.method, precision=spec.precision, cache=store.cache)
     inputs = with_dense(replace(inputs, distill=spec.distill, compile=spec.compile), store, study)
@@ -70,7 +70,7 @@ def reopen(store: Store, study: str, *, task: str | None = None) -> Reopened:
 
 
 def _reference(store: Store, study: str, task: str | None) -> TaskReference:
-    known = store.task(study).read()
+    known = store.study(study).task.read()
     if task is not None:
         return replace(known, task=task) if known and task.startswith("hf:") else refer(task)
     if known is None:

@@ -57,15 +57,15 @@ def load_confirmed(study: str, *, store: Path | str = DEFAULT_STORE) -> Confirme
     Raises:
         BadInput: the store holds no such study, or a file is damaged.
     """
-    files = Store(Path(store))
-    spec = files.read_spec(study)
-    kept = files.confirmations(study)
+    files = Store(Path(store)).study(study)
+    spec = files.read_spec()
+    kept = files.confirmations
     by_point: defaultdict[tuple[int, int], list[Confirmation]] = defaultdict(list)
     for found in kept.read():
         by_point[found.trial, found.point].append(found)
     if not by_point:
         return None
-    table = files.read_table(study)
+    table = files.read_table()
     trials = sorted({trial for trial, _ in by_point})
     rows = table.filter(
         pc.is_in(table["number"], value_set=pc.cast(trials, table["number"].type))

@@ -112,10 +112,10 @@ def load_front(study: str, *, store: Path | str = DEFAULT_STORE) -> Front:
     Raises:
         BadInput: the store holds no such study.
     """
-    files = Store(Path(store))
-    found = front_of(files.read_spec(study), files.read_table(study))
-    weights = files.weights(study)
-    found = with_latency(found, files.latency(study).read())
+    files = Store(Path(store)).study(study)
+    found = front_of(files.read_spec(), files.read_table())
+    weights = files.weights
+    found = with_latency(found, files.latency.read())
     return replace(found, points=tuple(replace(p, retrained=weights.retrained(p)) for p in found.points))
 
 

@@ -121,7 +121,7 @@ def best_of_task(
     of_task = [found for found in of_task if found.spec.zeroes == zeroes]
     points = [(found, point) for found in of_task for point in found.points]
     if not points:
-        tasks = sorted({files.read_spec(name).task for name in names})
+        tasks = sorted({files.study(name).read_spec().task for name in names})
         known = f"It has studies of {', '.join(tasks)}." if tasks else "It has no study yet."
         raise BadInput(f"--task names a task with a finished trial in {store}; {task!r} has none. {known}")
     together = front(_comparable(points))

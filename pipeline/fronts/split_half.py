@@ -70,10 +70,10 @@ def half_scores(spec: StudySpec, records: list[TrialRecord], labels: Array, *, s
 
 def luck_of(study: str, min_gain: float, *, store: Path | str) -> tuple[float, float]:
     """`best_on_other_half` of a study in a store."""
-    files = Store(Path(store))
-    records = [files.read_record(study, number) for number in files.finished_numbers(study)]
-    labels = files.read_validation(study)[1]
-    return best_on_other_half(files.read_spec(study), records, labels, min_gain=min_gain)
+    files = Store(Path(store)).study(study)
+    records = [files.read_record(number) for number in files.finished_numbers()]
+    labels = files.read_validation()[1]
+    return best_on_other_half(files.read_spec(), records, labels, min_gain=min_gain)
 
 
 def best_on_other_half(

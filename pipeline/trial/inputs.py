@@ -76,7 +76,7 @@ def inputs_of(
 
 def with_dense(inputs: TrialInputs, store: Store, study: str) -> TrialInputs:
     """The inputs with the weights of the study's dense network, if the study keeps them."""
-    path = store.origin(study).dense()
+    path = store.study(study).origin.dense()
     return replace(inputs, dense=read_weights(path)) if path.exists() else inputs
 
 
@@ -87,4 +87,4 @@ def with_teacher(inputs: TrialInputs, store: Store, study: str) -> TrialInputs:
         BadInput: that is gone, damaged, or about other rows.
     """
     rows = len(inputs.data.train)
-    return replace(inputs, teacher=read_teacher(store.origin(study).teacher(), rows=rows))
+    return replace(inputs, teacher=read_teacher(store.study(study).origin.teacher(), rows=rows))

@@ -40,8 +40,10 @@ def score(method: str, *, seed: int, trials: int, folder: Path) -> HalfScore:
     name = f"{method}-seed{seed}"
     search(method=method, seed=seed, trials=trials, space=space, store=folder, name=name)
     store = Store(folder)
-    records = [store.read_record(name, number) for number in store.finished_numbers(name)]
-    return half_scores(store.read_spec(name), records, store.read_validation(name)[1], seed=seed)
+    records = [store.study(name).read_record(number) for number in store.study(name).finished_numbers()]
+    return half_scores(
+        store.study(name).read_spec(), records, store.study(name).read_validation()[1], seed=seed
+    )
 
 
 def main() -> None:

@@ -70,8 +70,8 @@ def measure(*, quick: bool) -> Iterator[Row]:
         wanted = Search(task=str(task), store=store.root)
         inputs = make_inputs(wanted, load_task(wanted.task, cache=store.cache))
         bodies = []
-        for number in store.finished_numbers("timed"):
-            record = store.read_record("timed", number)
+        for number in store.study("timed").finished_numbers():
+            record = store.study("timed").read_record(number)
             job = TrialJob(number, record.params, record.seed, (folder / "nowhere",), 1e9)
             start = time.perf_counter()
             run_trial(inputs, job, lambda _: None)

@@ -225,10 +225,10 @@ def run(chosen: argparse.Namespace) -> None:
 def write(chosen: argparse.Namespace) -> None:
     """Writes the table of the study's finished trials."""
     store = Store(chosen.store)
-    spec, (_, labels) = store.read_spec(STUDY), store.read_validation(STUDY)
+    spec, (_, labels) = store.study(STUDY).read_spec(), store.study(STUDY).read_validation()
     seen = np.zeros(len(labels), dtype=bool)
     seen[seen_rows(len(labels))] = True
-    ended = [store.read_record(STUDY, number) for number in store.finished_numbers(STUDY)]
+    ended = [store.study(STUDY).read_record(number) for number in store.study(STUDY).finished_numbers()]
     records = [record for record in ended if record.state == "complete"]
     if lost := len(ended) - len(records):
         print(f"{lost} of {len(ended)} trials did not end well and are left out.")

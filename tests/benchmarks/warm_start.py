@@ -76,7 +76,7 @@ def _search(space: Space, task: Task, *, seed: int, starts: str = "") -> Searche
 def _keep(store: Store, name: str, searched: Searched) -> None:
     store.write_spec(replace(searched.spec, name=name, task=name))
     for record in searched.records:
-        store.write_record(name, record)
+        store.study(name).write_record(record)
 
 
 def main() -> None:

@@ -100,7 +100,7 @@ def audit(
     undead += ["the parent run is RUNNING"] if "RUNNING" in parents else []
     before = {(n, when) for snapshot in seen for n, when in snapshot.items()}
     repeated = [f"the record of trial {n} was written again" for n, when in before if at_end.get(n) != when]
-    ended = {n: store.read_record(STUDY, n) for n in at_end}
+    ended = {n: store.study(STUDY).read_record(n) for n in at_end}
     resumed = sorted(n for n, record in ended.items() if "resumed_at_epoch" in record.provenance)
     with_checkpoint = {one for blow in interrupted for one in blow if one.has_checkpoint}
     again = {one.number for one in with_checkpoint if ended[one.number].attempts > one.attempts}

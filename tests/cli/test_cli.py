@@ -187,7 +187,7 @@ def test_a_used_process_gives_the_records_of_a_fresh_one(searched: tuple[Path, d
     study = reopen(Store(searched[0]), "toy")
     assert study.inputs.dense is not None
     for number in (2, 1):
-        record = study.store.read_record("toy", number)
+        record = study.store.study("toy").read_record(number)
         job = TrialJob(number, record.params, record.seed, (), checkpoint_s=math.inf, keep_weights=False)
         again = run_trial(study.inputs, job, lambda _: None)
         assert record.params["start_dense"]

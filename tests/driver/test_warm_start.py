@@ -58,7 +58,7 @@ def add(store: Store, name: str, *penalties: float, method: str = "snip") -> Non
     for number, penalty in enumerate(penalties):
         made = record(number, point(0.8 - 0.1 * number, 0.2 + 0.3 * number))
         params: Params = {**SNIP_SPACE.defaults(), "penalty_strength": penalty}
-        store.write_record(name, replace(made, params=params))
+        store.study(name).write_record(replace(made, params=params))
 
 
 def test_settings_of_the_front_best_first(tmp_path: Path) -> None:

@@ -40,5 +40,5 @@ def study(made: Study, tmp_path: Path) -> Study:
     shutil.copytree(made.store / "studies", tmp_path / "store" / "studies")
     shutil.copytree(made.task_file.parent, tmp_path / "task")
     store = Store(tmp_path / "store")
-    store.task(NAME).write(refer(str(tmp_path / "task" / made.task_file.name)))
+    store.study(NAME).task.write(refer(str(tmp_path / "task" / made.task_file.name)))
     return Study(store.root, tmp_path / "task" / made.task_file.name)

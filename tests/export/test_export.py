@@ -65,7 +65,7 @@ def test_the_folder_is_whole_and_predicts_what_was_recorded(exported: Exported, 
     scores = exported.facts.scores
     assert scores.parts["test"]["metric"] == pytest.approx(right)
     assert scores.rows == {"test": len(labels)}
-    assert Store(made.store).exports(NAME).read() == (scores,)
+    assert Store(made.store).study(NAME).exports.read() == (scores,)
     assert exported.facts.size_bytes == (exported.folder / "model.safetensors").stat().st_size
     assert [each for each in exported.warnings if "other work" not in each] == []  # a busy machine is said
 
@@ -167,7 +167,7 @@ def test_mlflow_has_the_model_at_its_trials_run(
 
 
 def test_a_network_that_is_gone_is_trained_again_and_said_to_be(study: Study, tmp_path: Path) -> None:
-    Store(study.store).weights(NAME).keep_only([])
+    Store(study.store).study(NAME).weights.keep_only([])
     done = export(NAME, to=tmp_path / "out", store=study.store)
     record = json.loads((tmp_path / "out" / "prunefront.json").read_text())
     # on the same machine and threads it comes out the same

@@ -62,7 +62,7 @@ def test_every_point_comes_back_from_the_kept_weights(study: Reopened, made) -> 
 def test_without_weights_the_same_network_is_trained_again(
     study: Reopened, made, kind: str, round_: int
 ) -> None:
-    record, weights = made.record, study.store.weights(NAME)
+    record, weights = made.record, study.store.study(NAME).weights
     place = max(i for i, p in enumerate(record.points) if (p.kind, p.round) == (kind, round_))
     path = weights.path(0, RECOVERED if kind == "recovered" else before_cut(round_))
     before = path.read_bytes()
@@ -99,14 +99,14 @@ def test_networks_of_single_weights_come_back_from_scores_and_thresholds(tmp_pat
                 if "trials" in path.parts
             }
             assert len(kept) == 2
-            store.weights(NAME).keep_only([])
+            store.study(NAME).weights.keep_only([])
     assert network.retrained is not None
     assert all(path.read_bytes() == content for path, content in kept.items())
 
 
 def test_a_recovered_network_is_not_made_of_its_curves_weights(study: Reopened, made) -> None:
     """Those stay if the curve is on the front and the recovered network is not."""
-    record, weights = made.record, study.store.weights(NAME)
+    record, weights = made.record, study.store.study(NAME).weights
     path = weights.path(0, RECOVERED)
     before = path.read_bytes()
     path.unlink()
@@ -116,7 +116,7 @@ def test_a_recovered_network_is_not_made_of_its_curves_weights(study: Reopened, 
 
 
 def test_damaged_weights_are_refused_with_the_way_out(study: Reopened) -> None:
-    path = study.store.weights(NAME).path(0, before_cut(0))
+    path = study.store.study(NAME).weights.path(0, before_cut(0))
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(BadInput, match=r"round-00\.safetensors is not.*Remove the file"):
         network_of(study, 0, 0)
@@ -133,7 +133,7 @@ def test_a_task_that_has_moved_is_found_where_it_is_said_to_be(study: Reopened, 
     moved = tmp_path / "elsewhere"
     shutil.copytree(made.task_file.parent, moved)
     store = study.store
-    store.task(NAME).write(refer(str(tmp_path / "gone" / "task.toml")))
+    store.study(NAME).task.write(refer(str(tmp_path / "gone" / "task.toml")))
     with pytest.raises(BadInput, match=r"is not there any more.*--task"):
         reopen(store, NAME)
     found = reopen(store, NAME, task=str(moved / "task.toml"))
@@ -148,7 +148,7 @@ def test_other_rows_are_refused(study: Reopened, made, tmp_path: Path) -> None:
 
 
 def test_a_study_that_never_said_where_its_task_lies(study: Reopened, made) -> None:
-    (study.store.study_folder(NAME) / "task.json").unlink()
+    (study.store.study(NAME).folder / "task.json").unlink()
     with pytest.raises(BadInput, match=r"older prunefront.*--task"):
         reopen(study.store, NAME)
     assert reopen(study.store, NAME, task=str(made.task_file)).spec.name == NAME

@@ -31,14 +31,14 @@ def way(endpoint: str, machine: Callable[[str], None], monkeypatch: pytest.Monke
 
 def test_a_bucket_is_waited_for_as_long_as_patience_lasts(way: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(objects, "ATTEMPTS", 1)
-    monkeypatch.setattr(objects, "PATIENCE_S", (0.1, 0.1))
+    monkeypatch.setattr(objects, "RETRY_PAUSES_S", (0.1, 0.1))
     bucket = open_bucket(Path("s3://bucket/waits"))
     bucket.copy.mkdir(parents=True, exist_ok=True)
     file = bucket.copy / "spent.json"
     file.write_text("{}")
     way.shut()
     said: list[str] = []
-    with bucket.patient(said.append):
+    with bucket.retrying(said.append):
         with pytest.raises(ObjectStoreLost):
             bucket.send(file, wait=False)
         assert said == []
@@ -109,7 +109,7 @@ def hasty(asked: list[str]) -> list[str]:
         asked,
         "from pipeline.study.store import objects",
         "from pipeline.driver.search import budget",
-        "objects.ATTEMPTS, objects.PATIENCE_S, budget.NOTE_EVERY_S = 1, (1, 2, 4, 8), 1.0",
+        "objects.ATTEMPTS, objects.RETRY_PAUSES_S, budget.NOTE_EVERY_S = 1, (1, 2, 4, 8), 1.0",
     )
 
 

@@ -68,7 +68,7 @@ def test_a_node_joins_the_first_dies_and_the_other_goes_on_from_the_bucket(
     found = json.loads(answer.read_text())
     assert (found["trials"], found["left_out"]) == (TRIALS, {"failed": 0, "stopped": 0})
     check_ledger(server, "nodes", TRIALS)
-    ended = [watching.read_record("toy", number) for number in range(TRIALS)]
+    ended = [watching.study("toy").read_record(number) for number in range(TRIALS)]
     moved = [record for record in ended if "resumed_at_epoch" in record.provenance]
     assert moved, "the dead node's trial began anew"
     said = heard.read_text()

@@ -18,7 +18,7 @@ def stored(root: Path, *records: TrialRecord, name: str = "toy", task: str = "to
     store = Store(root)
     store.write_spec(spec(name, task=task))
     for each in records:
-        store.write_record(name, each)
+        store.study(name).write_record(each)
     return root
 
 

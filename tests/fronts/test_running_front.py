@@ -33,12 +33,16 @@ def test_a_tally_is_the_front_of_all_its_trials(
         store = Store(Path(folder))
         store.write_spec(spec())
         for number, (points, state) in enumerate(trials[:begun]):
-            store.write_record("toy", record(number, *(point(*p) for p in points), state=state, reason=state))
-        tally = RunningFront(spec(), store.read_table("toy"))
+            store.study("toy").write_record(
+                record(number, *(point(*p) for p in points), state=state, reason=state)
+            )
+        tally = RunningFront(spec(), store.study("toy").read_table())
         for number, (points, state) in enumerate(trials[begun:], start=min(begun, len(trials))):
-            store.write_record("toy", record(number, *(point(*p) for p in points), state=state, reason=state))
-            tally.add(store.read_trial("toy", number))
-        whole = front_of(spec(), store.read_table("toy"))
+            store.study("toy").write_record(
+                record(number, *(point(*p) for p in points), state=state, reason=state)
+            )
+            tally.add(store.study("toy").read_trial(number))
+        whole = front_of(spec(), store.study("toy").read_table())
         order = sorted(range(len(whole.points)), key=lambda at: repr(whole.points[at]))
         same = sorted(range(len(tally.front.points)), key=lambda at: repr(tally.front.points[at]))
         assert [whole.points[at] for at in order] == [tally.front.points[at] for at in same]

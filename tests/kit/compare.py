@@ -22,8 +22,8 @@ def write_study(root: Path, name: str, *trials: Values, seed: int = 0, **other: 
     made = replace(spec(name, **kind), seed=seed, **other)  # type: ignore[arg-type]
     store.write_spec(made)
     for number, values in enumerate(trials):
-        store.write_record(name, record(number, *(point(*each) for each in values)))
-    store.gather(name)
+        store.study(name).write_record(record(number, *(point(*each) for each in values)))
+    store.study(name).gather()
     return made
 
 
@@ -40,9 +40,9 @@ def confirm(
 ) -> None:
     """Confirmations of a point of trial 0: one fresh seed a row of predictions; compression as it was."""
     store = Store(root)
-    kept = store.confirmations(name)
+    kept = store.study(name).confirmations
     kept.write_test([str(row) for row in range(len(labels))], np.array(labels))
-    chosen = store.read_record(name, 0).points[point_].measurement
+    chosen = store.study(name).read_record(0).points[point_].measurement
     for number, row in enumerate(predictions):
         metric = float(np.mean(np.array(row) == np.array(labels)))
         measured = replace(chosen, metric=metric, metrics={"metric": metric})

@@ -65,12 +65,12 @@ def make_study(folder: Path, params: Params = TWO_ROUNDS, *, method: str = "snip
         precision="fp32",
         anchors=ANCHORS,
     )
-    write_source(source, store.origin(NAME).model())
-    store.task(NAME).write(refer(str(task_file)))
-    store.write_validation(NAME, ids=validation.ids, labels=validation.labels)
+    write_source(source, store.study(NAME).origin.model())
+    store.study(NAME).task.write(refer(str(task_file)))
+    store.study(NAME).write_validation(ids=validation.ids, labels=validation.labels)
     store.write_spec(spec)
-    attempt = store.attempts(NAME, 0).begin()
+    attempt = store.study(NAME).attempts(0).begin()
     record = run_trial(inputs, TrialJob(0, params, SEED, (attempt,)), lambda _: None)
-    store.weights(NAME).take(0, [attempt])
-    store.write_record(NAME, record)
+    store.study(NAME).weights.take(0, [attempt])
+    store.study(NAME).write_record(record)
     return Made(store, spec, record, task_file)

@@ -84,10 +84,10 @@ def write_store(
             for number in range(trials):
                 penalty = float(10 ** generator.uniform(-1, 1.2))
                 drawn = worth - 0.05 * abs(np.log10(penalty / 3)) + float(generator.normal(0, 0.01))
-                store.write_record(study, _record(number, method, penalty, drawn, generator, steps))
+                store.study(study).write_record(_record(number, method, penalty, drawn, generator, steps))
             lost = TrialRecord(trials, "failed", "the loss is not a number: <b>penalty</b> too high", {}, 0)
-            store.write_record(study, lost)
-            store.gather(study)
+            store.study(study).write_record(lost)
+            store.study(study).gather()
             names.append(study)
             if confirmed:
                 labels = [0, 1] * 100

@@ -135,8 +135,8 @@ def stored(folder: Path, records: list[TrialRecord], spec: StudySpec = SPEC) -> 
     store = Store(folder)
     store.write_spec(spec)
     for one in records:
-        store.write_record(spec.name, one)
-    return store.read_table(spec.name)
+        store.study(spec.name).write_record(one)
+    return store.study(spec.name).read_table()
 
 
 def series_of(*values: tuple[float, float], spec: StudySpec = SPEC) -> Series:

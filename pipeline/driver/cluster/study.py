@@ -38,7 +38,8 @@ def search_of(study: str, wanted: Search) -> Search:
         BadInput: there is no such study, its task is not known, or something is asked that the study is not.
     """
     store = Store(wanted.store)
-    spec, task = store.read_spec(study), store.task(study).read()
+    files = store.study(study)
+    spec, task = files.read_spec(), files.task.read()
     if task is None:
         raise BadInput(
             f"A study's task is noted beside it; {study!r} has no task.json. Give the search's own options instead."
@@ -72,4 +73,4 @@ def _space(store: Store, spec: StudySpec) -> Path | None:
             f"A search reads its space from a file; that of {spec.name!r} is in {place_text(store.place)}. Put it "
             "where the driver reads it, and give the search's own options with --space instead of the study."
         )
-    return store.study_folder(spec.name) / "space.toml"
+    return store.study(spec.name).folder / "space.toml"

@@ -50,7 +50,7 @@ def run_trials(
 
     from pipeline.driver.execute.tune_adapters import QueueSearcher, RungScheduler
 
-    scratch = store.study_folder(study) / "tune"
+    scratch = store.study(study).folder / "tune"
     shutil.rmtree(scratch, ignore_errors=True)
     searcher = QueueSearcher(desk, room(cluster))
     shared = _TrialShared(
@@ -133,12 +133,12 @@ def _patiently(config: dict[str, Any], shared: _TrialShared) -> None:
     from ray import tune
 
     store, number = Store(shared.root), int(config["number"])
-    if store.bucket is None and not store.study_folder(shared.study).is_dir():
+    if store.bucket is None and not store.study(shared.study).folder.is_dir():
         tune.report(
             {"number": number, "blind": 1.0}
         )  # a node that has joined since the start; the search ends
         return
-    with store.patient(lambda _: tune.report({"number": number, "store_away": 0.0})):  # the driver says it
+    with store.retrying(lambda _: tune.report({"number": number, "store_away": 0.0})):  # the driver says it
         try:
             _attempt(store, config, shared)
         except ObjectStoreLost:  # no fault of the trial's: it is started again, from its last checkpoint
@@ -151,7 +151,7 @@ def _attempt(store: Store, config: dict[str, Any], shared: _TrialShared) -> None
     from pipeline.trial.inputs import TrialJob
 
     number = int(config["number"])
-    own = store.attempts(shared.study, number).begin()
+    own = store.study(shared.study).attempts(number).begin()
     job = TrialJob(
         number,
         config["params"],
@@ -191,14 +191,14 @@ def _hand_in(store: Store, study: str, job: TrialJob, record: TrialRecord) -> No
 
     try:
         if record.state == "complete":
-            store.weights(study).take(job.number, job.attempts)
+            store.study(study).weights.take(job.number, job.attempts)
         facts = record.provenance | _peaks()
-        store.write_record(study, replace(record, attempts=len(job.attempts), provenance=facts))
+        store.study(study).write_record(replace(record, attempts=len(job.attempts), provenance=facts))
     except OSError as error:
         # a full disk is no fault of the trial's: the search ends, and it goes on when there is space
         if error.errno in NO_SPACE:
             with suppress(OSError):
-                store.attempts(study, job.number).mark_interrupted()
+                store.study(study).attempts(job.number).mark_interrupted()
             tune.report({"number": job.number, "disk_full": 1.0})
         raise
     for attempt in job.attempts:

@@ -57,7 +57,7 @@ def find_earlier(
     """The study of the same task, model and method with most ended trials, one of the same space first; None: none."""
     found: list[tuple[bool, Earlier]] = []
     for name in store.list_studies():
-        spec = store.read_spec(name)
+        spec = store.study(name).read_spec()
         same = (spec.task_fingerprint, spec.model_fingerprint, spec.method, spec.distill)
         if same != (task_fingerprint, model_fingerprint, method, distill):
             continue
@@ -70,7 +70,8 @@ def find_earlier(
 
 def _read(store: Store, study: str) -> Earlier | None:
     """What a study took; None if none of its trials was trained."""
-    table, spec = store.read_table(study), store.read_spec(study)
+    files = store.study(study)
+    table, spec = files.read_table(), files.read_spec()
     numbers, first = np.unique(table["number"].to_numpy(), return_index=True)
     rows = table.select(["state", "epochs", "seconds"]).take(first).to_pylist()
     ended = [
@@ -80,15 +81,15 @@ def _read(store: Store, study: str) -> Earlier | None:
     ]
     if not ended:
         return None
-    settings = [store.read_provenance(study, number) for number, _ in ended]
-    latency = store.latency(study).read().table
+    settings = [files.read_provenance(number) for number, _ in ended]
+    latency = files.latency.read().table
     return Earlier(
         study=study,
         space_toml=spec.space_toml,
         trials=tuple(cost for _, cost in ended),
         memory_mb=_noted(settings, "peak_memory_mb"),
         gpu_memory_mb=_noted(settings, "peak_gpu_memory_mb"),
-        weights_mb=store.weights(study).size_bytes() / MB,
+        weights_mb=files.weights.size_bytes() / MB,
         dense_mb=spec.anchors.dense_size_mb,
         table_seconds=0.0 if latency is None else latency.seconds,
     )

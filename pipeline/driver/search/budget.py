@@ -58,8 +58,8 @@ class Meter:
     """
 
     def __init__(self, store: Store, study: str, *, gpus_per_trial: float) -> None:
-        self._store, self._study, self.gpus_per_trial = store, study, gpus_per_trial
-        self.spent = store.spent(study).read()
+        self._file, self.gpus_per_trial = store.study(study).spent, gpus_per_trial
+        self.spent = self._file.read()
         self._last = self._noted = time.monotonic()
 
     def tick(self, running: int) -> None:
@@ -76,4 +76,4 @@ class Meter:
     def note(self) -> None:
         """Writes it down."""
         self._noted = time.monotonic()
-        self._store.spent(self._study).write(self.spent)
+        self._file.write(self.spent)

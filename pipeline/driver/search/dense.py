@@ -71,7 +71,7 @@ def check_method(wanted: Search, store: Store) -> None:
     Raises:
         BadInput: says how to fit it.
     """
-    begun = wanted.name is not None and store.has_study(wanted.name)
+    begun = wanted.name is not None and store.study(wanted.name).exists()
     if METHODS[wanted.method].needs_fit and not begun:
         check_fitted(store, wanted.model, wanted.task, trust_remote_code=wanted.trust_remote_code)
 
@@ -81,7 +81,7 @@ def _fitted(wanted: Search, task: Task, source: ModelSource) -> Weights | None:
     if not METHODS[wanted.method].needs_fit:
         return None
     store = Store(wanted.store)
-    own = store.origin(wanted.name or default_name(wanted, task)).fitted()
+    own = store.study(wanted.name or default_name(wanted, task)).origin.fitted()
     if own.exists():
         return read_weights(own)
     return find_fitted(store, source, pair="text_b" in task.train.column_names)
@@ -120,7 +120,7 @@ def find_starts(wanted: Search, store: Store, space: Space) -> str:
     Raises:
         BadInput: no such study, or it gives none.
     """
-    if wanted.warm_start is None or (wanted.name is not None and store.has_study(wanted.name)):
+    if wanted.warm_start is None or (wanted.name is not None and store.study(wanted.name).exists()):
         return ""
     kin = StudyKind(wanted.method, wanted.distill, objective_of(wanted))
     return json.dumps(warm_starts(store, wanted.warm_start, kin=kin, space=space))
@@ -241,7 +241,7 @@ def find_teacher(
     """
     if spec.distill == NONE:
         return inputs
-    origin = store.origin(spec.name)
+    origin = store.study(spec.name).origin
     path = origin.teacher()
     if not path.exists():
         if inputs.dense is None:
@@ -272,15 +272,16 @@ def open_study(
 
     Where the task lies is written at every start: files may have moved.
     """
-    store.task(spec.name).write(task)
-    if store.has_study(spec.name):
+    study = store.study(spec.name)
+    study.task.write(task)
+    if study.exists():
         return
-    model = store.study_folder(spec.name) / "model"
+    model = study.folder / "model"
     write_source(inputs.source, model)
     sent(model)
     validation = inputs.data.validation
-    store.write_validation(spec.name, ids=validation.ids, labels=validation.labels)
-    origin = store.origin(spec.name)
+    study.write_validation(ids=validation.ids, labels=validation.labels)
+    origin = study.origin
     if dense is not None:
         path = origin.dense()
         shutil.copyfile(dense, path)

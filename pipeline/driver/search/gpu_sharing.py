@@ -16,7 +16,8 @@ GPU_PEAK, GPU_TOTAL, RAM_PEAK = "peak_gpu_reserved_mb", "gpu_total_mb", "peak_me
 
 def peak_of_trials(store: Store, study: str, dense: Peak | None) -> Peak | None:
     """The dense network's peak, with the most that a trial had on a GPU; `dense` if no trial noted that."""
-    facts = [store.read_provenance(study, number) for number in store.finished_numbers(study)[:LOOKED_AT]]
+    files = store.study(study)
+    facts = [files.read_provenance(number) for number in files.finished_numbers()[:LOOKED_AT]]
     noted = [each for each in facts if float(each.get(GPU_PEAK, 0.0))]
     if not noted:
         return dense

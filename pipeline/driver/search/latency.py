@@ -64,7 +64,7 @@ def find_table(
     Raises:
         BadInput: no machine can be had alone, and the objective is latency.
     """
-    before = store.latency(spec.name).read()
+    before = store.study(spec.name).latency.read()
     watcher.stage(f"measuring the latency of blocks at {shape}")
     try:
         table = run_alone(cluster, table_of, source, TableWanted(shape, before.table))
@@ -81,7 +81,7 @@ def find_table(
             "keep theirs, relative to their own dense network's."
         )
     if table != before.table:
-        store.latency(spec.name).write(StudyLatency(table))
+        store.study(spec.name).latency.write(StudyLatency(table))
         # of another objective the front is timed whole, after the last trial
         if table.disturbed and spec.objective == "latency":
             watcher.warn(
@@ -100,7 +100,7 @@ def time_networks(
 ) -> None:
     """Times the networks of the front whole and alone; those that were timed before, here, are not timed again."""
     points = load_front(spec.name, store=store.root).points
-    known = store.latency(spec.name).read()
+    known = store.study(spec.name).latency.read()
     wanted = [TimedPoint(point.trial, point.point, known.of(point.trial, point.point)) for point in points]
     if not wanted or all(_timed_at(point) >= set(shapes) for point in wanted):
         return
@@ -111,7 +111,7 @@ def time_networks(
     except NeverAlone as never:
         watcher.warn(f"The latency of the front's networks is not measured: {never}.")
         return
-    store.latency(spec.name).write(StudyLatency(known.table, timed))
+    store.study(spec.name).latency.write(StudyLatency(known.table, timed))
     if StudyLatency(None, timed).disturbed:
         watcher.warn(f"{DISTURBED} The same command times the front's networks again.")
 
@@ -121,4 +121,4 @@ def _timed_at(point: TimedPoint) -> set[Shape]:
 
 
 def _masks(store: Store, spec: StudySpec, point: TimedPoint) -> Masks:
-    return store.read_record(spec.name, point.trial).points[point.point].masks
+    return store.study(spec.name).read_record(point.trial).points[point.point].masks

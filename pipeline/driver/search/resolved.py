@@ -78,7 +78,7 @@ def read_asked(wanted: Search, watcher: Watcher) -> ResolvedSearch:
     shapes = timed_shapes(wanted, inputs)
     name = wanted.name or default_name(wanted, task)
     known = None
-    if store.has_study(name):
-        spec = store.read_spec(name)
+    if store.study(name).exists():
+        spec = store.study(name).read_spec()
         known, starts = spec.anchors, spec.starts
     return ResolvedSearch(wanted, name, space, store, task, inputs, shapes, known, starts)

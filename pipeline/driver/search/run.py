@@ -159,7 +159,7 @@ def run(wanted: Search, watcher: Watcher) -> Front:
         if lease is None:
             asked.store.root.mkdir(parents=True, exist_ok=True)
             lease = stack.enter_context(asked.hold())
-        stack.enter_context(asked.store.patient(watcher.warn))
+        stack.enter_context(asked.store.retrying(watcher.warn))
         begun = _begin(asked, cluster, lease, watcher)
         desk = _desk(asked, begun, lease, watcher, tracker=tracker)
         try:

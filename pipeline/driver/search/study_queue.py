@@ -17,7 +17,7 @@ from pipeline.study.halving import Halving, Verdict
 from pipeline.study.ledger import Ask, LeaseLost, Ledger, LedgerLost
 from pipeline.study.provenance import provenance
 from pipeline.study.records import Rung, StudySpec, TrialRecord
-from pipeline.study.store import PATIENCE_S, Store
+from pipeline.study.store import RETRY_PAUSES_S, Store
 
 GATHER_EVERY = (
     25  # trials at least, and a quarter of all: gathering costs a part of each trial that stays the same
@@ -48,6 +48,7 @@ class StudyQueue:
         self.halving = halving
         self.verdicts: dict[int, Verdict] = {}
         self.spec, self.budget, self.store = spec, budget, store
+        self.study = store.study(spec.name)
         self.ledger, self.courier, self.watcher = ledger, courier, watcher
         self.owed: list[Ask] = []
         self.running: dict[int, Ask] = {}
@@ -57,15 +58,15 @@ class StudyQueue:
 
     def settle(self) -> None:
         """Before the first trial: what earlier drivers left is told, or owed again."""
-        self.store.refresh(self.spec.name)
+        self.study.refresh()
         found = self._patiently(lambda: self.ledger.reconcile(self.store))
         self.owed = list(found.owed)
         self._remember_rungs()
         for number in (*found.told, *found.lost):
             self.courier.ended(number)
-        self.tally = RunningFront(self.spec, self.store.read_table(self.spec.name))
+        self.tally = RunningFront(self.spec, self.study.read_table())
         if not self.keep_all_weights:
-            self.store.weights(self.spec.name).keep_only(self.tally.front.points)
+            self.study.weights.keep_only(self.tally.front.points)
         self._recall_volumes()
         self._report(None)
 
@@ -102,35 +103,35 @@ class StudyQueue:
     def stopped(self, number: int) -> None:
         """A trial was stopped at a rung: what it has left of itself there becomes its record."""
         verdict, ask = self.verdicts[number], self.running[number]
-        self.store.refresh(self.spec.name, number)
-        left = self.store.attempts(self.spec.name, number).shown() or TrialRecord(
+        self.study.refresh(number)
+        left = self.study.attempts(number).shown() or TrialRecord(
             number, "stopped", "", ask.params, ask.seed, provenance=provenance()
         )
         record = replace(left, state="stopped", reason=verdict.reason, redundant=verdict.redundant)
-        self.store.write_record(self.spec.name, record)
-        self.store.attempts(self.spec.name, number).clear()
+        self.study.write_record(record)
+        self.study.attempts(number).clear()
         self.ended(number, None)
 
     def ended(self, number: int, error: str | None) -> None:
         """The trial's own record is the truth; without one it was lost."""
         self.meter.tick(len(self.running))
-        self.store.refresh(self.spec.name, number)
+        self.study.refresh(number)
         ask = self.running[number]
-        if not self.store.has_record(self.spec.name, number):
+        if not self.study.has_record(number):
             reason = error or "ended without a record"
             lost = TrialRecord(number, "failed", reason, ask.params, ask.seed, provenance=provenance())
-            self.store.write_record(self.spec.name, lost)
-        record = self.store.read_record(self.spec.name, number)
+            self.study.write_record(lost)
+        record = self.study.read_record(number)
         self._patiently(lambda: self.ledger.tell(record))
         del self.running[number]
         self.verdicts.pop(number, None)
         self.courier.ended(number)
         if self.tally is not None:
             among = {number, *(point.trial for point in self.tally.front.points)}
-            found = self.tally.add(self.store.read_trial(self.spec.name, number))
+            found = self.tally.add(self.study.read_trial(number))
             self.volumes.append(found.hypervolume)
             if not self.keep_all_weights:
-                self.store.weights(self.spec.name).keep_only(found.points, among=among)
+                self.study.weights.keep_only(found.points, among=among)
         self._gather_sometimes()
         self._report(record)
 
@@ -140,7 +141,7 @@ class StudyQueue:
         self.watcher.warn(f"Trial {number} {what}: its machine does not reach the store.")
         self.meter.tick(len(self.running))
         if ended:
-            self.store.look()
+            self.store.check_reachable()
 
     def again(self, number: int, error: str | None) -> None:
         """A trial goes on in another process, from its last checkpoint."""
@@ -169,24 +170,24 @@ class StudyQueue:
         self.meter.tick(len(self.running))
         self.meter.note()
         for number in self.running:
-            self.store.refresh(self.spec.name, number)
-            self.store.attempts(self.spec.name, number).mark_interrupted()
-        self.store.gather(self.spec.name)
+            self.study.refresh(number)
+            self.study.attempts(number).mark_interrupted()
+        self.study.gather()
 
     def _recall_volumes(self) -> None:
         """The hypervolume after each trial of earlier drivers, if a budget asks for it."""
         if self.budget.flat is not None:
-            replayed = RunningFront(self.spec, self.store.read_table(self.spec.name).slice(0, 0))
-            for number in self.store.ended_in_order(self.spec.name):
-                found = replayed.add(self.store.read_trial(self.spec.name, number))
+            replayed = RunningFront(self.spec, self.study.read_table().slice(0, 0))
+            for number in self.study.ended_in_order():
+                found = replayed.add(self.study.read_trial(number))
                 self.volumes.append(found.hypervolume)
 
     def _remember_rungs(self) -> None:
         """What earlier drivers' trials showed at their rungs."""
         if self.halving is not None:
-            numbers = self.store.finished_numbers(self.spec.name) + [ask.number for ask in self.owed]
+            numbers = self.study.finished_numbers() + [ask.number for ask in self.owed]
             for number in numbers:
-                for rung in self.store.attempts(self.spec.name, number).rungs():
+                for rung in self.study.attempts(number).rungs():
                     self.halving.remember(number, rung)
 
     def _ask(self) -> Ask:
@@ -201,7 +202,7 @@ class StudyQueue:
 
     def _patiently(self, call: Callable[[], T]) -> T:
         """Waits for a ledger whose database is away for a while; running trials run on."""
-        for pause in PATIENCE_S:
+        for pause in RETRY_PAUSES_S:
             try:
                 return call()
             except LedgerLost as lost:
@@ -221,7 +222,7 @@ class StudyQueue:
     def _gather_sometimes(self) -> None:
         self.not_gathered += 1
         if self.tally is not None and self.not_gathered >= max(GATHER_EVERY, self.tally.front.trials // 4):
-            self.store.gather(self.spec.name)
+            self.study.gather()
             self.not_gathered = 0
 
     def _pass_on(self) -> None:

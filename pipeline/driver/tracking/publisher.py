@@ -49,7 +49,7 @@ class Publisher:
         address: str,
     ) -> None:
         """`open_tracker` raises BadInput if nobody answers; `may_write` raises LeaseLost if we may not any more."""
-        self._spec, self._store = spec, store
+        self._spec, self._study = spec, store.study(spec.name)
         self._open, self._may_write = open_tracker, may_write
         self._address = address
         self._tracker: Tracker | None = None
@@ -103,9 +103,7 @@ class Publisher:
                 seen, since = self._progress, time.monotonic()
         owed = sorted({*self._owed, *_drained(self._ended), *self._aside()})
         self.done = self.done and not owed
-        self._store.outbox(self._spec.name).write(
-            None if self.done else Outbox(self._address, tuple(owed), state)
-        )
+        self._study.outbox.write(None if self.done else Outbox(self._address, tuple(owed), state))
         return self.done
 
     def abandon(self) -> None:
@@ -161,8 +159,8 @@ class Publisher:
         if number in tracker.published():
             tracker.publish_standing(tally.front)  # which may have been lost when its trial was not
             return
-        tracker.publish(self._store.read_record(self._spec.name, number))
-        found = tally.add(self._store.read_trial(self._spec.name, number))
+        tracker.publish(self._study.read_record(number))
+        found = tally.add(self._study.read_trial(number))
         tracker.publish_standing(found)
         self._refused.pop(number, None)
         self.delivered += 1
@@ -175,8 +173,8 @@ class Publisher:
         """The front, and how the study ended."""
         self._may_write()
         tracker, _ = self._met()
-        table = self._store.read_table(self._spec.name)
-        found = with_latency(front_of(self._spec, table), self._store.latency(self._spec.name).read())
+        table = self._study.read_table()
+        found = with_latency(front_of(self._spec, table), self._study.latency.read())
         tracker.publish_front(found, table.to_pydict())
         self._progress += 1
         tracker.finish_study(state)
@@ -191,8 +189,8 @@ class Publisher:
         there = self._tracker.published()
         self._progress += 1
         left_out = {*there, *self._aside()}
-        self._owed = deque(n for n in self._store.ended_in_order(self._spec.name) if n not in left_out)
-        table = self._store.read_table(self._spec.name)
+        self._owed = deque(n for n in self._study.ended_in_order() if n not in left_out)
+        table = self._study.read_table()
         self._tally = RunningFront(self._spec, _of(table, sorted(there)))
         if there:  # a server may have been lost between a trial's run and how the study stood after it
             self._tracker.publish_standing(self._tally.front)

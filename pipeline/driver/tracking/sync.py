@@ -45,7 +45,7 @@ def sync(store: Store, *, tracking: str | None, ledger: str | None) -> Iterator[
 
 
 def _deliver(store: Store, study: str, tracking: str | None) -> Synced:
-    spec, outbox = store.read_spec(study), store.outbox(study).read()
+    spec, outbox = store.study(study).read_spec(), store.study(study).outbox.read()
     wanted = tracking or os.environ.get("MLFLOW_TRACKING_URI")
     if wanted is None and outbox is not None:
         wanted = outbox.address

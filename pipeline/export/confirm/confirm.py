@@ -68,7 +68,7 @@ def confirm(wanted: Confirm, say: Callable[[str], None] = lambda _: None) -> Don
         say("reading the task and the model")
         study = reopen(store, wanted.study, task=wanted.task)
         test = study.test()
-        store.confirmations(wanted.study).write_test(test.ids, test.labels)
+        store.study(wanted.study).confirmations.write_test(test.ids, test.labels)
         say(f"starting Ray: {len(todo)} trainings")
         shared = Shared(study.inputs, test, store.place, wanted.study)
         weights = sum(array.nbytes for array in study.inputs.source.weights.values())
@@ -97,8 +97,8 @@ def _check(wanted: Confirm) -> None:
 
 def _missing(store: Store, spec: StudySpec, chosen: Sequence[FrontPoint], *, seeds: int) -> Iterator[Again]:
     """What is to be trained, seed by seed, so that all points have about as many when time is up."""
-    kept = store.confirmations(spec.name)
-    records = {point.trial: store.read_record(spec.name, point.trial) for point in chosen}
+    kept = store.study(spec.name).confirmations
+    records = {point.trial: store.study(spec.name).read_record(point.trial) for point in chosen}
     for number in range(seeds):
         for point in chosen:
             if not kept.has(point.trial, point.point, number):

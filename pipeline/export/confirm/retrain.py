@@ -66,7 +66,7 @@ def train_again(shared: Shared, item: Again) -> Confirmation:
             provenance(),
             NO_PREDICTIONS,
         )
-    Store(shared.root).confirmations(shared.study).write(found)
+    Store(shared.root).study(shared.study).confirmations.write(found)
     return found
 
 

@@ -87,7 +87,7 @@ def names_of(
     if not task and not method:
         known = ", ".join(files.list_studies()) or "none"
         raise BadInput(f"Studies are named, or chosen by --task or --method. Studies of {store}: {known}.")
-    specs = [files.read_spec(name) for name in files.list_studies()]
+    specs = [files.study(name).read_spec() for name in files.list_studies()]
     found = [s.name for s in specs if task in (None, s.task) and method in (None, s.method, s.approach)]
     if not found:
         asked = " and ".join(f"--{k} {v}" for k, v in (("task", task), ("method", method)) if v)
@@ -110,7 +110,7 @@ def gather(
     Raises:
         BadInput: no such study; they cannot be compared, or two of a group have the same seed: says why.
     """
-    specs = [Store(Path(store)).read_spec(name) for name in studies]
+    specs = [Store(Path(store)).study(name).read_spec() for name in studies]
     _check_comparable(specs, across_models=across_models, across_tasks=across_tasks)
     of_kind: defaultdict[str, list[str]] = defaultdict(list)
     for spec in specs:

@@ -80,7 +80,7 @@ def best_by_task(store: Path | str, bounds: Bounds, *, task: str | None = None) 
         BadInput: the store has no study (of that task).
     """
     files = Store(Path(store))
-    specs = [files.read_spec(name) for name in files.list_studies()]
+    specs = [files.study(name).read_spec() for name in files.list_studies()]
     of_kind: defaultdict[tuple[str, ...], list[StudySpec]] = defaultdict(list)
     for spec in specs:
         if task in (None, spec.task):
@@ -100,7 +100,7 @@ def _order(choice: Choice) -> float:
 
 
 def _choice(files: Store, specs: Sequence[StudySpec], bounds: Bounds) -> Choice:
-    tables = [files.read_table(spec.name) for spec in specs]
+    tables = [files.study(spec.name).read_table() for spec in specs]
     fronts = [front_of(spec, table) for spec, table in zip(specs, tables, strict=True)]
     trials = [one for spec, table in zip(specs, tables, strict=True) for one in trial_fronts(spec, table)]
     owned = [(found, point) for found in fronts for point in found.points]

@@ -14,7 +14,7 @@ from pipeline.fronts.front import Front, front_of
 from pipeline.fronts.hyperparameters import Profile, TrialFront, importances, penalty_profile, trial_fronts
 from pipeline.study.pareto import hypervolume
 from pipeline.study.records import Masks, Point
-from pipeline.study.store import Store
+from pipeline.study.store import Store, StudyStore
 
 PICTURED = 400  # networks of a page whose layers are shown, about: those on the front first
 LINES, LEAST_LINES = (
@@ -55,8 +55,8 @@ def read_study(study: str, *, store: Path | str, share: float = 1.0) -> StudyVie
     Raises:
         BadInput: the store holds no such study, or its files are damaged.
     """
-    files = Store(Path(store))
-    spec, table = files.read_spec(study), files.read_table(study)
+    files = Store(Path(store)).study(study)
+    spec, table = files.read_spec(), files.read_table()
     front = front_of(spec, table)
     columns = table.drop_columns(["metrics"]).to_pydict()
     every = Series(spec, dots(spec, columns))
@@ -73,8 +73,8 @@ def read_study(study: str, *, store: Path | str, share: float = 1.0) -> StudyVie
         profile=penalty_profile(trials, spec.reference_point),
         importance=importances(spec, trials),
         confirmed=load_confirmed(study, store=store),
-        layers=_layers(files, study, series, most=round(share * PICTURED)),
-        provenance=_provenance(files, study),
+        layers=_layers(files, series, most=round(share * PICTURED)),
+        provenance=_provenance(files),
         left_out=tuple(left_out[:LEFT_OUT]),
     )
 
@@ -112,7 +112,7 @@ def _with_every_kth(every: Sequence[Dot], kept: Sequence[bool], networks: int) -
     return tuple(dot for place, dot in enumerate(every) if kept[place] or place in chosen)
 
 
-def _layers(files: Store, study: str, series: Series, *, most: int) -> dict[str, Layers]:
+def _layers(files: StudyStore, series: Series, *, most: int) -> dict[str, Layers]:
     """Of all networks on the front, and then of recovered ones, then others, up to `most`."""
     ahead = {id(dot) for dot in series.front}
     order = sorted(series.dots, key=lambda dot: (id(dot) not in ahead, dot.kind != "recovered"))
@@ -121,7 +121,7 @@ def _layers(files: Store, study: str, series: Series, *, most: int) -> dict[str,
     number, points = -1, tuple[Point, ...]()
     for dot in chosen:
         if dot.trial != number:
-            number, points = dot.trial, files.read_record(study, dot.trial).points
+            number, points = dot.trial, files.read_record(dot.trial).points
         found[f"{dot.trial}/{dot.point}"] = _of_masks(points[dot.point].masks)
     return found
 
@@ -131,10 +131,10 @@ def _of_masks(masks: Masks) -> Layers:
     return Layers(heads, tuple(float(share) for share in np.round(masks.neurons.mean(axis=1), 3)))
 
 
-def _provenance(files: Store, study: str) -> dict[str, str]:
+def _provenance(files: StudyStore) -> dict[str, str]:
     """Versions, commit and hardware as the last trial noted them that noted any."""
-    for number in reversed(files.finished_numbers(study)):
-        noted = files.read_record(study, number).provenance
+    for number in reversed(files.finished_numbers()):
+        noted = files.read_record(number).provenance
         if noted:
             return dict(noted)
     return {}

@@ -55,7 +55,7 @@ def report(
         raise BadInput("A report is about studies; none is named.")
     check_places(html, figures)
     for name in names:
-        Store(Path(store)).read_spec(name)  # all are there, before the first is read
+        Store(Path(store)).study(name).read_spec()  # all are there, before the first is read
     views = []
     for count, name in enumerate(names, 1):
         tell(f"reading {name} ({count} of {len(names)}) …")

@@ -198,20 +198,21 @@ class Ledger:
             BadInput: the store holds records of trials that this ledger never asked for.
         """
         self.check_store(store)
-        if store.has_study(self._spec.name):
-            self._curves |= rows_of_table(store.read_table(self._spec.name), self._spec)
+        study = store.study(self._spec.name)
+        if study.exists():
+            self._curves |= rows_of_table(study.read_table(), self._spec)
         told: list[int] = []
         lost: list[int] = []
         for ask in self.owed():
-            if store.has_record(self._spec.name, ask.number):
-                self.tell(store.read_record(self._spec.name, ask.number))
+            if study.has_record(ask.number):
+                self.tell(study.read_record(ask.number))
                 told.append(ask.number)
                 continue
-            attempts = store.attempts(self._spec.name, ask.number).lost()
+            attempts = study.attempts(ask.number).lost()
             if attempts >= LOST_ATTEMPTS:
                 reason = f"worker lost {attempts} times"
                 record = TrialRecord(ask.number, "failed", reason, ask.params, ask.seed, attempts=attempts)
-                store.write_record(self._spec.name, record)
+                study.write_record(record)
                 self.tell(record)
                 lost.append(ask.number)
         return Found(tuple(told), tuple(lost), self._unasked, self.owed())
@@ -224,15 +225,16 @@ class Ledger:
         """
         given = {t.number: t.user_attrs[PARAMS] for t in self._synced().trials if is_asked(t)}
         name = self._spec.name
-        found = store.finished_numbers(name)
+        study = store.study(name)
+        found = study.finished_numbers()
         strangers = [number for number in found if number not in given]
         for ask in self.owed():
-            if ask.number in found and store.read_record(name, ask.number).params != ask.params:
+            if ask.number in found and study.read_record(ask.number).params != ask.params:
                 strangers.append(ask.number)
         if strangers:
             numbers = ", ".join(map(str, strangers[:5])) + (", …" if len(strangers) > 5 else "")
             raise BadInput(
-                f"A store and a ledger belong together; {store.study_folder(name)} has records of trials that "
+                f"A store and a ledger belong together; {study.folder} has records of trials that "
                 f"{shown(self._url)} never asked for (numbers {numbers}). Name the ledger that they were made with "
                 f"(--ledger), or put its file back. If it is lost: their front stays as it is, for show, best and "
                 f"export; search on under another --name, with --warm-start {name}."

@@ -4,7 +4,7 @@ from pipeline.study.store.confirmations import NO_PREDICTIONS, Confirmation, Con
 from pipeline.study.store.exports import TestScores
 from pipeline.study.store.latency import LatencySetup, LatencyTable, Shape, StudyLatency, Timed, TimedPoint
 from pipeline.study.store.objects import (
-    PATIENCE_S,
+    RETRY_PAUSES_S,
     ObjectStoreLost,
     dropped,
     is_object_store,
@@ -13,6 +13,7 @@ from pipeline.study.store.objects import (
 )
 from pipeline.study.store.recordfile import NO_SPACE, SQLITE_FULL, load_record, save_record
 from pipeline.study.store.store import DEFAULT_STORE, Store
+from pipeline.study.store.study import StudyStore
 from pipeline.study.store.studyfile import Outbox, Spent
 from pipeline.study.store.weights import RECOVERED, WEIGHTS, Retrained, Weights, before_cut
 
@@ -20,8 +21,8 @@ __all__ = [
     "DEFAULT_STORE",
     "NO_PREDICTIONS",
     "NO_SPACE",
-    "PATIENCE_S",
     "RECOVERED",
+    "RETRY_PAUSES_S",
     "SQLITE_FULL",
     "WEIGHTS",
     "Confirmation",
@@ -35,6 +36,7 @@ __all__ = [
     "Spent",
     "Store",
     "StudyLatency",
+    "StudyStore",
     "TestScores",
     "Timed",
     "TimedPoint",

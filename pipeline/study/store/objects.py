@@ -4,7 +4,7 @@ What is written goes into the working copy first, whole, and at once from there 
 there in part. What is read is looked for in the bucket first (by size and time of writing); weights, checkpoints and
 models are fetched when they are needed. Names with a leading dot, caches and databases stay on the machine.
 Attempts of trials have a random part in their names, so that no two are given the same one: S3 needs no locks.
-While a search runs (`patient`), a bucket that does not answer is waited for, as its ledger is; else it is refused.
+While a search runs (`retrying`), a bucket that does not answer is tried again, as its ledger is; else it is refused.
 
 The endpoint is AWS_ENDPOINT_URL if that is set (MinIO, Ceph, R2 ...), the keys are found as AWS's own programs do.
 """
@@ -31,7 +31,7 @@ SETTLED_S = (
     60.0  # a file of the copy that the bucket lacks goes if it is older: a younger one may be on its way
 )
 ATTEMPTS = 4  # of one request: some 4 s where nobody answers
-PATIENCE_S = (1, 2, 4, 8, 15, 30, 60)  # pauses while a server is away from a search: a restart of it, say
+RETRY_PAUSES_S = (1, 2, 4, 8, 15, 30, 60)  # two minutes: enough for a restart of the server
 
 Result = TypeVar("Result")
 
@@ -57,9 +57,7 @@ class Bucket:
 
     place: str  # bucket/prefix
     copy: Path
-    told: Callable[[str], None] | None = field(
-        default=None, init=False
-    )  # who hears of a wait; None: none is had
+    on_retry: Callable[[str], None] | None = field(default=None, init=False)  # None: no retries
 
     @cached_property
     def _files(self) -> Any:
@@ -81,13 +79,13 @@ class Bucket:
         return self._files
 
     @contextmanager
-    def patient(self, tell: Callable[[str], None]) -> Iterator[None]:
-        """Waits for it in the `with`, in this process: PATIENCE_S in all, said to `tell`; then as without."""
-        self.told, before = tell, self.told
+    def retrying(self, on_retry: Callable[[str], None]) -> Iterator[None]:
+        """Retry for sum(RETRY_PAUSES_S) seconds inside the context, in this process, then raise."""
+        self.on_retry, before = on_retry, self.on_retry
         try:
             yield
         finally:
-            self.told = before
+            self.on_retry = before
 
     def send(self, path: Path, *, wait: bool = True) -> None:
         """Puts a file of the working copy, or all of a folder, into the bucket; the files of a folder by name."""
@@ -97,8 +95,8 @@ class Bucket:
         elif self._shared(path):
             self._asking("write", lambda: self._send_one(path), wait=wait)
 
-    def look(self) -> None:
-        """Asks for something, once.
+    def check_reachable(self) -> None:
+        """Send one request, without retries.
 
         Raises:
             ObjectStoreLost: it does not answer.
@@ -193,18 +191,18 @@ class Bucket:
 
     def _asking(self, what: str, ask: Callable[[], Result], *, wait: bool = True) -> Result:
         """What the bucket answers; while a search runs it may take its time."""
-        for pause in PATIENCE_S:
+        for pause in RETRY_PAUSES_S:
             try:
                 return self._asked(what, ask)
             except ObjectStoreLost as lost:
-                if self.told is None or not wait:
+                if self.on_retry is None or not wait:
                     raise
-                self.told(f"{lost} Trying again in {pause} s.")
+                self.on_retry(f"{lost} Trying again in {pause} s.")
                 time.sleep(pause)
         try:
             return self._asked(what, ask)
         except ObjectStoreLost:
-            self.told = None  # patience is at its end: whoever cleans up does not wait anew
+            self.on_retry = None  # the pauses are used up: cleaning up must not begin them anew
             raise
 
     def _asked(self, what: str, ask: Callable[[], Result]) -> Result:

@@ -49,7 +49,7 @@ def run(item: Planned, *, model: str, store: Path, epochs: int, concurrent: int 
     space = spaces / f"{name}.toml"
     space.write_text(space_toml(item.entry, item.targets, epochs))
     files = Store(store)
-    if not files.has_study(name) or len(files.finished_numbers(name)) < len(item.targets):
+    if not files.study(name).exists() or len(files.study(name).finished_numbers()) < len(item.targets):
         search(
             task=item.task,
             model=model,
@@ -66,7 +66,7 @@ def run(item: Planned, *, model: str, store: Path, epochs: int, concurrent: int 
             concurrent=concurrent,
         )
     score_study(store, name)
-    files.weights(name).keep_only(load_front(name, store=store).points)
+    files.study(name).weights.keep_only(load_front(name, store=store).points)
     return name
 
 

@@ -73,7 +73,7 @@ def score_study(store: Path, study: str) -> StudyScore:
     if known is not None:
         return known
     opened = reopen(Store(store), study)
-    numbers = opened.store.finished_numbers(study)
+    numbers = opened.store.study(study).finished_numbers()
     networks = [found for number in numbers if (found := _score(opened, number)) is not None]
     networks += _dense(opened)
     front = load_front(study, store=store)
@@ -93,7 +93,7 @@ def score_study(store: Path, study: str) -> StudyScore:
 
 def _score(opened: Reopened, number: int) -> Scored | None:
     """The recovered network of a trial; None if it has none (it failed, or was at chance after its cut)."""
-    record = opened.store.read_record(opened.spec.name, number)
+    record = opened.store.study(opened.spec.name).read_record(number)
     point = record.recovered
     if point is None:
         return None

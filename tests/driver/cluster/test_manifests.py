@@ -339,7 +339,7 @@ def test_secrets_are_refused_and_never_printed(here: Here, kind: str, options: l
 def study_in(folder: Path, *, model: str = "org/small", fingerprint: str = "f@123") -> Store:
     store = Store(folder)
     store.write_spec(replace(spec("toy"), model=model, model_fingerprint=fingerprint, seed=5))
-    store.task("toy").write(TaskReference("hf:rotten", text=("text",), label="label"))
+    store.study("toy").task.write(TaskReference("hf:rotten", text=("text",), label="label"))
     return store
 
 

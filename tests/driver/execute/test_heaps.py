@@ -57,5 +57,5 @@ def test_what_a_trial_leaves_in_cycles_is_gone_before_the_next_one(tmp_path: Pat
     count = len(desk.jobs)
     with connect(Resources(concurrent=1), shared_bytes=0) as cluster:
         run_trials(cluster, None, store=store, study="toy", desk=desk, body=body)  # type: ignore[arg-type]
-    said = [store.read_record("toy", number).reason for number in range(count)]
+    said = [store.study("toy").read_record(number).reason for number in range(count)]
     assert said == [f"0 of {number}" for number in range(count)]

@@ -166,7 +166,7 @@ def test_the_most_that_a_trial_had_is_read_from_records(tmp_path: Path):
     for number, gpu in enumerate(("6000", "7000", None)):
         facts = {"peak_memory_mb": "3000"}
         facts |= {} if gpu is None else {"peak_gpu_reserved_mb": gpu, "gpu_total_mb": "23000"}
-        store.write_record("toy", replace(record(number, point(0.5, 0.5)), provenance=facts))
+        store.study("toy").write_record(replace(record(number, point(0.5, 0.5)), provenance=facts))
     assert peak_of_trials(store, "toy", dense) == Peak(1_000, 4_000, 23_000, 7_000)
     assert peak_of_trials(store, "toy", None) == Peak(2_000, 0.0, 23_000, 7_000)
 

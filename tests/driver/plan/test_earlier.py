@@ -22,9 +22,9 @@ def store_with(folder: Path, name: str = "toy", *, count: int = 3) -> Store:
     for number, (epochs, seconds, state, memory) in enumerate(TRIALS[:count]):
         found = record(number, point(0.8, 0.5), point(0.7, 0.6, kind="recovered"), state=state)
         facts = {"peak_memory_mb": memory} if memory else {}
-        store.write_record(name, replace(found, epochs=epochs, seconds=seconds, provenance=facts))
-    store.write_record(name, replace(record(9, state="failed"), epochs=3.0, seconds=999.0))
-    weights = store.weights(name).path(0, "round-00")
+        store.study(name).write_record(replace(found, epochs=epochs, seconds=seconds, provenance=facts))
+    store.study(name).write_record(replace(record(9, state="failed"), epochs=3.0, seconds=999.0))
+    weights = store.study(name).weights.path(0, "round-00")
     weights.parent.mkdir(parents=True)
     weights.write_bytes(b"x" * 2_000_000)
     return store

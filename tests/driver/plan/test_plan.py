@@ -53,9 +53,9 @@ def test_a_probe_is_near_the_search_and_the_search_is_read_after_it(tmp_path: Pa
     search = prunefront("search", *asked)
     assert search.returncode == 0, search.stderr
     kept = Store(store)
-    records = [kept.read_record(probed["study"], number) for number in range(2)]
+    records = [kept.study(probed["study"]).read_record(number) for number in range(2)]
     assert probed["epochs"]["typical"] == pytest.approx(
-        sum(r.epochs for r in records) + kept.read_spec(probed["study"]).anchors.dense_epochs, rel=0.4
+        sum(r.epochs for r in records) + kept.study(probed["study"]).read_spec().anchors.dense_epochs, rel=0.4
     )
     real = sum(r.seconds for r in records) / 2 / 60
     typical = probed["minutes_per_trial"]["typical"]
@@ -71,10 +71,10 @@ def test_a_probe_is_near_the_search_and_the_search_is_read_after_it(tmp_path: Pa
     assert read["epochs_per_trial"]["low"] >= min(r.epochs for r in records)
     assert read["minutes_per_trial"]["high"] <= max(r.seconds for r in records) / 60 + 1e-9
     assert read["dense_minutes"] == {"typical": 0, "low": 0, "high": 0, "unit": "min", "source": "store"}
-    assert read["front_mb"]["typical"] == kept.weights(probed["study"]).size_bytes() / 1e6
+    assert read["front_mb"]["typical"] == kept.study(probed["study"]).weights.size_bytes() / 1e6
     code, printed, _ = here("plan", *asked, "--keep-weights", "all")
     everything = json.loads(printed)["front_mb"]["typical"]
-    one = kept.read_spec(probed["study"]).anchors.dense_size_mb
+    one = kept.study(probed["study"]).read_spec().anchors.dense_size_mb
     assert everything == pytest.approx(
         2 * 2 * one, rel=0.05
     )  # two trials of one round: before and after its cut

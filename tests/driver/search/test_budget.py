@@ -43,10 +43,10 @@ def test_a_meter_counts_on_where_the_last_driver_left(
     now[0] += 10
     first.tick(2)
     assert first.spent == Spent(10.0, 10.0)
-    assert store.spent("toy").read() == Spent(), "not worth a file yet"
+    assert store.study("toy").spent.read() == Spent(), "not worth a file yet"
     now[0] += 25
     first.tick(1)
-    assert store.spent("toy").read() == Spent(35.0, 22.5)
+    assert store.study("toy").spent.read() == Spent(35.0, 22.5)
     now[0] += 5
     first.tick(4)  # and is killed: five seconds are lost
     now[0] += 3600
@@ -54,4 +54,4 @@ def test_a_meter_counts_on_where_the_last_driver_left(
     now[0] += 1
     second.tick(2)
     second.note()
-    assert store.spent("toy").read() == Spent(36.0, 24.5)
+    assert store.study("toy").spent.read() == Spent(36.0, 24.5)

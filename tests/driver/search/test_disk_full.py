@@ -62,8 +62,8 @@ def test_a_record_that_does_not_fit_leaves_nothing_half_written(small_disk: Path
     store.write_spec(spec())
     fill(small_disk, leave=0)
     with pytest.raises(OSError, match="No space"):
-        store.write_record("toy", record(0))
-    assert store.finished_numbers("toy") == []
+        store.study("toy").write_record(record(0))
+    assert store.study("toy").finished_numbers() == []
 
 
 def test_a_ledger_on_a_full_disk_says_so(small_disk: Path) -> None:

@@ -43,7 +43,7 @@ def test_a_search_stops_trials_that_add_nothing(tmp_path: Path) -> None:
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
     found, store = json.loads(run.stdout), Store(root)
-    records = [store.read_record("toy", number) for number in store.finished_numbers("toy")]
+    records = [store.study("toy").read_record(number) for number in store.study("toy").finished_numbers()]
     assert len(records) == TRIALS
     stopped = [record for record in records if record.state == "stopped"]
     assert all(record.rungs for record in records)
@@ -54,7 +54,7 @@ def test_a_search_stops_trials_that_add_nothing(tmp_path: Path) -> None:
         assert len(record.rungs[-1].metric) > 1
         assert record.reason.startswith("at ")
         assert record.epochs < 2.1
-        assert not list(store.trial_folder("toy", record.number).glob("attempt-*"))
+        assert not list(store.study("toy").trial_folder(record.number).glob("attempt-*"))
     numbers = {record.number for record in stopped}
     assert not numbers & {point["trial"] for point in found["points"]}
     for record in records:

@@ -23,7 +23,7 @@ def test_all_weights_until_the_front_is_all_that_is_wanted(tmp_path: Path) -> No
     assert {file.parts[-3] for file in everything} == {"00000", "00001"}
     assert {file.name for file in everything} == {"round-00.safetensors", "recovered.safetensors"}
     front = load_front("toy", store=tmp_path / "store").points
-    kept = Store(tmp_path / "store").weights("toy")
+    kept = Store(tmp_path / "store").study("toy").weights
     of_front = {kept.of_point(point) for point in front}
     assert of_front < everything, "a toy whose every network is on the front shows nothing"
     assert weights(keep="front") == of_front

@@ -35,8 +35,8 @@ def store(tmp_path: Path) -> Path:
         )
         points.append(replace(plain, measurement=measured))
     params = load_space("magnitude", file=None, pretrained=True).defaults() | {"target": 0.9}
-    files.write_record("zeroed", replace(record(0, *points), params=params))
-    files.gather("zeroed")
+    files.study("zeroed").write_record(replace(record(0, *points), params=params))
+    files.study("zeroed").gather()
     return root
 
 

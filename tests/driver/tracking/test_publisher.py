@@ -68,8 +68,8 @@ def courier(store: Store, address: str | None, may_write: Callable[[], None] = l
 
 def end(store: Store, number: int, sent: Publisher | None = None) -> None:
     """A trial ends: each adds a point to the front."""
-    store.write_record(
-        "toy", record(number, point(0.9 - 0.02 * number, 0.1 + 0.1 * number, kind="recovered"))
+    store.study("toy").write_record(
+        record(number, point(0.9 - 0.02 * number, 0.1 + 0.1 * number, kind="recovered"))
     )
     if sent is not None:
         began = time.monotonic()
@@ -109,7 +109,7 @@ def test_what_ends_is_delivered_in_the_background(store: Store) -> None:
     assert sent.close("complete")
     assert sent.messages() == []
     assert delivered(MlflowClient(f"sqlite:///{store.mlflow_db}")) == [0, 1, 2]
-    assert store.outbox("toy").read() is None
+    assert store.study("toy").outbox.read() is None
 
 
 class Broken(http.server.BaseHTTPRequestHandler):
@@ -148,7 +148,7 @@ def test_a_server_that_answers_500_holds_nobody_and_sync_delivers_after_the_fact
             end(store, number, sent)
         wait(lambda: bool((said := sent.messages()) and "500" in said[0]))
         assert not sent.close("complete")
-        outbox = store.outbox("toy").read()
+        outbox = store.study("toy").outbox.read()
         assert (outbox.address, outbox.trials, outbox.state) == (address, (0, 1, 2), "complete")
         (found,) = sync(store, tracking=None, ledger=None)  # where the search could not deliver: still broken
         assert (found.delivered, found.complete) == (0, False)
@@ -162,7 +162,7 @@ def test_a_server_that_answers_500_holds_nobody_and_sync_delivers_after_the_fact
     (experiment,) = [e for e in client.search_experiments() if e.name == "prunefront/toy"]
     (parent,) = client.search_runs([experiment.experiment_id], "tags.`prunefront.spec` LIKE '%'")
     assert parent.info.status == "FINISHED"
-    assert store.outbox("toy").read() is None
+    assert store.study("toy").outbox.read() is None
 
 
 def test_a_study_that_is_being_searched_is_not_synced(store: Store) -> None:
@@ -211,7 +211,7 @@ def test_a_record_that_a_server_never_takes_is_set_aside(
         end(store, number, sent)
     wait(lambda: sent.delivered == 2)
     assert not sent.close("complete")
-    assert store.outbox("toy").read().trials == (1,)
+    assert store.study("toy").outbox.read().trials == (1,)
 
 
 @contextmanager
@@ -253,4 +253,4 @@ def test_a_server_that_is_killed_and_comes_back_gets_all_of_it_once(store: Store
         wait(lambda: set(range(5)) <= set(sent._tracker.published()))
         assert sent.close("complete")
         assert delivered(MlflowClient(address)) == [0, 1, 2, 3, 4]
-    assert store.outbox("toy").read() is None
+    assert store.study("toy").outbox.read() is None

@@ -29,9 +29,9 @@ def test_a_confirmation_goes_on_and_is_published(tmp_path: Path, capsys: pytest.
     tracker.finish_study("complete")
     chosen = choose_points(load_front(NAME, store=root), "all")
     first = chosen[0]
-    record = study.store.read_record(NAME, 0)
+    record = study.store.study(NAME).read_record(0)
     test = study.test()
-    study.store.confirmations(NAME).write_test(test.ids, test.labels)
+    study.store.study(NAME).confirmations.write_test(test.ids, test.labels)
     goal = Goal(first.kind, first.round, record.points[first.point].threshold, first.compression)
     item = Again(0, first.point, 0, fresh_seed(0, 0), record.params, goal)
     train_again(Shared(study.inputs, test, root, NAME), item)

@@ -40,7 +40,7 @@ def study(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.mark.parametrize(("kind", "round_"), [("curve", 0), ("curve", 1), ("recovered", 1)])
 def test_on_the_trials_own_seed_it_is_the_recorded_network(study: Reopened, kind: str, round_: int) -> None:
-    record = study.store.read_record(NAME, 0)
+    record = study.store.study(NAME).read_record(0)
     of_kind = [point for point in record.points if (point.kind, point.round) == (kind, round_)]
     point = of_kind[len(of_kind) // 2]
     goal = Goal(point.kind, point.round, point.threshold, point.measurement.compression)
@@ -56,11 +56,11 @@ def test_on_the_trials_own_seed_it_is_the_recorded_network(study: Reopened, kind
 
 
 def test_a_confirmation_is_on_test_rows_and_read_back(study: Reopened) -> None:
-    record = study.store.read_record(NAME, 0)
+    record = study.store.study(NAME).read_record(0)
     place = len(record.points) - 1
     goal = Goal("recovered", 1, record.points[place].threshold, record.points[place].measurement.compression)
     test = study.test()
-    kept = study.store.confirmations(NAME)
+    kept = study.store.study(NAME).confirmations
     kept.write_test(test.ids, test.labels)
     shared = Shared(study.inputs, test, study.store.root, NAME)
     made = [
@@ -85,7 +85,7 @@ def test_a_confirmation_is_on_test_rows_and_read_back(study: Reopened) -> None:
 
 def test_a_training_that_diverges_is_kept_as_failed(study: Reopened, tmp_path: Path) -> None:
     shared = Shared(study.inputs, study.test(), tmp_path, NAME)
-    params = study.store.read_record(NAME, 0).params | {"learning_rate": 1e4}
+    params = study.store.study(NAME).read_record(0).params | {"learning_rate": 1e4}
     found = train_again(shared, Again(0, 3, 0, 1, params, Goal("recovered", 1, 0.0, 0.5)))
     assert found.state == "failed"
     assert found.measurement is None

@@ -92,9 +92,9 @@ def penalised(tmp_path: Path) -> Path:
         trials = [[(0.88, 0.1), (float(worth), 0.6)] for worth in worths]
         write_study(tmp_path, name, *trials, task=task, task_fingerprint=task)
         for number, penalty in enumerate(penalties):
-            made = Store(tmp_path).read_record(name, number)
+            made = Store(tmp_path).study(name).read_record(number)
             params = made.params | {"penalty_strength": float(penalty)}
-            Store(tmp_path).write_record(name, replace(made, params=params))
+            Store(tmp_path).study(name).write_record(replace(made, params=params))
     write_study(tmp_path, "few", [(0.7, 0.3)], task="few", task_fingerprint="few")
     return tmp_path
 

@@ -96,7 +96,7 @@ def test_the_command_then_a_search(task: Path, tmp_path: Path, capsys: pytest.Ca
     ]  # fmt: skip
     assert run_here(asked) == 0, capsys.readouterr().err
     assert json.loads(capsys.readouterr().out)["method"] == "smp"
-    record = Store(store).read_record("toy", 0)
+    record = Store(store).study("toy").read_record(0)
     assert record.state == "complete", record.reason
     assert record.recovered is not None
     assert record.recovered.masks.heads.sum(axis=1).tolist() == [2, 2, 2, 2]  # half of every layer's

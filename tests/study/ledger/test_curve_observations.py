@@ -47,8 +47,8 @@ def test_rows_are_spread_over_the_useful_part_of_a_curve(tmp_path: Path) -> None
     assert rows_of_record(replace(record, state="failed"), spec()) == ()
     store = Store(tmp_path)
     store.write_spec(spec())
-    store.write_record("toy", record)
-    assert rows_of_table(store.read_table("toy"), spec()) == {0: rows}, (
+    store.study("toy").write_record(record)
+    assert rows_of_table(store.study("toy").read_table(), spec()) == {0: rows}, (
         "a restart sees what the first driver saw"
     )
 
@@ -95,7 +95,7 @@ def test_a_study_that_is_interrupted_goes_on_with_the_same_draws(tmp_path: Path)
         ask = book.ask()
         draws.append(ask.params)
         book.tell(ended(ask))
-        store.write_record("toy", ended(ask))
+        store.study("toy").write_record(ended(ask))
     again = []
     for at in range(8):
         other = ledger(parts)
@@ -103,7 +103,7 @@ def test_a_study_that_is_interrupted_goes_on_with_the_same_draws(tmp_path: Path)
             fresh = Store(tmp_path / f"store{at}")
             fresh.write_spec(spec())
             for number in range(at):
-                fresh.write_record("toy", store.read_record("toy", number))
+                fresh.study("toy").write_record(store.study("toy").read_record(number))
             other.reconcile(fresh)
         ask = other.ask()
         again.append(ask.params)

@@ -210,20 +210,20 @@ def test_what_earlier_drivers_left(url: str, tmp_path: Path) -> None:
     ledger = ledger_at(url)
     asks = [ledger.ask() for _ in range(6)]
     ledger.tell(record_of(asks[0]))
-    store.write_record("s", record_of(asks[0]))
-    store.write_record("s", record_of(asks[1]))  # the driver died before it told
-    store.write_record("s", record_of(asks[2], state="stopped", reason="rung 1"))
+    store.study("s").write_record(record_of(asks[0]))
+    store.study("s").write_record(record_of(asks[1]))  # the driver died before it told
+    store.study("s").write_record(record_of(asks[2], state="stopped", reason="rung 1"))
     for _ in range(3):
-        store.attempts("s", 1).begin()  # finished work is never given up
-        store.attempts("s", 3).begin()
-        store.attempts("s", 4).begin()
-    store.attempts("s", 4).mark_interrupted()
+        store.study("s").attempts(1).begin()  # finished work is never given up
+        store.study("s").attempts(3).begin()
+        store.study("s").attempts(4).begin()
+    store.study("s").attempts(4).mark_interrupted()
     optuna_study(url).ask()
 
     ledger = ledger_at(url)
     assert ledger.reconcile(store) == Found(told=(1, 2), lost=(3,), unasked=(6,), owed=(asks[4], asks[5]))
     assert ledger.counts() == Counts(complete=2, stopped=1, failed=1, running=2)
-    lost = store.read_record("s", 3)
+    lost = store.study("s").read_record(3)
     expected = TrialRecord(3, "failed", "worker lost 3 times", asks[3].params, asks[3].seed, attempts=3)
     assert lost == expected
     assert [trial.state.name for trial in optuna_study(url).trials] == (
@@ -239,14 +239,14 @@ def test_a_driver_that_died_between_giving_up_and_telling(url: str, tmp_path: Pa
     store = Store(tmp_path)
     ask = ledger_at(url).ask()
     record = record_of(ask, state="failed", reason="worker lost 3 times")
-    store.write_record("s", record)
+    store.study("s").write_record(record)
     assert ledger_at(url).reconcile(store).told == (0,)
     assert optuna_study(url).trials[0].user_attrs["reason"] == "worker lost 3 times"
 
 
 def test_a_store_of_another_ledger_is_refused(url: str, tmp_path: Path) -> None:
     store = Store(tmp_path)
-    store.write_record("s", record_of(Ask(0, {**STARTS[0], "penalty": 3.0}, 0)))
+    store.study("s").write_record(record_of(Ask(0, {**STARTS[0], "penalty": 3.0}, 0)))
     ledger = ledger_at(url)
     with pytest.raises(BadInput, match=r"A store and a ledger belong together.*numbers 0\)"):
         ledger.reconcile(store)

@@ -168,7 +168,9 @@ def test_a_database_that_stays_away_ends_the_search_which_goes_on_later(
         "--store", str(store), "--trials", str(TRIALS), "--concurrent", "1", "--latency-grid", "none",
         "--scheduler", "none", "--ledger", server.url("away"),
     ]  # fmt: skip
-    hasty = patched(asked, "from pipeline.driver.search import desk", "desk.PATIENCE_S = (0.5, 0.5)")
+    hasty = patched(
+        asked, "from pipeline.driver.search import study_queue", "study_queue.RETRY_PAUSES_S = (0.5, 0.5)"
+    )
     heard = tmp_path / "heard"
     try:
         with heard.open("w") as file:

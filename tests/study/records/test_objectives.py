@@ -30,7 +30,7 @@ def test_a_search_on_latency(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     found = json.loads(run.stdout)
     assert (found["objective"], found["latency"]["batch"], found["latency"]["length"]) == ("latency", 2, 16)
     store = Store(tmp_path / "store")
-    table = store.latency("toy").read().table
+    table = store.study("toy").latency.read().table
     assert table is not None
     front = load_front("toy", store=store.root)
     assert front.points
@@ -38,11 +38,11 @@ def test_a_search_on_latency(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         assert point.latency_source == "measured"
         assert [str(each.bench.shape) for each in point.latencies] == ["2x16", "1x8"]
         assert point.latency_ms == point.latencies[0].ms > 0
-        seen = store.read_record("toy", point.trial).points[point.point]
+        seen = store.study("toy").read_record(point.trial).points[point.point]
         assert seen.measurement.latency_ms == table.predict(seen.masks)
         assert point.gain == pytest.approx(1 - table.predict(seen.masks) / table.dense_ms)
     for trial in optuna_study(f"sqlite:///{store.studies_db}", "toy").trials:
-        recovered = store.read_record("toy", trial.number).recovered
+        recovered = store.study("toy").read_record(trial.number).recovered
         assert recovered is not None
         assert trial.values == pytest.approx(front.spec.values(vars(recovered.measurement)).tolist())
 

@@ -67,7 +67,7 @@ def test_a_front_of_macs_is_over_saved_macs(tmp_path: Path) -> None:
     ]
     store = Store(tmp_path)
     store.write_spec(study)
-    store.write_record("toy", record(0, *points))
+    store.study("toy").write_record(record(0, *points))
     found = load_front("toy", store=tmp_path)
     assert [(p.metric, p.compression) for p in found.points] == [(0.9, 0.2), (0.8, 0.3)]
     assert [p.gain for p in found.points] == pytest.approx([0.3, 0.5])
@@ -79,11 +79,11 @@ def test_a_front_of_macs_is_over_saved_macs(tmp_path: Path) -> None:
 def test_a_spec_from_before_objectives_is_one_of_compression(tmp_path: Path) -> None:
     store = Store(tmp_path)
     store.write_spec(spec())
-    file = store.study_folder("toy") / "spec.json"
+    file = store.study("toy").folder / "spec.json"
     old = json.loads(file.read_text())
     del old["objective"]
     file.write_text(json.dumps(old))
-    assert store.read_spec("toy") == spec()
+    assert store.study("toy").read_spec() == spec()
 
 
 def test_a_ledger_from_before_objectives_goes_on(tmp_path: Path) -> None:

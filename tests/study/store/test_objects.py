@@ -40,60 +40,60 @@ def test_what_one_machine_writes_another_one_reads(machine: Callable[[str], None
     first = Store(there)
     first.check_writable()
     first.write_spec(spec())
-    first.write_record("toy", record(0, point(0.8, 0.5)))
-    weights = first.weights("toy").path(0, "round-00")
-    attempt = first.attempts("toy", 0).begin()
+    first.study("toy").write_record(record(0, point(0.8, 0.5)))
+    weights = first.study("toy").weights.path(0, "round-00")
+    attempt = first.study("toy").attempts(0).begin()
     (attempt / "weights").mkdir()
     (attempt / "weights" / "round-00.safetensors").write_bytes(b"w" * 100)
-    first.weights("toy").take(0, [attempt])
+    first.study("toy").weights.take(0, [attempt])
     assert weights.is_file()
 
     machine("second")
     second = Store(there)
     assert second.root != first.root
     assert second.list_studies() == ["toy"]
-    assert second.read_spec("toy") == spec()
-    assert second.finished_numbers("toy") == [0]
-    assert second.read_record("toy", 0).params == record(0).params
-    assert second.attempts("toy", 0).lost() == 1
+    assert second.study("toy").read_spec() == spec()
+    assert second.study("toy").finished_numbers() == [0]
+    assert second.study("toy").read_record(0).params == record(0).params
+    assert second.study("toy").attempts(0).lost() == 1
     assert not list(second.root.rglob("*.safetensors")), "weights come when they are needed"
-    assert second.weights("toy").size_bytes() == 100
+    assert second.study("toy").weights.size_bytes() == 100
 
     class Front:
         trial, point, kind, round = 0, 0, "curve", 0
 
-    found = second.weights("toy").of_point(Front())  # type: ignore[arg-type]
+    found = second.study("toy").weights.of_point(Front())  # type: ignore[arg-type]
     assert found is not None
     assert found.read_bytes() == b"w" * 100
-    assert second.attempts("toy", 0).begin().name.startswith("attempt-02-")
-    second.attempts("toy", 0).clear()
-    second.weights("toy").keep_only([])
+    assert second.study("toy").attempts(0).begin().name.startswith("attempt-02-")
+    second.study("toy").attempts(0).clear()
+    second.study("toy").weights.keep_only([])
 
     machine("third")
     third = Store(there)
-    assert third.finished_numbers("toy") == []
-    assert third.has_study("toy")
-    assert third.attempts("toy", 0).lost() == 0
-    assert third.weights("toy").size_bytes() == 0
+    assert third.study("toy").finished_numbers() == []
+    assert third.study("toy").exists()
+    assert third.study("toy").attempts(0).lost() == 0
+    assert third.study("toy").weights.size_bytes() == 0
 
 
 def test_two_machines_are_given_two_attempts(machine: Callable[[str], None]) -> None:
-    first = Store(Path("s3://bucket/attempts")).attempts("toy", 0).begin()
+    first = Store(Path("s3://bucket/attempts")).study("toy").attempts(0).begin()
     machine("second")
     other = Store(Path("s3://bucket/attempts"))
-    assert other.attempts("toy", 0).begin().name != first.name
-    assert other.attempts("toy", 0).count() == 2
+    assert other.study("toy").attempts(0).begin().name != first.name
+    assert other.study("toy").attempts(0).count() == 2
 
 
 def test_a_checkpoint_of_another_machine_is_gone_on_from(machine: Callable[[str], None]) -> None:
     there = Path("s3://bucket/resumed")
-    attempt = Store(there).attempts("toy", 0).begin()
+    attempt = Store(there).study("toy").attempts(0).begin()
     for step in (3, 7):
         loop = LoopState(step, {"w": torch.full((5,), float(step))})
         resume.save(attempt, resume.Checkpoint(1, loop, None, record(0)))
     machine("second")
     store = Store(there)
-    own = store.attempts("toy", 0).begin()
+    own = store.study("toy").attempts(0).begin()
     attempts = sorted(own.parent.glob("attempt-*"))
     assert attempts[-1] == own
     found = resume.load(attempts)
@@ -107,12 +107,12 @@ def test_a_record_written_anew_is_read_anew(machine: Callable[[str], None]) -> N
     there = Path("s3://bucket/anew")
     first = Store(there)
     first.write_spec(spec())
-    first.write_record("toy", record(0, point(0.8, 0.5)))
+    first.study("toy").write_record(record(0, point(0.8, 0.5)))
     machine("second")
-    assert Store(there).read_table("toy")["metric"].to_pylist() == [0.8]
+    assert Store(there).study("toy").read_table()["metric"].to_pylist() == [0.8]
     time.sleep(1.1)  # S3 counts seconds
-    Store(there).write_record("toy", record(0, point(0.7, 0.5)))
-    assert Store(there).read_table("toy")["metric"].to_pylist() == [0.7]
+    Store(there).study("toy").write_record(record(0, point(0.7, 0.5)))
+    assert Store(there).study("toy").read_table()["metric"].to_pylist() == [0.7]
 
 
 def test_an_object_store_that_does_not_answer_is_named(

@@ -170,10 +170,10 @@ class TestRecord:
         ids=["complete", "failed", "stopped", "not finite"],
     )
     def test_in_a_store(self, store: Store, record: TrialRecord) -> None:
-        assert not store.has_record("sst2-snip", 3)
-        store.write_record("sst2-snip", record)
-        assert store.has_record("sst2-snip", 3)
-        assert plain(store.read_record("sst2-snip", 3)) == plain(record)
+        assert not store.study("sst2-snip").has_record(3)
+        store.study("sst2-snip").write_record(record)
+        assert store.study("sst2-snip").has_record(3)
+        assert plain(store.study("sst2-snip").read_record(3)) == plain(record)
 
     def test_numpy_scalars_come_back_as_numbers(self, tmp_path: Path) -> None:
         measurement = replace(point_of(0.5, 0.5).measurement, metric=np.float32(0.1), parameters=np.int64(7))
@@ -242,10 +242,10 @@ class TestRecord:
                 process.stdout.readline()
                 time.sleep(0.2)
                 process.send_signal(signal.SIGKILL)
-            finished = Store(tmp_path).finished_numbers("s")
+            finished = Store(tmp_path).study("s").finished_numbers()
             assert finished
             for number in finished:
-                assert plain(Store(tmp_path).read_record("s", number)) == plain(record_of(number))
+                assert plain(Store(tmp_path).study("s").read_record(number)) == plain(record_of(number))
 
     def test_a_full_disk_leaves_what_was_there(self, tmp_path: Path) -> None:
         save_record(tmp_path, record_of(reason="first"))
@@ -273,81 +273,81 @@ class TestStudies:
         assert store.mlflow_db == root / "mlflow.db"
         assert store.artifacts == root / "artifacts"
         assert store.cache == root / "cache"
-        assert store.study_folder("a") == root / "studies" / "a"
-        assert store.origin("a").model() == root / "studies" / "a" / "model"
-        assert store.trial_folder("a", 7) == root / "studies" / "a" / "trials" / "00007"
+        assert store.study("a").folder == root / "studies" / "a"
+        assert store.study("a").origin.model() == root / "studies" / "a" / "model"
+        assert store.study("a").trial_folder(7) == root / "studies" / "a" / "trials" / "00007"
         assert not root.exists()
 
     def test_spec_comes_back(self, store: Store) -> None:
-        assert store.read_spec("sst2-snip") == spec_of()
-        assert (store.study_folder("sst2-snip") / "space.toml").read_text() == spec_of().space_toml
+        assert store.study("sst2-snip").read_spec() == spec_of()
+        assert (store.study("sst2-snip").folder / "space.toml").read_text() == spec_of().space_toml
 
     def test_studies_are_those_with_a_spec(self, store: Store) -> None:
         store.write_spec(spec_of("b.1"))
-        store.write_record("no-spec", record_of())
+        store.study("no-spec").write_record(record_of())
         assert store.list_studies() == ["b.1", "sst2-snip"]
-        assert store.has_study("b.1")
-        assert not store.has_study("no-spec")
+        assert store.study("b.1").exists()
+        assert not store.study("no-spec").exists()
         assert Store(store.root / "elsewhere").list_studies() == []
 
     def test_unknown_study_lists_the_known(self, store: Store) -> None:
         store.write_spec(spec_of("b.1"))
+        study = store.study("sst3")
         for read in (
-            store.read_spec,
-            store.read_table,
-            store.gather,
-            store.read_validation,
-            lambda study: store.read_record(study, 0),
+            study.read_spec,
+            study.read_table,
+            study.gather,
+            study.read_validation,
+            lambda: study.read_record(0),
         ):
             with pytest.raises(BadInput, match=r"no study 'sst3'\. Its studies: b\.1, sst2-snip\."):
-                read("sst3")
+                read()
         with pytest.raises(BadInput, match="Its studies: none"):
-            Store(store.root / "elsewhere").read_spec("a")
+            Store(store.root / "elsewhere").study("a").read_spec()
 
     @pytest.mark.parametrize(
         "name",
         ["", ".", "..", "../x", "a/b", "a\\b", "/abs", "-rf", ".hidden", "a b", "ä", "a\n", "x\0", "a" * 101],
     )
     def test_names_with_tricks_are_refused(self, store: Store, name: str) -> None:
-        for use in (store.study_folder, store.has_study, store.read_spec):
-            with pytest.raises(BadInput, match="A study's name is"):
-                use(name)
+        with pytest.raises(BadInput, match="A study's name is"):
+            store.study(name)
         with pytest.raises(BadInput, match="A study's name is"):
             store.write_spec(spec_of(name))
 
     @pytest.mark.parametrize("name", ["a", "7", "glue-sst2_snip.v2", "a" * 100])
     def test_names(self, store: Store, name: str) -> None:
-        assert store.study_folder(name).parent == store.root / "studies"
+        assert store.study(name).folder.parent == store.root / "studies"
 
     @pytest.mark.parametrize("labels", [np.array([0, 2, 1]), np.array([0.5, NAN, 5.0], np.float32)])
     def test_validation_rows_come_back(self, store: Store, labels: np.ndarray) -> None:
         with pytest.raises(BadInput, match=r"validation\.npz is missing"):
-            store.read_validation("sst2-snip")
-        store.write_validation("sst2-snip", ["train/7", "é", ""], labels)
-        ids, back = store.read_validation("sst2-snip")
+            store.study("sst2-snip").read_validation()
+        store.study("sst2-snip").write_validation(["train/7", "é", ""], labels)
+        ids, back = store.study("sst2-snip").read_validation()
         assert ids == ["train/7", "é", ""]
         assert plain(back) == plain(labels)
 
     def test_attempts_are_counted_and_never_shared(self, store: Store) -> None:
-        assert store.attempts("a", 0).count() == 0
-        first, second = store.attempts("a", 0).begin(), store.attempts("a", 0).begin()
+        assert store.study("a").attempts(0).count() == 0
+        first, second = store.study("a").attempts(0).begin(), store.study("a").attempts(0).begin()
         assert first.is_dir()
         assert [first.name, second.name] == ["attempt-01", "attempt-02"]
-        assert store.attempts("a", 0).count() == 2
-        assert store.attempts("a", 1).count() == 0
+        assert store.study("a").attempts(0).count() == 2
+        assert store.study("a").attempts(1).count() == 0
         for _ in range(9):
-            last = store.attempts("a", 0).begin()
+            last = store.study("a").attempts(0).begin()
         assert sorted(last.parent.glob("attempt-*"))[-1] == last  # also after the tenth
 
     def test_attempts_that_a_person_interrupted_are_not_lost(self, store: Store) -> None:
-        store.attempts("a", 0).mark_interrupted()  # none has begun
+        store.study("a").attempts(0).mark_interrupted()  # none has begun
         for lost in (1, 2):
-            store.attempts("a", 0).begin()
-            assert store.attempts("a", 0).lost() == lost
-        store.attempts("a", 0).mark_interrupted()
-        assert store.attempts("a", 0).lost() == 1
-        store.attempts("a", 0).begin()
-        assert (store.attempts("a", 0).lost(), store.attempts("a", 0).count()) == (2, 3)
+            store.study("a").attempts(0).begin()
+            assert store.study("a").attempts(0).lost() == lost
+        store.study("a").attempts(0).mark_interrupted()
+        assert store.study("a").attempts(0).lost() == 1
+        store.study("a").attempts(0).begin()
+        assert (store.study("a").attempts(0).lost(), store.study("a").attempts(0).count()) == (2, 3)
 
     def test_attempts_of_many_processes_at_once(self, tmp_path: Path) -> None:
         code = "import sys; from pathlib import Path; from pipeline.study.store import Store\n"
@@ -384,8 +384,8 @@ class TestTable:
             record_of(2, points=(point_of(0.7, 0.2),)),
         ]
         for record in reversed(records):
-            store.write_record("sst2-snip", record)
-        rows = store.read_table("sst2-snip").to_pylist()
+            store.study("sst2-snip").write_record(record)
+        rows = store.study("sst2-snip").read_table().to_pylist()
         assert [(row["number"], row["point"]) for row in rows] == [(0, 0), (0, 1), (1, None), (2, 0)]
         for row in rows:
             record = records[row["number"]]
@@ -401,56 +401,56 @@ class TestTable:
                 assert plain(found) == plain(expected)
 
     def test_of_no_trials(self, store: Store) -> None:
-        table = store.read_table("sst2-snip")
+        table = store.study("sst2-snip").read_table()
         assert (len(table), table.schema) == (0, COLUMNS)
 
     def test_gathering_changes_nothing_that_is_read(self, store: Store) -> None:
-        file = store.study_folder("sst2-snip") / "points.arrow"
-        store.gather("sst2-snip")
+        file = store.study("sst2-snip").folder / "points.arrow"
+        store.study("sst2-snip").gather()
         assert not file.exists()
         for number in (5, 1, 7):
-            store.write_record("sst2-snip", record_of(number))
-            before = store.read_table("sst2-snip")
-            store.gather("sst2-snip")
-            assert plain(store.read_table("sst2-snip").to_pylist()) == plain(before.to_pylist())
+            store.study("sst2-snip").write_record(record_of(number))
+            before = store.study("sst2-snip").read_table()
+            store.study("sst2-snip").gather()
+            assert plain(store.study("sst2-snip").read_table().to_pylist()) == plain(before.to_pylist())
             assert plain(from_bytes(file.read_bytes()).to_pylist()) == plain(before.to_pylist())
-        assert store.read_table("sst2-snip")["number"].to_pylist() == [1, 1, 5, 5, 7, 7]
+        assert store.study("sst2-snip").read_table()["number"].to_pylist() == [1, 1, 5, 5, 7, 7]
 
     def test_gathered_records_are_not_read_again(self, store: Store) -> None:
-        store.write_record("sst2-snip", record_of(0))
-        store.gather("sst2-snip")
-        json_file = store.trial_folder("sst2-snip", 0) / "record.json"
+        store.study("sst2-snip").write_record(record_of(0))
+        store.study("sst2-snip").gather()
+        json_file = store.study("sst2-snip").trial_folder(0) / "record.json"
         status = json_file.stat()
         json_file.write_text("no longer JSON")
         os.utime(json_file, ns=(status.st_atime_ns, status.st_mtime_ns))
-        assert len(store.read_table("sst2-snip")) == 2
+        assert len(store.study("sst2-snip").read_table()) == 2
 
     def test_nothing_new_writes_nothing(self, store: Store) -> None:
-        store.write_record("sst2-snip", record_of(0))
-        store.gather("sst2-snip")
-        file = store.study_folder("sst2-snip") / "points.arrow"
+        store.study("sst2-snip").write_record(record_of(0))
+        store.study("sst2-snip").gather()
+        file = store.study("sst2-snip").folder / "points.arrow"
         inode = file.stat().st_ino, file.stat().st_mtime_ns
-        store.gather("sst2-snip")
+        store.study("sst2-snip").gather()
         assert (file.stat().st_ino, file.stat().st_mtime_ns) == inode
 
     def test_records_written_anew_or_removed_are_noticed(self, store: Store) -> None:
         for number in range(3):
-            store.write_record("sst2-snip", record_of(number))
-        store.gather("sst2-snip")
+            store.study("sst2-snip").write_record(record_of(number))
+        store.study("sst2-snip").gather()
         time.sleep(0.02)  # more than a file system's clock tick
-        store.write_record("sst2-snip", record_of(1, seconds=99.0))
-        (store.trial_folder("sst2-snip", 2) / "record.json").unlink()
+        store.study("sst2-snip").write_record(record_of(1, seconds=99.0))
+        (store.study("sst2-snip").trial_folder(2) / "record.json").unlink()
         for _ in range(2):
-            table = store.read_table("sst2-snip")
+            table = store.study("sst2-snip").read_table()
             assert table["number"].to_pylist() == [0, 0, 1, 1]
             assert table["seconds"].to_pylist() == [12.5, 12.5, 99.0, 99.0]
-            store.gather("sst2-snip")
+            store.study("sst2-snip").gather()
 
     @pytest.mark.parametrize("spoil", ["torn", "flipped", "other columns", "other format"])
     def test_a_table_that_cannot_be_used_is_made_again(self, store: Store, spoil: str) -> None:
-        store.write_record("sst2-snip", record_of(0))
-        store.gather("sst2-snip")
-        file = store.study_folder("sst2-snip") / "points.arrow"
+        store.study("sst2-snip").write_record(record_of(0))
+        store.study("sst2-snip").gather()
+        file = store.study("sst2-snip").folder / "points.arrow"
         table = from_bytes(file.read_bytes())
         data = {
             "torn": file.read_bytes()[:500],
@@ -459,21 +459,23 @@ class TestTable:
             "other format": to_bytes(table.replace_schema_metadata({"format": "0"})),
         }[spoil]
         file.write_bytes(data)
-        assert len(store.read_table("sst2-snip")) == 2
-        store.gather("sst2-snip")
+        assert len(store.study("sst2-snip").read_table()) == 2
+        store.study("sst2-snip").gather()
         assert plain(from_bytes(file.read_bytes()).to_pylist()) == plain(table.to_pylist())
 
     def test_what_is_no_record_is_passed_over(self, store: Store) -> None:
-        store.write_record("sst2-snip", record_of(4))
-        store.attempts("sst2-snip", 5).begin()
-        (store.trial_folder("sst2-snip", 4).parent / ".DS_Store").touch()
-        assert store.finished_numbers("sst2-snip") == [4]
-        assert len(store.read_table("sst2-snip")) == 2
+        store.study("sst2-snip").write_record(record_of(4))
+        store.study("sst2-snip").attempts(5).begin()
+        (store.study("sst2-snip").trial_folder(4).parent / ".DS_Store").touch()
+        assert store.study("sst2-snip").finished_numbers() == [4]
+        assert len(store.study("sst2-snip").read_table()) == 2
 
     def test_320_000_points_read_in_less_than_a_second(self, store: Store) -> None:
         # 10,000 trials with 32 points: one trial's rows, repeated under other numbers.
-        store.write_record("sst2-snip", record_of(0, points=tuple(point_of(0.5, i / 32) for i in range(32))))
-        one = store.read_table("sst2-snip").drop_columns(["number"])
+        store.study("sst2-snip").write_record(
+            record_of(0, points=tuple(point_of(0.5, i / 32) for i in range(32)))
+        )
+        one = store.study("sst2-snip").read_table().drop_columns(["number"])
         many = pa.concat_tables([one] * 10_000).unify_dictionaries().combine_chunks()
         table = many.add_column(
             0, COLUMNS.field("number"), pa.array(np.repeat(np.arange(10_000, dtype=np.int32), 32))

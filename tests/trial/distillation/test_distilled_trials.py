@@ -153,7 +153,7 @@ def test_a_search_through_the_command(tmp_path: Path, capsys: pytest.CaptureFixt
     teacher = study.inputs.teacher
     assert teacher is not None
     assert teacher.pretrained is None  # the built-in model has no pretrained weights
-    record = study.store.read_record(name, 1)
+    record = study.store.study(name).read_record(1)
     assert record.state == "complete"
     assert 0.2 <= float(record.params["kd_weight"]) <= 0.9
     job = TrialJob(1, record.params, record.seed, (), checkpoint_s=math.inf, keep_weights=False)
@@ -171,7 +171,7 @@ def test_a_search_through_the_command(tmp_path: Path, capsys: pytest.CaptureFixt
     code, said = here(*asked, "--distill", "kd", "--name", name)
     assert code == 2
     assert "distill: it is" in said
-    with study.store.origin(name).teacher().open("r+b") as file:
+    with study.store.study(name).origin.teacher().open("r+b") as file:
         file.truncate(100)
     with pytest.raises(BadInput, match="Remove the file"):
         reopen(Store(store), name)

@@ -186,28 +186,28 @@ def with_times(root: Path) -> Store:
     ]
     store = Store(root)
     store.write_spec(replace(spec(), objective="latency", latency_at="2x8"))
-    store.write_record("toy", record(0, *points))
+    store.study("toy").write_record(record(0, *points))
     other = replace(BENCH, batch=32)
     times = (Timed(other, 60.0, 1.0, 90.0), Timed(BENCH, 5.0, 0.5, 10.0))
-    store.latency("toy").write(StudyLatency(TABLE, (TimedPoint(0, 0, times),)))
+    store.study("toy").latency.write(StudyLatency(TABLE, (TimedPoint(0, 0, times),)))
     return store
 
 
 def test_a_disturbed_measurement_is_said_and_made_again(tmp_path: Path) -> None:
     store = with_times(tmp_path)
-    known = store.latency("toy").read()
+    known = store.study("toy").latency.read()
     assert not load_front("toy", store=store.root).latency_disturbed
     [timed] = known.timed
     slow = replace(timed, times=(timed.times[0], replace(timed.times[1], core_share=0.5)))
-    store.latency("toy").write(StudyLatency(TABLE, (slow,)))
+    store.study("toy").latency.write(StudyLatency(TABLE, (slow,)))
     found = load_front("toy", store=store.root)
     assert found.latency_disturbed
     assert "did other work" in _latency(found, BENCH)
     # the table's own share counts only while a point is read from it
-    store.latency("toy").write(StudyLatency(replace(TABLE, core_share=0.5), (timed,)))
+    store.study("toy").latency.write(StudyLatency(replace(TABLE, core_share=0.5), (timed,)))
     assert load_front("toy", store=store.root).latency_disturbed
     both = (timed, replace(timed, point=1))
-    store.latency("toy").write(StudyLatency(replace(TABLE, core_share=0.5), both))
+    store.study("toy").latency.write(StudyLatency(replace(TABLE, core_share=0.5), both))
     assert not load_front("toy", store=store.root).latency_disturbed
 
 
@@ -224,11 +224,11 @@ def test_only_what_was_disturbed_is_timed_again(make_config) -> None:
 
 def test_latency_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     store = with_times(tmp_path)
-    found = store.latency("toy").read()
+    found = store.study("toy").latency.read()
     assert found.table == TABLE
     assert [each.ms for each in found.of(0, 0)] == [60.0, 5.0]
     assert found.of(0, 1) == found.of(1, 0) == ()
-    assert store.latency("another").read() == StudyLatency()
+    assert store.study("another").latency.read() == StudyLatency()
 
 
 def test_a_front_tells_measured_from_read(tmp_path: Path) -> None:

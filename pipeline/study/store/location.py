@@ -1,0 +1,53 @@
+"""Where a store is: a folder of this machine, or a prefix of a bucket with a working copy on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.study.store.objects import Bucket, is_light, is_object_store, open_bucket
+
+STUDIES, SPEC = "studies", "spec.json"
+
+
+@dataclass(eq=False)
+class Location:
+    """The folder `root`, as an absolute path, and the bucket of which it is the working copy, if any.
+
+    `place` is the location as it was given: the root of a folder, s3://BUCKET/PREFIX of a bucket.
+    """
+
+    root: Path
+    place: Path
+    bucket: Bucket | None
+    _refreshed: set[Path] = field(default_factory=set, init=False, repr=False)
+
+    @classmethod
+    def of(cls, place: Path) -> Location:
+        """Return the location of a place; create nothing."""
+        if is_object_store(place):
+            bucket = open_bucket(place)
+            return cls(bucket.copy, place, bucket)
+        root = Path(place).expanduser().resolve()
+        return cls(root, root, None)
+
+    @property
+    def studies(self) -> Path:
+        """The folder of all studies."""
+        return self.root / STUDIES
+
+    def refresh(self, folder: Path) -> None:
+        """Fetch what other machines have written below a folder; without a bucket there is nothing to fetch."""
+        if self.bucket is not None:
+            self.bucket.fetch(folder, wanted=is_light)
+
+    def refresh_once(self, folder: Path) -> None:
+        """Refresh a folder of studies, unless this object has refreshed it, or all studies, before."""
+        if self.bucket is not None and not {folder, self.studies} & self._refreshed:
+            self._refreshed.add(folder)
+            self.refresh(folder)
+
+    def list_studies(self) -> list[str]:
+        """Return the names of the studies that have a spec, sorted."""
+        self.refresh_once(self.studies)
+        return sorted(path.parent.name for path in self.studies.glob(f"*/{SPEC}"))

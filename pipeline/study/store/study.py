@@ -1,0 +1,203 @@
+"""One study's files in a store.
+
+    STUDY/spec.json, task.json, space.toml, validation.npz, points.arrow, model/, spent.json, outbox.json, latency.json
+    STUDY/trials/NNNNN/record.json, record.npz, weights/, attempt-KK/
+    STUDY/confirm/
+
+points.arrow is a copy of the records' JSON, made by the driver: it may be out of date or missing, and nothing is lost.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, final
+
+import pyarrow as pa
+from pydantic import TypeAdapter
+
+from pipeline.study.records import Array, BadInput, StudySpec, TrialRecord
+from pipeline.study.store.attempts import Attempts
+from pipeline.study.store.checks import check_name
+from pipeline.study.store.confirmations import CONFIRM, Confirmations
+from pipeline.study.store.exports import Exports
+from pipeline.study.store.gathering import (
+    TRIALS,
+    gather,
+    study_table,
+    trial_folder,
+    trial_table,
+    when_written,
+)
+from pipeline.study.store.location import SPEC, Location
+from pipeline.study.store.objects import place_text
+from pipeline.study.store.origin import Origin
+from pipeline.study.store.recordfile import (
+    JSON,
+    load_record,
+    load_scalars,
+    read_json,
+    save_record,
+    write_json,
+    write_whole,
+)
+from pipeline.study.store.studyfile import latency_file, outbox_file, spent_file, task_file
+from pipeline.study.store.validation_rows import read_rows, write_rows
+from pipeline.study.store.weights import Weights
+
+SPACE, VALIDATION = "space.toml", "validation.npz"
+_SPEC = TypeAdapter(StudySpec)
+
+
+@final
+class StudyStore:
+    """The files of the study `name` in `folder`. Nothing is created before it is written to.
+
+    Attributes:
+        origin: what all trials of the study begin with.
+        weights: the weights of the study's networks.
+        exports: what the study's exported networks measured on test rows.
+        confirmations: the points that were trained again on fresh seeds.
+        task: how the study's task is named; reads as None if it was not written.
+        latency: what is known of the latency of the study's networks.
+        outbox: what was not yet published in MLflow when the study's last driver ended; reads as None if nothing, or
+            if that driver was killed.
+        spent: what the study has used up to now.
+    """
+
+    def __init__(self, location: Location, name: str) -> None:
+        """Make the handle of a study, which need not exist.
+
+        Raises:
+            BadInput: no study can have that name.
+        """
+        check_name(name)
+        self._location: Final = location
+        self.name: Final = name
+        self.folder: Final = location.studies / name
+        self.origin: Final = Origin(self.folder)
+        self.weights: Final = Weights(self.folder / TRIALS)
+        self.exports: Final = Exports(self.folder)
+        self.confirmations: Final = Confirmations(self.folder / CONFIRM)
+        self.task: Final = task_file(self.folder)
+        self.latency: Final = latency_file(self.folder)
+        self.outbox: Final = outbox_file(self.folder)
+        self.spent: Final = spent_file(self.folder)
+
+    def trial_folder(self, number: int) -> Path:
+        """Return the folder of a trial's record and attempts."""
+        return trial_folder(self.folder, number)
+
+    def attempts(self, number: int) -> Attempts:
+        """Return the attempts at a trial."""
+        return Attempts(self.trial_folder(number))
+
+    def refresh(self, number: int | None = None) -> None:
+        """Fetch what other machines have written of the study, or of one trial; a folder has nothing to fetch."""
+        self._location.refresh(self.folder if number is None else self.trial_folder(number))
+
+    def exists(self) -> bool:
+        """Return whether the study has a spec."""
+        self._location.refresh_once(self.folder)
+        return (self.folder / SPEC).is_file()
+
+    def write_spec(self, spec: StudySpec) -> None:
+        """Write the study's spec, and its space beside it for people to read."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_whole(self.folder / SPACE, spec.space_toml.encode())
+        write_json(self.folder / SPEC, spec)
+
+    def read_spec(self) -> StudySpec:
+        """Return the study's spec.
+
+        Raises:
+            BadInput: there is no such study (the message lists those there are), or its spec cannot be read.
+        """
+        self._check_exists()
+        return read_json(self.folder / SPEC, _SPEC)
+
+    def write_validation(self, ids: list[str], labels: Array) -> None:
+        """Write the ids and labels [V] of the rows that all points of the study are measured on."""
+        write_rows(self.folder / VALIDATION, ids, labels)
+
+    def read_validation(self) -> tuple[list[str], Array]:
+        """Return the ids and labels [V] of the study's validation rows.
+
+        Raises:
+            BadInput: there is no such study, or it has not begun.
+        """
+        self._check_exists()
+        path = self.folder / VALIDATION
+        if not path.is_file():
+            raise BadInput(
+                f"A study that has begun has its validation rows; {path} is missing. Start it again."
+            )
+        return read_rows(path)
+
+    def write_record(self, record: TrialRecord) -> None:
+        """Write how a trial ended, replacing an earlier record."""
+        save_record(self.trial_folder(record.number), record)
+
+    def read_record(self, number: int) -> TrialRecord:
+        """Return a trial's record, with masks and predictions.
+
+        Raises:
+            BadInput: there is no such study or record, or it cannot be read.
+        """
+        if not self.has_record(number):
+            self._check_exists()
+        return load_record(self.trial_folder(number))
+
+    def read_provenance(self, number: int) -> dict[str, str]:
+        """Return where a trial's numbers come from: versions, machine, resources used.
+
+        Raises:
+            BadInput: there is no such record, or it cannot be read.
+        """
+        return load_scalars(self.trial_folder(number)).provenance
+
+    def has_record(self, number: int) -> bool:
+        """Return whether a trial has ended."""
+        return (self.trial_folder(number) / JSON).is_file()
+
+    def finished_numbers(self) -> list[int]:
+        """Return the numbers of the trials that have ended, sorted."""
+        return sorted(when_written(self.folder))
+
+    def ended_in_order(self) -> list[int]:
+        """Return the numbers of the trials that have ended, in the order in which their records were written."""
+        written = when_written(self.folder)
+        return sorted(written, key=lambda number: (written[number], number))
+
+    def read_trial(self, number: int) -> pa.Table:
+        """Return one trial's rows, with the columns of `read_table`.
+
+        Raises:
+            BadInput: there is no such record, or it cannot be read.
+        """
+        return trial_table(self.folder, number)
+
+    def gather(self) -> None:
+        """Bring the study's points.arrow up to date with its records. Only the driver does this.
+
+        Raises:
+            BadInput: there is no such study, or a record cannot be read.
+        """
+        self._check_exists()
+        gather(self.folder)
+
+    def read_table(self) -> pa.Table:
+        """Return all points of all trials that have ended, gathered or not: the columns of `table.COLUMNS`.
+
+        Raises:
+            BadInput: there is no such study, or a record cannot be read.
+        """
+        self._check_exists()
+        return study_table(self.folder)
+
+    def _check_exists(self) -> None:
+        if not self.exists():
+            known = ", ".join(self._location.list_studies()) or "none"
+            raise BadInput(
+                f"A study is in the store; {place_text(self._location.place)} has no study {self.name!r}. "
+                f"Its studies: {known}."
+            )
