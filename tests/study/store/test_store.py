@@ -233,7 +233,7 @@ class TestRecord:
             "import sys; sys.path.insert(0, sys.argv[2])\n"
             "from test_store import *\n"
             "print('ready', flush=True)\n"
-            "for number in range(100000): Store(Path(sys.argv[1])).write_record('s', record_of(number))"
+            "for number in range(100000): Store(Path(sys.argv[1])).study('s').write_record(record_of(number))"
         )
         for _ in range(2):
             command = [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)]
@@ -351,7 +351,7 @@ class TestStudies:
 
     def test_attempts_of_many_processes_at_once(self, tmp_path: Path) -> None:
         code = "import sys; from pathlib import Path; from pipeline.study.store import Store\n"
-        code += "for _ in range(20): print(Store(Path(sys.argv[1])).attempts('a', 0).begin().name)"
+        code += "for _ in range(20): print(Store(Path(sys.argv[1])).study('a').attempts(0).begin().name)"
         command = [sys.executable, "-c", code, str(tmp_path)]
         running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
         given = [name for process in running for name in process.communicate()[0].split()]
