@@ -34,7 +34,6 @@ from pipeline.fronts.front import Front, FrontPoint
 from pipeline.study.store import DEFAULT_STORE, Shape, Store, TestScores, Timed, TimedPoint
 from pipeline.task.batches import encoder_inputs
 from pipeline.trial.latency import FrontWanted, time_front
-from pipeline.trial.measure import evaluate
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -216,9 +215,7 @@ def _test(opened: Reopened, point: FrontPoint, model: PreTrainedModel, *, weight
     if known is not None:
         return known
     found = {
-        part: evaluate(
-            model, rows, metric_name=opened.inputs.metric_name, regression=opened.inputs.regression
-        ).metrics
+        part: opened.inputs.evaluate(model, rows, precision="fp32").metrics
         for part, rows in opened.tests.items()
     }
     counts = {part: len(rows) for part, rows in opened.tests.items()}

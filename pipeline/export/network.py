@@ -17,9 +17,7 @@ from pipeline.study.metrics import standard_error
 from pipeline.study.records import BadInput, Kind, Masks, Point, TrialRecord
 from pipeline.study.store import RECOVERED, Retrained, before_cut, sent
 from pipeline.trial.inputs import TrialJob
-from pipeline.trial.measure import evaluate
 from pipeline.trial.replay import replay_trial
-from pipeline.trial.training.precision import resolve_precision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -132,13 +130,7 @@ def _train_again(study: Reopened, record: TrialRecord, point: Point, tell: Tell)
 
 def _measured_again(study: Reopened, model: PreTrainedModel, point: Point) -> Retrained:
     inputs = study.inputs
-    found = evaluate(
-        model,
-        inputs.data.validation,
-        metric_name=inputs.metric_name,
-        regression=inputs.regression,
-        precision=resolve_precision(inputs.precision, next(model.parameters()).device),
-    )
+    found = inputs.evaluate(model)
     labels = inputs.data.validation.labels
     error = standard_error(inputs.metric_name, labels, found.predictions)
     return Retrained(point.measurement.metric, found.metrics["metric"], error)

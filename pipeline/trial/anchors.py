@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from pipeline.model.device import default_device
 from pipeline.model.source import ModelSource, Weights, build
 from pipeline.study.metrics import constant
 from pipeline.study.records import Anchors
 from pipeline.trial.distillation import Seen, Teacher, see
 from pipeline.trial.inputs import TrialInputs
-from pipeline.trial.measure import evaluate, measure
-from pipeline.trial.training.loop import Listener, Loop, LoopState, TrainingFailed
+from pipeline.trial.measure import measure
+from pipeline.trial.training.loop import Listener, Loop, TrainingFailed
 from pipeline.trial.training.phases import Phase, steps_per_epoch
 from pipeline.trial.training.precision import resolve_precision
 from pipeline.trial.training.process import peak_memory_mb
@@ -62,19 +62,9 @@ class DenseRun:
     weights: Weights
 
 
-class _Silent:
-    """A listener that lets the loop run."""
-
-    def epoch(self, epoch: float, values: dict[str, float]) -> None:
-        """Nothing."""
-
-    def step(self, state: Callable[[], LoopState]) -> None:
-        """Nothing."""
-
-
 def train_dense(inputs: TrialInputs, learning_rate: float, *, recipe: DenseRecipe) -> DenseRun | None:
     """Plain fine-tuning at one learning rate; None if it diverges."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     model, anatomy = build(inputs.source, seed=SEED)
@@ -90,19 +80,11 @@ def train_dense(inputs: TrialInputs, learning_rate: float, *, recipe: DenseRecip
         checkpointing=inputs.checkpointing,
     )
     steps = round(recipe.epochs * steps_per_epoch(len(train), recipe.batch_size))
-    listener: Listener = _Silent()
     try:
-        Loop(model, anatomy, train, Phase("tune", 0, 0, steps, SEED), how, listener).fit()
+        Loop(model, anatomy, train, Phase("tune", 0, 0, steps, SEED), how, Listener()).fit()
     except TrainingFailed:
         return None
-    evaluation = evaluate(
-        model,
-        inputs.data.validation,
-        metric_name=inputs.metric_name,
-        regression=inputs.regression,
-        precision=how.precision,
-    )
-    measured = measure(model, anatomy, evaluation, length=inputs.length)
+    measured = measure(model, anatomy, inputs.evaluate(model), length=inputs.length)
     weights = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
     gpu_peak_mb, gpu_total_mb = _gpu_memory_mb(device)
     return DenseRun(
@@ -143,7 +125,7 @@ def teach(inputs: TrialInputs, banks: Banks) -> Teacher:
     """
     if inputs.dense is None:
         raise ValueError("The teacher is the study's dense network; its weights are not there.")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
 
     def ask(source: ModelSource) -> Seen:
         model, _ = build(source, seed=SEED)

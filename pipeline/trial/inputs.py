@@ -6,17 +6,24 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeline.methods.registry import ranks_weights
 from pipeline.model.source import ModelSource, Weights, read_weights, tokenizer
 from pipeline.study.records import Params
 from pipeline.study.store import LatencyTable, Store
-from pipeline.task.batches import TaskData
+from pipeline.task.batches import Split, TaskData
 from pipeline.task.loading import Task, tokenise
 from pipeline.trial.distillation import NONE, Teacher, read_teacher
+from pipeline.trial.measure import Evaluation, evaluate
 from pipeline.trial.training.compilation import OFF
+from pipeline.trial.training.precision import resolve_precision
 
-Tell = Callable[[dict[str, float]], None]  # how a trial says where it is
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# Called after every epoch, and between two of them, with how far a trial is: `epoch`, `epochs`, losses, the metric.
+OnEpoch = Callable[[dict[str, float]], None]
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,25 @@ class TrialInputs:
     def zeroes(self) -> bool:
         """Whether single weights are set to zero, and nothing is cut: the objective is sparsity."""
         return ranks_weights(self.method)
+
+    def evaluate(
+        self, model: PreTrainedModel, rows: Split | None = None, *, precision: str | None = None
+    ) -> Evaluation:
+        """Evaluate a network by the task's metric, on its own device.
+
+        Args:
+            model: of this study.
+            rows: what to predict; None for all of validation.
+            precision: None for the study's, as this device has it.
+        """
+        device = next(model.parameters()).device
+        return evaluate(
+            model,
+            self.data.validation if rows is None else rows,
+            metric_name=self.metric_name,
+            regression=self.regression,
+            precision=resolve_precision(self.precision, device) if precision is None else precision,
+        )
 
 
 @dataclass(frozen=True)

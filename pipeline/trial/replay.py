@@ -10,10 +10,11 @@ from torch import Tensor
 
 from pipeline.model.anatomy import Anatomy
 from pipeline.study.records import Kind, Masks
-from pipeline.trial.inputs import Tell, TrialInputs, TrialJob
+from pipeline.trial.curve import Ranking
+from pipeline.trial.curve.allocation import Step
+from pipeline.trial.inputs import OnEpoch, TrialInputs, TrialJob
 from pipeline.trial.run import TrialRun
-from pipeline.trial.training.loop import AtChance
-from pipeline.trial.training.phases import Phase
+from pipeline.trial.training.loop import Listener
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -51,85 +52,79 @@ class Repeated:
     remark: str
 
 
-def replay_trial(inputs: TrialInputs, job: TrialJob, tell: Tell, *, cuts: tuple[Masks, ...]) -> Replayed:
-    """The network of a trial that has been run before, trained again: on one kind of CPU the same, bit for bit.
+def replay_trial(
+    inputs: TrialInputs, job: TrialJob, on_epoch: OnEpoch, *, cuts: tuple[Masks, ...]
+) -> Replayed:
+    """Train the network of a trial that was run before again: on one kind of CPU the same, bit for bit.
 
-    `cuts` is what each round's cut left; they are imposed, nothing is scored or measured. Which single weights went
-    no record says: they are scored and chosen again. It ends before the cut of the first round without one, or, if
-    all have one, after the recovery.
+    The recorded cuts are imposed; no unit is scored, nothing is measured. A record does not hold which single weights
+    were removed: those are scored and chosen again.
 
-    Raises:
-        TrainingFailed: the loss is no number, or diverged.
-    """
-    course = _Replay(inputs, job, tell, cuts)
-    course.run()
-    return Replayed(course.model, course.scores)
-
-
-def repeat_trial(inputs: TrialInputs, job: TrialJob, tell: Tell, *, goal: Goal) -> Repeated:
-    """Tunes, scores, cuts and recovers as a trial that was run before, on the job's seed; measures no curve.
+    Args:
+        inputs: what all trials of the study share.
+        job: the trial, with its own seed.
+        on_epoch: called after every epoch.
+        cuts: what each round's cut left. The replay ends before the cut of the first round without one, or, if all
+            rounds have one, after the recovery.
 
     Raises:
         TrainingFailed: the loss is no number, or diverged.
     """
-    course = _Repeat(inputs, job, tell, goal)
-    course.run()
-    return Repeated(course.model, course.anatomy, course.epochs, course.remark)
+    run = TrialRun(inputs, job)
+    progress = _Progress(run, on_epoch)
+    *rounds, recovery = run.phases
+    for phase in rounds:
+        run.train(phase, progress)
+        run.snapshot()
+        ranking = run.rank() if inputs.zeroes else None
+        if phase.round >= len(cuts):
+            return Replayed(run.model, {} if ranking is None else ranking.tensors)
+        if ranking is None:
+            run.cut_to(cuts[phase.round])
+        else:
+            run.cut(ranking, run.choose(ranking))
+    run.recover(recovery, progress)
+    return Replayed(run.model, {})
 
 
-class _Rerun(TrialRun):
-    """A course without measurements."""
+def repeat_trial(inputs: TrialInputs, job: TrialJob, on_epoch: OnEpoch, *, goal: Goal) -> Repeated:
+    """Tune, score, cut and recover as a trial that was run before, on the job's seed; measure no curve.
 
-    remark = ""
+    Args:
+        inputs: what all trials of the study share.
+        job: the trial, with a seed of its own.
+        on_epoch: called after every epoch.
+        goal: where to end.
 
-    def recover(self, phase: Phase) -> None:
-        """Trains on without the method."""
-        try:
-            self.train(phase)
-        except AtChance as remark:
-            self.remark = str(remark)
+    Raises:
+        TrainingFailed: the loss is no number, or diverged.
+    """
+    run = TrialRun(inputs, job)
+    progress = _Progress(run, on_epoch)
+    *rounds, recovery = run.phases
+    for phase in rounds:
+        run.train(phase, progress)
+        run.snapshot()
+        ranking = run.rank()
+        if goal.kind == "curve" and goal.round == phase.round:
+            run.cut(ranking, _step_at(ranking, goal, by_threshold=run.settings.threshold is not None))
+            return Repeated(run.model, run.anatomy, run.epochs, "")
+        run.cut(ranking, run.choose(ranking))
+    remark = run.recover(recovery, progress)
+    return Repeated(run.model, run.anatomy, run.epochs, remark)
+
+
+def _step_at(ranking: Ranking, goal: Goal, *, by_threshold: bool) -> Step:
+    return ranking.at(threshold=goal.threshold) if by_threshold else ranking.at(target=goal.share)
 
 
 @final
-class _Replay(_Rerun):
-    """Imposes the cuts that were made before."""
+class _Progress(Listener):
+    """Reports the epochs of a run."""
 
-    def __init__(self, inputs: TrialInputs, job: TrialJob, tell: Tell, cuts: tuple[Masks, ...]) -> None:
-        super().__init__(inputs, job, tell)
-        self.cuts = cuts
-        self.scores: Mapping[str, Tensor] = {}
+    def __init__(self, run: TrialRun, on_epoch: OnEpoch) -> None:
+        self._run, self._report = run, on_epoch
 
-    def after_tuning(self, phase: Phase) -> bool:
-        """Cuts as it was cut; ends where nothing more is known."""
-        goes_on = phase.round < len(self.cuts)
-        if not self.inputs.zeroes:
-            if goes_on:
-                self.cut(self.cuts[phase.round])
-            return goes_on
-        ranking = self.rank()
-        if goes_on:
-            self.take(ranking, self.choose(ranking))
-        else:
-            self.scores = ranking.tensors
-        return goes_on
-
-
-@final
-class _Repeat(_Rerun):
-    """Cuts by the same settings, on its own scores."""
-
-    def __init__(self, inputs: TrialInputs, job: TrialJob, tell: Tell, goal: Goal) -> None:
-        super().__init__(inputs, job, tell)
-        self.goal = goal
-
-    def after_tuning(self, phase: Phase) -> bool:
-        """Cuts without measuring a curve; ends where the goal's network is reached."""
-        ranking, goal = self.rank(), self.goal
-        there = goal.kind == "curve" and goal.round == phase.round
-        if not there:
-            self.take(ranking, self.choose(ranking))
-        elif "threshold" in self.params:
-            self.take(ranking, ranking.at(threshold=goal.threshold))
-        else:
-            self.take(ranking, ranking.at(target=goal.share))
-        return not there
+    def on_epoch(self, epoch: float, values: dict[str, float]) -> None:
+        """Report an epoch."""
+        self._report(self._run.progress(epoch, values, projected=self._run.settings.target))

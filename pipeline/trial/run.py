@@ -1,32 +1,39 @@
-"""What every run of a trial shares: where it starts, its phases, how its network is trained, ranked and cut."""
+"""A trial in progress: its network, and the verbs that trials, replays and probes are told in.
+
+    train, rank, choose, cut, recover, measure
+
+What is done in which order stands with those who use them: trial.py (a trial), replay.py (a trial again), and the
+plan's probe.
+"""
 
 from __future__ import annotations
 
-import copy
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, TypeVar, final
 
 import torch
 from torch import nn
 
 from pipeline.methods.base import PruningMethod, Run
 from pipeline.methods.registry import METHODS
-from pipeline.model.source import ModelSource, Weights, build
+from pipeline.model.anatomy import Anatomy
+from pipeline.model.device import default_device
+from pipeline.model.source import Weights, build
 from pipeline.model.surgery import cut
 from pipeline.model.unstructured import holding_zeros, matrices
-from pipeline.study.records import Array, Masks, Params, ParamValue, Scores
+from pipeline.study.records import Array, Masks, Measurement, Params, Scores
 from pipeline.task.batches import Split
 from pipeline.trial.curve import Ranking, UnitRanking, WeightRanking
 from pipeline.trial.curve.allocation import Step, removal_order
 from pipeline.trial.distillation import DISTILLATIONS, NONE, Distillation, DistillationInputs, see
-from pipeline.trial.inputs import Tell, TrialInputs, TrialJob
-from pipeline.trial.measure import Evaluation, evaluate
+from pipeline.trial.inputs import TrialInputs, TrialJob
+from pipeline.trial.measure import Evaluation, measure
+from pipeline.trial.settings import TrialSettings
 from pipeline.trial.training.compilation import OFF, Compiling
-from pipeline.trial.training.loop import Loop, LoopState
+from pipeline.trial.training.loop import AtChance, Listener, Loop, LoopState
 from pipeline.trial.training.phases import Phase, phases, steps_per_epoch
 from pipeline.trial.training.precision import multiplying, resolve_precision
 from pipeline.trial.training.recipe import Recipe
@@ -36,224 +43,229 @@ if TYPE_CHECKING:
 
 CALIBRATION_BATCH = 64
 
-
 Made = TypeVar("Made")
 
 
-class TrialRun(ABC):
-    """(tune, then what follows it) × rounds, recover: a trial's training, and a listener to its loop.
+@final
+class TrialRun:
+    """The network of one trial, the method that watches it, and how far its training is.
 
-    What is done at the end of a round and in the recovery is left to those who run it: a trial scores, measures
-    and cuts (trial.py), a rerun only cuts (rerun.py).
+    `masks` is what the cuts have left, None before the first; `epochs` what was trained up to the end of the last
+    phase.
     """
 
-    def __init__(self, inputs: TrialInputs, job: TrialJob, tell: Tell, *, parts: int = 1) -> None:
-        self.inputs, self.job, self.tell, self.params = inputs, job, tell, job.params
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.rounds = int(self.params["rounds"])
+    def __init__(self, inputs: TrialInputs, job: TrialJob, *, parts: int = 1) -> None:
+        """Build the network at its start, and the method.
+
+        Args:
+            inputs: what all trials of the study share.
+            job: the trial.
+            parts: of a batch, one after the other, where a whole one does not fit into memory.
+
+        Raises:
+            ValueError: the trial starts from the dense network, or learns from a teacher, that is not given.
+        """
+        self.inputs, self.job, self.settings = inputs, job, TrialSettings.of(job.params)
+        self.device = default_device()
         self.recipe = Recipe(
-            learning_rate=float(self.params["learning_rate"]),
-            batch_size=int(self.params["batch_size"]),
-            warmup_fraction=float(self.params["warmup_fraction"]),
-            weight_decay=float(self.params["weight_decay"]),
+            learning_rate=self.settings.learning_rate,
+            batch_size=self.settings.batch_size,
+            warmup_fraction=self.settings.warmup_fraction,
+            weight_decay=self.settings.weight_decay,
             precision=resolve_precision(inputs.precision, self.device),
             regression=inputs.regression,
             parts=parts,
             checkpointing=inputs.checkpointing,
         )
-        self.phases = phases(self.params, train_rows=len(inputs.data.train), seed=job.seed)
-        self.per_epoch = steps_per_epoch(len(inputs.data.train), self.recipe.batch_size)
-        self.epochs = 0.0
-        self.index = 0  # of the phase at hand
+        rows = len(inputs.data.train)
+        self.phases = phases(self.settings, train_rows=rows, seed=job.seed)
+        self.per_epoch = steps_per_epoch(rows, self.settings.batch_size)
+        torch.manual_seed(job.seed)
+        self.model, self.anatomy = self._network_at_start()
+        self.method = make_method(inputs.method, job.params, inputs.fitted)
+        self.distillation = make_distillation(inputs, job, self.device)
         self.compiling = None if inputs.compile == OFF else Compiling()
-        self._loop: Loop | None = None  # that trains the phase at hand
-        self.resumed: LoopState | None = None  # where the first phase goes on; None once it is taken up
+        self.phase = self.phases[0]
+        self.epochs = 0.0
         self.masks: Masks | None = None
-        self.teaching: Distillation | None = None  # what is learned beside the labels
-        self.projected = _number(self.params.get("target"))  # compression it is to end with, if that is known
-
-    def run(self) -> None:
-        """The course from its start, or from where `take_up` says, to its end."""
-        torch.manual_seed(self.job.seed)
-        self.model, self.anatomy = build(self._start(), seed=self.job.seed)
-        nn.Module.to(self.model, self.device)
-        self.method = make_method(self.inputs.method, self.params, self.inputs.fitted)
-        self.teaching = self._teaching()
-        for index in range(self.take_up(), len(self.phases)):
-            self.index = index
-            if self.phase.name == "recover":
-                self.recover(self.phase)
-                return
-            self.train(self.phase)
-            self.remember()
-            if not self.after_tuning(self.phase):
-                return
-
-    @abstractmethod
-    def after_tuning(self, phase: Phase) -> bool:
-        """What follows the tuning of a round; whether the course goes on."""
-
-    @abstractmethod
-    def recover(self, phase: Phase) -> None:
-        """What follows the last cut."""
-
-    def take_up(self) -> int:
-        """The phase to begin with."""
-        return 0
-
-    def epoch(self, epoch: float, values: dict[str, float]) -> None:
-        """Listener: an epoch ended."""
-        self.tell_where(epoch, {name: values[name] for name in ("train_loss", "metric") if name in values})
-
-    def tell_where(self, epoch: float, seen: dict[str, float]) -> None:
-        """How far it is, what was seen last, and the compression that is to be expected."""
-        projected = {} if self.projected is None else {"projected": self.projected}
-        self.tell({"epoch": epoch, "epochs": self.phases[-1].end / self.per_epoch} | projected | seen)
+        self._loop: Loop | None = None  # of the phase at hand
+        self._start: LoopState | None = None  # where the next phase goes on, if it was interrupted
 
     @property
-    def recent_loss(self) -> float | None:
-        """The mean task loss of the last steps that were looked at; reading it costs nothing."""
-        return None if self._loop is None else self._loop.recent_loss
-
-    def step(self, state: Callable[[], LoopState]) -> None:
-        """Listener: a step ended. Nothing is kept of it here."""
-        del state
-
-    def remember(self) -> Array | None:
-        """A round's tuning has ended: what the network makes of the training rows, if later steps learn from it."""
-        later = any(each.steps for each in self.phases[self.index + 1 :])
-        if self.teaching is None or not self.teaching.takes_snapshots() or not later:
-            return None
-        features = see(self.model, self.inputs.data.train, precision=self.recipe.precision).features
-        self.teaching.remember(features)
-        return features
-
-    @property
-    def phase(self) -> Phase:
-        """The phase at hand."""
-        return self.phases[self.index]
+    def phase_index(self) -> int:
+        """The place of the phase at hand among the trial's phases."""
+        return self.phases.index(self.phase)
 
     @property
     def position(self) -> int:
-        """The step of the course's stream of batches that training has come to."""
+        """The number of steps of the trial's stream of batches that are done."""
         return self.phase.first + (self._loop.done if self._loop is not None else 0)
 
-    def whole(self) -> AbstractContextManager[None]:
-        """Between two steps of training: within it the network may be evaluated and copied."""
-        return nullcontext() if self._loop is None else self._loop.whole()
+    @property
+    def recent_loss(self) -> float | None:
+        """The mean task loss of the last steps that were checked; reading it costs nothing."""
+        return None if self._loop is None else self._loop.recent_loss
 
-    def train(self, phase: Phase) -> None:
-        """Trains one phase; a method watches the tuning. What is zero by then stays zero."""
+    def resume(self, state: LoopState, masks: Masks | None) -> None:
+        """Go back to where a checkpoint was written; the state is loaded by the next `train`."""
+        self._start = state
+        if masks is not None:
+            self.cut_to(masks)
+
+    def train(self, phase: Phase, listener: Listener) -> None:
+        """Train one phase; in tuning under the method. Weights that earlier phases left at zero stay there.
+
+        Raises:
+            TrainingFailed: the loss or its gradient is no number, or the loss diverged.
+            AtChance: recovery is getting nowhere.
+        """
         tuning, first = phase.name == "tune", phase.name == "tune" and phase.round == 0
-        if phase.steps and not first and self.resumed is None and self.params.get("rewind", False):
+        if phase.steps and not first and self._start is None and self.settings.rewind:
             self._rewind()
-        loop = Loop(
+        self.phase = phase
+        self._loop = Loop(
             model=self.model,
             anatomy=self.anatomy,
             train=self.inputs.data.train,
             phase=phase,
             recipe=self.recipe,
-            listener=self,
+            listener=listener,
             method=self.method if tuning else None,
             run=self._method_run() if tuning else None,
-            teaching=self.teaching,
+            teaching=self.distillation,
             holding=partial(holding_zeros, self.anatomy) if self.inputs.zeroes and not first else None,
             compiling=self.compiling if first else None,  # a cut network would be compiled anew
         )
-        start, self.resumed, self._loop = self.resumed, None, loop
+        start, self._start = self._start, None
         try:
-            loop.fit(start)
+            self._loop.fit(start)
         finally:
-            self.epochs = (phase.first + loop.done) / self.per_epoch
+            self.epochs = (phase.first + self._loop.done) / self.per_epoch
+
+    def recover(self, phase: Phase, listener: Listener) -> str:
+        """Train on without the method; return why that ended early, or an empty string.
+
+        Raises:
+            TrainingFailed: the loss or its gradient is no number, or the loss diverged.
+        """
+        if not phase.steps:
+            return ""
+        try:
+            self.train(phase, listener)
+        except AtChance as remark:
+            return str(remark)
+        return ""
+
+    def snapshot(self) -> Array | None:
+        """Represent the training rows by the network as it is, if later phases learn from that; None if not."""
+        later = any(phase.steps for phase in self.phases[self.phase_index + 1 :])
+        if self.distillation is None or not self.distillation.takes_snapshots() or not later:
+            return None
+        features = see(self.model, self.inputs.data.train, precision=self.recipe.precision).features
+        self.distillation.remember(features)
+        return features
 
     def rank(self) -> Ranking:
-        """The units, or the single weights, by what the method thinks of them now."""
-        batches = self.inputs.data.calibration.in_length_order(CALIBRATION_BATCH)
-        with multiplying(self.device, self.recipe.precision):
-            scores = self.method.score(self.model, self.anatomy, batches)
-        if not isinstance(scores, Scores):
-            return WeightRanking(scores, self.anatomy)
-        order = removal_order(
-            scores,
-            self.anatomy,
-            score_per_parameter=bool(self.params["score_per_parameter"]),
-            min_attention_blocks=int(self.params["min_attention_blocks"]),
-        )
-        return UnitRanking(order, self.anatomy)
+        """Rank the units, or the single weights, by the method's scores."""
+        return self._ranking(self.model, self.anatomy, self.method)
 
-    def choose(self, ranking: Ranking) -> Step:
-        """What this round keeps."""
+    def rank_copy(self) -> tuple[PreTrainedModel, Ranking]:
+        """Rank a copy of the network as the forward pass is in mid-training, and return both.
+
+        A fresh method loads the state of the one at work, as after a checkpoint; what its hooks do to weights is
+        baked into the copy. Random numbers are drawn.
+        """
+        model, anatomy = self._network_at_start()
+        if self.masks is not None:
+            anatomy = cut(model, anatomy, self.masks)
+        method = make_method(self.inputs.method, self.job.params, self.inputs.fitted)
+        method.load(self.method.state())
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        with method.watch(model, anatomy, optimizer, self._method_run()):
+            model.load_state_dict(self.model.state_dict())
+        nn.Module.eval(model)
+        return model, self._ranking(model, anatomy, method)
+
+    def choose(self, ranking: Ranking, *, rounds_left: int | None = None) -> Step:
+        """Choose what to keep: by default what this round keeps; with `rounds_left=1`, as if it were the last."""
         return ranking.choose(
-            threshold=_number(self.params.get("threshold")),
-            target=_number(self.params.get("target")),
-            rounds_left=self.rounds - self.phase.round,
+            threshold=self.settings.threshold,
+            target=self.settings.target,
+            rounds_left=self.settings.rounds - self.phase.round if rounds_left is None else rounds_left,
         )
 
-    def choose_at_last(self, ranking: Ranking) -> Step:
-        """What would be kept if this round were the last."""
-        return ranking.choose(
-            threshold=_number(self.params.get("threshold")),
-            target=_number(self.params.get("target")),
-            rounds_left=1,
-        )
-
-    def take(self, ranking: Ranking, step: Step) -> None:
-        """Leaves only what a step keeps."""
+    def cut(self, ranking: Ranking, step: Step) -> None:
+        """Leave only what a step of the ranking keeps."""
         self.masks = step.masks
         self.anatomy = ranking.take(self.model, step)
 
-    def cut(self, masks: Masks) -> None:
-        """Leaves only the units that `masks` keep."""
+    def cut_to(self, masks: Masks) -> None:
+        """Leave only the units that `masks` keep."""
         self.masks = masks
         self.anatomy = cut(self.model, self.anatomy, masks)
 
-    def copied(self) -> Self:
-        """This course with a copy of its network as the forward pass is now, apart from the one in training.
+    def between_steps(self) -> AbstractContextManager[None]:
+        """Return a context between two steps, in which the network may be evaluated and copied."""
+        return nullcontext() if self._loop is None else self._loop.whole()
 
-        A fresh method takes up the state of the one at work, as when a course goes on from a checkpoint; what its
-        hooks do to weights is baked into the copy. It draws random numbers.
-        """
-        other = copy.copy(self)
-        other.model, other.anatomy = build(self._start(), seed=self.job.seed)
-        nn.Module.to(other.model, self.device)
-        if self.masks is not None:
-            other.cut(self.masks)
-        other.method = make_method(self.inputs.method, self.params, self.inputs.fitted)
-        other.method.load(self.method.state())
-        optimizer = torch.optim.SGD(other.model.parameters(), lr=0.0)
-        with other.method.watch(other.model, other.anatomy, optimizer, self._method_run()):
-            other.model.load_state_dict(self.model.state_dict())
-        nn.Module.eval(other.model)
-        return other
-
-    def evaluate(self, model: PreTrainedModel, rows: Split | None = None) -> Evaluation:
-        """What a network is worth on validation, or on some rows of it."""
-        return evaluate(
+    def measure(
+        self, model: PreTrainedModel, anatomy: Anatomy, rows: Split | None = None
+    ) -> tuple[Evaluation, Measurement]:
+        """Evaluate a network on validation, or on some rows of it, and count what it costs."""
+        inputs, evaluation = self.inputs, self.inputs.evaluate(model, rows)
+        return evaluation, measure(
             model,
-            self.inputs.data.validation if rows is None else rows,
-            metric_name=self.inputs.metric_name,
-            regression=self.inputs.regression,
-            precision=self.recipe.precision,
+            anatomy,
+            evaluation,
+            length=inputs.length,
+            count_zeros=inputs.zeroes,
+            latency=inputs.latency,
         )
 
-    def _teaching(self) -> Distillation | None:
-        """What is learned beside the labels, in all phases."""
-        inputs = self.inputs
-        if inputs.distill == NONE:
-            return None
-        if inputs.teacher is None:
-            raise ValueError("A trial that distils is given what its teacher says; there is nothing.")
-        teaching = _made_from(DISTILLATIONS[inputs.distill], self.params)
-        labels = inputs.data.train.labels
-        teaching.bind(
-            DistillationInputs(inputs.teacher, labels, inputs.regression, self.device, self.job.seed)
+    def progress(
+        self, epoch: float, values: dict[str, float], *, projected: float | None
+    ) -> dict[str, float]:
+        """Describe how far the trial is, as callers of `on_epoch` get it.
+
+        Args:
+            epoch: trained so far.
+            values: the latest losses and metrics.
+            projected: the compression that the trial is expected to end with; None if that is not known.
+        """
+        known = {} if projected is None else {"projected": projected}
+        shown = {name: values[name] for name in ("train_loss", "metric") if name in values}
+        return {"epoch": epoch, "epochs": self.phases[-1].end / self.per_epoch} | known | shown
+
+    def _network_at_start(self) -> tuple[PreTrainedModel, Anatomy]:
+        """The model as it came, or as it was fine-tuned, on the device."""
+        source, dense = self.inputs.source, self.inputs.dense
+        if self.settings.start_dense:
+            if dense is None:
+                raise ValueError(
+                    "A trial that starts dense is given the dense network's weights; there are none."
+                )
+            source = replace(source, weights=dense)
+        model, anatomy = build(source, seed=self.job.seed)
+        nn.Module.to(model, self.device)
+        return model, anatomy
+
+    def _ranking(self, model: PreTrainedModel, anatomy: Anatomy, method: PruningMethod) -> Ranking:
+        batches = self.inputs.data.calibration.in_length_order(CALIBRATION_BATCH)
+        with multiplying(self.device, self.recipe.precision):
+            scores = method.score(model, anatomy, batches)
+        if not isinstance(scores, Scores):
+            return WeightRanking(scores, anatomy)
+        order = removal_order(
+            scores,
+            anatomy,
+            score_per_parameter=self.settings.score_per_parameter,
+            min_attention_blocks=self.settings.min_attention_blocks,
         )
-        return teaching
+        return UnitRanking(order, anatomy)
 
     def _rewind(self) -> None:
-        """What is left goes back to what it was when the trial began (arXiv 1803.03635); zeros stay."""
-        other, anatomy = build(self._start(), seed=self.job.seed)
-        nn.Module.to(other, self.device)
+        """Set what is left to what it was when the trial began (arXiv 1803.03635); zeros stay."""
+        other, anatomy = self._network_at_start()
         anatomy = cut(other, anatomy, self.anatomy.present)
         with torch.no_grad():
             if self.inputs.zeroes:
@@ -262,39 +274,40 @@ class TrialRun(ABC):
                     weight.mul_(now[name] != 0)
             self.model.load_state_dict(other.state_dict())
 
-    def _start(self) -> ModelSource:
-        """The model as it came, or fine-tuned."""
-        source, dense = self.inputs.source, self.inputs.dense
-        if not self.params.get("start_dense", False):
-            return source
-        if dense is None:
-            raise ValueError(
-                "A trial that starts dense is given the dense network's weights; there are none."
-            )
-        return replace(source, weights=dense)
-
     def _method_run(self) -> Run:
         return Run(
             total_steps=sum(phase.steps for phase in self.phases if phase.name == "tune"),
             train_rows=len(self.inputs.data.train),
-            target=_number(self.params.get("target")),
+            target=self.settings.target,
             generator=torch.Generator().manual_seed(self.job.seed),
-            threshold=_number(self.params.get("threshold")),
+            threshold=self.settings.threshold,
         )
 
 
 def make_method(name: str, params: Params, fitted: Weights | None = None) -> PruningMethod:
-    """A fresh instance from those parameters that are its fields, with what was fitted to its base model."""
+    """Make a fresh method from the parameters that are its fields, with what was fitted to its base model."""
     method = _made_from(METHODS[name], params)
     if fitted is not None:
         method.equip(fitted)
     return method
 
 
+def make_distillation(inputs: TrialInputs, job: TrialJob, device: torch.device) -> Distillation | None:
+    """Make what a trial learns from beside the labels, in all of its phases; None if it learns from labels only.
+
+    Raises:
+        ValueError: there is no teacher to learn from.
+    """
+    if inputs.distill == NONE:
+        return None
+    if inputs.teacher is None:
+        raise ValueError("A trial that distils is given its teacher's outputs; there are none.")
+    distillation = _made_from(DISTILLATIONS[inputs.distill], job.params)
+    labels = inputs.data.train.labels
+    distillation.bind(DistillationInputs(inputs.teacher, labels, inputs.regression, device, job.seed))
+    return distillation
+
+
 def _made_from(kind: Callable[..., Made], params: Params) -> Made:
     names = {field.name for field in fields(kind) if field.init}  # type: ignore[arg-type]
     return kind(**{key: value for key, value in params.items() if key in names})
-
-
-def _number(value: ParamValue | None) -> float | None:
-    return None if value is None else float(value)

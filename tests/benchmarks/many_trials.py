@@ -36,15 +36,15 @@ from pipeline.study.records import TrialRecord
 from pipeline.study.space import load_space
 from pipeline.study.store import Store
 from pipeline.study.store.table import COLUMNS
-from pipeline.trial.inputs import Tell, TrialInputs, TrialJob
-from pipeline.trial.trial import TellRung
+from pipeline.trial.inputs import OnEpoch, TrialInputs, TrialJob
+from pipeline.trial.monitor import OnRung
 from tests.benchmarks import surrogate
 from tests.kit.synthetic import spec
 
 FIXED = '[rounds]\nvalue = 1\n[spectral_bound]\nvalue = "off"\n'
 
 
-def body(inputs: TrialInputs, job: TrialJob, tell: Tell, tell_rung: TellRung) -> TrialRecord:
+def body(inputs: TrialInputs, job: TrialJob, tell: OnEpoch, tell_rung: OnRung) -> TrialRecord:
     """A trial that trains nothing."""
     del inputs
     noise = np.random.default_rng(job.seed)

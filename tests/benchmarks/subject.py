@@ -132,10 +132,10 @@ class Clock:
 
     ends: list[float] = field(default_factory=list)
 
-    def epoch(self, epoch: float, values: dict[str, float]) -> None:
+    def on_epoch(self, epoch: float, values: dict[str, float]) -> None:
         """Nothing."""
 
-    def step(self, state: Callable[[], LoopState]) -> None:
+    def on_step(self, state: Callable[[], LoopState]) -> None:
         """Notes the time."""
         self.ends.append(clock())
 

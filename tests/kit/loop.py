@@ -18,10 +18,10 @@ class Ears:
     states: dict[int, LoopState] = field(default_factory=dict)
     steps: int = 0
 
-    def epoch(self, epoch: float, values: dict[str, float]) -> None:
+    def on_epoch(self, epoch: float, values: dict[str, float]) -> None:
         self.epochs.append((epoch, values))
 
-    def step(self, state: Callable[[], LoopState]) -> None:
+    def on_step(self, state: Callable[[], LoopState]) -> None:
         self.steps += 1
         if self.steps in self.at:
             self.states[self.steps] = copy.deepcopy(state())

@@ -396,11 +396,11 @@ class Listener:
     done: int = 0
     values: list[dict[str, float]] = field(default_factory=list)
 
-    def epoch(self, epoch: float, values: dict[str, float]) -> None:
+    def on_epoch(self, epoch: float, values: dict[str, float]) -> None:
         self.values.append(values)
         assert all(np.isfinite(value) for value in values.values())
 
-    def step(self, state: Callable[[], LoopState]) -> None:
+    def on_step(self, state: Callable[[], LoopState]) -> None:
         self.done += 1
         if self.done == self.stop:
             self.taken = copy.deepcopy(state())

@@ -21,10 +21,10 @@ from pipeline.study.store import NO_SPACE, ObjectStoreLost, Store, dropped
 from pipeline.trial.training.process import peak_memory_mb, used_again
 
 if TYPE_CHECKING:
-    from pipeline.trial.inputs import Tell, TrialInputs, TrialJob
-    from pipeline.trial.trial import TellRung
+    from pipeline.trial.inputs import OnEpoch, TrialInputs, TrialJob
+    from pipeline.trial.monitor import OnRung
 
-    Body = Callable[[TrialInputs, TrialJob, Tell, TellRung], TrialRecord]
+    Body = Callable[[TrialInputs, TrialJob, OnEpoch, OnRung], TrialRecord]
 
 CHECKPOINT_S = 60.0
 BEATS_PER_S = 20.0  # of all running trials together: each is a report that the driver takes in

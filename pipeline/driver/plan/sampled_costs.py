@@ -13,6 +13,7 @@ from pipeline.study.records import Params
 from pipeline.study.space import Space
 from pipeline.trial.inputs import TrialInputs
 from pipeline.trial.rungs import RUNG_ROWS, RUNG_STEPS
+from pipeline.trial.settings import TrialSettings
 from pipeline.trial.training.phases import phases, steps_per_epoch
 from pipeline.trial.trial import CURVE_STEPS
 
@@ -62,9 +63,10 @@ def _cost(
     `part` is how far it goes. A step's time is taken to be proportional to its rows.
     """
     rows, validation = len(inputs.data.train), len(inputs.data.validation)
-    stretches = phases(params, train_rows=rows, seed=0)
-    per_epoch = steps_per_epoch(rows, int(params["batch_size"]))
-    wider = int(params["batch_size"]) / probed.batch_size
+    settings = TrialSettings.of(params)
+    stretches = phases(settings, train_rows=rows, seed=0)
+    per_epoch = steps_per_epoch(rows, settings.batch_size)
+    wider = settings.batch_size / probed.batch_size
     last, seconds = round(part * stretches[-1].end), TRIAL_OVERHEAD_S
     for phase in stretches:
         steps = max(0, min(phase.end, last) - phase.first)
@@ -91,8 +93,8 @@ def random_draws(space: Space, seed: int) -> list[Params]:
 
 def epochs_of(params: Params, rows: int) -> float:
     """Epochs that a trial trains, tuning and recovery together, over so many training rows."""
-    stretches = phases(params, train_rows=rows, seed=0)
-    return stretches[-1].end / steps_per_epoch(rows, int(params["batch_size"]))
+    settings = TrialSettings.of(params)
+    return phases(settings, train_rows=rows, seed=0)[-1].end / steps_per_epoch(rows, settings.batch_size)
 
 
 def most_rounds(space: Space) -> int:

@@ -12,10 +12,9 @@ from pipeline.study.records import Params
 from pipeline.study.store import NO_PREDICTIONS, Confirmation, Store
 from pipeline.task.batches import Split
 from pipeline.trial.inputs import TrialInputs, TrialJob
-from pipeline.trial.measure import Evaluation, evaluate, measure
+from pipeline.trial.measure import measure
 from pipeline.trial.replay import Goal, Repeated, repeat_trial
 from pipeline.trial.training.loop import TrainingFailed
-from pipeline.trial.training.precision import resolve_precision
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def train_again(shared: Shared, item: Again) -> Confirmation:
 
 def _measured(shared: Shared, item: Again, network: Repeated, started: float) -> Confirmation:
     inputs = shared.inputs
-    on_test = _evaluate(shared, network, shared.test)
+    on_test = inputs.evaluate(network.model, shared.test)
     return Confirmation(
         trial=item.trial,
         point=item.point,
@@ -83,20 +82,9 @@ def _measured(shared: Shared, item: Again, network: Repeated, started: float) ->
         measurement=measure(
             network.model, network.anatomy, on_test, length=inputs.length, count_zeros=inputs.zeroes
         ),
-        validation=_evaluate(shared, network, inputs.data.validation).metrics["metric"],
+        validation=inputs.evaluate(network.model).metrics["metric"],
         epochs=network.epochs,
         seconds=time.monotonic() - started,
         provenance=provenance(),
         predictions=on_test.predictions,
-    )
-
-
-def _evaluate(shared: Shared, network: Repeated, split: Split) -> Evaluation:
-    inputs = shared.inputs
-    return evaluate(
-        network.model,
-        split,
-        metric_name=inputs.metric_name,
-        regression=inputs.regression,
-        precision=resolve_precision(inputs.precision, next(network.model.parameters()).device),
     )

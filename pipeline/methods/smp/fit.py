@@ -29,6 +29,7 @@ from pipeline.methods.smp.files import (
     write_state,
 )
 from pipeline.methods.smp.smp import WIDTH, HeadPruner, meta_loss, side_of
+from pipeline.model.device import default_device
 from pipeline.model.resolve import BUILTIN, check_model, resolve_model
 from pipeline.model.source import ModelSource, build, tokenizer
 from pipeline.study.provenance import provenance
@@ -201,7 +202,7 @@ class _Fitting:
         self, source: ModelSource, rows: list[Rows], asked: dict[str, Any], folder: Path, say: Say
     ) -> None:
         self.asked, self.folder, self.say, self.rows = asked, folder, say, rows
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = default_device()
         seed = int(asked["seed"])
         self.model, self.anatomy = build(source, seed=seed)
         nn.Module.to(self.model, self.device).requires_grad_(requires_grad=False)

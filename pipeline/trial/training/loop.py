@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, final
+from typing import TYPE_CHECKING, Any, final
 
 import torch
 from torch import Tensor, nn
@@ -61,17 +61,17 @@ class LoopState:
     tensors: dict[str, Any]  # what torch.load(weights_only=True) can read back
 
 
-class Listener(Protocol):
-    """What the loop tells to whoever runs it."""
+class Listener:
+    """The loop's callbacks; these do nothing."""
 
-    def epoch(self, epoch: float, values: dict[str, float]) -> None:
-        """The end of an epoch of the trial, or of the phase: mean losses and the method's report.
+    def on_epoch(self, epoch: float, values: dict[str, float]) -> None:
+        """Handle the end of an epoch of the trial, or of the phase: mean losses and the method's report.
 
-        The model may be used, and is given back in training mode.
+        The model may be used; it must be left in training mode.
         """
 
-    def step(self, state: Callable[[], LoopState]) -> None:
-        """The end of a step; `state()` gives what a checkpoint needs."""
+    def on_step(self, state: Callable[[], LoopState]) -> None:
+        """Handle the end of a step; `state()` returns what a checkpoint needs."""
 
 
 # Rows of the loop's sums: since the last epoch, the last check, the start of the window for AtChance.
@@ -212,8 +212,8 @@ class Loop:
             if self.method is not None:
                 values |= {"penalty": penalty} | self.method.report()
             with self._words.whole():
-                self.listener.epoch(position / self._per_epoch, values)
-        self.listener.step(lambda: self._state(optimizer))
+                self.listener.on_epoch(position / self._per_epoch, values)
+        self.listener.on_step(lambda: self._state(optimizer))
 
     def _read(self, row: int) -> list[float]:
         """Means over a row's steps of task loss, penalty, gradient norm, and of the loss with a teacher, if any."""

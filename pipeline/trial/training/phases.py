@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from pipeline.study.records import Params
+from pipeline.trial.settings import TrialSettings
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,16 @@ class Phase:
         return self.first + self.steps
 
 
-def phases(params: Params, *, train_rows: int, seed: int) -> tuple[Phase, ...]:
-    """The stretches of a trial's stream of batches: `tune_epochs` over the rounds, then recovery."""
-    per_epoch = steps_per_epoch(train_rows, int(params["batch_size"]))
-    tune, rounds = round(float(params["tune_epochs"]) * per_epoch), int(params["rounds"])
+def phases(settings: TrialSettings, *, train_rows: int, seed: int) -> tuple[Phase, ...]:
+    """Divide a trial's stream of batches: `tune_epochs` over the rounds, then recovery."""
+    per_epoch, rounds = steps_per_epoch(train_rows, settings.batch_size), settings.rounds
+    tune = round(settings.tune_epochs * per_epoch)
     ends = [round(tune * (i + 1) / rounds) for i in range(rounds)]
     tuning = [
         Phase("tune", i, first, end - first, seed)
         for i, (first, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True))
     ]
-    recover = round(float(params["recover_epochs"]) * per_epoch)
+    recover = round(settings.recover_epochs * per_epoch)
     return (*tuning, Phase("recover", rounds - 1, tune, recover, seed))
 
 

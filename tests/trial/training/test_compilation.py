@@ -26,10 +26,10 @@ BEFORE, BY_TURNS = WARM_STEPS + TIMED_STEPS, 2 * TIMED_STEPS + 1  # the first co
 class Silent:
     """A listener that lets the loop run."""
 
-    def epoch(self, epoch: float, values: dict[str, float]) -> None:
+    def on_epoch(self, epoch: float, values: dict[str, float]) -> None:
         pass
 
-    def step(self, state: Callable[[], LoopState]) -> None:
+    def on_step(self, state: Callable[[], LoopState]) -> None:
         pass
 
 

@@ -19,11 +19,11 @@ class Ears:
         self.tables: list[torch.Tensor] = []
         self.model: nn.Module | None = None
 
-    def epoch(self, epoch, values) -> None:
+    def on_epoch(self, epoch, values) -> None:
         assert isinstance(self.model.get_input_embeddings(), nn.Embedding)
         self.tables.append(self.model.get_input_embeddings().weight.detach().clone())
 
-    def step(self, state) -> None:
+    def on_step(self, state) -> None:
         assert isinstance(self.model.get_input_embeddings(), SeenWords)
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pipeline.trial.settings import TrialSettings
 from pipeline.trial.training.phases import phases, schedule, steps_per_epoch
 
 
@@ -17,8 +18,22 @@ def test_an_epoch_has_a_batch_for_the_rows_that_are_left():
 
 
 def test_phases_by_hand():
-    params = {"tune_epochs": 2.0, "recover_epochs": 0.5, "rounds": 4, "batch_size": 4}
-    found = phases(params, train_rows=10, seed=7)  # 3 steps per epoch
+    settings = TrialSettings(
+        learning_rate=1e-3,
+        batch_size=4,
+        warmup_fraction=0.1,
+        weight_decay=0.01,
+        tune_epochs=2.0,
+        recover_epochs=0.5,
+        rounds=4,
+        score_per_parameter=False,
+        min_attention_blocks=1,
+        threshold=0.15,
+        target=None,
+        start_dense=False,
+        rewind=False,
+    )
+    found = phases(settings, train_rows=10, seed=7)  # 3 steps per epoch
     assert [(p.name, p.round, p.first, p.steps) for p in found] == [
         ("tune", 0, 0, 2),
         ("tune", 1, 2, 1),

@@ -1,0 +1,114 @@
+"""What a trial has found so far, and the record that it comes to."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import final
+
+import torch
+
+from pipeline.study.provenance import provenance
+from pipeline.study.records import HistoryRow, Measurement, Point, Rung, TrialRecord
+from pipeline.trial.curve.allocation import Step
+from pipeline.trial.measure import Evaluation, count_zeroed
+from pipeline.trial.run import TrialRun
+
+
+@final
+class Findings:
+    """Points, history and rungs of a trial, and what there is to remark on it."""
+
+    def __init__(self, run: TrialRun, *, started: float) -> None:
+        """Begin with nothing found.
+
+        Args:
+            run: the trial.
+            started: when this attempt began, by the monotonic clock.
+        """
+        self.run, self.started = run, started
+        self.points: list[Point] = []
+        self.history: list[HistoryRow] = []
+        self.rungs: list[Rung] = []
+        self.reason = ""
+        self._seconds_before = 0.0  # of earlier attempts
+        self._resumed_at: float | None = None  # epochs that earlier attempts had trained
+
+    def resume(self, before: TrialRecord, *, epoch: float) -> None:
+        """Go on from what was found up to a checkpoint, which was written after so many epochs."""
+        self.points, self.history = list(before.points), list(before.history)
+        self.rungs = list(before.rungs)
+        self._seconds_before, self._resumed_at = before.seconds, epoch
+
+    def add_epoch(self, epoch: float, values: dict[str, float]) -> None:
+        """Add a row to the history of the phase at hand."""
+        phase = self.run.phase
+        self.history.append(HistoryRow(phase.name, phase.round, epoch, values))
+
+    def complete_history(self, evaluation: Evaluation) -> None:
+        """Add the metric measured right after the phase at hand to the phase's last row, if it has one."""
+        row = self.history[-1] if self.history else None
+        if row is not None and row.phase == self.run.phase.name and "metric" not in row.values:
+            self.history[-1] = replace(row, values=row.values | validation_values(evaluation))
+
+    def add_curve(self, step: Step, evaluation: Evaluation, measured: Measurement) -> None:
+        """Add a point of this round's curve."""
+        round_, predictions = self.run.phase.round, evaluation.predictions
+        self.points.append(Point("curve", round_, step.threshold, measured, step.masks, predictions))
+
+    def add_recovered(self, measured: tuple[Evaluation, Measurement] | None) -> None:
+        """Add the recovered network; one that was not trained since its cut (None) is its point on the curve."""
+        point = replace(self._cut_point(), kind="recovered")
+        if measured is not None:
+            evaluation, measurement = measured
+            point = replace(point, measurement=measurement, predictions=evaluation.predictions)
+        self.points.append(point)
+
+    def _cut_point(self) -> Point:
+        """The cut network's point: recovery changes neither its units nor the number of its zeros."""
+        run, anatomy = self.run, self.run.anatomy
+        found = [p for p in self.points if p.round == run.phase.round and p.masks.same(anatomy.present)]
+        now = count_zeroed(anatomy) / anatomy.costs.encoder if run.inputs.zeroes else 0.0
+        return min(found, key=lambda point: abs(point.measurement.sparsity - now))
+
+    def record(self) -> TrialRecord:
+        """Return all that was found so far as the record of a complete trial."""
+        run = self.run
+        return TrialRecord(
+            number=run.job.number,
+            state="complete",
+            reason=self.reason,
+            params=run.job.params,
+            seed=run.job.seed,
+            points=tuple(self.points),
+            history=tuple(self.history),
+            epochs=run.epochs,
+            seconds=self._seconds_before + time.monotonic() - self.started,
+            attempts=len(run.job.attempts),
+            provenance=provenance() | self._facts(),
+            rungs=tuple(self.rungs),
+        )
+
+    def _facts(self) -> dict[str, str]:
+        """How this trial was trained, where that is not in its parameters."""
+        run = self.run
+        facts = {} if run.recipe.parts == 1 else {"batch_parts": str(run.recipe.parts)}
+        if run.recipe.checkpointing:
+            facts["activation_checkpointing"] = "on"
+        if run.compiling is not None:
+            facts |= run.compiling.facts()
+        if self._resumed_at is not None:
+            facts["resumed_at_epoch"] = f"{self._resumed_at:.4g}"
+        if run.distillation is not None:
+            facts["distill"] = run.inputs.distill
+        cuda = run.device.type == "cuda"
+        return facts | {
+            "device": torch.cuda.get_device_name(run.device) if cuda else "cpu",
+            "precision": run.recipe.precision,
+            "threads": str(torch.get_num_threads()),
+        }
+
+
+def validation_values(evaluation: Evaluation) -> dict[str, float]:
+    """Return what a row of the history holds of an evaluation."""
+    return {"validation_loss": evaluation.loss, "metric": evaluation.metrics["metric"]}

@@ -1,0 +1,57 @@
+"""A trial's parameters with their types: read once, when the trial begins."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.study.records import Params, ParamValue
+
+
+@dataclass(frozen=True)
+class TrialSettings:
+    """The parameters of a trial itself; those of its method and its distillation are fields of theirs.
+
+    A space has one of `threshold` (units whose score is at or below it go) and `target` (the compression, or the
+    sparsity, to reach); the other is None.
+    """
+
+    learning_rate: float
+    batch_size: int
+    warmup_fraction: float
+    weight_decay: float
+    tune_epochs: float
+    recover_epochs: float
+    rounds: int
+    score_per_parameter: bool
+    min_attention_blocks: int
+    threshold: float | None
+    target: float | None
+    start_dense: bool
+    rewind: bool
+
+    @classmethod
+    def of(cls, params: Params) -> TrialSettings:
+        """Read the settings from a trial's parameters.
+
+        Raises:
+            KeyError: a parameter that every space has is missing.
+        """
+        return cls(
+            learning_rate=float(params["learning_rate"]),
+            batch_size=int(params["batch_size"]),
+            warmup_fraction=float(params["warmup_fraction"]),
+            weight_decay=float(params["weight_decay"]),
+            tune_epochs=float(params["tune_epochs"]),
+            recover_epochs=float(params["recover_epochs"]),
+            rounds=int(params["rounds"]),
+            score_per_parameter=bool(params["score_per_parameter"]),
+            min_attention_blocks=int(params["min_attention_blocks"]),
+            threshold=_number(params.get("threshold")),
+            target=_number(params.get("target")),
+            start_dense=bool(params.get("start_dense", False)),
+            rewind=bool(params.get("rewind", False)),
+        )
+
+
+def _number(value: ParamValue | None) -> float | None:
+    return None if value is None else float(value)
