@@ -33,7 +33,7 @@ from pipeline.fronts.figures import Series, dots, front_image
 from pipeline.fronts.front import Front, FrontPoint
 from pipeline.study.store import DEFAULT_STORE, Shape, Store, TestScores, Timed, TimedPoint
 from pipeline.task.batches import encoder_inputs
-from pipeline.trial.latency import FrontWanted, time_front
+from pipeline.trial.latency import FrontRequest, time_front
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -202,7 +202,7 @@ def _times(opened: Reopened, network: Network, point: FrontPoint) -> tuple[Timed
     shapes = tuple(each.bench.shape for each in known)
     if not shapes:
         shapes = tuple(Shape(batch, opened.inputs.length) for batch in LATENCY_BATCHES)
-    wanted = FrontWanted(shapes, ((timed, network.point.masks),))
+    wanted = FrontRequest(shapes, ((timed, network.point.masks),))
     return time_front(opened.inputs.source, wanted)[0].times
 
 

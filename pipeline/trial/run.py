@@ -8,27 +8,26 @@ plan's probe.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar, final
+from typing import TYPE_CHECKING, final
 
 import torch
 from torch import nn
 
 from pipeline.methods.base import PruningMethod, Run
-from pipeline.methods.registry import METHODS
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.device import default_device
-from pipeline.model.source import Weights, build
+from pipeline.model.source import build
 from pipeline.model.surgery import cut
 from pipeline.model.unstructured import holding_zeros, matrices
-from pipeline.study.records import Array, Masks, Measurement, Params, Scores
+from pipeline.study.records import Array, Masks, Measurement, Scores
 from pipeline.task.batches import Split
+from pipeline.trial.components import make_distillation, make_method
 from pipeline.trial.curve import Ranking, UnitRanking, WeightRanking
 from pipeline.trial.curve.allocation import Step, removal_order
-from pipeline.trial.distillation import DISTILLATIONS, NONE, Distillation, DistillationInputs, see
+from pipeline.trial.distillation import see
 from pipeline.trial.inputs import TrialInputs, TrialJob
 from pipeline.trial.measure import Evaluation, measure
 from pipeline.trial.settings import TrialSettings
@@ -42,8 +41,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 CALIBRATION_BATCH = 64
-
-Made = TypeVar("Made")
 
 
 @final
@@ -282,32 +279,3 @@ class TrialRun:
             generator=torch.Generator().manual_seed(self.job.seed),
             threshold=self.settings.threshold,
         )
-
-
-def make_method(name: str, params: Params, fitted: Weights | None = None) -> PruningMethod:
-    """Make a fresh method from the parameters that are its fields, with what was fitted to its base model."""
-    method = _made_from(METHODS[name], params)
-    if fitted is not None:
-        method.equip(fitted)
-    return method
-
-
-def make_distillation(inputs: TrialInputs, job: TrialJob, device: torch.device) -> Distillation | None:
-    """Make what a trial learns from beside the labels, in all of its phases; None if it learns from labels only.
-
-    Raises:
-        ValueError: there is no teacher to learn from.
-    """
-    if inputs.distill == NONE:
-        return None
-    if inputs.teacher is None:
-        raise ValueError("A trial that distils is given its teacher's outputs; there are none.")
-    distillation = _made_from(DISTILLATIONS[inputs.distill], job.params)
-    labels = inputs.data.train.labels
-    distillation.bind(DistillationInputs(inputs.teacher, labels, inputs.regression, device, job.seed))
-    return distillation
-
-
-def _made_from(kind: Callable[..., Made], params: Params) -> Made:
-    names = {field.name for field in fields(kind) if field.init}  # type: ignore[arg-type]
-    return kind(**{key: value for key, value in params.items() if key in names})

@@ -13,9 +13,9 @@ from pipeline.model.source import Weights, build
 from pipeline.model.surgery import cut
 from pipeline.study.records import Params, TrialRecord
 from pipeline.trial import checkpoint as resume
+from pipeline.trial.components import make_method
 from pipeline.trial.inputs import TrialJob
 from pipeline.trial.measure import evaluate
-from pipeline.trial.run import make_method
 from pipeline.trial.training import loop as finetune
 from pipeline.trial.training.loop import CHANCE_LEAST_STEPS
 from pipeline.trial.trial import CURVE_STEPS, run_trial

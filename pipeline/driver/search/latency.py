@@ -10,7 +10,7 @@ from pipeline.fronts.front import load_front
 from pipeline.model.source import ModelSource
 from pipeline.study.records import BadInput, Masks, StudySpec
 from pipeline.study.store import LatencyTable, Shape, Store, StudyLatency, TimedPoint
-from pipeline.trial.latency import FrontWanted, TableWanted, table_of, time_front
+from pipeline.trial.latency import FrontRequest, TableRequest, table_of, time_front
 
 NONE = "none"
 DISTURBED = "Latency is wall time, and the machine did other work meanwhile: milliseconds are too long."
@@ -67,7 +67,7 @@ def find_table(
     before = store.study(spec.name).latency.read()
     watcher.stage(f"measuring the latency of blocks at {shape}")
     try:
-        table = run_alone(cluster, table_of, source, TableWanted(shape, before.table))
+        table = run_alone(cluster, table_of, source, TableRequest(shape, before.table))
     except NeverAlone as never:
         if spec.objective == "latency":
             raise BadInput(
@@ -107,7 +107,7 @@ def time_networks(
     watcher.stage(f"measuring the latency of {len(wanted)} networks on the front")
     networks = tuple((point, _masks(store, spec, point)) for point in wanted)
     try:
-        timed = run_alone(cluster, time_front, source, FrontWanted(shapes, networks))
+        timed = run_alone(cluster, time_front, source, FrontRequest(shapes, networks))
     except NeverAlone as never:
         watcher.warn(f"The latency of the front's networks is not measured: {never}.")
         return

@@ -1,4 +1,4 @@
-"""Which networks are run to make a table."""
+"""The networks that are run to make a latency table."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ import numpy as np
 from pipeline.model.anatomy import Anatomy
 from pipeline.study.records import Masks
 
-HEAD_STEPS = 16  # of a table, at most; between them, straight lines
+HEAD_STEPS = 16  # numbers of heads in a table, at most; between them latency is interpolated linearly
 NEURON_SHARES = (0.0, 1 / 16, 1 / 8, 1 / 4, 3 / 8, 1 / 2, 5 / 8, 3 / 4, 7 / 8, 1.0)
-WHOLE_SHARES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 3 / 4)  # of heads and neurons of the networks run as a whole
+WHOLE_SHARES = (
+    1 / 16,
+    1 / 8,
+    1 / 4,
+    1 / 2,
+    3 / 4,
+)  # of heads and neurons, in the networks that are timed as a whole
 
 
 def grids(anatomy: Anatomy) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The numbers of heads and of neurons that a table has: 0, 1, all, and steps between."""
+    """Return the numbers of heads and of neurons in a table: 0, 1, all, and steps between."""
     most, neurons = anatomy.heads_per_layer, anatomy.neurons_per_layer
     steps = np.linspace(0, most, min(most, HEAD_STEPS) + 1)
     head_grid = {1, *(round(step) for step in steps)}
@@ -25,22 +31,21 @@ def grids(anatomy: Anatomy) -> tuple[tuple[int, ...], tuple[int, ...]]:
 
 
 def mixed_layouts(anatomy: Anatomy) -> list[Masks]:
-    """Networks whose layers together keep every number of heads and of neurons that a table has, in mixed order."""
+    """Return networks whose layers together have every number of heads and of neurons in a table, in mixed order."""
     generator = np.random.default_rng(0)
     layers = anatomy.dense_layers
-    heads, neurons = (
-        generator.permutation(grid[:-1]) for grid in grids(anatomy)
-    )  # the dense network has all
+    # without the largest number, which the dense network has
+    heads, neurons = (generator.permutation(grid[:-1]) for grid in grids(anatomy))
     count = -(-max(len(heads), len(neurons)) // layers)
     rows = [np.resize(values, (count, layers)) for values in (heads, neurons)]
     return [_first(anatomy, *kept) for kept in zip(*rows, strict=True)]
 
 
 def whole_layouts(anatomy: Anatomy) -> list[Masks]:
-    """Networks from one without layers over one without blocks to the dense one, cut as searches cut.
+    """Return networks from one without layers over one without blocks to the dense one, cut as searches cut.
 
-    Of a network that keeps the share p of heads and neurons, √p of the blocks are there; those keep √p of theirs on
-    the average, from few to many.
+    A network that keeps the share p of heads and neurons has √p of the blocks; each of these keeps √p of its units on
+    average, some few, some many.
     """
     generator = np.random.default_rng(1)
     layers, heads, neurons = anatomy.dense_layers, anatomy.heads_per_layer, anatomy.neurons_per_layer
@@ -60,7 +65,7 @@ def whole_layouts(anatomy: Anatomy) -> list[Masks]:
 
 
 def _first(anatomy: Anatomy, heads: Sequence[int], neurons: Sequence[int]) -> Masks:
-    """The first so many heads and neurons of each layer, all layers there."""
+    """Masks of the first `heads` and `neurons` of each layer; all layers are kept."""
     return Masks(
         np.arange(anatomy.heads_per_layer) < np.asarray(heads)[:, None],
         np.arange(anatomy.neurons_per_layer) < np.asarray(neurons)[:, None],
@@ -69,5 +74,5 @@ def _first(anatomy: Anatomy, heads: Sequence[int], neurons: Sequence[int]) -> Ma
 
 
 def _odd(count: float, most: int) -> int:
-    # as most numbers are that a cut leaves: on round ones matrix products are quicker than on their neighbours
+    # cuts mostly leave odd numbers; on round ones matrix products are faster than on their neighbours
     return min(round(count) | 1, most)

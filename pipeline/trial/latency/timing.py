@@ -1,4 +1,4 @@
-"""How long networks take: whole ones, and the blocks of a table.
+"""Measure latencies: of whole networks, and of the blocks of a table.
 
 Shapes: L layers, H heads, N neurons, B rows, T tokens.
 """
@@ -28,53 +28,53 @@ from pipeline.trial.training.process import CoreShare
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-TABLE_ROUNDS, TABLE_SECONDS = 20, 15.0  # no new round begins after them
+TABLE_ROUNDS, TABLE_SECONDS = 20, 15.0  # no new round begins after so many seconds
 WHOLE_ROUNDS, WHOLE_SECONDS = 10, 3.0
 LEAST_ROUNDS = 3
-SOON_S, MOST_REPEATS = 0.05, 5  # how long one network is run before it is another one's turn
+TURN_S, MOST_REPEATS = 0.05, 5  # of one network, before it is the turn of another
 
 Network = tuple["PreTrainedModel", Anatomy]
 
 
 def measure_table(
-    dense: Network, bench: LatencySetup, clock: Clock, *, seconds: float = TABLE_SECONDS
+    dense: Network, setup: LatencySetup, clock: Clock, *, seconds: float = TABLE_SECONDS
 ) -> LatencyTable:
-    """Measures a table.
+    """Measure a latency table.
 
     Args:
-        dense: a network that nothing was cut from, and its anatomy; it stays as it is.
-        bench: what it holds for: the device that the network is on.
+        dense: a network that nothing was cut from, and its anatomy; it is not changed.
+        setup: the device that the network is on, and the shape of its input.
         clock: of that device.
-        seconds: no new round begins after them.
+        seconds: after which no new round begins.
     """
     started, share = time.monotonic(), CoreShare()
     model, anatomy = dense
     mixed = [dense, *(_cut_copy(dense, masks) for masks in mixed_layouts(anatomy))]
     layouts = whole_layouts(anatomy)
-    inputs = _inputs(model, bench.shape)
+    inputs = _inputs(model, setup.shape)
     whole = [_runner(_cut_copy(dense, masks)[0], inputs) for masks in layouts]
     samples = _Samples([[] for _ in layouts])
     with torch.inference_mode():
         for run in (*(_runner(network, inputs) for network, _ in mixed), *whole):
-            run()  # allocations, and kernels that are chosen at their first use
+            run()  # memory is allocated and kernels are chosen at the first use
         for _ in _rounds(TABLE_ROUNDS, seconds):
-            for network, its in mixed:
-                samples.add(its, *_one_look(network, its, inputs, clock))
+            for network, parts in mixed:
+                samples.add(parts, *_time_blocks(network, parts, inputs, clock))
             for times, run in zip(samples.whole, whole, strict=True):
                 times.append(_settled(run, clock))
-    table = samples.table(layouts, bench, seconds=time.monotonic() - started)
+    table = samples.table(layouts, setup, seconds=time.monotonic() - started)
     return replace(table, core_share=share.read())
 
 
 def measure_whole(
-    dense: Network, masks: Masks, bench: LatencySetup, clock: Clock, *, seconds: float = WHOLE_SECONDS
+    dense: Network, masks: Masks, setup: LatencySetup, clock: Clock, *, seconds: float = WHOLE_SECONDS
 ) -> Timed:
-    """Times the network that `masks` leaves of `dense`.
+    """Time the network that `masks` leaves of `dense`.
 
-    Both networks run in turns, so that what a machine does meanwhile meets both; each runs several times in its
-    turn, after once without looking, so that its caches are its own.
+    Both networks run in turns, so that the machine's other work affects both alike. In its turn each runs several
+    times, after an untimed run that fills the caches.
     """
-    inputs = _inputs(dense[0], bench.shape)
+    inputs = _inputs(dense[0], setup.shape)
     runs = [_runner(network, inputs) for network in (dense[0], _cut_copy(dense, masks)[0])]
     times: list[list[float]] = [[], []]
     share = CoreShare()
@@ -85,11 +85,11 @@ def measure_whole(
             for place, run in enumerate(runs):
                 times[place] += _turn(run, clock)
     low, middle, high = np.quantile(times[1], [0.25, 0.5, 0.75])
-    return Timed(bench, float(middle), float(high - low), float(np.median(times[0])), share.read())
+    return Timed(setup, float(middle), float(high - low), float(np.median(times[0])), share.read())
 
 
 class _Samples:
-    """What was seen of parts and of whole networks, in milliseconds."""
+    """The measured times of blocks and of whole networks, in milliseconds."""
 
     def __init__(self, whole: list[list[float]]) -> None:
         self.whole = whole
@@ -98,18 +98,18 @@ class _Samples:
         self.fixed: list[float] = []
 
     def add(self, anatomy: Anatomy, whole_ms: float, parts: Sequence[tuple[float, float]]) -> None:
-        """One pass of a network: its time, and (attention, ffn) of each of its layers."""
+        """Add one pass of a network: its time, and (attention, ffn) of each of its layers."""
         for layer, (attention, ffn) in zip(anatomy.layers, parts, strict=True):
             self.attention[len(layer.heads)].append(attention)
             self.ffn[len(layer.neurons)].append(ffn)
         self.fixed.append(whole_ms - sum(map(sum, parts)))
 
-    def table(self, layouts: list[Masks], bench: LatencySetup, *, seconds: float) -> LatencyTable:
-        """Medians; `layouts` are the networks that were run as a whole, the last one dense."""
+    def table(self, layouts: list[Masks], setup: LatencySetup, *, seconds: float) -> LatencyTable:
+        """Return the table of medians; `layouts` are the networks timed as a whole, the last one is dense."""
         heads, neurons = sorted(self.attention), sorted(self.ffn)
         low, high = np.quantile(self.whole[-1], [0.25, 0.75])
         parts = LatencyTable(
-            bench=bench,
+            bench=setup,
             fixed_ms=float(np.median(self.fixed)),
             heads=tuple(heads),
             attention_ms=tuple(float(np.median(self.attention[count])) for count in heads),
@@ -120,16 +120,16 @@ class _Samples:
             spread_ms=float(high - low),
             seconds=seconds,
         )
-        # more parts take no less time: where noise says so, it is noise
+        # a larger network is not faster: where it was, that was noise
         whole = np.maximum.accumulate([np.median(times) for times in self.whole])
         sums = np.maximum.accumulate([parts.sum_of_parts(masks) for masks in layouts])
         return replace(parts, sums_ms=tuple(sums.tolist()), whole_ms=tuple(whole.tolist()))
 
 
-def _one_look(
+def _time_blocks(
     model: PreTrainedModel, anatomy: Anatomy, inputs: dict[str, Tensor], clock: Clock
 ) -> tuple[float, list[tuple[float, float]]]:
-    """(whole time, [(attention, ffn) of each layer]); the parts are scaled to the time without looking at them."""
+    """(time of the network, [(attention, ffn) of each layer]); the blocks are scaled to the time without marks."""
     run = _runner(model, inputs)
     whole = _settled(run, clock)
     labels: list[str] = []
@@ -154,7 +154,7 @@ def _one_look(
 
 @contextmanager
 def _marked(model: PreTrainedModel, anatomy: Anatomy, clock: Clock, labels: list[str]) -> Iterator[None]:
-    """Within it every layer marks its start, the start of its ffn block and its end."""
+    """Mark every layer's start, the start of its ffn block and its end, inside the context."""
 
     def marks(label: str) -> Callable[..., None]:
         def hook(*_: object) -> None:
@@ -173,16 +173,16 @@ def _marked(model: PreTrainedModel, anatomy: Anatomy, clock: Clock, labels: list
 
 
 def _turn(run: Callable[[], Any], clock: Clock) -> list[float]:
-    """Times of a network that is run several times, in ms; of one that takes long, once."""
+    """The times of one network's turn in ms: of several runs, or of a single one that takes long."""
     times = [_timed(run, clock)]
-    repeats = int(np.clip(SOON_S * MILLISECONDS / max(times[0], 1e-9), 1, MOST_REPEATS))
+    repeats = int(np.clip(TURN_S * MILLISECONDS / max(times[0], 1e-9), 1, MOST_REPEATS))
     return times if repeats == 1 else [_timed(run, clock) for _ in range(repeats)]
 
 
 def _settled(run: Callable[[], Any], clock: Clock) -> float:
-    """The time of a network in ms; of one that is quick, after once without looking: its caches are then its own."""
+    """The time of a network in ms; of a fast one, the time of a second run, whose caches are filled."""
     first = _timed(run, clock)
-    return first if first > SOON_S * MILLISECONDS else _timed(run, clock)
+    return first if first > TURN_S * MILLISECONDS else _timed(run, clock)
 
 
 def _timed(run: Callable[[], Any], clock: Clock) -> float:
@@ -205,7 +205,7 @@ def _runner(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Callable[[], A
 
 
 def _inputs(model: PreTrainedModel, shape: Shape) -> dict[str, Tensor]:
-    """Rows of words without padding, [B, T]."""
+    """Rows of random words without padding, [B, T]."""
     generator = torch.Generator().manual_seed(0)
     size = (shape.batch, shape.length)
     words = model.config.vocab_size
@@ -214,7 +214,7 @@ def _inputs(model: PreTrainedModel, shape: Shape) -> dict[str, Tensor]:
 
 
 def _cut_copy(dense: Network, masks: Masks) -> Network:
-    """A copy that is cut; parameters that stay whole are shared with the dense network."""
+    """A cut copy; parameters that the cut does not change are shared with the dense network."""
     shared: dict[int, Any] = {id(parameter): parameter for parameter in dense[0].parameters()}
     model, anatomy = copy.deepcopy(dense, shared)
     return model, cut(model, anatomy, masks)

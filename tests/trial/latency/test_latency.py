@@ -28,11 +28,11 @@ from pipeline.study.records import BadInput, Masks
 from pipeline.study.store import LatencySetup, LatencyTable, Shape, Store, StudyLatency, Timed, TimedPoint
 from pipeline.trial.latency import (
     CpuClock,
-    FrontWanted,
-    bench_here,
+    FrontRequest,
     grids,
     measure_table,
     measure_whole,
+    setup_here,
     time_front,
 )
 from tests.kit.networks import KINDS
@@ -213,11 +213,11 @@ def test_a_disturbed_measurement_is_said_and_made_again(tmp_path: Path) -> None:
 
 def test_only_what_was_disturbed_is_timed_again(make_config) -> None:
     source = ModelSource("bert", "", json.loads(make_config("bert").to_json_string()), {}, {})
-    here = bench_here(SHAPE)
+    here = setup_here(SHAPE)
     good, bad = Timed(here, 5.0, 0.5, 10.0), Timed(here, 5.0, 0.5, 10.0, core_share=0.5)
     dense = build(source, seed=0)[1].present
     wanted = tuple((TimedPoint(0, place, (each,)), dense) for place, each in enumerate((good, bad)))
-    kept, again = time_front(source, FrontWanted((SHAPE,), wanted))
+    kept, again = time_front(source, FrontRequest((SHAPE,), wanted))
     assert kept.times == (good,)
     assert again.times[0].ms != 5.0
 
