@@ -22,7 +22,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.driver.search import search
+    from pipeline.driver.search.api import search
+    from pipeline.driver.search.request import Search
     from pipeline.export.checkpoint import load, load_tokenizer
     from pipeline.fronts.front import Front, FrontPoint, load_front
     from pipeline.fronts.pick import pick
@@ -32,6 +33,7 @@ __all__ = [
     "BadInput",
     "Front",
     "FrontPoint",
+    "Search",
     "TrialRecord",
     "load",
     "load_front",
@@ -44,12 +46,13 @@ _ROOMS = {
     "BadInput": "study.records",
     "Front": "fronts.front",
     "FrontPoint": "fronts.front",
+    "Search": "driver.search.request",
     "TrialRecord": "study.records",
     "load": "export.checkpoint",
     "load_front": "fronts.front",
     "load_tokenizer": "export.checkpoint",
     "pick": "fronts.pick",
-    "search": "driver.search",
+    "search": "driver.search.api",
 }
 
 

@@ -6,24 +6,21 @@ import os
 import re
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pipeline.cli.output import err, print_json
-from pipeline.cli.search import asked
 from pipeline.cli.shared_options import with_options_of
-
-if TYPE_CHECKING:
-    from pipeline.driver.search import Search
+from pipeline.driver.search.request import Search
 
 _NODES, _PLACE = "Its nodes", "Where it runs"
 NAME_LENGTH = 47  # of a Kubernetes object, with room for what KubeRay adds
 
 
-@with_options_of(asked)
+@with_options_of(Search)
 def cluster(
-    wanted: Search,
+    request: Search,
     *,
     kind: Annotated[str, typer.Argument(help="job, kuberay, autoscaler, slurm or dockerfile.")],
     study: Annotated[
@@ -77,7 +74,7 @@ def cluster(
     """
     from pipeline.driver.cluster import Launch, Nodes, manifest, search_of
 
-    search = wanted if study is None else search_of(study, wanted)
+    search = request if study is None else search_of(study, request)
     launch = Launch(
         search=search,
         name=_job_name(search),

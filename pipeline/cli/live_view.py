@@ -13,7 +13,7 @@ from rich.text import Text
 
 from pipeline.cli.output import percent
 from pipeline.cli.plot import braille
-from pipeline.driver.search import SearchProgress
+from pipeline.driver.search.watcher import SearchProgress
 from pipeline.fronts.front import Front
 
 TRIALS_SHOWN = 12

@@ -9,12 +9,11 @@ import typer
 from rich.table import Table
 
 from pipeline.cli.output import out, print_json
-from pipeline.cli.search import asked
 from pipeline.cli.shared_options import with_options_of
+from pipeline.driver.search.request import Search
 
 if TYPE_CHECKING:
     from pipeline.driver.plan import Number, Price
-    from pipeline.driver.search import Search
 
 _ROWS = {
     "epochs_per_trial": "epochs per trial",
@@ -32,9 +31,9 @@ _ROWS = {
 }
 
 
-@with_options_of(asked)
+@with_options_of(Search)
 def plan(
-    wanted: Search,
+    request: Search,
     *,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout: the price.")] = False,
@@ -48,7 +47,7 @@ def plan(
     from pipeline.driver.plan import plan as price_of
 
     with watch(quiet=quiet) as watcher:
-        price = price_of(wanted, watcher)
+        price = price_of(request, watcher)
     if as_json:
         print_json(asdict(price))
     else:

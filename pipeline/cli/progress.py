@@ -14,7 +14,7 @@ from rich.text import Text
 
 from pipeline.cli.live_view import Pace, body, clock
 from pipeline.cli.output import err, percent
-from pipeline.driver.search import NEVER, SearchProgress, SilentWatcher, Watcher
+from pipeline.driver.search.watcher import NEVER, SearchProgress, SilentWatcher, Watcher
 from pipeline.study.records import StudySpec, TrialRecord
 
 REFRESH_PER_SECOND = 4

@@ -1,49 +1,69 @@
-"""One command's options in another one: what several commands ask for alike is written once."""
+"""The options of a dataclass as options of a command: what several commands share is written once, in the dataclass."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
 
-Wanted = TypeVar("Wanted")
+import typer
+
+from pipeline.driver.search.option import OptionField, options_of
+
+Request = TypeVar("Request")
 Command = Callable[..., None]
 
 
-def with_options_of(ask: Callable[..., Wanted]) -> Callable[[Command], Command]:
-    """Gives a command all options of `ask`, whose result becomes the command's first argument.
+def with_options_of(kind: type[Request]) -> Callable[[Command], Command]:
+    """Give a command all options of a dataclass; an instance becomes the command's first argument.
 
-    Both are functions as typer takes them, every parameter with its annotation. Typer sees one function with the
-    options of both.
+    Typer sees one function with the options of both.
+
+    Args:
+        kind: a dataclass whose fields all have an `Option`.
     """
+    shared = options_of(kind)
 
-    def dress(command: Command) -> Command:
-        first, *own = _parameters(command)
-        shared = _parameters(ask)
-        names = {parameter.name for parameter in shared}
+    def decorate(command: Command) -> Command:
+        _, *own = inspect.signature(command).parameters.values()
+        hints = get_type_hints(command, include_extras=True)
 
         @wraps(command)
-        def dressed(**given: Any) -> None:  # typer is the door: it calls by name
-            asked = ask(**{name: value for name, value in given.items() if name in names})
-            command(asked, **{name: value for name, value in given.items() if name not in names})
+        def combined(**given: Any) -> None:  # typer calls by name
+            request = kind(**{field.name: _value(field, given.pop(field.name)) for field in shared})
+            command(request, **given)
 
-        either = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in (*shared, *own)]
-        dressed.__signature__ = inspect.Signature(either)  # type: ignore[attr-defined]
-        dressed.__annotations__ = {parameter.name: parameter.annotation for parameter in either}
-        del dressed.__wrapped__  # typer would look at the bare command
-        del first
-        return dressed
+        parameters = [
+            *(_parameter(field) for field in shared),
+            *(each.replace(kind=each.KEYWORD_ONLY, annotation=hints[each.name]) for each in own),
+        ]
+        combined.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        combined.__annotations__ = {each.name: each.annotation for each in parameters}
+        del combined.__wrapped__  # typer would read the bare command
+        return combined
 
-    return dress
+    return decorate
 
 
-def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
-    """With annotations as objects; what is only known to type checkers (`wanted`, what is returned) stays a text."""
-    found = []
-    for parameter in inspect.signature(function).parameters.values():
-        annotation = parameter.annotation
-        if isinstance(annotation, str) and "Annotated" in annotation:
-            annotation = eval(annotation, function.__globals__)
-        found.append(parameter.replace(annotation=annotation))
-    return found
+def _parameter(field: OptionField) -> inspect.Parameter:
+    """Return the field as a parameter that typer reads."""
+    option, default = field.option, field.default
+    flags = (field.flag,) if field.type is bool else ()  # else typer would add --no-…
+    info = typer.Option(*flags, help=option.help, rich_help_panel=option.panel, envvar=option.environment)
+    kind = field.type
+    if option.as_text:
+        kind, default = str, str(default)
+    if _repeated(field):
+        kind, default = list[str] | None, None
+    return inspect.Parameter(
+        field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, info]
+    )
+
+
+def _value(field: OptionField, given: Any) -> Any:
+    return tuple(given or ()) if _repeated(field) else given
+
+
+def _repeated(field: OptionField) -> bool:
+    return get_origin(field.type) is tuple

@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.model.source import read_source, read_weights, tokenizer
+from pipeline.model.source import read_source, tokenizer
 from pipeline.study.records import BadInput, StudySpec, TaskReference, refer
 from pipeline.study.store import Store
 from pipeline.task.batches import Split
 from pipeline.task.loading import Task, load_task, tokenise_test
-from pipeline.trial.distillation import NONE
-from pipeline.trial.inputs import TrialInputs, inputs_of, with_dense, with_teacher
+from pipeline.trial.inputs import TrialInputs, inputs_of, inputs_of_study
 
 
 @dataclass(frozen=True)
@@ -57,16 +56,16 @@ def reopen(store: Store, study: str, *, task: str | None = None) -> Reopened:
             f"rows now (sha256 {found.fingerprint[:12]}…, study {study!r} has {spec.task_fingerprint[:12]}…). "
             "Give the task as it was by --task."
         )
-    origin = store.study(study).origin
-    source = read_source(origin.model())
-    inputs = inputs_of(found, source, method=spec.method, precision=spec.precision, cache=store.cache)
-    inputs = with_dense(replace(inputs, distill=spec.distill, compile=spec.compile), store, study)
-    fitted = origin.fitted()
-    if fitted.exists():
-        inputs = replace(inputs, fitted=read_weights(fitted))
-    if spec.distill != NONE:
-        inputs = with_teacher(inputs, store, study)
-    return Reopened(store, spec, found, inputs)
+    inputs = inputs_of(
+        found,
+        read_source(store.study(study).origin.model()),
+        method=spec.method,
+        precision=spec.precision,
+        distill=spec.distill,
+        compile=spec.compile,
+        cache=store.cache,
+    )
+    return Reopened(store, spec, found, inputs_of_study(inputs, store.study(study)))
 
 
 def _reference(store: Store, study: str, task: str | None) -> TaskReference:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.methods.registry import ranks_weights
 from pipeline.model.source import ModelSource, Weights, read_weights, tokenizer
 from pipeline.study.records import Params
-from pipeline.study.store import LatencyTable, Store
+from pipeline.study.store import LatencyTable, StudyStore
 from pipeline.task.batches import Split, TaskData
 from pipeline.task.loading import Task, tokenise
 from pipeline.trial.distillation import NONE, Teacher, read_teacher
@@ -85,9 +85,18 @@ class TrialJob:
 
 
 def inputs_of(
-    task: Task, source: ModelSource, *, method: str, precision: str, cache: Path | None = None
+    task: Task,
+    source: ModelSource,
+    *,
+    method: str,
+    precision: str,
+    distill: str = NONE,
+    compile: str = OFF,
+    checkpointing: bool = False,
+    fitted: Weights | None = None,
+    cache: Path | None = None,
 ) -> TrialInputs:
-    """Model and tokenised rows: what all trials share. Test rows are not among them."""
+    """Return what is known before a study begins: model, tokenised rows, options. Test rows are not among them."""
     data = tokenise(task, tokenizer(source), cache=cache)
     return TrialInputs(
         method=method,
@@ -97,20 +106,32 @@ def inputs_of(
         length=int(data.validation.lengths.max()),
         source=source,
         data=data,
+        distill=distill,
+        fitted=fitted,
+        checkpointing=checkpointing,
+        compile=compile,
     )
 
 
-def with_dense(inputs: TrialInputs, store: Store, study: str) -> TrialInputs:
-    """The inputs with the weights of the study's dense network, if the study keeps them."""
-    path = store.study(study).origin.dense()
-    return replace(inputs, dense=read_weights(path)) if path.exists() else inputs
+def inputs_of_study(
+    inputs: TrialInputs, study: StudyStore, *, latency: LatencyTable | None = None
+) -> TrialInputs:
+    """Return the inputs whole, with all that the study's folder keeps for its trials.
 
-
-def with_teacher(inputs: TrialInputs, store: Store, study: str) -> TrialInputs:
-    """The inputs with what the study's dense network said of the training rows.
+    Args:
+        inputs: of `inputs_of`, for the study's task, model and options.
+        study: its files.
+        latency: the table that trials read their latency from.
 
     Raises:
-        BadInput: that is gone, damaged, or about other rows.
+        BadInput: the trials learn from a teacher, and its file is gone, damaged, or of other rows.
     """
-    rows = len(inputs.data.train)
-    return replace(inputs, teacher=read_teacher(store.study(study).origin.teacher(), rows=rows))
+    origin, rows = study.origin, len(inputs.data.train)
+    dense, fitted = origin.dense(), origin.fitted()
+    return replace(
+        inputs,
+        dense=read_weights(dense) if dense.exists() else None,
+        fitted=read_weights(fitted) if fitted.exists() else None,
+        teacher=None if inputs.distill == NONE else read_teacher(origin.teacher(), rows=rows),
+        latency=latency,
+    )

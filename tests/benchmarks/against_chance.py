@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.driver.search import search
+from pipeline.driver.search.api import search
 from pipeline.fronts.split_half import HalfScore, half_scores
 from pipeline.study.store import Store
 

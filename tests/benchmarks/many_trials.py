@@ -25,9 +25,9 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.driver.execute import Resources, connect, run_trials
-from pipeline.driver.search import SilentWatcher
 from pipeline.driver.search.budget import Budget, Meter
 from pipeline.driver.search.study_queue import StudyQueue
+from pipeline.driver.search.watcher import SilentWatcher
 from pipeline.driver.tracking import Publisher, open_tracking
 from pipeline.fronts.front import front_of
 from pipeline.study.halving import Halving

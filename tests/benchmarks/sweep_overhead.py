@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pipeline.driver.search import Search, SearchProgress, SilentWatcher, make_inputs, search
+from pipeline.driver.search.api import search
+from pipeline.driver.search.inputs import make_inputs, read_task
+from pipeline.driver.search.request import Search
+from pipeline.driver.search.watcher import SearchProgress, SilentWatcher
 from pipeline.study.records import TrialRecord
 from pipeline.study.store import Store
-from pipeline.task.loading import load_task
 from pipeline.trial.inputs import TrialJob
 from pipeline.trial.trial import run_trial
 from tests.benchmarks.pairs import Row
@@ -67,8 +69,8 @@ def measure(*, quick: bool) -> Iterator[Row]:
             watcher=ends,
         )
         store = Store(folder / "runs")
-        wanted = Search(task=str(task), store=store.root)
-        inputs = make_inputs(wanted, load_task(wanted.task, cache=store.cache))
+        request = Search(task=str(task), store=store.root)
+        inputs = make_inputs(request, read_task(request, cache=store.cache), study="timed", cache=store.cache)
         bodies = []
         for number in store.study("timed").finished_numbers():
             record = store.study("timed").read_record(number)

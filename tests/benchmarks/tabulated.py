@@ -19,7 +19,6 @@ import json
 import tomllib
 from dataclasses import dataclass, field
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +27,8 @@ import pandas as pd
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
 from pipeline.cli.progress import watch
-from pipeline.driver.execute import Resources
-from pipeline.driver.search import Search
+from pipeline.driver.search import run as search_run
+from pipeline.driver.search.request import Search
 from pipeline.study.halving import RUNGS, Halving
 from pipeline.study.metrics import evaluate
 from pipeline.study.provenance import provenance
@@ -205,8 +204,7 @@ def run(chosen: argparse.Namespace) -> None:
     space = folder / "space.toml"
     space.write_text(SPACE)
     # every rung is looked at as if nobody had been seen there before: nobody is stopped
-    running = import_module("pipeline.driver.search.run")  # the package gives the function of that name
-    running.Halving = partial(Halving, least_seen=2 * chosen.trials)  # type: ignore[misc, assignment]
+    search_run.Halving = partial(Halving, least_seen=2 * chosen.trials)  # type: ignore[misc, assignment]
     wanted = Search(
         task=str(task),
         model=chosen.model,
@@ -216,10 +214,10 @@ def run(chosen: argparse.Namespace) -> None:
         sampler="random",
         store=chosen.store,
         latency_grid="none",
-        resources=Resources(concurrent=chosen.concurrent),
+        concurrent=chosen.concurrent,
     )
     with watch(quiet=False) as watcher:
-        running.run(wanted, watcher)
+        search_run.run(wanted, watcher)
 
 
 def write(chosen: argparse.Namespace) -> None:

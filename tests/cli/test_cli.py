@@ -14,8 +14,6 @@ import numpy as np
 import pytest
 
 from pipeline.cli.app import run as run_here
-from pipeline.cli.search import CHECKPOINT_S, METHOD, MODEL, SCHEDULER, STORE, TASK, TRIALS
-from pipeline.driver.search import Search
 from pipeline.export.reopen import reopen
 from pipeline.study.ledger import hold
 from pipeline.study.store import Store
@@ -347,17 +345,3 @@ def test_every_command_has_help(here: Callable[..., Run]) -> None:
         run = here(name, "--help")
         assert run.returncode == 0
         assert "--json" in run.stdout
-
-
-def test_the_commands_defaults_are_the_searchs() -> None:
-    """Written twice, so that --help needs none of what a search needs."""
-    names = ("task", "model", "method", "trials", "store", "scheduler", "checkpoint_seconds")
-    assert tuple(getattr(Search(), name) for name in names) == (
-        TASK,
-        MODEL,
-        METHOD,
-        TRIALS,
-        STORE,
-        SCHEDULER,
-        CHECKPOINT_S,
-    )

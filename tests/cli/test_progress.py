@@ -18,8 +18,8 @@ from rich.console import Console
 
 from pipeline.cli.live_view import TRIALS_SHOWN, Pace, body, clock, counts
 from pipeline.cli.plot import braille
-from pipeline.driver.search import SearchProgress
 from pipeline.driver.search.budget import Budget
+from pipeline.driver.search.watcher import SearchProgress
 from pipeline.fronts.front import front_of
 from pipeline.study.store import Spent, Store
 from tests.kit.synthetic import point, record, spec

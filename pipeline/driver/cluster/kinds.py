@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from pipeline.driver.cluster import autoscaler, dockerfile, kuberay, ray_job, slurm
 from pipeline.driver.cluster.launch import Launch, check_launch
-from pipeline.driver.search import check
+from pipeline.driver.search.check import check
 from pipeline.study.records import BadInput
 
 DOCKERFILE = "dockerfile"
@@ -39,8 +39,7 @@ def manifest(kind: str, launch: Launch) -> Manifest:
     if kind not in KINDS:
         raise BadInput(f"A cluster's manifest is one of {', '.join(KINDS)}; asked for was {kind!r}.")
     if kind != DOCKERFILE:
-        there = replace(launch.search.resources, address="auto")  # not on this machine
-        check(replace(launch.search, resources=there))
+        check(replace(launch.search, address="auto"))  # not on this machine
         check_launch(launch)
     if kind == "kuberay" and not launch.in_objects and launch.volume_claim is None:
         raise BadInput(

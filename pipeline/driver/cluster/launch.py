@@ -15,7 +15,7 @@ from pipeline.driver.cluster.secrets import (
     Secret,
     refuse_secret,
 )
-from pipeline.driver.search import Search
+from pipeline.driver.search.request import Search
 from pipeline.study.records import BadInput
 from pipeline.study.store import is_object_store
 
@@ -81,16 +81,15 @@ class Launch:
     @property
     def command(self) -> list[str]:
         """What the driver runs, in the cluster."""
-        resources = self.search.resources
-        here = replace(resources, address="auto", concurrent=resources.concurrent or self._at_once)
-        return ["prunefront", *arguments(replace(self.search, resources=here))]
+        search = replace(self.search, address="auto", concurrent=self.search.concurrent or self._at_once)
+        return ["prunefront", *arguments(search)]
 
     @property
     def _at_once(self) -> int:
         """Trials that fit on all nodes together: nodes that join late find the search waiting for them."""
-        resources, nodes = self.search.resources, self.nodes
-        per_node = int(nodes.cpus / resources.cpus_per_trial + 1e-9)
-        gpus = resources.gpus_per_trial if resources.gpus_per_trial is not None else float(nodes.gpus > 0)
+        search, nodes = self.search, self.nodes
+        per_node = int(nodes.cpus / search.cpus_per_trial + 1e-9)
+        gpus = search.gpus_per_trial if search.gpus_per_trial is not None else float(nodes.gpus > 0)
         if gpus:
             per_node = min(per_node, int(nodes.gpus / gpus + 1e-9))
         return max(1, per_node * nodes.count)
@@ -125,10 +124,10 @@ def check_launch(launch: Launch) -> None:
     ):
         if value <= 0:
             raise BadInput(f"A cluster has nodes with cores and memory; {option} is {value}.")
-    gpus = search.resources.gpus_per_trial or 0.0
-    if search.resources.cpus_per_trial > nodes.cpus or gpus > nodes.gpus:
+    gpus = search.gpus_per_trial or 0.0
+    if search.cpus_per_trial > nodes.cpus or gpus > nodes.gpus:
         raise BadInput(
-            f"A trial runs on one node; it asks for {search.resources.cpus_per_trial:g} cores and {gpus:g} GPUs, and a "
+            f"A trial runs on one node; it asks for {search.cpus_per_trial:g} cores and {gpus:g} GPUs, and a "
             f"node has {nodes.cpus} and {nodes.gpus}. Give --node-cpus and --node-gpus, or ask for less."
         )
     for option, name in (

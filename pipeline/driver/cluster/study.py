@@ -1,43 +1,40 @@
-"""The search that a study of the store is, asked for again."""
+"""The search that would go on with a study of the store."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
-from pipeline.driver.search import Search
+from pipeline.driver.search.option import options_of
+from pipeline.driver.search.request import Search
 from pipeline.model.resolve import BUILTIN
 from pipeline.study.records import BadInput, StudySpec
 from pipeline.study.space import load_space
 from pipeline.study.store import Store, place_text
 
 HUB_COMMIT = "@"  # a fingerprint ends with it and the commit, of a model from the hub
-# What is asked anew each time; all else is the study's.
+# Options that may differ at every start; all others are the study's.
 FREE = {
-    "trials",
-    "minutes",
-    "gpu_hours",
-    "until_hypervolume_flat",
-    "scheduler",
-    "store",
-    "ledger",
-    "tracking",
+    *("trials", "minutes", "gpu_hours", "until_hypervolume_flat", "scheduler", "warm_start"),
+    *("store", "ledger", "tracking", "take_over", "checkpoint_seconds", "keep_weights"),
+    *("concurrent", "cpus_per_trial", "gpus_per_trial", "address", "latency_grid"),
+    *("trust_remote_code", "activation_checkpointing"),
 }
-FREE |= {"resources", "take_over", "latency_grid", "trust_remote_code", "checkpoint_seconds", "warm_start"}
-FREE |= {"keep_weights", "activation_checkpointing"}
-_OF_SPEC = {field.name for field in fields(StudySpec)} - {
-    "task",
-    "model",
-}  # which are names there, not places
+# The spec has names of task and model, not their places.
+_OF_SPEC = {field.name for field in fields(StudySpec)} - {"task", "model"}
 
 
-def search_of(study: str, wanted: Search) -> Search:
-    """What would go on with a study: `wanted` is what was asked beside it, budgets and places.
+def search_of(study: str, request: Search) -> Search:
+    """Return the search that would go on with a study.
+
+    Args:
+        study: its name.
+        request: the options given beside it: budgets and places.
 
     Raises:
-        BadInput: there is no such study, its task is not known, or something is asked that the study is not.
+        BadInput: there is no such study, its task is not known, or an option contradicts the study.
     """
-    store = Store(wanted.store)
+    store = Store(request.store)
     files = store.study(study)
     spec, task = files.read_spec(), files.task.read()
     if task is None:
@@ -45,26 +42,26 @@ def search_of(study: str, wanted: Search) -> Search:
             f"A study's task is noted beside it; {study!r} has no task.json. Give the search's own options instead."
         )
     folder = spec.model != BUILTIN and HUB_COMMIT not in spec.model_fingerprint
-    if folder and wanted.model == BUILTIN:
+    if folder and request.model == BUILTIN:
         raise BadInput(
             f"The model of {study!r} is a folder ({spec.model}) whose place is not noted. Give it by --model."
         )
-    frozen = {field.name: getattr(spec, field.name) for field in fields(Search) if field.name in _OF_SPEC}
-    frozen |= {"model": wanted.model if folder else spec.model, "space": _space(store, spec), "start": None}
-    own = replace(wanted, **frozen, **asdict(task))
-    usual = Search()
-    for field in fields(Search):
-        asked, its = getattr(wanted, field.name), getattr(own, field.name)
-        if field.name not in FREE and asked not in (getattr(usual, field.name), its):
+    options = options_of(Search)
+    frozen = {each.name: getattr(spec, each.name) for each in options if each.name in _OF_SPEC}
+    frozen |= {"model": request.model if folder else spec.model, "space": _space(store, spec), "start": None}
+    own = replace(request, **frozen, **asdict(task))
+    for option in options:
+        given, its = getattr(request, option.name), getattr(own, option.name)
+        if option.name not in FREE and given not in (option.default, its):
             raise BadInput(
-                f"A study's name stands for one spec; --{field.name.replace('_', '-')} is {str(asked)!r}, and "
-                f"{study!r} has {str(its)!r}. Leave it out, or ask for another study by the search's options."
+                f"A study's name stands for one spec; {option.flag} is {str(given)!r}, and {study!r} has "
+                f"{str(its)!r}. Leave it out, or name another study by the search's options."
             )
     return own
 
 
 def _space(store: Store, spec: StudySpec) -> Path | None:
-    """The study's own space, unless it is the packaged one."""
+    """Return the file of the study's space; None if it is the packaged one."""
     packaged = load_space(spec.method, file=None, pretrained=spec.model != BUILTIN, distill=spec.distill).toml
     if packaged == spec.space_toml:
         return None

@@ -16,22 +16,18 @@ from pipeline.driver.plan.earlier import MOMENTS, Earlier, find_earlier
 from pipeline.driver.plan.pricing import Ahead, Basis, Cost, Number, Price, Trials, price
 from pipeline.driver.plan.probe import probe
 from pipeline.driver.plan.sampled_costs import drawn_trials, epochs_of, mean, most_rounds, random_draws
-from pipeline.driver.search import (
-    ALL,
-    Search,
-    Watcher,
-    check,
-    default_name,
-    dense_recipe,
-    find_peak,
-    make_inputs,
-    timed_shapes,
-)
+from pipeline.driver.search.check import check
+from pipeline.driver.search.dense import dense_recipe, find_peak
+from pipeline.driver.search.inputs import make_inputs, read_task
+from pipeline.driver.search.latency import shapes_of
+from pipeline.driver.search.names import study_name
+from pipeline.driver.search.request import ALL, Search
+from pipeline.driver.search.watcher import Watcher
 from pipeline.model.resolve import check_model
 from pipeline.study.records import Params
 from pipeline.study.space import Space
 from pipeline.study.store import Store
-from pipeline.task.loading import Task, load_task
+from pipeline.task.loading import Task
 from pipeline.trial.anchors import DenseRecipe, dense_folder, read_dense
 from pipeline.trial.distillation import NONE
 from pipeline.trial.inputs import TrialInputs
@@ -52,11 +48,12 @@ def plan(wanted: Search, watcher: Watcher) -> Price:
     Raises:
         BadInput: what the search itself would refuse.
     """
-    space = check(wanted)
+    space = check(wanted).space
     check_model(wanted.model)
     with TemporaryDirectory(prefix="prunefront-plan-") as scratch:
-        task, inputs = _read(replace(wanted, store=Path(scratch)), watcher)
-        timed = bool(timed_shapes(wanted, inputs))
+        task, name, inputs = _read(wanted, watcher, cache=Store(Path(scratch)).cache)
+        shapes = shapes_of(wanted.latency_grid, length=inputs.length, max_length=inputs.source.max_length)
+        timed = bool(shapes)
         store = Store(wanted.store)
         dense = _dense_to_train(store, task, inputs, method=wanted.method)
         earlier = find_earlier(
@@ -78,25 +75,24 @@ def plan(wanted: Search, watcher: Watcher) -> Price:
     if wanted.keep_weights == ALL:
         one_mb = basis.front_mb.low if earlier is None else earlier.dense_mb
         basis = replace(basis, front_mb=_all_weights(one_mb, wanted, space, source=basis.source))
-    packed = _packed(wanted, cluster, basis, find_peak(store, task, inputs, method=wanted.method))
+    packed = _packed(wanted, cluster, basis, find_peak(store, task, inputs))
     return price(
         basis,
-        name=wanted.name or default_name(wanted, task),
+        name=name,
         slots=packed.concurrent,
         gpus=packed.gpus_per_trial,
         budget=wanted.budget,
     )
 
 
-def _read(here: Search, watcher: Watcher) -> tuple[Task, TrialInputs]:
-    """The search's rows and its model, by way of a store that is given up."""
+def _read(wanted: Search, watcher: Watcher, *, cache: Path) -> tuple[Task, str, TrialInputs]:
+    """Read the search's task and model, and name its study; what is cached goes to a folder that is given up."""
     watcher.stage("reading the task")
-    task = load_task(
-        here.task, cache=Store(here.store).cache, text=here.text, label=here.label, metric=here.metric
-    )
+    task = read_task(wanted, cache=cache)
+    name = study_name(wanted, task)
     watcher.stage("reading the model")
     # A probe has no dense network to learn from; what that says of the rows is looked up, which costs little.
-    return task, replace(make_inputs(here, task), distill=NONE)
+    return task, name, make_inputs(replace(wanted, distill=NONE), task, study=name, cache=cache)
 
 
 def _dense_to_train(store: Store, task: Task, inputs: TrialInputs, *, method: str) -> DenseRecipe | None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.driver.search import Budget
+from pipeline.driver.search.budget import Budget
 from pipeline.study.records import FloatArray
 
 DRAWS = 200

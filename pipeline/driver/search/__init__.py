@@ -1,28 +1,6 @@
-"""A study from its spec to its front: what `prunefront search` and `pipeline.search` run."""
+"""A search, from its options to its front. Import from the files; this one imports nothing.
 
-from pipeline.driver.search.budget import Budget
-from pipeline.driver.search.check import check
-from pipeline.driver.search.dense import default_name, dense_recipe, find_peak, make_inputs, timed_shapes
-from pipeline.driver.search.request import ALL, Search
-from pipeline.driver.search.run import run, search
-from pipeline.driver.search.seeds import run_seeds
-from pipeline.driver.search.watcher import NEVER, SearchProgress, SilentWatcher, Watcher
-
-__all__ = [
-    "ALL",
-    "NEVER",
-    "Budget",
-    "Search",
-    "SearchProgress",
-    "SilentWatcher",
-    "Watcher",
-    "check",
-    "default_name",
-    "dense_recipe",
-    "find_peak",
-    "make_inputs",
-    "run",
-    "run_seeds",
-    "search",
-    "timed_shapes",
-]
+`request` has the options, `api` is `pipeline.search`, `check` refuses what needs no data, `resolved` reads task and
+model, `inputs`, `dense` and `spec` prepare a study, `run` runs it, `seeds` runs several, `study_queue` gives trials
+and takes their ends, `watcher` shows them, `budget` ends a study, `latency` times networks.
+"""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from pipeline.driver.execute import Resources, check_resources
-from pipeline.driver.search.dense import objective_of
 from pipeline.driver.search.latency import check_grid
-from pipeline.driver.search.request import KEPT, SCHEDULERS, STARTS, Search
+from pipeline.driver.search.request import KEPT, SCHEDULERS, SEARCHED, SPARSITY, STARTS, Search
 from pipeline.driver.search.shared_store import check_ledger, check_objects
-from pipeline.methods.registry import METHODS, in_one_round
+from pipeline.methods.registry import METHODS, in_one_round, ranks_weights
 from pipeline.model.resolve import BUILTIN
 from pipeline.study.ledger import check_sampler
 from pipeline.study.records import BadInput, Params
@@ -19,77 +20,115 @@ from pipeline.trial.training.compilation import check_compile
 from pipeline.trial.training.precision import Hardware, check_precision, hardware_of
 
 
-def check(wanted: Search) -> Space:
-    """Refuses what can be refused without reading data; returns the space.
+@dataclass(frozen=True)
+class Checked:
+    """What follows from the options of a search alone."""
+
+    objective: str
+    space: Space
+
+
+def check(request: Search) -> Checked:
+    """Refuse what can be refused without reading data.
 
     Raises:
         BadInput: with the first thing that is wrong.
     """
-    if wanted.method not in METHODS:
+    if request.method not in METHODS:
         raise BadInput(
-            f"A search runs one of the methods {', '.join(METHODS)}; asked for was {wanted.method!r}."
+            f"A search runs one of the methods {', '.join(METHODS)}; given was {request.method!r}."
         )
-    check_grid(wanted.latency_grid, objective=objective_of(wanted))
-    wanted.budget.check()
-    check_gpu_hours(wanted, wanted.resources.gpus_per_trial)
-    check_precision(wanted.precision, _hardware(wanted.resources))
-    check_compile(wanted.compile, checkpointing=wanted.activation_checkpointing)
-    if wanted.scheduler not in SCHEDULERS:
-        raise BadInput(f"--scheduler is one of {', '.join(SCHEDULERS)}; asked for was {wanted.scheduler!r}.")
-    if wanted.keep_weights not in KEPT:
-        raise BadInput(f"--keep-weights is one of {', '.join(KEPT)}; asked for was {wanted.keep_weights!r}.")
-    if wanted.checkpoint_seconds <= 0:
+    objective = objective_of(request)
+    check_grid(request.latency_grid, objective=objective)
+    request.budget.check()
+    check_gpu_hours(request, request.gpus_per_trial)
+    check_precision(request.precision, _hardware(request.resources))
+    check_compile(request.compile, checkpointing=request.activation_checkpointing)
+    _check_one_of("--scheduler", request.scheduler, SCHEDULERS)
+    _check_one_of("--keep-weights", request.keep_weights, KEPT)
+    if request.checkpoint_seconds <= 0:
         raise BadInput(
-            f"A trial is written down now and then; --checkpoint-seconds is {wanted.checkpoint_seconds:g}. "
+            f"Running trials write checkpoints; --checkpoint-seconds is {request.checkpoint_seconds:g}. "
             "Give a number above 0."
         )
-    check_sampler(wanted.sampler)
-    check_resources(wanted.resources)
-    check_objects(wanted)
-    check_ledger(wanted)
-    if wanted.start not in (None, *STARTS):
-        raise BadInput(f"--start is one of {', '.join(STARTS)}; asked for was {wanted.start!r}.")
-    if wanted.distill not in (NONE, *DISTILLATIONS):
+    check_sampler(request.sampler)
+    check_resources(request.resources)
+    check_objects(request)
+    check_ledger(request)
+    if request.start is not None:
+        _check_one_of("--start", request.start, STARTS)
+    _check_one_of("--distill", request.distill, (NONE, *DISTILLATIONS))
+    return Checked(objective, _space(request))
+
+
+def _check_one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise BadInput(f"{option} is one of {', '.join(choices)}; given was {value!r}.")
+
+
+def objective_of(request: Search) -> str:
+    """Return what is searched beside the metric.
+
+    Raises:
+        BadInput: there is no such objective, or the method's networks cannot differ in it.
+    """
+    zeroes = ranks_weights(request.method)
+    if request.objective not in (None, SPARSITY, *SEARCHED):
         raise BadInput(
-            f"--distill is one of {', '.join((NONE, *DISTILLATIONS))}; asked for was {wanted.distill!r}."
+            f"A search looks for a metric against one of {', '.join(SEARCHED)}, or, of single weights, {SPARSITY}; "
+            f"--objective is {request.objective!r}."
         )
-    return _space(wanted)
+    if zeroes and request.objective in SEARCHED:
+        raise BadInput(
+            f"Networks in which single weights are zero differ in {SPARSITY} alone, none is smaller or faster; "
+            f"{request.method} is such a method, --objective is {request.objective!r}. Leave it out, or take a method "
+            "that cuts."
+        )
+    if not zeroes and request.objective == SPARSITY:
+        raise BadInput(
+            f"Networks that are cut have no zeros; {request.method} cuts, --objective is {SPARSITY!r}. Leave it out, "
+            "or take a method on single weights."
+        )
+    return request.objective or (SPARSITY if zeroes else "compression")
 
 
-def _space(wanted: Search) -> Space:
-    fixed: Params = {} if wanted.start is None else {"start_dense": wanted.start == "dense"}
-    pretrained = wanted.model != BUILTIN
+def _space(request: Search) -> Space:
+    fixed: Params = {} if request.start is None else {"start_dense": request.start == "dense"}
+    pretrained = request.model != BUILTIN
     space = load_space(
-        wanted.method, file=wanted.space, pretrained=pretrained, fixed=fixed, distill=wanted.distill
+        request.method, file=request.space, pretrained=pretrained, fixed=fixed, distill=request.distill
     )
     if not pretrained and space.may_have("cap_pretrained", True):
         raise BadInput(
-            f"cap_pretrained contrasts with the pretrained model; {wanted.model} has no pretrained weights. Leave it "
+            f"cap_pretrained contrasts with the pretrained model; {request.model} has no pretrained weights. Leave it "
             "false."
         )
-    if in_one_round(wanted.method) and not (space.keys["rounds"].fixed and space.may_have("rounds", 1)):
+    if in_one_round(request.method) and not (space.keys["rounds"].fixed and space.may_have("rounds", 1)):
         raise BadInput(
             f"A method that sets weights to zero as it trains fills the tuning with its own schedule, in one round; "
-            f"{wanted.method} is such a method, {wanted.space} has [rounds]. Take that key out of the file."
+            f"{request.method} is such a method, {request.space} has [rounds]. Take that key out of the file."
         )
     return space
 
 
 def _hardware(resources: Resources) -> Hardware | None:
-    """Of the trials; None if they run elsewhere: what a machine there has not is fp32 on it, as its records say."""
+    """Return the trials' hardware; None if they run elsewhere.
+
+    What a machine there does not support falls back to fp32 on it, as its records show.
+    """
     if resources.address is not None:
         return None
     cuda = torch.cuda.is_available() and resources.gpus_per_trial != 0
     return hardware_of(torch.device("cuda" if cuda else "cpu"))
 
 
-def check_gpu_hours(wanted: Search, gpus_per_trial: float | None) -> None:
-    """Refuses a budget of GPUs for trials that have none; None: that is not known yet.
+def check_gpu_hours(request: Search, gpus_per_trial: float | None) -> None:
+    """Refuse a budget of GPUs for trials that have none; None: that is not known yet.
 
     Raises:
         BadInput: they run on CPUs.
     """
-    if wanted.gpu_hours is not None and gpus_per_trial == 0:
+    if request.gpu_hours is not None and gpus_per_trial == 0:
         raise BadInput(
             "--gpu-hours is a budget of GPUs; these trials run on CPUs. Give --minutes instead, or --gpus-per-trial."
         )

@@ -1,64 +1,183 @@
-"""What is asked of a search."""
+"""The options of a search, each written once: type, default, help text and panel.
+
+`prunefront search`, `plan` and `cluster`, `pipeline.search` and the manifests of a cluster are made from `Search`.
+This file is read for `--help`, too, so it imports neither torch nor ray.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from pipeline.driver.execute import Resources
 from pipeline.driver.search.budget import Budget
-from pipeline.model.resolve import BUILTIN
+from pipeline.driver.search.option import Option
+from pipeline.study.records import BadInput
+from pipeline.study.space import known_methods
 from pipeline.study.store import DEFAULT_STORE
-from pipeline.trial.training.compilation import OFF
 
-DEFAULT_TASK = "builtin/docstrings"
-DEFAULT_TRIALS = 5
 SCHEDULERS = ("asha", "none")
-DEFAULT_SCHEDULER = "asha"
-DEFAULT_CHECKPOINT_S = 60.0
 STARTS = ("pretrained", "dense")
 FRONT, ALL = KEPT = ("front", "all")  # networks whose weights stay in the store
 SEARCHED = ("compression", "macs", "latency")  # objectives beside the metric, of networks that are cut
 SPARSITY = "sparsity"  # that of networks whose single weights are zero
 
+WHAT, HOW, WHERE, RUN = "What is cut", "How it is searched", "Where it is kept", "What it runs on"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Search:
-    """What is asked of a search; the command's options, and `pipeline.search`'s arguments."""
+    """The options of a search.
 
-    task: str = DEFAULT_TASK
-    model: str = BUILTIN
-    method: str = "snip"
-    space: Path | None = None
-    trials: int = DEFAULT_TRIALS
-    minutes: float | None = None
-    gpu_hours: float | None = None
-    until_hypervolume_flat: int | None = None
-    seed: int = 0
-    name: str | None = None
-    sampler: str = "tpe"
-    scheduler: str = DEFAULT_SCHEDULER
-    precision: str = "auto"
-    activation_checkpointing: bool = False
-    compile: str = OFF
-    start: str | None = None  # one of STARTS; None: as the space says
-    store: Path = DEFAULT_STORE
-    ledger: str | None = None
-    tracking: str | None = None
-    resources: Resources = field(default_factory=Resources)
-    text: tuple[str, ...] = ()
-    label: str | None = None
-    metric: str | None = None
-    trust_remote_code: bool = False
-    objective: str | None = None  # None: sparsity of methods on single weights, else compression
-    distill: str = "none"
-    warm_start: str | None = None  # an earlier study, or auto
-    latency_grid: str | None = None
-    take_over: bool = False
-    checkpoint_seconds: float = DEFAULT_CHECKPOINT_S
-    keep_weights: str = FRONT
+    Raises:
+        BadInput: the store is neither a folder nor a bucket.
+    """
+
+    task: Annotated[
+        str, Option("builtin/docstrings, glue/sst2 …, hf:NAME, or a task file (.toml).", WHAT)
+    ] = "builtin/docstrings"
+    model: Annotated[str, Option("A hub name, a folder, or builtin/tiny-bert.", WHAT)] = "builtin/tiny-bert"
+    method: Annotated[
+        str,
+        Option(
+            f"{', '.join(known_methods())}. chance is the yardstick; a file in search_spaces/ tells of each.",
+            WHAT,
+        ),
+    ] = "snip"
+    text: Annotated[tuple[str, ...], Option("Text column of an hf: data set; twice for two.", WHAT)] = ()
+    label: Annotated[str | None, Option("Label column of an hf: data set.", WHAT)] = None
+    metric: Annotated[
+        str | None,
+        Option("Of an hf: data set: accuracy, f1, accuracy_f1, matthews or pearson_spearman.", WHAT),
+    ] = None
+    trust_remote_code: Annotated[bool, Option("Runs a tokenizer's own code.", WHAT)] = False
+    space: Annotated[Path | None, Option("A TOML file whose keys replace the packaged ones.", HOW)] = None
+    trials: Annotated[int, Option("Total of the study; may be raised later.", HOW)] = 5
+    minutes: Annotated[
+        float | None, Option("No new trial starts when it has run so long, restarts together.", HOW)
+    ] = None
+    gpu_hours: Annotated[
+        float | None, Option("Nor when its trials have had so much of GPUs, lost ones too.", HOW)
+    ] = None
+    until_hypervolume_flat: Annotated[
+        int | None, Option("Nor when so many trials in a row have added nothing.", HOW)
+    ] = None
+    sampler: Annotated[str, Option("tpe, nsga2, gp or random.", HOW)] = "tpe"
+    scheduler: Annotated[str, Option("asha: stops trials whose curve adds nothing; none.", HOW)] = "asha"
+    distill: Annotated[
+        str,
+        Option(
+            "kd: trials learn the dense network's outputs, too; cap: and its and earlier networks' "
+            "representations; none.",
+            HOW,
+        ),
+    ] = "none"
+    warm_start: Annotated[
+        str | None,
+        Option(
+            "An earlier study, whose front gives the first settings; auto: all of this method in the store.",
+            HOW,
+        ),
+    ] = None
+    start: Annotated[
+        str | None,
+        Option(
+            "dense: trials begin from the fine-tuned network; pretrained. [dim]Default: as the space says[/]",
+            HOW,
+        ),
+    ] = None
+    objective: Annotated[
+        str | None,
+        Option(
+            "Beside the metric: compression, macs (saved MACs) or latency (saved latency); of methods on single "
+            "weights sparsity. [dim]Default: compression, or sparsity[/]",
+            HOW,
+        ),
+    ] = None
+    seed: Annotated[int, Option("Of draws and trainings.", HOW)] = 0
+    name: Annotated[str | None, Option("Of the study. [dim]Default: task-model-method[/]", HOW)] = None
+    store: Annotated[Path, Option("Folder for files, or s3://BUCKET/PREFIX.", WHERE, as_text=True)] = (
+        DEFAULT_STORE
+    )
+    ledger: Annotated[
+        str | None, Option("URL of the study database. [dim]Default: in the store[/]", WHERE)
+    ] = None
+    tracking: Annotated[
+        str | None,
+        Option("MLflow's. [dim]Default: in the store[/]", WHERE, environment="MLFLOW_TRACKING_URI"),
+    ] = None
+    take_over: Annotated[bool, Option("Goes on with a study whose driver is gone, or is to stop.", WHERE)] = (
+        False
+    )
+    checkpoint_seconds: Annotated[
+        float, Option("A lost trial goes on from a checkpoint that is at most so old.", WHERE)
+    ] = 60.0
+    concurrent: Annotated[int | None, Option("Trials at once. [dim]Default: as many as fit[/]", RUN)] = (
+        Resources.concurrent
+    )
+    cpus_per_trial: Annotated[float, Option("Cores, and threads, of a trial.", RUN)] = (
+        Resources.cpus_per_trial
+    )
+    gpus_per_trial: Annotated[
+        float | None,
+        Option(
+            "A part of one is shared. [dim]Default: as many trials on each GPU, 4 at most, as memory holds[/]",
+            RUN,
+        ),
+    ] = Resources.gpus_per_trial
+    address: Annotated[str | None, Option("A running Ray cluster: auto, or HOST:PORT.", RUN)] = (
+        Resources.address
+    )
+    latency_grid: Annotated[
+        str | None,
+        Option(
+            "What is timed, BATCHxTOKENS, the study's own first: 1x128,8x128 … or none. "
+            "[dim]Default: one row of the longest of validation[/]",
+            RUN,
+        ),
+    ] = None
+    keep_weights: Annotated[
+        str,
+        Option(
+            "Whose weights stay in the store: front, or all (no network has to be trained again for an export).",
+            WHERE,
+        ),
+    ] = FRONT
+    precision: Annotated[str, Option("auto (by hardware), bf16, fp16, tf32 or fp32.", RUN)] = "auto"
+    activation_checkpointing: Annotated[
+        bool,
+        Option(
+            "Layers are run again in the backward pass: less memory, a third more time, the same numbers.",
+            RUN,
+        ),
+    ] = False
+    compile: Annotated[
+        str,
+        Option(
+            "auto: the tuning before the first cut is compiled if that pays, as measured in each trial; a trial "
+            "that goes on, or is run again, then has other numbers, if close ones. off.",
+            RUN,
+        ),
+    ] = "off"
+
+    def __post_init__(self) -> None:
+        """Read the paths that may be given as text."""
+        if "://" in str(self.store) and not str(self.store).startswith("s3://"):
+            raise BadInput(
+                f"--store is a folder (on a cluster: one that all nodes share) or s3://BUCKET/PREFIX; "
+                f"given was {self.store}."
+            )
+        object.__setattr__(self, "store", Path(self.store))
+        if self.space is not None:
+            object.__setattr__(self, "space", Path(self.space))
 
     @property
     def budget(self) -> Budget:
         """When no more trials start."""
         return Budget(self.trials, self.minutes, self.gpu_hours, self.until_hypervolume_flat)
+
+    @property
+    def resources(self) -> Resources:
+        """What trials run on."""
+        return Resources(self.address, self.concurrent, self.cpus_per_trial, self.gpus_per_trial)

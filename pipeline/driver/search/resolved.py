@@ -1,84 +1,104 @@
-"""A search, and all of it that is read before anything is started or written."""
+"""A search and all that is read before anything is started or written."""
 
 from __future__ import annotations
 
+import json
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from pipeline.driver.search.check import check
-from pipeline.driver.search.dense import (
-    check_method,
-    default_name,
-    find_starts,
-    make_inputs,
-    make_spec,
-    timed_shapes,
-)
+from pipeline.driver.search.inputs import check_method, make_inputs, read_task
+from pipeline.driver.search.latency import shapes_of
+from pipeline.driver.search.names import study_name
 from pipeline.driver.search.request import Search
 from pipeline.driver.search.watcher import Watcher
+from pipeline.driver.warm_start import StudyKind, warm_starts
 from pipeline.model.resolve import check_model
 from pipeline.study.ledger import Lease, hold
-from pipeline.study.records import Anchors, StudySpec
+from pipeline.study.records import Anchors
 from pipeline.study.space import Space
-from pipeline.study.store import Shape, Store
-from pipeline.task.loading import Task, load_task
+from pipeline.study.store import Shape, Store, StudyStore
+from pipeline.task.loading import Task
 from pipeline.trial.inputs import TrialInputs
 
 
 @dataclass(frozen=True, eq=False)
 class ResolvedSearch:
-    """What is asked for. A study that has begun keeps its anchors (`known`) and the starts that it began with."""
+    """A request with all that follows from it, each fact computed once."""
 
-    wanted: Search
+    request: Search
     name: str
+    objective: str
     space: Space
     store: Store
     task: Task
-    inputs: TrialInputs
-    shapes: tuple[Shape, ...]  # that latency is measured at
-    known: Anchors | None
-    starts: str
+    inputs: TrialInputs  # without what the study's folder keeps
+    shapes: tuple[Shape, ...]  # latency is measured at these; the first is the study's own
+    starts: str  # as `StudySpec.starts`; those of a study that has begun are kept
+    anchors: Anchors | None  # of a study that has begun
+
+    @property
+    def study(self) -> StudyStore:
+        """The files of the study."""
+        return self.store.study(self.name)
 
     @property
     def ledger_url(self) -> str:
         """Where the ledger is."""
-        return self.wanted.ledger or f"sqlite:///{self.store.studies_db}"
-
-    def spec(self, anchors: Anchors) -> StudySpec:
-        """What the study is frozen to."""
-        return make_spec(self.wanted, self.task, self.inputs, self.space, anchors, starts=self.starts)
+        return self.request.ledger or f"sqlite:///{self.store.studies_db}"
 
     def hold(self) -> AbstractContextManager[Lease]:
-        """The study, as this driver's alone.
+        """Return the study's lease: within it no other driver writes to the study.
 
         Raises:
             BadInput: another driver has it.
         """
-        return hold(self.ledger_url, self.name, take_over=self.wanted.take_over)
+        return hold(self.ledger_url, self.name, take_over=self.request.take_over)
 
 
-def read_asked(wanted: Search, watcher: Watcher) -> ResolvedSearch:
-    """Reads task and model, and what there is of the study.
+def resolve(request: Search, watcher: Watcher) -> ResolvedSearch:
+    """Read task and model, and what there is of the study.
 
     Raises:
-        BadInput: what was asked cannot be done.
+        BadInput: the request cannot be carried out.
     """
-    space = check(wanted)
-    store = Store(wanted.store)
+    checked = check(request)
+    store = Store(request.store)
     store.check_writable()
-    check_model(wanted.model)
-    check_method(wanted, store)
-    starts = find_starts(wanted, store, space)
+    check_model(request.model)
+    check_method(request, store)
+    kind = StudyKind(request.method, request.distill, checked.objective)
+    starts = _find_starts(request, store, checked.space, kind)
     watcher.stage("reading the task")
-    task = load_task(
-        wanted.task, cache=store.cache, text=wanted.text, label=wanted.label, metric=wanted.metric
-    )
+    task = read_task(request, cache=store.cache)
+    name = study_name(request, task)
     watcher.stage("reading the model")
-    inputs = make_inputs(wanted, task)
-    shapes = timed_shapes(wanted, inputs)
-    name = wanted.name or default_name(wanted, task)
-    known = None
+    inputs = make_inputs(request, task, study=name, cache=store.cache)
+    shapes = shapes_of(request.latency_grid, length=inputs.length, max_length=inputs.source.max_length)
+    anchors = None
     if store.study(name).exists():
         spec = store.study(name).read_spec()
-        known, starts = spec.anchors, spec.starts
-    return ResolvedSearch(wanted, name, space, store, task, inputs, shapes, known, starts)
+        anchors, starts = spec.anchors, spec.starts
+    return ResolvedSearch(
+        request=request,
+        name=name,
+        objective=checked.objective,
+        space=checked.space,
+        store=store,
+        task=task,
+        inputs=inputs,
+        shapes=shapes,
+        starts=starts,
+        anchors=anchors,
+    )
+
+
+def _find_starts(request: Search, store: Store, space: Space, kind: StudyKind) -> str:
+    """Return the first trials' parameters that earlier studies give, as `StudySpec.starts`; of a new study.
+
+    Raises:
+        BadInput: no such study, or it gives none.
+    """
+    if request.warm_start is None or (request.name is not None and store.study(request.name).exists()):
+        return ""
+    return json.dumps(warm_starts(store, request.warm_start, kin=kind, space=space))

@@ -4,8 +4,7 @@
     model ────────┼─► anchors ─► StudySpec, frozen ─► ledger ⇄ trials on Ray ─► store, MLflow ─► front
     space ────────┘
 
-The driver is the only one that writes to the ledger and to MLflow. Everything a person gives is checked before
-anything is written.
+Only the driver writes to the ledger and to MLflow. The whole request is checked before anything is written.
 """
 
 from __future__ import annotations
@@ -13,39 +12,26 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
-from pipeline.driver.execute import Cluster, Packing, Resources, TrialQueue, connect, pack, run_trials
+from pipeline.driver.execute import Cluster, Packing, TrialQueue, connect, pack, run_trials
 from pipeline.driver.search.budget import Meter
 from pipeline.driver.search.check import check_gpu_hours
-from pipeline.driver.search.dense import find_anchors, find_peak, find_teacher, open_study
+from pipeline.driver.search.dense import find_anchors, find_peak, write_teacher_of
 from pipeline.driver.search.gpu_sharing import FirstOnes, alone, peak_of_trials
 from pipeline.driver.search.latency import find_table, time_networks
-from pipeline.driver.search.request import (
-    ALL,
-    DEFAULT_CHECKPOINT_S,
-    DEFAULT_SCHEDULER,
-    DEFAULT_TASK,
-    DEFAULT_TRIALS,
-    FRONT,
-    Search,
-)
-from pipeline.driver.search.resolved import ResolvedSearch, read_asked
+from pipeline.driver.search.request import ALL, Search
+from pipeline.driver.search.resolved import ResolvedSearch, resolve
 from pipeline.driver.search.shared_store import check_shared
+from pipeline.driver.search.spec import make_spec, open_study
 from pipeline.driver.search.study_queue import StudyQueue
-from pipeline.driver.search.watcher import SilentWatcher, Watcher
+from pipeline.driver.search.watcher import Watcher
 from pipeline.driver.tracking import NoAnswer, Publisher, Tracker, address_of, open_tracking, shown
 from pipeline.fronts.front import Front, load_front
-from pipeline.model.resolve import BUILTIN
 from pipeline.study.halving import Halving
 from pipeline.study.ledger import Lease, Ledger, open_ledger
-from pipeline.study.records import StudySpec, refer
-from pipeline.study.store import DEFAULT_STORE, Store
-from pipeline.trial.distillation import NONE
-from pipeline.trial.inputs import TrialInputs, with_dense
-from pipeline.trial.training.compilation import OFF
+from pipeline.study.records import StudySpec
+from pipeline.trial.inputs import TrialInputs, inputs_of_study
 from pipeline.trial.training.process import free_memory_mb, mps_runs
 
 LEARNED_NOTHING = (
@@ -53,235 +39,175 @@ LEARNED_NOTHING = (
     "has no value in %. Look at the task's columns and labels, and at learning_rate and tune_epochs of the space."
 )
 
+Pack = Callable[[], Packing]  # how many trials run at once, by the memory that trials have needed so far
 
-def search(
-    *,
-    task: str = DEFAULT_TASK,
-    model: str = BUILTIN,
-    method: str = "snip",
-    space: Path | str | None = None,
-    trials: int = DEFAULT_TRIALS,
-    minutes: float | None = None,
-    gpu_hours: float | None = None,
-    until_hypervolume_flat: int | None = None,
-    concurrent: int | None = None,
-    seed: int = 0,
-    name: str | None = None,
-    sampler: str = "tpe",
-    scheduler: str = DEFAULT_SCHEDULER,
-    precision: str = "auto",
-    activation_checkpointing: bool = False,
-    compile: str = OFF,
-    start: str | None = None,
-    store: Path | str = DEFAULT_STORE,
-    ledger: str | None = None,
-    tracking: str | None = None,
-    address: str | None = None,
-    cpus_per_trial: float = 1.0,
-    gpus_per_trial: float | None = None,
-    text: tuple[str, ...] = (),
-    label: str | None = None,
-    metric: str | None = None,
-    trust_remote_code: bool = False,
-    objective: str | None = None,
-    distill: str = NONE,
-    warm_start: str | None = None,
-    latency_grid: str | None = None,
-    take_over: bool = False,
-    checkpoint_seconds: float = DEFAULT_CHECKPOINT_S,
-    keep_weights: str = FRONT,
-    watcher: Watcher | None = None,
-) -> Front:
-    """`prunefront search` from Python: the same options, and the front comes back.
+
+def run(request: Search, watcher: Watcher) -> Front:
+    """Run a study, or go on with it, and return its front.
 
     Raises:
-        BadInput: what was asked cannot be done; nothing has been written.
-    """
-    wanted = Search(
-        task=task,
-        model=model,
-        method=method,
-        space=None if space is None else Path(space),
-        trials=trials,
-        minutes=minutes,
-        gpu_hours=gpu_hours,
-        until_hypervolume_flat=until_hypervolume_flat,
-        seed=seed,
-        name=name,
-        sampler=sampler,
-        scheduler=scheduler,
-        precision=precision,
-        activation_checkpointing=activation_checkpointing,
-        compile=compile,
-        start=start,
-        store=Path(store),
-        ledger=ledger,
-        tracking=tracking,
-        resources=Resources(address, concurrent, cpus_per_trial, gpus_per_trial),
-        text=text,
-        label=label,
-        metric=metric,
-        trust_remote_code=trust_remote_code,
-        objective=objective,
-        distill=distill,
-        warm_start=warm_start,
-        latency_grid=latency_grid,
-        take_over=take_over,
-        checkpoint_seconds=checkpoint_seconds,
-        keep_weights=keep_weights,
-    )
-    return run(wanted, watcher or SilentWatcher())
-
-
-def run(wanted: Search, watcher: Watcher) -> Front:
-    """Runs a study, or goes on with it, and returns its front.
-
-    Raises:
-        BadInput: what was asked cannot be done; nothing has been written.
+        BadInput: the request cannot be carried out; nothing has been written.
         LedgerLost, LeaseLost, ObjectStoreLost: it cannot go on; what was found is kept, the same call goes on with it.
     """
-    asked = read_asked(wanted, watcher)
+    resolved = resolve(request, watcher)
+    store = resolved.store
     with ExitStack() as stack:
-        lease = None
-        if asked.known is not None:
+        spec = lease = tracker = None
+        if resolved.anchors is not None:
             # another study of this name, or driver, is refused before anything is started
-            ledger = open_ledger(asked.ledger_url, asked.spec(asked.known), asked.space, trials=wanted.trials)
-            lease = stack.enter_context(asked.hold())
-            ledger.check_store(asked.store)
-        tracker = None
-        if wanted.tracking or os.environ.get("MLFLOW_TRACKING_URI"):  # looked for first: it may not answer
-            tracker = _reach(wanted, asked.store, watcher, must=asked.known is None)
+            spec = make_spec(resolved, resolved.anchors)
+            ledger = _open_ledger(resolved, spec)
+            lease = stack.enter_context(resolved.hold())
+            ledger.check_store(store)
+        if request.tracking or os.environ.get("MLFLOW_TRACKING_URI"):  # before all work: it may not answer
+            tracker = _reach_tracking(resolved, watcher)
         watcher.stage("starting Ray")
-        shared_bytes = sum(array.nbytes for array in asked.inputs.source.weights.values())
-        cluster = stack.enter_context(connect(wanted.resources, shared_bytes=shared_bytes))
-        check_gpu_hours(wanted, cluster.gpus_per_trial)
-        check_shared(wanted, asked.store)
+        shared_bytes = sum(array.nbytes for array in resolved.inputs.source.weights.values())
+        cluster = stack.enter_context(connect(request.resources, shared_bytes=shared_bytes))
+        check_gpu_hours(request, cluster.gpus_per_trial)
+        check_shared(request, store)
         if lease is None:
-            asked.store.root.mkdir(parents=True, exist_ok=True)
-            lease = stack.enter_context(asked.hold())
-        stack.enter_context(asked.store.retrying(watcher.warn))
-        begun = _begin(asked, cluster, lease, watcher)
-        desk = _desk(asked, begun, lease, watcher, tracker=tracker)
-        try:
-            _run_trials(asked, begun, desk, watcher)
-        finally:
-            desk.close()
-    return load_front(asked.name, store=asked.store.root)
+            store.root.mkdir(parents=True, exist_ok=True)
+            lease = stack.enter_context(resolved.hold())
+        stack.enter_context(store.retrying(watcher.warn))
+        _run_study(resolved, spec, cluster, lease, watcher, tracker)
+    return load_front(resolved.name, store=store.root)
 
 
-@dataclass(frozen=True, eq=False)
-class _Begun:
-    """A study that trials can run for: frozen, its folder whole, its ledger open."""
-
-    spec: StudySpec
-    ledger: Ledger
-    inputs: TrialInputs
-    packing: Packing
-    pack_again: Callable[[], Packing]  # by what trials have needed so far
-
-
-def _begin(asked: ResolvedSearch, cluster: Cluster, lease: Lease, watcher: Watcher) -> _Begun:
-    """Measures the anchors if the study is new, freezes it, and says how many trials run at once."""
-    wanted, store, task = asked.wanted, asked.store, asked.task
-    anchors, dense = asked.known, None
-    if anchors is None:
-        anchors, dense = find_anchors(cluster, store, task, asked.inputs, watcher, method=wanted.method)
-    peak = find_peak(store, task, asked.inputs, method=wanted.method)
-    free_mb = free_memory_mb() if wanted.resources.address is None else None
-    mps = mps_runs() if wanted.resources.address is None else None
-    packed = partial(pack, wanted.resources, cluster, free_mb=free_mb, mps=mps)
-    packing = packed(peak_of_trials(store, asked.name, peak))
-    spec = asked.spec(anchors)
-    ledger = open_ledger(asked.ledger_url, spec, asked.space, trials=wanted.trials, may_write=lease.check)
-    reference = refer(wanted.task, text=wanted.text, label=wanted.label, metric=wanted.metric)
-    needs_dense = asked.space.may_have("start_dense", True) or spec.distill != NONE
-    open_study(store, spec, asked.inputs, reference, dense=dense if needs_dense else None)
-    inputs = with_dense(asked.inputs, store, spec.name)
-    inputs = find_teacher(packing.cluster, store, spec, inputs, asked.space, watcher)
-    return _Begun(spec, ledger, inputs, packing, lambda: packed(peak_of_trials(store, spec.name, peak)))
+def _run_study(
+    resolved: ResolvedSearch,
+    spec: StudySpec | None,
+    cluster: Cluster,
+    lease: Lease,
+    watcher: Watcher,
+    tracker: Tracker | None,
+) -> None:
+    """Freeze the study if it is new (`spec` is None), and run the trials that are owed."""
+    dense = None
+    if spec is None:
+        anchors, dense = find_anchors(resolved, cluster, watcher)
+        spec = make_spec(resolved, anchors)
+    pack_trials = _pack(resolved, cluster)
+    packing = pack_trials()
+    ledger = _open_ledger(resolved, spec, lease)
+    open_study(resolved, spec, dense=dense)
+    write_teacher_of(resolved, packing.cluster, watcher)
+    queue = _make_queue(resolved, spec, ledger, packing.cluster, lease, watcher, tracker)
+    try:
+        _run_trials(resolved, spec, packing, pack_trials, queue, watcher)
+    finally:
+        queue.close()
 
 
-def _desk(
-    asked: ResolvedSearch, begun: _Begun, lease: Lease, watcher: Watcher, *, tracker: Tracker | None
+def _open_ledger(resolved: ResolvedSearch, spec: StudySpec, lease: Lease | None = None) -> Ledger:
+    return open_ledger(
+        resolved.ledger_url,
+        spec,
+        resolved.space,
+        trials=resolved.request.trials,
+        may_write=None if lease is None else lease.check,
+    )
+
+
+def _pack(resolved: ResolvedSearch, cluster: Cluster) -> Pack:
+    """Return what decides how many trials run at once; the memory that is free now counts."""
+    request, store = resolved.request, resolved.store
+    here = request.address is None
+    free_mb, mps = (free_memory_mb(), mps_runs()) if here else (None, None)
+    dense_peak = find_peak(store, resolved.task, resolved.inputs)
+
+    def pack_trials() -> Packing:
+        peak = peak_of_trials(store, resolved.name, dense_peak)
+        return pack(request.resources, cluster, peak, free_mb=free_mb, mps=mps)
+
+    return pack_trials
+
+
+def _make_queue(
+    resolved: ResolvedSearch,
+    spec: StudySpec,
+    ledger: Ledger,
+    cluster: Cluster,
+    lease: Lease,
+    watcher: Watcher,
+    tracker: Tracker | None,
 ) -> StudyQueue:
-    """The study's desk, with a courier on its way to MLflow."""
-    wanted, store, spec = asked.wanted, asked.store, begun.spec
-    courier = Publisher(
+    """Return the study's queue; its publisher has started."""
+    request, store = resolved.request, resolved.store
+    publisher = Publisher(
         spec,
         store=store,
-        open_tracker=partial(open_tracking, wanted.tracking, store_root=store.root),
+        open_tracker=partial(open_tracking, request.tracking, store_root=store.root),
         may_write=lease.check,
-        address=shown(address_of(wanted.tracking, store_root=store.root)),
+        address=shown(address_of(request.tracking, store_root=store.root)),
     )
-    courier.start(tracker)
+    publisher.start(tracker)
     watcher.anchors(spec)
     if spec.anchors.dense <= spec.anchors.constant:
         watcher.warn(LEARNED_NOTHING)
     return StudyQueue(
         spec,
-        wanted.budget,
+        request.budget,
         store=store,
-        ledger=begun.ledger,
-        courier=courier,
+        ledger=ledger,
+        courier=publisher,
         watcher=watcher,
-        meter=Meter(store, spec.name, gpus_per_trial=begun.packing.cluster.gpus_per_trial),
-        halving=Halving(spec.values, spec.reference_point) if wanted.scheduler == "asha" else None,
-        keep_all_weights=wanted.keep_weights == ALL,
+        meter=Meter(store, spec.name, gpus_per_trial=cluster.gpus_per_trial),
+        halving=Halving(spec.values, spec.reference_point) if request.scheduler == "asha" else None,
+        keep_all_weights=request.keep_weights == ALL,
     )
 
 
-def _run_trials(asked: ResolvedSearch, begun: _Begun, desk: StudyQueue, watcher: Watcher) -> None:
-    """All trials that are owed, with the table of latencies before them and the front's latencies after them."""
-    spec, inputs, cluster = begun.spec, begun.inputs, begun.packing.cluster
-    desk.settle()
-    if desk.has_work():
-        if asked.shapes:
-            table = find_table(cluster, asked.store, spec, inputs.source, asked.shapes[0], watcher)
-            inputs = replace(inputs, latency=table)
-        packing = _probe(asked, begun, inputs, desk, watcher)
-        if desk.has_work():
+def _run_trials(
+    resolved: ResolvedSearch,
+    spec: StudySpec,
+    packing: Packing,
+    pack_trials: Pack,
+    queue: StudyQueue,
+    watcher: Watcher,
+) -> None:
+    """Run all trials that are owed, after the table of latencies and before the front's latencies."""
+    store, shapes, source = resolved.store, resolved.shapes, resolved.inputs.source
+    cluster = packing.cluster
+    queue.settle()
+    if queue.has_work():
+        table = find_table(cluster, store, spec, source, shapes[0], watcher) if shapes else None
+        inputs = inputs_of_study(resolved.inputs, resolved.study, latency=table)
+        first = alone(packing)
+        if first is not None:
+            watcher.stage("running the first trial of each GPU alone, to see what it needs")
+            queue.meter.gpus_per_trial = first.gpus_per_trial
+            _run_queue(resolved, first, inputs, FirstOnes(queue, first.concurrent))
+            packing = pack_trials()
+            queue.meter.gpus_per_trial = packing.cluster.gpus_per_trial
+        if queue.has_work():
             watcher.stage(f"running trials, {packing.reason}")
-            _run(asked, packing.cluster, inputs, desk)
-    if asked.shapes:
-        time_networks(cluster, asked.store, spec, inputs.source, asked.shapes, watcher)
+            _run_queue(resolved, packing.cluster, inputs, queue)
+    if shapes:
+        time_networks(cluster, store, spec, source, shapes, watcher)
 
 
-def _probe(
-    asked: ResolvedSearch, begun: _Begun, inputs: TrialInputs, desk: StudyQueue, watcher: Watcher
-) -> Packing:
-    """Runs the first trial of each GPU alone where trials are to share it; gives the packing of all others."""
-    first = alone(begun.packing)
-    if first is None:
-        return begun.packing
-    watcher.stage("running the first trial of each GPU alone, to see what it needs")
-    desk.meter.gpus_per_trial = first.gpus_per_trial
-    _run(asked, first, inputs, FirstOnes(desk, first.concurrent))
-    packing = begun.pack_again()
-    desk.meter.gpus_per_trial = packing.cluster.gpus_per_trial
-    return packing
-
-
-def _run(asked: ResolvedSearch, cluster: Cluster, inputs: TrialInputs, desk: TrialQueue) -> None:
+def _run_queue(resolved: ResolvedSearch, cluster: Cluster, inputs: TrialInputs, queue: TrialQueue) -> None:
     run_trials(
         cluster,
         inputs,
-        store=asked.store,
-        study=asked.name,
-        desk=desk,
-        checkpoint_s=asked.wanted.checkpoint_seconds,
+        store=resolved.store,
+        study=resolved.name,
+        desk=queue,
+        checkpoint_s=resolved.request.checkpoint_seconds,
     )
 
 
-def _reach(wanted: Search, store: Store, watcher: Watcher, *, must: bool) -> Tracker | None:
-    """MLflow as asked for; None if nobody answers and it need not be now: an address that was never right is refused.
+def _reach_tracking(resolved: ResolvedSearch, watcher: Watcher) -> Tracker | None:
+    """Return MLflow at the requested address; None if it does not answer and the study has begun.
 
     Raises:
-        BadInput: it is no place for runs, or must answer and does not.
+        BadInput: it is no place for runs, or does not answer and the study is new: the address may be wrong.
     """
     try:
-        return open_tracking(wanted.tracking, store_root=store.root)
+        return open_tracking(resolved.request.tracking, store_root=resolved.store.root)
     except NoAnswer as refusal:
-        if must:
+        if resolved.anchors is None:
             raise
         watcher.warn(
             f"{refusal} This study has begun and goes on; MLflow gets what it is owed when it answers."

@@ -15,44 +15,44 @@ SERVER = "postgresql://USER@HOST/DATABASE (its password in PGPASSWORD)"
 SHARED = "the whole path of a folder that all nodes share"
 
 
-def check_ledger(wanted: Search) -> None:
+def check_ledger(request: Search) -> None:
     """Refuses a ledger in a file for a cluster that is elsewhere.
 
     Raises:
         BadInput: with the way out.
     """
-    address = wanted.resources.address
-    if address is not None and not is_here(address) and _in_file(wanted):
+    address = request.address
+    if address is not None and not is_here(address) and _in_file(request):
         raise _refused(address)
 
 
-def check_objects(wanted: Search) -> None:
+def check_objects(request: Search) -> None:
     """Refuses files that an object store cannot hold: the ledger's, and MLflow's.
 
     Raises:
         BadInput: with the way out.
     """
-    if not is_object_store(wanted.store):
+    if not is_object_store(request.store):
         return
-    if _in_file(wanted):
+    if _in_file(request):
         raise BadInput(
-            f"An object store holds files, and no database; {place_text(wanted.store)} has no room for the ledger. "
+            f"An object store holds files, and no database; {place_text(request.store)} has no room for the ledger. "
             f"Give --ledger {SERVER}."
         )
-    if not (wanted.tracking or os.environ.get("MLFLOW_TRACKING_URI")):
+    if not (request.tracking or os.environ.get("MLFLOW_TRACKING_URI")):
         raise BadInput(
-            f"An object store holds files, and no database; {place_text(wanted.store)} has no room for MLflow's. Give "
+            f"An object store holds files, and no database; {place_text(request.store)} has no room for MLflow's. Give "
             "--tracking, the address of its server."
         )
 
 
-def check_shared(wanted: Search, store: Store) -> None:
+def check_shared(request: Search, store: Store) -> None:
     """Asks every node of the cluster whether it sees the store; nothing stays there.
 
     Raises:
         BadInput: one of them does not, or one is another machine and the ledger is a file of this one.
     """
-    if wanted.resources.address is None or store.bucket is not None:
+    if request.address is None or store.bucket is not None:
         return
     made = [folder for folder in (store.root, *store.root.parents) if not folder.exists()]
     store.root.mkdir(parents=True, exist_ok=True)
@@ -70,12 +70,12 @@ def check_shared(wanted: Search, store: Store) -> None:
             f"{store.root}. Give --store {SHARED}."
         )
     away = [view.address for view in views if not view.here]
-    if away and _in_file(wanted):
+    if away and _in_file(request):
         raise _refused(", ".join(away))
 
 
-def _in_file(wanted: Search) -> bool:
-    return wanted.ledger is None or wanted.ledger.startswith("sqlite")
+def _in_file(request: Search) -> bool:
+    return request.ledger is None or request.ledger.startswith("sqlite")
 
 
 def _refused(where: str) -> BadInput:

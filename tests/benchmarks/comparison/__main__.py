@@ -19,7 +19,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from pipeline.driver.search import search
+from pipeline.driver.search.api import search
 from pipeline.fronts.front import load_front
 from pipeline.study.space import known_methods
 from pipeline.study.store import Store

@@ -18,17 +18,15 @@ from typing import Any, get_args, get_origin, get_type_hints
 import jsonschema
 import pytest
 import ray.autoscaler
-import typer
 import yaml
 from ray.autoscaler._private.util import prepare_config
 from ray.dashboard.modules.job.cli import submit
 
-from pipeline.cli.app import app
 from pipeline.cli.app import run as run_here
-from pipeline.cli.search import asked
 from pipeline.driver.cluster import KINDS, arguments
-from pipeline.driver.execute import Resources
-from pipeline.driver.search import Search
+from pipeline.driver.search.request import Search
+from pipeline.driver.search.watcher import Watcher
+from pipeline.fronts.front import Front
 from pipeline.study.records import TaskReference
 from pipeline.study.store import Store
 from tests.kit.rayjob import RayJob
@@ -76,19 +74,26 @@ def sample(hint: Any) -> Any:
         [each for each in get_args(hint) if each is not NoneType] if get_origin(hint) is UnionType else [hint]
     )
     values = {str: "a 'value'", int: 7, float: 0.25, bool: True, Path: Path("/a folder/x.toml")}
-    values[Resources] = Resources("head:6379", 3, 2.0, 0.5)
     return ("one", "two words") if get_origin(kinds[0]) is tuple else values[kinds[0]]
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(Search)])
-def test_a_search_becomes_a_command_line_that_asks_for_it(field: str) -> None:
-    wanted = replace(Search(), **{field: sample(get_type_hints(Search)[field])})
-    line = shlex.split(shlex.join(arguments(wanted)))
+def test_a_search_becomes_a_command_line_that_asks_for_it(
+    field: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = Search(**{field: sample(get_type_hints(Search)[field])})
+    line = shlex.split(shlex.join(arguments(request)))
     assert line[0] == "search"
-    command: Any = typer.main.get_command(app)
-    context = command.commands["search"].make_context("search", line[1:])
-    names = {"seeds", "quiet", "as_json"}
-    assert asked(**{name: value for name, value in context.params.items() if name not in names}) == wanted
+    received: list[Search] = []
+
+    def run_seeds(request: Search, watcher: Watcher, *, seeds: int) -> tuple[Front, ...]:
+        received.append(request)
+        return ()
+
+    monkeypatch.setattr("pipeline.driver.search.seeds.run_seeds", run_seeds)
+    assert run_here([*line, "--quiet"]) == 0
+    assert received == [request]
+    assert received != [Search()]
 
 
 def test_a_usual_search_is_a_bare_command() -> None:

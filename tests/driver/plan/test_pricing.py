@@ -17,7 +17,7 @@ from pipeline.driver.plan.pricing import (
     started_before,
     started_within,
 )
-from pipeline.driver.search import Budget
+from pipeline.driver.search.budget import Budget
 
 SECONDS = st.lists(st.integers(1, 50), min_size=1, max_size=12)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pipeline.driver.search import Search, SilentWatcher, run_seeds
-from pipeline.driver.search.seeds import _each
+from pipeline.driver.search.request import Search
+from pipeline.driver.search.seeds import _each, run_seeds
+from pipeline.driver.search.watcher import SilentWatcher
 from pipeline.study.records import BadInput
 
 
@@ -31,5 +31,5 @@ def test_minutes_are_those_of_all_seeds() -> None:
 
 def test_no_seed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="--seeds"):
-        run_seeds(replace(Search(), store=tmp_path / "store"), SilentWatcher(), seeds=0)
+        run_seeds(Search(store=tmp_path / "store"), SilentWatcher(), seeds=0)
     assert not (tmp_path / "store").exists()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pipeline.driver.execute import NodeView, Resources, is_here
-from pipeline.driver.search import Search, shared_store
+from pipeline.driver.execute import NodeView, is_here
+from pipeline.driver.search import shared_store
+from pipeline.driver.search.request import Search
 from pipeline.driver.search.shared_store import check_ledger, check_shared
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
@@ -31,7 +31,7 @@ def test_an_address_of_another_machine_is_not() -> None:
 
 
 def search(address: str | None, ledger: str | None) -> Search:
-    return replace(Search(), ledger=ledger, resources=Resources(address))
+    return Search(ledger=ledger, address=address)
 
 
 @pytest.mark.parametrize("ledger", [None, "sqlite:////tmp/x.db"])

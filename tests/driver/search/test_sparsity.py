@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.app import run
-from pipeline.driver.search import check
+from pipeline.driver.search.check import check
 from pipeline.driver.search.request import Search
 from pipeline.fronts.report import report
 from pipeline.methods.registry import METHODS, ranks_weights
@@ -93,7 +93,7 @@ def test_gradual_methods_go_in_one_round(tmp_path: Path, method: str) -> None:
     space.write_text("[rounds]\nlow = 1\nhigh = 3\ndefault = 1\n")
     wanted = Search(method=method, space=space, store=tmp_path / "store")
     if method in ("deepcuts", "chance-weights"):
-        assert check(wanted).may_have("rounds", 3)
+        assert check(wanted).space.may_have("rounds", 3)
     else:
         with pytest.raises(BadInput, match="in one round"):
             check(wanted)

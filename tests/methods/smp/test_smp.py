@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.driver.search import search
+from pipeline.driver.search.api import search
 from pipeline.methods.smp.smp import (
     SIDES,
     HeadPruner,

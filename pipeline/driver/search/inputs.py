@@ -1,0 +1,84 @@
+"""Model and tokenised rows of a search: what is read before a study begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.driver.search.request import Search
+from pipeline.methods.registry import METHODS
+from pipeline.methods.smp import check_fitted, find_fitted
+from pipeline.model.resolve import BUILTIN, resolve_model
+from pipeline.model.source import ModelSource, Weights, read_weights
+from pipeline.study.records import BadInput
+from pipeline.study.store import Store
+from pipeline.task.loading import Task, load_task, train_texts
+from pipeline.trial.inputs import TrialInputs, inputs_of
+
+
+def read_task(request: Search, *, cache: Path) -> Task:
+    """Read the task of a search.
+
+    Raises:
+        BadInput: there is no such task, or it cannot be read.
+    """
+    return load_task(request.task, cache=cache, text=request.text, label=request.label, metric=request.metric)
+
+
+def make_inputs(request: Search, task: Task, *, study: str, cache: Path) -> TrialInputs:
+    """Read the model and tokenise the rows that all trials share. Test rows are not among them.
+
+    Args:
+        request: the options of the search.
+        task: its task, with rows as text.
+        study: name of the study: one that has begun keeps the pruner that was fitted then.
+        cache: folder for tokenised rows.
+
+    Raises:
+        BadInput: the model cannot be read, or reaches fewer tokens than the task's rows have.
+    """
+    source = resolve_model(
+        request.model,
+        outputs=task.outputs,
+        class_names=task.class_names,
+        regression=task.regression,
+        train_texts=train_texts(task) if request.model == BUILTIN else [],
+        trust_remote_code=request.trust_remote_code,
+    )
+    if task.max_length > source.max_length:
+        raise BadInput(
+            f"A row is at most as long as the model's positions reach; max_length is {task.max_length} tokens, and "
+            f"{request.model} reaches {source.max_length}. Give a smaller max_length."
+        )
+    return inputs_of(
+        task,
+        source,
+        method=request.method,
+        precision=request.precision,
+        distill=request.distill,
+        compile=request.compile,
+        checkpointing=request.activation_checkpointing,
+        fitted=_fitted(request, task, source, study=study),
+        cache=cache,
+    )
+
+
+def check_method(request: Search, store: Store) -> None:
+    """Refuse a method that needs a fit which the store does not have, before anything of the task is read.
+
+    Raises:
+        BadInput: says how to fit it.
+    """
+    begun = request.name is not None and store.study(request.name).exists()
+    if METHODS[request.method].needs_fit and not begun:
+        check_fitted(store, request.model, request.task, trust_remote_code=request.trust_remote_code)
+
+
+def _fitted(request: Search, task: Task, source: ModelSource, *, study: str) -> Weights | None:
+    """Return what was fitted to the model; of a study that has begun, as it was then."""
+    if not METHODS[request.method].needs_fit:
+        return None
+    store = Store(request.store)
+    own = store.study(study).origin.fitted()
+    if own.exists():
+        return read_weights(own)
+    return find_fitted(store, source, pair="text_b" in task.train.column_names)

@@ -1,0 +1,71 @@
+"""The spec that a study is frozen to, and the folder that keeps it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from pipeline.driver.search.names import model_name
+from pipeline.driver.search.resolved import ResolvedSearch
+from pipeline.model.source import write_source
+from pipeline.study.records import Anchors, StudySpec, refer
+from pipeline.study.store import sent
+from pipeline.trial.distillation import NONE, write_arrays
+
+
+def make_spec(resolved: ResolvedSearch, anchors: Anchors) -> StudySpec:
+    """Return what a study is frozen to at trial 0."""
+    request, task, inputs = resolved.request, resolved.task, resolved.inputs
+    return StudySpec(
+        name=resolved.name,
+        task=task.name,
+        task_fingerprint=task.fingerprint,
+        metric_name=task.metric,
+        validation_rows=len(inputs.data.validation),
+        model=model_name(request.model),
+        model_fingerprint=inputs.source.fingerprint,
+        method=request.method,
+        space_toml=resolved.space.toml,
+        sampler=request.sampler,
+        seed=request.seed,
+        precision=request.precision,
+        anchors=anchors,
+        objective=resolved.objective,
+        distill=request.distill,
+        starts=resolved.starts,
+        compile=request.compile,
+        latency_at=str(resolved.shapes[0]) if resolved.objective == "latency" else "",
+    )
+
+
+def open_study(resolved: ResolvedSearch, spec: StudySpec, *, dense: Path | None) -> None:
+    """Make the study's folder, whole before its first trial: model, labels, what trials need, the spec last.
+
+    Where the task lies is written at every start: files may have moved.
+
+    Args:
+        resolved: the search.
+        spec: what its study is frozen to.
+        dense: file of the dense network's weights; None for a study that has begun.
+    """
+    study, request = resolved.study, resolved.request
+    task = refer(request.task, text=request.text, label=request.label, metric=request.metric)
+    study.task.write(task)
+    if study.exists():
+        return
+    model = study.folder / "model"
+    write_source(resolved.inputs.source, model)
+    sent(model)
+    validation = resolved.inputs.data.validation
+    study.write_validation(ids=validation.ids, labels=validation.labels)
+    origin = study.origin
+    needs_dense = resolved.space.may_have("start_dense", True) or spec.distill != NONE
+    if dense is not None and needs_dense:
+        path = origin.dense()
+        shutil.copyfile(dense, path)
+        sent(path)
+    if resolved.inputs.fitted is not None:
+        path = origin.fitted()
+        write_arrays(path, resolved.inputs.fitted)
+        sent(path)
+    study.write_spec(spec)

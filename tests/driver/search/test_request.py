@@ -1,0 +1,173 @@
+"""The options of a search: written once, the same on the command line, in Python and in manifests."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated, Any, get_type_hints
+
+import pytest
+import typer
+
+import pipeline
+from pipeline.cli.app import app
+from pipeline.cli.shared_options import with_options_of
+from pipeline.driver.cluster import arguments
+from pipeline.driver.execute import Resources
+from pipeline.driver.search import api
+from pipeline.driver.search.option import Option, options_of
+from pipeline.driver.search.request import HOW, KEPT, SCHEDULERS, WHAT, Search
+from pipeline.driver.search.watcher import SilentWatcher
+from pipeline.methods.registry import METHODS
+from pipeline.model.resolve import BUILTIN
+from pipeline.study.records import BadInput
+from pipeline.study.store import DEFAULT_STORE
+from pipeline.task.outline import BUILTIN as BUILTIN_TASK
+from pipeline.trial.distillation import NONE
+from pipeline.trial.training.compilation import OFF
+
+FIELDS = [field.name for field in fields(Search)]
+COMMANDS: Any = typer.main.get_command(app)
+
+
+def click_option(command: str, name: str) -> Any:
+    return next(each for each in COMMANDS.commands[command].params if each.name == name)
+
+
+@pytest.mark.parametrize("command", ["search", "plan", "cluster"])
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_field_is_an_option_of_the_commands(command: str, name: str) -> None:
+    (field,) = (each for each in fields(Search) if each.name == name)
+    option = click_option(command, name)
+    assert option.opts == [f"--{name.replace('_', '-')}"]
+    assert option.secondary_opts == [], "a flag has no --no-…"
+    default = () if option.default is None and field.default == () else option.default
+    assert default == (str(DEFAULT_STORE) if name == "store" else field.default)
+    (metadata,) = get_type_hints(Search, include_extras=True)[name].__metadata__
+    assert (option.help, option.rich_help_panel) == (metadata.help, metadata.panel)
+    assert option.envvar == ("MLFLOW_TRACKING_URI" if name == "tracking" else None)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_field_is_an_argument_in_python(name: str) -> None:
+    parameter = inspect.signature(pipeline.search).parameters[name]
+    assert parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    assert parameter.default == getattr(Search(), name)
+    assert parameter.default is not MISSING
+
+
+def test_python_has_no_other_arguments() -> None:
+    assert [*inspect.signature(pipeline.search).parameters] == ["request", *FIELDS, "watcher"]
+
+
+def test_a_usual_search_by_hand() -> None:
+    """What the command and Python have promised so far."""
+    search = Search()
+    assert (search.task, search.model, search.method) == (BUILTIN_TASK, BUILTIN, "snip")
+    assert (search.trials, search.seed, search.checkpoint_seconds) == (5, 0, 60.0)
+    assert (search.sampler, search.scheduler, search.precision) == ("tpe", "asha", "auto")
+    assert (search.distill, search.compile, search.keep_weights) == (NONE, OFF, "front")
+    assert search.store == Path("mlflow_runs")
+    assert search.resources == Resources() == Resources(None, None, 1.0, None)
+    assert search.method in METHODS
+    assert search.scheduler in SCHEDULERS
+    assert search.keep_weights in KEPT
+
+
+def test_a_search_or_its_options_give_the_same_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests: list[Search] = []
+    watchers: list[object] = []
+    front = SimpleNamespace()
+
+    def run(request: Search, watcher: object) -> object:
+        requests.append(request)
+        watchers.append(watcher)
+        return front
+
+    monkeypatch.setattr(api, "run", run)
+    own = SilentWatcher()
+    assert api.search(Search(task="glue/sst2", trials=7, store=Path("a"))) is front
+    assert api.search(task="glue/sst2", trials=7, store="a", watcher=own) is front
+    assert requests[0] == requests[1] == Search(task="glue/sst2", trials=7, store=Path("a"))
+    assert isinstance(watchers[0], SilentWatcher)
+    assert watchers[1] is own
+    with pytest.raises(TypeError, match="not both"):
+        api.search(Search(), trials=3)
+    with pytest.raises(TypeError, match="trails"):
+        api.search(trails=3)
+
+
+def test_resources_and_budget_come_from_the_options() -> None:
+    search = Search(
+        address="auto", concurrent=3, cpus_per_trial=2.0, gpus_per_trial=0.5, trials=9, minutes=4.0
+    )
+    assert search.resources == Resources("auto", 3, 2.0, 0.5)
+    assert (search.budget.trials, search.budget.minutes, search.budget.gpu_hours) == (9, 4.0, None)
+
+
+@pytest.mark.parametrize("store", ["gs://bucket/runs", "http://host/runs"])
+def test_a_store_is_a_folder_or_a_bucket_of_s3(store: str) -> None:
+    with pytest.raises(BadInput, match=f"given was {store}"):
+        Search(store=store)  # type: ignore[arg-type]
+
+
+def test_paths_may_be_text() -> None:
+    search = Search(store="s3://bucket/runs", space="own.toml")  # type: ignore[arg-type]
+    assert (search.store, search.space) == (Path("s3://bucket/runs"), Path("own.toml"))
+    assert arguments(search) == ["search", "--space", "own.toml", "--store", "s3://bucket/runs"]
+
+
+@dataclass(frozen=True)
+class Wish:
+    size: Annotated[int, Option("How big.", WHAT, environment="WISH_SIZE")] = 2
+    words: Annotated[tuple[str, ...], Option("Several.", HOW)] = ()
+    loud: Annotated[bool, Option("A flag.", HOW)] = False
+
+
+def test_a_command_receives_an_instance_and_its_own_options(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    received: list[tuple[Wish, int]] = []
+
+    @with_options_of(Wish)
+    def command(wish: Wish, *, times: Annotated[int, typer.Option()] = 1) -> None:
+        received.append((wish, times))
+
+    small = typer.Typer()
+    small.command()(command)
+    small([], standalone_mode=False)
+    small(["--words", "a", "--loud", "--words", "b c", "--times", "3"], standalone_mode=False)
+    monkeypatch.setenv("WISH_SIZE", "5")
+    small([], standalone_mode=False)
+    small(["--size", "4"], standalone_mode=False)
+    assert received == [
+        (Wish(), 1),
+        (Wish(words=("a", "b c"), loud=True), 3),
+        (Wish(size=5), 1),
+        (Wish(size=4), 1),
+    ]
+
+
+@dataclass(frozen=True)
+class Bare:
+    size: int = 2
+
+
+def test_a_field_without_an_option_is_an_error() -> None:
+    with pytest.raises(TypeError, match=r"Bare\.size has 0 options"):
+        options_of(Bare)
+
+
+def test_the_options_are_read_without_torch_or_ray() -> None:
+    """`--help` must be quick."""
+    heavy = ("torch", "ray", "transformers", "datasets", "mlflow")
+    code = (
+        f"import sys, json, pipeline.cli.app; print(json.dumps([m for m in {heavy!r} if m in sys.modules]))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert json.loads(run.stdout) == []
