@@ -23,6 +23,7 @@ from torch import Tensor
 
 from pipeline.model.anatomy import Anatomy, read_anatomy
 from pipeline.study.records import BadInput
+from pipeline.study.whole_file import whole_file
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -159,15 +160,11 @@ def save_weights(model: PreTrainedModel, path: Path, *, scores: Mapping[str, Ten
 
     every = model.state_dict() | {f"{SCORE}{name}": values for name, values in scores.items()}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in every.items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
     try:
-        save_file(tensors, part, metadata={"format": "pt"})
-        part.replace(path)
+        with whole_file(path) as part:
+            save_file(tensors, part, metadata={"format": "pt"})
     except SafetensorError as error:
         raise OSError(str(error)) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def read_weights(path: Path) -> Weights:

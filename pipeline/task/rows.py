@@ -11,7 +11,6 @@ the person who named the source.
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
+
+from pipeline.study.whole_file import whole_file
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 SUFFIXES = (*DELIMITERS, ".jsonl", ".parquet")
@@ -112,7 +113,7 @@ class HubSource:
         wanted = [self.path, self.config, self.splits, self.text, self.label, self.row_number, part]
         kept = self.cache / f"hub-{fingerprint(wanted)[:16]}.arrow"
         if not kept.is_file():
-            _write_atomically(self._fetch(part), kept)
+            write_table(kept, self._fetch(part))
         with kept.open("rb") as file:
             return pa.ipc.open_file(file).read_all()
 
@@ -228,10 +229,15 @@ def fingerprint(settings: Sequence[object], *tables: pa.Table) -> str:
     return digest.hexdigest()
 
 
-def _write_atomically(table: pa.Table, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        scratch = Path(folder) / path.name
-        with pa.OSFile(str(scratch), "wb") as file, pa.ipc.new_file(file, table.schema) as sink:
-            sink.write_table(table)
-        scratch.replace(path)
+def write_table(path: Path, table: pa.Table) -> None:
+    """Write a table as an Arrow file, whole.
+
+    Raises:
+        OSError: the file cannot be written; what was there before is unchanged.
+    """
+    with (
+        whole_file(path) as part,
+        pa.OSFile(str(part), "wb") as file,
+        pa.ipc.new_file(file, table.schema) as writer,
+    ):
+        writer.write_table(table)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+
+from pipeline.task.rows import write_table
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -23,12 +24,8 @@ def kept(path: Path, make: Callable[[], pa.Table]) -> pa.Table:
     with suppress(OSError, pa.ArrowInvalid), pa.memory_map(str(path)) as file:
         return pa.ipc.open_file(file).read_all()
     table = make()
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     with suppress(OSError):  # a store that cannot be written is read all the same
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with pa.OSFile(str(part), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
-            writer.write_table(table)
-        part.replace(path)
+        write_table(path, table)
     return table
 
 

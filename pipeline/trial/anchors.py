@@ -21,6 +21,7 @@ from pipeline.model.device import default_device
 from pipeline.model.source import ModelSource, Weights, build
 from pipeline.study.metrics import constant
 from pipeline.study.records import Anchors
+from pipeline.study.whole_file import whole_file, write_whole
 from pipeline.trial.distillation import Seen, Teacher, see
 from pipeline.trial.inputs import TrialInputs
 from pipeline.trial.measure import measure
@@ -162,14 +163,12 @@ def write_dense(folder: Path, runs: list[DenseRun], recipe: DenseRecipe) -> dict
     from safetensors.numpy import save_file
 
     best = max(runs, key=lambda run: run.metric)
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({k: np.ascontiguousarray(v) for k, v in best.weights.items()}, folder / ".weights.part")
-    (folder / ".weights.part").replace(weights_file(folder))
+    with whole_file(weights_file(folder)) as part:
+        save_file({k: np.ascontiguousarray(v) for k, v in best.weights.items()}, part)
     about = {name: value for name, value in vars(best).items() if name != "weights"}
     about["tried"] = {f"{run.learning_rate:g}": run.metric for run in runs}
     about["epochs"] = recipe.epochs * len(recipe.learning_rates)
-    (folder / ".dense.part").write_text(json.dumps(about, indent=2))
-    (folder / ".dense.part").replace(folder / "dense.json")
+    write_whole(folder / "dense.json", json.dumps(about, indent=2).encode())
     return about
 
 

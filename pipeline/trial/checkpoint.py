@@ -17,6 +17,7 @@ import torch
 
 from pipeline.study.records import Array, Masks, TrialRecord
 from pipeline.study.store import dropped, load_record, save_record, sent
+from pipeline.study.whole_file import whole_folder
 from pipeline.trial.distillation import read_arrays, write_arrays
 from pipeline.trial.training.loop import LoopState
 
@@ -42,17 +43,9 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     """
     older = _checkpoints(folder)
     name = f"{PREFIX}{checkpoint.phase:03d}-{checkpoint.loop.step:07d}"
-    temporary = folder / f".{name}.part"
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        temporary.mkdir(parents=True)
-        _write(temporary, checkpoint)
-        final = folder / name
-        shutil.rmtree(final, ignore_errors=True)
-        temporary.replace(final)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)  # on a full disk it would stand in the next one's way
-        raise
+    final = folder / name
+    with whole_folder(final) as part:
+        _write(part, checkpoint)
     sent(final, wait=False)  # a trial does not stand still for it
     for path in older:
         if path != final:

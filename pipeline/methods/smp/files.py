@@ -21,6 +21,7 @@ from pipeline.model.resolve import resolve_model
 from pipeline.model.source import ModelSource, Weights, read_weights
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
+from pipeline.study.whole_file import whole_file
 
 # Of a configuration, what a task sets, and the words, which attention maps know nothing of.
 NOT_BASE = ("id2label", "label2id", "problem_type", "vocab_size")
@@ -89,10 +90,8 @@ def write_state(path: Path, weights: Weights, header: Mapping[str, Any]) -> None
     """Weights and what is known of them in one file, which appears whole or not at all."""
     from safetensors.numpy import save_file
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    save_file(weights, part, metadata={HEADER: json.dumps(header)})
-    part.replace(path)
+    with whole_file(path) as part:
+        save_file(weights, part, metadata={HEADER: json.dumps(header)})
 
 
 def read_state(path: Path) -> tuple[Weights, dict[str, Any]] | None:

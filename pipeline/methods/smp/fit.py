@@ -35,6 +35,7 @@ from pipeline.model.source import ModelSource, build, tokenizer
 from pipeline.study.provenance import provenance
 from pipeline.study.records import BadInput
 from pipeline.study.store import DEFAULT_STORE, Store
+from pipeline.study.whole_file import write_whole
 from pipeline.task.batches import Split
 from pipeline.task.loading import Task, load_task, tokenise, train_texts
 
@@ -280,9 +281,7 @@ class _Fitting:
         about["provenance"] = provenance()
         weights = {name: tensor.cpu().numpy() for name, tensor in self.kept.items()}
         write_state(self.folder / PRUNER, weights, about)
-        part = self.folder / f".{ABOUT}.part"
-        part.write_text(json.dumps(about, indent=2))
-        part.replace(self.folder / ABOUT)
+        write_whole(self.folder / ABOUT, json.dumps(about, indent=2).encode())
         return about
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipeline.study.records import Rung, TrialRecord
 from pipeline.study.store.objects import bucket_of, dropped
-from pipeline.study.store.recordfile import JSON, load_record, load_scalars, write_whole
+from pipeline.study.store.recordfile import JSON, load_record, load_scalars, write_and_send
 
 BEGUN = "begun"  # in the folder of an attempt in an object store, which has no empty folders
 INTERRUPTED = "interrupted"  # in an attempt's folder: it was a person who ended it
@@ -37,7 +37,7 @@ class Attempts:
     def mark_interrupted(self) -> None:
         """Says that a person ended the last one."""
         for folder in self._folders()[-1:]:
-            write_whole(folder / INTERRUPTED, b"")
+            write_and_send(folder / INTERRUPTED, b"")
 
     def begin(self) -> Path:
         """Creates the folder of a new one, which nobody else is given; those of before are there in full."""
@@ -56,7 +56,7 @@ class Attempts:
             except FileExistsError:  # another process was quicker
                 continue
             if bucket is not None:
-                write_whole(folder / BEGUN, b"")
+                write_and_send(folder / BEGUN, b"")
             return folder
 
     def shown(self) -> TrialRecord | None:

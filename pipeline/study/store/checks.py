@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.study.records import BadInput
 from pipeline.study.store.objects import Bucket, ObjectStoreLost
-from pipeline.study.store.recordfile import write_whole
+from pipeline.study.store.recordfile import write_and_send
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # also a folder's name, on any file system
 
@@ -55,7 +55,7 @@ def _check_bucket(bucket: Bucket) -> None:
     mark = bucket.copy / f"seen-{secrets.token_hex(4)}"
     try:
         bucket.copy.mkdir(parents=True, exist_ok=True)
-        write_whole(mark, b"x")
+        write_and_send(mark, b"x")
         bucket.drop(mark)
     except ObjectStoreLost as error:
         raise BadInput(f"--store is a folder, or s3://BUCKET/PREFIX that can be written. {error}") from None

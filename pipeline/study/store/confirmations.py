@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from pipeline.study.records import Array, BadInput, Measurement, State
-from pipeline.study.store.recordfile import read_json, write_json, write_whole
+from pipeline.study.store.recordfile import read_json, write_and_send, write_json
 from pipeline.study.store.validation_rows import read_rows, write_rows
 
 CONFIRM, TEST = "confirm", "test.npz"
@@ -87,10 +87,9 @@ class Confirmations:
     def write(self, found: Confirmation) -> None:
         """Writes a confirmation, in place of one that is there."""
         path = self._path(found.trial, found.point, found.number)
-        path.parent.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         np.savez_compressed(buffer, predictions=found.predictions)
-        write_whole(path.with_suffix(".npz"), buffer.getvalue())
+        write_and_send(path.with_suffix(".npz"), buffer.getvalue())
         scalars = {name: value for name, value in vars(found).items() if name != "predictions"}
         write_json(path, _Scalars(**scalars))
 

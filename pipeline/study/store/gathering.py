@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.study.store.recordfile import JSON, load_scalars, write_whole
+from pipeline.study.store.recordfile import JSON, load_scalars, write_and_send
 from pipeline.study.store.table import empty, from_bytes, joined, rows_of, still_valid, to_bytes
 
 TABLE, TRIALS = "points.arrow", "trials"
@@ -57,7 +57,7 @@ def gather(study: Path) -> None:
     """
     table, changed = _collect(study)
     if changed:
-        write_whole(study / TABLE, to_bytes(table))
+        write_and_send(study / TABLE, to_bytes(table))
 
 
 def _collect(study: Path) -> tuple[pa.Table, bool]:

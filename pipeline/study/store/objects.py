@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from pipeline.study.whole_file import whole_file
+
 OBJECTS = "s3://"
 _AS_PATH = "s3:/"  # a Path folds two slashes into one
 HERE_ONLY = ("cache", "tune")  # parts of paths that are no other machine's business
@@ -149,16 +151,10 @@ class Bucket:
             known = local.stat()
             if (known.st_size, known.st_mtime_ns) == (size, written):
                 return
-        local.parent.mkdir(parents=True, exist_ok=True)
-        part = local.with_name(f".{local.name}.{os.getpid()}.part")
-        try:
+        with suppress(FileNotFoundError), whole_file(local, durable=False) as part:  # it may be gone by now
             with self._files.open_input_stream(self._key(local)) as source, part.open("wb") as target:
                 shutil.copyfileobj(source, target, 1 << 22)
-        except FileNotFoundError:  # it went in between
-            part.unlink(missing_ok=True)
-            return
-        os.utime(part, ns=(written, written))
-        part.replace(local)
+            os.utime(part, ns=(written, written))
 
     def _forget(self, local: Path) -> None:
         with suppress(OSError):

@@ -13,8 +13,6 @@ import errno
 import io
 import json
 import math
-import os
-import secrets
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from pathlib import Path
@@ -38,6 +36,7 @@ from pipeline.study.records import (
     TrialRecord,
 )
 from pipeline.study.store.objects import sent
+from pipeline.study.whole_file import write_whole
 
 FORMAT = 1
 JSON, ARRAYS = "record.json", "record.npz"
@@ -95,8 +94,7 @@ def save_record(folder: Path, record: TrialRecord) -> None:
     scalars = {name: getattr(record, name) for name in _SCALARS}
     points = tuple(StoredPoint(p.kind, p.round, p.threshold, p.measurement) for p in record.points)
     stored = StoredRecord(**scalars, points=points, arrays=sha256(arrays).hexdigest())
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / ARRAYS, arrays)
+    write_and_send(folder / ARRAYS, arrays)
     write_json(folder / JSON, stored)
 
 
@@ -132,7 +130,7 @@ def write_json(path: Path, value: Any) -> None:
     """Writes a dataclass with its format number."""
     text = json.dumps({"format": FORMAT} | asdict(value), default=_as_python, ensure_ascii=False)
     # a message from the operating system may hold half a character (a lone surrogate), which no file can
-    write_whole(path, text.encode("utf-8", errors="replace"))
+    write_and_send(path, text.encode("utf-8", errors="replace"))
 
 
 def read_json(path: Path, reader: TypeAdapter[T]) -> T:
@@ -159,22 +157,13 @@ def read_json(path: Path, reader: TypeAdapter[T]) -> T:
         raise _damaged(path, "; ".join(f"{e['loc']}: {e['msg']}" for e in error.errors()[:3])) from error
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Writes a file so that it is never there in part, whoever dies in between.
+def write_and_send(path: Path, data: bytes) -> None:
+    """Write a file of a store whole, and send it to the store's bucket if it has one.
 
     Raises:
-        OSError: it cannot be written; what was there before still is.
+        OSError: the file cannot be written; what was there before is unchanged.
     """
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_whole(path, data)
     sent(path)
 
 

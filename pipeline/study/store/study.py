@@ -37,8 +37,8 @@ from pipeline.study.store.recordfile import (
     load_scalars,
     read_json,
     save_record,
+    write_and_send,
     write_json,
-    write_whole,
 )
 from pipeline.study.store.studyfile import latency_file, outbox_file, spent_file, task_file
 from pipeline.study.store.validation_rows import read_rows, write_rows
@@ -102,8 +102,7 @@ class StudyStore:
 
     def write_spec(self, spec: StudySpec) -> None:
         """Write the study's spec, and its space beside it for people to read."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_whole(self.folder / SPACE, spec.space_toml.encode())
+        write_and_send(self.folder / SPACE, spec.space_toml.encode())
         write_json(self.folder / SPEC, spec)
 
     def read_spec(self) -> StudySpec:

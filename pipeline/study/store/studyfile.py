@@ -41,7 +41,6 @@ class StudyFile(Generic[T]):
             self.path.unlink(missing_ok=True)
             dropped(self.path)
         else:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             write_json(self.path, value)
 
 

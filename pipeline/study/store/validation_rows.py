@@ -8,15 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.study.records import Array
-from pipeline.study.store.recordfile import write_whole
+from pipeline.study.store.recordfile import write_and_send
 
 
 def write_rows(path: Path, ids: list[str], labels: Array) -> None:
     """Writes ids and labels [V], in place of what was there; the folder is made if it is missing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
     np.savez_compressed(buffer, ids=np.array(ids, dtype=np.str_), labels=labels)
-    write_whole(path, buffer.getvalue())
+    write_and_send(path, buffer.getvalue())
 
 
 def read_rows(path: Path) -> tuple[list[str], Array]:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.study.records import Array, BadInput
+from pipeline.study.whole_file import whole_file
 from pipeline.task.batches import Split, encoder_inputs
 from pipeline.trial.training.precision import autocast, multiplying
 
@@ -136,15 +137,11 @@ def write_arrays(path: Path, arrays: dict[str, Array]) -> None:
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
     try:
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, part)
-        part.replace(path)
+        with whole_file(path) as part:
+            save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, part)
     except SafetensorError as error:
         raise OSError(str(error)) from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def read_arrays(path: Path) -> dict[str, Array]:

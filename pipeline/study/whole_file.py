@@ -1,0 +1,113 @@
+"""Write a file or a folder whole: under a temporary name, flushed to disk, then renamed.
+
+A reader finds what was there before or what is there now, never a part of it, also after a power failure. A process
+that is killed leaves `.NAME.XXXXXXXX.part`; the next writer of the same name removes it when it is a day old.
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+LEFTOVER_S = 86_400.0  # a temporary file may be as old as this and still be written to
+NO_FOLDER_SYNC = (
+    errno.EINVAL,
+    errno.ENOTSUP,
+)  # of file systems that cannot flush a folder (some network ones)
+
+
+@contextmanager
+def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """Yield a temporary path in the file's folder; rename it to `path` when the block ends without an error.
+
+    The folder is made if it is missing.
+
+    Args:
+        path: the file; one that is there is replaced.
+        durable: whether file and folder are flushed to disk; not needed for a copy that can be fetched again.
+
+    Raises:
+        OSError: the file cannot be written; what was there before is unchanged.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = _part(path)
+    try:
+        yield part
+        if durable:
+            _sync(part)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    if durable:
+        _sync_folder(path.parent)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file whole.
+
+    Raises:
+        OSError: the file cannot be written; what was there before is unchanged.
+    """
+    with whole_file(path) as part:
+        part.write_bytes(data)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; rename it to `path` when the block ends without an error.
+
+    A folder that is there is removed just before: a kill at that moment leaves neither.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    part = _part(path)
+    try:
+        part.mkdir(parents=True)
+        yield part
+        for each in sorted(part.rglob("*")):
+            if each.is_file():
+                _sync(each)
+            else:
+                _sync_folder(each)
+        _sync_folder(part)
+        shutil.rmtree(path, ignore_errors=True)
+        part.replace(path)
+    except BaseException:
+        shutil.rmtree(part, ignore_errors=True)  # on a full disk it would take the next one's space
+        raise
+    _sync_folder(path.parent)
+
+
+def _part(path: Path) -> Path:
+    """Return an unused temporary name, after removing what killed writers of the same name left."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.????????.part"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > LEFTOVER_S:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Flush a folder's list of names, so that a rename in it outlasts a power failure."""
+    try:
+        _sync(folder)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_SYNC:
+            raise
