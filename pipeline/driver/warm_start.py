@@ -1,4 +1,4 @@
-"""Settings to begin a search with: those on the fronts of earlier studies that did well on most of their tasks.
+"""Warm start: the first settings of a search, from the fronts of earlier studies, good on most of their tasks.
 
 A rank-based portfolio, chosen greedily, as for warm starts across tasks by Feurer, Springenberg, Hutter (AAAI 2015)
 and, without their meta-features, by Wistuba, Schilling, Schmidt-Thieme (IEEE DSAA 2015). Only validation results of
@@ -26,7 +26,7 @@ Ranked = dict[str, float]  # settings (their canonical text) -> rank in one stud
 
 @dataclass(frozen=True)
 class StudyKind:
-    """What studies share whose settings mean the same."""
+    """What two studies have in common if their settings can be compared."""
 
     method: str
     distill: str
@@ -37,24 +37,24 @@ class StudyKind:
         return f"{self.method}{distilled} against {self.objective}"
 
 
-def warm_starts(store: Store, wanted: str, *, kin: StudyKind, space: Space) -> list[Params]:
-    """Settings for the first trials of a study, best first; at most MOST.
+def warm_starts(store: Store, source: str, *, kind: StudyKind, space: Space) -> list[Params]:
+    """Return settings for the first trials of a study, best first; at most MOST.
 
     Args:
         store: that holds the earlier studies.
-        wanted: the name of one, or AUTO: all of the same method, distillation and objective.
-        kin: what the study is that is to begin.
-        space: its space. Settings that it fixes are as it says; earlier settings outside its ranges are left out.
+        source: the name of one, or AUTO: all of the same method, distillation and objective.
+        kind: of the new study.
+        space: of the new study. Its fixed settings win; earlier settings outside its ranges are left out.
 
     Raises:
         BadInput: there is no such study, it is of another method, or none has settings that the space admits.
     """
-    studies = _studies(store, wanted, kin)
+    studies = _studies(store, source, kind)
     found: dict[str, Params] = {}
     ranks: list[Ranked] = []
     for study in studies:
         ranked: Ranked = {}
-        for params in _by_worth(store, study):
+        for params in _by_contribution(store, study):
             fitted = space.fitted(params)
             if fitted is not None:
                 text = json.dumps(fitted, sort_keys=True)
@@ -64,7 +64,7 @@ def warm_starts(store: Store, wanted: str, *, kin: StudyKind, space: Space) -> l
             ranks.append(ranked)
     if not found:
         raise BadInput(
-            f"A warm start takes settings from the fronts of earlier studies; {store.root} has {len(studies)} of {kin}"
+            f"A warm start takes settings from the fronts of earlier studies; {store.root} has {len(studies)} of {kind}"
             + (", and none on their fronts is one that the space of this study admits" if studies else "")
             + ". Leave --warm-start out, or name another study."
         )
@@ -72,9 +72,9 @@ def warm_starts(store: Store, wanted: str, *, kin: StudyKind, space: Space) -> l
 
 
 def greedy(ranks: Sequence[Ranked], *, most: int) -> list[str]:
-    """Settings that together have a good one for every study: each makes the mean of the best ranks fall most.
+    """Choose settings among which every study has a good one: each lowers the mean of the best ranks most.
 
-    Settings that a study has not seen have a rank behind all of its own. Equal ones by their mean rank, then by text.
+    Settings that a study did not try rank behind all of its own. Ties are broken by the mean rank, then by text.
     """
     everything = sorted(set().union(*ranks))
     table = np.array([[ranked.get(text, len(ranked) + 1.0) for text in everything] for ranked in ranks])
@@ -89,32 +89,32 @@ def greedy(ranks: Sequence[Ranked], *, most: int) -> list[str]:
     return [everything[place] for place in chosen]
 
 
-def _studies(store: Store, wanted: str, kin: StudyKind) -> list[str]:
-    """The earlier studies whose settings mean the same in the new one."""
-    if wanted == AUTO:
-        return [study for study in store.list_studies() if _kin(store, study) == kin]
-    if _kin(store, wanted) != kin:
+def _studies(store: Store, source: str, kind: StudyKind) -> list[str]:
+    """Return the earlier studies whose settings can be used in the new one."""
+    if source == AUTO:
+        return [study for study in store.list_studies() if _kind(store, study) == kind]
+    if _kind(store, source) != kind:
         raise BadInput(
-            f"A warm start takes the settings of the same method, distillation and objective; {wanted!r} is "
-            f"{_kin(store, wanted)}, this study {kin}. Name another study, or auto."
+            f"A warm start takes the settings of the same method, distillation and objective; {source!r} is "
+            f"{_kind(store, source)}, this study {kind}. Name another study, or auto."
         )
-    return [wanted]
+    return [source]
 
 
-def _kin(store: Store, study: str) -> StudyKind:
+def _kind(store: Store, study: str) -> StudyKind:
     spec = store.study(study).read_spec()
     return StudyKind(spec.method, spec.distill, spec.objective)
 
 
-def _by_worth(store: Store, study: str) -> list[Params]:
-    """The settings of the trials on a study's front, by the hypervolume of all that a trial alone gave."""
+def _by_contribution(store: Store, study: str) -> list[Params]:
+    """Return the settings of the trials on a study's front, by the hypervolume of each trial's own points."""
     found = load_front(study, store=store.root)
     records = [store.study(study).read_record(number) for number in sorted({p.trial for p in found.points})]
-    worth = {record.number: _worth(found.spec, record) for record in records}
-    return [record.params for record in sorted(records, key=lambda r: (-worth[r.number], r.number))]
+    volumes = {record.number: _hypervolume(found.spec, record) for record in records}
+    return [record.params for record in sorted(records, key=lambda r: (-volumes[r.number], r.number))]
 
 
-def _worth(spec: StudySpec, record: TrialRecord) -> float:
+def _hypervolume(spec: StudySpec, record: TrialRecord) -> float:
     measured = [point.measurement for point in record.points]
     return hypervolume(np.array([_objectives(spec, each) for each in measured]), spec.reference_point)
 

@@ -61,7 +61,7 @@ def pairs(space: Space, *, seeds: int, earlier: int, spread: float) -> Iterator[
             store = Store(Path(folder))
             for place, task in enumerate(tasks[:-1]):
                 _keep(store, f"earlier-{place}", _search(space, task, seed=1000 * (place + 1) + seed))
-            starts = warm_starts(store, AUTO, kin=StudyKind("snip", "none", "compression"), space=space)
+            starts = warm_starts(store, AUTO, kind=StudyKind("snip", "none", "compression"), space=space)
         cold = _search(space, tasks[-1], seed=seed)
         warm = _search(space, tasks[-1], seed=seed, starts=json.dumps(starts))
         yield Pair(cold.outcome, warm.outcome)

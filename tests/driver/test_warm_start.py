@@ -64,10 +64,10 @@ def add(store: Store, name: str, *penalties: float, method: str = "snip") -> Non
 def test_settings_of_the_front_best_first(tmp_path: Path) -> None:
     store = Store(tmp_path)
     add(store, "earlier", 0.5, 7.0)  # 0.3 * 0.2 = 0.06 above the constant, then 0.2 * 0.5 = 0.1
-    found = warm_starts(store, "earlier", kin=SNIP, space=SNIP_SPACE)
+    found = warm_starts(store, "earlier", kind=SNIP, space=SNIP_SPACE)
     assert [params["penalty_strength"] for params in found] == [7.0, 0.5]
     add(store, "other", 3.0, 0.5)
-    found = warm_starts(store, AUTO, kin=SNIP, space=SNIP_SPACE)
+    found = warm_starts(store, AUTO, kind=SNIP, space=SNIP_SPACE)
     assert found[0]["penalty_strength"] == 0.5  # ranks 2 and 1, all others 1 or 2 and 3
     assert sorted(params["penalty_strength"] for params in found) == [0.5, 3.0, 7.0]
 
@@ -77,19 +77,19 @@ def test_what_the_space_fixes_stays_and_what_it_does_not_admit_is_left_out(tmp_p
     add(store, "earlier", 0.5, 7.0)
     narrow.write_text("[penalty_strength]\nlow = 0.1\nhigh = 1.0\ndefault = 0.3\n[tune_epochs]\nvalue = 1\n")
     space = load_space("snip", file=narrow, pretrained=True)
-    (found,) = warm_starts(store, "earlier", kin=SNIP, space=space)
+    (found,) = warm_starts(store, "earlier", kind=SNIP, space=space)
     assert (found["penalty_strength"], found["tune_epochs"]) == (0.5, 1)
 
 
 def test_refused(tmp_path: Path) -> None:
     store = Store(tmp_path)
     with pytest.raises(BadInput, match=r"has 0 of snip against compression\. Leave"):
-        warm_starts(store, AUTO, kin=SNIP, space=SNIP_SPACE)
+        warm_starts(store, AUTO, kind=SNIP, space=SNIP_SPACE)
     add(store, "random", 0.5, method="chance")
     with pytest.raises(BadInput, match="'random' is chance against compression, this study snip against"):
-        warm_starts(store, "random", kin=SNIP, space=SNIP_SPACE)
+        warm_starts(store, "random", kind=SNIP, space=SNIP_SPACE)
     with pytest.raises(BadInput, match="nowhere"):
-        warm_starts(store, "nowhere", kin=SNIP, space=SNIP_SPACE)
+        warm_starts(store, "nowhere", kind=SNIP, space=SNIP_SPACE)
 
 
 def test_they_are_the_first_trials_and_the_spaces_own_follow() -> None:

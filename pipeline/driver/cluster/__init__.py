@@ -1,7 +1,7 @@
-"""A search's launch on a cluster, printed: a Ray job, KubeRay, Ray's cluster launcher, Slurm, the image that all need.
+"""Text that launches a search on a cluster: a Ray job, KubeRay, Ray's cluster launcher, Slurm, the image for all.
 
-Secrets stand in none of them: what is printed says where they are read from (environment variables, a Kubernetes
-Secret, files of the person's own machine). Ray's token authentication is on in all of them.
+None of it contains secrets, only where they are read from (environment variables, a Kubernetes Secret, files of the
+user's own machine). Ray's token authentication is on in all of them.
 """
 
 from pipeline.driver.cluster.arguments import arguments

@@ -9,7 +9,7 @@ import yaml
 
 from pipeline.driver.cluster.launch import Launch
 
-HOME = "/home/prunefront"  # of the image's user, whom `dockerfile` makes
+HOME = "/home/prunefront"  # of the image's user, which `dockerfile` makes
 TOKEN = "~/.ray/auth_token"  # what `ray get-auth-token --generate` makes
 SECRETS = "~/.prunefront.env"
 PORT = 6379
@@ -20,7 +20,7 @@ Tree = dict[str, Any]
 
 
 def text(launch: Launch) -> str:
-    """The cluster's file, with what to type above it."""
+    """Return the cluster's file, with the commands that use it above it."""
     file = f"{launch.name}.yaml"
     variables = " ".join(f"{secret.variable}=…" for secret in launch.driver_secrets)
     read = f"set -a; . {HOME}/.prunefront.env; set +a"
@@ -38,7 +38,7 @@ def text(launch: Launch) -> str:
 
 
 def tree(launch: Launch) -> Tree:
-    """The cluster's file as a tree: two types of nodes, of which the workers may be spot ones."""
+    """Return the cluster's file as a tree: two types of nodes; the workers may be spot nodes."""
     start = f"set -a; . {HOME}/.prunefront.env; set +a; ulimit -n 65536; RAY_AUTH_MODE=token ray start"
     own = [f"--volume {launch.search.store}:{launch.search.store}"]
     if launch.in_objects:

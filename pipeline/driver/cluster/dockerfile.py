@@ -11,7 +11,10 @@ CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 
 
 def text(launch: Launch) -> str:
-    """The Dockerfile, to be built in a checkout: `prunefront cluster dockerfile | docker build -t IMAGE -f - .`"""
+    """Return the Dockerfile, which is built in a checkout.
+
+    `prunefront cluster dockerfile | docker build -t IMAGE -f - .`
+    """
     wheels = "" if launch.nodes.gpus else f" --extra-index-url {CPU_WHEELS}"
     ray = version("ray")
     return f"""# prunefront cluster dockerfile | docker build -t {launch.image} -f - .   (in a checkout of prunefront)

@@ -1,4 +1,4 @@
-"""The kinds of manifests, and one of them made."""
+"""The kinds of manifests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KINDS: dict[str, Callable[[Launch], str]] = {
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is printed, and what a person has to see to beside it."""
+    """The text that is printed, and what the user has to do besides."""
 
     kind: str
     name: str  # of the job
@@ -31,19 +31,19 @@ class Manifest:
 
 
 def manifest(kind: str, launch: Launch) -> Manifest:
-    """The manifest of a kind.
+    """Return the manifest of a kind.
 
     Raises:
-        BadInput: no such kind; or what is asked can run on no cluster (an image can be built for any search).
+        BadInput: there is no such kind, or no cluster can run the search (an image can be built for any search).
     """
     if kind not in KINDS:
-        raise BadInput(f"A cluster's manifest is one of {', '.join(KINDS)}; asked for was {kind!r}.")
+        raise BadInput(f"A cluster's manifest is one of {', '.join(KINDS)}; given was {kind!r}.")
     if kind != DOCKERFILE:
         check(replace(launch.search, address="auto"))  # not on this machine
         check_launch(launch)
     if kind == "kuberay" and not launch.in_objects and launch.volume_claim is None:
         raise BadInput(
-            f"In Kubernetes a folder is a volume; nothing says which one is mounted at {launch.search.store}. "
+            f"In Kubernetes a folder is a volume; no claim is given for {launch.search.store}. "
             "Give --claim, the name of a PersistentVolumeClaim that many nodes may write (ReadWriteMany)."
         )
     notes = (

@@ -1,4 +1,4 @@
-"""KubeRay's RayJob (ray.io/v1): a cluster that is made for the search and goes with it.
+"""KubeRay's RayJob (ray.io/v1): a cluster that is made for the search and removed after it.
 
 Fields are those of KubeRay 1.6's API reference; `authOptions.secretName` came with it.
 """
@@ -31,7 +31,7 @@ Tree = dict[str, Any]
 
 
 def text(launch: Launch) -> str:
-    """The manifest, for `kubectl apply -f -`."""
+    """Return the manifest, for `kubectl apply -f -`."""
     keys = " ".join(f"--from-literal={s.key}=…" for s in (launch.ray_token, *launch.driver_secrets))
     space = f" -n {launch.namespace}" if launch.namespace else ""
     head = f"# Once, with your own values:  kubectl create secret generic {launch.secret}{space} {keys}\n"
@@ -39,7 +39,7 @@ def text(launch: Launch) -> str:
 
 
 def tree(launch: Launch) -> Tree:
-    """The manifest as a tree."""
+    """Return the manifest as a tree."""
     metadata: Tree = {"name": launch.name, "labels": {"app.kubernetes.io/name": "prunefront"}}
     if launch.namespace:
         metadata["namespace"] = launch.namespace
@@ -63,7 +63,7 @@ def tree(launch: Launch) -> Tree:
 
 
 def _head(launch: Launch) -> Tree:
-    """The driver's node: no trials run there, so that none of theirs takes it down."""
+    """Return the driver's node; no trials run there, so that no trial can take it down."""
     ports = [("gcs-server", 6379), ("dashboard", 8265), ("client", 10001)]
     container = _container(launch, "ray-head", HEAD, launch.driver_secrets)
     container["ports"] = [{"name": name, "containerPort": port} for name, port in ports]
@@ -130,7 +130,7 @@ def _reference(launch: Launch, secret: Secret) -> Tree:
 
 
 def _spot() -> Tree:
-    """Spot nodes are allowed, and preferred."""
+    """Return what allows and prefers spot nodes."""
     return {
         "tolerations": [
             {"key": key, "operator": "Equal", "value": value, "effect": "NoSchedule"}

@@ -1,4 +1,4 @@
-"""What a manifest is made from, and what is refused before one is made."""
+"""The search and the nodes that a manifest is made from, and what is refused of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CLOCK = re.compile(r"(\d+-)?\d{1,2}:\d\d:\d\d")
 
 @dataclass(frozen=True)
 class Nodes:
-    """The worker nodes of a cluster, all alike; the head runs the driver and no trials."""
+    """The worker nodes of a cluster, all equal; the head runs the driver and no trials."""
 
     count: int = 2
     cpus: int = 8
@@ -40,7 +40,7 @@ class Nodes:
 
 @dataclass(frozen=True)
 class Launch:
-    """A search, and where it is to run."""
+    """A search and the cluster that runs it."""
 
     search: Search
     name: str  # of the job
@@ -64,29 +64,29 @@ class Launch:
 
     @property
     def driver_secrets(self) -> tuple[Secret, ...]:
-        """What the driver needs beside Ray's token."""
+        """Secrets of the driver besides Ray's token."""
         tracking = (self.search.tracking or "").startswith("http")
         return (*OF_LEDGER, *(OF_TRACKING if tracking else ()), *self.worker_secrets)
 
     @property
     def worker_secrets(self) -> tuple[Secret, ...]:
-        """What trials need beside Ray's token: neither ledger nor MLflow."""
+        """Secrets of trials besides Ray's token; they use neither ledger nor MLflow."""
         return OF_OBJECT_STORE if self.in_objects else ()
 
     @property
     def ray_token(self) -> Secret:
-        """What every process of the cluster needs."""
+        """The secret of every process of the cluster."""
         return RAY_TOKEN
 
     @property
     def command(self) -> list[str]:
-        """What the driver runs, in the cluster."""
+        """The command line of the driver, in the cluster."""
         search = replace(self.search, address="auto", concurrent=self.search.concurrent or self._at_once)
         return ["prunefront", *arguments(search)]
 
     @property
     def _at_once(self) -> int:
-        """Trials that fit on all nodes together: nodes that join late find the search waiting for them."""
+        """Trials that fit on all nodes together: the search has work for nodes that join late."""
         search, nodes = self.search, self.nodes
         per_node = int(nodes.cpus / search.cpus_per_trial + 1e-9)
         gpus = search.gpus_per_trial if search.gpus_per_trial is not None else float(nodes.gpus > 0)
@@ -96,7 +96,7 @@ class Launch:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """What the driver reads from the head's disk."""
+        """Files that the driver reads from the head's disk."""
         search = self.search
         named = [Path(each).expanduser() for each in (search.task, search.model)]
         local = [path.resolve() for path in named if path.suffix == ".toml" or path.is_dir()]
@@ -104,10 +104,10 @@ class Launch:
 
 
 def check_launch(launch: Launch) -> None:
-    """Refuses what no cluster can run: what only one of its nodes would see, and secrets in addresses.
+    """Refuse what no cluster can run: files of one node alone, and secrets in addresses.
 
     Raises:
-        BadInput: with the way out.
+        BadInput: with the first thing that is wrong.
     """
     search = launch.search
     _check_ledger(search.ledger)
@@ -127,8 +127,8 @@ def check_launch(launch: Launch) -> None:
     gpus = search.gpus_per_trial or 0.0
     if search.cpus_per_trial > nodes.cpus or gpus > nodes.gpus:
         raise BadInput(
-            f"A trial runs on one node; it asks for {search.cpus_per_trial:g} cores and {gpus:g} GPUs, and a "
-            f"node has {nodes.cpus} and {nodes.gpus}. Give --node-cpus and --node-gpus, or ask for less."
+            f"A trial runs on one node; it needs {search.cpus_per_trial:g} cores and {gpus:g} GPUs, and a "
+            f"node has {nodes.cpus} and {nodes.gpus}. Give --node-cpus and --node-gpus, or less per trial."
         )
     for option, name in (
         ("--secret", launch.secret),
@@ -175,7 +175,7 @@ def _check_store(launch: Launch) -> None:
     shared = launch.shared_store or launch.volume_claim is not None
     if not shared or not store.is_absolute():
         raise BadInput(
-            f"On a cluster all nodes see the store; {store} is a folder of one node for all that is known. Give the "
-            "whole path of a shared folder by --store, and say so by --shared-store (or, in Kubernetes, --claim: the "
+            f"On a cluster all nodes share the store; {store} may be a folder of one node. Give the whole path of a "
+            "shared folder by --store, and confirm it by --shared-store (or, in Kubernetes, --claim: the "
             "volume that is mounted there)."
         )

@@ -1,4 +1,4 @@
-"""A Ray job: the search, handed to a cluster that runs already."""
+"""A Ray job: the search, submitted to a running cluster."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pipeline.driver.cluster.launch import Launch
 
 
 def text(launch: Launch) -> str:
-    """The command that submits it. Secrets are the head's own environment: a job's would be shown by the dashboard."""
+    """Return the command that submits the job.
+
+    Secrets come from the head's own environment, since the dashboard shows that of a job.
+    """
     submit = [
         "ray",
         "job",

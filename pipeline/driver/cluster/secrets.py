@@ -1,4 +1,4 @@
-"""What of a search is secret, by the name of the environment variable that holds it; and addresses that tell one."""
+"""The secrets of a search, by the environment variables that hold them; addresses that contain one are refused."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _SECRET_OPTIONS = re.compile(r"pass|secret|token|key", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Secret:
-    """A variable that a process finds in its environment. `key` names it in a Kubernetes Secret."""
+    """An environment variable of a process. `key` names it in a Kubernetes Secret."""
 
     variable: str
     key: str
-    needed: bool  # whether the search cannot do without; others may come from a role or an open server
+    needed: bool  # False: it may be left out, for a role or an open server
 
 
 RAY_TOKEN = Secret("RAY_AUTH_TOKEN", "auth_token", True)
@@ -33,18 +33,25 @@ OF_OBJECT_STORE = (
 
 
 def refuse_secret(option: str, address: str, *, way_out: str) -> None:
-    """Refuses an address with a password in it, or in its options, without repeating it.
+    """Refuse an address with a secret in it, without repeating it.
+
+    Args:
+        option: that gave the address.
+        address: a URL.
+        way_out: where the secret comes from instead.
 
     Raises:
-        BadInput: it tells one, or cannot be read.
+        BadInput: the address contains a secret, or cannot be parsed.
     """
     try:
         parts = urlsplit(address)
-        tells = parts.password is not None or (parts.scheme.startswith("http") and parts.username is not None)
-        tells = tells or any(_SECRET_OPTIONS.search(name) for name, _ in parse_qsl(parts.query))
+        secret = parts.password is not None or (
+            parts.scheme.startswith("http") and parts.username is not None
+        )
+        secret = secret or any(_SECRET_OPTIONS.search(name) for name, _ in parse_qsl(parts.query))
     except ValueError:
-        tells = True
-    if tells or parts.netloc.count("@") > 1:
+        secret = True
+    if secret or parts.netloc.count("@") > 1:
         raise BadInput(
-            f"Secrets stand in no manifest; the address given by {option} has one in it. Leave it out there: {way_out}"
+            f"A manifest contains no secrets; the address given by {option} has one. Leave it out there: {way_out}"
         )

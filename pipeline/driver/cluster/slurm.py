@@ -1,4 +1,4 @@
-"""A Slurm job: Ray's head and its workers, one on each node, and the driver, all of them ended with it."""
+"""A Slurm job: Ray's head and its workers, one on each node, and the driver; all of them end with the job."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import shlex
 
 from pipeline.driver.cluster.launch import Launch
 
-PATIENCE_S = 300  # until all nodes have joined
+JOIN_S = 300  # until the head answers, at most
 
 
 def text(launch: Launch) -> str:
-    """The script, for `sbatch`. A node that is taken away puts the whole job back into the queue; it goes on there."""
+    """Return the script, for `sbatch`.
+
+    When a node is taken away, the whole job goes back into the queue; it resumes from there.
+    """
     return "\n".join((*_header(launch), "", *_body(launch), ""))
 
 
 def options(launch: Launch) -> dict[str, str | None]:
-    """sbatch's options; None: one without a value."""
+    """Return the options of sbatch; None: an option without a value."""
     nodes = launch.nodes
     found: dict[str, str | None] = {
         "job-name": launch.name,
@@ -68,7 +71,7 @@ def _body(launch: Launch) -> tuple[str, ...]:
         "",
         'srun --nodes=1 --ntasks=1 --nodelist="$head" --overlap \\',
         f'    ray start --head --node-ip-address="$ip" --port="${{address##*:}}" --include-dashboard=false {start} &',
-        f"for try in $(seq {PATIENCE_S // 5}); do",
+        f"for try in $(seq {JOIN_S // 5}); do",
         '    ray status --address "$address" > /dev/null 2>&1 && break',
         "    sleep 5",
         "done",
@@ -78,7 +81,7 @@ def _body(launch: Launch) -> tuple[str, ...]:
         f'        ray start --address="$address" {start} &',
         "fi",
         "",
-        "set -m  # without it a process in the background is deaf to the signal of Ctrl-C",
+        "set -m  # without it a process in the background ignores the signal of Ctrl-C",
         f"{command} &",
         "driver=$!",
         "trap 'kill -INT \"$driver\"' INT TERM",

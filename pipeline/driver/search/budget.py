@@ -1,4 +1,4 @@
-"""When no more trials start: budgets of a study, over all of its drivers."""
+"""The budgets of a study over all of its drivers: when no more trials start."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ NOTE_EVERY_S = 30.0
 
 @dataclass(frozen=True)
 class Budget:
-    """A study ends at the first of these that is reached; trials that run then are ended properly."""
+    """The study ends at the first budget that is reached; trials that are running then are completed."""
 
     trials: int
-    minutes: float | None = None  # that drivers ran the study: the time between them does not count
-    gpu_hours: float | None = None  # of GPUs given to trials, those that were lost with theirs included
-    flat: int | None = None  # ended trials in a row that have not raised the hypervolume
+    minutes: float | None = None  # of running drivers: the time between them does not count
+    gpu_hours: float | None = None  # of GPUs assigned to trials, lost trials included
+    flat: int | None = None  # ended trials in a row that did not raise the hypervolume
 
     def check(self) -> None:
-        """Refuses what makes no sense.
+        """Refuse a budget that allows nothing.
 
         Raises:
-            BadInput: a budget of nothing.
+            BadInput: a budget is zero or negative.
         """
         if self.trials <= 0:
             raise BadInput(f"A study has at least one trial; --trials is {self.trials}.")
@@ -40,7 +40,12 @@ class Budget:
             )
 
     def allows(self, spent: Spent, volumes: list[float]) -> bool:
-        """Whether the study may go on, its number of trials apart; `volumes`: hypervolume after each trial."""
+        """Return whether time and progress allow more trials; the number of trials is not checked.
+
+        Args:
+            spent: what the study has used up to now.
+            volumes: the hypervolume after each trial that has ended.
+        """
         if self.minutes is not None and spent.seconds >= 60 * self.minutes:
             return False
         if self.gpu_hours is not None and spent.gpu_seconds >= 3600 * self.gpu_hours:
@@ -52,9 +57,9 @@ class Budget:
 
 @final
 class Meter:
-    """What a study uses, counted on from what earlier drivers noted.
+    """Counts what a study uses, starting from what its earlier drivers have recorded.
 
-    A driver that is killed loses what it used since its last note, NOTE_EVERY_S at most.
+    A driver that is killed loses what it used since it last recorded it, at most NOTE_EVERY_S.
     """
 
     def __init__(self, store: Store, study: str, *, gpus_per_trial: float) -> None:
@@ -63,7 +68,7 @@ class Meter:
         self._last = self._noted = time.monotonic()
 
     def tick(self, running: int) -> None:
-        """So many trials ran since the last tick."""
+        """Add the time since the last tick; `running` trials ran during it."""
         now = time.monotonic()
         passed, self._last = now - self._last, now
         before = self.spent
@@ -74,6 +79,6 @@ class Meter:
             self.note()
 
     def note(self) -> None:
-        """Writes it down."""
+        """Write what the study has used to its folder."""
         self._noted = time.monotonic()
         self._file.write(self.spent)

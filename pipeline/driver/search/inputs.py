@@ -66,7 +66,7 @@ def check_method(request: Search, store: Store) -> None:
     """Refuse a method that needs a fit which the store does not have, before anything of the task is read.
 
     Raises:
-        BadInput: says how to fit it.
+        BadInput: the method's pruner is not fitted; the message has the command that fits it.
     """
     begun = request.name is not None and store.study(request.name).exists()
     if METHODS[request.method].needs_fit and not begun:

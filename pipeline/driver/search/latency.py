@@ -1,4 +1,4 @@
-"""Latency in a study: the table before its first trial, the front's whole networks after its last."""
+"""The latency of a study's networks: a table before the first trial, whole networks of the front after the last."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _SHAPES = re.compile(r"[1-9]\d{0,5}x[1-9]\d{0,5}(,[1-9]\d{0,5}x[1-9]\d{0,5})*")
 
 
 def check_grid(grid: str | None, *, objective: str) -> None:
-    """Refuses what is no list of shapes.
+    """Refuse a grid that is not a list of shapes.
 
     Raises:
-        BadInput: with the form that it has.
+        BadInput: the grid has another form, or is none although the search is on latency.
     """
     if grid is None:
         return
@@ -34,7 +34,12 @@ def check_grid(grid: str | None, *, objective: str) -> None:
 
 
 def shapes_of(grid: str | None, *, length: int, max_length: int) -> tuple[Shape, ...]:
-    """What is timed: the first shape is the study's own. Without a grid, one row of the study's length.
+    """Return the shapes at which networks are timed; the first is the study's own.
+
+    Args:
+        grid: of the command; None: one row of `length` tokens.
+        length: tokens of the longest validation row.
+        max_length: tokens that the model's positions reach.
 
     Raises:
         BadInput: a row is longer than the model's positions reach.
@@ -56,13 +61,13 @@ def shapes_of(grid: str | None, *, length: int, max_length: int) -> tuple[Shape,
 def find_table(
     cluster: Cluster, store: Store, spec: StudySpec, source: ModelSource, shape: Shape, watcher: Watcher
 ) -> LatencyTable | None:
-    """The study's table: the one that it has, if it holds on this machine; else a new one, in the store.
+    """Return the study's table of latencies: the stored one if it was measured on such a machine, else a new one.
 
-    Trials of before keep what they read from the table of before, with the dense network's time in it. None if no
-    machine can be had alone and the objective is another one.
+    Earlier trials keep what they read from an earlier table, together with its time of the dense network. None if no
+    machine is free for an exclusive measurement and the objective is not latency.
 
     Raises:
-        BadInput: no machine can be had alone, and the objective is latency.
+        BadInput: no machine is free for an exclusive measurement, and the objective is latency.
     """
     before = store.study(spec.name).latency.read()
     watcher.stage(f"measuring the latency of blocks at {shape}")
@@ -98,14 +103,16 @@ def time_networks(
     shapes: tuple[Shape, ...],
     watcher: Watcher,
 ) -> None:
-    """Times the networks of the front whole and alone; those that were timed before, here, are not timed again."""
+    """Time the whole networks of the front, exclusively; skip those that were timed on such a machine before."""
     points = load_front(spec.name, store=store.root).points
     known = store.study(spec.name).latency.read()
-    wanted = [TimedPoint(point.trial, point.point, known.of(point.trial, point.point)) for point in points]
-    if not wanted or all(_timed_at(point) >= set(shapes) for point in wanted):
+    timed_points = [
+        TimedPoint(point.trial, point.point, known.of(point.trial, point.point)) for point in points
+    ]
+    if not timed_points or all(_timed_at(point) >= set(shapes) for point in timed_points):
         return
-    watcher.stage(f"measuring the latency of {len(wanted)} networks on the front")
-    networks = tuple((point, _masks(store, spec, point)) for point in wanted)
+    watcher.stage(f"measuring the latency of {len(timed_points)} networks on the front")
+    networks = tuple((point, _masks(store, spec, point)) for point in timed_points)
     try:
         timed = run_alone(cluster, time_front, source, FrontRequest(shapes, networks))
     except NeverAlone as never:

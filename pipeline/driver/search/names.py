@@ -20,7 +20,9 @@ def default_name(request: Search, task: Task) -> str:
 
     All in characters that a folder's name may have.
     """
-    folder = Path(request.model).expanduser().is_dir()  # often called "model": the one above it says more
+    folder = (
+        Path(request.model).expanduser().is_dir()
+    )  # often called "model": the one above it is more telling
     parts = [task.name.split("/")[-1], model_name(request.model).split("/")[0 if folder else -1]]
     parts += [request.method] + ([request.distill] if request.distill != NONE else [])
     parts += [request.objective] if request.objective in ("macs", "latency") else []

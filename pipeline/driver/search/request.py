@@ -41,62 +41,64 @@ class Search:
     method: Annotated[
         str,
         Option(
-            f"{', '.join(known_methods())}. chance is the yardstick; a file in search_spaces/ tells of each.",
+            f"{', '.join(known_methods())}. chance is the baseline; search_spaces/ has a file on each.",
             WHAT,
         ),
     ] = "snip"
-    text: Annotated[tuple[str, ...], Option("Text column of an hf: data set; twice for two.", WHAT)] = ()
+    text: Annotated[
+        tuple[str, ...], Option("Text column of an hf: data set; twice for pairs of texts.", WHAT)
+    ] = ()
     label: Annotated[str | None, Option("Label column of an hf: data set.", WHAT)] = None
     metric: Annotated[
         str | None,
-        Option("Of an hf: data set: accuracy, f1, accuracy_f1, matthews or pearson_spearman.", WHAT),
+        Option("Metric of an hf: data set: accuracy, f1, accuracy_f1, matthews or pearson_spearman.", WHAT),
     ] = None
-    trust_remote_code: Annotated[bool, Option("Runs a tokenizer's own code.", WHAT)] = False
+    trust_remote_code: Annotated[bool, Option("Run a tokenizer's own code.", WHAT)] = False
     space: Annotated[Path | None, Option("A TOML file whose keys replace the packaged ones.", HOW)] = None
-    trials: Annotated[int, Option("Total of the study; may be raised later.", HOW)] = 5
+    trials: Annotated[int, Option("Trials of the study in all; may be raised later.", HOW)] = 5
     minutes: Annotated[
-        float | None, Option("No new trial starts when it has run so long, restarts together.", HOW)
+        float | None, Option("Start no new trial after this running time, restarts included.", HOW)
     ] = None
     gpu_hours: Annotated[
-        float | None, Option("Nor when its trials have had so much of GPUs, lost ones too.", HOW)
+        float | None, Option("Start no new trial after this GPU time of all trials, lost ones included.", HOW)
     ] = None
     until_hypervolume_flat: Annotated[
-        int | None, Option("Nor when so many trials in a row have added nothing.", HOW)
+        int | None, Option("Start no new trial when this many in a row did not raise the hypervolume.", HOW)
     ] = None
     sampler: Annotated[str, Option("tpe, nsga2, gp or random.", HOW)] = "tpe"
-    scheduler: Annotated[str, Option("asha: stops trials whose curve adds nothing; none.", HOW)] = "asha"
+    scheduler: Annotated[str, Option("asha: stop trials whose curve adds nothing; none.", HOW)] = "asha"
     distill: Annotated[
         str,
         Option(
-            "kd: trials learn the dense network's outputs, too; cap: and its and earlier networks' "
-            "representations; none.",
+            "kd: trials also learn from the dense network's outputs; cap: and from representations of it and of "
+            "earlier networks; none.",
             HOW,
         ),
     ] = "none"
     warm_start: Annotated[
         str | None,
         Option(
-            "An earlier study, whose front gives the first settings; auto: all of this method in the store.",
+            "An earlier study whose front gives the first settings; auto: all of this method in the store.",
             HOW,
         ),
     ] = None
     start: Annotated[
         str | None,
         Option(
-            "dense: trials begin from the fine-tuned network; pretrained. [dim]Default: as the space says[/]",
+            "dense: trials start from the fine-tuned network; pretrained. [dim]Default: set by the space[/]",
             HOW,
         ),
     ] = None
     objective: Annotated[
         str | None,
         Option(
-            "Beside the metric: compression, macs (saved MACs) or latency (saved latency); of methods on single "
-            "weights sparsity. [dim]Default: compression, or sparsity[/]",
+            "Objective beside the metric: compression, macs (saved MACs) or latency (saved latency); sparsity for "
+            "methods on single weights. [dim]Default: compression, or sparsity[/]",
             HOW,
         ),
     ] = None
-    seed: Annotated[int, Option("Of draws and trainings.", HOW)] = 0
-    name: Annotated[str | None, Option("Of the study. [dim]Default: task-model-method[/]", HOW)] = None
+    seed: Annotated[int, Option("Seed of sampling and training.", HOW)] = 0
+    name: Annotated[str | None, Option("Name of the study. [dim]Default: task-model-method[/]", HOW)] = None
     store: Annotated[Path, Option("Folder for files, or s3://BUCKET/PREFIX.", WHERE, as_text=True)] = (
         DEFAULT_STORE
     )
@@ -105,15 +107,15 @@ class Search:
     ] = None
     tracking: Annotated[
         str | None,
-        Option("MLflow's. [dim]Default: in the store[/]", WHERE, environment="MLFLOW_TRACKING_URI"),
+        Option("MLflow's address. [dim]Default: in the store[/]", WHERE, environment="MLFLOW_TRACKING_URI"),
     ] = None
-    take_over: Annotated[bool, Option("Goes on with a study whose driver is gone, or is to stop.", WHERE)] = (
+    take_over: Annotated[bool, Option("Go on with a study whose driver is gone, or is to stop.", WHERE)] = (
         False
     )
     checkpoint_seconds: Annotated[
-        float, Option("A lost trial goes on from a checkpoint that is at most so old.", WHERE)
+        float, Option("Seconds between checkpoints; a lost trial goes on from its last one.", WHERE)
     ] = 60.0
-    concurrent: Annotated[int | None, Option("Trials at once. [dim]Default: as many as fit[/]", RUN)] = (
+    concurrent: Annotated[int | None, Option("Trials at a time. [dim]Default: as many as fit[/]", RUN)] = (
         Resources.concurrent
     )
     cpus_per_trial: Annotated[float, Option("Cores, and threads, of a trial.", RUN)] = (
@@ -122,7 +124,7 @@ class Search:
     gpus_per_trial: Annotated[
         float | None,
         Option(
-            "A part of one is shared. [dim]Default: as many trials on each GPU, 4 at most, as memory holds[/]",
+            "GPUs of a trial; a fraction shares one. [dim]Default: as many on each as its memory holds, 4 at most[/]",
             RUN,
         ),
     ] = Resources.gpus_per_trial
@@ -132,15 +134,15 @@ class Search:
     latency_grid: Annotated[
         str | None,
         Option(
-            "What is timed, BATCHxTOKENS, the study's own first: 1x128,8x128 … or none. "
-            "[dim]Default: one row of the longest of validation[/]",
+            "Shapes to time, BATCHxTOKENS, the study's own first: 1x128,8x128 …; or none. "
+            "[dim]Default: one row as long as the longest of validation[/]",
             RUN,
         ),
     ] = None
     keep_weights: Annotated[
         str,
         Option(
-            "Whose weights stay in the store: front, or all (no network has to be trained again for an export).",
+            "Networks whose weights stay in the store: front, or all (an export then trains no network again).",
             WHERE,
         ),
     ] = FRONT
@@ -148,15 +150,15 @@ class Search:
     activation_checkpointing: Annotated[
         bool,
         Option(
-            "Layers are run again in the backward pass: less memory, a third more time, the same numbers.",
+            "Compute layers again in the backward pass: less memory, a third more time, the same numbers.",
             RUN,
         ),
     ] = False
     compile: Annotated[
         str,
         Option(
-            "auto: the tuning before the first cut is compiled if that pays, as measured in each trial; a trial "
-            "that goes on, or is run again, then has other numbers, if close ones. off.",
+            "auto: compile the tuning before the first cut if that is faster, as measured in each trial; a trial that "
+            "is resumed or run again then has slightly different numbers. off.",
             RUN,
         ),
     ] = "off"

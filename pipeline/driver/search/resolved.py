@@ -101,4 +101,4 @@ def _find_starts(request: Search, store: Store, space: Space, kind: StudyKind) -
     """
     if request.warm_start is None or (request.name is not None and store.study(request.name).exists()):
         return ""
-    return json.dumps(warm_starts(store, request.warm_start, kin=kind, space=space))
+    return json.dumps(warm_starts(store, request.warm_start, kind=kind, space=space))

@@ -1,4 +1,4 @@
-"""A study's seeds, one after the other: the same search again, so that fronts get their spread."""
+"""The same search with several seeds, one after the other: their fronts show the spread."""
 
 from __future__ import annotations
 
@@ -13,29 +13,34 @@ from pipeline.fronts.front import Front
 from pipeline.study.records import BadInput
 
 
-def run_seeds(wanted: Search, watcher: Watcher, *, seeds: int) -> tuple[Front, ...]:
-    """Runs, or goes on with, the studies of seeds `wanted.seed`, + 1, ...; `minutes` are those of all together.
+def run_seeds(request: Search, watcher: Watcher, *, seeds: int) -> tuple[Front, ...]:
+    """Run the studies of the seeds from `request.seed` on, or go on with them.
 
-    Their names end in -seedN, that of seed 0 does not.
+    A study's name ends in -seedN; that of seed 0 does not.
+
+    Args:
+        request: the search; `minutes` are those of all studies together.
+        watcher: is called as the searches proceed.
+        seeds: how many.
 
     Raises:
-        BadInput: what was asked cannot be done; nothing has been written.
+        BadInput: the request cannot be carried out; nothing has been written.
     """
     if seeds < 1:
         raise BadInput(f"A search has one seed or more; --seeds is {seeds}.")
-    return tuple(run(one, watcher) for one in _each(wanted, seeds))
+    return tuple(run(one, watcher) for one in _each(request, seeds))
 
 
-def _each(wanted: Search, seeds: int) -> Iterator[Search]:
-    """What is asked of each seed; time that one left is the next one's."""
+def _each(request: Search, seeds: int) -> Iterator[Search]:
+    """Yield the search of each seed; the time that one seed leaves over is shared by the next ones."""
     started = time.monotonic()
     for place in range(seeds):
-        seed = wanted.seed + place
-        name = f"{wanted.name}-seed{seed}" if wanted.name and seed and seeds > 1 else wanted.name
-        minutes = wanted.minutes
+        seed = request.seed + place
+        name = f"{request.name}-seed{seed}" if request.name and seed and seeds > 1 else request.name
+        minutes = request.minutes
         if minutes is not None and seeds > 1:
             left = minutes - (time.monotonic() - started) / 60
             if place and left <= 0:
                 return
             minutes = left / (seeds - place) if left > 0 else minutes
-        yield replace(wanted, seed=seed, name=name, minutes=minutes)
+        yield replace(request, seed=seed, name=name, minutes=minutes)

@@ -1,4 +1,4 @@
-"""On a cluster of several machines all of them see the store, and the ledger is a server."""
+"""What a cluster of several machines needs: a store that all of them can reach, and a ledger on a server."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SHARED = "the whole path of a folder that all nodes share"
 
 
 def check_ledger(request: Search) -> None:
-    """Refuses a ledger in a file for a cluster that is elsewhere.
+    """Refuse a ledger in a file for a cluster on other machines.
 
     Raises:
-        BadInput: with the way out.
+        BadInput: the message has what to give instead.
     """
     address = request.address
     if address is not None and not is_here(address) and _in_file(request):
@@ -27,10 +27,10 @@ def check_ledger(request: Search) -> None:
 
 
 def check_objects(request: Search) -> None:
-    """Refuses files that an object store cannot hold: the ledger's, and MLflow's.
+    """Refuse databases in an object store, which holds files alone: the ledger's and MLflow's.
 
     Raises:
-        BadInput: with the way out.
+        BadInput: the message has what to give instead.
     """
     if not is_object_store(request.store):
         return
@@ -47,10 +47,10 @@ def check_objects(request: Search) -> None:
 
 
 def check_shared(request: Search, store: Store) -> None:
-    """Asks every node of the cluster whether it sees the store; nothing stays there.
+    """Check on every node of the cluster that it can reach the store; nothing stays there.
 
     Raises:
-        BadInput: one of them does not, or one is another machine and the ledger is a file of this one.
+        BadInput: a node cannot reach it, or is another machine and the ledger is a file of this one.
     """
     if request.address is None or store.bucket is not None:
         return
@@ -80,14 +80,14 @@ def _in_file(request: Search) -> bool:
 
 def _refused(where: str) -> BadInput:
     return BadInput(
-        f"On a cluster the ledger is a database server, which a driver finds from wherever it is started again; "
+        f"On a cluster the ledger is a database server, so that a driver that is restarted on any machine finds it; "
         f"{where} is another machine, and the ledger is a sqlite file of this one. Give --ledger {SERVER}, and "
         f"--store {SHARED}."
     )
 
 
 def _remove(made: list[Path]) -> None:
-    """Takes away folders that were made, the innermost first, if nothing is in them."""
+    """Remove folders that were made, the innermost first, as long as they are empty."""
     for folder in made:
         try:
             folder.rmdir()
