@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -35,7 +35,7 @@ def watch(*, quiet: bool) -> Iterator[Watcher]:
         yield watcher
 
 
-class Terminal:
+class Terminal(Watcher):
     """Prints what ends; on a terminal, below it, a live view of what runs."""
 
     def __init__(self, console: Console) -> None:
@@ -68,14 +68,11 @@ class Terminal:
             f"{anchors.dense_learning_rate:g}, constant {anchors.constant:.4f}"
         )
 
-    def heard(self, number: int, values: dict[str, float]) -> None:
-        """A running trial has ended an epoch, or says where it is."""
-        if "ended" in values:
-            self.paces.pop(number, None)
-        else:
-            self.paces[number] = Pace.of(self.paces.get(number), values, time.monotonic())
+    def on_progress(self, number: int, values: Mapping[str, float]) -> None:
+        """Update the pace of a running trial."""
+        self.paces[number] = Pace.of(self.paces.get(number), values, time.monotonic())
 
-    def stands(self, standing: SearchProgress, record: TrialRecord | None) -> None:
+    def on_change(self, standing: SearchProgress, record: TrialRecord | None) -> None:
         """A trial has started or ended."""
         if self.trials_since is None:
             self.trials_since, self.ended_before = time.monotonic(), standing.ended

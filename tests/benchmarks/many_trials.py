@@ -27,6 +27,8 @@ from rich.table import Table
 from pipeline.driver.execute import Resources, connect, run_trials
 from pipeline.driver.search.budget import Budget, Meter
 from pipeline.driver.search.study_queue import StudyQueue
+from pipeline.driver.search.study_results import StudyResults
+from pipeline.driver.search.trial_source import TrialSource
 from pipeline.driver.search.watcher import SilentWatcher
 from pipeline.driver.tracking import Publisher, open_tracking
 from pipeline.fronts.front import front_of
@@ -56,27 +58,33 @@ def body(inputs: TrialInputs, job: TrialJob, tell: OnEpoch, tell_rung: OnRung) -
     return replace(record, seed=job.seed, rungs=tuple(rungs), seconds=0.01)
 
 
-class Watched(StudyQueue):
-    """A desk that notes what its process has used."""
+class TimedSource(TrialSource):
+    """A source that measures the CPU time of its draws."""
 
-    asked_s = 0.0
-    every = 100
-
-    def begin(self) -> None:
-        self.rows = [(0, time.process_time(), self.asked_s, _resident())]
+    ask_s = 0.0
 
     def _ask(self) -> Ask:
         start = time.process_time()
         try:
             return super()._ask()
         finally:
-            self.asked_s += time.process_time() - start
+            self.ask_s += time.process_time() - start
 
-    def ended(self, number: int, error: str | None) -> None:
-        super().ended(number, error)
-        done = len(self.volumes)
+
+class Watched(StudyQueue):
+    """A queue that notes what its process has used."""
+
+    source: TimedSource
+    every = 100
+
+    def begin(self) -> None:
+        self.rows = [(0, time.process_time(), self.source.ask_s, _resident())]
+
+    def on_end(self, number: int, error: str | None) -> None:
+        super().on_end(number, error)
+        done = len(self.results.volumes)
         if done % self.every == 0:
-            self.rows.append((done, time.process_time(), self.asked_s, _resident()))
+            self.rows.append((done, time.process_time(), self.source.ask_s, _resident()))
 
 
 def _resident() -> float:
@@ -96,26 +104,26 @@ def search(folder: Path, trials: int, every: int) -> list[tuple[int, float, floa
     with hold(url, made.name) as lease, connect(Resources(concurrent=2), shared_bytes=0) as cluster:
         ledger: Ledger = open_ledger(url, made, space, trials=trials, may_write=lease.check)
         reach = partial(open_tracking, None, store_root=store.root)
-        courier = Publisher(made, store=store, open_tracker=reach, may_write=lease.check, address="the store")
-        courier.start(reach())
-        desk = Watched(
-            made,
-            Budget(trials),
-            store=store,
-            ledger=ledger,
-            courier=courier,
-            watcher=SilentWatcher(),
-            halving=Halving(made.values, made.reference_point),
-            meter=Meter(store, made.name, gpus_per_trial=0.0),
+        publisher = Publisher(
+            made, store=store, open_tracker=reach, may_write=lease.check, address="the store"
         )
-        desk.every = every
-        desk.settle()
-        desk.begin()
-        run_trials(cluster, None, store=store, study=made.name, desk=desk, body=body)  # type: ignore[arg-type]
-        desk.close()
-        if not courier.done:
-            raise RuntimeError(f"MLflow did not get all of it: {courier.messages()}")
-    return desk.rows
+        publisher.start(reach())
+        meter, watcher = Meter(store, made.name, gpus_per_trial=0.0), SilentWatcher()
+        queue = Watched(
+            TimedSource(ledger, Budget(trials), meter, warn=watcher.warn),
+            StudyResults(made, store),
+            publisher=publisher,
+            watcher=watcher,
+            halving=Halving(made.values, made.reference_point),
+        )
+        queue.every = every
+        queue.settle()
+        queue.begin()
+        run_trials(cluster, None, store=store, study=made.name, queue=queue, body=body)  # type: ignore[arg-type]
+        queue.close()
+        if not publisher.done:
+            raise RuntimeError(f"MLflow did not get all of it: {publisher.messages()}")
+    return queue.rows
 
 
 def big_front(trials: int = 10_000, points: int = 32) -> float:

@@ -44,7 +44,7 @@ class _Ends(SilentWatcher):
     def __init__(self) -> None:
         self.at: list[float] = []
 
-    def stands(self, standing: SearchProgress, record: TrialRecord | None) -> None:
+    def on_change(self, standing: SearchProgress, record: TrialRecord | None) -> None:
         """Notes the time."""
         if record is not None:
             self.at.append(time.perf_counter())

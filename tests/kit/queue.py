@@ -1,12 +1,12 @@
 """A queue of trials without a study."""
 
-from __future__ import annotations
+from collections.abc import Mapping
 
 from pipeline.driver.execute import Job
 
 
-class TrialQueue:
-    """Hands out five trials."""
+class FiveTrials:
+    """Hands out five trials, and notes in which order they end."""
 
     def __init__(self) -> None:
         self.jobs = [Job(number, {}, 0) for number in range(5)]
@@ -15,12 +15,12 @@ class TrialQueue:
     def next(self) -> Job | None:
         return self.jobs.pop(0) if self.jobs else None
 
-    def heard(self, number: int, values: dict[str, float]) -> None: ...
-    def rung(self, number: int, rung: object) -> bool:
+    def on_progress(self, number: int, values: Mapping[str, float]) -> None: ...
+    def on_rung(self, number: int, rung: object) -> bool:
         return True
 
-    def stopped(self, number: int) -> None: ...
-    def store_away(self, away: bool) -> None: ...
-    def again(self, number: int, error: str | None) -> None: ...
-    def ended(self, number: int, error: str | None) -> None:
+    def on_stop(self, number: int) -> None: ...
+    def on_store_away(self, number: int, *, ended: bool) -> None: ...
+    def on_restart(self, number: int, error: str | None) -> None: ...
+    def on_end(self, number: int, error: str | None) -> None:
         self.ends.append(number)

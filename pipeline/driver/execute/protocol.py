@@ -1,12 +1,17 @@
-"""What the executor and the driver say to each other: a trial to run, and how it went."""
+"""What passes between the driver's queue of trials, the executor and a trial's process."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
 
 from pipeline.study.records import Params, Rung
+
+NUMBER, EVENT, VALUES, RUNG = "number", "event", "values", "rung"  # keys of a result
+NODE = "node_ip"  # Tune's own key
 
 
 @dataclass(frozen=True)
@@ -16,30 +21,92 @@ class Job:
     number: int
     params: Params
     seed: int
-    rungs: tuple[float, ...] = ()  # parts of its training after which the desk is asked whether it goes on
-    beat_s: float = math.inf  # how often it says where it is between the ends of its epochs
+    rungs: tuple[
+        float, ...
+    ] = ()  # fractions of its training after which the queue decides whether it goes on
+    beat_s: float = math.inf  # seconds between its progress reports within an epoch
+
+
+class Event(StrEnum):
+    """What a trial reports."""
+
+    PROGRESS = "progress"  # an epoch has ended, or `beat_s` have passed
+    RUNG = "rung"  # a rung is reached: the driver decides whether the trial goes on
+    STORE_UNSEEN = "store_unseen"  # the node does not see the store's folder
+    STORE_AWAY = "store_away"  # the object store does not answer: the trial waits
+    STORE_LOST = "store_lost"  # it did not answer in time: this attempt ends
+    DISK_FULL = "disk_full"  # the record could not be written
+    ENDED = "ended"  # the record is in the store
+
+
+@dataclass(frozen=True)
+class Report:
+    """A message of a running trial to its driver.
+
+    Tune delivers a trial's last report twice, so the last one is always one whose repetition changes nothing.
+    """
+
+    number: int
+    event: Event
+    values: Mapping[str, float] = field(default_factory=dict)  # of PROGRESS: epoch, train_loss, metric, …
+    rung: Rung | None = None  # of RUNG
+    node: str = ""  # the address of the trial's node, known on receipt
+
+    def to_result(self) -> dict[str, Any]:
+        """Return the dict that `tune.report` takes."""
+        found = {NUMBER: self.number, EVENT: str(self.event), VALUES: dict(self.values)}
+        return found if self.rung is None else found | {RUNG: asdict(self.rung)}
+
+    @classmethod
+    def from_result(cls, result: Mapping[str, Any]) -> Report | None:
+        """Return the report in a result as Tune hands it to the driver: flattened, with keys of its own.
+
+        None if the trial has not reported anything.
+        """
+        if EVENT not in result:
+            return None
+        rung: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in _part(result, RUNG).items()
+        }
+        return cls(
+            number=int(result[NUMBER]),
+            event=Event(result[EVENT]),
+            values={name: float(value) for name, value in _part(result, VALUES).items()},
+            rung=Rung(**rung) if rung else None,
+            node=str(result.get(NODE, "")),
+        )
+
+
+def _part(result: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return the nested dict `name` of a result, which Tune has flattened into keys `name/…`."""
+    prefix = f"{name}/"
+    return {key.removeprefix(prefix): value for key, value in result.items() if key.startswith(prefix)}
 
 
 class TrialQueue(Protocol):
-    """Where the executor gets its trials and says how they end. Called in the driver only."""
+    """Hands out trials to the executor and takes in what happens to them. Used in the driver's process only."""
 
     def next(self) -> Job | None:
-        """The next trial to start, or None if no more are to start."""
+        """Return the next trial to start, or None if no more are to start."""
 
-    def heard(self, number: int, values: dict[str, float]) -> None:
-        """A running trial has ended an epoch, or says where it is."""
+    def on_progress(self, number: int, values: Mapping[str, float]) -> None:
+        """Take in the progress of a running trial."""
 
-    def rung(self, number: int, rung: Rung) -> bool:
-        """Whether a trial goes on beyond a rung; if not, `stopped` follows."""
+    def on_rung(self, number: int, rung: Rung) -> bool:
+        """Return whether a trial goes on beyond a rung; if not, `on_stop` follows."""
 
-    def stopped(self, number: int) -> None:
-        """A trial was stopped at the rung that was asked about last: its record so far is in its attempt's folder."""
+    def on_stop(self, number: int) -> None:
+        """Take in that a trial was stopped at its last rung: its record so far is in its attempt's folder."""
 
-    def store_away(self, number: int, *, ended: bool) -> None:
-        """A trial waits for the store, or has ended over it, to be started again; raises if the driver lost it, too."""
+    def on_store_away(self, number: int, *, ended: bool) -> None:
+        """Take in that a trial does not reach the store: it waits, or its attempt has `ended` and is repeated.
 
-    def again(self, number: int, error: str | None) -> None:
-        """A trial is started again, from its last checkpoint: after an error, or its process or node has died."""
+        Raises if the driver does not reach the store either.
+        """
 
-    def ended(self, number: int, error: str | None) -> None:
-        """A trial has ended: its record is in the store, or it was lost for good and `error` says how."""
+    def on_restart(self, number: int, error: str | None) -> None:
+        """Take in that a trial restarts from its last checkpoint: after `error`, or after the loss of its process."""
+
+    def on_end(self, number: int, error: str | None) -> None:
+        """Take in that a trial has ended: its record is in the store, or it is lost for good because of `error`."""

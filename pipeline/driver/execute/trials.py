@@ -1,8 +1,8 @@
 """Trials on Ray Tune.
 
 Each start of a study is a fresh Tune run over the trials that are still owed. What they share (rows, weights,
-config) is put into Ray's object store once; what they find they write into their own folder of the store. The
-driver tells the ledger when a trial has ended: Tune's own snapshots and logs are never read.
+config) is put into Ray's object store once; each trial writes its results into its own folder of the store. The
+driver updates the ledger when a trial has ended: Tune's own snapshots and logs are never read.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.driver.execute.cluster import Cluster, room
-from pipeline.driver.execute.protocol import TrialQueue
+from pipeline.driver.execute.protocol import Event, Report, TrialQueue
 from pipeline.study.records import TrialRecord
 from pipeline.study.store import NO_SPACE, ObjectStoreLost, Store, dropped
 from pipeline.trial.training.process import peak_memory_mb, used_again
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Body = Callable[[TrialInputs, TrialJob, OnEpoch, OnRung], TrialRecord]
 
 CHECKPOINT_S = 60.0
-BEATS_PER_S = 20.0  # of all running trials together: each is a report that the driver takes in
+BEATS_PER_S = 20.0  # of all running trials together: each is a report that the driver handles
 LOST_ATTEMPTS = 2  # Tune starts a trial again this often within one start of the study
 
 
@@ -37,14 +37,25 @@ def run_trials(
     *,
     store: Store,
     study: str,
-    desk: TrialQueue,
+    queue: TrialQueue,
     body: Body | None = None,
     checkpoint_s: float = CHECKPOINT_S,
+    limit: int | None = None,
 ) -> None:
-    """Runs the desk's trials until it has no more; returns when the last one has ended.
+    """Run the queue's trials until it has no more; return when the last one has ended.
 
-    `body` runs one trial; None for `trial.run_trial`. A lost trial goes on from a checkpoint that is at most
-    `checkpoint_s` seconds of training behind.
+    Args:
+        cluster: what trials run on.
+        inputs: what all trials share.
+        store: where trials write.
+        study: its name.
+        queue: where trials come from, and where their ends are reported.
+        body: runs one trial; None for `trial.run_trial`.
+        checkpoint_s: a lost trial goes on from a checkpoint that is at most this much training behind.
+        limit: trials that are started at most; None for all.
+
+    Raises:
+        Exception: the queue's first error.
     """
     from ray import tune
 
@@ -52,7 +63,7 @@ def run_trials(
 
     scratch = store.study(study).folder / "tune"
     shutil.rmtree(scratch, ignore_errors=True)
-    searcher = QueueSearcher(desk, room(cluster))
+    searcher = QueueSearcher(queue, room(cluster), limit)
     shared = _TrialShared(
         inputs,
         store.place,
@@ -73,7 +84,7 @@ def run_trials(
             num_samples=-1,
             reuse_actors=True,
         ),
-        run_config=_kept_small(store, scratch.parent),
+        run_config=_small_run(store, scratch.parent),
     )
     try:
         tuner.fit()
@@ -89,8 +100,8 @@ def run_trials(
         raise searcher.failure
 
 
-def _kept_small(store: Store, folder: Path) -> Any:
-    """Tune's own files: in the study's folder while trials run, without logs."""
+def _small_run(store: Store, folder: Path) -> Any:
+    """Return Tune's settings: its own files are in the study's folder while trials run, without logs."""
     from ray import tune
 
     bucket = store.bucket
@@ -105,13 +116,13 @@ def _kept_small(store: Store, folder: Path) -> Any:
 
 
 def _in_bucket(store: Store, folder: Path) -> str:
-    """The address of a folder, for who has the bucket's file system."""
+    """Return the address of a folder within the bucket's file system."""
     return str(store.place / folder.relative_to(store.root)).removeprefix("s3:/")
 
 
 @dataclass(frozen=True)
 class _TrialShared:
-    """What every trial's process gets through the object store."""
+    """What every trial's process receives through Ray's object store."""
 
     inputs: TrialInputs
     root: Path
@@ -123,31 +134,33 @@ class _TrialShared:
 
 
 def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
-    """One trial in a worker."""
+    """Run one attempt at a trial in a worker; if the store is away, wait for it."""
     with used_again(shared.cpus):
-        _patiently(config, shared)
+        store, number = Store(shared.root), int(config["number"])
+        if store.bucket is None and not store.study(shared.study).folder.is_dir():
+            _send(
+                Report(number, Event.STORE_UNSEEN)
+            )  # a node that has joined since the start; the search ends
+            return
+        with store.retrying(
+            lambda _: _send(Report(number, Event.STORE_AWAY))
+        ):  # the driver prints the warning
+            try:
+                _attempt(store, config, shared)
+            except ObjectStoreLost:  # not the trial's fault: it starts again from its last checkpoint
+                _send(Report(number, Event.STORE_LOST))
+                raise
 
 
-def _patiently(config: dict[str, Any], shared: _TrialShared) -> None:
-    """One attempt at a trial, which waits for a store that is away."""
+def _send(report: Report) -> None:
+    """Send a report to the driver. Where Tune stops the trial, its thread ends in here."""
     from ray import tune
 
-    store, number = Store(shared.root), int(config["number"])
-    if store.bucket is None and not store.study(shared.study).folder.is_dir():
-        tune.report(
-            {"number": number, "blind": 1.0}
-        )  # a node that has joined since the start; the search ends
-        return
-    with store.retrying(lambda _: tune.report({"number": number, "store_away": 0.0})):  # the driver says it
-        try:
-            _attempt(store, config, shared)
-        except ObjectStoreLost:  # no fault of the trial's: it is started again, from its last checkpoint
-            tune.report({"number": number, "store_away": 1.0})
-            raise
+    tune.report(report.to_result())
 
 
 def _attempt(store: Store, config: dict[str, Any], shared: _TrialShared) -> None:
-    """One attempt at a trial: its last act is its record."""
+    """Run one attempt at a trial: its last act is to write its record."""
     from pipeline.trial.inputs import TrialJob
 
     number = int(config["number"])
@@ -165,19 +178,15 @@ def _attempt(store: Store, config: dict[str, Any], shared: _TrialShared) -> None
 
 
 def _record(job: TrialJob, shared: _TrialShared) -> TrialRecord:
-    """Runs the trial; its record, whether it ended well or not."""
-    from ray import tune
-
-    from pipeline.driver.execute.tune_adapters import rung_report
+    """Run the trial and return its record; a trial that raises an error has a failed one."""
     from pipeline.trial.trial import run_trial
 
     try:
         return (shared.body or run_trial)(
             shared.inputs,
             job,
-            lambda values: tune.report({"number": job.number, **values}),
-            # where the trial is stopped, Tune ends this thread in here
-            lambda rung: tune.report(rung_report(job.number, rung)),
+            lambda values: _send(Report(job.number, Event.PROGRESS, values)),
+            lambda rung: _send(Report(job.number, Event.RUNG, rung=rung)),
         )
     except ObjectStoreLost:
         raise
@@ -186,29 +195,27 @@ def _record(job: TrialJob, shared: _TrialShared) -> TrialRecord:
 
 
 def _hand_in(store: Store, study: str, job: TrialJob, record: TrialRecord) -> None:
-    """Writes the record, drops what the attempts left, and tells the driver."""
-    from ray import tune
-
+    """Write the record, remove the attempts' folders, and report the end."""
     try:
         if record.state == "complete":
             store.study(study).weights.take(job.number, job.attempts)
         facts = record.provenance | _peaks()
         store.study(study).write_record(replace(record, attempts=len(job.attempts), provenance=facts))
     except OSError as error:
-        # a full disk is no fault of the trial's: the search ends, and it goes on when there is space
+        # a full disk is not the trial's fault: the search ends, and goes on when there is space
         if error.errno in NO_SPACE:
             with suppress(OSError):
                 store.study(study).attempts(job.number).mark_interrupted()
-            tune.report({"number": job.number, "disk_full": 1.0})
+            _send(Report(job.number, Event.DISK_FULL))
         raise
     for attempt in job.attempts:
         shutil.rmtree(attempt, ignore_errors=True)
         dropped(attempt)
-    tune.report({"number": job.number, "ended": 1.0})
+    _send(Report(job.number, Event.ENDED))
 
 
 def _peaks() -> dict[str, str]:
-    """The most memory that this process had, which may have run other trials before."""
+    """Return the peak memory of this process, which may have run other trials before."""
     import torch
 
     peaks = {"peak_memory_mb": f"{peak_memory_mb():.0f}"}
@@ -220,7 +227,7 @@ def _peaks() -> dict[str, str]:
 
 
 def reason_of(error: Exception) -> str:
-    """Why a trial failed, for a person."""
+    """Return why a trial failed, in one line."""
     import torch
 
     text = " ".join(str(error).split()) or type(error).__name__

@@ -14,17 +14,19 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
-from pipeline.driver.execute import Cluster, Packing, TrialQueue, connect, pack, run_trials
+from pipeline.driver.execute import Cluster, Packing, connect, pack, run_trials
 from pipeline.driver.search.budget import Meter
 from pipeline.driver.search.check import check_gpu_hours
 from pipeline.driver.search.dense import find_anchors, find_peak, write_teacher_of
-from pipeline.driver.search.gpu_sharing import FirstOnes, alone, peak_of_trials
+from pipeline.driver.search.gpu_sharing import alone, peak_of_trials
 from pipeline.driver.search.latency import find_table, time_networks
 from pipeline.driver.search.request import ALL, Search
 from pipeline.driver.search.resolved import ResolvedSearch, resolve
 from pipeline.driver.search.shared_store import check_shared
 from pipeline.driver.search.spec import make_spec, open_study
 from pipeline.driver.search.study_queue import StudyQueue
+from pipeline.driver.search.study_results import StudyResults
+from pipeline.driver.search.trial_source import TrialSource
 from pipeline.driver.search.watcher import Watcher
 from pipeline.driver.tracking import NoAnswer, Publisher, Tracker, address_of, open_tracking, shown
 from pipeline.fronts.front import Front, load_front
@@ -145,16 +147,13 @@ def _make_queue(
     watcher.anchors(spec)
     if spec.anchors.dense <= spec.anchors.constant:
         watcher.warn(LEARNED_NOTHING)
+    meter = Meter(store, spec.name, gpus_per_trial=cluster.gpus_per_trial)
     return StudyQueue(
-        spec,
-        request.budget,
-        store=store,
-        ledger=ledger,
-        courier=publisher,
+        TrialSource(ledger, request.budget, meter, warn=watcher.warn),
+        StudyResults(spec, store, keep_all_weights=request.keep_weights == ALL),
+        publisher=publisher,
         watcher=watcher,
-        meter=Meter(store, spec.name, gpus_per_trial=cluster.gpus_per_trial),
         halving=Halving(spec.values, spec.reference_point) if request.scheduler == "asha" else None,
-        keep_all_weights=request.keep_weights == ALL,
     )
 
 
@@ -177,7 +176,7 @@ def _run_trials(
         if first is not None:
             watcher.stage("running the first trial of each GPU alone, to see what it needs")
             queue.meter.gpus_per_trial = first.gpus_per_trial
-            _run_queue(resolved, first, inputs, FirstOnes(queue, first.concurrent))
+            _run_queue(resolved, first, inputs, queue, limit=first.concurrent)
             packing = pack_trials()
             queue.meter.gpus_per_trial = packing.cluster.gpus_per_trial
         if queue.has_work():
@@ -187,14 +186,22 @@ def _run_trials(
         time_networks(cluster, store, spec, source, shapes, watcher)
 
 
-def _run_queue(resolved: ResolvedSearch, cluster: Cluster, inputs: TrialInputs, queue: TrialQueue) -> None:
+def _run_queue(
+    resolved: ResolvedSearch,
+    cluster: Cluster,
+    inputs: TrialInputs,
+    queue: StudyQueue,
+    *,
+    limit: int | None = None,
+) -> None:
     run_trials(
         cluster,
         inputs,
         store=resolved.store,
         study=resolved.name,
-        desk=queue,
+        queue=queue,
         checkpoint_s=resolved.request.checkpoint_seconds,
+        limit=limit,
     )
 
 

@@ -1,10 +1,10 @@
-"""How a search is watched: by a terminal, by a notebook, or by nobody."""
+"""How a search shows its progress: a terminal, a notebook or a test overrides Watcher."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from pipeline.driver.search.budget import Budget
 from pipeline.fronts.front import Front
@@ -16,73 +16,53 @@ NEVER = math.inf
 
 @dataclass(frozen=True)
 class SearchProgress:
-    """How a study stands while it runs."""
+    """The state of a study while it runs."""
 
     ended: int
-    stopped: int  # of them
-    failed: int  # of them
-    at_work: tuple[int, ...]  # the trials that run
+    stopped: int  # of the ended ones
+    failed: int  # of the ended ones
+    at_work: tuple[int, ...]  # the numbers of the running trials
     front: Front | None
     budget: Budget
     spent: Spent
 
     @property
     def total(self) -> int:
-        """Trials that were asked for."""
+        """The study's requested trials."""
         return self.budget.trials
 
     @property
     def running(self) -> int:
-        """How many trials run."""
+        """The number of running trials."""
         return len(self.at_work)
 
 
-class Watcher(Protocol):
-    """Who watches a search: the terminal, or nobody.
+class Watcher:
+    """Receive the events of a search. Here every method ignores its event; a subclass overrides those it shows.
 
-    `beat_s`: how often a trial says where it is between the ends of its epochs, at most; NEVER: it does not.
+    `beat_s`: seconds between a trial's progress reports within an epoch; NEVER for none.
     """
 
-    beat_s: float
+    beat_s: float = NEVER
 
     def stage(self, what: str) -> None:
-        """Something that takes a while begins."""
+        """Note that a longer step begins."""
 
     def dense(self) -> None:
-        """One of the dense networks is trained."""
+        """Note that one of the dense networks is trained."""
 
     def anchors(self, spec: StudySpec) -> None:
-        """The anchors are known: trials begin."""
+        """Note that the anchors are measured: trials begin."""
 
-    def heard(self, number: int, values: dict[str, float]) -> None:
-        """A running trial has ended an epoch, or says where it is."""
+    def on_progress(self, number: int, values: Mapping[str, float]) -> None:
+        """Note the progress of a running trial: epoch, epochs, train_loss, metric, projected; not all of them."""
 
-    def stands(self, standing: SearchProgress, record: TrialRecord | None) -> None:
-        """The study's standing has changed; `record` is the trial that has just ended."""
-
-    def warn(self, message: str) -> None:
-        """Something went wrong that does not stop the search."""
-
-
-class SilentWatcher:
-    """A watcher that does not look."""
-
-    beat_s = NEVER
-
-    def stage(self, what: str) -> None:
-        """Nothing."""
-
-    def dense(self) -> None:
-        """Nothing."""
-
-    def anchors(self, spec: StudySpec) -> None:
-        """Nothing."""
-
-    def heard(self, number: int, values: dict[str, float]) -> None:
-        """Nothing."""
-
-    def stands(self, standing: SearchProgress, record: TrialRecord | None) -> None:
-        """Nothing."""
+    def on_change(self, progress: SearchProgress, record: TrialRecord | None) -> None:
+        """Note how the study stands after a trial has started, or ended with `record`."""
 
     def warn(self, message: str) -> None:
-        """Nothing."""
+        """Note a fault that does not stop the search."""
+
+
+class SilentWatcher(Watcher):
+    """Ignore every event."""

@@ -53,7 +53,7 @@ class Publisher:
         self._open, self._may_write = open_tracker, may_write
         self._address = address
         self._tracker: Tracker | None = None
-        self._tally: RunningFront | None = None  # of what MLflow has; None while there is no contact
+        self._running_front: RunningFront | None = None  # of what MLflow has; None while there is no contact
         self._owed: deque[int] = deque()
         self._ended: SimpleQueue[int] = SimpleQueue()
         self._said: SimpleQueue[str] = SimpleQueue()
@@ -64,7 +64,7 @@ class Publisher:
         self._refused: Counter[int] = Counter()  # how often MLflow did not take a trial
         self.delivered = 0
         self.done = False  # everything is there, the front too
-        self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="publisher", daemon=True)
 
     def start(self, tracker: Tracker | None = None) -> None:
         """First contact, in the caller's thread: `tracker` if one is open; then the courier goes to work.
@@ -80,8 +80,8 @@ class Publisher:
                 self._lose(lost)
         self._thread.start()
 
-    def ended(self, number: int) -> None:
-        """A trial has ended: its record is in the store."""
+    def enqueue(self, number: int) -> None:
+        """Queue a trial whose record is in the store."""
         self._ended.put(number)
         self._wake.set()
 
@@ -140,7 +140,7 @@ class Publisher:
 
     def _deliver(self) -> None:
         """All that is owed, in the order of its ending."""
-        if self._tally is None:
+        if self._running_front is None:
             self._meet()
         self._owed.extend(_drained(self._ended))
         while self._owed:
@@ -155,13 +155,13 @@ class Publisher:
             self._owed.extend(_drained(self._ended))
 
     def _publish(self, number: int) -> None:
-        tracker, tally = self._met()
+        tracker, running_front = self._met()
         if number in tracker.published():
-            tracker.publish_standing(tally.front)  # which may have been lost when its trial was not
+            tracker.publish_standing(running_front.front)  # which may have been lost when its trial was not
             return
-        tracker.publish(self._study.read_record(number))
-        found = tally.add(self._study.read_trial(number))
-        tracker.publish_standing(found)
+        record, rows = self._study.read_trial(number)
+        tracker.publish(record)
+        tracker.publish_standing(running_front.add(rows))
         self._refused.pop(number, None)
         self.delivered += 1
         self._progress += 1
@@ -191,21 +191,21 @@ class Publisher:
         left_out = {*there, *self._aside()}
         self._owed = deque(n for n in self._study.ended_in_order() if n not in left_out)
         table = self._study.read_table()
-        self._tally = RunningFront(self._spec, _of(table, sorted(there)))
+        self._running_front = RunningFront(self._spec, _of(table, sorted(there)))
         if there:  # a server may have been lost between a trial's run and how the study stood after it
-            self._tracker.publish_standing(self._tally.front)
+            self._tracker.publish_standing(self._running_front.front)
 
     def _aside(self) -> list[int]:
         return [number for number, times in self._refused.items() if times >= SET_ASIDE]
 
     def _met(self) -> tuple[Tracker, RunningFront]:
-        if self._tracker is None or self._tally is None:
+        if self._tracker is None or self._running_front is None:
             raise RuntimeError("A courier delivers to an MLflow that it has met.")
-        return self._tracker, self._tally
+        return self._tracker, self._running_front
 
     def _lose(self, lost: Exception) -> None:
         """Contact is lost: the next one finds out anew what is there, since an answer may have been lost, too."""
-        self._tally = None
+        self._running_front = None
         if not self._away:
             self._said.put(f"{lost} Trials go on; what MLflow is owed is delivered when it answers.")
         self._away = True

@@ -197,15 +197,15 @@ class Ledger:
         Raises:
             BadInput: the store holds records of trials that this ledger never asked for.
         """
-        self.check_store(store)
+        unsettled = self._check_store(store)
         study = store.study(self._spec.name)
         if study.exists():
             self._curves |= rows_of_table(study.read_table(), self._spec)
         told: list[int] = []
         lost: list[int] = []
         for ask in self.owed():
-            if study.has_record(ask.number):
-                self.tell(study.read_record(ask.number))
+            if ask.number in unsettled:
+                self.tell(unsettled[ask.number])
                 told.append(ask.number)
                 continue
             attempts = study.attempts(ask.number).lost()
@@ -223,14 +223,18 @@ class Ledger:
         Raises:
             BadInput: the store holds records of trials that this ledger never asked for.
         """
+        self._check_store(store)
+
+    def _check_store(self, store: Store) -> dict[int, TrialRecord]:
+        """Return the records of trials that have ended and of which the ledger does not know it, by number."""
         given = {t.number: t.user_attrs[PARAMS] for t in self._synced().trials if is_asked(t)}
         name = self._spec.name
         study = store.study(name)
         found = study.finished_numbers()
         strangers = [number for number in found if number not in given]
-        for ask in self.owed():
-            if ask.number in found and study.read_record(ask.number).params != ask.params:
-                strangers.append(ask.number)
+        asks = {ask.number: ask for ask in self.owed() if ask.number in found}
+        records = {number: study.read_record(number) for number in asks}
+        strangers += [number for number, ask in asks.items() if records[number].params != ask.params]
         if strangers:
             numbers = ", ".join(map(str, strangers[:5])) + (", …" if len(strangers) > 5 else "")
             raise BadInput(
@@ -239,6 +243,7 @@ class Ledger:
                 f"(--ledger), or put its file back. If it is lost: their front stays as it is, for show, best and "
                 f"export; search on under another --name, with --warm-start {name}."
             )
+        return records
 
     def check(self) -> None:
         """Whether this driver may still write.

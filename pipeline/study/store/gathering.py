@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
 
-from pipeline.study.store.recordfile import JSON, load_scalars, write_and_send
-from pipeline.study.store.table import empty, from_bytes, joined, rows_of, still_valid, to_bytes
+from pipeline.study.records import TrialRecord
+from pipeline.study.store.recordfile import JSON, load_record, load_scalars, write_and_send
+from pipeline.study.store.table import empty, from_bytes, joined, rows_of, still_valid, table_of, to_bytes
 
 TABLE, TRIALS = "points.arrow", "trials"
 
@@ -29,15 +31,15 @@ def when_written(study: Path) -> dict[int, int]:
     return found
 
 
-def trial_table(study: Path, number: int) -> pa.Table:
-    """One trial's rows.
+def read_trial(study: Path, number: int) -> tuple[TrialRecord, pa.Table]:
+    """Return a trial's record and its rows, from one reading.
 
     Raises:
         BadInput: there is no such record, or it cannot be read.
     """
     folder = trial_folder(study, number)
-    scalars = load_scalars(folder)
-    return joined(empty(), rows_of(scalars, written_ns=(folder / JSON).stat().st_mtime_ns))
+    record = load_record(folder)
+    return record, table_of(rows_of(record, written_ns=(folder / JSON).stat().st_mtime_ns))
 
 
 def study_table(study: Path) -> pa.Table:
@@ -49,27 +51,29 @@ def study_table(study: Path) -> pa.Table:
     return _collect(study)[0]
 
 
-def gather(study: Path) -> None:
-    """Brings points.arrow up to date with the records.
+def gather(study: Path, rows: Sequence[pa.Table] = ()) -> None:
+    """Bring points.arrow up to date with the records; those whose `rows` are given are not read again.
 
     Raises:
         BadInput: a record cannot be read.
     """
-    table, changed = _collect(study)
+    table, changed = _collect(study, rows)
     if changed:
         write_and_send(study / TABLE, to_bytes(table))
 
 
-def _collect(study: Path) -> tuple[pa.Table, bool]:
-    """The whole table, and whether it says more or less than points.arrow."""
+def _collect(study: Path, rows: Sequence[pa.Table] = ()) -> tuple[pa.Table, bool]:
+    """Return the whole table, and whether it differs from points.arrow."""
     path = study / TABLE
     gathered = from_bytes(path.read_bytes()) if path.is_file() else empty()
     written = when_written(study)
     valid, known = still_valid(gathered, written)
-    fresh = [number for number in sorted(written) if number not in known]
-    rows = [
+    fresh = {number: when for number, when in written.items() if number not in known}
+    given, given_numbers = still_valid(joined(empty(), *rows), fresh)
+    unread = [number for number in sorted(fresh) if number not in given_numbers]
+    read = [
         row
-        for number in fresh
+        for number in unread
         for row in rows_of(load_scalars(trial_folder(study, number)), written_ns=written[number])
     ]
-    return joined(valid, rows), bool(fresh) or len(valid) < len(gathered)
+    return joined(valid, given, table_of(read)), bool(fresh) or len(valid) < len(gathered)

@@ -9,6 +9,7 @@ points.arrow is a copy of the records' JSON, made by the driver: it may be out o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, final
 
@@ -23,9 +24,9 @@ from pipeline.study.store.exports import Exports
 from pipeline.study.store.gathering import (
     TRIALS,
     gather,
+    read_trial,
     study_table,
     trial_folder,
-    trial_table,
     when_written,
 )
 from pipeline.study.store.location import SPEC, Location
@@ -167,22 +168,24 @@ class StudyStore:
         written = when_written(self.folder)
         return sorted(written, key=lambda number: (written[number], number))
 
-    def read_trial(self, number: int) -> pa.Table:
-        """Return one trial's rows, with the columns of `read_table`.
+    def read_trial(self, number: int) -> tuple[TrialRecord, pa.Table]:
+        """Return a trial's record, and its rows with the columns of `read_table`, from one reading.
 
         Raises:
             BadInput: there is no such record, or it cannot be read.
         """
-        return trial_table(self.folder, number)
+        return read_trial(self.folder, number)
 
-    def gather(self) -> None:
+    def gather(self, rows: Sequence[pa.Table] = ()) -> None:
         """Bring the study's points.arrow up to date with its records. Only the driver does this.
+
+        Records whose `rows` are given, as `read_trial` returned them, are not read again.
 
         Raises:
             BadInput: there is no such study, or a record cannot be read.
         """
         self._check_exists()
-        gather(self.folder)
+        gather(self.folder, rows)
 
     def read_table(self) -> pa.Table:
         """Return all points of all trials that have ended, gathered or not: the columns of `table.COLUMNS`.

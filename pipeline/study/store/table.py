@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.study.store.recordfile import StoredRecord
+from pipeline.study.records import Point, TrialRecord
+from pipeline.study.store.recordfile import StoredPoint, StoredRecord
 
 FORMAT = 2  # a table of another one is made again
 
@@ -54,13 +55,17 @@ def empty() -> pa.Table:
     return COLUMNS.empty_table()
 
 
-def joined(table: pa.Table, rows: list[dict[str, Any]]) -> pa.Table:
-    """A table with further rows, in the order of trials and their points."""
-    if not rows:
+def table_of(rows: list[dict[str, Any]]) -> pa.Table:
+    """Return the table of some rows, in their order."""
+    return pa.Table.from_pylist(rows, schema=COLUMNS)
+
+
+def joined(table: pa.Table, *more: pa.Table) -> pa.Table:
+    """Return a table with the rows of further ones, in the order of trials and their points."""
+    if not any(map(len, more)):
         return table
-    more = pa.Table.from_pylist(rows, schema=COLUMNS)
     # one chunk and one dictionary per column, which the file format asks for
-    both = pa.concat_tables([table, more]).unify_dictionaries().combine_chunks()
+    both = pa.concat_tables([table, *more]).unify_dictionaries().combine_chunks()
     return both.sort_by([("number", "ascending"), ("point", "ascending")])
 
 
@@ -92,7 +97,7 @@ def from_bytes(data: bytes) -> pa.Table:
     return table if table.schema.equals(COLUMNS, check_metadata=True) else empty()
 
 
-def rows_of(record: StoredRecord, *, written_ns: int) -> list[dict[str, Any]]:
+def rows_of(record: StoredRecord | TrialRecord, *, written_ns: int) -> list[dict[str, Any]]:
     """A trial's rows: one per point; of a trial without points, one without a point."""
     trial = {
         "number": record.number,
@@ -103,6 +108,7 @@ def rows_of(record: StoredRecord, *, written_ns: int) -> list[dict[str, Any]]:
         "seconds": record.seconds,
         "written_ns": written_ns,
     }
+    shown: Sequence[StoredPoint | Point] = record.points
     points = [
         {
             "point": place,
@@ -112,6 +118,6 @@ def rows_of(record: StoredRecord, *, written_ns: int) -> list[dict[str, Any]]:
             **vars(point.measurement),
             "metrics": list(point.measurement.metrics.items()),
         }
-        for place, point in enumerate(record.points)
+        for place, point in enumerate(shown)
     ]
     return [trial | point for point in points or [{}]]

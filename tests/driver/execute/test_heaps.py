@@ -10,7 +10,7 @@ from pipeline.driver.execute.queue import in_worker
 from pipeline.study.records import TrialRecord
 from pipeline.study.store import Store
 from pipeline.trial.inputs import TrialInputs, TrialJob
-from tests.kit.queue import TrialQueue
+from tests.kit.queue import FiveTrials
 from tests.kit.synthetic import spec
 
 LEFT: list[weakref.ref[object]] = []  # of a worker's earlier trials
@@ -52,10 +52,10 @@ def body(_inputs: TrialInputs, job: TrialJob, *_tell: object) -> TrialRecord:
 
 
 def test_what_a_trial_leaves_in_cycles_is_gone_before_the_next_one(tmp_path: Path) -> None:
-    store, desk = Store(tmp_path), TrialQueue()
+    store, queue = Store(tmp_path), FiveTrials()
     store.write_spec(spec("toy"))
-    count = len(desk.jobs)
+    count = len(queue.jobs)
     with connect(Resources(concurrent=1), shared_bytes=0) as cluster:
-        run_trials(cluster, None, store=store, study="toy", desk=desk, body=body)  # type: ignore[arg-type]
+        run_trials(cluster, None, store=store, study="toy", queue=queue, body=body)  # type: ignore[arg-type]
     said = [store.study("toy").read_record(number).reason for number in range(count)]
     assert said == [f"0 of {number}" for number in range(count)]

@@ -8,10 +8,9 @@ import pytest
 
 from pipeline.driver.execute import Cluster, Peak, Resources, pack
 from pipeline.driver.execute.packing import fitting, trials_per_gpu
-from pipeline.driver.search.gpu_sharing import FirstOnes, alone, peak_of_trials
+from pipeline.driver.search.gpu_sharing import alone, peak_of_trials
 from pipeline.study.store import Store
 from pipeline.trial.training.process import free_memory_mb, mps_runs, usable_cores
-from tests.kit.queue import TrialQueue
 from tests.kit.synthetic import point, record, spec
 
 CPUS = Cluster(concurrent=8, cpus_per_trial=1.0, gpus_per_trial=0.0, cpus=8.0)
@@ -169,12 +168,3 @@ def test_the_most_that_a_trial_had_is_read_from_records(tmp_path: Path):
         store.study("toy").write_record(replace(record(number, point(0.5, 0.5)), provenance=facts))
     assert peak_of_trials(store, "toy", dense) == Peak(1_000, 4_000, 23_000, 7_000)
     assert peak_of_trials(store, "toy", None) == Peak(2_000, 0.0, 23_000, 7_000)
-
-
-def test_after_the_first_ones_the_desk_goes_on_where_it_was():
-    desk = TrialQueue()
-    first = FirstOnes(desk, 2)
-    assert [job and job.number for job in (first.next(), first.next(), first.next())] == [0, 1, None]
-    first.ended(0, None)
-    assert desk.ends == [0]
-    assert desk.next().number == 2

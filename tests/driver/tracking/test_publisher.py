@@ -42,20 +42,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "LONGEST_PAUSE_S", 0.5)
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A new MLflow database: making one takes seconds."""
-    root = tmp_path_factory.mktemp("mlflow")
-    path = root / "mlflow.db"
-    open_tracking(f"sqlite:///{path}", store_root=root)  # said: the environment may name another
-    return path
-
-
 @pytest.fixture
-def store(tmp_path: Path, database: Path) -> Store:
+def store(tmp_path: Path, mlflow_database: Path) -> Store:
     found = Store(tmp_path / "store")
     found.write_spec(spec())
-    shutil.copy(database, found.mlflow_db)
+    shutil.copy(mlflow_database, found.mlflow_db)
     return found
 
 
@@ -73,7 +64,7 @@ def end(store: Store, number: int, sent: Publisher | None = None) -> None:
     )
     if sent is not None:
         began = time.monotonic()
-        sent.ended(number)
+        sent.enqueue(number)
         assert time.monotonic() - began < 0.1, "a trial waited for MLflow"
 
 

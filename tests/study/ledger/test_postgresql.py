@@ -169,7 +169,7 @@ def test_a_database_that_stays_away_ends_the_search_which_goes_on_later(
         "--scheduler", "none", "--ledger", server.url("away"),
     ]  # fmt: skip
     hasty = patched(
-        asked, "from pipeline.driver.search import study_queue", "study_queue.RETRY_PAUSES_S = (0.5, 0.5)"
+        asked, "from pipeline.driver.search import trial_source", "trial_source.RETRY_PAUSES_S = (0.5, 0.5)"
     )
     heard = tmp_path / "heard"
     try:
