@@ -1,0 +1,150 @@
+"""The laws that go through the training loop: interruption, activation checkpointing, a second round."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from pipeline.methods.base import PruningMethod
+from pipeline.model.anatomy import Anatomy
+from pipeline.model.surgery import cut
+from pipeline.task.batches import Split
+from pipeline.trial.conformance.networks import tiny_batch, tiny_network, tiny_rows
+from pipeline.trial.conformance.subject import STEPS, Subject, ranked, require, same
+from pipeline.trial.curve import WeightRanking
+from pipeline.trial.training.loop import Loop, LoopState
+from pipeline.trial.training.phases import Phase
+from pipeline.trial.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+SEED = 5
+SHARE = 0.3  # of single weights that a first round sets to zero
+
+
+class _Interrupted(Exception):  # noqa: N818
+    """The process is gone."""
+
+
+@dataclass
+class _Listener:
+    """Copies the loop's state after `stop` steps, as a checkpoint would, and ends the loop there."""
+
+    stop: int | None = None
+    taken: LoopState | None = None
+    done: int = 0
+    values: list[dict[str, float]] = field(default_factory=list)
+
+    def epoch(self, epoch: float, values: dict[str, float]) -> None:
+        del epoch
+        self.values.append(values)
+
+    def step(self, state: Callable[[], LoopState]) -> None:
+        self.done += 1
+        if self.done == self.stop:
+            self.taken = copy.deepcopy(state())
+            raise _Interrupted
+
+
+def _loop(
+    subject: Subject,
+    method: PruningMethod,
+    network: tuple[PreTrainedModel, Anatomy],
+    rows: Split,
+    listener: _Listener,
+) -> Loop:
+    recipe = Recipe(
+        learning_rate=0.01,
+        batch_size=3,
+        warmup_fraction=0.1,
+        weight_decay=0.1,
+        precision="fp32",
+        regression=False,
+    )
+    phase = Phase("tune", 0, 0, STEPS, 3)
+    return Loop(*network, rows, phase, recipe, listener, method, subject.run(SEED))
+
+
+def interrupted_and_continued_gives_the_same_scores(subject: Subject) -> None:
+    """Check that a checkpoint after any step leads to the same weights and scores, bit for bit."""
+    start, rows, batch = tiny_network(), tiny_rows(), tiny_batch()
+    whole = copy.deepcopy(start)
+    through = subject.make()
+    _loop(subject, through, whole, rows, _Listener()).fit()
+    expected = through.score(*whole, [batch])
+    for stop in (1, STEPS - 1, STEPS):
+        listener = _Listener(stop)
+        with suppress(_Interrupted):
+            _loop(subject, subject.make(), copy.deepcopy(start), rows, listener).fit()
+        require(listener.done == stop, subject, f"Training makes step {stop}")
+        second = copy.deepcopy(start)
+        after = subject.make()
+        _loop(subject, after, second, rows, _Listener()).fit(listener.taken)
+        law = f"Interrupted after step {stop} and continued, training gives the same"
+        require(same(expected, after.score(*second, [batch])), subject, f"{law} scores")
+        require(_same_weights(whole[0], second[0]), subject, f"{law} weights")
+
+
+def activation_checkpointing_changes_nothing(subject: Subject) -> None:
+    """Check losses, penalties, weights, state and scores where layers run twice, with dropout: bit for bit."""
+    start, rows, batch = tiny_network(), tiny_rows(), tiny_batch()
+    require(start[0].config.hidden_dropout_prob > 0, subject, "There is dropout")
+    found = []
+    for checkpointing in (False, True):
+        model, anatomy = copy.deepcopy(start)
+        method, listener = subject.make(), _Listener()
+        loop = _loop(subject, method, (model, anatomy), rows, listener)
+        runs = _count_runs(model)
+        replace(loop, recipe=replace(loop.recipe, checkpointing=checkpointing)).fit()
+        require(runs[0] == STEPS * (1 + checkpointing), subject, "A layer runs once a step, or twice")
+        copy.deepcopy(model)  # as a curve does: nothing is left on it
+        found.append((model, listener.values, method.score(model, anatomy, [batch]), method.state()))
+    (plain, values, scores, state), (other, its_values, its_scores, its_state) = found
+    finite = all(np.isfinite(value) for row in values for value in row.values())
+    require(finite, subject, "What `report` gives is finite")
+    law = "Activation checkpointing changes no"
+    require(values == its_values, subject, f"{law} loss and no value of `report`")
+    require(same(scores, its_scores), subject, f"{law} score")
+    require(_same_weights(plain, other), subject, f"{law} weight")
+    equal = state.keys() == its_state.keys() and all(torch.equal(state[k], its_state[k]) for k in state)
+    require(equal, subject, f"{law} state")
+
+
+def a_second_round_goes_on_from_the_first_ones_cut(subject: Subject) -> None:
+    """Check that one instance tunes and scores a network again that was cut in between."""
+    model, anatomy = tiny_network()
+    rows, batch = tiny_rows(), tiny_batch()
+    method = subject.make()
+    for cut_layer in (1, None):
+        _loop(subject, method, (model, anatomy), rows, _Listener()).fit()
+        scores = method.score(model, anatomy, [batch])
+        ranking = ranked(scores, anatomy, per_parameter=False, attention=1)
+        if isinstance(ranking, WeightRanking):
+            ranking.take(model, ranking.at(target=SHARE))
+        elif cut_layer is not None:
+            masks = anatomy.present
+            masks.neurons[cut_layer] = masks.heads[cut_layer, 1:] = False
+            anatomy = cut(model, anatomy, masks)
+
+
+def _same_weights(one: PreTrainedModel, other: PreTrainedModel) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def _count_runs(model: PreTrainedModel) -> list[int]:
+    """Return a list whose only entry counts how often the first layer's query is computed from now on."""
+    counts = [0]
+    query = next(module for name, module in model.named_modules() if name.endswith("query"))
+
+    def count(*_: Any) -> None:
+        counts[0] += 1
+
+    query.register_forward_hook(count)
+    return counts
