@@ -1,4 +1,4 @@
-"""python -m pipeline"""
+"""Run the command: python -m pipeline."""
 
 from pipeline.cli.app import main
 

@@ -14,19 +14,16 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pytest
 import torch
-import transformers
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from pipeline.model.anatomy import ARCHITECTURES, Anatomy, read_anatomy
+from pipeline.model.anatomy import ARCHITECTURES, Anatomy
 from pipeline.model.source import ModelSource
 from pipeline.task.batches import Batch, Split, TaskData
+from pipeline.trial.conformance.networks import tiny_batch, tiny_config, tiny_network, tiny_rows
 from pipeline.trial.inputs import TrialInputs
 from tests.kit.bucket import KEYS, bucket_server
-from tests.kit.networks import CONFIGS, FIRST_WORD, LONGEST, POSITIONS, VOCABULARY
 from tests.kit.postgres import Server, postgres
 from tests.kit.trials import TRAIN
 
@@ -48,93 +45,28 @@ def architecture(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(scope="session")
 def make_config() -> MakeConfig:
     """(model_type, *, layers=3, outputs=3) -> 32 wide, 4 heads of 8, 64 neurons, 100 tokens, 40 positions."""
-
-    def make(model_type: str, *, layers: int = 3, outputs: int = 3) -> PreTrainedConfig:
-        if model_type == "distilbert":
-            shape = {"dim": 32, "hidden_dim": 64, "n_layers": layers, "n_heads": 4}
-        else:
-            shape = {
-                "hidden_size": 32,
-                "intermediate_size": 64,
-                "num_hidden_layers": layers,
-                "num_attention_heads": 4,
-                "type_vocab_size": 2 if model_type in ("bert", "electra") else 1,
-            }
-        if model_type == "electra":
-            shape["embedding_size"] = 16  # not the encoder's width, as in the real small one
-        return CONFIGS[model_type](
-            vocab_size=VOCABULARY, max_position_embeddings=POSITIONS, num_labels=outputs, **shape
-        )
-
-    return make
+    return tiny_config
 
 
 @pytest.fixture(scope="session")
-def make_model(make_config: MakeConfig) -> MakeModel:
+def make_model() -> MakeModel:
     """(model_type, *, layers=3, outputs=3, seed=0) -> a new classifier in eval mode, and its Anatomy.
 
     All parameters are random, biases and LayerNorms too: a forgotten bias shows.
     """
-
-    def make(
-        model_type: str = "bert", *, layers: int = 3, outputs: int = 3, seed: int = 0
-    ) -> tuple[PreTrainedModel, Anatomy]:
-        config = make_config(model_type, layers=layers, outputs=outputs)
-        generator = torch.Generator().manual_seed(seed)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = transformers.AutoModelForSequenceClassification.from_config(config)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
-        model.eval()
-        return model, read_anatomy(model)
-
-    return make
+    return tiny_network
 
 
 @pytest.fixture(scope="session")
 def make_split() -> MakeSplit:
     """(model_type, *, rows=12, outputs=3, seed=0, regression=False) -> rows of 3 to 24 tokens."""
-
-    def make(
-        model_type: str = "bert", *, rows: int = 12, outputs: int = 3, seed: int = 0, regression: bool = False
-    ) -> Split:
-        generator = np.random.default_rng(seed)
-        lengths = generator.integers(3, LONGEST + 1, size=rows)
-        columns = {
-            "id": pa.array([f"row-{row}" for row in range(rows)]),
-            "input_ids": pa.array(
-                [generator.integers(FIRST_WORD, VOCABULARY, size=length).tolist() for length in lengths],
-                type=pa.list_(pa.int32()),
-            ),
-        }
-        if model_type in ("bert", "electra"):
-            columns["token_type_ids"] = pa.array(
-                [[0] * (length // 2) + [1] * (length - length // 2) for length in lengths],
-                type=pa.list_(pa.int8()),
-            )
-        if regression:
-            columns["label"] = pa.array(generator.uniform(0, 5, size=rows), type=pa.float32())
-        else:
-            columns["label"] = pa.array(generator.integers(0, outputs, size=rows), type=pa.int64())
-        return Split(pa.table(columns), pad_token_id=CONFIGS[model_type]().pad_token_id)
-
-    return make
+    return tiny_rows
 
 
 @pytest.fixture(scope="session")
-def make_batch(make_split: MakeSplit) -> MakeBatch:
+def make_batch() -> MakeBatch:
     """(model_type, *, rows=6, outputs=3, seed=0) -> one batch whose rows differ in length: it has padding."""
-
-    def make(model_type: str = "bert", *, rows: int = 6, outputs: int = 3, seed: int = 0) -> Batch:
-        batch = make_split(model_type, rows=rows, outputs=outputs, seed=seed).collate(np.arange(rows))
-        lengths = batch["attention_mask"].sum(dim=1)
-        if lengths.min() == lengths.max():
-            raise ValueError(f"Seed {seed} gave rows of one length; a batch for tests has padding.")
-        return batch
-
-    return make
+    return tiny_batch
 
 
 @pytest.fixture(scope="session")

@@ -173,7 +173,7 @@ def test_files_are_small() -> None:
 
 
 def test_tests_mirror_the_wings() -> None:
-    others = {"kit", "benchmarks", "chaos", "faults", "docs", "examples"}
+    others = {"api", "kit", "benchmarks", "chaos", "faults", "docs", "examples"}
     folders = {path.name for path in (ROOT / "tests").iterdir() if path.is_dir() and path.name[0] not in "_."}
     assert folders - others == set(FLOOR)
     assert {path.name for path in (ROOT / "tests").glob("test_*.py")} == {"test_house.py"}

@@ -13,7 +13,7 @@ from pipeline.study.records import OBJECTIVES
 from pipeline.study.store import DEFAULT_STORE
 
 if TYPE_CHECKING:
-    from pipeline.export.confirm import Done
+    from pipeline.export.confirm import ConfirmResult
     from pipeline.fronts.confirmed import ConfirmedPoint
 
 _WHAT, _WHERE, _RUN = "What is confirmed", "Where it is kept", "What it runs on"
@@ -65,28 +65,29 @@ def confirm(
     A front overstates itself: its points were chosen by the rows and the seed that they look best on. The same command
     after an interruption goes on; what is done stays done, and more seeds or points may be asked for later.
     """
-    from pipeline.driver.execute import Resources
-    from pipeline.export.confirm import Confirm
     from pipeline.export.confirm import confirm as run
 
-    wanted = Confirm(
-        study=study,
+    done = run(
+        study,
         seeds=seeds,
         points=points,
         minutes=minutes,
         task=task,
         store=store,
         tracking=tracking,
-        resources=Resources(address, concurrent, cpus_per_trial, gpus_per_trial),
+        address=address,
+        concurrent=concurrent,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+        log=(lambda _: None) if quiet else say,
     )
-    done = run(wanted, (lambda _: None) if quiet else say)
     if as_json:
         print_json(confirmed_as_json(done))
     else:
         _print(done)
 
 
-def confirmed_as_json(done: Done) -> dict[str, Any]:
+def confirmed_as_json(done: ConfirmResult) -> dict[str, Any]:
     """All that was confirmed of the points that were asked for."""
     spec = done.confirmed.spec
     return {
@@ -126,7 +127,7 @@ def _as_json(point: ConfirmedPoint) -> dict[str, Any]:
     }
 
 
-def _print(done: Done) -> None:
+def _print(done: ConfirmResult) -> None:
     found = done.confirmed
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in (

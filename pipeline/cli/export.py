@@ -69,19 +69,22 @@ def export(
         raise BadInput(
             f"One bound chooses a network; given are {' and '.join(given)}. Leave all but one out."
         )
-    from pipeline.export.choice import Choice
     from pipeline.export.export import export as write
 
     done = write(
         study,
         to=to,
-        choice=Choice(trial, compression, sparsity, max_drop, max_latency_ms),
+        trial=trial,
+        compression=compression,
+        sparsity=sparsity,
+        max_drop=max_drop,
+        max_latency_ms=max_latency_ms,
         store=store,
         task=task,
         onnx=onnx,
         push=push,
         tracking=tracking,
-        tell=say,
+        log=say,
     )
     for warning in done.warnings:
         err.print(warning, style="yellow", markup=False, soft_wrap=True)

@@ -39,23 +39,23 @@ class Facts:
 
 
 def card(facts: Facts) -> str:
-    """The whole card, Markdown with the head that the hub reads."""
+    """Return the whole card, Markdown with the head that the hub reads."""
     sections = (_head(facts), _summary(facts), _layers(facts), _loading(facts), _origin(facts))
     return "\n\n".join(sections) + "\n"
 
 
 def model_name(spec: StudySpec) -> str:
-    """The base model's name; of a folder only the last part: where it lay is nobody's business."""
+    """Return the base model's name; of a folder only the last part, as a card may be published."""
     return spec.model if from_hub(spec) or spec.model == BUILTIN else Path(spec.model).name
 
 
 def from_hub(spec: StudySpec) -> bool:
-    """Whether the base model came from the hub: its fingerprint has the commit."""
+    """Return whether the base model came from the hub: its fingerprint has the commit."""
     return "@" in spec.model_fingerprint
 
 
 def _head(facts: Facts) -> str:
-    """What the hub sorts models by."""
+    """Return the head by which the hub sorts models."""
     spec = facts.front.spec
     entries = ["---", "library_name: transformers", "pipeline_tag: text-classification"]
     if facts.licence is not None:
@@ -86,7 +86,7 @@ def _networks(count: int) -> str:
 
 
 def _rows(facts: Facts) -> list[tuple[str, str, str]]:
-    """What is told of the network, and of the dense one beside it."""
+    """Return the rows of the table: this network, and the dense one beside it."""
     spec, point, anchors = facts.front.spec, facts.point, facts.front.spec.anchors
     return [
         (
@@ -117,7 +117,7 @@ def _rows(facts: Facts) -> list[tuple[str, str, str]]:
 
 
 def _title(spec: StudySpec, point: FrontPoint) -> str:
-    """What was done to the network, and what a user gains by it."""
+    """Return the title: how the network was made smaller, and what that is good for."""
     name = model_name(spec)
     if spec.zeroes:
         return (

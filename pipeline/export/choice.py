@@ -26,7 +26,7 @@ class Choice:
 
 
 def choose_point(store: Store, study: str, choice: Choice) -> tuple[Front, FrontPoint]:
-    """The study's front, and the network that is meant: with `trial`, of that trial's points alone.
+    """Return the study's front, and the chosen network: with `trial`, of that trial's points alone.
 
     Raises:
         BadInput: no such study or trial, or no point within the bounds (says what there is).

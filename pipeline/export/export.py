@@ -38,7 +38,7 @@ from pipeline.trial.latency import FrontRequest, time_front
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 CHECKED_ROWS = 16  # of validation, on which the written network is compared with the one in memory
 TOLERANCE = 1e-5  # of logits, fp32
@@ -60,31 +60,45 @@ def export(
     study: str,
     *,
     to: Path | str,
-    choice: Choice = Choice(),
+    trial: int | None = None,
+    compression: float | None = None,
+    sparsity: float | None = None,
+    max_drop: float | None = None,
+    max_latency_ms: float | None = None,
     store: Path | str = DEFAULT_STORE,
     task: str | None = None,
     onnx: bool = False,
     push: str | None = None,
     tracking: str | None = None,
-    tell: Tell = lambda _: None,
+    log: Log = lambda _: None,
 ) -> Exported:
-    """Writes one network of a study into a new folder, and opens the test rows for it, once.
+    """Write one network of a study into a new folder that transformers loads, and measure it on the test rows, once.
+
+    Without a trial and a bound it is the front's knee.
 
     Args:
         study: its name.
         to: a folder that is absent or empty; it appears whole or not at all.
-        choice: which network; the front's knee if nothing is said.
-        store: that holds the study.
-        task: where the task lies now, if it has moved.
-        onnx: also model.onnx, checked against PyTorch.
-        push: also to this repository on the hub.
-        tracking: MLflow, as a search takes it.
-        tell: hears what goes on, a line at a time.
+        trial: choose among this trial's networks, not on the study's front.
+        compression: the best network with at least this part of the encoder removed.
+        sparsity: the best network with at least this part of the encoder zero.
+        max_drop: the smallest network whose metric is at most this far below the dense one's.
+        max_latency_ms: the best network at most this slow.
+        store: the folder of the store.
+        task: where the task is now, if it has moved.
+        onnx: also write model.onnx, checked against PyTorch.
+        push: also upload to this repository on the hub.
+        tracking: MLflow's address; by default in the store.
+        log: called with a line at each step.
+
+    Returns:
+        The folder, with what its model card holds.
 
     Raises:
-        BadInput: no such study, trial or point, a folder in use, a task that changed, an extra that is missing, a hub
-            that does not take it.
+        BadInput: no such study, trial or network, a folder in use, a task that changed, an extra that is missing, or
+            the hub refuses the upload.
     """
+    choice = Choice(trial, compression, sparsity, max_drop, max_latency_ms)
     folder, files = Path(to).expanduser().resolve(), Store(Path(store))
     front, point = choose_point(files, study, choice)
     check_free(folder)
@@ -93,20 +107,20 @@ def export(
     if push is not None:
         hub.check_name(push)
     tracker, warnings = reach_tracker(tracking, files)
-    tell(f"making the network of trial {point.trial} …")
+    log(f"making the network of trial {point.trial} …")
     if files.study(study).weights.of_point(point) is None:
-        tell("its weights are not kept: it is trained again, which takes as long as its trial …")
+        log("its weights are not kept: it is trained again, which takes as long as its trial …")
     opened = reopen(files, study, task=task)
-    network = network_of(opened, point.trial, point.point, tell=_epochs(tell))
+    network = network_of(opened, point.trial, point.point, on_epoch=_epochs(log))
     with whole_folder(folder) as part:
-        done = _write(part, opened, front, point, network=network, onnx=onnx, tell=tell)
+        done = _write(part, opened, front, point, network=network, onnx=onnx, log=log)
     done = replace(done, folder=folder, warnings=(*done.facts.warnings, *warnings))
     if tracker is not None:
-        tell("publishing it …")
+        log("publishing it …")
         uri, lost = publish(tracker, folder, done.facts, opened.task)
         done = replace(done, mlflow_model=uri, warnings=(*done.warnings, *lost))
     if push is not None:
-        tell(f"uploading to {push} …")
+        log(f"uploading to {push} …")
         done = replace(done, pushed=hub.push(folder, push))
     return done
 
@@ -119,20 +133,20 @@ def _write(
     *,
     network: Network,
     onnx: bool,
-    tell: Tell,
+    log: Log,
 ) -> Exported:
-    """All that is in the folder."""
+    """Write all that is in the folder."""
     source = opened.inputs.source
     write_checkpoint(part, network.model, network.anatomy, tokenizer_files=source.tokenizer_files)
     written = load(part)
     _check_same(written, network.model, opened)
-    tell("measuring it on the test rows …")
+    log("measuring it on the test rows …")
     scores = _test(opened, point, written, weights=part / WEIGHTS)
-    tell("timing it …")
+    log("timing it …")
     times = _times(opened, network, point)
     difference = None
     if onnx:
-        tell("writing model.onnx …")
+        log("writing model.onnx …")
         write_onnx(part / ONNX, written)
         difference = check_onnx(part / ONNX, written, opened.inputs.data.validation)
     columns = opened.store.study(front.spec.name).read_table().to_pydict()
@@ -184,7 +198,7 @@ def _facts(
 
 
 def _check_same(written: PreTrainedModel, made: PreTrainedModel, opened: Reopened) -> None:
-    """What was written must compute what was in memory: on real rows, before anything is said about it."""
+    """Check on real rows that the written network computes what the one in memory does, before it is measured."""
     validation = opened.inputs.data.validation
     inputs = encoder_inputs(validation.collate(np.arange(min(CHECKED_ROWS, len(validation)))))
     with torch.inference_mode():
@@ -196,7 +210,7 @@ def _check_same(written: PreTrainedModel, made: PreTrainedModel, opened: Reopene
 
 
 def _times(opened: Reopened, network: Network, point: FrontPoint) -> tuple[Timed, ...]:
-    """Its latency at the shapes of the study, on this machine: as it is known, or measured now."""
+    """Return the latency at the study's shapes, on this machine: from the store, or measured now."""
     known = opened.store.study(opened.spec.name).latency.read().of(point.trial, point.point)
     timed = TimedPoint(point.trial, point.point, known)
     shapes = tuple(each.bench.shape for each in known)
@@ -207,7 +221,7 @@ def _times(opened: Reopened, network: Network, point: FrontPoint) -> tuple[Timed
 
 
 def _test(opened: Reopened, point: FrontPoint, model: PreTrainedModel, *, weights: Path) -> TestScores:
-    """Its scores on the test rows: those that are known, or measured now and noted. In fp32, as it was written."""
+    """Return the scores on the test rows: from the store, or measured now and stored. In fp32, as written."""
     kept = opened.store.study(opened.spec.name).exports
     with weights.open("rb") as file:
         digest = file_digest(file, "sha256").hexdigest()
@@ -225,7 +239,7 @@ def _test(opened: Reopened, point: FrontPoint, model: PreTrainedModel, *, weight
 
 
 def _disturbed(times: tuple[Timed, ...]) -> tuple[str, ...]:
-    """That latency is not to be trusted, if it isn't."""
+    """Return a warning if latency was measured on a busy machine."""
     if not any(each.disturbed for each in times):
         return ()
     share = min(each.core_share for each in times)
@@ -235,7 +249,7 @@ def _disturbed(times: tuple[Timed, ...]) -> tuple[str, ...]:
 
 
 def _retrained(network: Network) -> tuple[str, ...]:
-    """What a person should know before they trust the numbers of the front."""
+    """Return a warning if the network was trained again and differs from its record."""
     again = network.retrained
     if again is None or not again.differs:
         return ()
@@ -246,5 +260,5 @@ def _retrained(network: Network) -> tuple[str, ...]:
     )
 
 
-def _epochs(tell: Tell) -> Callable[[dict[str, float]], None]:
-    return lambda values: tell(f"training it again: epoch {values['epoch']:.1f} of {values['epochs']:.1f} …")
+def _epochs(log: Log) -> Callable[[dict[str, float]], None]:
+    return lambda values: log(f"training it again: epoch {values['epoch']:.1f} of {values['epochs']:.1f} …")

@@ -16,7 +16,7 @@ OTHERWISE = "Try again with the hub's own `hf upload`, or look at its status pag
 
 
 def check_name(repository: str) -> None:
-    """Refuses what no repository can be called, before anything is made for it.
+    """Check a repository's name, before anything is made for it.
 
     Raises:
         BadInput: says what a name is.
@@ -33,7 +33,7 @@ def check_name(repository: str) -> None:
 
 
 def push(folder: Path, repository: str) -> str:
-    """Uploads all files of a folder in one commit; a new repository is private. Returns its address.
+    """Upload all files of a folder in one commit; a new repository is private. Return its address.
 
     Raises:
         BadInput: the hub cannot be reached, or does not take it. The folder stays.

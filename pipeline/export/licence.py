@@ -13,7 +13,7 @@ SECONDS = 5.0  # that the hub has for an answer
 
 
 def licence_of(model: str) -> str | None:
-    """The identifier that the model's card gives (apache-2.0 …); None if it gives none, or cannot be asked.
+    """Return the identifier in the model's card (apache-2.0 …); None if it has none, or cannot be read.
 
     Args:
         model: a study's model: a hub name, a folder, or the built-in one, which has no weights from elsewhere.
@@ -28,7 +28,7 @@ def licence_of(model: str) -> str | None:
 
 
 def in_card(text: str) -> str | None:
-    """What the head of a model card says."""
+    """Return the licence in the head of a model card."""
     head = _FRONT_MATTER.match(text)
     found = _LICENCE.search(head[1]) if head else None
     return found[1] if found else None

@@ -22,7 +22,7 @@ from pipeline.trial.replay import replay_trial
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Tell = Callable[[dict[str, float]], None]
+OnEpoch = Callable[[dict[str, float]], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,14 +40,14 @@ class Network:
     retrained: Retrained | None
 
 
-def network_of(study: Reopened, trial: int, point: int, *, tell: Tell = lambda _: None) -> Network:
-    """The network of a point; one whose weights are gone is trained again, which takes as long as its trial.
+def network_of(study: Reopened, trial: int, point: int, *, on_epoch: OnEpoch = lambda _: None) -> Network:
+    """Return the network of a point; if its weights are gone it is trained again, which takes as long as its trial.
 
     Args:
         study: opened again.
         trial: its number.
         point: the place among the trial's points.
-        tell: hears of the epochs of a training.
+        on_epoch: called with the losses after each epoch of a training.
 
     Raises:
         BadInput: there is no such trial or point, or its weights are damaged.
@@ -66,7 +66,7 @@ def network_of(study: Reopened, trial: int, point: int, *, tell: Tell = lambda _
     if path is not None and wanted.kind == "recovered" and path.stem != RECOVERED and _recovers(record):
         path = None  # those of its round's curve are kept, its own are not
     if path is None:
-        path = _train_again(study, record, wanted, tell)
+        path = _train_again(study, record, wanted, on_epoch)
         network = _load(study, record, wanted, path)
         weights.note_retrained(trial, point, _measured_again(study, network[0], wanted))
     else:
@@ -75,7 +75,7 @@ def network_of(study: Reopened, trial: int, point: int, *, tell: Tell = lambda _
 
 
 def _recovers(record: TrialRecord) -> bool:
-    """Whether a trial trained after its last cut."""
+    """Return whether a trial trained after its last cut."""
     return float(record.params["recover_epochs"]) > 0
 
 
@@ -90,7 +90,7 @@ class _Place:
 
 
 def _load(study: Reopened, record: TrialRecord, point: Point, path: Path) -> tuple[PreTrainedModel, Anatomy]:
-    """The point's network from a file of weights."""
+    """Load the point's network from a file of weights."""
     model, anatomy = build(study.inputs.source, seed=record.seed)
     held = point.masks if path.stem == RECOVERED else _held(record, point.round)
     anatomy = cut(model, anatomy, held)
@@ -102,12 +102,12 @@ def _load(study: Reopened, record: TrialRecord, point: Point, path: Path) -> tup
 
 
 def _held(record: TrialRecord, round_: int) -> Masks:
-    """What was there before a round's cut: a curve begins with the network as it was tuned."""
+    """Return the masks before a round's cut: a curve begins with the network as it was tuned."""
     return next(point.masks for point in record.points if point.kind == "curve" and point.round == round_)
 
 
-def _train_again(study: Reopened, record: TrialRecord, point: Point, tell: Tell) -> Path:
-    """Trains the network again that the point is cut from, and keeps its weights."""
+def _train_again(study: Reopened, record: TrialRecord, point: Point, on_epoch: OnEpoch) -> Path:
+    """Train the network again that the point is cut from, and store its weights."""
     recovered = point.kind == "recovered"
     cuts = [_held(record, later) for later in range(1, point.round + 1)]
     cuts += [point.masks] if recovered else []
@@ -119,7 +119,7 @@ def _train_again(study: Reopened, record: TrialRecord, point: Point, tell: Tell)
         checkpoint_s=math.inf,
         keep_weights=False,
     )
-    again = replay_trial(study.inputs, job, tell, cuts=tuple(cuts))
+    again = replay_trial(study.inputs, job, on_epoch, cuts=tuple(cuts))
     path = study.store.study(study.spec.name).weights.path(
         record.number, RECOVERED if recovered else before_cut(point.round)
     )

@@ -29,7 +29,7 @@ TRACED = (2, 8)  # rows and tokens of the example: neither 0 nor 1, which an exp
 
 
 def check_installed() -> None:
-    """Refuses if a package of the extra is missing.
+    """Check that the packages of the extra are installed.
 
     Raises:
         BadInput: says which, and how to get them.
@@ -60,7 +60,7 @@ class _Logits(nn.Module):
 
 
 def write_onnx(path: Path, model: PreTrainedModel) -> None:
-    """Writes a network by torch's exporter; rows and tokens of a batch are free.
+    """Write a network by torch's exporter; rows and tokens of a batch are free.
 
     Args:
         path: of the file; beside it goes PATH.data if the weights are too large for one file.
@@ -88,7 +88,7 @@ def write_onnx(path: Path, model: PreTrainedModel) -> None:
 
 
 def check_onnx(path: Path, model: PreTrainedModel, rows: Split) -> float:
-    """The largest difference of a logit between onnxruntime and PyTorch, over batches of several shapes.
+    """Return the largest difference of a logit between onnxruntime and PyTorch, over batches of several shapes.
 
     Raises:
         RuntimeError: it is more than TOLERANCE.
@@ -108,7 +108,7 @@ def check_onnx(path: Path, model: PreTrainedModel, rows: Split) -> float:
 
 
 def open_session(path: Path, *, threads: int | None = None) -> Any:
-    """The model in onnxruntime on the CPU, with its basic graph optimisations.
+    """Open the model in onnxruntime on the CPU, with its basic graph optimisations.
 
     The extended ones add each residual inside a SkipLayerNormalization, whose kernel for CPUs is slower than the
     addition and the LayerNormalization it replaces: a quarter of the time of a network that is cut by 75 %.
@@ -124,7 +124,7 @@ def open_session(path: Path, *, threads: int | None = None) -> Any:
 
 
 def input_names(model: PreTrainedModel) -> tuple[str, ...]:
-    """Which of INPUTS the network takes: RoBERTa's token types have one kind and are left out."""
+    """Return which of INPUTS the network takes: RoBERTa's token types have one kind and are left out."""
     taken = inspect.signature(model.forward).parameters
     kinds = getattr(model.config, "type_vocab_size", 1)
     return tuple(name for name in INPUTS if name in taken and (name != "token_type_ids" or kinds > 1))
@@ -138,7 +138,7 @@ def _array(inputs: dict[str, Tensor], name: str) -> np.ndarray:
 
 @contextmanager
 def _plain_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Attention as its products: the fused one is written with a search for NaN over all scores, which takes time.
+    """Use attention as plain products: the fused one is exported with a check for NaN over all scores, which is slow.
 
     No row is without a token, so there is none. (The library's own setter refuses classes that it does not know;
     layers read the configuration at every forward pass.)
@@ -154,7 +154,7 @@ def _plain_attention(model: PreTrainedModel) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter warns of its own parts that will go, and logs its steps."""
+    """Silence the exporter, which warns of its own deprecated parts and logs its steps."""
     loggers = {name: logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")}
     levels = {name: logger.level for name, logger in loggers.items()}
     for logger in loggers.values():

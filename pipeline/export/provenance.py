@@ -13,7 +13,7 @@ from pipeline.study.provenance import provenance
 
 
 def record_of(facts: Facts, network: Network) -> dict[str, Any]:
-    """prunefront.json: what was searched, which units stayed, what was measured, by what it was made."""
+    """Return prunefront.json: what was searched, which units stayed, what was measured, by what it was made."""
     spec, point, masks = facts.front.spec, facts.point, network.point.masks
     study = {key: value for key, value in asdict(spec).items() if key != "anchors"}
     study["model"] = model_name(spec)
@@ -43,5 +43,5 @@ def record_of(facts: Facts, network: Network) -> dict[str, Any]:
 
 
 def _public(facts: dict[str, str]) -> dict[str, str]:
-    """Without the name of somebody's machine: a folder may be published."""
+    """Return provenance without the machine's name: a folder may be published."""
     return {key: value for key, value in facts.items() if key != "host"}

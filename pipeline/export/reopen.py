@@ -27,7 +27,7 @@ class Reopened:
     inputs: TrialInputs
 
     def test(self) -> Split:
-        """The rows of the official dev split that the task's metric is reported on. Not for a search."""
+        """Return the rows of the official dev split that the task's metric is reported on. Not for a search."""
         return self.tests["test"]
 
     @cached_property
@@ -37,7 +37,7 @@ class Reopened:
 
 
 def reopen(store: Store, study: str, *, task: str | None = None) -> Reopened:
-    """Reads a study's task and model again.
+    """Read a study's task and model again.
 
     Args:
         store: that holds the study.

@@ -11,7 +11,7 @@ from pipeline.task.loading import Task
 
 
 def reach_tracker(tracking: str | None, store: Store) -> tuple[Tracker | None, tuple[str, ...]]:
-    """MLflow, or a warning that nobody answers there."""
+    """Open MLflow, or return a warning that it does not answer."""
     try:
         return open_tracking(tracking, store_root=store.root), ()
     except NoAnswer as lost:
@@ -19,7 +19,7 @@ def reach_tracker(tracking: str | None, store: Store) -> tuple[Tracker | None, t
 
 
 def publish(tracker: Tracker, folder: Path, facts: Facts, task: Task) -> tuple[str | None, tuple[str, ...]]:
-    """Adds the folder to the trial's run: its address there, or a warning that it has none."""
+    """Add the folder to the trial's run; return its address there, or a warning that it has none."""
     spec, point = facts.front.spec, facts.point
     model = ExportedModel(
         trial=point.trial,
@@ -41,7 +41,7 @@ def publish(tracker: Tracker, folder: Path, facts: Facts, task: Task) -> tuple[s
 
 
 def _values(facts: Facts) -> dict[str, float]:
-    """What was measured, by the names that MLflow shows: test/accuracy, latency_ms …"""
+    """Return what was measured, by the names that MLflow shows (test/accuracy, latency_ms …)."""
     scores = {
         f"{part}/{name}": value for part, found in facts.scores.parts.items() for name, value in found.items()
     }

@@ -47,37 +47,37 @@ class PruningMethod(ABC):
     needs_fit: ClassVar[bool] = False
 
     def equip(self, fitted: Mapping[str, Array]) -> None:
-        """Takes what was fitted to the base model, right after it was made."""
+        """Take what was fitted to the base model; called right after the instance is made."""
         raise ValueError(f"{type(self).__name__} needs no fit; given were {sorted(fitted)}.")
 
     @abstractmethod
     def watch(
         self, model: nn.Module, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run
     ) -> AbstractContextManager[None]:
-        """Places hooks for one round of tuning.
+        """Place hooks for one round of tuning.
 
         Leaving normally bakes (the weights become what the forward pass used); leaving by an exception
         only removes the hooks.
         """
 
     def penalty(self, batch: Batch) -> Tensor:
-        """Scalar >= 0 to add to the loss of the forward pass just made on `batch`; zero unless overridden."""
+        """Return a scalar >= 0 to add to the loss of the last forward pass, made on `batch`; zero unless overridden."""
         return torch.zeros((), device=batch["input_ids"].device)
 
     @abstractmethod
     def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores | Matrices:
-        """What each unit is worth, or each weight; higher = keep. Weights, training flag, requires_grad unchanged."""
+        """Return a score for each unit, or weight; higher = keep. Weights, training flag, requires_grad stay."""
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
-        """All that was learned or averaged so far; empty if nothing is."""
+        """Return all that was learned or averaged so far; empty if nothing is."""
 
     @abstractmethod
     def load(self, state: dict[str, Tensor]) -> None:
-        """Takes up what `state` gave, in a fresh instance."""
+        """Restore what `state` returned, in a fresh instance."""
 
     def report(self) -> dict[str, float]:
-        """Numbers worth keeping at the end of an epoch, by name (norms, bounds)."""
+        """Return numbers to record at the end of an epoch, by name (norms, bounds)."""
         return {}
 
 
@@ -86,7 +86,7 @@ class Unstructured(PruningMethod):
 
     @abstractmethod
     def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Matrices:
-        """A score for each weight of `weights.matrices`, of its matrix's shape, on its device; higher = keep."""
+        """Return a score for each weight of `unstructured.matrices`, on its device; higher = keep."""
 
 
 class OneShot(PruningMethod):
@@ -95,15 +95,15 @@ class OneShot(PruningMethod):
     def watch(
         self, model: nn.Module, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run
     ) -> AbstractContextManager[None]:
-        """Does nothing."""
+        """Do nothing."""
         del model, anatomy, optimizer, run
         return nullcontext()
 
     def state(self) -> dict[str, Tensor]:
-        """Empty."""
+        """Return an empty state."""
         return {}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Nothing to take up."""
+        """Check that there is nothing to restore."""
         if state:
             raise ValueError(f"{type(self).__name__} keeps no state; given were {sorted(state)}.")

@@ -27,7 +27,7 @@ from pipeline.task.batches import Batch
 
 
 def random_scores(present: Masks, *, level: str, seed: int) -> Scores:
-    """Uniform scores in (0, 1) for the units that are there, NaN for the others."""
+    """Return uniform scores in (0, 1) for the units that are there, NaN for the others."""
     draw = np.random.default_rng(seed).uniform
     layers = present.layers.shape[0]
     heads = np.where(present.heads, draw(size=present.heads.shape), np.nan)
@@ -53,17 +53,17 @@ class Drawn(OneShot):
     def watch(
         self, model: nn.Module, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run
     ) -> AbstractContextManager[None]:
-        """Takes its seed from the trial's generator; watches nothing."""
+        """Draw the seed from the trial's generator."""
         del model, anatomy, optimizer
         self._seed = run.generator.initial_seed()
         return nullcontext()
 
     def state(self) -> dict[str, Tensor]:
-        """The seed."""
+        """Return the seed."""
         return {"seed": torch.tensor(self._seed)}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Takes up the seed."""
+        """Restore the seed."""
         self._seed = int(state["seed"])
 
 
@@ -75,7 +75,7 @@ class Chance(Drawn):
     level: Literal["block", "head", "neuron", "head-only", "layer"]
 
     def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
-        """Uniform scores; neither weights nor data are looked at."""
+        """Return uniform scores, whatever weights and data are."""
         del model, batches
         return random_scores(anatomy.present, level=self.level, seed=self._seed)
 
@@ -86,7 +86,7 @@ class ChanceWeights(Drawn, Unstructured):
     """A random order of the single weights."""
 
     def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Matrices:
-        """Uniform scores, the same on every device; neither weights nor data are looked at."""
+        """Return uniform scores, the same on every device, whatever weights and data are."""
         del model, batches
         draws = torch.Generator().manual_seed(self._seed)
         return {

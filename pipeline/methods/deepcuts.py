@@ -37,7 +37,7 @@ SHIFT = 10.0  # of shifted activations, so that tiny ones do not take the score 
 
 
 def saliency(weight: Tensor, gradient: Tensor, activation: Tensor | None, *, shift: float = 0.0) -> Tensor:
-    """[out, in]: |W G (A + shift)|, A by output; |W G| without (the authors' LayerGradCAM, LayerSmoothGrad)."""
+    """Return |W G (A + shift)| [out, in], A by output; |W G| without (the authors' LayerGradCAM, LayerSmoothGrad)."""
     product = weight * gradient
     return (product if activation is None else product * (activation + shift).unsqueeze(1)).abs()
 
@@ -51,7 +51,7 @@ class Saliency(OneShot):
     cycles: int  # noisy passes that a gradient is the mean of
 
     def sums(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Matrices:
-        """One forward and backward pass, or `cycles` noisy ones, for each batch."""
+        """Sum over one forward and backward pass, or `cycles` noisy ones, for each batch."""
         device = next(model.parameters()).device
         weights = matrices(anatomy)
         sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
@@ -85,7 +85,7 @@ class DeepCuts(Saliency, Unstructured):
     scope: Scope
 
     def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Matrices:
-        """The weights by their saliency, or its rank within the matrix."""
+        """Return the weights' saliency, or its rank within the matrix."""
         sums = self.sums(model, anatomy, batches)
         return shares(sums) if self.scope == "matrix" else sums
 
@@ -96,7 +96,7 @@ class DeepCutsLifted(Saliency):
     """Units by the sum of their weights' saliency."""
 
     def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
-        """Sums of sums."""
+        """Return units' sums of their weights' saliency."""
         return lift(self.sums(model, anatomy, batches), anatomy)
 
 
@@ -112,7 +112,7 @@ class _Sweep:
         self._real = torch.ones(0)
 
     def run(self, model: nn.Module, batch: Batch, *, passes: int) -> tuple[Matrices, Matrices]:
-        """Means over passes: G [out, in] and A [out]."""
+        """Return means over passes: G [out, in] and A [out]."""
         real = batch["attention_mask"].unsqueeze(-1).float()
         self._real = real / real.sum()
         means = {

@@ -31,7 +31,7 @@ EDGE = 1e-20  # of logarithms: an item that is taken for sure stays out of the l
 
 
 def relaxed_top_k(logits: Tensor, k: int, *, temperature: float) -> Tensor:
-    """[n] summing to k: Σ_j softmax(r_j / t), r_{j+1} = r_j + log(1 - softmax(r_j / t)).
+    """Return [n] summing to k: Σ_j softmax(r_j / t), r_{j+1} = r_j + log(1 - softmax(r_j / t)).
 
     In float64: temperatures fall to 1e-8.
     """
@@ -46,14 +46,14 @@ def relaxed_top_k(logits: Tensor, k: int, *, temperature: float) -> Tensor:
 
 
 def top_k(weights: Tensor, k: int) -> Tensor:
-    """[n]: 1 for the k largest, 0 for the others; of equal ones the first."""
+    """Return [n]: 1 for the k largest, 0 for the others; of equal ones the first."""
     kept = torch.zeros_like(weights)
     kept[weights.argsort(descending=True, stable=True)[:k]] = 1.0
     return kept
 
 
 def temperature_at(done: float, *, start: float, end: float, cooldown: float) -> float:
-    """Geometric from `start` to `end` over the first `cooldown` of the steps, all but `done` as given by TOML."""
+    """Interpolate geometrically from `start` to `end` over the first `cooldown` of the steps; `done` of 1 is over."""
     part = min(1.0, done / cooldown)
     return math.exp(math.log(start) - part * (math.log(start) - math.log(end)))
 
@@ -71,7 +71,7 @@ class Dsp(Gated):
     cooldown: float  # part of the tuning steps
 
     def start(self, units: Gates, run: Run, before: Values) -> Values:
-        """Xavier-uniform for each kind [L, units per layer]; later rounds go on with what they have."""
+        """Return Xavier-uniform values for each kind [L, units per layer]; later rounds keep theirs."""
         if before:
             return before
         layers = int(units.layer.max()) + 1
@@ -84,11 +84,11 @@ class Dsp(Gated):
         return {"weights": drawn}
 
     def rates(self) -> Mapping[str, float]:
-        """One for all weights."""
+        """Return one rate for all weights."""
         return {"weights": self.gate_learning_rate}
 
     def gates(self, values: Values, moment: Moment, *, training: bool) -> Tensor:
-        """K open gates of each kind: relaxed or straight-through in training, hard else."""
+        """Return gates with K open of each kind: relaxed or straight-through in training, else hard."""
         units, weights = moment.units, values["weights"]
         temperature = temperature_at(
             moment.done, start=self.temperature_start, end=self.temperature_end, cooldown=self.cooldown
@@ -108,11 +108,11 @@ class Dsp(Gated):
         return gates
 
     def unit_scores(self, values: Values, units: Gates) -> Tensor:
-        """The rank of a weight among its kind."""
+        """Return the rank of each weight among its kind."""
         return units.ranks(values["weights"])
 
 
 def kept_of_each_kind(units: Gates, target: float) -> list[int]:
-    """K: how many units of each kind stay at a target compression, the same share of each, at least one."""
+    """Return K: how many units of each kind stay at a target compression, the same share of each, at least one."""
     share = 1.0 - max(0.0, target - units.compression) / units.removable
     return [min(len(each), max(1, math.floor(share * len(each)))) for each in units.of_kind]

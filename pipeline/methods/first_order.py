@@ -37,12 +37,12 @@ NORM_FLOOR = 1e-30  # a layer without any derivative keeps its zeros
 
 
 def importance(derivatives: Tensor, *, estimate: str) -> Tensor:
-    """Sum over rows [B, D] -> [D] of |∂L(x)/∂ξ| (Michel 2019), or of its square (Molchanov 2019)."""
+    """Sum |∂L(x)/∂ξ| (Michel 2019), or its square (Molchanov 2019), over rows: [B, D] -> [D]."""
     return derivatives.abs().sum(dim=0) if estimate == "absolute" else derivatives.square().sum(dim=0)
 
 
 def by_layer(values: Tensor, layer: Tensor, kind: Tensor) -> Tensor:
-    """Values [D] over the l2 norm of those of the same layer and kind (Molchanov 2017)."""
+    """Divide values [D] by the l2 norm of those of the same layer and kind (Molchanov 2017)."""
     group = layer * 2 + kind
     squares = torch.zeros(int(group.max()) + 1, dtype=values.dtype, device=values.device)
     squares.index_add_(0, group, values.square())
@@ -59,7 +59,7 @@ class FirstOrder(OneShot):
     normalise: Literal["none", "layer"]
 
     def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
-        """One forward and backward pass in eval mode; only the gates get a gradient."""
+        """Return scores of one forward and backward pass in eval mode; only the gates get a gradient."""
         device = next(model.parameters()).device
         gates = Gates(anatomy, self.level, device=device)
         sums = torch.zeros(len(gates), device=device)

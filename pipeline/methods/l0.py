@@ -38,23 +38,23 @@ EDGE = 1e-4  # of the uniform draws: no infinite logits
 
 
 def hard_concrete(log_alpha: Tensor, uniform: Tensor, *, beta: float) -> Tensor:
-    """z = clamp(s (ζ - γ) + γ, 0, 1), s = sigmoid((log u - log(1 - u) + log α) / β)."""
+    """Return z = clamp(s (ζ - γ) + γ, 0, 1), s = sigmoid((log u - log(1 - u) + log α) / β)."""
     logits = torch.logit(uniform.clamp(EDGE, 1.0 - EDGE))
     return (torch.sigmoid((logits + log_alpha) / beta) * (HIGH - LOW) + LOW).clamp(0.0, 1.0)
 
 
 def median(log_alpha: Tensor) -> Tensor:
-    """z of a trained network: clamp(sigmoid(log α) (ζ - γ) + γ, 0, 1)."""
+    """Return z of a trained network: clamp(sigmoid(log α) (ζ - γ) + γ, 0, 1)."""
     return (torch.sigmoid(log_alpha) * (HIGH - LOW) + LOW).clamp(0.0, 1.0)
 
 
 def open_probability(log_alpha: Tensor, *, beta: float) -> Tensor:
-    """P(z > 0) = sigmoid(log α - β log(-γ / ζ))."""
+    """Return P(z > 0) = sigmoid(log α - β log(-γ / ζ))."""
     return torch.sigmoid(log_alpha - beta * math.log(-LOW / HIGH))
 
 
 def start_of(initial_open: float, *, beta: float) -> float:
-    """The log α at which P(z > 0) is `initial_open`."""
+    """Return the log α at which P(z > 0) is `initial_open`."""
     return math.log(initial_open / (1.0 - initial_open)) + beta * math.log(-LOW / HIGH)
 
 
@@ -69,16 +69,16 @@ class L0(Gated):
     initial_open: float  # P(z > 0) at the start
 
     def start(self, units: Gates, run: Run, before: Values) -> Values:
-        """Every gate open with the same probability: earlier rounds are in the weights."""
+        """Open every gate with the same probability: earlier rounds are in the weights."""
         del run, before
         return {"log_alpha": torch.full((len(units),), start_of(self.initial_open, beta=self.beta))}
 
     def rates(self) -> Mapping[str, float]:
-        """One for all gates."""
+        """Return one rate for all gates."""
         return {"log_alpha": self.gate_learning_rate}
 
     def gates(self, values: Values, moment: Moment, *, training: bool) -> Tensor:
-        """Drawn in training, the median else."""
+        """Return gates drawn at random in training, else their medians."""
         log_alpha = values["log_alpha"]
         if not training:
             return median(log_alpha)
@@ -86,13 +86,13 @@ class L0(Gated):
         return hard_concrete(log_alpha, uniform.to(log_alpha.device, non_blocking=True), beta=self.beta)
 
     def penalty(self, batch: Batch) -> Tensor:
-        """λ times the share of the encoder's parameters that is expected to be open."""
+        """Return λ times the share of the encoder's parameters that is expected to be open."""
         del batch
         units = self.moment.units
         opened = open_probability(self._values["log_alpha"], beta=self.beta)
         return self.penalty_strength * (units.shares @ opened)
 
     def unit_scores(self, values: Values, units: Gates) -> Tensor:
-        """sigmoid(log α)."""
+        """Return sigmoid(log α)."""
         del units
         return torch.sigmoid(values["log_alpha"].double())

@@ -40,7 +40,7 @@ Strategy = Literal["top", "bottom", "alternate", "symmetric", "contribution"]
 
 
 def drop_order(layers: int, strategy: Strategy) -> list[int]:
-    """The layers, numbered from the input, in the order in which a strategy by place drops them.
+    """Return the layers, numbered from the input, in the order in which a strategy by place drops them.
 
     top: L-1, L-2 ... ; bottom: 0, 1 ...; alternate: L-1, L-3 ... and then L-2, L-4 ...; symmetric: from the
     middle outwards, the upper one of a pair first, so that bottom and top layers stay longest.
@@ -56,14 +56,14 @@ def drop_order(layers: int, strategy: Strategy) -> list[int]:
 
 
 def by_place(layers: int, strategy: Strategy) -> FloatArray:
-    """Scores [L]: the number of layers that are dropped before this one, as a part of L."""
+    """Return scores [L]: the number of layers that are dropped before this one, as a part of L."""
     scores = np.empty(layers)
     scores[drop_order(layers, strategy)] = np.arange(layers) / layers
     return scores
 
 
 def change(before: Tensor, after: Tensor) -> Tensor:
-    """Sum over rows of 1 - cosine of the first token's representation before and after a layer [B, T, d]."""
+    """Sum 1 - cosine of the first token's representation before and after a layer [B, T, d] over rows."""
     return (1.0 - nn.functional.cosine_similarity(before[:, 0].float(), after[:, 0].float(), dim=-1)).sum()
 
 
@@ -76,7 +76,7 @@ class LayerDrop(OneShot):
 
     @torch.no_grad()
     def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
-        """By place without looking at data; by contribution in one forward sweep; NaN for layers gone."""
+        """Return scores by place, without data, or by contribution, in one forward sweep; NaN for layers gone."""
         present = anatomy.present.layers
         if self.strategy != "contribution":
             return Scores(layers=np.where(present, by_place(len(present), self.strategy), np.nan))
@@ -86,7 +86,7 @@ class LayerDrop(OneShot):
 
 
 def _mean_changes(model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> FloatArray:
-    """Mean over rows of `change`, for each layer that is there; in eval mode."""
+    """Return the mean over rows of `change`, for each layer that is there; in eval mode."""
     device = next(model.parameters()).device
     sums = torch.zeros(len(anatomy.layers), device=device)
     rows = 0

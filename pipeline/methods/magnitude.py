@@ -33,11 +33,11 @@ class GradualMagnitude(Weighted):
     """Score |w|; masked weights stay at zero."""
 
     def scores_of_weights(self, weights: Matrices) -> Matrices:
-        """|w|."""
+        """Return |w|."""
         return {name: weight.detach().abs() for name, weight in weights.items()}
 
     def holds(self) -> bool:
-        """Yes."""
+        """Return True: masked weights stay at zero."""
         return True
 
 
@@ -49,7 +49,7 @@ class Magnitude(GradualMagnitude, Zeroed):
     scope: Scope
 
     def keep(self, scores: Matrices, count: int) -> Matrices:
-        """Masks of a count of weights, by the scope."""
+        """Return masks without `count` weights, by the scope."""
         if self.scope == "network":
             return lowest(scores, count)
         return lowest_of_each(
@@ -58,7 +58,7 @@ class Magnitude(GradualMagnitude, Zeroed):
 
     @torch.no_grad()
     def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Matrices:
-        """|w|, or its rank within the matrix."""
+        """Return |w|, or its rank within the matrix."""
         del model, batches
         scores = self.scores_of_weights(matrices(anatomy))
         return shares(scores) if self.scope == "matrix" else scores

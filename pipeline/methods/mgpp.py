@@ -29,7 +29,7 @@ from pipeline.model.unstructured import Matrices
 
 
 def spike_probability(weight: Tensor, *, mixture: float, spike: float, slab: float) -> Tensor:
-    """g0(w) = sigmoid(-(c2 w² + c1)): posterior probability of the spike.
+    """Return g0(w) = sigmoid(-(c2 w² + c1)), the posterior probability of the spike.
 
     c1 = log λ - log(1 - λ) + (log s0 - log s1) / 2, c2 = (1 / s0 - 1 / s1) / 2, with variances s0 and s1.
     """
@@ -39,7 +39,7 @@ def spike_probability(weight: Tensor, *, mixture: float, spike: float, slab: flo
 
 
 def prior_gradient(weight: Tensor, *, mixture: float, spike: float, slab: float, rows: int) -> Tensor:
-    """∂/∂w of -log p(w) / n, p = λ N(0, s1) + (1 - λ) N(0, s0): (w / n) (g0 / s0 + (1 - g0) / s1)."""
+    """Return ∂/∂w of -log p(w) / n, p = λ N(0, s1) + (1 - λ) N(0, s0): (w / n) (g0 / s0 + (1 - g0) / s1)."""
     g0 = spike_probability(weight, mixture=mixture, spike=spike, slab=slab)
     return weight * (g0 * ((1.0 / spike - 1.0 / slab) / rows) + 1.0 / (slab * rows))
 
@@ -54,16 +54,16 @@ class MixturePrior(Weighted):
     mixture_end: float
 
     def scores_of_weights(self, weights: Matrices) -> Matrices:
-        """|w|."""
+        """Return |w|."""
         return {name: weight.detach().abs() for name, weight in weights.items()}
 
     def holds(self) -> bool:
-        """No: the prior holds them, as hard as it can."""
+        """Return False: only the prior pulls weights towards zero."""
         return False
 
     @torch.no_grad()
     def before_step(self, weights: Matrices, run: Run, done: float) -> None:
-        """Adds the prior's gradient until the pruning has ended."""
+        """Add the prior's gradient until the pruning has ended."""
         if done >= self.end_fraction:
             return
         span = self.end_fraction - self.start_fraction

@@ -37,13 +37,13 @@ REACHED = 3e-4  # excess below which it is
 
 
 def groups_of(units: Gates) -> Tensor:
-    """[D]: the number of a unit's group, layer by layer of each kind."""
+    """Return the number of each unit's group [D], layer by layer of each kind."""
     layers = int(units.layer.max()) + 1
     return units.kind * layers + units.layer
 
 
 def rank_from_top(scores: Tensor, groups: Tensor, there: Tensor) -> Tensor:
-    """[D]: share of a group's units that score higher, 0 for its best; units that are gone are not counted."""
+    """Return the share [D] of a group's units that score higher, 0 for its best; units that are gone do not count."""
     counted = torch.where(there, scores.detach().double(), -torch.inf)
     order = counted.argsort(descending=True, stable=True)
     order = order[groups[order].argsort(stable=True)]  # group by group, each from its best
@@ -58,12 +58,12 @@ def rank_from_top(scores: Tensor, groups: Tensor, there: Tensor) -> Tensor:
 
 
 def excess(remaining: Tensor, *, target: float) -> Tensor:
-    """R = (remaining - target)² above the target share of parameters, 0 below it."""
+    """Return R = (remaining - target)² above the target share of parameters, 0 below it."""
     return (remaining - target).clamp_min(0.0).square()
 
 
 def strength(over: Tensor, *, target: float, final_penalty: float) -> Tensor:
-    """λ: in proportion to the excess, but LEAST at least; NEAR once the target is reached (the authors' code)."""
+    """Return λ: in proportion to the excess, at least LEAST; NEAR once the target is reached (the authors' code)."""
     scaled = (final_penalty * over / max(1.0 - target, 1e-6) ** 2).clamp_min(LEAST)
     return torch.where(over < REACHED, NEAR, scaled)
 
@@ -80,17 +80,17 @@ class MLPruning(Gated):
     initial_share: float  # θ at the start
 
     def start(self, units: Gates, run: Run, before: Values) -> Values:
-        """Scores 0 and shares near 1. Later rounds keep the scores; shares are of what is left, and start anew."""
+        """Return scores 0 and shares near 1. Later rounds keep scores; shares are of what is left, and start anew."""
         del run
         shares = torch.full((int(groups_of(units).max()) + 1,), self.initial_share)
         return {"scores": before.get("scores", torch.zeros(len(units))), "theta": shares}
 
     def rates(self) -> Mapping[str, float]:
-        """Scores and shares learn at different ones."""
+        """Return different rates for scores and shares."""
         return {"scores": self.score_learning_rate, "theta": self.share_learning_rate}
 
     def gates(self, values: Values, moment: Moment, *, training: bool) -> Tensor:
-        """0 or 1; ∂L/∂S = ∂L/∂M, ∂L/∂θ_g = Σ_{u in g} ∂L/∂M_u M_u, both straight through (the authors' code)."""
+        """Return 0 or 1; ∂L/∂S = ∂L/∂M, ∂L/∂θ_g = Σ_{u in g} ∂L/∂M_u M_u, both straight through (the authors' code)."""
         del training
         scores, theta = values["scores"], values["theta"]
         mask = (self.unit_scores(values, moment.units) > 0).to(scores.dtype)
@@ -98,7 +98,7 @@ class MLPruning(Gated):
         return mask + (scores - scores.detach()) + mask * (shares - shares.detach())
 
     def penalty(self, batch: Batch) -> Tensor:
-        """λ(R) R; what remains is Σ_g k_g times the parameters of g, as a part of the encoder."""
+        """Return λ(R) R; what remains is Σ_g k_g times the parameters of g, as a part of the encoder."""
         del batch
         moment = self.moment
         target = 1.0 - moment.target
@@ -109,7 +109,7 @@ class MLPruning(Gated):
         return strength(over.detach(), target=target, final_penalty=self.final_penalty) * over
 
     def unit_scores(self, values: Values, units: Gates) -> Tensor:
-        """k_g - rank from the top: above 0 for what stays."""
+        """Return k_g - rank from the top: above 0 for what stays."""
         groups = groups_of(units)
         ranks = rank_from_top(values["scores"], groups, units.there)
         return torch.sigmoid(values["theta"].detach().double())[groups] - ranks

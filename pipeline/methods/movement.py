@@ -31,12 +31,12 @@ class Movement(Scored):
     """M = the highest of S in each matrix."""
 
     def masks(self, scores: Matrices, anatomy: Anatomy, run: Run, part: float) -> Matrices:
-        """Each matrix loses the same share, so that the encoder comes to `part` of the target."""
+        """Return masks that take the same share of each matrix, so that the encoder comes to `part` of the target."""
         if run.target is None:
             raise ValueError("Movement goes to a target sparsity; the run has none.")
         count = max(0, count_to_remove(anatomy, part * run.target))
         return lowest_of_each(scores, count / max(1, sum(values.numel() for values in scores.values())))
 
     def ranked(self, scores: Matrices) -> Matrices:
-        """S by its rank within the matrix."""
+        """Return the rank of S within the matrix."""
         return shares(scores)

@@ -33,7 +33,7 @@ from pipeline.methods.bases.gates import Gates, cubic
 
 
 def straight_through(mask: Tensor, scores: Tensor) -> Tensor:
-    """The mask in value; ∂/∂S = 1 (straight through)."""
+    """Return the mask in value; ∂/∂S = 1 (straight through)."""
     return mask + (scores - scores.detach())
 
 
@@ -48,16 +48,16 @@ class MovementBlock(Gated):
     end_fraction: float  # of the tuning steps after which the target stands
 
     def start(self, units: Gates, run: Run, before: Values) -> Values:
-        """0 for all; later rounds go on with what they have."""
+        """Return 0 for all; later rounds keep their values."""
         del run
         return before or {"scores": torch.zeros(len(units))}
 
     def rates(self) -> Mapping[str, float]:
-        """One for all scores."""
+        """Return one rate for all scores."""
         return {"scores": self.score_learning_rate}
 
     def gates(self, values: Values, moment: Moment, *, training: bool) -> Tensor:
-        """0 or 1."""
+        """Return 0 or 1."""
         del training
         scores, units = values["scores"], moment.units
         part = cubic(moment.done, start=self.start_fraction, end=self.end_fraction)
@@ -65,5 +65,5 @@ class MovementBlock(Gated):
         return straight_through(mask.to(scores.dtype), scores)
 
     def unit_scores(self, values: Values, units: Gates) -> Tensor:
-        """S, or its rank among those of its kind."""
+        """Return S, or its rank among those of its kind."""
         return units.ranks(values["scores"].detach()) if self.scope == "kind" else values["scores"]

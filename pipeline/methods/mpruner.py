@@ -40,7 +40,7 @@ NORM_FLOOR = 1e-12  # of a row whose tokens are all alike
 
 
 def cka(outputs: list[Tensor], mask: Tensor) -> Tensor:
-    """Linear CKA between layers, summed over rows: outputs L x [B, T, d], mask [B, T] -> [L, L].
+    """Compute linear CKA between layers, summed over rows: outputs L x [B, T, d], mask [B, T] -> [L, L].
 
     K = X̃ X̃ᵀ over a row's real tokens, X̃ centred; CKA = <K_i, K_j> / (|K_i| |K_j|) (Kornblith 2019,
     arXiv 1905.00414).
@@ -57,7 +57,7 @@ def cka(outputs: list[Tensor], mask: Tensor) -> Tensor:
 
 
 def clusters(similarity: FloatArray, threshold: float) -> list[list[int]]:
-    """Neighbours in a row: layer j joins the cluster that i starts while CKA(i, j) >= threshold."""
+    """Return clusters of neighbours: layer j joins the cluster that i starts while CKA(i, j) >= threshold."""
     found: list[list[int]] = []
     for layer in range(len(similarity)):
         if found and similarity[found[-1][0], layer] >= threshold:
@@ -68,7 +68,7 @@ def clusters(similarity: FloatArray, threshold: float) -> list[list[int]]:
 
 
 def removed_at(similarity: FloatArray, *, stride: int) -> FloatArray:
-    """Scores [L]: the least ε = 1 - threshold at which a layer is one of [1::stride] of its cluster; else inf."""
+    """Return scores [L]: the least ε = 1 - threshold at which a layer is in [1::stride] of its cluster; else inf."""
     scores = np.full(len(similarity), np.inf)
     for threshold in np.unique(similarity[np.triu_indices(len(similarity), 1)])[::-1]:
         for cluster in clusters(similarity, threshold):
@@ -78,7 +78,7 @@ def removed_at(similarity: FloatArray, *, stride: int) -> FloatArray:
 
 
 def layer_scores(similarity: FloatArray, *, stride: int) -> FloatArray:
-    """Scores [L], finite: what no threshold removes follows behind ε = 1, the first layer last."""
+    """Return finite scores [L]: what no threshold removes follows behind ε = 1, the first layer last."""
     scores = removed_at(similarity, stride=stride)
     behind = 1.0 + np.minimum(removed_at(similarity, stride=1), 1.0)
     return np.where(np.isinf(scores), behind, scores)
@@ -93,7 +93,7 @@ class MPruner(OneShot):
 
     @torch.no_grad()
     def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
-        """One forward sweep in eval mode; NaN for layers that are gone."""
+        """Return scores of one forward sweep in eval mode; NaN for layers that are gone."""
         device = next(model.parameters()).device
         count = len(anatomy.layers)
         sums = torch.zeros(count, count, device=device)

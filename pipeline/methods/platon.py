@@ -41,7 +41,7 @@ class SmoothedSensitivity(Weighted):
     _uncertainty: Matrices = field(default_factory=dict, init=False, repr=False)  # Ū
 
     def begin(self, weights: Matrices, run: Run) -> None:
-        """Zeros, but for what is left of a round."""
+        """Start averages at zero, except in the rest of a round."""
         del run
         for kept in (self._window, self._sensitivity, self._uncertainty):
             for name, weight in weights.items():
@@ -52,7 +52,7 @@ class SmoothedSensitivity(Weighted):
 
     @torch.no_grad()
     def after_step(self, weights: Matrices, steps: int) -> None:
-        """Adds the step's sensitivity; a window that is full moves the averages."""
+        """Add the step's sensitivity; a full window updates the averages."""
         for name, weight in weights.items():
             if weight.grad is not None:
                 self._window[name] += (weight * weight.grad).abs()
@@ -66,7 +66,7 @@ class SmoothedSensitivity(Weighted):
         self._window[name].zero_()
 
     def scores_of_weights(self, weights: Matrices) -> Matrices:
-        """Ī Ū, or Ī; |w| before the first window is full, for want of anything better."""
+        """Return Ī Ū, or Ī; |w| before the first window is full, as there is nothing better."""
         if self._steps < self.interval or not self._sensitivity:
             return {name: weight.detach().abs() for name, weight in weights.items()}
         if not self.uncertainty:
@@ -74,11 +74,11 @@ class SmoothedSensitivity(Weighted):
         return {name: value * self._uncertainty[name] for name, value in self._sensitivity.items()}
 
     def holds(self) -> bool:
-        """No: masked weights may grow again until the end."""
+        """Return False: masked weights may grow again until the end."""
         return False
 
     def kept(self) -> dict[str, Tensor]:
-        """Window, sensitivity and uncertainty."""
+        """Return window, sensitivity and uncertainty."""
         return {
             f"{what}/{name}": value
             for what, kept in (("w", self._window), ("s", self._sensitivity), ("u", self._uncertainty))
@@ -86,7 +86,7 @@ class SmoothedSensitivity(Weighted):
         }
 
     def take(self, kept: dict[str, Tensor]) -> None:
-        """Takes them up."""
+        """Restore them."""
         for what, mine in (("w", self._window), ("s", self._sensitivity), ("u", self._uncertainty)):
             mine |= {name[2:]: value for name, value in kept.items() if name.startswith(f"{what}/")}
 

@@ -41,25 +41,25 @@ class Schubert(Gated):
     gate_learning_rate: float
 
     def start(self, units: Gates, run: Run, before: Values) -> Values:
-        """1: the factors of earlier rounds are in the weights."""
+        """Return 1: the factors of earlier rounds are in the weights."""
         del run, before
         return {"alpha": torch.ones(len(units))}
 
     def rates(self) -> Mapping[str, float]:
-        """One for all factors."""
+        """Return one rate for all factors."""
         return {"alpha": self.gate_learning_rate}
 
     def gates(self, values: Values, moment: Moment, *, training: bool) -> Tensor:
-        """α itself."""
+        """Return α itself."""
         del moment, training
         return values["alpha"]
 
     def penalty(self, batch: Batch) -> Tensor:
-        """γ Σ_u β_u |α_u|."""
+        """Return γ Σ_u β_u |α_u|."""
         del batch
         return self.penalty_strength * (self.moment.units.shares @ self._values["alpha"].abs())
 
     def unit_scores(self, values: Values, units: Gates) -> Tensor:
-        """|α|: costs are in it already, through the penalty."""
+        """Return |α|: costs are in it already, through the penalty."""
         del units
         return values["alpha"].abs()

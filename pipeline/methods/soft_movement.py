@@ -30,7 +30,7 @@ LEAST = 0.005  # of every matrix stays (the authors' code)
 
 
 def soft_masks(scores: Matrices, *, threshold: float) -> Matrices:
-    """1[sigmoid(S) > τ], but of each matrix at least LEAST."""
+    """Return 1[sigmoid(S) > τ], but of each matrix at least LEAST."""
     least = float(torch.logit(torch.tensor(threshold)))  # of S: no exponential of every score at every step
     masks = {name: values > least for name, values in scores.items()}
     left = torch.stack([mask.sum() for mask in masks.values()]).tolist()  # the device is waited for once
@@ -50,17 +50,17 @@ class SoftMovement(Scored):
     penalty_strength: float  # λ
 
     def masks(self, scores: Matrices, anatomy: Anatomy, run: Run, part: float) -> Matrices:
-        """By `part` of the run's threshold."""
+        """Return masks at `part` of the run's threshold."""
         del anatomy
         threshold = PUBLISHED_THRESHOLD if run.threshold is None else run.threshold
         return soft_masks(scores, threshold=part * threshold)
 
     def penalty(self, batch: Batch) -> Tensor:
-        """λ_t · mean sigmoid(S)."""
+        """Return λ_t · mean sigmoid(S)."""
         del batch
         means = torch.stack([torch.sigmoid(values).mean() for values in self._scores.values()])
         return self.penalty_strength * self.part * means.mean()
 
     def ranked(self, scores: Matrices) -> Matrices:
-        """sigmoid(S)."""
+        """Return sigmoid(S)."""
         return {name: torch.sigmoid(values) for name, values in scores.items()}

@@ -31,7 +31,7 @@ from pipeline.task.batches import Batch
 
 
 def soft_mask(scores: Tensor, *, threshold: float) -> Tensor:
-    """1[sigmoid(S) > τ] in value; ∂/∂S = 1."""
+    """Return 1[sigmoid(S) > τ] in value; ∂/∂S = 1."""
     return (torch.sigmoid(scores.detach()) > threshold).to(scores.dtype) + (scores - scores.detach())
 
 
@@ -46,16 +46,16 @@ class SoftMovementBlock(Gated):
     end_fraction: float
 
     def start(self, units: Gates, run: Run, before: Values) -> Values:
-        """0 for all; later rounds go on with what they have."""
+        """Return 0 for all; later rounds keep their values."""
         del run
         return before or {"scores": torch.zeros(len(units))}
 
     def rates(self) -> Mapping[str, float]:
-        """One for all scores."""
+        """Return one rate for all scores."""
         return {"scores": self.score_learning_rate}
 
     def gates(self, values: Values, moment: Moment, *, training: bool) -> Tensor:
-        """0 or 1."""
+        """Return 0 or 1."""
         del training
         mask = soft_mask(values["scores"], threshold=self._part(moment) * _threshold(moment.run))
         attention = moment.units.of_kind[0]
@@ -65,14 +65,14 @@ class SoftMovementBlock(Gated):
         return mask
 
     def penalty(self, batch: Batch) -> Tensor:
-        """λ_t times the share of the encoder, each unit by sigmoid(S)."""
+        """Return λ_t times the share of the encoder, each unit by sigmoid(S)."""
         del batch
         moment = self.moment
         shares = moment.units.shares @ torch.sigmoid(self._values["scores"])
         return self.penalty_strength * self._part(moment) * shares
 
     def unit_scores(self, values: Values, units: Gates) -> Tensor:
-        """sigmoid(S)."""
+        """Return sigmoid(S)."""
         del units
         return torch.sigmoid(values["scores"].double())
 

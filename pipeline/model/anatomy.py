@@ -34,7 +34,7 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def find_architecture(model_type: str) -> Architecture:
-    """The row of a `config.model_type`.
+    """Return the row of a `config.model_type`.
 
     Raises:
         BadInput: if it is unknown.
@@ -89,7 +89,7 @@ class Costs:
 
     @staticmethod
     def of(masks: Masks, *, hidden_size: int, head_size: int, other: int) -> Costs:
-        """Counts for dense shapes, given as the masks that keep everything.
+        """Count the parameters of dense shapes, given as the masks that keep everything.
 
         Args:
             masks: [L, H], [L, N] and [L].
@@ -107,7 +107,7 @@ class Costs:
         return Costs(head, attention, neuron, ffn, layer, encoder, encoder + other, d, k)
 
     def kept_by_layer(self, masks: Masks) -> npt.NDArray[np.int64]:
-        """Parameters of each layer [L] that stay under `masks`."""
+        """Return the parameters of each layer [L] that stay under `masks`."""
         heads, neurons = masks.heads.sum(axis=1), masks.neurons.sum(axis=1)
         biases = self.hidden_size * ((heads > 0).astype(np.int64) + (neurons > 0))
         norms = self.layer - self.attention - self.ffn
@@ -117,15 +117,15 @@ class Costs:
         return kept
 
     def kept(self, masks: Masks) -> int:
-        """Encoder parameters that stay under `masks`."""
+        """Return the encoder parameters that stay under `masks`."""
         return int(self.kept_by_layer(masks).sum())
 
     def compression(self, masks: Masks) -> float:
-        """Removed encoder parameters / encoder parameters of the dense model."""
+        """Return removed encoder parameters / encoder parameters of the dense model."""
         return (self.encoder - self.kept(masks)) / self.encoder
 
     def macs(self, masks: Masks, length: int) -> int:
-        """Multiply-accumulates of one row of `length` tokens in the layers' matrix products.
+        """Return the multiply-accumulates of one row of `length` tokens in the layers' matrix products.
 
         Per head 4 T d k for its projections and 2 T² k for scores and context, per neuron 2 T d. Biases,
         softmax, LayerNorm and activations are left out, as is customary.
@@ -167,7 +167,7 @@ class Anatomy:
 
 
 def read_anatomy(model: PreTrainedModel) -> Anatomy:
-    """Finds the parts of an uncut transformers encoder.
+    """Find the parts of an uncut transformers encoder.
 
     Raises:
         BadInput: if the architecture is unknown, or the layers hold more or less than its parts (adapters,
@@ -197,7 +197,7 @@ def read_anatomy(model: PreTrainedModel) -> Anatomy:
 
 
 def encoder_layers(model: PreTrainedModel, model_type: str) -> nn.ModuleList:
-    """The model's own list of the layers that are there."""
+    """Return the model's own list of the layers that are there."""
     layers = model.base_model.get_submodule(find_architecture(model_type).layers)
     if not isinstance(layers, nn.ModuleList):
         raise TypeError(f"Layers of {model_type} are a ModuleList; found was {type(layers).__name__}.")
@@ -207,7 +207,7 @@ def encoder_layers(model: PreTrainedModel, model_type: str) -> nn.ModuleList:
 def layer_parts(
     layer: nn.Module, where: Architecture, *, index: int, heads: UnitNumbers, neurons: UnitNumbers
 ) -> LayerParts:
-    """The parts of one layer that holds these dense heads and neurons; a block without any is gone."""
+    """Return the parts of one layer that holds these dense heads and neurons; a block without any is gone."""
     attention = len(heads) > 0
     ffn = len(neurons) > 0
     return LayerParts(

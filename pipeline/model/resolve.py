@@ -57,7 +57,7 @@ def resolve_model(
     train_texts: Sequence[str],
     trust_remote_code: bool = False,
 ) -> ModelSource:
-    """Reads a model from the hub or a folder, or makes the built-in one. For the driver.
+    """Read a model from the hub or a folder, or make the built-in one. Called by the driver, once.
 
     Args:
         name: a hub name, a folder, or `builtin/tiny-bert`.
@@ -86,7 +86,7 @@ def resolve_model(
 
 
 def check_model(name: str) -> None:
-    """Refuses a model that `resolve_model` would refuse by its name, files or architecture.
+    """Check a model's name, files and architecture as `resolve_model` does.
 
     Raises:
         BadInput: as `resolve_model`.
@@ -135,7 +135,7 @@ def _pretrained(name: str, head: Mapping[str, Any], *, trust_remote_code: bool) 
 
 
 def _folder(name: str) -> tuple[Path, str | None]:
-    """The model's folder, and the commit if it came from the hub (or from the hub's cache)."""
+    """Return the model's folder, and the commit if it came from the hub (or from the hub's cache)."""
     from huggingface_hub import snapshot_download
 
     folder = Path(name).expanduser()
@@ -148,7 +148,7 @@ def _folder(name: str) -> tuple[Path, str | None]:
 
 
 def _check_files(folder: Path) -> None:
-    """Refuses what the library would read otherwise: pickles, and an empty vocabulary where there is none."""
+    """Refuse pickles and a missing vocabulary: the library would run the one and take the other for an empty one."""
     found = ", ".join(sorted(path.name for path in folder.iterdir())[:SHOWN_FILES]) or "nothing"
     if not any(folder.glob("*.safetensors")):
         raise BadInput(
@@ -164,7 +164,7 @@ def _check_files(folder: Path) -> None:
 
 @contextmanager
 def _readable(name: str) -> Iterator[None]:
-    """Turns the library's errors on a model that cannot be read into one message."""
+    """Turn the library's errors on a model that cannot be read into one message."""
     from safetensors import SafetensorError
 
     try:
@@ -191,7 +191,7 @@ def _check_tokenizer(name: str, fast: PreTrainedTokenizerBase, *, tokens: int) -
 
 
 def _check_encoder_is_whole(name: str, model: PreTrainedModel, fresh: set[str]) -> None:
-    """Only a head may start from scratch: an encoder that does is a different model, silently."""
+    """Check that all weights of the encoder were read; the library would replace missing ones by random numbers."""
     prefix = f"{model.base_model_prefix}."
     lost = sorted(key for key in fresh if key.startswith(prefix) and ".pooler." not in key)
     if lost:
@@ -202,7 +202,7 @@ def _check_encoder_is_whole(name: str, model: PreTrainedModel, fresh: set[str]) 
 
 
 def _tiny_bert(texts: Sequence[str], head: Mapping[str, Any]) -> ModelSource:
-    """4 layers, 4 heads and 512 neurons each, 128 wide: some minutes for a whole search on two cores."""
+    """Make a BERT of 4 layers, 4 heads and 512 neurons each, 128 wide: a search takes minutes on two cores."""
     from transformers import BertConfig, BertTokenizer
 
     vocabulary = word_pieces(texts, size=BUILTIN_VOCABULARY)
@@ -222,7 +222,7 @@ def _tiny_bert(texts: Sequence[str], head: Mapping[str, Any]) -> ModelSource:
 
 
 def word_pieces(texts: Sequence[str], *, size: int) -> dict[str, int]:
-    """A lower-case WordPiece vocabulary, token -> number: the same for the same texts, in every process.
+    """Learn a lower-case WordPiece vocabulary, token -> number: the same for the same texts, in every process.
 
     The library's trainer numbers continuing characters in the random order of a hash map, and breaks ties
     between pairs by those numbers. Here they are fixed before it starts.

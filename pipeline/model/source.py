@@ -68,7 +68,7 @@ class ModelSource:
 
 
 def build(source: ModelSource, *, seed: int) -> tuple[PreTrainedModel, Anatomy]:
-    """A fresh fp32 network on the CPU, in eval mode, and its Anatomy.
+    """Build a fresh fp32 network on the CPU, in eval mode, and its Anatomy.
 
     Parts without weights are initialised from `seed`; torch's global generator stays where it is.
     """
@@ -91,7 +91,7 @@ def build(source: ModelSource, *, seed: int) -> tuple[PreTrainedModel, Anatomy]:
 
 
 def tokenizer(source: ModelSource) -> PreTrainedTokenizerFast:
-    """The model's fast tokenizer."""
+    """Return the model's fast tokenizer."""
     from transformers import AutoTokenizer
 
     with tempfile.TemporaryDirectory() as temporary:
@@ -103,7 +103,7 @@ def tokenizer(source: ModelSource) -> PreTrainedTokenizerFast:
 
 
 def write_source(source: ModelSource, folder: Path) -> None:
-    """Writes a copy that `read_source` and transformers read; the folder appears whole or not at all.
+    """Write a copy that `read_source` and transformers read; the folder appears whole or not at all.
 
     Raises:
         FileExistsError: if the folder is there already, with something else in it.
@@ -133,7 +133,7 @@ def write_source(source: ModelSource, folder: Path) -> None:
 
 
 def read_source(folder: Path) -> ModelSource:
-    """Reads what `write_source` wrote."""
+    """Read what `write_source` wrote."""
     from safetensors.numpy import load_file
 
     about = json.loads((folder / "source.json").read_text())
@@ -148,7 +148,7 @@ def read_source(folder: Path) -> ModelSource:
 
 
 def save_weights(model: PreTrainedModel, path: Path, *, scores: Mapping[str, Tensor] = NO_SCORES) -> None:
-    """Writes a network's state dict, and the scores of its single weights if there are any.
+    """Write a network's state dict, and the scores of its single weights if there are any.
 
     The file appears whole or not at all, its folder is made.
 
@@ -168,7 +168,7 @@ def save_weights(model: PreTrainedModel, path: Path, *, scores: Mapping[str, Ten
 
 
 def read_weights(path: Path) -> Weights:
-    """What `save_weights` wrote, as data.
+    """Read what `save_weights` wrote, as data.
 
     Raises:
         OSError: it cannot be read.
@@ -179,7 +179,7 @@ def read_weights(path: Path) -> Weights:
 
 
 def load_weights(model: PreTrainedModel, path: Path) -> dict[str, Tensor]:
-    """Reads what `save_weights` wrote of a network of the same shape; gives the scores of its single weights.
+    """Load what `save_weights` wrote of a network of the same shape; return the scores of its single weights.
 
     Raises:
         BadInput: the file is damaged, or of another network.
@@ -207,7 +207,7 @@ def _config(source: ModelSource) -> PreTrainedConfig:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without transformers' progress bars, and its report on weights that are missing on purpose."""
+    """Silence transformers' progress bars, and its report on weights that are missing on purpose."""
     from transformers.utils import logging
 
     library: Any = logging  # half of its functions have no types

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def masked(model: PreTrainedModel, anatomy: Anatomy, masks: Masks) -> Iterator[None]:
-    """Within it the network computes as if it were cut: hooks, gone again at the exit, also by an exception.
+    """Make the network compute as if it were cut, by hooks; the exit removes them, also after an exception.
 
     Raises:
         ValueError: if the masks keep what is not there, or units of a layer that goes.
@@ -56,7 +56,7 @@ def masked(model: PreTrainedModel, anatomy: Anatomy, masks: Masks) -> Iterator[N
 
 @torch.no_grad()
 def cut(model: PreTrainedModel, anatomy: Anatomy, masks: Masks) -> Anatomy:
-    """Makes the network smaller, in place, so that only what `masks` keep is left; gives its new Anatomy.
+    """Cut the network, in place, to what `masks` keep; return its new Anatomy.
 
     Parameters that stay whole keep their identity; narrowed ones are new. Names of the state dict survive,
     but for layers, which are numbered anew. The network may have been cut before.
@@ -84,7 +84,7 @@ def cut(model: PreTrainedModel, anatomy: Anatomy, masks: Masks) -> Anatomy:
 
 
 def _cut_attention(layer: nn.Module, parts: LayerParts, where: Architecture, *, kept: BoolArray) -> None:
-    """Narrows one layer's attention to the heads of `kept` [h], or takes it away."""
+    """Narrow one layer's attention to the heads of `kept` [h], or remove it."""
     if kept.all():  # also if none was left
         return
     if not kept.any():
@@ -99,7 +99,7 @@ def _cut_attention(layer: nn.Module, parts: LayerParts, where: Architecture, *, 
 
 
 def _cut_ffn(layer: nn.Module, parts: LayerParts, where: Architecture, *, kept: BoolArray) -> None:
-    """Narrows one layer's feed-forward network to the neurons of `kept` [n], or takes it away."""
+    """Narrow one layer's feed-forward network to the neurons of `kept` [n], or remove it."""
     if kept.all():
         return
     if not kept.any():
@@ -111,14 +111,14 @@ def _cut_ffn(layer: nn.Module, parts: LayerParts, where: Architecture, *, kept: 
 
 
 def _rows(linear: nn.Linear, kept: Tensor) -> nn.Linear:
-    """The linear map to only the features of `kept`."""
+    """Return the linear map to only the features of `kept`."""
     kept = kept.to(linear.weight.device)
     bias = None if linear.bias is None else linear.bias.index_select(0, kept)
     return _narrowed(linear, linear.weight.index_select(0, kept), bias)
 
 
 def _columns(linear: nn.Linear, kept: Tensor) -> nn.Linear:
-    """The linear map from only the features of `kept`."""
+    """Return the linear map from only the features of `kept`."""
     bias = None if linear.bias is None else linear.bias.clone()
     return _narrowed(linear, linear.weight.index_select(1, kept.to(linear.weight.device)), bias)
 

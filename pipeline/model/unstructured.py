@@ -27,7 +27,7 @@ Scope = Literal[
 
 
 def matrices(anatomy: Anatomy) -> Matrices:
-    """The six weight matrices of every layer that is there; no biases, no embeddings, no head."""
+    """Return the six weight matrices of every layer that is there; no biases, no embeddings, no head."""
     found: Matrices = {}
     for part in anatomy.layers:
         for name, linear in (
@@ -45,7 +45,7 @@ def matrices(anatomy: Anatomy) -> Matrices:
 
 @torch.no_grad()
 def lowest(scores: Mapping[str, Tensor], count: int) -> Matrices:
-    """Bool masks without the `count` weights of the lowest scores, all matrices together; equal ones go together."""
+    """Return masks without the `count` weights of the lowest scores, all matrices together; equal ones go together."""
     if count <= 0 or not scores:
         return {name: torch.ones_like(values, dtype=torch.bool) for name, values in scores.items()}
     everything = torch.cat([values.flatten() for values in scores.values()])
@@ -55,7 +55,7 @@ def lowest(scores: Mapping[str, Tensor], count: int) -> Matrices:
 
 @torch.no_grad()
 def lowest_of_each(scores: Mapping[str, Tensor], share: float) -> Matrices:
-    """Bool masks without the lowest `share` of each matrix, exactly so many; of equal ones the first go."""
+    """Return masks without exactly the lowest `share` of each matrix; of equal ones the first go."""
     return {
         name: _highest(values, values.numel() - round(share * values.numel()))
         for name, values in scores.items()
@@ -63,7 +63,7 @@ def lowest_of_each(scores: Mapping[str, Tensor], share: float) -> Matrices:
 
 
 def _highest(values: Tensor, count: int) -> Tensor:
-    """[...] bool: the `count` highest."""
+    """Return a mask [...] of the `count` highest."""
     flat = values.flatten()
     if count <= 0 or count >= len(flat):
         return torch.full_like(values, count > 0, dtype=torch.bool)
@@ -76,14 +76,14 @@ def _highest(values: Tensor, count: int) -> Tensor:
 
 
 def _places(mask: Tensor) -> Tensor:
-    """[n] where a flat mask is set; numpy looks five times as fast as torch on a CPU."""
+    """Return where a flat mask is set, [n]; numpy is five times as fast as torch on a CPU."""
     if mask.device.type != "cpu":
         return mask.nonzero().squeeze(1)
     return torch.from_numpy(np.flatnonzero(mask.numpy()))
 
 
 def _ascending(values: Tensor, place: int) -> Tensor:
-    """[] the value at a place, from 1, in ascending order; found by selection, not by sorting.
+    """Return the value [] at a place, from 1, in ascending order; by selection, not by sorting.
 
     Methods on single weights ask for it at every step, and numpy selects ten times as fast as torch on a CPU.
     """
@@ -94,7 +94,7 @@ def _ascending(values: Tensor, place: int) -> Tensor:
 
 @torch.no_grad()
 def shares(scores: Mapping[str, Tensor]) -> Matrices:
-    """Scores as ranks within their matrix, (0, 1], 1 for the highest: the share that goes when a weight goes."""
+    """Return scores as ranks within their matrix, (0, 1], 1 for the highest: the share that goes when a weight goes."""
     found: Matrices = {}
     for name, values in scores.items():
         order = values.flatten().argsort(stable=True)
@@ -106,7 +106,7 @@ def shares(scores: Mapping[str, Tensor]) -> Matrices:
 
 @torch.no_grad()
 def zero(weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], threshold: float) -> None:
-    """Sets weights to zero, in place, whose score is the threshold or less."""
+    """Set weights to zero, in place, whose score is the threshold or less."""
     if threshold == -math.inf:
         return
     for name, values in scores.items():
@@ -115,7 +115,7 @@ def zero(weights: Mapping[str, Tensor], scores: Mapping[str, Tensor], threshold:
 
 @contextmanager
 def holding_zeros(anatomy: Anatomy, optimizer: torch.optim.Optimizer) -> Iterator[None]:
-    """Within it weights that are zero before the first step are zero after each: moments and decay move them."""
+    """Keep weights at zero that are zero before the first step: moments and decay would move them."""
     weights = list(matrices(anatomy).values())
     masks: list[Tensor] = []  # of the weights' type, so that all are multiplied in a kernel or two
 
@@ -136,14 +136,14 @@ def holding_zeros(anatomy: Anatomy, optimizer: torch.optim.Optimizer) -> Iterato
 
 
 def count_to_remove(anatomy: Anatomy, sparsity: float) -> int:
-    """How many weights of the network at hand go, so that with what is cut this part of the dense encoder is gone."""
+    """Count the weights to remove here, so that with what is cut this part of the dense encoder is gone."""
     costs = anatomy.costs
     return math.ceil(sparsity * costs.encoder) - (costs.encoder - costs.kept(anatomy.present))
 
 
 @torch.no_grad()
 def lift(scores: Mapping[str, Tensor], anatomy: Anatomy) -> Scores:
-    """Scores of heads and neurons: the sum over a unit's weights; NaN for units that are gone.
+    """Return scores of heads and neurons: the sum over a unit's weights; NaN for units that are gone.
 
     A head has rows of query, key and value, and columns of the output; a neuron a row and a column.
     """

@@ -81,18 +81,18 @@ class Split:
         return np.diff(self._offsets)
 
     def words(self, size: int) -> npt.NDArray[np.bool_]:
-        """Which of the tokenizer's `size` token numbers stand in a row, padding included."""
+        """Return which of the tokenizer's `size` token numbers occur in a row, padding included."""
         found = np.zeros(size, bool)
         found[self._columns["input_ids"][self._offsets[0] : self._offsets[-1]]] = True
         found[self.pad_token_id] = True
         return found
 
     def take(self, rows: IntArray) -> Split:
-        """The given rows, in that order."""
+        """Return the given rows, in that order."""
         return Split(self.table.take(pa.array(rows)).combine_chunks(), self.pad_token_id)
 
     def collate(self, rows: IntArray) -> Batch:
-        """The given rows as one batch [B, T], padded on the right to the longest of them."""
+        """Return the given rows as one batch [B, T], padded on the right to the longest of them."""
         starts, ends = self._offsets[rows], self._offsets[rows + 1]
         places = starts[:, None] + np.arange(int((ends - starts).max()))
         real = places < ends[:, None]
@@ -108,7 +108,7 @@ class Split:
         return batch
 
     def padding_share(self, batches: Iterable[IntArray]) -> float:
-        """The part of the batches' tokens that is padding."""
+        """Return the part of the batches' tokens that is padding."""
         real = padded = 0
         for rows in batches:
             lengths = self.lengths[rows]
@@ -117,7 +117,7 @@ class Split:
         return 1 - real / padded
 
     def training_order(self, batch_size: int, *, seed: int) -> list[IntArray]:
-        """The rows of each batch of one epoch: shuffled, grouped by length, batches in random order."""
+        """Return the rows of each batch of one epoch: shuffled, grouped by length, batches in random order."""
         generator = np.random.default_rng(seed)
         shuffled = generator.permutation(len(self))
         pool = batch_size * POOL_BATCHES
@@ -129,7 +129,7 @@ class Split:
         return [batches[i] for i in generator.permutation(len(batches))]
 
     def in_length_order(self, batch_size: int) -> Iterator[Batch]:
-        """Every row once, sorted by length: for evaluation; `rows` says which is which."""
+        """Iterate over every row once, sorted by length, for evaluation; `rows` has their numbers."""
         rows = np.argsort(self.lengths, kind="stable")
         for start in range(0, len(rows), batch_size):
             yield self.collate(rows[start : start + batch_size])
@@ -146,14 +146,14 @@ class Feed:
     def __init__(
         self, make: Callable[[int], Batch], device: torch.device, *, ahead: bool | None = None
     ) -> None:
-        """`make` gives the batch of a place; `ahead` None: as the device wants it."""
+        """Take `make`, which returns the batch of a place; `ahead` None: a thread on an accelerator alone."""
         self._make, self._device = make, device
         self._worker = ThreadPoolExecutor(1) if (device.type == "cuda" if ahead is None else ahead) else None
         self._stream = None if device.type != "cuda" else torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._next: tuple[int, Future[Batch]] | None = None
 
     def get(self, place: int, *, last: int) -> Batch:
-        """The batch of a place; the one after it is prepared unless this is the last."""
+        """Return the batch of a place; the next one is prepared meanwhile, unless this is the last."""
         if self._worker is None:
             return self._made(place)
         if self._next is None or self._next[0] != place:
@@ -168,7 +168,7 @@ class Feed:
         return batch
 
     def close(self) -> None:
-        """Ends the thread."""
+        """End the thread."""
         if self._worker is not None:
             self._worker.shutdown(wait=True, cancel_futures=True)
 
@@ -181,12 +181,12 @@ class Feed:
 
 
 def encoder_inputs(batch: Batch) -> Batch:
-    """What the encoder's forward takes of a batch."""
+    """Return the inputs of the encoder's forward pass in a batch."""
     return {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
 
 
 def batch_parts(batch: Batch, parts: int) -> list[Batch]:
-    """A batch in `parts` of nearly equal rows, or in as many as it has rows."""
+    """Split a batch into `parts` of nearly equal rows, or into its single rows if it has fewer."""
     rows = len(batch["labels"])
     pieces = {name: value.tensor_split(min(parts, rows)) for name, value in batch.items()}
     return [{name: pieces[name][i] for name in pieces} for i in range(min(parts, rows))]

@@ -27,25 +27,25 @@ CALIBRATION_ROWS = 512
 def validation_rows(
     texts: Sequence[tuple[str, ...]], labels: npt.NDArray[np.generic], *, regression: bool
 ) -> BoolArray:
-    """Which of the official train rows [R] validate: a fifth, at most 2,000, equal texts together."""
+    """Choose validation rows among the official train rows [R]: a fifth, at most 2,000, equal texts together."""
     rows = min(VALIDATION_ROWS, max(1, round(VALIDATION_FRACTION * len(texts))))
     keys = [text_key(*row) for row in texts]
     return carve(keys, strata(labels, regression=regression), rows=rows, salt="validation")
 
 
 def calibration_rows(ids: Sequence[str], labels: npt.NDArray[np.generic], *, regression: bool) -> BoolArray:
-    """Which of the train rows [R] calibrate, too: at most 512."""
+    """Choose calibration rows among the train rows [R]: at most 512; they stay train rows, too."""
     rows = min(CALIBRATION_ROWS, len(ids))
     return carve(ids, strata(labels, regression=regression), rows=rows, salt="calibration")
 
 
 def text_key(*texts: str) -> str:
-    """One key for rows that say the same: case, white space and the order of a pair do not count."""
+    """Return a key of a row's texts; case, white space and the order of a pair make no difference."""
     return "\x1f".join(sorted(" ".join(text.casefold().split()) for text in texts))
 
 
 def strata(labels: npt.NDArray[np.generic], *, regression: bool) -> IntArray:
-    """The stratum [R] of each label [R]: its class, or its bin of ten that hold about as many values.
+    """Return the stratum [R] of each label [R]: its class, or its decile.
 
     Where values repeat there are fewer bins.
     """
@@ -58,7 +58,7 @@ def strata(labels: npt.NDArray[np.generic], *, regression: bool) -> IntArray:
 
 
 def _quotas(available: IntArray, groups: IntArray, rows: int) -> IntArray:
-    """Rows [S] to take of each stratum: in proportion, at least one of each that can spare one."""
+    """Return how many rows [S] to take of each stratum: in proportion, at least one of each that can spare one."""
     exact = available * rows / available.sum()
     least = (groups > 1).astype(np.int64)
     quota: IntArray = np.maximum(np.floor(exact).astype(np.int64), least)
@@ -70,7 +70,7 @@ def _quotas(available: IntArray, groups: IntArray, rows: int) -> IntArray:
 
 
 def carve(keys: Sequence[str], strata: IntArray, *, rows: int, salt: str) -> BoolArray:
-    """Sets aside about `rows` of R rows, never more: True [R] = set aside.
+    """Set aside about `rows` of R rows, never more: True [R] = set aside.
 
     Every stratum gives its share, to within one row, as far as groups of equal keys allow; each one with
     two groups or more gives something (when `rows` suffices) and keeps something. A group that lies in

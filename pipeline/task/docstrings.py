@@ -70,7 +70,7 @@ PROSE_ONLY = re.compile(r"[A-Z][A-Za-z0-9 ,.;'\"()/-]+[a-z)'\"][.!?]")
 
 
 def _paragraphs(docstring: str) -> Iterator[str]:
-    """Runs of prose lines with the same indentation, each joined into one line."""
+    """Return runs of prose lines with the same indentation, each joined into one line."""
     lines: list[str] = []
     indent = 0
     for line in [*docstring.splitlines(), ""]:
@@ -86,7 +86,7 @@ def _paragraphs(docstring: str) -> Iterator[str]:
 
 
 def sentences(docstring: str) -> Iterator[str]:
-    """The docstring's sentences of plain prose, 6 to 32 words, markup removed and names masked."""
+    """Return a docstring's sentences of plain prose, 6 to 32 words, markup removed and names masked."""
     for paragraph in _paragraphs(docstring):
         plain = MARKUP.sub(lambda found: found[1] or "", ROLE.sub(r"\1", paragraph))
         for sentence in SENTENCE_END.split(plain):
@@ -96,7 +96,7 @@ def sentences(docstring: str) -> Iterator[str]:
 
 
 def docstrings(source: bytes) -> Iterator[str]:
-    """The docstrings of a module, its classes and functions; none if it does not parse."""
+    """Return the docstrings of a module, its classes and functions; none if it does not parse."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes in other people's strings
@@ -127,19 +127,19 @@ def _digest(text: str) -> bytes:
 
 
 def _files(root: Path) -> list[Path]:
-    """The package's own modules, in the order of a hash of their path inside it."""
+    """Return the package's own modules, in the order of a hash of their path inside it."""
     names = (path.relative_to(root) for path in root.rglob("*.py"))
     own = [name for name in names if not SKIPPED_FOLDERS.intersection(name.parts)]
     return [root / name for name in sorted(own, key=lambda name: _digest(name.as_posix()))]
 
 
 def _letters(sentence: str) -> str:
-    """What makes two sentences the same: their letters."""
+    """Return a sentence's letters: sentences with the same letters count as one."""
     return re.sub(r"[^a-z]+", " ", sentence.lower()).strip()
 
 
 def _candidates(root: Path) -> dict[str, str]:
-    """Distinct sentences of a package by their letters."""
+    """Return distinct sentences of a package by their letters."""
     found: dict[str, str] = {}
     for path in _files(root):
         if path.stat().st_size > MAX_FILE_BYTES:
@@ -153,7 +153,7 @@ def _candidates(root: Path) -> dict[str, str]:
 
 
 def corpus(roots: dict[str, Path]) -> tuple[pa.Table, pa.Table]:
-    """The official train and test split, tables of (text, label), from each class's folder of sources.
+    """Return the official train and test split, tables of (text, label), from each class's folder of sources.
 
     A sentence that two classes share is left out; the classes are equally large in either split.
     """
@@ -174,7 +174,7 @@ def _table(rows: Iterable[tuple[str, str]]) -> pa.Table:
 
 
 def build(cache: Path) -> tuple[Path, Path]:
-    """The parquet files of the official train and test split, parsed once per set of versions.
+    """Return the parquet files of the official train and test split, parsed once per set of versions.
 
     Raises:
         OSError: if a package is missing or the cache cannot be written.

@@ -18,7 +18,7 @@ INTEGER = re.compile(r"[+-]?\d+")
 
 
 def require_whole(rows: pa.Table) -> None:
-    """Every row has its texts and its label.
+    """Check that every row has its texts and its label.
 
     Raises:
         ValueError: there are no rows, or some lack a text or a label: how many, and the first.
@@ -37,7 +37,7 @@ def require_whole(rows: pa.Table) -> None:
 
 
 def class_names(labels: pa.ChunkedArray) -> tuple[str, ...]:
-    """The classes there are: in their declared order (dictionary arrays), as numbers, or by name.
+    """Return the classes: in their declared order (dictionary arrays), as numbers, or by name.
 
     Raises:
         ValueError: there is only one class, or a class for nearly every row.
@@ -61,7 +61,7 @@ def class_names(labels: pa.ChunkedArray) -> tuple[str, ...]:
 
 
 def class_numbers(labels: pa.ChunkedArray, names: tuple[str, ...]) -> pa.ChunkedArray:
-    """The index in `names` of every label, int64.
+    """Return the index in `names` of every label, int64.
 
     Raises:
         ValueError: some labels are not among the names: how many, and the first.
@@ -77,7 +77,7 @@ def class_numbers(labels: pa.ChunkedArray, names: tuple[str, ...]) -> pa.Chunked
 
 
 def values(labels: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The labels as numbers, float32.
+    """Return the labels as numbers, float32.
 
     Raises:
         ValueError: some are no finite numbers: how many, and the first.

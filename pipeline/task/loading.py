@@ -67,7 +67,7 @@ def load_task(
     label: str | None = None,
     metric: str | None = None,
 ) -> Task:
-    """Reads the official train split of a task and carves validation out of it; test rows stay unread.
+    """Read the official train split of a task and carve validation out of it; test rows stay unread.
 
     `text` (default "text"), `label` ("label") and `metric` ("accuracy") describe a hub data set and only
     that. In `cache` are kept the parsed built-in corpus and what came from the hub.
@@ -79,7 +79,7 @@ def load_task(
 
 
 def open_test(task: Task) -> dict[str, pa.Table]:
-    """Opens the official dev split: its parts by name (`test`; MNLI has `test_mismatched`, too).
+    """Read the official dev split: its parts by name (`test`; MNLI has `test_mismatched`, too).
 
     The tables are like `task.train`. For `confirm` and `export` only: no search may call this.
 
@@ -90,13 +90,13 @@ def open_test(task: Task) -> dict[str, pa.Table]:
 
 
 def train_texts(task: Task) -> list[str]:
-    """All texts of the train rows, for a tokenizer to be trained on."""
+    """Return all texts of the train rows, for training a tokenizer."""
     columns = [name for name in TEXT_COLUMNS if name in task.train.column_names]
     return [text for name in columns for text in task.train[name].to_pylist()]
 
 
 def tokenise(task: Task, tokenizer: PreTrainedTokenizerFast, *, cache: Path | None = None) -> TaskData:
-    """Train, calibration and validation rows as token ids; test is left out.
+    """Return train, calibration and validation rows as token ids; test is left out.
 
     Calibration is a stratified part of train, at most 512 rows, the same for every seed. What takes long is kept in
     `cache`, for other studies of the task.
@@ -119,7 +119,7 @@ def tokenise(task: Task, tokenizer: PreTrainedTokenizerFast, *, cache: Path | No
 
 
 def tokenise_test(task: Task, tokenizer: PreTrainedTokenizerBase) -> dict[str, Split]:
-    """The parts of the official dev split as token ids. For `confirm` and `export` only.
+    """Return the parts of the official dev split as token ids. For `confirm` and `export` only.
 
     Raises:
         BadInput, ValueError: as `open_test` and `tokenise`.
@@ -168,7 +168,7 @@ def _load(outline: Outline) -> Task:
 
 @contextmanager
 def _said_of(source: Source) -> Iterator[None]:
-    """What is wrong with a source's rows, said to the person who named it."""
+    """Put what is wrong with a source's rows into a message for the user who named it."""
     try:
         yield
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -177,7 +177,7 @@ def _said_of(source: Source) -> Iterator[None]:
 
 
 def _part(source: Source, part: str, names: tuple[str, ...]) -> pa.Table:
-    """Rows that belong to a train split with these classes."""
+    """Check and convert rows of a part by the classes of the train split."""
     with _said_of(source):
         rows = source.read(part)
         require_whole(rows)
@@ -185,13 +185,13 @@ def _part(source: Source, part: str, names: tuple[str, ...]) -> pa.Table:
 
 
 def _numbered(rows: pa.Table, names: tuple[str, ...]) -> pa.Table:
-    """The rows with labels that a network learns: classes if there are names, else values."""
+    """Return the rows with labels that a network learns: classes if there are names, else values."""
     label = class_numbers(rows["label"], names) if names else values(rows["label"])
     return rows.set_column(rows.column_names.index("label"), "label", label).combine_chunks()
 
 
 def _carved(rows: pa.Table, regression: bool) -> tuple[pa.Table, pa.Table]:
-    """The official train split in two: train, and validation by the rows' own text."""
+    """Split the official train split into train, and validation by the rows' own text."""
     texts = [rows[name].to_pylist() for name in TEXT_COLUMNS if name in rows.column_names]
     aside = validation_rows(list(zip(*texts, strict=True)), rows["label"].to_numpy(), regression=regression)
     if not aside.any():

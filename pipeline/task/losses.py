@@ -12,14 +12,14 @@ from pipeline.study.records import Array
 
 
 def task_loss(logits: Tensor, labels: Tensor, *, regression: bool) -> Tensor:
-    """Mean cross entropy of logits [B, C] and classes [B]; mean squared error of [B, 1] and values [B]."""
+    """Return mean cross entropy of logits [B, C] and classes [B]; mean squared error of [B, 1] and values [B]."""
     if regression:
         return nn.functional.mse_loss(logits.float().squeeze(-1), labels.float())
     return nn.functional.cross_entropy(logits.float(), labels)
 
 
 def soft_target_loss(logits: Tensor, teacher: Tensor, *, temperature: float, regression: bool) -> Tensor:
-    """T² · KL(softmax(t/T) ‖ softmax(s/T)), a mean over rows: logits s and teacher t, both [B, C].
+    """Return T² · KL(softmax(t/T) ‖ softmax(s/T)), a mean over rows: logits s and teacher t, both [B, C].
 
     Hinton et al. 2015 (arXiv 1503.02531), section 2: T² keeps its gradient's size whatever T is. Of a regression:
     the mean squared difference of [B, 1] and [B, 1].
@@ -31,7 +31,7 @@ def soft_target_loss(logits: Tensor, teacher: Tensor, *, temperature: float, reg
 
 
 def contrasts(features: Tensor, keys: Tensor, positives: Tensor, *, temperature: float) -> Tensor:
-    """Means over rows of -1/|P| Σ_{p in P} log(exp(f·k_p / τ) / Σ_m exp(f·k_m / τ)), one per kind of positive.
+    """Return means over rows of -1/|P| Σ_{p in P} log(exp(f·k_p / τ) / Σ_m exp(f·k_m / τ)), one per kind of positive.
 
     With the same row as the only positive it is InfoNCE, with rows of the same class the supervised contrast
     (Khosla et al. 2020, arXiv 2004.11362, eq. 2); both in Xu et al. 2021 (arXiv 2112.07198).
@@ -51,7 +51,7 @@ def contrasts(features: Tensor, keys: Tensor, positives: Tensor, *, temperature:
 
 
 def constant_loss(labels: Array, *, regression: bool) -> float:
-    """The task loss of the best constant prediction: entropy of the labels [R] in nats, or their variance."""
+    """Return the task loss of the best constant prediction: entropy of the labels [R] in nats, or their variance."""
     if regression:
         return float(np.var(labels.astype(np.float64)))
     shares = np.bincount(labels.astype(np.int64)) / len(labels)
@@ -59,7 +59,7 @@ def constant_loss(labels: Array, *, regression: bool) -> float:
 
 
 def untrained_loss(labels: Array, *, regression: bool) -> float:
-    """The task loss of a network whose outputs are all 0, as they nearly are before training; labels [R].
+    """Return the task loss of a network whose outputs are all 0, as they nearly are before training; labels [R].
 
     It can be far above the best constant's: rare classes, values far from 0.
     """

@@ -42,7 +42,7 @@ class Outline:
 def outline_of(
     name_or_file: str, *, cache: Path, text: tuple[str, ...], label: str | None, metric: str | None
 ) -> Outline:
-    """What is known of a task by its name, or its task file; arguments as `load_task` has them.
+    """Return what is known of a task by its name, or its task file; arguments as of `load_task`.
 
     Raises:
         BadInput: there is no such task, or its description cannot be used.

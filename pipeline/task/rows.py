@@ -47,7 +47,7 @@ class FileSource:
         return str(self.path)
 
     def read(self, part: str) -> pa.Table:
-        """The file's rows; `part` begins their ids.
+        """Read the file's rows; their ids begin with `part`.
 
         A tsv is read without quoting: a quote character is text.
 
@@ -99,7 +99,7 @@ class HubSource:
         return f"{self.path}{'@' + self.config if self.config else ''} ({' or '.join(self.splits)})"
 
     def read(self, part: str) -> pa.Table:
-        """The split's labelled rows; `part` begins their ids.
+        """Read the split's labelled rows; their ids begin with `part`.
 
         What came from the hub once is kept in `cache` and read from there: a study's rows stay the same.
         A local folder is read anew each time.
@@ -154,7 +154,7 @@ class HubSource:
 
 @contextmanager
 def _library_errors() -> Iterator[None]:
-    """Errors of the hub's libraries as OSError: what lies below them (httpx, fsspec) raises its own kinds."""
+    """Raise errors of the hub's libraries as OSError: what is below them (httpx, fsspec) has kinds of its own."""
     try:
         yield
     except Exception as error:
@@ -205,7 +205,7 @@ def _read_jsonl(path: Path, columns: tuple[str, ...]) -> pa.Table:
 
 
 def _strings(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
-    """The values as strings; whole numbers look like whole numbers, also where they came as floats."""
+    """Return the values as strings; whole numbers look like whole numbers, also where they came as floats."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
     if pa.types.is_floating(column.type) and pc.all(pc.equal(column, pc.round(column))).as_py():
@@ -221,7 +221,7 @@ def _assemble(ids: list[str], texts: list[pa.ChunkedArray], label: pa.ChunkedArr
 
 
 def fingerprint(settings: Sequence[object], *tables: pa.Table) -> str:
-    """The sha256, in hex, of settings that JSON can write and of all that the tables hold."""
+    """Return the sha256, in hex, of settings that JSON can write and of all that the tables hold."""
     digest = sha256(json.dumps(settings).encode())
     for table in tables:
         for name in table.column_names:

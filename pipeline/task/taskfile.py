@@ -52,7 +52,7 @@ class TaskFile(BaseModel):
 
 
 def read_taskfile(path: Path) -> TaskFile:
-    """Reads a task file.
+    """Read a task file.
 
     Raises:
         OSError: it cannot be read.
@@ -65,7 +65,7 @@ def read_taskfile(path: Path) -> TaskFile:
 
 
 def _complaints(error: ValidationError) -> str:
-    """pydantic's findings, each with its key, and the keys there are where one is unknown."""
+    """Format pydantic's errors, each with its key, and with the known keys where one is unknown."""
     said = []
     for finding in error.errors():
         key = ".".join(str(part) for part in finding["loc"])

@@ -20,7 +20,7 @@ WORTH_ROWS = 20_000  # fewer are tokenised in less than two seconds
 
 
 def kept(path: Path, make: Callable[[], pa.Table]) -> pa.Table:
-    """The table of a file; if it is not there, or torn, it is made and written, whole or not at all."""
+    """Return the table in a file; if it is missing or torn, make and write it, whole or not at all."""
     with suppress(OSError, pa.ArrowInvalid), pa.memory_map(str(path)) as file:
         return pa.ipc.open_file(file).read_all()
     table = make()
@@ -30,7 +30,7 @@ def kept(path: Path, make: Callable[[], pa.Table]) -> pa.Table:
 
 
 def tokens_folder(cache: Path, *, task_fingerprint: str, tokenizer: PreTrainedTokenizerFast) -> Path:
-    """Where the rows of a task are, as a tokenizer sees them."""
+    """Return the folder of a task's rows as a tokenizer encodes them."""
     made_by = [task_fingerprint, tokenizer.backend_tokenizer.to_str(), tokenizer.model_max_length]
     made_by += [sorted(tokenizer.model_input_names), type(tokenizer).__name__]
     return cache / "tokens" / hashlib.sha256(json.dumps(made_by).encode()).hexdigest()[:16]

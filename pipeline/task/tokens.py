@@ -13,7 +13,7 @@ ROWS_AT_ONCE = 10_000  # bounds what stands in memory as Python lists
 
 
 def encode(rows: pa.Table, tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> pa.Table:
-    """The rows' texts as the tokenizer sees them, cut to `max_length` tokens or what the model can take.
+    """Encode the rows' texts, truncated to `max_length` tokens or to what the model can take.
 
     `rows` has the columns id, text_a, text_b (of pairs) and label; returned are id, input_ids (list<int32>),
     token_type_ids (list<int8>) if the tokenizer gives them, and label, each in one chunk.

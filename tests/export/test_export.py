@@ -14,7 +14,6 @@ import torch
 
 import pipeline
 from pipeline.cli.app import run
-from pipeline.export.choice import Choice
 from pipeline.export.export import Exported, export
 from pipeline.export.licence import in_card, licence_of
 from pipeline.fronts.front import load_front
@@ -136,9 +135,9 @@ def test_the_card_says_what_the_record_says(exported: Exported) -> None:
 
 
 def test_test_rows_are_opened_once(study: Study, tmp_path: Path) -> None:
-    first = export(NAME, to=tmp_path / "first", store=study.store, choice=Choice(compression=0.3))
+    first = export(NAME, to=tmp_path / "first", store=study.store, compression=0.3)
     (study.task_file.parent / "test.tsv").write_text("no table at all\n")  # whoever opens it, fails
-    again = export(NAME, to=tmp_path / "second", store=study.store, choice=Choice(compression=0.3))
+    again = export(NAME, to=tmp_path / "second", store=study.store, compression=0.3)
     assert again.facts.scores == first.facts.scores
     assert again.facts.onnx_difference is None
     assert (tmp_path / "second" / "model.safetensors").read_bytes() == (
@@ -176,20 +175,22 @@ def test_a_network_that_is_gone_is_trained_again_and_said_to_be(study: Study, tm
 
 
 @pytest.mark.parametrize(
-    ("choice", "message"),
+    ("bounds", "message"),
     [
-        (Choice(trial=7), r"no ended trial 7 \(it has 0 to 0\)"),
+        ({"trial": 7}, r"no ended trial 7 \(it has 0 to 0\)"),
         (
-            Choice(compression=0.999),
+            {"compression": 0.999},
             r"has no point with compression >= .*It offers metrics of .* at compressions",
         ),
-        (Choice(max_drop=0.0, compression=0.999), "It offers metrics"),
-        (Choice(max_latency_ms=1.0), "latencies not measured"),
+        ({"max_drop": 0.0, "compression": 0.999}, "It offers metrics"),
+        ({"max_latency_ms": 1.0}, "latencies not measured"),
     ],
 )
-def test_what_the_front_does_not_offer(made: Study, choice: Choice, message: str, tmp_path: Path) -> None:
+def test_what_the_front_does_not_offer(
+    made: Study, bounds: dict[str, float], message: str, tmp_path: Path
+) -> None:
     with pytest.raises(BadInput, match=message):
-        export(NAME, to=tmp_path / "out", store=made.store, choice=choice)
+        export(NAME, to=tmp_path / "out", store=made.store, **bounds)
     assert list(tmp_path.iterdir()) == []
 
 

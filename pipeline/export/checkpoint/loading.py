@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def load(folder: Path | str) -> PreTrainedModel:
-    """The network of an exported folder: plain modules, fp32, in eval mode, on the CPU. Runs no code of the folder.
+    """Load the network of an exported folder: plain modules, fp32, eval mode, on the CPU. Runs no code of the folder.
 
     Raises:
         BadInput: no checkpoint is there, it is damaged, or a newer prunefront made it.
@@ -51,7 +51,7 @@ def load(folder: Path | str) -> PreTrainedModel:
 
 
 def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerFast:
-    """The fast tokenizer of an exported folder.
+    """Load the fast tokenizer of an exported folder.
 
     Raises:
         BadInput: no checkpoint is there, or its tokenizer cannot be read.
@@ -70,7 +70,7 @@ def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerFast:
 
 
 def _settings(folder: Path) -> dict[str, Any]:
-    """config.json of a checkpoint of ours, no newer than we are."""
+    """Read config.json of a checkpoint, and check its type and format."""
     try:
         settings: dict[str, Any] = json.loads((folder / CONFIG).read_text())
     except (OSError, ValueError) as error:

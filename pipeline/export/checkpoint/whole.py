@@ -12,7 +12,7 @@ from pipeline.study.records import BadInput
 
 
 def check_free(folder: Path) -> None:
-    """Refuses a place where something is.
+    """Check that a place is absent or an empty folder.
 
     Raises:
         BadInput: it is a file, or a folder that is not empty.
@@ -29,7 +29,7 @@ def check_free(folder: Path) -> None:
 
 @contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside `folder`, renamed to it on leaving; an error or an interruption leaves neither.
+    """Make a folder beside `folder`, renamed to it at the exit; an error or an interruption leaves neither.
 
     A process that is killed outright leaves `.NAME-XXXX.part`, which nothing takes for a checkpoint.
 

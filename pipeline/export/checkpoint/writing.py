@@ -37,7 +37,7 @@ VOLATILE = ("_name_or_path", "transformers_version", "architectures", "auto_map"
 
 
 def layout(anatomy: Anatomy) -> list[dict[str, int]]:
-    """How much of each layer is there: its number in the dense model, heads and neurons kept; 0: block gone."""
+    """Return the size of each layer: its number in the dense model, heads and neurons kept; 0: block gone."""
     return [
         {"layer": parts.index, "heads": len(parts.heads), "neurons": len(parts.neurons)}
         for parts in anatomy.layers
@@ -51,7 +51,7 @@ def write_checkpoint(
     *,
     tokenizer_files: Mapping[str, bytes],
 ) -> None:
-    """Writes a network into a folder that is there and empty.
+    """Write a network into an empty folder.
 
     Args:
         folder: see `whole_folder` for one that appears only when it is whole.
@@ -74,12 +74,12 @@ def write_checkpoint(
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    """Writes where the network comes from, as JSON has it, beside it."""
+    """Write the network's provenance beside it, as JSON."""
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")
 
 
 def _configuration(model: PreTrainedModel, anatomy: Anatomy) -> dict[str, Any]:
-    """config.json: the dense one, with the layout, types of our own and where their code is.
+    """Return config.json: the dense one, with the layout, types of our own and the file of their code.
 
     With the dense type, transformers would load the folder into the dense network and fill what is missing with
     random numbers, without an error.
@@ -101,14 +101,14 @@ def _configuration(model: PreTrainedModel, anatomy: Anatomy) -> dict[str, Any]:
 
 
 def _check_plain(model: PreTrainedModel) -> None:
-    """A file of weights holds no hooks and no parametrisations: what they do would be lost in silence."""
+    """Check that there are no hooks and parametrisations: a file of weights would lose what they do."""
     for name, module in model.named_modules():
         if module._forward_hooks or module._forward_pre_hooks or "parametrizations" in module._modules:
             raise ValueError(f"A checkpoint holds a plain network; {name or 'the network'} has hooks.")
 
 
 def _for_any_version(name: str, content: bytes) -> bytes:
-    """Tokenizer files as transformers 4 reads them, too: 5 writes a class and a list that 4 does not know."""
+    """Return a tokenizer file that transformers 4 reads, too: 5 writes a class and a list that 4 does not know."""
     if name != "tokenizer_config.json":
         return content
     settings = json.loads(content)

@@ -23,6 +23,8 @@ from pipeline.study.records import BadInput, StudySpec
 from pipeline.study.store import DEFAULT_STORE, Confirmation, Store
 from pipeline.trial.replay import Goal
 
+Log = Callable[[str], None]
+
 LEAST_SEEDS = 2  # one has no spread
 
 
@@ -41,7 +43,7 @@ class Confirm:
 
 
 @dataclass(frozen=True, eq=False)
-class Done:
+class ConfirmResult:
     """What came of it: the points that were asked for, and how many trainings of them are still missing."""
 
     confirmed: Confirmed
@@ -49,14 +51,48 @@ class Done:
     lost: tuple[str, ...]  # what trainings raised that is no property of the point: the next call tries again
 
 
-def confirm(wanted: Confirm, say: Callable[[str], None] = lambda _: None) -> Done:
-    """Trains the chosen points on fresh seeds as far as that is not done yet, and gives what is known of them.
+def confirm(
+    study: str,
+    *,
+    seeds: int = 5,
+    points: str = "knee",
+    minutes: float | None = None,
+    task: str | None = None,
+    store: Path | str = DEFAULT_STORE,
+    tracking: str | None = None,
+    address: str | None = None,
+    concurrent: int | None = None,
+    cpus_per_trial: float = 1.0,
+    gpus_per_trial: float | None = None,
+    log: Log = lambda _: None,
+) -> ConfirmResult:
+    """Train chosen points of a front again on fresh seeds, as far as that is not done yet, and measure on test rows.
 
-    `say` hears, for a person, what begins and what ends.
+    Args:
+        study: its name.
+        seeds: how many fresh seeds each point is trained on, 2 or more.
+        points: "all", "knee", or a number of points spread over the front.
+        minutes: start no new training after this long; the same call continues.
+        task: where the task is now, if it has moved.
+        store: the folder of the store.
+        tracking: MLflow's address; by default in the store.
+        address: a running Ray cluster; by default this machine.
+        concurrent: trainings at once; by default as many as fit.
+        cpus_per_trial: cores, and threads, of a training.
+        gpus_per_trial: may be a part; by default 1 where there are GPUs.
+        log: called with a line when something begins or ends.
+
+    Returns:
+        What is known of the points, from this call and earlier ones.
 
     Raises:
-        BadInput: what was asked cannot be done; nothing has been written.
+        BadInput: the request cannot be met; nothing has been written.
     """
+    resources = Resources(address, concurrent, cpus_per_trial, gpus_per_trial)
+    return _confirm(Confirm(study, seeds, points, minutes, task, Path(store), tracking, resources), log)
+
+
+def _confirm(wanted: Confirm, say: Log) -> ConfirmResult:
     _check(wanted)
     store = Store(wanted.store)
     found = load_front(wanted.study, store=store.root)
@@ -82,7 +118,7 @@ def confirm(wanted: Confirm, say: Callable[[str], None] = lambda _: None) -> Don
     places = {(point.trial, point.point) for point in chosen}
     asked = replace(known, points=tuple(p for p in known.points if (p.trial, p.point) in places))
     missing = sum(1 for _ in _missing(store, found.spec, chosen, seeds=wanted.seeds))
-    return Done(asked, missing, tuple(lost))
+    return ConfirmResult(asked, missing, tuple(lost))
 
 
 def _check(wanted: Confirm) -> None:
@@ -96,7 +132,7 @@ def _check(wanted: Confirm) -> None:
 
 
 def _missing(store: Store, spec: StudySpec, chosen: Sequence[FrontPoint], *, seeds: int) -> Iterator[Again]:
-    """What is to be trained, seed by seed, so that all points have about as many when time is up."""
+    """Iterate over missing trainings, seed by seed, so that all points have about as many when time is up."""
     kept = store.study(spec.name).confirmations
     records = {point.trial: store.study(spec.name).read_record(point.trial) for point in chosen}
     for number in range(seeds):
@@ -110,7 +146,7 @@ def _missing(store: Store, spec: StudySpec, chosen: Sequence[FrontPoint], *, see
 
 
 def _until(minutes: float | None, items: Sequence[Again]) -> Iterator[Again]:
-    """The items, until the time is up."""
+    """Iterate over the items until the time is up."""
     end = None if minutes is None else time.monotonic() + 60 * minutes
     for item in items:
         if end is not None and time.monotonic() >= end:
@@ -124,7 +160,7 @@ class _Told:
 
     spec: StudySpec
     total: int
-    say: Callable[[str], None]
+    say: Log
     lost: list[str]
     done: int = 0
 
@@ -145,8 +181,8 @@ class _Told:
             )
 
 
-def _reach(wanted: Confirm, store: Store, say: Callable[[str], None]) -> Tracker | None:
-    """MLflow; None if nobody answers now."""
+def _reach(wanted: Confirm, store: Store, say: Log) -> Tracker | None:
+    """Open MLflow; None if it does not answer now."""
     try:
         return open_tracking(wanted.tracking, store_root=store.root)
     except NoAnswer as refusal:
@@ -154,8 +190,8 @@ def _reach(wanted: Confirm, store: Store, say: Callable[[str], None]) -> Tracker
         return None
 
 
-def _publish(found: Confirmed, tracker: Tracker | None, say: Callable[[str], None]) -> None:
-    """MLflow is a view: if it fails, nothing is lost, and the next call publishes again."""
+def _publish(found: Confirmed, tracker: Tracker | None, say: Log) -> None:
+    """Publish to MLflow, a view: if it fails, nothing is lost, and the next call publishes again."""
     if tracker is None:
         return
     try:

@@ -11,7 +11,7 @@ from pipeline.study.records import BadInput
 
 
 def choose_points(found: Front, points: str) -> tuple[FrontPoint, ...]:
-    """all, knee, or a number: so many, spread evenly over the front, its ends among them.
+    """Choose all points, the knee, or a number of points spread evenly over the front, its ends among them.
 
     Raises:
         BadInput: `points` is none of these, or the front is empty.
@@ -37,6 +37,6 @@ def choose_points(found: Front, points: str) -> tuple[FrontPoint, ...]:
 
 
 def fresh_seed(study_seed: int, number: int) -> int:
-    """The seed (32 bits) of the `number`-th confirmation of every point of a study; none of its trials has it."""
+    """Return the seed (32 bits) of the `number`-th confirmation of a study's points; no trial of it has this seed."""
     digest = hashlib.sha256(f"confirm/{study_seed}/{number}".encode()).digest()
     return int.from_bytes(digest[:4], "big")

@@ -40,7 +40,7 @@ class Again:
 
 
 def train_again(shared: Shared, item: Again) -> Confirmation:
-    """Trains a point on a fresh seed; its last act is to write its confirmation into the store.
+    """Train a point on a fresh seed, measure it, and write its confirmation into the store.
 
     A training that diverges is a result, too, and is written as failed.
     """

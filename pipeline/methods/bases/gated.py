@@ -55,25 +55,25 @@ class Gated(PruningMethod):
 
     @abstractmethod
     def start(self, units: Gates, run: Run, before: Values) -> Values:
-        """What is learned, at the start of a round; `before` is what the last round came to, or empty."""
+        """Return the initial values of a round; `before` is the result of the last round, or empty."""
 
     @abstractmethod
     def rates(self) -> Mapping[str, float]:
-        """The learning rate of each of the values."""
+        """Return the learning rate of each of the values."""
 
     @abstractmethod
     def gates(self, values: Values, moment: Moment, *, training: bool) -> Tensor:
-        """[D]: the factors of a forward pass; when not training, those that leaving `watch` bakes."""
+        """Return the factors [D] of a forward pass; when not training, those that leaving `watch` bakes."""
 
     @abstractmethod
     def unit_scores(self, values: Values, units: Gates) -> Tensor:
-        """[D]: higher = keep."""
+        """Return scores [D]; higher = keep."""
 
     @contextmanager
     def watch(
         self, model: nn.Module, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run
     ) -> Iterator[None]:
-        """Gates stand on the units and are learned; leaving bakes them."""
+        """Place gates on the units and learn them; leaving bakes them."""
         device = next(model.parameters()).device
         units = Gates(anatomy, self.level, device=device)
         values = self._values if self._resumed else self.start(units, run, self._values)
@@ -107,7 +107,7 @@ class Gated(PruningMethod):
         return Moment(units, run, self._steps / max(run.total_steps, 1))
 
     def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
-        """What was learned; no data is looked at.
+        """Return what was learned, without data.
 
         Raises:
             RuntimeError: before any watch.
@@ -120,12 +120,12 @@ class Gated(PruningMethod):
             return units.scores(self.unit_scores(self._values, units))
 
     def state(self) -> dict[str, Tensor]:
-        """What is learned, and how many steps that took."""
+        """Return the learned values and the number of steps."""
         values = {name: value.detach().clone() for name, value in self._values.items()}
         return values | {"steps": torch.tensor(self._steps)}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Takes up what `state` gave."""
+        """Restore what `state` returned."""
         self._values = {name: value.clone() for name, value in state.items() if name != "steps"}
         self._steps = int(state["steps"])
         self._resumed = bool(self._values)

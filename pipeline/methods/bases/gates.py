@@ -95,7 +95,7 @@ class Gates:
 
     @contextmanager
     def on(self, model: nn.Module, draw: Callable[[], Tensor]) -> Iterator[None]:
-        """Within it every forward pass of the model calls `draw` once and multiplies by what it gives.
+        """Multiply units by gates: every forward pass of the model in the context calls `draw` once for them.
 
         `draw` gives [D], or [B, D] for gates of each row; gradients flow back into it.
         """
@@ -116,7 +116,7 @@ class Gates:
 
     @torch.no_grad()
     def bake(self, values: Tensor) -> None:
-        """Multiplies gates [D] into the weights: the network then computes without them what it did with."""
+        """Multiply gates [D] into the weights: the network then computes without them what it did with them."""
         for site in self._sites:
             gates = values[site.units].to(site.linear.weight.dtype)
             if site.width:
@@ -127,7 +127,7 @@ class Gates:
                     site.linear.bias.mul_(gates)
 
     def scores(self, values: Tensor) -> Scores:
-        """[D] as Scores: float64, NaN for units that are gone."""
+        """Return values [D] as Scores: float64, NaN for units that are gone."""
         filled = torch.where(self.there, values.detach().double(), torch.nan).cpu().numpy()
         arrays: dict[str, np.ndarray] = {}
         start = 0
@@ -144,7 +144,7 @@ class Gates:
 
     @torch.no_grad()
     def keep(self, values: Tensor, *, compression: float) -> Tensor:
-        """[D] bool: the units that stay when those of the lowest values go until `compression` is reached.
+        """Return a mask [D] of the units that stay when those of the lowest values go until `compression` is reached.
 
         As `allocation.choose` does it, but on the device and without the output biases. The best unit of
         attention always stays.
@@ -161,7 +161,7 @@ class Gates:
 
     @torch.no_grad()
     def ranks(self, values: Tensor) -> Tensor:
-        """[D]: each unit's rank among those of its kind that are there, (0, 1], 1 for the highest value.
+        """Return each unit's rank [D] among those of its kind that are there: (0, 1], 1 for the highest value.
 
         Kinds get one scale: going down in rank takes the same share of each.
         """
@@ -193,7 +193,7 @@ class Gates:
         return sites
 
     def _units(self, numbers: np.ndarray) -> slice | Tensor:
-        """A slice where the numbers are consecutive: reading it back costs no gather."""
+        """Return a slice where the numbers are consecutive, which avoids a gather."""
         if numbers[-1] - numbers[0] + 1 == len(numbers):
             return slice(int(numbers[0]), int(numbers[-1]) + 1)
         return torch.from_numpy(numbers.astype(np.int64)).to(self._device)
@@ -203,7 +203,7 @@ class Gates:
 def learned(
     optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor], *, learning_rate: float
 ) -> Iterator[None]:
-    """A method's own parameters in the optimizer, without weight decay; out of it again at the exit.
+    """Add a method's own parameters to the optimizer, without weight decay; remove them at the exit.
 
     They are no part of the model: neither its state nor the clipping of its gradient sees them.
     """
@@ -219,7 +219,7 @@ def learned(
 
 @contextmanager
 def counting(optimizer: torch.optim.Optimizer, step: Callable[[], None]) -> Iterator[None]:
-    """Calls `step` after every step of the optimizer."""
+    """Call `step` after every step of the optimizer."""
 
     def after(_optimizer: torch.optim.Optimizer, _args: object, _kwargs: object) -> None:
         step()
@@ -232,7 +232,7 @@ def counting(optimizer: torch.optim.Optimizer, step: Callable[[], None]) -> Iter
 
 
 def cubic(done: float, *, start: float, end: float) -> float:
-    """The part of the way to a target, 0 ... 1, after `done` of all steps (Zhu & Gupta 2017, arXiv 1710.01878).
+    """Return the part of a target, 0 ... 1, that is due after `done` of all steps (Zhu & Gupta 2017, arXiv 1710.01878).
 
     Nothing happens before `start`; after `end` the target stands. All three are parts of the steps, 0 ... 1.
     """
@@ -261,5 +261,5 @@ def _on_output(site: _Site, now: list[Tensor]) -> Callable[[nn.Module, tuple[Ten
 
 
 def _by_row(gates: Tensor) -> Tensor:
-    """[u] for all rows as it is, [B, u] as [B, 1, u]."""
+    """Return gates [u] as they are, [B, u] as [B, 1, u]."""
     return gates if gates.ndim == 1 else gates.unsqueeze(1)

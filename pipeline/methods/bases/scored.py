@@ -41,13 +41,13 @@ class Scored(Unstructured):
 
     @abstractmethod
     def masks(self, scores: Matrices, anatomy: Anatomy, run: Run, part: float) -> Matrices:
-        """Bool, of the weights that stay, when `part` of the schedule is done, more than 0 and up to 1."""
+        """Return masks of the weights that stay after `part` of the schedule, more than 0 and up to 1."""
 
     @contextmanager
     def watch(
         self, model: nn.Module, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run
     ) -> Iterator[None]:
-        """Learns the scores; leaving lets the weights be what the forward pass used."""
+        """Learn the scores; at the exit the weights stay what the forward pass used."""
         del model
         weights = matrices(anatomy)
         if not self._resumed:
@@ -80,7 +80,7 @@ class Scored(Unstructured):
             yield
 
     def _through(self, name: str, weight: Tensor) -> Callable[[Tensor], Tensor]:
-        """The hook on ∂L/∂W': adds to ∂L/∂S, and gives ∂L/∂W."""
+        """Return the hook on ∂L/∂W', which adds to ∂L/∂S and returns ∂L/∂W."""
 
         @torch.no_grad()
         def hook(gradient: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ class Scored(Unstructured):
 
     @torch.no_grad()
     def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Matrices:
-        """What was learned; no data is looked at.
+        """Return what was learned, without data.
 
         Raises:
             RuntimeError: before any watch.
@@ -133,10 +133,10 @@ class Scored(Unstructured):
 
     @abstractmethod
     def ranked(self, scores: Matrices) -> Matrices:
-        """What the weights are ranked by, all matrices on one scale."""
+        """Return what the weights are ranked by, all matrices on one scale."""
 
     def state(self) -> dict[str, Tensor]:
-        """Steps, scores, masks, and the weights that masks hide."""
+        """Return steps, scores, masks, and the weights that masks hide."""
         found = {"steps": torch.tensor(self._steps)}
         found |= {f"mask/{name}": mask.bool() for name, mask in self._masks.items()}
         for what, kept in (("score", self._scores), ("hidden", self._hidden)):
@@ -144,7 +144,7 @@ class Scored(Unstructured):
         return found
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Takes up what `state` gave."""
+        """Restore what `state` returned."""
         self._steps = int(state["steps"])
         for what, kept in (("score", self._scores), ("mask", self._masks), ("hidden", self._hidden)):
             prefix = f"{what}/"

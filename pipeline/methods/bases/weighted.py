@@ -40,30 +40,30 @@ class Weighted(PruningMethod):
 
     @abstractmethod
     def scores_of_weights(self, weights: Matrices) -> Matrices:
-        """Higher = keep; a tensor for each matrix, of its shape."""
+        """Return a score for each weight, higher = keep: a tensor for each matrix, of its shape."""
 
     @abstractmethod
     def holds(self) -> bool:
-        """Whether weights stay at zero until masks are made anew; else they may grow in between."""
+        """Return whether weights stay at zero until the masks are renewed; else they may grow in between."""
 
     def begin(self, weights: Matrices, run: Run) -> None:
-        """The start of a round, or of what is left of one: what is kept for each weight has the matrices' shapes."""
+        """Prepare a round, or the rest of one: what is kept for each weight has the matrices' shapes."""
 
     def keep(self, scores: Matrices, count: int) -> Matrices:
-        """Bool masks without the `count` weights of the lowest scores: of the whole network, unless overridden."""
+        """Return masks without the `count` weights of the lowest scores: of the whole network, unless overridden."""
         return lowest(scores, count)
 
     def before_step(self, weights: Matrices, run: Run, done: float) -> None:
-        """Gradients are there, and clipped; `done` is the part of the tuning's steps, 0 ... 1."""
+        """Edit the clipped gradients before a step; `done` is the part of the tuning's steps, 0 ... 1."""
 
     def after_step(self, weights: Matrices, steps: int) -> None:
-        """The weights have moved, the gradients are still there; `steps` counts this one."""
+        """Update averages after a step of the optimizer; gradients are still there, and `steps` counts this one."""
 
     @contextmanager
     def watch(
         self, model: nn.Module, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run
     ) -> Iterator[None]:
-        """Sets weights to zero after steps of the optimizer; at the exit they are what they are."""
+        """Set weights to zero after steps of the optimizer; at the exit they stay as they are."""
         del model
         if run.target is None:
             raise ValueError("This method goes to a target sparsity; the run has none.")
@@ -104,20 +104,20 @@ class Weighted(PruningMethod):
             torch._foreach_mul_([weights[name] for name in self._masks], list(self._masks.values()))
 
     def kept(self) -> dict[str, Tensor]:
-        """What a method keeps for each weight, by name."""
+        """Return what a method keeps for each weight, by name."""
         return {}
 
     def take(self, kept: dict[str, Tensor]) -> None:
-        """Takes up what `kept` gave."""
+        """Restore what `kept` returned."""
 
     def state(self) -> dict[str, Tensor]:
-        """Steps, masks, and what the method keeps."""
+        """Return steps, masks, and what the method keeps."""
         masks = {f"mask/{name}": mask.bool() for name, mask in self._masks.items()}
         kept = {f"kept/{name}": value.clone() for name, value in self.kept().items()}
         return {"steps": torch.tensor(self._steps)} | masks | kept
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Takes up what `state` gave."""
+        """Restore what `state` returned."""
         self._steps = int(state["steps"])
         self._masks = _under("mask/", state)
         self.take(_under("kept/", state))
@@ -129,7 +129,7 @@ class Lifted(Weighted):
 
     @torch.no_grad()
     def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
-        """The weights' scores, summed into heads and neurons; no data is looked at."""
+        """Return the weights' scores, summed into heads and neurons, without data."""
         del model, batches
         return lift(self.scores_of_weights(matrices(anatomy)), anatomy)
 
@@ -139,7 +139,7 @@ class Zeroed(Weighted, Unstructured):
 
     @torch.no_grad()
     def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Matrices:
-        """The weights' scores; no data is looked at."""
+        """Return the weights' scores, without data."""
         del model, batches
         return self.scores_of_weights(matrices(anatomy))
 

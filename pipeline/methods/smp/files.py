@@ -31,7 +31,7 @@ HEADER = "prunefront"  # the key of the header's JSON
 
 
 def base_fingerprint(source: ModelSource) -> str:
-    """sha256 of a base model: its shape, embeddings and layers; the same whatever the task, its classes and head."""
+    """Return the sha256 of a base model's shape, embeddings and layers; task, classes and head make no difference."""
     config = {key: value for key, value in source.config.items() if key not in NOT_BASE}
     layers = f".{find_architecture(str(source.config['model_type'])).layers}."
     digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
@@ -43,12 +43,12 @@ def base_fingerprint(source: ModelSource) -> str:
 
 
 def pruner_folder(store: Store, fingerprint: str) -> Path:
-    """Where the pruner of a base model is, or would be."""
+    """Return the folder of a base model's fitted pruner, there or not."""
     return store.root / "pruners" / fingerprint[:LETTERS]
 
 
 def check_fitted(store: Store, model: str, task: str, *, trust_remote_code: bool = False) -> None:
-    """Refuses a base model whose pruner is not fitted, before anything of a task is read.
+    """Check that a base model's pruner is fitted, before anything of a task is read.
 
     Raises:
         BadInput: it is not; says how to fit it.
@@ -69,7 +69,7 @@ def check_fitted(store: Store, model: str, task: str, *, trust_remote_code: bool
 
 
 def find_fitted(store: Store, source: ModelSource, *, pair: bool) -> Weights:
-    """The pruner of a model, with the output of tasks of pairs of texts, or of single ones.
+    """Read the fitted pruner of a model, with the output for tasks of pairs of texts, or of single ones.
 
     Raises:
         BadInput: it is damaged, or gone.
@@ -95,7 +95,7 @@ def write_state(path: Path, weights: Weights, header: Mapping[str, Any]) -> None
 
 
 def read_state(path: Path) -> tuple[Weights, dict[str, Any]] | None:
-    """What `write_state` wrote; None if there is nothing.
+    """Read what `write_state` wrote; None if there is nothing.
 
     Raises:
         BadInput: it is damaged.

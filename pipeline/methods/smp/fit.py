@@ -73,7 +73,7 @@ class Fitted:
 
     @property
     def files(self) -> list[Path]:
-        """The pruner, and what is known of it as JSON."""
+        """The weights, and what is known of them as JSON."""
         return [self.folder / PRUNER, self.folder / ABOUT]
 
 
@@ -169,7 +169,7 @@ def _source(model: str, tasks: list[Task]) -> ModelSource:
 
 
 def _asked(wanted: Fit, tasks: list[Task], source: ModelSource, fingerprint: str) -> dict[str, Any]:
-    """What decides a pruner, but for the number of steps."""
+    """Return the settings that determine a fit, except the number of steps."""
     return {
         "model": source.name,
         "base_fingerprint": fingerprint,
@@ -217,13 +217,13 @@ class _Fitting:
         self.kept = _copied(self.pruner)
 
     def take_up(self, weights: dict[str, Any], header: dict[str, Any]) -> None:
-        """Goes on from what was written."""
+        """Continue from what was written."""
         self.pruner.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
         self.step, self.seconds, self.loss = header["step"], header["seconds"], header["loss"]
         self.kept = _copied(self.pruner)
 
     def run(self, steps: int) -> None:
-        """The steps that are missing."""
+        """Run the steps that are missing."""
         optimizer = torch.optim.SGD(self.pruner.parameters(), lr=float(self.asked["learning_rate"]))
         self.pruner.train()
         before, started = self.seconds, time.monotonic()
@@ -251,7 +251,7 @@ class _Fitting:
                 self._save()
 
     def _step(self, step: int, optimizer: torch.optim.Optimizer) -> Tensor:
-        """One step of BATCHES batches; its mean loss."""
+        """Run one step of BATCHES batches; return its mean loss."""
         draw = np.random.default_rng([int(self.asked["seed"]), step])
         self.generator.manual_seed(int(draw.integers(2**62)))
         found: list[Tensor] = []
@@ -276,7 +276,7 @@ class _Fitting:
         write_state(self.folder / FITTING, weights, header)
 
     def finish(self) -> dict[str, Any]:
-        """Writes the fitted pruner, and what is known of it."""
+        """Write the fitted weights, and what is known of them."""
         about = self.asked | {"steps": self.step, "seconds": round(self.seconds, 1), "loss": self.loss}
         about["provenance"] = provenance()
         weights = {name: tensor.cpu().numpy() for name, tensor in self.kept.items()}

@@ -81,7 +81,7 @@ class HeadPruner(nn.Module):
 
     @classmethod
     def read(cls, arrays: Mapping[str, Array]) -> HeadPruner:
-        """The pruner whose state these arrays are, in eval mode; its shape follows from theirs."""
+        """Return the network whose state these arrays are, in eval mode; its shape follows from theirs."""
         kernels = [array for array in arrays.values() if array.ndim == 4]
         kernels.sort(key=lambda array: array.shape[1])  # each takes more channels than the one before
         pruner = cls(side=4 * 2 ** (len(kernels) - 1), width=len(kernels[0]), outputs=len(kernels[-1]))
@@ -89,13 +89,13 @@ class HeadPruner(nn.Module):
         return pruner.eval()
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Scores [M, outputs]: the first of pairs of texts, the second of single ones."""
+        """Return scores [M, outputs]: the first for pairs of texts, the second for single ones."""
         scores: Tensor = HIGHEST * self.main(maps).flatten(1).sigmoid()
         return scores
 
 
 def for_task(arrays: Mapping[str, Array], *, pair: bool) -> dict[str, Array]:
-    """A fitted pruner's state with the output of one kind of task alone."""
+    """Return fitted weights with the output for one kind of task alone."""
     last = max(
         (name for name, array in arrays.items() if array.ndim == 4), key=lambda name: arrays[name].shape[1]
     )
@@ -104,12 +104,12 @@ def for_task(arrays: Mapping[str, Array], *, pair: bool) -> dict[str, Array]:
 
 
 def side_of(length: int) -> int:
-    """S: the least side that holds rows of so many tokens, or the largest."""
+    """Return S: the least side that holds rows of that many tokens, or the largest."""
     return next((side for side in SIDES if side >= length), SIDES[-1])
 
 
 def attention_maps(query: Tensor, key: Tensor, mask: Tensor, *, head_size: int) -> Tensor:
-    """[B, h, T, T] of queries and keys [B, T, h k] and a mask [B, T] of real tokens; rows of padding are 0."""
+    """Return maps [B, h, T, T] of queries, keys [B, T, h k] and a mask [B, T] of real tokens; rows of padding are 0."""
     rows, tokens, width = query.shape
     shape = (rows, tokens, width // head_size, head_size)
     queries, keys = (each.float().view(shape).transpose(1, 2) for each in (query, key))
@@ -120,7 +120,7 @@ def attention_maps(query: Tensor, key: Tensor, mask: Tensor, *, head_size: int) 
 
 
 def square(maps: Tensor, side: int) -> Tensor:
-    """[B, h, T, T] as the pruner takes them, [B h, 1, S, S]: cut off or filled up with zeros."""
+    """Reshape maps [B, h, T, T] to the scorer's input [B h, 1, S, S]: truncated, or padded with zeros."""
     maps = maps[..., :side, :side]
     more = side - maps.shape[-1]
     return nn.functional.pad(maps, (0, more, 0, more)).flatten(0, 1).unsqueeze(1)
@@ -128,7 +128,7 @@ def square(maps: Tensor, side: int) -> Tensor:
 
 @contextmanager
 def seeing_maps(anatomy: Anatomy, mask: Callable[[], Tensor], take: Take) -> Iterator[None]:
-    """Within it every forward pass calls `take` with the maps [B, h, T, T] of each layer that has heads.
+    """Call `take` with the maps [B, h, T, T] of each layer that has heads, at every forward pass in the context.
 
     `mask` gives [B, T] of the batch at hand.
     """
@@ -154,7 +154,7 @@ def seeing_maps(anatomy: Anatomy, mask: Callable[[], Tensor], take: Take) -> Ite
 
 
 def sample_heads(scores: Tensor, whole: Tensor, *, generator: torch.Generator) -> Tensor:
-    """Masks [L, H] of heads that stay, drawn by scores [L, H]; layers in `whole` [L] keep all (section 3.3).
+    """Draw masks [L, H] of heads that stay, by scores [L, H]; layers in `whole` [L] keep all (section 3.3).
 
     One head after the other is drawn by a Gumbel softmax, until half of a layer's heads are; the gradient of a mask
     is that of the softmax (straight through).
@@ -172,20 +172,20 @@ def sample_heads(scores: Tensor, whole: Tensor, *, generator: torch.Generator) -
 
 
 def similarities(rows: Tensor) -> Tensor:
-    """[B² / 2, 2]: ten times the cosines of all rows [B, d] about their mean, by twos; an odd row is left out."""
+    """Return [B² / 2, 2]: ten times the cosines of rows [B, d] about their mean, by twos; an odd row is left out."""
     centred = rows[: len(rows) - len(rows) % 2] - rows.mean(dim=0)
     unit = nn.functional.normalize(centred, dim=-1, eps=LEAST_NORM)
     return (SIMILARITY * unit @ unit.mT).reshape(-1, 2)
 
 
 def kept_loss(full: Tensor, pruned: Tensor) -> Tensor:
-    """Mean over entries of KL(softmax(full) ‖ softmax(pruned)) of similarities [P, 2] (eq. 5)."""
+    """Return the mean over entries of KL(softmax(full) ‖ softmax(pruned)) of similarities [P, 2] (eq. 5)."""
     shares, others = full.log_softmax(dim=-1), pruned.log_softmax(dim=-1)
     return (shares.exp() * (shares - others)).mean()
 
 
 def represent(hidden: Tensor, mask: Tensor, *, pair: bool) -> Tensor:
-    """Rows [B, d] of last hidden states [B, T, d]: the first token, or the mean of the real ones [B, T]."""
+    """Return rows [B, d] of last hidden states [B, T, d]: the first token, or the mean of the real ones [B, T]."""
     if pair:
         return hidden[:, 0].float()
     real = mask.unsqueeze(-1).float()
@@ -201,7 +201,7 @@ def meta_loss(
     pair: bool,
     generator: torch.Generator,
 ) -> Tensor:
-    """What fitting minimises on a batch of one task: how far rows move from each other when heads go.
+    """Return the loss of a batch of one task: how far rows move from each other when heads go.
 
     The network is whole and frozen, in eval mode; only the pruner gets a gradient. Half of the layers, drawn at
     random, keep all heads.
@@ -224,7 +224,7 @@ def meta_loss(
 
 
 def by_layer(scores: FloatArray) -> FloatArray:
-    """Scores [L, H] as ranks within their layers, 0 ... 1, so that one order takes the same share of each.
+    """Return scores [L, H] as ranks within their layers, 0 ... 1, so that one order takes the same share of each.
 
     Of two heads of one rank the higher scored one (of scores up to 2) stays longer. NaN for heads that are gone.
     """
@@ -247,12 +247,12 @@ class Smp(OneShot):
     _pruner: HeadPruner | None = field(default=None, init=False, repr=False)
 
     def equip(self, fitted: Mapping[str, Array]) -> None:
-        """Takes the fitted pruner, with the output of the task's kind alone (`for_task`)."""
+        """Take the fitted weights, with the output for the task's kind alone (`for_task`)."""
         self._pruner = HeadPruner.read(fitted)
 
     @torch.no_grad()
     def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
-        """Means over rows, in one forward sweep in eval mode; NaN for heads that are gone.
+        """Return means over rows, in one forward sweep in eval mode; NaN for heads that are gone.
 
         Raises:
             RuntimeError: without a fitted pruner.

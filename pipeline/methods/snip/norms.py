@@ -37,7 +37,7 @@ class _MaskedPowerSum(torch.autograd.Function):
 
 
 def masked_power_sum(f: Tensor, mask: Tensor, *, power: int) -> Tensor:
-    """Σ_{t,i} mask_t |f_{t,i}|^p, a float32 scalar; f [B, T, d], mask [B, T]."""
+    """Return Σ_{t,i} mask_t |f_{t,i}|^p, a float32 scalar; f [B, T, d], mask [B, T]."""
     result: Tensor = _MaskedPowerSum.apply(f, mask, power)  # type: ignore[no-untyped-call]
     return result
 
@@ -66,7 +66,7 @@ class _HeadSquares(torch.autograd.Function):
 
 
 def _moment(real: Tensor) -> Tensor:
-    """Σ_t c_t c_tᵀ of each head [h, k, k]; float32 of fp16, whose largest number a sum over tokens soon passes."""
+    """Return Σ_t c_t c_tᵀ of each head [h, k, k]; in float32 for fp16, in which a sum over tokens soon overflows."""
     if real.dtype != torch.float16:
         return real.transpose(1, 2) @ real
     small = real / FP16_SHARE
@@ -78,7 +78,7 @@ def _by_head(weight: Tensor, head_size: int) -> Tensor:
 
 
 def head_power_sums(context: Tensor, weight: Tensor, mask: Tensor, *, head_size: int, power: int) -> Tensor:
-    """Σ_{t,i} mask_t |A_h(x)_{t,i}|^p of each head's contribution A_h = W_h c_h: float32 [h].
+    """Return Σ_{t,i} mask_t |A_h(x)_{t,i}|^p of each head's contribution A_h = W_h c_h: float32 [h].
 
     p = 2 is exact, by Gram matrices of weights and of contexts, at 1/h of the projection's cost. p = 1 is a
     stand-in, Σ_t mask_t mean|c_h| Σ_i ‖W_h,i‖: equal in expectation for c_h of independent Gaussians of one

@@ -96,7 +96,7 @@ class Snip(PruningMethod):
     def watch(
         self, model: nn.Module, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run
     ) -> Iterator[None]:
-        """Catches every branch's output, and bounds the matrices after every optimizer step."""
+        """Record every branch's output, and bound the matrices after every step of the optimizer."""
         device = next(model.parameters()).device
         branches = self._branches(anatomy)
         units = torch.tensor([unit for branch in branches for unit in branch.units], device=device)
@@ -114,7 +114,7 @@ class Snip(PruningMethod):
                 self._watched = None
 
     def penalty(self, batch: Batch) -> Tensor:
-        """The second term of (1); units that are already gone are in it with N = 0."""
+        """Return the second term of (1); units that are already gone are in it with N = 0."""
         watched = self._watched
         if watched is None or len(self._caught) != len(watched.branches):
             raise RuntimeError("A penalty belongs to a training forward pass inside watch: there was none.")
@@ -136,7 +136,7 @@ class Snip(PruningMethod):
 
     @torch.no_grad()
     def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
-        """(2): N_u divided by its reference and its weight; NaN for units that are already gone."""
+        """Return (2): N_u divided by its reference and its weight; NaN for units that are already gone."""
         branches = self._branches(anatomy)
         device = next(model.parameters()).device
         sums = torch.zeros(sum(len(branch.units) for branch in branches), device=device)
@@ -166,26 +166,26 @@ class Snip(PruningMethod):
         return self._as_scores(anatomy, values / self._unit_weights(anatomy))
 
     def state(self) -> dict[str, Tensor]:
-        """The reference norms, and the bound's state."""
+        """Return the reference norms, and the bound's state."""
         state = {} if self._reference is None else {"reference": self._reference.clone()}
         bound = self._loaded_bound if self._bound is None else self._bound.state()
         return state | {f"bound/{name}": value for name, value in bound.items()}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Takes up what `state` gave."""
+        """Restore what `state` returned."""
         self._reference = state["reference"].clone() if "reference" in state else None
         prefix = "bound/"
         self._loaded_bound = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
     def report(self) -> dict[str, float]:
-        """The norm of every unit in the last training batch."""
+        """Return the norm of every unit in the last training batch."""
         if self._last_norms is None or self._watched is None:
             return {}
         names = [f"norm/{name}" for branch in self._watched.branches for name in branch.names]
         return dict(zip(names, self._last_norms.tolist(), strict=True))
 
     def _branches(self, anatomy: Anatomy) -> list[_Branch]:
-        """The branches of the network at hand: attention first, then ffn."""
+        """Return the branches of the network at hand: attention first, then ffn."""
         by_head = self.level == "head"
         heads = anatomy.heads_per_layer
         first_ffn = anatomy.dense_layers * (heads if by_head else 1)
@@ -202,7 +202,7 @@ class Snip(PruningMethod):
         return attention + ffn
 
     def _unit_weights(self, anatomy: Anatomy) -> FloatArray:
-        """w_u [U]: 1, or the unit's parameters over their mean; times `ffn_weight` for ffn blocks."""
+        """Return w_u [U]: 1, or the unit's parameters over their mean; times `ffn_weight` for ffn blocks."""
         layers, costs = anatomy.dense_layers, anatomy.costs
         by_head = self.level == "head"
         first_ffn = layers * (anatomy.heads_per_layer if by_head else 1)
@@ -226,7 +226,7 @@ class Snip(PruningMethod):
 
     @contextmanager
     def _catching(self, branches: list[_Branch], *, training: bool) -> Iterator[None]:
-        """Each forward pass leaves in `_caught` what the branch's norm is computed from.
+        """Store in `_caught`, at each forward pass, what the branch's norm is computed from.
 
         In training, passes without gradients (the metric between epochs) are passed over, and what comes after the
         penalty: layers that activation checkpointing runs again for the backward pass.
@@ -261,7 +261,7 @@ class Snip(PruningMethod):
         return mean.clamp_min(NORM_FLOOR**2).sqrt() if self.norm == "rms" else mean.clamp_min(NORM_FLOOR)
 
     def _bounded(self, anatomy: Anatomy) -> dict[str, Tensor]:
-        """The matrices under (3): SNGP's three per layer, or the two output projections."""
+        """Return the matrices under (3): SNGP's three per layer, or the two output projections."""
         weights: dict[str, Tensor] = {}
         for part in anatomy.layers:
             if part.attention_output is not None:

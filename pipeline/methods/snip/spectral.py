@@ -22,7 +22,7 @@ START_ITERATIONS = 20  # for the first estimate; from then on one iteration foll
 
 
 def power_iteration(weights: Sequence[Tensor], u: Tensor) -> tuple[Tensor, Tensor]:
-    """One iteration on G matrices [m, n] of one shape, from their left vectors u [G, m]: (σ [G], next u)."""
+    """Run one iteration on G matrices [m, n] of one shape, from their left vectors u [G, m]: (σ [G], next u)."""
     v = _products([weight.T for weight in weights], u)
     v = v / torch.linalg.vector_norm(v, dim=1, keepdim=True).clamp_min(SIGMA_FLOOR)
     product = _products(weights, v)
@@ -31,7 +31,7 @@ def power_iteration(weights: Sequence[Tensor], u: Tensor) -> tuple[Tensor, Tenso
 
 
 def _products(weights: Sequence[Tensor], vectors: Tensor) -> Tensor:
-    """W_g v_g of every matrix: [G, m] of G matrices [m, n] and vectors [G, n]."""
+    """Return W_g v_g of every matrix: [G, m] of G matrices [m, n] and vectors [G, n]."""
     if vectors.device.type == "cpu":  # reads every matrix once; a stack would be written and read, too
         return torch.stack([torch.mv(w, v) for w, v in zip(weights, vectors.unbind(), strict=True)])
     return torch.bmm(torch.stack(list(weights)), vectors.unsqueeze(2)).squeeze(2)  # two launches instead of G
@@ -75,7 +75,7 @@ class SpectralBound:
         optimizer: torch.optim.Optimizer,
         generator: torch.Generator,
     ) -> Iterator[None]:
-        """Bounds `weights` after each step of `optimizer`."""
+        """Bound `weights` after each step of `optimizer`."""
         for name, weight in weights.items():
             self._begin(name, weight, generator)
         groups = [_Group(names, [weights[name] for name in names]) for names in _by_shape(weights)]
@@ -87,7 +87,7 @@ class SpectralBound:
 
     @torch.no_grad()
     def _begin(self, name: str, weight: Tensor, generator: torch.Generator) -> None:
-        """Finds the matrix's vector and first σ, where no earlier round and no file gave them."""
+        """Compute a matrix's vector and first σ, where no earlier round and no file has them."""
         u = self._vectors.get(name)
         if u is None or u.shape[0] != weight.shape[0]:
             start = torch.randn(weight.shape[0], generator=generator).to(weight.device).unsqueeze(0)
@@ -100,7 +100,7 @@ class SpectralBound:
 
     @torch.no_grad()
     def _step(self, groups: list[_Group]) -> None:
-        """One power iteration and one shrinking of every matrix."""
+        """Run one power iteration on every matrix, and shrink it to its bound."""
         self._steps += 1
         part = min(1.0, self._steps / self._warmup_steps) if self._warmup_steps else 1.0
         for group in groups:
@@ -124,13 +124,13 @@ class SpectralBound:
             torch._foreach_mul_(weights, list(factors.unbind()))
 
     def state(self) -> dict[str, Tensor]:
-        """The step, the vectors and the first spectral norms."""
+        """Return the step, the vectors and the first spectral norms."""
         state = {"steps": torch.tensor(self._steps)}
         state |= {f"vector/{name}": value.clone() for name, value in self._vectors.items()}
         return state | {f"start/{name}": value.clone() for name, value in self._start.items()}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Takes up what `state` gave, in a fresh instance."""
+        """Restore what `state` returned, in a fresh instance."""
         self._steps = int(state["steps"])
         for key, value in state.items():
             kind, _, name = key.partition("/")

@@ -36,11 +36,9 @@ def its_fields_are_the_keys_of_its_space(subject: Subject) -> None:
         return
     space = load_space(name, file=None, pretrained=True)
     _, own = space.split(space.defaults())
-    names = (
-        {each.name for each in fields_of(subject.method) if each.init}
-        if is_dataclass(subject.method)
-        else set()
-    )
+    names: set[str] = set()
+    if is_dataclass(subject.method):
+        names = {each.name for each in fields_of(subject.method) if each.init}
     require(set(own) - set(TRIAL_KEYS) == names, subject, "A method's fields are the keys of its space")
 
 
@@ -62,7 +60,7 @@ LAWS: tuple[Callable[[Subject], None], ...] = (
 
 
 def check_method(
-    method: type[PruningMethod],
+    method: type[PruningMethod] | str,
     fields: Mapping[str, ParamValue] | None = None,
     *,
     draws: bool = False,
@@ -72,8 +70,8 @@ def check_method(
     """Check a pruning method against all laws, on tiny networks: some seconds.
 
     Args:
-        method: its class.
-        fields: values of its fields; without them, the defaults of its space. Check each form that it has.
+        method: its name, or its class.
+        fields: values of its fields; by default those of its space, if it is installed. Check each form that it has.
         draws: whether its scores are drawn at random by a unit's number; permuted heads then have other scores.
         ranks: whether its scores are ranks; nearly equal ones may change places by rounding.
         fitted: what `equip` is given, of a method that needs a fit.
@@ -88,7 +86,7 @@ def check_method(
 
 
 def subject_of(
-    method: type[PruningMethod],
+    method: type[PruningMethod] | str,
     fields: Mapping[str, ParamValue] | None = None,
     *,
     draws: bool = False,
@@ -96,6 +94,8 @@ def subject_of(
     fitted: Mapping[str, Array] | None = None,
 ) -> Subject:
     """Return what the laws are checked on; the arguments are those of `check_method`."""
+    if isinstance(method, str):
+        method = METHODS[method]
     name = _name_of(method)
     by_threshold = False
     if name is not None:

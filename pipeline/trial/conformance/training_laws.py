@@ -18,7 +18,7 @@ from pipeline.task.batches import Split
 from pipeline.trial.conformance.networks import tiny_batch, tiny_network, tiny_rows
 from pipeline.trial.conformance.subject import STEPS, Subject, ranked, require, same
 from pipeline.trial.curve import WeightRanking
-from pipeline.trial.training.loop import Loop, LoopState
+from pipeline.trial.training.loop import Listener, Loop, LoopState
 from pipeline.trial.training.phases import Phase
 from pipeline.trial.training.recipe import Recipe
 
@@ -34,7 +34,7 @@ class _Interrupted(Exception):  # noqa: N818
 
 
 @dataclass
-class _Listener:
+class _Listener(Listener):
     """Copies the loop's state after `stop` steps, as a checkpoint would, and ends the loop there."""
 
     stop: int | None = None
@@ -42,11 +42,11 @@ class _Listener:
     done: int = 0
     values: list[dict[str, float]] = field(default_factory=list)
 
-    def epoch(self, epoch: float, values: dict[str, float]) -> None:
+    def on_epoch(self, epoch: float, values: dict[str, float]) -> None:
         del epoch
         self.values.append(values)
 
-    def step(self, state: Callable[[], LoopState]) -> None:
+    def on_step(self, state: Callable[[], LoopState]) -> None:
         self.done += 1
         if self.done == self.stop:
             self.taken = copy.deepcopy(state())

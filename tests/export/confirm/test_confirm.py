@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.app import run
-from pipeline.driver.execute import Resources
 from pipeline.driver.tracking import open_tracking
-from pipeline.export.confirm import Confirm, confirm
+from pipeline.export.confirm import confirm
 from pipeline.export.confirm.confirm import _until
 from pipeline.export.confirm.points import choose_points, fresh_seed
 from pipeline.export.confirm.retrain import Again, Shared, train_again
@@ -39,9 +38,7 @@ def test_a_confirmation_goes_on_and_is_published(tmp_path: Path, capsys: pytest.
     before = there.stat().st_mtime_ns
 
     said: list[str] = []
-    done = confirm(
-        Confirm(NAME, seeds=2, points="all", store=root, resources=Resources(concurrent=2)), said.append
-    )
+    done = confirm(NAME, seeds=2, points="all", store=root, concurrent=2, log=said.append)
 
     assert there.stat().st_mtime_ns == before
     assert [point.metric.count for point in done.confirmed.points] == [2] * len(chosen)
@@ -82,5 +79,5 @@ def test_bad_input_is_refused_and_nothing_written(
     write_study(tmp_path, "one", [(0.9, 0.0), (0.8, 0.5)])
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(BadInput, match=says):
-        confirm(Confirm(**{"study": "one", "store": tmp_path} | wrong))  # type: ignore[arg-type]
+        confirm(**{"study": "one", "store": tmp_path} | wrong)  # type: ignore[arg-type]
     assert sorted(tmp_path.rglob("*")) == before

@@ -1,0 +1,75 @@
+"""A method of another package: found by its entry point, searched with, checked against the laws, shown in tables."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.kit.toy import environment, prunefront, write_task
+
+ROOT = Path(__file__).parents[2]
+FILES = ("add_a_method.py", "output-norm.toml")
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the example as an installed distribution: its module, its space, its entry point."""
+    site = tmp_path_factory.mktemp("site")
+    for name in FILES:
+        shutil.copy(ROOT / "examples" / name, site / name)
+    about = site / "my_package-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[prunefront.methods]\noutput-norm = add_a_method:OutputNorm\n")
+    return site
+
+
+def python(site: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Runs Python where the package is installed."""
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=environment() | {"PYTHONPATH": f"{site}:{ROOT}"},
+        timeout=230,
+        check=False,
+    )
+
+
+def test_it_is_short() -> None:
+    assert len((ROOT / "examples" / FILES[0]).read_text().splitlines()) < 40
+
+
+def test_it_keeps_the_laws(installed: Path) -> None:
+    run = python(installed, installed / FILES[0])
+    assert run.returncode == 0, run.stderr
+
+
+def test_a_search_runs_it_and_its_results_are_read_without_it(installed: Path, tmp_path: Path) -> None:
+    task = write_task(tmp_path / "toy")
+    space = tmp_path / "toy" / "quick.toml"
+    run = python(
+        installed, "-m", "prunefront", "search", "--task", task, "--method", "output-norm", "--space", space,
+        "--trials", "1", "--store", tmp_path / "store", "--name", "own", "--quiet", "--json",
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    found = json.loads(run.stdout)
+    assert found["method"] == "output-norm" if "method" in found else True
+    shown = python(installed, "-m", "prunefront", "show", "own", "--store", tmp_path / "store")
+    assert shown.returncode == 0, shown.stderr
+    assert "norm" in shown.stdout.split()
+    without = prunefront("show", "own", "--store", tmp_path / "store")
+    assert without.returncode == 0, without.stderr
+    assert "norm" not in without.stdout.split()
+    assert "output-norm" in without.stdout
+
+
+def test_it_is_unknown_where_it_is_not_installed(tmp_path: Path) -> None:
+    run = prunefront("search", "--method", "output-norm", "--store", tmp_path)
+    assert run.returncode == 2
+    assert "'output-norm'" in run.stderr
