@@ -53,7 +53,7 @@ def top_k(weights: Tensor, k: int) -> Tensor:
 
 
 def temperature_at(done: float, *, start: float, end: float, cooldown: float) -> float:
-    """Interpolate geometrically from `start` to `end` over the first `cooldown` of the steps; `done` of 1 is over."""
+    """Return the temperature after `done` of the steps: geometric from `start` to `end` over their first `cooldown`."""
     part = min(1.0, done / cooldown)
     return math.exp(math.log(start) - part * (math.log(start) - math.log(end)))
 
