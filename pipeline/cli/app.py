@@ -1,4 +1,4 @@
-"""The commands: what a person types, and what they read. No logic lives here."""
+"""The table of commands, and their exit codes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DONE, FAILURE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 app = typer.Typer(
     name="prunefront",
-    help="Finds how small and fast a fine-tuned encoder can get, and what that costs in accuracy.",
+    help="Find how small and fast a fine-tuned encoder can get, and what that costs in accuracy.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -48,15 +48,15 @@ app.command("fit-pruner")(fit_pruner)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs a command and leaves with 0 done, 1 failure, 2 bad input or 130 interrupted."""
+    """Run a command and exit with 0 done, 1 failure, 2 bad input or 130 interrupted."""
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
 
 
 def run(arguments: list[str]) -> int:
-    """Runs a command and returns its exit code; errors are one message on stderr."""
+    """Run a command and return its exit code; an error is one message on stderr."""
     try:
         app(args=arguments, prog_name="prunefront")
-    except SystemExit as leave:  # typer's own way out: usage errors are 2, Ctrl-C is 130
+    except SystemExit as leave:  # raised by typer: usage errors are 2, Ctrl-C is 130
         code = leave.code if isinstance(leave.code, int) else FAILURE
         if code == INTERRUPTED:
             errors("Interrupted. Everything that was found is kept; the same command goes on from here.")

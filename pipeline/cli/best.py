@@ -1,4 +1,4 @@
-"""prunefront best"""
+"""The command `prunefront best`."""
 
 from __future__ import annotations
 
@@ -27,13 +27,15 @@ def best(
         bool,
         typer.Option("--by-task", help="Instead: one row per task, model and method, with its penalty."),
     ] = False,
-    csv: Annotated[Path | None, typer.Option(help="With --by-task: writes the rows, too.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="With --by-task: also write the rows to this file.")
+    ] = None,
     figures: Annotated[
         Path | None,
-        typer.Option(help="With --by-task: folder that gets which penalties are good, as html, png and svg."),
+        typer.Option(help="With --by-task: folder for figures of the good penalties, as html, png and svg."),
     ] = None,
     max_drop: Annotated[
-        float | None, typer.Option(help="Most that the metric may lie below the dense one.")
+        float | None, typer.Option(help="Largest drop of the metric below the dense network's.")
     ] = None,
     min_metric: Annotated[float | None, typer.Option(help="Least metric.")] = None,
     min_compression: Annotated[float | None, typer.Option(help="Least compression, 0 to 1.")] = None,
@@ -41,16 +43,19 @@ def best(
         float | None, typer.Option(help="Least sparsity, 0 to 1, of studies of single weights.")
     ] = None,
     max_latency_ms: Annotated[
-        float | None, typer.Option(help="Most milliseconds of a batch, as `show` prints them.")
+        float | None, typer.Option(help="Most milliseconds of a batch, as in `show`.")
     ] = None,
     halves: Annotated[
         bool,
-        typer.Option("--halves", help="How much is luck: choose on half of validation, score on the other."),
+        typer.Option(
+            "--halves",
+            help="Show the selection bias: choose on half of validation, score on the other half.",
+        ),
     ] = False,
     store: Annotated[Path, typer.Option(help="Folder of the store.")] = DEFAULT_STORE,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Prints one point of a front, with its penalty, threshold and spectral settings.
+    """Show one point of a front, with its penalty, threshold and spectral settings.
 
     With a bound on the metric the smallest network; with one on compression, sparsity or latency the best; with none
     the knee.
@@ -99,7 +104,7 @@ def best(
 
 
 def point_as_json(found: Front, point: FrontPoint, luck: tuple[float, float] | None) -> dict[str, Any]:
-    """A point and the study that it comes from."""
+    """Return the JSON object of a point and its study."""
     spec = found.spec
     return {
         "study": spec.name,
@@ -115,7 +120,7 @@ def point_as_json(found: Front, point: FrontPoint, luck: tuple[float, float] | N
 
 
 def _latency_facts(found: Front, point: FrontPoint) -> list[tuple[str, str]]:
-    """The times of a point: of every shape that its whole network was timed at, or what the table says."""
+    """Return the times of a point: at every shape at which its network was timed, or from the table."""
     if point.latencies:
         return [
             (
@@ -126,8 +131,8 @@ def _latency_facts(found: Front, point: FrontPoint) -> list[tuple[str, str]]:
         ]
     if point.latency_ms is None or point.dense_latency_ms is None or found.bench is None:
         return []
-    told = f"{point.latency_ms:.3g}, from the table  ({_against(point.latency_ms, point.dense_latency_ms)})"
-    return [(f"ms, {found.bench.shape}", told)]
+    value = f"{point.latency_ms:.3g}, from the table  ({_against(point.latency_ms, point.dense_latency_ms)})"
+    return [(f"ms, {found.bench.shape}", value)]
 
 
 def _against(ms: float, dense_ms: float) -> str:

@@ -18,13 +18,13 @@ from pipeline.study.space import ALLOCATION_KEYS, parse_space
 if TYPE_CHECKING:
     from pipeline.fronts.hyperparameters import Choice
 
-TOLD = 3  # of the most important settings
+MOST_IMPORTANT = 3  # settings of an objective that are named
 
 
 def show_by_task(
     choices: list[Choice], *, csv_file: Path | None, figures: Path | None, as_json: bool
 ) -> None:
-    """Prints the choices; writes them as csv and as figures, too, if that is asked for."""
+    """Print the choices; also write them as csv and as figures where a path is given."""
     rows = [row_of(choice) for choice in choices]
     if csv_file is not None:
         _write_csv(csv_file, rows)
@@ -40,7 +40,7 @@ def show_by_task(
 
 
 def row_of(choice: Choice) -> dict[str, Any]:
-    """A choice as plain values, each in a column of its own."""
+    """Return a choice as plain values, one per column."""
     from pipeline.fronts.hyperparameters import importances
 
     point, metric, profile = choice.point, choice.metric, choice.profile
@@ -172,19 +172,19 @@ def _cells(choice: Choice, own: list[str]) -> list[str]:
 
 
 def _sentences(choice: Choice) -> list[str]:
-    """How sure a row is, and what decides."""
+    """Return how certain a row is, and which settings matter most."""
     from pipeline.fronts.hyperparameters import LEAST_TRIALS, importances
 
     name = f"{choice.task}, {choice.model}, {choice.method}"
     if choice.point is None:
         return [f"{name}: {choice.why_none}"]
-    said = [f"{name}: metric on {choice.metric_from or 'validation'}."]
+    sentences = [f"{name}: metric on {choice.metric_from or 'validation'}."]
     profile = choice.profile
     if profile is None and choice.trials < LEAST_TRIALS and _has_penalty(choice):
-        said[0] += f" {choice.trials} of the {LEAST_TRIALS} trials that penalties can be told apart by."
+        sentences[0] += f" {choice.trials} of the {LEAST_TRIALS} trials that a comparison of penalties needs."
     elif profile is not None:
-        said[0] += " " + profile.sentence
+        sentences[0] += " " + profile.sentence
     for objective, shares in importances(choice.spec, choice.trial_fronts).items():
-        told = ", ".join(f"{key} {share:.0%}" for key, share in list(shares.items())[:TOLD])
-        said[0] += f" What decides {objective}: {told}."
-    return said
+        largest = ", ".join(f"{key} {share:.0%}" for key, share in list(shares.items())[:MOST_IMPORTANT])
+        sentences[0] += f" Most important for {objective}: {largest}."
+    return sentences

@@ -1,4 +1,4 @@
-"""prunefront cluster"""
+"""The command `prunefront cluster`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def cluster(
     kind: Annotated[str, typer.Argument(help="job, kuberay, autoscaler, slurm or dockerfile.")],
     study: Annotated[
         str | None,
-        typer.Argument(help="A study of the store to go on with. [dim]Default: as the options say[/]"),
+        typer.Argument(help="A study of the store to go on with. [dim]Default: a study by the options[/]"),
     ] = None,
     nodes: Annotated[
         int, typer.Option(help="Worker nodes; the head is one more.", rich_help_panel=_NODES)
@@ -40,10 +40,11 @@ def cluster(
         ),
     ] = False,
     image: Annotated[
-        str, typer.Option(help="What `dockerfile` builds.", rich_help_panel=_NODES)
+        str, typer.Option(help="Image that `dockerfile` builds.", rich_help_panel=_NODES)
     ] = "prunefront:latest",
     shared_store: Annotated[
-        bool, typer.Option("--shared-store", help="All nodes see the store's folder.", rich_help_panel=_PLACE)
+        bool,
+        typer.Option("--shared-store", help="All nodes share the store's folder.", rich_help_panel=_PLACE),
     ] = False,
     claim: Annotated[
         str | None,
@@ -54,21 +55,23 @@ def cluster(
     secret: Annotated[
         str, typer.Option(help="kuberay: the Secret with passwords and Ray's token.", rich_help_panel=_PLACE)
     ] = "prunefront",
-    namespace: Annotated[str | None, typer.Option(help="kuberay.", rich_help_panel=_PLACE)] = None,
-    partition: Annotated[str | None, typer.Option(help="slurm.", rich_help_panel=_PLACE)] = None,
+    namespace: Annotated[str | None, typer.Option(help="kuberay: namespace.", rich_help_panel=_PLACE)] = None,
+    partition: Annotated[str | None, typer.Option(help="slurm: partition.", rich_help_panel=_PLACE)] = None,
     time: Annotated[str | None, typer.Option(help="slurm: [days-]HH:MM:SS.", rich_help_panel=_PLACE)] = None,
-    region: Annotated[str, typer.Option(help="autoscaler: of AWS.", rich_help_panel=_PLACE)] = "us-west-2",
+    region: Annotated[
+        str, typer.Option(help="autoscaler: region of AWS.", rich_help_panel=_PLACE)
+    ] = "us-west-2",
     instance: Annotated[
-        str, typer.Option(help="autoscaler: AWS's machine for workers.", rich_help_panel=_PLACE)
+        str, typer.Option(help="autoscaler: AWS instance type of workers.", rich_help_panel=_PLACE)
     ] = "m5.2xlarge",
     dashboard: Annotated[
-        str, typer.Option(help="job: the cluster's dashboard.", rich_help_panel=_PLACE)
+        str, typer.Option(help="job: address of the cluster's dashboard.", rich_help_panel=_PLACE)
     ] = "http://127.0.0.1:8265",
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object on stdout: kind, name, text, notes.")
     ] = False,
 ) -> None:
-    """Prints what launches a search on a cluster: a command, a manifest, or the image that they need.
+    """Print what launches a search on a cluster: a command, a manifest, or the image that they need.
 
     Takes the options of `search`. Secrets are named, never printed; Ray's token authentication is on.
     """
@@ -101,7 +104,7 @@ def cluster(
 
 
 def _job_name(search: Search) -> str:
-    """The study's name, or what it will be called; in the letters that Kubernetes has."""
+    """Return the study's name, or the one that it will have, in letters that Kubernetes accepts."""
     parts = (Path(search.task).stem, Path(search.model).name, search.method)
     name = re.sub(r"[^a-z0-9]+", "-", (search.name or "-".join(parts)).lower()).strip("-")
     return name[:NAME_LENGTH].rstrip("-") or "prunefront"

@@ -1,4 +1,4 @@
-"""prunefront compare"""
+"""The command `prunefront compare`."""
 
 from __future__ import annotations
 
@@ -33,23 +33,25 @@ def compare(
     ] = None,
     across_models: Annotated[bool, typer.Option("--across-models", help="Base models may differ.")] = False,
     across_tasks: Annotated[
-        bool, typer.Option("--across-tasks", help="Ranks methods over tasks, with a critical difference.")
+        bool, typer.Option("--across-tasks", help="Rank methods over tasks, with a critical difference.")
     ] = False,
     html: Annotated[
-        Path | None, typer.Option(help="Writes a page about the studies: `report`, with their comparison.")
+        Path | None, typer.Option(help="Write a page about the studies: `report`, with their comparison.")
     ] = None,
-    png: Annotated[Path | None, typer.Option(help="Writes the figure as a picture (.png or .svg).")] = None,
+    png: Annotated[Path | None, typer.Option(help="Write the figure as a picture (.png or .svg).")] = None,
     store: Annotated[Path, typer.Option(help="Folder of the store.")] = DEFAULT_STORE,
     tracking: Annotated[
         str | None,
-        typer.Option(help="MLflow's, for --tag. Default: in the store", envvar="MLFLOW_TRACKING_URI"),
+        typer.Option(
+            help="MLflow's address, for --tag. [dim]Default: in the store[/]", envvar="MLFLOW_TRACKING_URI"
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Compares studies, and says which differences are real.
+    """Compare studies, and test which differences are significant.
 
-    Studies that differ only in their seed are one group. The unit of every test is the seed, and below three seeds
-    no difference is called.
+    Studies that differ only in their seed are one group. The unit of every test is the seed; below three seeds no
+    difference is tested.
     """
     from pipeline.fronts.compare import compare as compared
     from pipeline.fronts.compare import comparison_image, gather, names_of, sentences
@@ -100,7 +102,7 @@ def _compare_across_tasks(groups: tuple[Group, ...], *, png: Path | None, as_jso
 
 
 def _tagged(given: list[str], *, store: Path, tracking: str | None) -> list[str]:
-    """The studies of the store whose runs in MLflow have these tags."""
+    """Return the studies of the store whose runs in MLflow have these tags."""
     from pipeline.driver.tracking import open_tracking
     from pipeline.study.store import Store
 
@@ -122,7 +124,7 @@ def _tagged(given: list[str], *, store: Path, tracking: str | None) -> list[str]
 
 
 def comparison_as_json(found: Comparison, said: list[str]) -> dict[str, Any]:
-    """All numbers of a comparison, and what they say."""
+    """Return the JSON object of a comparison: all numbers, and the sentences on them."""
     spec = found.groups[0].spec
     return {
         "task": spec.task,
@@ -136,7 +138,7 @@ def comparison_as_json(found: Comparison, said: list[str]) -> dict[str, Any]:
 
 
 def standings_as_json(found: Standings, said: list[str]) -> dict[str, Any]:
-    """Scores and ranks over tasks, and what they say."""
+    """Return the JSON object of standings: scores and ranks over tasks, and the sentences on them."""
     return {
         "tasks": list(found.tasks),
         "methods": list(found.methods),
@@ -149,7 +151,11 @@ def standings_as_json(found: Standings, said: list[str]) -> dict[str, Any]:
 
 
 def _check_picture(path: Path | None) -> None:
-    """Looks at where the picture is to be written, before anything is."""
+    """Check the place of the picture before anything is written.
+
+    Raises:
+        BadInput: it has another suffix, or its folder is missing.
+    """
     if path is not None and (_kind(path) not in PICTURES or not path.parent.is_dir()):
         raise BadInput(
             f"--png is a file in a folder that is there, with the suffix .png or .svg; given was {path}."
@@ -157,7 +163,7 @@ def _check_picture(path: Path | None) -> None:
 
 
 def _write(path: Path | None, draw: Callable[[str], bytes]) -> None:
-    """Writes a picture of the kind that the file's name says."""
+    """Write a picture of the kind that the file's suffix names."""
     if path is None:
         return
     path.write_bytes(draw(_kind(path)))

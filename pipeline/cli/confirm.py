@@ -1,4 +1,4 @@
-"""prunefront confirm"""
+"""The command `prunefront confirm`."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def confirm(
         str | None,
         typer.Option(
             envvar="MLFLOW_TRACKING_URI",
-            help="MLflow's. [dim]Default: in the store[/]",
+            help="MLflow's address. [dim]Default: in the store[/]",
             rich_help_panel=_WHERE,
         ),
     ] = None,
     concurrent: Annotated[
         int | None,
-        typer.Option(help="Trainings at once. [dim]Default: as many as fit[/]", rich_help_panel=_RUN),
+        typer.Option(help="Trainings at a time. [dim]Default: as many as fit[/]", rich_help_panel=_RUN),
     ] = None,
     cpus_per_trial: Annotated[
         float, typer.Option(help="Cores, and threads, of a training.", rich_help_panel=_RUN)
@@ -51,7 +51,8 @@ def confirm(
     gpus_per_trial: Annotated[
         float | None,
         typer.Option(
-            help="May be a part, such as 0.25. [dim]Default: 1 if there are GPUs[/]", rich_help_panel=_RUN
+            help="GPUs of a training; may be a fraction. [dim]Default: 1 if there are GPUs[/]",
+            rich_help_panel=_RUN,
         ),
     ] = None,
     address: Annotated[
@@ -60,10 +61,10 @@ def confirm(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Trains points of a front again on fresh seeds and measures them on test rows.
+    """Train points of a front again on fresh seeds and measure them on test rows.
 
-    A front overstates itself: its points were chosen by the rows and the seed that they look best on. The same command
-    after an interruption goes on; what is done stays done, and more seeds or points may be asked for later.
+    A front is optimistic: its points were chosen by the rows and the seed on which they look best. The same command
+    after an interruption goes on; what is done stays done, and more seeds or points may be added later.
     """
     from pipeline.export.confirm import confirm as run
 
@@ -88,7 +89,7 @@ def confirm(
 
 
 def confirmed_as_json(done: ConfirmResult) -> dict[str, Any]:
-    """All that was confirmed of the points that were asked for."""
+    """Return the JSON object of the requested points."""
     spec = done.confirmed.spec
     return {
         "study": spec.name,
@@ -155,7 +156,7 @@ def _print(done: ConfirmResult) -> None:
     out.print(table)
     out.print(
         f"\nMeans over fresh seeds on {len(found.labels)} test rows, with their 95 % intervals. [bold]promised[/]: on "
-        "the validation rows that chose the point; [bold]optimism[/]: promised minus found."
+        "the validation rows by which the point was chosen; [bold]optimism[/]: promised minus measured."
     )
     if done.missing:
         out.print(f"[yellow]{done.missing} trainings are missing; the same command goes on.[/]")

@@ -1,4 +1,4 @@
-"""prunefront export"""
+"""The command `prunefront export`."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def export(
         float | None, typer.Option(min=0, max=1, help="The best network that is at least this small.")
     ] = None,
     sparsity: Annotated[
-        float | None, typer.Option(min=0, max=1, help="The best network with at least so many zeros.")
+        float | None, typer.Option(min=0, max=1, help="The best network with at least this share of zeros.")
     ] = None,
     max_drop: Annotated[
         float | None,
-        typer.Option(min=0, help="The smallest network whose metric lies no further below the dense one."),
+        typer.Option(min=0, help="The smallest network whose metric drops by no more than this."),
     ] = None,
     max_latency_ms: Annotated[
         float | None, typer.Option(min=0, help="The best network that is at least this fast.")
     ] = None,
     knee: Annotated[
-        bool, typer.Option("--knee", help="The front's knee: what is taken if nothing is said.")
+        bool, typer.Option("--knee", help="The front's knee, which is also the default.")
     ] = False,
     onnx: Annotated[bool, typer.Option("--onnx", help="Also model.onnx, checked in onnxruntime.")] = False,
     push: Annotated[
@@ -48,15 +48,15 @@ def export(
     task: Annotated[str | None, typer.Option(help="Where the task file is now, if it has moved.")] = None,
     tracking: Annotated[
         str | None,
-        typer.Option(help="MLflow, as it was given to search; a database in the store by default."),
+        typer.Option(help="MLflow's address, as given to search. [dim]Default: in the store[/]"),
     ] = None,
     store: Annotated[Path, typer.Option(help="Folder of the store.")] = DEFAULT_STORE,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Writes one network of a front as a folder that transformers loads, and measures it on the test rows.
+    """Write one network of a front as a folder that transformers loads, and measure it on the test rows.
 
-    It is smaller for real: weights, configuration, tokenizer, a model card, and the code that loads it. One of single
-    weights has their zeros, and the size that it had.
+    The folder has the cut network's weights, configuration, tokenizer, a model card, and the code that loads it. A
+    network of a method on single weights keeps its size; its cut weights are zeros.
     """
     bounds = {
         "--compression": compression,
@@ -95,7 +95,7 @@ def export(
 
 
 def exported_as_json(done: Exported) -> dict[str, Any]:
-    """The command contract's object."""
+    """Return the JSON object of the command."""
     facts = done.facts
     return {
         "study": facts.front.spec.name,

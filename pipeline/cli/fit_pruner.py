@@ -1,4 +1,4 @@
-"""prunefront fit-pruner"""
+"""The command `prunefront fit-pruner`."""
 
 from __future__ import annotations
 
@@ -15,28 +15,31 @@ STEPS = 6000
 
 def fit_pruner(
     model: Annotated[str, typer.Option(help="The base model: a hub name, a folder, or builtin/tiny-bert.")],
-    tasks: Annotated[list[str], typer.Option(help="As search's --task: A.toml B.toml …")],
+    tasks: Annotated[list[str], typer.Option(help="Tasks, as for search --task: A.toml B.toml …")],
     more: Annotated[list[str] | None, typer.Argument(metavar="[TASK]...", help="More tasks.")] = None,
     steps: Annotated[
-        int, typer.Option(help="In all; may be raised later. 6000 are published; on a CPU start with fewer.")
+        int,
+        typer.Option(
+            help="Steps in all; may be raised later. The paper has 6000; on a CPU start with fewer."
+        ),
     ] = STEPS,
-    seed: Annotated[int, typer.Option(help="Of the pruner's start, and of all draws.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the pruner's initial weights and of sampling.")] = 0,
     store: Annotated[Path, typer.Option(help="Folder of the store.")] = DEFAULT_STORE,
     tracking: Annotated[
         str | None,
-        typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow's. [dim]Default: in the store[/]"),
+        typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow's address. [dim]Default: in the store[/]"),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Fits the pruner that `search --method smp` ranks heads by: once per base model, for all tasks.
+    """Fit the pruner that ranks heads for `search --method smp`: once per base model, for all tasks.
 
-    The same command after an interruption goes on. The tasks that it is fitted to need not be those that are searched.
+    The same command after an interruption goes on. The pruner may be used on other tasks than it is fitted to.
     """
     from pipeline.driver.tracking import open_for_pruner, publish_pruner
     from pipeline.methods.smp import Fit, prepare_fit
 
-    wanted = Fit(
+    request = Fit(
         model=model,
         tasks=(*tasks, *(more or ())),
         steps=steps,
@@ -44,7 +47,7 @@ def fit_pruner(
         store=store,
     )
     progress = (lambda _: None) if quiet else say
-    fit = prepare_fit(wanted, progress)
+    fit = prepare_fit(request, progress)
     tracker = open_for_pruner(tracking, store=store, say=progress)  # before the work, which takes long
     fitted = fit()
     publish_pruner(tracker, fitted.about, fitted.files, say=progress)

@@ -1,4 +1,4 @@
-"""The live view of a search: how it stands, a line per running trial, and its front as a small plot."""
+"""The live view of a search: its progress, a line per running trial, and its front as a small plot."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pipeline.driver.search.watcher import SearchProgress
 from pipeline.fronts.front import Front
 
 TRIALS_SHOWN = 12
-WIDE = 110  # from so many columns on, table and plot stand side by side
+WIDE = 110  # columns from which on table and plot are side by side
 BAR, BAR_WIDE = 14, 24
 PLOT_ROWS, PLOT_LEAST, PLOT_MOST = 7, 30, 66
 LABEL = 6  # columns of a number at the plot's side
@@ -25,86 +25,93 @@ LABEL = 6  # columns of a number at the plot's side
 
 @dataclass(frozen=True)
 class Pace:
-    """What a running trial has said of itself, and how fast it goes."""
+    """The last values of a running trial, and its speed."""
 
     values: Mapping[str, float]
-    began_s: float  # when it was first heard of, and at which epoch
-    began_at: float
-    heard_s: float
+    began_s: float  # time of its first values
+    began_at: float  # epoch of its first values
+    received_s: float  # time of its last values
 
     @staticmethod
     def of(before: Pace | None, values: Mapping[str, float], now: float) -> Pace:
-        """With what it says now; one that has gone back, because its worker was lost, is new."""
+        """Return the pace with new values; a trial that went back, because its worker was lost, starts anew."""
         epoch = values.get("epoch", 0.0)
         if before is None or epoch < before.values.get("epoch", 0.0):
             return Pace(values, now, epoch, now)
-        return replace(before, values={**before.values, **values}, heard_s=now)
+        return replace(before, values={**before.values, **values}, received_s=now)
 
     def seconds_left(self, now: float) -> float | None:
-        """Until it has trained all its epochs; None while its pace is not known."""
+        """Return the time until all its epochs are trained; None while its pace is not known."""
         epoch = self.values.get("epoch", 0.0)
-        passed = self.heard_s - self.began_s
+        passed = self.received_s - self.began_s
         if passed <= 0 or epoch <= self.began_at:
             return None
         left = (self.values.get("epochs", epoch) - epoch) * passed / (epoch - self.began_at)
-        return max(0.0, left - (now - self.heard_s))
+        return max(0.0, left - (now - self.received_s))
 
 
 def clock(seconds: float) -> str:
-    """125 -> 2:05; 7322 -> 2:02:02."""
+    """Return a time as text: 125 -> 2:05; 7322 -> 2:02:02."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def body(
-    standing: SearchProgress, paces: Mapping[int, Pace], *, since_s: float, width: int
+    progress: SearchProgress, paces: Mapping[int, Pace], *, since_s: float, width: int
 ) -> RenderableType:
-    """What stands below the headline; `since_s`: seconds since the standing was taken."""
+    """Return what is below the headline.
+
+    Args:
+        progress: of the search.
+        paces: of its running trials, by number.
+        since_s: seconds since `progress` was taken.
+        width: columns of the terminal.
+    """
     wide = width >= WIDE
-    trials = running_table(standing, paces, now=time.monotonic(), wide=wide)
-    lines: list[RenderableType] = [Text(counts(standing, since_s=since_s), style="dim")]
-    if standing.front is None or not standing.front.points:
+    trials = running_table(progress, paces, now=time.monotonic(), wide=wide)
+    lines: list[RenderableType] = [Text(counts(progress, since_s=since_s), style="dim")]
+    if progress.front is None or not progress.front.points:
         return Group(*lines, trials)
     if not wide:
-        plot = front_plot(standing.front, columns=min(PLOT_MOST, max(PLOT_LEAST, width - LABEL - 4)))
+        plot = front_plot(progress.front, columns=min(PLOT_MOST, max(PLOT_LEAST, width - LABEL - 4)))
         return Group(*lines, trials, plot)
     both = Table.grid(padding=(0, 3))
     both.add_row(
-        trials, front_plot(standing.front, columns=min(PLOT_MOST, max(PLOT_LEAST, width - 2 * LABEL - 78)))
+        trials, front_plot(progress.front, columns=min(PLOT_MOST, max(PLOT_LEAST, width - 2 * LABEL - 78)))
     )
     return Group(*lines, both)
 
 
-def counts(standing: SearchProgress, *, since_s: float) -> str:
-    """7 complete, 1 stopped, 2 running of 16 trials · 12:31 of 30:00 · hypervolume 61.2 %."""
-    complete = standing.ended - standing.stopped - standing.failed
+def counts(progress: SearchProgress, *, since_s: float) -> str:
+    """Return a line such as 7 complete, 1 stopped, 2 running of 16 trials · 12:31 of 30:00 · hypervolume 61.2 %."""
+    complete = progress.ended - progress.stopped - progress.failed
     kinds = (
         (complete, "complete"),
-        (standing.stopped, "stopped"),
-        (standing.failed, "failed"),
-        (standing.running, "running"),
+        (progress.stopped, "stopped"),
+        (progress.failed, "failed"),
+        (progress.running, "running"),
     )
-    told = ", ".join(f"{count} {kind}" for count, kind in kinds if count) or "none yet"
-    parts = [f"{told} of {standing.total} trials"]
-    budget, spent = standing.budget, standing.spent
+    states = ", ".join(f"{count} {kind}" for count, kind in kinds if count) or "none yet"
+    parts = [f"{states} of {progress.total} trials"]
+    budget, spent = progress.budget, progress.spent
     if budget.minutes is not None:
         parts.append(f"{clock(spent.seconds + since_s)} of {clock(60 * budget.minutes)}")
     if budget.gpu_hours is not None:
         parts.append(f"{spent.gpu_seconds / 3600:.2f} of {budget.gpu_hours:g} GPU-hours")
-    if standing.front is not None and standing.front.points:
-        parts.append(f"hypervolume {percent(standing.front.hypervolume_normalised)}")
+    if progress.front is not None and progress.front.points:
+        parts.append(f"hypervolume {percent(progress.front.hypervolume_normalised)}")
     return " · ".join(parts)
 
 
-def running_table(standing: SearchProgress, paces: Mapping[int, Pace], *, now: float, wide: bool) -> Table:
-    """A line per running trial; of many, those that began first."""
+def running_table(progress: SearchProgress, paces: Mapping[int, Pace], *, now: float, wide: bool) -> Table:
+    """Return a table with a line per running trial; of many, those that began first."""
     table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 1))
-    table.add_column("trial", justify="right", width=5)  # widths are fixed: what moves is hard to read
+    table.add_column("trial", justify="right", width=5)  # fixed widths: moving columns are hard to read
     table.add_column("epoch", width=BAR_WIDE if wide else BAR)
     for name, columns in (("", 12), ("loss", 6), ("metric", 6), ("compr.", 7), ("left", 7)):
         table.add_column(name, justify="right", width=columns, no_wrap=True)
-    numbers = sorted(standing.at_work)
+    numbers = sorted(progress.at_work)
     for number in numbers[:TRIALS_SHOWN]:
         if number in paces:
             table.add_row(str(number), *_cells(paces[number], now=now, bar=BAR_WIDE if wide else BAR))
@@ -130,7 +137,7 @@ def _cells(pace: Pace, *, now: float, bar: int) -> list[RenderableType]:
 
 
 def front_plot(found: Front, *, columns: int) -> Table:
-    """The front so far: metric against the study's gain from 0 to 1; the line is the dense network."""
+    """Return a plot of the front so far: metric against gain from 0 to 1; the line is the dense network."""
     dense = found.spec.anchors.dense
     heights = [dense, *(point.metric for point in found.points)]
     low, high = min(heights), max(heights)

@@ -1,4 +1,4 @@
-"""Where things are printed: results on stdout, all else on stderr."""
+"""Printing: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-PIPE_WIDTH = 120  # of tables that no terminal bounds
+PIPE_WIDTH = 120  # columns of a table that is not printed on a terminal
 
 out = Console(highlight=False)
 if not out.is_terminal:
@@ -17,17 +17,17 @@ err = Console(stderr=True, highlight=False)
 
 
 def say(line: str) -> None:
-    """A line of progress on stderr, as it is."""
+    """Print a line of progress on stderr, without reading markup in it."""
     err.print(line, markup=False, soft_wrap=True)
 
 
 def errors(message: str) -> None:
-    """One message on stderr, as it is: no markup is read in it."""
+    """Print one message on stderr, without reading markup in it."""
     err.print(message, style="red", markup=False, soft_wrap=True)
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """One JSON object on stdout; numbers that JSON does not have (NaN, infinity) become null."""
+    """Print one JSON object on stdout; numbers that JSON does not have (NaN, infinity) become null."""
     print(json.dumps(_plain(value), indent=2, allow_nan=False))
 
 
@@ -42,17 +42,17 @@ def _plain(value: Any) -> Any:
 
 
 def percent(share: float) -> str:
-    """0.5 -> 50.0 %; – for what has no value."""
+    """Return a share as text: 0.5 -> 50.0 %; a dash for NaN."""
     return "–" if math.isnan(share) else f"{100 * share:.1f} %"
 
 
 def millions(count: int) -> str:
-    """1234567 -> 1.23 M."""
+    """Return a count as text: 1234567 -> 1.23 M."""
     return f"{count / 1e6:.2f} M"
 
 
 def short(value: Any) -> str:
-    """A parameter for a table: numbers to three digits; a threshold that nothing falls under is a dash."""
+    """Return a parameter for a table: numbers to three digits; a threshold of infinity is a dash."""
     if isinstance(value, float) and not math.isfinite(value):
         return "–"
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""Faults that are neither the program's nor a person's: what to say of them."""
+"""Messages for errors outside the program: a full disk, a database that is gone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pipeline.study.store import NO_SPACE, SQLITE_FULL, ObjectStoreLost
 
 
 def outside_cause(error: BaseException) -> str | None:
-    """One message, if what ended a command lies outside of it: a full disk, a database that is gone; else None."""
+    """Return a message if the cause of an error lies outside the program; else None."""
     if isinstance(error, LedgerLost) and error.disk_full:
         return _disk_full("the ledger's")
     if isinstance(error, LedgerLost | LeaseLost | StoreUnseen):
@@ -25,13 +25,13 @@ def outside_cause(error: BaseException) -> str | None:
 
 def _disk_full(whose: str) -> str:
     return (
-        f"What a search finds is written down as it is found; {whose} disk is full. Free some space: the same "
+        f"Results are written as they come; {whose} disk is full. Free some space: the same "
         "command goes on from here, and nothing that had ended is done again."
     )
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:
-    """The error, and what it came from, and so on."""
+    """Return the error, its cause, the cause of that, and so on."""
     chain: list[BaseException] = []
     while error is not None and error not in chain:
         chain.append(error)

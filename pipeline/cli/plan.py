@@ -1,4 +1,4 @@
-"""prunefront plan"""
+"""The command `prunefront plan`."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def plan(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout: the price.")] = False,
 ) -> None:
-    """Prices a search before it is launched: time, epochs, GPU-hours, disk, memory, and how many trials fit.
+    """Estimate the cost of a search: time, epochs, GPU-hours, disk, memory, and how many trials fit.
 
-    Takes the options of `search`. An earlier study of the same task, model and method in the store is read;
-    otherwise a short trial is run and timed. Nothing is left in the store.
+    Takes the options of `search`. The estimate comes from an earlier study of the same task, model and method in the
+    store, or else from a short trial that is run and timed. Nothing is left in the store.
     """
     from pipeline.cli.progress import watch
     from pipeline.driver.plan import plan as price_of
@@ -68,11 +68,11 @@ def _print(price: Price) -> None:
     out.print(f"[bold]{price.study}[/]: {price.trials} trials, {price.concurrent} at a time")
     out.print(table)
     if price.memory_mb is None:
-        out.print(f"[dim]{price.source} has not noted the memory of its trials.[/]")
+        out.print(f"[dim]{price.source} has no record of the memory of its trials.[/]")
 
 
 def _shown(value: float, unit: str) -> str:
-    """A number with its unit, to three digits; minutes as seconds, minutes or hours."""
+    """Return a number with its unit, to three digits; minutes as seconds, minutes or hours."""
     if unit == "min":
         seconds = 60 * value
         if seconds < 60:

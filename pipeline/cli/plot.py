@@ -1,4 +1,4 @@
-"""A small plot of characters: eight points to a character, in braille."""
+"""A small plot in characters: eight dots to a character, in braille."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def braille(
     y: tuple[float, float],
     level: float | None = None,
 ) -> list[str]:
-    """Points (x, y) on a field of `columns` × `rows` characters: its lines, from the top.
+    """Return the lines, from the top, of a plot of points (x, y) in `columns` × `rows` characters.
 
     Args:
         points: those outside of the bounds are left out.
         columns: of characters; each is two dots wide.
         rows: of characters; each is four dots high.
-        x: what the first and the last column of dots stand for.
-        y: what the lowest and the highest row of dots stand for.
+        x: values of the first and the last column of dots.
+        y: values of the lowest and the highest row of dots.
         level: a height that is marked by a line, where no points are.
     """
     cells = [[0] * columns for _ in range(rows)]
@@ -44,7 +44,7 @@ def braille(
 
 
 def _place(value: float, bounds: tuple[float, float], dots: int) -> int | None:
-    """Which of so many dots is nearest; None out of bounds, and for NaN."""
+    """Return the nearest of `dots` dots; None out of bounds, and for NaN."""
     low, high = bounds
     if not low <= value <= high:
         return None

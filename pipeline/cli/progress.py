@@ -1,4 +1,4 @@
-"""What a person sees while a search runs: a live view on a terminal, plain lines elsewhere. All on stderr."""
+"""The progress of a search on stderr: a live view on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from pipeline.driver.search.watcher import NEVER, SearchProgress, SilentWatcher,
 from pipeline.study.records import StudySpec, TrialRecord
 
 REFRESH_PER_SECOND = 4
-BEAT_S = 2.0  # between two signs of life of a trial, on a terminal
+BEAT_S = 2.0  # between two progress reports of a trial, on a terminal
 
 
 @contextmanager
 def watch(*, quiet: bool) -> Iterator[Watcher]:
-    """The watcher that fits: nobody if quiet, a live display on a terminal, else plain lines."""
+    """Yield a watcher: a silent one if quiet, a live view on a terminal, else plain lines."""
     if quiet:
         yield SilentWatcher()
         return
@@ -94,8 +94,8 @@ class Terminal(Watcher):
         self._print(f"[yellow]{message}[/]")
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
-        """The live view: a headline; once trials run, how they stand."""
-        standing, head = self.standing, self.what.partition(":")[0]  # reasons are above, in the lines
+        """Yield the live view: a headline; once trials run, their progress."""
+        standing, head = self.standing, self.what.partition(":")[0]  # the reasons are in the lines above
         if standing is not None:
             left = self._seconds_left(standing)
             head += "" if left is None else f" · {clock(left)} left"
@@ -122,7 +122,7 @@ class Terminal(Watcher):
         return ", ".join(parts)
 
     def _seconds_left(self, now: SearchProgress) -> float | None:
-        """From the pace since the first start; None until a trial has ended."""
+        """Return the time left at the pace since the first start; None until a trial has ended."""
         done = now.ended - self.ended_before
         if self.trials_since is None or done <= 0 or now.ended >= now.total:
             return None

@@ -1,4 +1,4 @@
-"""prunefront report"""
+"""The command `prunefront report`."""
 
 from __future__ import annotations
 
@@ -15,24 +15,22 @@ from pipeline.study.store import DEFAULT_STORE
 def report(
     studies: Annotated[list[str], typer.Argument(help="Names of studies.")],
     html: Annotated[Path | None, typer.Option(help="File of the page.")] = None,
-    figures: Annotated[
-        Path | None, typer.Option(help="Folder that gets every figure as .png and .svg.")
-    ] = None,
+    figures: Annotated[Path | None, typer.Option(help="Folder for every figure as .png and .svg.")] = None,
     track: Annotated[
-        bool, typer.Option(help="Keep the page in MLflow, too, at the run of each study.")
+        bool, typer.Option(help="Also keep the page in MLflow, at the run of each study.")
     ] = True,
     tracking: Annotated[
         str | None,
-        typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow's. [dim]Default: in the store[/]"),
+        typer.Option(envvar="MLFLOW_TRACKING_URI", help="MLflow's address. [dim]Default: in the store[/]"),
     ] = None,
     store: Annotated[Path, typer.Option(help="Folder of the store.")] = DEFAULT_STORE,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object on stdout: what was written.")
     ] = False,
 ) -> None:
-    """Writes studies as one page that needs no network: fronts, networks, trials, settings, provenance.
+    """Write studies as one page that needs no network: fronts, networks, trials, settings, provenance.
 
-    Several studies that can be compared are.
+    Several studies are also compared with each other, if they can be.
     """
     from pipeline.driver.tracking import publish_report
     from pipeline.fronts.report import report as write

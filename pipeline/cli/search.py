@@ -1,4 +1,4 @@
-"""prunefront search"""
+"""The command `prunefront search`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ def search(
     request: Search,
     *,
     seeds: Annotated[
-        int, typer.Option(help="So many, one after the other, each a study: -seedN.", rich_help_panel=HOW)
+        int,
+        typer.Option(
+            help="Number of seeds, one after the other; each is a study: -seedN.", rich_help_panel=HOW
+        ),
     ] = 1,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout: the front.")] = False,
 ) -> None:
-    """Searches the settings of a pruning method, and finds a task's front of metric against compression.
+    """Search the settings of a pruning method for the front of a task's metric against compression.
 
     The same command after an interruption goes on with the study; no trial is done twice.
     """

@@ -1,4 +1,4 @@
-"""prunefront show"""
+"""The command `prunefront show`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def show(
     store: Annotated[Path, typer.Option(help="Folder of the store.")] = DEFAULT_STORE,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Prints a study's front: a table, and a plot in the terminal."""
+    """Show a study's front: a table, and a plot in the terminal."""
     found = load_front(study, store=store)
     if as_json:
         print_json(front_as_json(found))
@@ -41,7 +41,7 @@ def show(
 
 
 def front_as_json(found: Front) -> dict[str, Any]:
-    """The command contract's object."""
+    """Return the JSON object of the command."""
     spec = found.spec
     return {
         "study": spec.name,
@@ -69,7 +69,7 @@ def front_as_json(found: Front) -> dict[str, Any]:
 
 
 def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
-    """Plot, table, and what to type next."""
+    """Print plot, table, and the commands that may follow."""
     spec, anchors = found.spec, found.spec.anchors
     if not found.points:
         out.print(f"The front of [bold]{spec.name}[/] is empty: {found.why_empty}. {_left_out(found)}")
@@ -82,12 +82,14 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
         f"{found.seen} networks measured, {len(found.points)} on the front. {_left_out(found)}"
     )
     if found.useless:
-        out.print(f"[dim]{found.useless} of them predict no better than a constant and stand on no front.[/]")
+        out.print(f"[dim]{_useless(found.useless)}[/]")
     out.print(
         f"Dense {spec.metric_name} {anchors.dense:.4f} (plain fine-tuning, lr {anchors.dense_learning_rate:g}), "
         f"constant prediction {anchors.constant:.4f}. Hypervolume {found.hypervolume:.4f}{_of_possible(found)}."
     )
-    out.print(f"[dim]The metric is on the {spec.validation_rows} validation rows that chose the front.[/]")
+    out.print(
+        f"[dim]The metric is on the {spec.validation_rows} validation rows by which the front was chosen.[/]"
+    )
     if alike := settings_alike(found):
         out.print(
             f"[dim]All of them: {', '.join(f'{key} {short(value)}' for key, value in alike.items())}.[/]"
@@ -106,8 +108,14 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
     out.print(f"In MLflow:  [cyan]{_in_mlflow(tracking, store)}[/]")
 
 
+def _useless(count: int) -> str:
+    are = "network is" if count == 1 else "networks are"
+    left = "it is" if count == 1 else "they are"
+    return f"{count} {are} no better than predicting a constant; {left} left out of the front."
+
+
 def _in_mlflow(tracking: str | None, store: Path) -> str:
-    """Where to look: a server's address, without what is secret in it; else the command that shows a database."""
+    """Return a server's address without its secrets, or the command that shows a database."""
     if tracking is not None and tracking.startswith("http"):
         return shown(tracking)
     database = f"sqlite:///{store / 'mlflow.db'}" if tracking is None else shown(tracking)
@@ -115,13 +123,13 @@ def _in_mlflow(tracking: str | None, store: Path) -> str:
 
 
 def _latency(found: Front, bench: LatencySetup) -> str:
-    """What the milliseconds of the table hold for."""
+    """Return under which conditions the milliseconds of the table hold."""
     dense = [p.dense_latency_ms for p in found.points if p.dense_latency_ms is not None]
     from_table = any(point.latency_source == "table" for point in found.points)
     return (
         f"ms: a batch of {bench.batch} × {bench.length} tokens, {bench.precision}, {bench.threads} "
         f"thread{'s' * (bench.threads > 1)}, {bench.device}; dense {statistics.median(dense):.3g}."
-        + (" ~ is read from the table of blocks, the others are measured." if from_table else "")
+        + (" ~: from the table of blocks; the others are measured." if from_table else "")
         + (" The machine did other work meanwhile: they are too long." if found.latency_disturbed else "")
     )
 

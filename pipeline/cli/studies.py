@@ -1,4 +1,4 @@
-"""prunefront studies"""
+"""The command `prunefront studies`."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 def studies(
     store: Annotated[Path, typer.Option(help="Folder of the store.")] = DEFAULT_STORE,
     deliver: Annotated[
-        bool, typer.Option("--sync", help="First brings MLflow what it has missed of them.")
+        bool, typer.Option("--sync", help="First send MLflow what it is missing of them.")
     ] = False,
     tracking: Annotated[
         str | None,
         typer.Option(
             envvar="MLFLOW_TRACKING_URI",
-            help="With --sync: MLflow's. [dim]Default: where the search had it[/]",
+            help="With --sync: MLflow's address. [dim]Default: the one of the search[/]",
         ),
     ] = None,
     ledger: Annotated[
@@ -35,7 +35,7 @@ def studies(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Lists the studies of a store."""
+    """List the studies of a store."""
     synced = _sync(Store(store), tracking, ledger) if deliver else []
     fronts = [load_front(name, store=store) for name in Store(store).list_studies()]
     if as_json:
@@ -85,7 +85,7 @@ def _table(fronts: list[Front]) -> Table:
 
 
 def _sync(store: Store, tracking: str | None, ledger: str | None) -> list[Synced]:
-    """Delivers, and says of each study what became of it."""
+    """Publish what MLflow is missing, and print the outcome of each study."""
     from pipeline.driver.tracking import sync
 
     found = []
