@@ -16,6 +16,7 @@ from pipeline.export.card import CARD, FIGURE, ONNX, Facts, card
 from pipeline.export.checkpoint import (
     WEIGHTS,
     check_free,
+    check_writable,
     layout,
     load,
     whole_folder,
@@ -111,6 +112,7 @@ def export(
     if files.study(study).weights.of_point(point) is None:
         log("its weights are not kept: it is trained again, which takes as long as its trial …")
     opened = reopen(files, study, task=task)
+    check_writable(str(opened.inputs.source.config["model_type"]))
     network = network_of(opened, point.trial, point.point, on_epoch=_epochs(log))
     with whole_folder(folder) as part:
         done = _write(part, opened, front, point, network=network, onnx=onnx, log=log)

@@ -14,7 +14,7 @@ from pipeline.model.source import build, load_weights, save_weights
 from pipeline.model.surgery import cut
 from pipeline.model.unstructured import matrices, zero
 from pipeline.study.metrics import standard_error
-from pipeline.study.records import BadInput, Kind, Masks, Point, TrialRecord
+from pipeline.study.records import BadInput, Masks, Point, PointRef, TrialRecord
 from pipeline.study.store import RECOVERED, Retrained, before_cut, sent
 from pipeline.trial.inputs import TrialJob
 from pipeline.trial.replay import replay_trial
@@ -61,7 +61,7 @@ def network_of(study: Reopened, trial: int, point: int, *, on_epoch: OnEpoch = l
         )
     wanted = record.points[point]
     weights = study.store.study(study.spec.name).weights
-    place = _Place(trial, point, wanted.kind, wanted.round)
+    place = PointRef(trial, point, wanted.kind, wanted.round)
     path = weights.of_point(place)
     if path is not None and wanted.kind == "recovered" and path.stem != RECOVERED and _recovers(record):
         path = None  # those of its round's curve are kept, its own are not
@@ -77,16 +77,6 @@ def network_of(study: Reopened, trial: int, point: int, *, on_epoch: OnEpoch = l
 def _recovers(record: TrialRecord) -> bool:
     """Return whether a trial trained after its last cut."""
     return float(record.params["recover_epochs"]) > 0
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Which point, as the store's weights are asked for it."""
-
-    trial: int
-    point: int
-    kind: Kind
-    round: int
 
 
 def _load(study: Reopened, record: TrialRecord, point: Point, path: Path) -> tuple[PreTrainedModel, Anatomy]:

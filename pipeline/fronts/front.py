@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.study.pareto import front, hypervolume, knee
-from pipeline.study.records import FloatArray, Kind, Params, StudySpec
+from pipeline.study.records import FloatArray, Params, PointRef, StudySpec
 from pipeline.study.store import (
     DEFAULT_STORE,
     LatencySetup,
@@ -25,17 +25,13 @@ from pipeline.study.store import (
 
 
 @dataclass(frozen=True)
-class FrontPoint:
+class FrontPoint(PointRef):
     """One network on a front: the parameters that make it again, and what it measures.
 
     Of a curve point, `params` holds the threshold (or target) that cuts there, and no recovery: that is the
     trial that the point is.
     """
 
-    trial: int
-    point: int  # its place among the trial's points
-    kind: Kind
-    round: int
     metric: float
     compression: float
     compression_total: float

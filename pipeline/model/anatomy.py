@@ -14,6 +14,7 @@ import numpy.typing as npt
 from torch import nn
 
 from pipeline.model.modeling_cut import BERT, DISTILBERT, Architecture
+from pipeline.study.entry_points import ENCODERS, load_entry, names_in
 from pipeline.study.records import BadInput, Masks
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 UnitNumbers = npt.NDArray[np.int64]
 
 
-# By `config.model_type`.
+# By `config.model_type`. Other packages bring rows of their own (pipeline/study/entry_points.py).
 ARCHITECTURES: dict[str, Architecture] = {
     "bert": BERT,
     "roberta": BERT,
@@ -34,17 +35,26 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def find_architecture(model_type: str) -> Architecture:
-    """Return the row of a `config.model_type`.
+    """Return the row of a `config.model_type`: one of ARCHITECTURES, or one that another package brings.
 
     Raises:
-        BadInput: if it is unknown.
+        BadInput: it is unknown, or the package brings no row.
     """
-    if model_type not in ARCHITECTURES:
+    if model_type in ARCHITECTURES:
+        return ARCHITECTURES[model_type]
+    found = load_entry(ENCODERS, model_type)
+    if found is None:
+        known = sorted({*ARCHITECTURES, *names_in(ENCODERS)})
         raise BadInput(
             f"Only encoders whose heads and neurons are mapped can be cut; model_type {model_type!r} is not. "
-            f"Known are {', '.join(sorted(ARCHITECTURES))}."
+            f"Known are {', '.join(known)}."
         )
-    return ARCHITECTURES[model_type]
+    if not isinstance(found, Architecture):
+        raise BadInput(
+            f"An entry point in {ENCODERS} names an Architecture; {model_type!r} is {found!r}. Correct it in its "
+            "package's pyproject.toml."
+        )
+    return found
 
 
 @dataclass(frozen=True, eq=False)

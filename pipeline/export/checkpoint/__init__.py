@@ -2,13 +2,22 @@
 
 from pipeline.export.checkpoint.loading import load, load_tokenizer
 from pipeline.export.checkpoint.whole import check_free, whole_folder
-from pipeline.export.checkpoint.writing import CODE, RECORD, WEIGHTS, layout, write_checkpoint, write_record
+from pipeline.export.checkpoint.writing import (
+    CODE,
+    RECORD,
+    WEIGHTS,
+    check_writable,
+    layout,
+    write_checkpoint,
+    write_record,
+)
 
 __all__ = [
     "CODE",
     "RECORD",
     "WEIGHTS",
     "check_free",
+    "check_writable",
     "layout",
     "load",
     "load_tokenizer",

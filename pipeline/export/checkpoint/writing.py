@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.model import modeling_cut
 from pipeline.model.anatomy import Anatomy
+from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -42,6 +43,20 @@ def layout(anatomy: Anatomy) -> list[dict[str, int]]:
         {"layer": parts.index, "heads": len(parts.heads), "neurons": len(parts.neurons)}
         for parts in anatomy.layers
     ]
+
+
+def check_writable(model_type: str) -> None:
+    """Check that the modelling file has classes for an architecture.
+
+    Raises:
+        BadInput: it has none.
+    """
+    if model_type not in CLASSES:
+        raise BadInput(
+            f"An exported folder brings the code that builds its network, for {', '.join(CLASSES)}; model_type "
+            f"{model_type!r} is another package's, and {CODE} has no class for it. Its studies can be searched and "
+            "compared, not exported."
+        )
 
 
 def write_checkpoint(

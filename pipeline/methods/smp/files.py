@@ -1,7 +1,7 @@
-"""Where a fitted pruner is kept, and the base model that it is found by: safetensors, and JSON for people.
+"""Where a fitted scorer is kept, and the base model that it is found by: safetensors, and JSON for people.
 
 ROOT/pruners/FINGERPRINT/fitting.safetensors   where fitting stands; what it was asked for is in its header
-ROOT/pruners/FINGERPRINT/pruner.safetensors    the fitted pruner
+ROOT/pruners/FINGERPRINT/pruner.safetensors    the fitted scorer
 ROOT/pruners/FINGERPRINT/pruner.json           what is known of it
 """
 
@@ -42,13 +42,13 @@ def base_fingerprint(source: ModelSource) -> str:
     return digest.hexdigest()
 
 
-def pruner_folder(store: Store, fingerprint: str) -> Path:
-    """Return the folder of a base model's fitted pruner, there or not."""
+def fit_folder(store: Store, fingerprint: str) -> Path:
+    """Return the folder of a base model's fitted scorer, there or not."""
     return store.root / "pruners" / fingerprint[:LETTERS]
 
 
 def check_fitted(store: Store, model: str, task: str, *, trust_remote_code: bool = False) -> None:
-    """Check that a base model's pruner is fitted, before anything of a task is read.
+    """Check that a base model's scorer is fitted, before anything of a task is read.
 
     Raises:
         BadInput: it is not; says how to fit it.
@@ -61,27 +61,27 @@ def check_fitted(store: Store, model: str, task: str, *, trust_remote_code: bool
         train_texts=["no", "yes"],  # only of the built-in model, whose words do not count
         trust_remote_code=trust_remote_code,
     )
-    if not (pruner_folder(store, base_fingerprint(source)) / PRUNER).exists():
+    if not (fit_folder(store, base_fingerprint(source)) / PRUNER).exists():
         raise BadInput(
-            f"smp ranks heads by a pruner that is fitted once per base model; {store.root} has none of {model}. Fit "
+            f"smp ranks heads by a scorer that is fitted once per base model; {store.root} has none of {model}. Fit "
             f"it: prunefront fit-pruner --model {model} --tasks {task} --store {store.root}"
         )
 
 
 def find_fitted(store: Store, source: ModelSource, *, pair: bool) -> Weights:
-    """Read the fitted pruner of a model, with the output for tasks of pairs of texts, or of single ones.
+    """Read the fitted scorer of a model, with the output for tasks of pairs of texts, or of single ones.
 
     Raises:
         BadInput: it is damaged, or gone.
     """
     from safetensors import SafetensorError
 
-    path = pruner_folder(store, base_fingerprint(source)) / PRUNER
+    path = fit_folder(store, base_fingerprint(source)) / PRUNER
     try:
         return for_task(read_weights(path), pair=pair)
     except (OSError, SafetensorError) as error:
         raise BadInput(
-            f"smp ranks heads by a fitted pruner; {path} cannot be read: {error}. Remove {path.parent} and fit it "
+            f"smp ranks heads by a fitted scorer; {path} cannot be read: {error}. Remove {path.parent} and fit it "
             "again: prunefront fit-pruner."
         ) from error
 

@@ -1,7 +1,7 @@
-"""Fits the pruner of a base model to many tasks: what `prunefront fit-pruner` runs.
+"""Fits the scorer of a base model to many tasks: what `prunefront fit-pruner` runs.
 
     tasks ─► train rows ─┐
-    base model, frozen ──┴─► steps of batches × tasks ─► pruner ─► store, MLflow
+    base model, frozen ──┴─► steps of batches × tasks ─► scorer ─► store, MLflow
 
 All that a step draws depends on the seed and its number alone: fitting goes on from its weights and a count.
 """
@@ -24,11 +24,11 @@ from pipeline.methods.smp.files import (
     FITTING,
     PRUNER,
     base_fingerprint,
-    pruner_folder,
+    fit_folder,
     read_state,
     write_state,
 )
-from pipeline.methods.smp.smp import WIDTH, HeadPruner, meta_loss, side_of
+from pipeline.methods.smp.smp import WIDTH, HeadScorer, meta_loss, side_of
 from pipeline.model.device import default_device
 from pipeline.model.resolve import BUILTIN, check_model, resolve_model
 from pipeline.model.source import ModelSource, build, tokenizer
@@ -66,7 +66,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A fitted pruner: its folder, and what is known of it."""
+    """A fitted scorer: its folder, and what is known of it."""
 
     folder: Path
     about: dict[str, Any]
@@ -86,7 +86,7 @@ class Rows:
 
 
 def fit_pruner(wanted: Fit, say: Say = lambda _: None) -> Fitted:
-    """Fit the pruner of a base model, or go on with a fit that was interrupted or is to have more steps.
+    """Fit the scorer of a base model, or go on with a fit that was interrupted or is to have more steps.
 
     Raises:
         BadInput: what was asked cannot be done; nothing has been written.
@@ -110,7 +110,7 @@ def prepare_fit(wanted: Fit, say: Say = lambda _: None) -> Callable[[], Fitted]:
     tasks = [load_task(name, cache=store.cache) for name in wanted.tasks]
     source = _source(wanted.model, tasks)
     fingerprint = base_fingerprint(source)
-    folder = pruner_folder(store, fingerprint)
+    folder = fit_folder(store, fingerprint)
     asked = _asked(wanted, tasks, source, fingerprint)
     state = read_state(folder / FITTING)
     if state is not None:
@@ -135,7 +135,7 @@ def _rows(task: Task, source: ModelSource, store: Store) -> Rows:
 def _check(wanted: Fit) -> None:
     if not wanted.tasks:
         raise BadInput(
-            "A pruner is fitted to one task or more; --tasks names none. Name some: --tasks A.toml B.toml"
+            "A scorer is fitted to one task or more; --tasks names none. Name some: --tasks A.toml B.toml"
         )
     twice = {name for name in wanted.tasks if wanted.tasks.count(name) > 1}
     if twice:
@@ -190,14 +190,14 @@ def _check_same(was: dict[str, Any], asked: dict[str, Any], folder: Path) -> Non
     if differs:
         facts = "; ".join(f"{key} was {was.get(key)}, asked for is {asked[key]}" for key in differs)
         raise BadInput(
-            f"A base model has one pruner in a store; {folder} holds one that was fitted otherwise: {facts}. Ask for "
+            f"A base model has one scorer in a store; {folder} holds one that was fitted otherwise: {facts}. Ask for "
             "what it is, remove that folder, or name another --store."
         )
 
 
 @final
 class _Fitting:
-    """A pruner on its way; `kept` is its state after the last whole step."""
+    """A scorer on its way; `kept` is its state after the last whole step."""
 
     def __init__(
         self, source: ModelSource, rows: list[Rows], asked: dict[str, Any], folder: Path, say: Say
@@ -209,30 +209,30 @@ class _Fitting:
         nn.Module.to(self.model, self.device).requires_grad_(requires_grad=False)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.pruner = HeadPruner(side=int(asked["side"]), width=int(asked["width"])).to(self.device)
+            self.scorer = HeadScorer(side=int(asked["side"]), width=int(asked["width"])).to(self.device)
         self.generator = torch.Generator(self.device)
         weights = np.array([len(each.split) for each in rows], dtype=np.float64) ** SIZE_POWER
         self.shares = weights / weights.sum()
         self.step, self.seconds, self.loss = 0, 0.0, float("nan")
-        self.kept = _copied(self.pruner)
+        self.kept = _copied(self.scorer)
 
     def take_up(self, weights: dict[str, Any], header: dict[str, Any]) -> None:
         """Continue from what was written."""
-        self.pruner.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
+        self.scorer.load_state_dict({name: torch.tensor(array) for name, array in weights.items()})
         self.step, self.seconds, self.loss = header["step"], header["seconds"], header["loss"]
-        self.kept = _copied(self.pruner)
+        self.kept = _copied(self.scorer)
 
     def run(self, steps: int) -> None:
         """Run the steps that are missing."""
-        optimizer = torch.optim.SGD(self.pruner.parameters(), lr=float(self.asked["learning_rate"]))
-        self.pruner.train()
+        optimizer = torch.optim.SGD(self.scorer.parameters(), lr=float(self.asked["learning_rate"]))
+        self.scorer.train()
         before, started = self.seconds, time.monotonic()
         first, saved, said = self.step, started, started
         losses: list[Tensor] = []
         try:
             while self.step < steps:
                 losses.append(self._step(self.step, optimizer))
-                self.kept = _copied(self.pruner)
+                self.kept = _copied(self.scorer)
                 self.step += 1
                 now = time.monotonic()
                 self.seconds = before + now - started
@@ -261,11 +261,11 @@ class _Fitting:
             numbers = draw.choice(len(rows.split), count, replace=False, shuffle=False)
             batch = {name: value.to(self.device) for name, value in rows.split.collate(numbers).items()}
             loss = meta_loss(
-                self.model, self.anatomy, self.pruner, batch, pair=rows.pair, generator=self.generator
+                self.model, self.anatomy, self.scorer, batch, pair=rows.pair, generator=self.generator
             )
             (loss / int(self.asked["batches"])).backward()  # type: ignore[no-untyped-call]
             found.append(loss.detach())
-        nn.utils.clip_grad_norm_(self.pruner.parameters(), CLIP_NORM, foreach=True)
+        nn.utils.clip_grad_norm_(self.scorer.parameters(), CLIP_NORM, foreach=True)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return torch.stack(found).mean()
@@ -285,5 +285,5 @@ class _Fitting:
         return about
 
 
-def _copied(pruner: HeadPruner) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in pruner.state_dict().items()}
+def _copied(scorer: HeadScorer) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in scorer.state_dict().items()}

@@ -1,6 +1,6 @@
 """SMP: Zhang, Qi, Liu, Liu, Sun, "Single-Shot Meta-Pruning for attention heads", arXiv 2011.03770.
 
-A small convolutional network, the pruner, looks at a head's attention map and says what the head is worth. It is
+A small convolutional network, the scorer (the paper's pruner), maps a head's attention map to the head's score. It is
 fitted once per base model, on many tasks, so that representations of rows keep their distances to each other when
 heads go (`prunefront fit-pruner`). For a task one sweep over its rows gives every head the mean over its maps; the
 lowest go, before any fine-tuning.
@@ -8,11 +8,11 @@ lowest go, before any fine-tuning.
 Ranks heads.
 
 Shapes: L layers, H heads of k features each (h of a layer that is there), B rows, T tokens, S side of a map as the
-pruner takes it, d features.
+scorer takes it, d features.
 
 Deviations, each with its reason.
 * Maps are computed from queries and keys: the network keeps PyTorch's fused attention, and one that is cut has maps.
-* S is the least power of two, 8 to 128, that holds the rows the pruner was fitted on, with so many fewer convolutions;
+* S is the least power of two, 8 to 128, that holds the rows the scorer was fitted on, with so many fewer convolutions;
   in the paper it is 128, which is mostly padding in tasks of short rows.
 * Rows are represented by the first token's last hidden state where the authors' code takes BERT's pooler (pairs of
   texts): not every architecture has one, and not every model's is trained. Single texts: the mean, as there.
@@ -41,7 +41,7 @@ from pipeline.task.batches import Batch, encoder_inputs
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-SIDES = (8, 16, 32, 64, 128)  # of a map that the pruner takes
+SIDES = (8, 16, 32, 64, 128)  # of a map that the scorer takes
 WIDTH = 4  # channels of its first convolution; each next one has twice as many
 LEAK = 0.2
 DEVIATION = 0.01  # of its initial weights
@@ -56,7 +56,7 @@ Take = Callable[[LayerParts, Tensor], None]
 
 
 @final
-class HeadPruner(nn.Module):
+class HeadScorer(nn.Module):
     """Maps [M, 1, S, S] -> scores [M, outputs] in (0, 2): a DCGAN's discriminator (section 3.2; code: ndf = 4)."""
 
     def __init__(self, *, side: int, width: int = WIDTH, outputs: int = 2) -> None:
@@ -80,13 +80,13 @@ class HeadPruner(nn.Module):
                 nn.init.normal_(module.weight, 1.0, DEVIATION)
 
     @classmethod
-    def read(cls, arrays: Mapping[str, Array]) -> HeadPruner:
+    def read(cls, arrays: Mapping[str, Array]) -> HeadScorer:
         """Return the network whose state these arrays are, in eval mode; its shape follows from theirs."""
         kernels = [array for array in arrays.values() if array.ndim == 4]
         kernels.sort(key=lambda array: array.shape[1])  # each takes more channels than the one before
-        pruner = cls(side=4 * 2 ** (len(kernels) - 1), width=len(kernels[0]), outputs=len(kernels[-1]))
-        pruner.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
-        return pruner.eval()
+        scorer = cls(side=4 * 2 ** (len(kernels) - 1), width=len(kernels[0]), outputs=len(kernels[-1]))
+        scorer.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
+        return scorer.eval()
 
     def forward(self, maps: Tensor) -> Tensor:
         """Return scores [M, outputs]: the first for pairs of texts, the second for single ones."""
@@ -195,7 +195,7 @@ def represent(hidden: Tensor, mask: Tensor, *, pair: bool) -> Tensor:
 def meta_loss(
     model: PreTrainedModel,
     anatomy: Anatomy,
-    pruner: HeadPruner,
+    scorer: HeadScorer,
     batch: Batch,
     *,
     pair: bool,
@@ -203,7 +203,7 @@ def meta_loss(
 ) -> Tensor:
     """Return the loss of a batch of one task: how far rows move from each other when heads go.
 
-    The network is whole and frozen, in eval mode; only the pruner gets a gradient. Half of the layers, drawn at
+    The network is whole and frozen, in eval mode; only the scorer gets a gradient. Half of the layers, drawn at
     random, keep all heads.
     """
     encoder, mask = model.base_model, batch["attention_mask"]
@@ -212,7 +212,7 @@ def meta_loss(
         full = represent(encoder(**encoder_inputs(batch))[0], mask, pair=pair)
     maps = torch.stack(seen)  # [L, B, H, T, T]
     shape = maps.shape[:3]
-    scores = pruner(square(maps.flatten(0, 1), pruner.side))[:, 0 if pair else 1].view(shape).mean(dim=1)
+    scores = scorer(square(maps.flatten(0, 1), scorer.side))[:, 0 if pair else 1].view(shape).mean(dim=1)
     order = torch.rand(len(scores), generator=generator, device=scores.device).argsort()
     keep = sample_heads(scores, order < len(scores) // 2, generator=generator).flatten()
     gates = Gates(anatomy, "head-only", device=scores.device)
@@ -239,34 +239,34 @@ def by_layer(scores: FloatArray) -> FloatArray:
 @final
 @dataclass
 class Smp(OneShot):
-    """A fitted pruner's view of a task's attention maps."""
+    """A fitted scorer's view of a task's attention maps."""
 
     needs_fit: ClassVar[bool] = True
 
     scope: Literal["layer", "network"]
-    _pruner: HeadPruner | None = field(default=None, init=False, repr=False)
+    _scorer: HeadScorer | None = field(default=None, init=False, repr=False)
 
     def equip(self, fitted: Mapping[str, Array]) -> None:
         """Take the fitted weights, with the output for the task's kind alone (`for_task`)."""
-        self._pruner = HeadPruner.read(fitted)
+        self._scorer = HeadScorer.read(fitted)
 
     @torch.no_grad()
     def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
         """Return means over rows, in one forward sweep in eval mode; NaN for heads that are gone.
 
         Raises:
-            RuntimeError: without a fitted pruner.
+            RuntimeError: without a fitted scorer.
         """
-        if self._pruner is None:
-            raise RuntimeError("Heads are ranked by a fitted pruner; there is none.")
+        if self._scorer is None:
+            raise RuntimeError("Heads are ranked by a fitted scorer; there is none.")
         device = next(model.parameters()).device
-        pruner = self._pruner.to(device)
+        scorer = self._scorer.to(device)
         sums = torch.zeros(anatomy.dense_layers, anatomy.heads_per_layer, device=device, dtype=torch.float64)
         rows, mask = 0, torch.empty(0)
         numbers = {part.index: torch.from_numpy(part.heads).to(device) for part in anatomy.layers}
 
         def add(part: LayerParts, maps: Tensor) -> None:
-            found = pruner(square(maps, pruner.side)).view(maps.shape[:2]).sum(dim=0)
+            found = scorer(square(maps, scorer.side)).view(maps.shape[:2]).sum(dim=0)
             sums[part.index, numbers[part.index]] += found.double()
 
         encoder = cast("PreTrainedModel", model).base_model

@@ -1,6 +1,6 @@
 """What travels between rooms: frozen dataclasses, numpy arrays, no behaviour beyond their own laws."""
 
-from pipeline.study.records.network import UNIT_KINDS, Masks, Measurement, Point, Scores
+from pipeline.study.records.network import UNIT_KINDS, Masks, Measurement, Point, PointRef, Scores
 from pipeline.study.records.objectives import OBJECTIVES, Anchors, Objective
 from pipeline.study.records.study import StudySpec, TaskReference, refer
 from pipeline.study.records.trial import RUNG_COLUMNS, HistoryRow, Rung, TrialRecord
@@ -32,6 +32,7 @@ __all__ = [
     "ParamValue",
     "Params",
     "Point",
+    "PointRef",
     "Rung",
     "Scores",
     "State",

@@ -118,3 +118,13 @@ class Point:
     measurement: Measurement
     masks: Masks
     predictions: Array
+
+
+@dataclass(frozen=True)
+class PointRef:
+    """Which point of a study: its trial, its place among the trial's points, its kind and its round."""
+
+    trial: int
+    point: int
+    kind: Kind
+    round: int

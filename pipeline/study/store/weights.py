@@ -14,11 +14,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from pydantic import TypeAdapter
 
-from pipeline.study.records import Kind
+from pipeline.study.records import PointRef
 from pipeline.study.store.objects import bucket_of, dropped, sent
 from pipeline.study.store.recordfile import JSON, read_json, write_json
 
@@ -30,19 +29,6 @@ SUFFIX = ".safetensors"
 def before_cut(round_: int) -> str:
     """The name of the weights before a round's cut."""
     return f"round-{round_:02d}"
-
-
-class OnFront(Protocol):
-    """What is asked of a point on a front: `point` is its place among the trial's points."""
-
-    @property
-    def trial(self) -> int: ...  # noqa: D102
-    @property
-    def point(self) -> int: ...  # noqa: D102
-    @property
-    def kind(self) -> Kind: ...  # noqa: D102
-    @property
-    def round(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -75,7 +61,7 @@ class Weights:
         """Where weights of that name are, or would be."""
         return self._trial(trial) / WEIGHTS / f"{name}{SUFFIX}"
 
-    def of_point(self, point: OnFront) -> Path | None:
+    def of_point(self, point: PointRef) -> Path | None:
         """The file that a point's network is made from; None if it is not there.
 
         A recovered network without weights of its own was not trained after the cut: it is the cut one.
@@ -85,7 +71,7 @@ class Weights:
             bucket.fetch(path)
         return path
 
-    def _of_point(self, point: OnFront, there: set[str]) -> Path | None:
+    def _of_point(self, point: PointRef, there: set[str]) -> Path | None:
         """The file, if its name is among those that are there."""
         names = (
             (RECOVERED, before_cut(point.round)) if point.kind == "recovered" else (before_cut(point.round),)
@@ -108,12 +94,12 @@ class Weights:
                 source.replace(target)
                 sent(target)
 
-    def keep_only(self, front: Iterable[OnFront], *, among: Iterable[int] | None = None) -> None:
+    def keep_only(self, front: Iterable[PointRef], *, among: Iterable[int] | None = None) -> None:
         """Removes the weights of all networks but those of a front, of trials that have ended.
 
         Only trials of these numbers are looked at, if any are given: those that may have left the front.
         """
-        points: defaultdict[int, list[OnFront]] = defaultdict(list)
+        points: defaultdict[int, list[PointRef]] = defaultdict(list)
         for point in front:
             points[point.trial].append(point)
         for number in self._weighty() if among is None else sorted(set(among)):
@@ -147,7 +133,7 @@ class Weights:
         known = self._retrained(trial) | {point: found}
         write_json(self._trial(trial) / RETRAINED, _Noted(known))
 
-    def retrained(self, point: OnFront) -> Retrained | None:
+    def retrained(self, point: PointRef) -> Retrained | None:
         """What a point's network measured when it was trained again; None if it never was."""
         return self._retrained(point.trial).get(point.point)
 

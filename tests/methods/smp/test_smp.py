@@ -10,7 +10,7 @@ from torch import nn
 from pipeline.driver.search.api import search
 from pipeline.methods.smp.smp import (
     SIDES,
-    HeadPruner,
+    HeadScorer,
     by_layer,
     for_task,
     kept_loss,
@@ -28,16 +28,16 @@ from pipeline.task.batches import encoder_inputs
 
 @pytest.mark.parametrize("side", SIDES)
 def test_a_pruner_takes_maps_of_its_side_and_reads_itself_back(side: int):
-    pruner = HeadPruner(side=side).eval()
+    pruner = HeadScorer(side=side).eval()
     maps = torch.rand(3, 1, side, side)
     scores = pruner(maps)
     assert scores.shape == (3, 2)
     assert ((scores > 0) & (scores < 2)).all()
     arrays = {name: tensor.detach().numpy() for name, tensor in pruner.state_dict().items()}
-    assert torch.equal(HeadPruner.read(arrays)(maps), scores)
+    assert torch.equal(HeadScorer.read(arrays)(maps), scores)
     for pair, column in ((True, 0), (False, 1)):
         torch.testing.assert_close(
-            HeadPruner.read(for_task(arrays, pair=pair))(maps)[:, 0], scores[:, column]
+            HeadScorer.read(for_task(arrays, pair=pair))(maps)[:, 0], scores[:, column]
         )
 
 
@@ -107,7 +107,7 @@ def test_half_of_the_heads_are_drawn_and_higher_scores_more_often():
 def test_the_objective_reaches_the_pruner_alone(make_model, make_batch, pair: bool):
     model, anatomy = make_model()
     model.requires_grad_(False)
-    pruner = HeadPruner(side=32).train()
+    pruner = HeadScorer(side=32).train()
     losses = [
         meta_loss(
             model,

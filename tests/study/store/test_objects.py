@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from pipeline.cli.app import run as run_here
-from pipeline.study.records import BadInput
+from pipeline.study.records import BadInput, PointRef
 from pipeline.study.store import Store
 from pipeline.study.store.objects import ObjectStoreLost, is_object_store, place_text
 from pipeline.trial import checkpoint as resume
@@ -59,10 +59,7 @@ def test_what_one_machine_writes_another_one_reads(machine: Callable[[str], None
     assert not list(second.root.rglob("*.safetensors")), "weights come when they are needed"
     assert second.study("toy").weights.size_bytes() == 100
 
-    class Front:
-        trial, point, kind, round = 0, 0, "curve", 0
-
-    found = second.study("toy").weights.of_point(Front())  # type: ignore[arg-type]
+    found = second.study("toy").weights.of_point(PointRef(0, 0, "curve", 0))
     assert found is not None
     assert found.read_bytes() == b"w" * 100
     assert second.study("toy").attempts(0).begin().name.startswith("attempt-02-")

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.study.records import PointRef
 from pipeline.study.store import WEIGHTS, Retrained, Store, before_cut
 from tests.kit.synthetic import point, record, spec
-
-
-@dataclass(frozen=True)
-class Place:
-    trial: int
-    point: int
-    kind: str
-    round: int
 
 
 def written(folder: Path, *names: str, size: int = 10) -> None:
@@ -39,7 +31,7 @@ def there(store: Store) -> set[str]:
 
 def test_only_what_makes_the_fronts_points_is_kept(tmp_path: Path) -> None:
     store = stored(tmp_path)
-    store.study("toy").weights.keep_only([Place(0, 3, "curve", 1), Place(2, 5, "recovered", 1)])
+    store.study("toy").weights.keep_only([PointRef(0, 3, "curve", 1), PointRef(2, 5, "recovered", 1)])
     assert there(store) == {
         "00000/weights/round-01.safetensors",
         "00002/weights/recovered.safetensors",
@@ -52,10 +44,10 @@ def test_a_recovered_point_without_training_is_cut_from_its_round(tmp_path: Path
     store = stored(tmp_path)
     weights = store.study("toy").weights
     weights.path(1, "recovered").unlink()
-    weights.keep_only([Place(1, 5, "recovered", 1)])
+    weights.keep_only([PointRef(1, 5, "recovered", 1)])
     assert there(store) == {"00001/weights/round-01.safetensors"}
-    assert weights.of_point(Place(1, 5, "recovered", 1)) == weights.path(1, before_cut(1))
-    assert weights.of_point(Place(1, 0, "curve", 0)) is None
+    assert weights.of_point(PointRef(1, 5, "recovered", 1)) == weights.path(1, before_cut(1))
+    assert weights.of_point(PointRef(1, 0, "curve", 0)) is None
 
 
 def test_a_trial_that_has_not_ended_keeps_everything(tmp_path: Path) -> None:
@@ -87,7 +79,7 @@ def test_what_was_trained_again_is_noted_point_by_point(tmp_path: Path) -> None:
     near, far = Retrained(0.80, 0.79, 0.01), Retrained(0.80, 0.75, 0.01)
     weights.note_retrained(1, 4, near)
     weights.note_retrained(1, 6, far)
-    assert weights.retrained(Place(1, 4, "curve", 0)) == near
-    assert weights.retrained(Place(1, 6, "curve", 0)) == far
-    assert weights.retrained(Place(1, 5, "curve", 0)) is None
+    assert weights.retrained(PointRef(1, 4, "curve", 0)) == near
+    assert weights.retrained(PointRef(1, 6, "curve", 0)) == far
+    assert weights.retrained(PointRef(1, 5, "curve", 0)) is None
     assert (near.differs, far.differs) == (False, True)

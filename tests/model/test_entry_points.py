@@ -1,0 +1,59 @@
+"""Encoders of other packages: a row of the table, found by its entry point."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.export.checkpoint.writing import check_writable
+from pipeline.model.anatomy import find_architecture
+from pipeline.model.modeling_cut import BERT
+from pipeline.study.records import BadInput
+
+
+def install(folder: Path, monkeypatch: pytest.MonkeyPatch, *, name: str, points: str) -> None:
+    """A distribution of one module, on the search path."""
+    (folder / f"{name}.py").write_text(
+        "from pipeline.model.modeling_cut import BERT\nROW = BERT._replace(ffn='mlp')\n"
+    )
+    about = folder / f"{name}-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text(f"[prunefront.encoders]\n{points}\n")
+    monkeypatch.syspath_prepend(str(folder))
+
+
+def test_a_row_of_another_package_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(
+        tmp_path,
+        monkeypatch,
+        name="rows",
+        points="my-bert = rows:ROW\nno-row = rows:BERT.layers\nbert = rows:ROW",
+    )
+    assert find_architecture("my-bert") == BERT._replace(ffn="mlp")
+    assert find_architecture("bert") is BERT, "a name of this package stays its own"
+    with pytest.raises(BadInput, match=r"'no-row' is 'encoder\.layer'"):
+        find_architecture("no-row")
+    with pytest.raises(BadInput, match=r"'gpt2' is not\. Known are .*my-bert"):
+        find_architecture("gpt2")
+
+
+def test_a_name_that_cannot_be_imported_or_is_brought_twice_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        install(
+            tmp_path / name, monkeypatch, name=name, points=f"twice = {name}:ROW\n{name}-gone = {name}:GONE"
+        )
+    with pytest.raises(BadInput, match="'twice' is brought as one:ROW and as two:ROW"):
+        find_architecture("twice")
+    with pytest.raises(BadInput, match="two-gone = 'two:GONE' cannot"):
+        find_architecture("two-gone")
+
+
+def test_an_export_needs_a_class_in_the_modelling_file() -> None:
+    check_writable("roberta")
+    with pytest.raises(BadInput, match="'my-bert' is another package's"):
+        check_writable("my-bert")
