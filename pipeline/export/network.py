@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,13 +15,11 @@ from pipeline.model.unstructured import matrices, zero
 from pipeline.study.metrics import standard_error
 from pipeline.study.records import BadInput, Masks, Point, PointRef, TrialRecord
 from pipeline.study.store import RECOVERED, Retrained, before_cut, sent
-from pipeline.trial.inputs import TrialJob
+from pipeline.trial.inputs import OnEpoch, TrialJob
 from pipeline.trial.replay import replay_trial
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-OnEpoch = Callable[[dict[str, float]], None]
 
 
 @dataclass(frozen=True, eq=False)
