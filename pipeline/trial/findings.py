@@ -95,8 +95,8 @@ class Findings:
         facts = {} if run.recipe.parts == 1 else {"batch_parts": str(run.recipe.parts)}
         if run.recipe.checkpointing:
             facts["activation_checkpointing"] = "on"
-        if run.compiling is not None:
-            facts |= run.compiling.facts()
+        if run.compilation is not None:
+            facts |= run.compilation.facts()
         if self._resumed_at is not None:
             facts["resumed_at_epoch"] = f"{self._resumed_at:.4g}"
         if run.distillation is not None:

@@ -31,10 +31,10 @@ from pipeline.trial.distillation import see
 from pipeline.trial.inputs import TrialInputs, TrialJob
 from pipeline.trial.measure import Evaluation, measure
 from pipeline.trial.settings import TrialSettings
-from pipeline.trial.training.compilation import OFF, Compiling
+from pipeline.trial.training.compilation import OFF, Compilation
 from pipeline.trial.training.loop import AtChance, Listener, Loop, LoopState
 from pipeline.trial.training.phases import Phase, phases, steps_per_epoch
-from pipeline.trial.training.precision import multiplying, resolve_precision
+from pipeline.trial.training.precision import matmul_precision, resolve_precision
 from pipeline.trial.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class TrialRun:
         self.model, self.anatomy = self._network_at_start()
         self.method = make_method(inputs.method, job.params, inputs.fitted)
         self.distillation = make_distillation(inputs, job, self.device)
-        self.compiling = None if inputs.compile == OFF else Compiling()
+        self.compilation = None if inputs.compile == OFF else Compilation()
         self.phase = self.phases[0]
         self.epochs = 0.0
         self.masks: Masks | None = None
@@ -129,9 +129,9 @@ class TrialRun:
             listener=listener,
             method=self.method if tuning else None,
             run=self._method_run() if tuning else None,
-            teaching=self.distillation,
-            holding=partial(holding_zeros, self.anatomy) if self.inputs.zeroes and not first else None,
-            compiling=self.compiling if first else None,  # a cut network would be compiled anew
+            distillation=self.distillation,
+            constraint=partial(holding_zeros, self.anatomy) if self.inputs.zeroes and not first else None,
+            compilation=self.compilation if first else None,  # a cut network would be compiled anew
         )
         start, self._start = self._start, None
         try:
@@ -248,7 +248,7 @@ class TrialRun:
 
     def _ranking(self, model: PreTrainedModel, anatomy: Anatomy, method: PruningMethod) -> Ranking:
         batches = self.inputs.data.calibration.in_length_order(CALIBRATION_BATCH)
-        with multiplying(self.device, self.recipe.precision):
+        with matmul_precision(self.device, self.recipe.precision):
             scores = method.score(model, anatomy, batches)
         if not isinstance(scores, Scores):
             return WeightRanking(scores, anatomy)

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from pipeline.study.records import Params
-from pipeline.trial.training.process import used_again
+from pipeline.trial.training.process import one_of_many_tasks
 from pipeline.trial.trial import run_trial
 from tests.benchmarks import subject
 from tests.benchmarks.pairs import Row, compare
@@ -73,7 +73,7 @@ def _many(given: object, count: int) -> None:
     params = subject.defaults("snip", tune_epochs=1.0, recover_epochs=1.0)
     held = []
     for _ in range(count):
-        with used_again(1):  # as in a search's workers
+        with one_of_many_tasks(1):  # as in a search's workers
             _run(small, params)
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         held.append(pages * resource.getpagesize() / MEGABYTE)

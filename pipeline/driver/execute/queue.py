@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pipeline.driver.execute.cluster import Cluster, room
 from pipeline.driver.execute.trials import LOST_ATTEMPTS
-from pipeline.trial.training.process import used_again
+from pipeline.trial.training.process import one_of_many_tasks
 
 LOOK_S = 5.0  # until it is looked again whether there is room for more
 
@@ -87,5 +87,5 @@ def run_each(
 
 def in_worker(function: Callable[[Shared, Item], Result], shared: Shared, item: Item, cpus: float) -> Result:
     """function(shared, item) in a process of Ray's, with as many threads as a trial has."""
-    with used_again(cpus):
+    with one_of_many_tasks(cpus):
         return function(shared, item)

@@ -18,7 +18,7 @@ from pipeline.driver.execute.cluster import Cluster, room
 from pipeline.driver.execute.protocol import Event, Report, TrialQueue
 from pipeline.study.records import TrialRecord
 from pipeline.study.store import NO_SPACE, ObjectStoreLost, Store, dropped
-from pipeline.trial.training.process import peak_memory_mb, used_again
+from pipeline.trial.training.process import one_of_many_tasks, peak_memory_mb
 
 if TYPE_CHECKING:
     from pipeline.trial.inputs import OnEpoch, TrialInputs, TrialJob
@@ -135,7 +135,7 @@ class _TrialShared:
 
 def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
     """Run one attempt at a trial in a worker; if the store is away, wait for it."""
-    with used_again(shared.cpus):
+    with one_of_many_tasks(shared.cpus):
         store, number = Store(shared.root), int(config["number"])
         if store.bucket is None and not store.study(shared.study).folder.is_dir():
             _send(

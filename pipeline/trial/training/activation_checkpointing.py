@@ -1,4 +1,4 @@
-"""Activation checkpointing: a layer's activations are computed again in the backward pass, not kept."""
+"""Activation checkpointing: a layer's activations are not kept, but computed again in the backward pass."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch.utils.checkpoint import checkpoint
 
 
 @contextmanager
-def recomputing(layers: Sequence[nn.Module]) -> Iterator[None]:
-    """Within it layers keep their inputs alone, and are run again for the backward pass.
+def recompute_activations(layers: Sequence[nn.Module]) -> Iterator[None]:
+    """Keep only the layers' inputs, and run them again for the backward pass, inside the context.
 
-    Random numbers are drawn again as they were: gradients are the same, bit for bit on a CPU. Not by transformers'
-    own switch, which leaves a hook's handle on the model that no copy of it survives.
+    The same random numbers are drawn again, so gradients are the same, bit for bit on a CPU. The switch of
+    transformers is not used: it leaves a hook's handle on the model that makes a copy of it fail.
     """
 
     def kept(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:

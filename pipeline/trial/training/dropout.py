@@ -1,8 +1,8 @@
-"""Dropout that costs a CPU less than half: torch's own took up to a tenth of a training step.
+"""Dropout at less than half of torch's cost on a CPU, where it took up to a tenth of a training step.
 
-torch draws 64 random bits for each element there, one after the other. Fifteen are enough: of every 64 bits four
-elements are had, and the rest is arithmetic on whole vectors. So the probability is the nearest of k / 32,768, and what
-stays is divided by exactly what stays of it.
+There torch draws 64 random bits per element, one after the other. Fifteen are enough: 64 bits serve four elements, and
+the rest is arithmetic on whole vectors. So the probability is rounded to k / 32,768, and the kept elements are scaled
+by the rounded probability exactly.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _LANES = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32
 
 @contextmanager
 def cheap_dropout(model: nn.Module) -> Iterator[None]:
-    """Within it the dropouts of a network draw cheaply: from torch's generator, as before, but other numbers.
+    """Replace a network's dropouts by cheap ones inside the context: torch's generator, but other numbers.
 
-    A copy that is made within goes on to draw so. On a GPU torch's own kernel is better, and is used.
+    A copy that is made inside keeps the cheap ones. On a GPU torch's own kernel is faster, and is used.
     """
     found = [module for module in model.modules() if type(module) is nn.Dropout]
     for module in found:
@@ -37,10 +37,10 @@ def cheap_dropout(model: nn.Module) -> Iterator[None]:
 
 @final
 class CheapDropout(nn.Dropout):
-    """nn.Dropout, drawn otherwise."""
+    """nn.Dropout with fewer random bits per element."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Zero with probability p, else input / (1 - p); the input itself in eval mode."""
+        """Return zero with probability p, else input / (1 - p); in eval mode the input itself."""
         dropped = round(self.p * LEVELS)
         cheap = input.device.type == "cpu" and input.dtype in _LANES
         if not self.training or not 0 < dropped < LEVELS or not cheap:
@@ -56,7 +56,7 @@ class _Dropout(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, dropped: int) -> Tensor:
         keep = _keep(x, dropped)
         ctx.scale = LEVELS / (LEVELS - dropped)
-        ctx.save_for_backward(keep)  # a byte each, as torch's; not kept where activations are computed again
+        ctx.save_for_backward(keep)  # a byte each, as in torch; not kept under activation checkpointing
         return _scaled(x, keep, ctx.scale)
 
     @staticmethod
@@ -67,7 +67,7 @@ class _Dropout(torch.autograd.Function):
 
 
 def _keep(x: Tensor, dropped: int) -> Tensor:
-    """Of the shape of x, int8: all bits set where it stays, none where it is dropped."""
+    """A mask of the shape of x, int8: all bits set where an element is kept, none where it is dropped."""
     count = x.numel()
     bits = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     lanes = bits.view(torch.int16)[:count].view(x.shape)
@@ -77,5 +77,5 @@ def _keep(x: Tensor, dropped: int) -> Tensor:
 
 
 def _scaled(x: Tensor, keep: Tensor, scale: float) -> Tensor:
-    lanes = _LANES[x.dtype]  # as wide as its numbers: -1 has all bits set in each
+    lanes = _LANES[x.dtype]  # as wide as the elements of x: -1 has all bits set in each
     return x.contiguous().view(lanes).bitwise_and(keep.to(lanes)).view(x.dtype).mul_(scale)

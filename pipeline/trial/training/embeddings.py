@@ -1,8 +1,8 @@
-"""Word embeddings while a network learns: only the rows of words that its training data has.
+"""Word embeddings in training: only the rows of words that occur in the training data are trained.
 
-AdamW moves a row that never gets a gradient by weight decay alone, p <- p · Π_t (1 - η_t λ), so that the rest
-of the table needs no gradient, no moments and no step: on a small task that is half of a small network.
-Shapes: V words, u of them seen, d features.
+AdamW changes a row that never has a gradient by weight decay alone, p <- p · Π_t (1 - η_t λ), so the rest of the table
+needs no gradient, no moments and no step: on a small task that is half of a small network.
+Shapes: V words, u of them occur ("seen"), d features.
 """
 
 from __future__ import annotations
@@ -19,15 +19,20 @@ from pipeline.task.batches import Split
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-WORTH = 0.75  # of the words seen, at most: otherwise all are trained
+MOST_SEEN = 0.75  # share of words seen up to which the table is reduced
 
 
 @final
 class SeenWords(nn.Module):
-    """Stands where the word embeddings were, and looks only seen words up."""
+    """Embeddings of the seen words only, in place of the whole table."""
 
     def __init__(self, words: nn.Embedding, seen: Tensor) -> None:
-        """`seen` [V] is True for words that may come; the padding token is among them."""
+        """Take the rows of `words` that are trained.
+
+        Args:
+            words: the whole table.
+            seen: [V], True for words that may occur; the padding token is among them.
+        """
         super().__init__()
         with torch.no_grad():
             self.weight = nn.Parameter(words.weight[seen])  # [u, d]
@@ -39,12 +44,12 @@ class SeenWords(nn.Module):
         self._padding = None if padding is None else int(self.place[padding])
 
     def forward(self, ids: Tensor) -> Tensor:
-        """[B, T, d] of word numbers [B, T]."""
+        """Return the embeddings [B, T, d] of word numbers [B, T]."""
         return nn.functional.embedding(self.place[ids], self.weight, self._padding)
 
 
 class Vocabulary:
-    """The words of a network under training; `decay` is what weight decay has made of unseen ones so far."""
+    """The words of a network in training; `decay` is the factor of weight decay on unseen ones so far."""
 
     def __init__(self, model: PreTrainedModel, train: Split) -> None:
         self._model = model
@@ -52,13 +57,13 @@ class Vocabulary:
         seen = torch.from_numpy(train.words(self._whole.num_embeddings))
         self._seen = seen.to(self._whole.weight.device)
         self._trained: SeenWords | None = None
-        self._worth = self._whole.weight.requires_grad and bool(seen.float().mean() <= WORTH)
-        self.decay: float | Tensor = 1.0  # a tensor [] where only the device knows of it
+        self._reducible = self._whole.weight.requires_grad and bool(seen.float().mean() <= MOST_SEEN)
+        self.decay: float | Tensor = 1.0  # a tensor [] where its value is only on the device
 
     @contextmanager
-    def seen(self) -> Iterator[None]:
-        """Within it the network has its seen words only; after it all are there, and where they were."""
-        if not self._worth:
+    def reduced(self) -> Iterator[None]:
+        """Give the network its seen words only, inside the context; after it all words, in their old places."""
+        if not self._reducible:
             yield
             return
         self._trained = SeenWords(self._whole, self._seen)
@@ -72,7 +77,7 @@ class Vocabulary:
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Inside `seen`: the network with all of its words, to be evaluated."""
+        """Give the network all of its words, inside a `reduced` context, so that it can be evaluated."""
         if self._trained is None:
             yield
             return

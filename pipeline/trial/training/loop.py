@@ -1,8 +1,8 @@
 """The one training loop: dense anchors, tuning under a method, recovery after the cut.
 
-A trial's training is one stream of batches; its phases are stretches of it. Each phase has its own optimizer
-(parameters change shape at a cut) and its own linear schedule with warm-up. Losses are summed on the device
-and read at the end of an epoch, and every CHECK_STEPS to notice one that is no number any more.
+A trial's training is one stream of batches, divided into phases. Each phase has its own optimizer (parameters change
+shape at a cut) and its own linear schedule with warm-up. Losses are summed on the device, and read at the end of an
+epoch and every CHECK_STEPS, so that one that is no number is noticed.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from pipeline.model.anatomy import Anatomy, encoder_layers
 from pipeline.task.batches import Batch, Feed, IntArray, Split, batch_parts, encoder_inputs
 from pipeline.task.losses import constant_loss, task_loss, untrained_loss
 from pipeline.trial.distillation import Distillation
-from pipeline.trial.training.activation_checkpointing import recomputing
-from pipeline.trial.training.compilation import Compiling
+from pipeline.trial.training.activation_checkpointing import recompute_activations
+from pipeline.trial.training.compilation import Compilation
 from pipeline.trial.training.dropout import cheap_dropout
 from pipeline.trial.training.embeddings import Vocabulary
 from pipeline.trial.training.phases import Phase, schedule, steps_per_epoch
-from pipeline.trial.training.precision import Scaling, autocast, multiplying
+from pipeline.trial.training.precision import LossScale, autocast, matmul_precision
 from pipeline.trial.training.process import keep_memory
 from pipeline.trial.training.recipe import Recipe, make_optimizer
 
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 CHECK_STEPS = 50
-DIVERGED = 10.0  # times the loss of an untrained network, mean over CHECK_STEPS or what is left of an epoch
+DIVERGED = 10.0  # times the loss of an untrained network, mean over CHECK_STEPS or the rest of an epoch
 # A network at chance after the cut mostly stays there, however long it trains: recovery ends if the loss is
-# not below the constant prediction's after this part of it (read over the later half of that part).
+# not below that of the constant prediction after this part of it (the mean over the later half of that part).
 CHANCE_PART = 0.25
 CHANCE_LEAST_STEPS = 100
 CHANCE_MARGIN = 0.995
@@ -52,13 +52,13 @@ class AtChance(RuntimeError):  # noqa: N818 (a fact about a trial)
 
 @dataclass(frozen=True)
 class LoopState:
-    """Where a phase stands: all that going on needs but the batches, which come from the seed.
+    """The state of a phase between two steps: all that resuming needs but the batches, which follow from the seed.
 
-    Its tensors are the loop's own: they are to be written down before the next step.
+    Its tensors are the loop's own: they must be written before the next step.
     """
 
     step: int
-    tensors: dict[str, Any]  # what torch.load(weights_only=True) can read back
+    tensors: dict[str, Any]  # readable by torch.load(weights_only=True)
 
 
 class Listener:
@@ -74,7 +74,7 @@ class Listener:
         """Handle the end of a step; `state()` returns what a checkpoint needs."""
 
 
-# Rows of the loop's sums: since the last epoch, the last check, the start of the window for AtChance.
+# Rows of the loop's sums: since the last epoch, the last check, and the start of the window for AtChance.
 _EPOCH, _CHECK, _CHANCE = range(3)
 
 
@@ -91,25 +91,27 @@ class Loop:
     listener: Listener
     method: PruningMethod | None = None
     run: Run | None = None
-    teaching: Distillation | None = None
-    holding: Callable[[torch.optim.Optimizer], AbstractContextManager[None]] | None = None  # around all steps
-    compiling: Compiling | None = None
+    distillation: Distillation | None = None
+    constraint: Callable[[torch.optim.Optimizer], AbstractContextManager[None]] | None = (
+        None  # around all steps
+    )
+    compilation: Compilation | None = None
     done: int = field(default=0, init=False)  # steps of the phase
-    recent_loss: float | None = field(default=None, init=False)  # the mean up to the last check
+    recent_loss: float | None = field(default=None, init=False)  # mean before the last check
     _orders: dict[int, list[IntArray]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._device = next(self.model.parameters()).device
         self._per_epoch = steps_per_epoch(len(self.train), self.recipe.batch_size)
-        # of task loss, penalty, gradient norm, steps; and of what is minimised where there is a teacher
-        self._sums = torch.zeros(3, 5 if self.teaching is not None else 4, device=self._device)
+        # of task loss, penalty, gradient norm, steps; with a distillation, also of its loss
+        self._sums = torch.zeros(3, 5 if self.distillation is not None else 4, device=self._device)
         self._one = torch.ones((), device=self._device)
-        self._words = Vocabulary(self.model, self.train)
+        self._vocabulary = Vocabulary(self.model, self.train)
         self._feed = Feed(self._batch, self._device)
-        self._scaling = Scaling(self._device, self.recipe.precision)
+        self._scale = LossScale(self._device, self.recipe.precision)
 
     def fit(self, start: LoopState | None = None) -> None:
-        """Trains the phase, or what is left of it after `start`.
+        """Train the phase, or what is left of it after `start`.
 
         Raises:
             TrainingFailed: the loss or its gradient is no number, or the loss diverged.
@@ -117,10 +119,10 @@ class Loop:
         """
         keep_memory()
         torch.manual_seed(self.phase.seed + 7919 * self.phase.first)
-        products = multiplying(self._device, self.recipe.precision)
+        products = matmul_precision(self._device, self.recipe.precision)
         every = encoder_layers(self.model, self.anatomy.architecture)
         layers: list[nn.Module] = list(every) if self.recipe.checkpointing else []
-        with self._words.seen(), products, recomputing(layers), cheap_dropout(self.model):
+        with self._vocabulary.reduced(), products, recompute_activations(layers), cheap_dropout(self.model):
             try:
                 self._fit(start, make_optimizer(self.model, self.recipe))
             finally:
@@ -128,21 +130,21 @@ class Loop:
         self.model.train(False)
 
     def whole(self) -> AbstractContextManager[None]:
-        """Between two steps: within it the network has all of its words, and may be evaluated and copied."""
-        return self._words.whole()
+        """Return a context between two steps, in which the network has all of its words and may be evaluated."""
+        return self._vocabulary.whole()
 
     def _fit(self, start: LoopState | None, optimizer: torch.optim.Optimizer) -> None:
         if start is not None and self.method is not None and "method" in start.tensors:
             self.method.load(start.tensors["method"])
-        watching = (
+        watched = (
             self.method.watch(self.model, self.anatomy, optimizer, self.run)
             if self.method is not None and self.run is not None
             else nullcontext()
         )
-        taught = nullcontext() if self.teaching is None else self.teaching.watch(self.model)
-        held = nullcontext() if self.holding is None else self.holding(optimizer)
-        compiled = nullcontext() if self.compiling is None else self.compiling.of(self.model)
-        with watching, taught, held, compiled:
+        distilled = nullcontext() if self.distillation is None else self.distillation.watch(self.model)
+        constrained = nullcontext() if self.constraint is None else self.constraint(optimizer)
+        compiled = nullcontext() if self.compilation is None else self.compilation.of(self.model)
+        with watched, distilled, constrained, compiled:
             for group in optimizer.param_groups:
                 group["initial_lr"] = group["lr"]
             if start is not None:
@@ -150,7 +152,7 @@ class Loop:
             self.model.train()
             for step in range(self.done, self.phase.steps):
                 left = self.phase.steps - step
-                with nullcontext() if self.compiling is None else self.compiling.step(left=left):
+                with nullcontext() if self.compilation is None else self.compilation.step(left=left):
                     self._step(step, optimizer)
                 self.done = step + 1
                 self._after(optimizer)
@@ -166,8 +168,8 @@ class Loop:
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor
         batch = self._feed.get(phase.first + step, last=phase.end - 1)
-        if self.teaching is not None:
-            self.teaching.begin(batch["rows"], phase.first + step)
+        if self.distillation is not None:
+            self.distillation.begin(batch["rows"], phase.first + step)
         if recipe.parts == 1:
             loss, penalty, *learned = self._backward(batch, share=1.0)
         else:
@@ -177,29 +179,31 @@ class Loop:
                 for part in batch_parts(batch, recipe.parts)
             ]
             loss, penalty, *learned = (torch.stack(values).sum() for values in zip(*found, strict=True))
-        skipped = self._scaling.unscale(optimizer)
+        skipped = self._scale.unscale(optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm, foreach=True)
-        self._scaling.step(optimizer)
+        self._scale.step(optimizer)
         optimizer.zero_grad(set_to_none=True)
         kept = 1 - self._rate(step) * recipe.weight_decay
-        self._words.decay = self._words.decay * (kept if skipped is None else torch.where(skipped, 1.0, kept))
+        self._vocabulary.decay = self._vocabulary.decay * (
+            kept if skipped is None else torch.where(skipped, 1.0, kept)
+        )
         self._sums += torch.stack([loss, penalty, norm, self._one, *learned])
 
     def _backward(self, batch: Batch, *, share: float) -> tuple[Tensor, ...]:
-        """Adds the gradients of a part of a batch; its share of task loss, penalty, and the teacher's loss if any."""
+        """Add the gradients of a part of a batch; return its share of task loss, penalty and distillation loss."""
         with autocast(self._device, self.recipe.precision):
-            forward = self.model if self.compiling is None else self.compiling.forward
+            forward = self.model if self.compilation is None else self.compilation.forward
             logits = forward(**encoder_inputs(batch)).logits
         loss = task_loss(logits, batch["labels"], regression=self.recipe.regression)
         penalty = self.method.penalty(batch) if self.method is not None else torch.zeros_like(loss)
-        learned = [] if self.teaching is None else [self.teaching.loss(loss, logits, batch)]
+        learned = [] if self.distillation is None else [self.distillation.loss(loss, logits, batch)]
         total = learned[0] if learned else loss
         total = total + penalty if self.method is not None else total
-        self._scaling.scaled(total if share == 1.0 else total * share).backward()  # type: ignore[no-untyped-call]
+        self._scale.scaled(total if share == 1.0 else total * share).backward()  # type: ignore[no-untyped-call]
         return tuple(each.detach() * share for each in (loss, penalty, *learned))
 
     def _after(self, optimizer: torch.optim.Optimizer) -> None:
-        """Checks, summaries and checkpoints between two steps."""
+        """Check the losses and call the listener, between two steps."""
         phase, done = self.phase, self.done
         position = phase.first + done
         ends = position % self._per_epoch == 0 or done == phase.steps
@@ -211,12 +215,12 @@ class Loop:
             values = {"train_loss": loss} | dict(zip(("distill_loss",), learned, strict=False))
             if self.method is not None:
                 values |= {"penalty": penalty} | self.method.report()
-            with self._words.whole():
+            with self._vocabulary.whole():
                 self.listener.on_epoch(position / self._per_epoch, values)
         self.listener.on_step(lambda: self._state(optimizer))
 
     def _read(self, row: int) -> list[float]:
-        """Means over a row's steps of task loss, penalty, gradient norm, and of the loss with a teacher, if any."""
+        """Reset a row; return its means of task loss, penalty, gradient norm, and of the distillation loss if any."""
         loss, penalty, norm, steps, *learned = self._sums[row].tolist()
         self._sums[row].zero_()
         return [value / steps for value in (loss, penalty, norm, *learned)]
@@ -227,7 +231,7 @@ class Loop:
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingFailed("the loss is not a number any more: learning rate or penalty are too high")
         untrained = untrained_loss(self.train.labels, regression=self.recipe.regression)
-        if self._scaling.lost():
+        if self._scale.lost():
             raise TrainingFailed("the gradient is no number in fp16 at any scale: --precision fp32 may help")
         if loss > DIVERGED * untrained:
             raise TrainingFailed(f"the loss diverged: {loss:.3g}; an untrained network has {untrained:.3g}")
@@ -262,8 +266,8 @@ class Loop:
             "cpu_generator": torch.get_rng_state(),
             "sums": self._sums,
         }
-        if self._scaling.on:
-            tensors |= {"scaling": self._scaling.state(), "decay": torch.as_tensor(self._words.decay)}
+        if self._scale.on:
+            tensors |= {"scaling": self._scale.state(), "decay": torch.as_tensor(self._vocabulary.decay)}
         if self._device.type == "cuda":
             tensors["cuda_generator"] = torch.cuda.get_rng_state(self._device)
         if self.method is not None and self.run is not None:
@@ -272,16 +276,16 @@ class Loop:
         return LoopState(self.done, tensors)
 
     def _load(self, start: LoopState, optimizer: torch.optim.Optimizer) -> None:
-        """Takes up a state; the method's own is loaded before `watch`, which may build on it."""
+        """Restore a state; the method's own is loaded before `watch`, which may build on it."""
         tensors, self.done = start.tensors, start.step
         self.model.load_state_dict(tensors["model"])
         optimizer.load_state_dict(tensors["optimizer"])
         self._sums.copy_(tensors["sums"])
-        if self._scaling.on:
-            self._scaling.load(tensors["scaling"])
-            self._words.decay = tensors["decay"].to(self._device)
+        if self._scale.on:
+            self._scale.load(tensors["scaling"])
+            self._vocabulary.decay = tensors["decay"].to(self._device)
         else:
-            self._words.decay = math.prod(
+            self._vocabulary.decay = math.prod(
                 1 - self._rate(step) * self.recipe.weight_decay for step in range(start.step)
             )
         if self.run is not None and "method_generator" in tensors:

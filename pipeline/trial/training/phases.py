@@ -1,4 +1,4 @@
-"""A trial's training is one stream of batches; its phases are stretches of it, each with its own schedule."""
+"""The phases of a trial's training: stretches of one stream of batches, each with its own schedule."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def phases(settings: TrialSettings, *, train_rows: int, seed: int) -> tuple[Phas
 
 
 def steps_per_epoch(rows: int, batch_size: int) -> int:
-    """Batches of one epoch, the last one may be smaller."""
+    """Return the number of batches in one epoch; the last one may be smaller."""
     return -(-rows // batch_size)
 
 
 def schedule(step: int, *, steps: int, warmup_fraction: float) -> float:
-    """Factor on the learning rate at a step: linear up over the warm-up, then linear down to 0 at `steps`."""
+    """Return the factor on the learning rate at a step: linear warm-up, then linear decay to 0 at `steps`."""
     warmup = math.ceil(warmup_fraction * steps)
     if step < warmup:
         return (step + 1) / (warmup + 1)

@@ -1,9 +1,9 @@
-"""In which numbers a network is trained and evaluated, by what the hardware multiplies natively.
+"""The precision that a network is trained and evaluated in, by what the hardware multiplies natively.
 
-Weights, optimizer and losses are fp32 always. bf16 and fp16 are autocast around the forward pass; fp16, whose
-smallest numbers are too large for gradients, has its loss scaled (Micikevicius et al., arXiv 1710.03740). tf32 is
-fp32 whose matrix products drop 13 bits of the factors; under it, bf16 and fp16 a GPU that has it also does what
-stays fp32 that way (scores, norms).
+Weights, optimizer and losses are always fp32. bf16 and fp16 are autocast around the forward pass; fp16, whose smallest
+numbers are too large for gradients, has its loss scaled (Micikevicius et al., arXiv 1710.03740). tf32 is fp32 whose
+matrix products drop 13 bits of the factors; a GPU that has it also uses it, under tf32, bf16 and fp16, for what stays
+fp32 (scores, norms).
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from pipeline.study.records import BadInput
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 PRECISIONS = ("auto", "bf16", "fp16", "tf32", "fp32")
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
-# A scale below it: gradients of 65,504 · 2^10 and more, or a network that gives no numbers any more.
+# Below this scale gradients are 65,504 · 2^10 and more, or the network's outputs are no finite numbers.
 LEAST_SCALE = 2.0**-10
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """What a device multiplies natively."""
+    """The precisions that a device multiplies natively."""
 
     name: str
     kind: str  # cpu, cuda
@@ -36,7 +36,7 @@ class Hardware:
     tf32: bool
 
     def has(self, precision: str) -> bool:
-        """Whether a precision is native; bf16 on a CPU is taken for it: it is emulated at a bearable speed."""
+        """Return whether a precision is native; bf16 counts as native on any CPU, where emulation is fast enough."""
         return {
             "fp32": True,
             "tf32": self.tf32,
@@ -46,7 +46,7 @@ class Hardware:
 
 
 def hardware_of(device: torch.device) -> Hardware:
-    """What torch says of a device."""
+    """Read the hardware of a device from torch."""
     if device.type == "cuda":
         return Hardware(
             torch.cuda.get_device_name(device),
@@ -65,50 +65,54 @@ def hardware_of(device: torch.device) -> Hardware:
     )
 
 
-def choose_precision(wanted: str, hardware: Hardware) -> Precision:
-    """`auto` is bf16 where it is native, else fp16 on a GPU and fp32 on a CPU.
+def choose_precision(choice: str, hardware: Hardware) -> Precision:
+    """Resolve a choice: `auto` is bf16 where it is native, else fp16 on a GPU and fp32 on a CPU.
 
-    What is asked for and not there is fp32: a study that was made on other hardware can be opened anywhere.
+    A precision that the hardware does not have becomes fp32: a study from other hardware can be opened anywhere.
     """
-    if wanted == "auto":
+    if choice == "auto":
         if hardware.bf16:
             return "bf16"
         return "fp16" if hardware.kind == "cuda" else "fp32"
-    return cast("Precision", wanted) if hardware.has(wanted) else "fp32"
+    return cast("Precision", choice) if hardware.has(choice) else "fp32"
 
 
-def resolve_precision(wanted: str, device: torch.device) -> Precision:
-    """`choose_precision` for a device."""
-    return choose_precision(wanted, hardware_of(device))
+def resolve_precision(choice: str, device: torch.device) -> Precision:
+    """Resolve a choice for a device, as `choose_precision` does."""
+    return choose_precision(choice, hardware_of(device))
 
 
-def check_precision(wanted: str, hardware: Hardware | None) -> None:
-    """Refuses a precision that there is not, or not on this hardware; None: trials run elsewhere.
+def check_precision(choice: str, hardware: Hardware | None) -> None:
+    """Check the option --precision.
+
+    Args:
+        choice: one of PRECISIONS.
+        hardware: of the trials; None if they run on other machines.
 
     Raises:
-        BadInput: with what there is.
+        BadInput: there is no such precision, or not on this hardware.
     """
-    if wanted not in PRECISIONS:
-        raise BadInput(f"--precision is one of {', '.join(PRECISIONS)}; asked for was {wanted!r}.")
-    if wanted == "auto" or hardware is None or hardware.has(wanted):
+    if choice not in PRECISIONS:
+        raise BadInput(f"--precision is one of {', '.join(PRECISIONS)}; given was {choice!r}.")
+    if choice == "auto" or hardware is None or hardware.has(choice):
         return
-    there = [each for each in PRECISIONS[1:] if hardware.has(each)]
+    native = [each for each in PRECISIONS[1:] if hardware.has(each)]
     raise BadInput(
-        f"A precision is one that the hardware multiplies natively; {hardware.name} has {', '.join(there)}, "
-        f"--precision is {wanted!r}. Leave it out: auto is {choose_precision('auto', hardware)} here."
+        f"A precision is one that the hardware multiplies natively; {hardware.name} has {', '.join(native)}, "
+        f"--precision is {choice!r}. Leave it out: auto is {choose_precision('auto', hardware)} here."
     )
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """bf16 or fp16 autocast on `device`, or nothing."""
+    """Return bf16 or fp16 autocast on `device`; for other precisions it is disabled."""
     return torch.autocast(device.type, dtype=HALF.get(precision, torch.bfloat16), enabled=precision in HALF)
 
 
 @contextmanager
-def multiplying(device: torch.device, precision: str) -> Iterator[None]:
-    """Within it fp32 matrix products on a GPU are tf32, unless `precision` is fp32; for the whole process.
+def matmul_precision(device: torch.device, precision: str) -> Iterator[None]:
+    """Make fp32 matrix products on a GPU tf32, unless `precision` is fp32, in the whole process, inside the context.
 
-    By torch's older switch: once its newer one (`fp32_precision`) was used, reading the older one raises an error,
+    It uses torch's older switch: once the newer one (`fp32_precision`) was set, reading the older one raises an error,
     and torch.compile reads it.
     """
     if device.type != "cuda":
@@ -123,12 +127,12 @@ def multiplying(device: torch.device, precision: str) -> Iterator[None]:
 
 
 @final
-class Scaling:
-    """The loss's scale under fp16: halved at a step whose gradients overflow, which is then not made.
+class LossScale:
+    """The scale of the loss under fp16: halved at a step whose gradients overflow, which is then skipped.
 
-    Such a step is one like any other but for the weights: schedules and methods count it, and see gradients of 0.
-    Nothing waits for the device: torch's fused AdamW takes the skipping from a tensor. In other precisions nothing
-    is done.
+    A skipped step only leaves the weights unchanged: schedules and methods count it, with gradients of 0. Nothing
+    waits for the device: torch's fused AdamW reads from a tensor whether to skip. In other precisions all of this does
+    nothing.
     """
 
     def __init__(self, device: torch.device, precision: str) -> None:
@@ -136,13 +140,16 @@ class Scaling:
         self._scaler = torch.amp.GradScaler(device.type, enabled=self.on)
 
     def scaled(self, loss: Tensor) -> Tensor:
-        """What is to be back-propagated."""
+        """Return the scaled loss, which is to be back-propagated."""
         return self._scaler.scale(loss) if self.on else loss
 
     def unscale(self, optimizer: torch.optim.Optimizer) -> Tensor | None:
-        """Before clipping: gradients as they are without a scale, and whether this step is skipped [] (None: never).
+        """Divide the gradients by the scale, before they are clipped; return whether this step is skipped.
 
-        The gradients of a step that is skipped become 0: clipping, norms and methods that look at them see numbers.
+        The gradients of a skipped step become 0, so that clipping, norms and methods work on numbers.
+
+        Returns:
+            A boolean tensor []; None if no step is ever skipped.
         """
         if not self.on:
             return None
@@ -156,7 +163,7 @@ class Scaling:
         return skipped
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
-        """The optimizer's step, unless it is skipped; then the scale of the next one."""
+        """Make the optimizer's step, unless it is skipped; then update the scale."""
         if not self.on:
             optimizer.step()
             return
@@ -164,13 +171,13 @@ class Scaling:
         self._scaler.update()
 
     def lost(self) -> bool:
-        """Whether no scale is small enough. Waits for the device."""
+        """Return whether no scale is small enough. Waits for the device."""
         return self.on and self._scaler.get_scale() < LEAST_SCALE
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint. Waits for the device."""
+        """Return the state for a checkpoint. Waits for the device."""
         return self._scaler.state_dict()
 
     def load(self, state: dict[str, Any]) -> None:
-        """Takes up what `state` gave."""
+        """Restore what `state` returned."""
         self._scaler.load_state_dict(state)

@@ -1,4 +1,4 @@
-"""A process that trains: its threads, the memory that it keeps; and what its machine lets it have of both."""
+"""The threads and the memory of a process that trains, and the limits that its machine sets to both."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
-# glibc's mallopt: by default every tensor above 32 MB at most is mapped anew and given back, and the kernel
-# clears its pages again in each step: a gradient of the embeddings costs more to map than to compute.
+# glibc's mallopt: by default a tensor above 32 MB, or less, is mapped anew and returned in each step, and the kernel
+# clears its pages each time: a gradient of the embeddings costs more to map than to compute.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 _TOP_PAD_BYTES = 64 * 2**20
 _NEVER_TRIM = 2**31 - 1
-TASKS = Path("/proc/self/task")  # a process's threads
+TASKS = Path("/proc/self/task")  # of this process
 CGROUPS = Path("/sys/fs/cgroup")  # a container's limits (version 2)
 
 
 @cache
 def keep_memory() -> bool:
-    """Keeps freed memory in the process for its next step, where the C library is glibc; says whether it is."""
+    """Keep freed memory in the process for its next step; return whether that was possible (glibc only)."""
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
@@ -32,7 +32,7 @@ def keep_memory() -> bool:
 
 
 def set_threads(cpus: float) -> None:
-    """As many threads as whole cores, and one at least."""
+    """Set torch's threads to the number of whole cores, at least one."""
     import torch
 
     torch.set_num_threads(max(1, int(cpus)))
@@ -40,10 +40,10 @@ def set_threads(cpus: float) -> None:
 
 @contextmanager
 def zeroed_denormals() -> Iterator[None]:
-    """Within it numbers below 1.2e-38 are zero, in this thread and those that it starts (which keep to it).
+    """Make numbers below 1.2e-38 zero inside the context, in this thread and, for good, in those that it starts.
 
-    A CPU needs more than ten times as long for them, and Adam's moments come to be so small: of a weight whose gradient
-    a mask holds at zero, the first has fallen that far after some 800 steps.
+    A CPU takes more than ten times as long for them, and Adam's moments become as small: the first moment of a weight
+    whose gradient a mask holds at zero does after some 800 steps.
     """
     import torch
 
@@ -55,12 +55,12 @@ def zeroed_denormals() -> Iterator[None]:
 
 
 @contextmanager
-def used_again(cpus: float) -> Iterator[None]:
-    """Around one piece of work in a process that gets another one later: its threads; at its end what it held is free.
+def one_of_many_tasks(cpus: float) -> Iterator[None]:
+    """Set the threads for one task of a process that runs several; free all memory of the task at its end.
 
-    Networks lie in reference cycles (their hooks know them). Python looks for those only after as many new objects as
-    a quarter of all that it knows, and a trial makes few, but large ones: without this a process of MiniLM's trials
-    grew by 90 MB with each. What the first work has imported is not looked through again.
+    Networks are part of reference cycles (their hooks refer to them). Python collects those only after as many new
+    objects as a quarter of all existing ones, and a trial makes few, but large ones: without this a process of
+    MiniLM's trials grew by 90 MB with each. What the first task has imported is frozen, and not searched again.
     """
     try:
         with zeroed_denormals():  # before there are other threads
@@ -73,15 +73,17 @@ def used_again(cpus: float) -> Iterator[None]:
 
 
 class CoreShare:
-    """Whether a process has a core when it wants one, or waits while the machine does other work."""
+    """The share of time in which a process has a core, of all the time in which it could use one."""
 
     def __init__(self, tasks: Path = TASKS) -> None:
         self._tasks = tasks
         self._before = self._times()
 
     def read(self) -> float:
-        """Its threads' time on a core, as a part of it and of their wait for one, from when this was made; 1 where
-        the kernel does not count (it is no Linux, or was built without)."""
+        """Return the threads' time on a core, divided by the sum of that and their wait for one, since this was made.
+
+        It is 1 where the kernel does not count (no Linux, or one that was built without statistics).
+        """
         run = wait = 0
         for thread, (ran, waited) in self._times().items():
             before = self._before.get(thread, (0, 0))
@@ -99,7 +101,7 @@ class CoreShare:
 
 
 def peak_memory_mb() -> float:
-    """The most memory that this process has had, in MB (10^6 bytes)."""
+    """Return the most memory that this process has had, in MB (10^6 bytes)."""
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
@@ -107,7 +109,7 @@ def peak_memory_mb() -> float:
 
 
 def free_memory_mb(meminfo: Path = Path("/proc/meminfo"), cgroups: Path = CGROUPS) -> float | None:
-    """Memory that new processes can have: of the machine, or less where a container sets a limit."""
+    """Return the memory for new processes: that of the machine, or less where a container sets a limit."""
     found = []
     if meminfo.exists():
         rows = dict(line.split(":", 1) for line in meminfo.read_text().splitlines() if ":" in line)
@@ -120,7 +122,7 @@ def free_memory_mb(meminfo: Path = Path("/proc/meminfo"), cgroups: Path = CGROUP
 
 
 def usable_cores(cgroups: Path = CGROUPS) -> int:
-    """Cores that this process may use: by its affinity, or less where a container sets a limit; 1 or more."""
+    """Return the cores that this process may use: by its affinity, or less in a container with a limit; at least 1."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     limit = cgroups / "cpu.max"
     if limit.exists():
@@ -136,11 +138,11 @@ def _number(path: Path) -> float | None:
 
 
 def mps_runs(processes: Path = Path("/proc")) -> bool:
-    """Whether NVIDIA's MPS serves this machine's GPUs: its daemon runs, or a place to reach one is given."""
+    """Return whether NVIDIA's MPS serves this machine's GPUs: its daemon runs, or the address of one is set."""
     if os.environ.get("CUDA_MPS_PIPE_DIRECTORY"):
         return True
     for path in processes.glob("[0-9]*/comm"):
-        with suppress(OSError):  # a process that has ended meanwhile
+        with suppress(OSError):  # the process has ended meanwhile
             if path.read_text().startswith("nvidia-cuda-mps"):  # Linux keeps 15 letters of a name
                 return True
     return False

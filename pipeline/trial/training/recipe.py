@@ -1,4 +1,4 @@
-"""How a network is trained: the numbers of fine-tuning, and the optimizer that they make."""
+"""The hyperparameters of fine-tuning, and the optimizer that they define."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pipeline.trial.training.precision import Precision
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a network is trained. Published defaults: Devlin et al. 2018 (arXiv 1810.04805, A.3)."""
+    """The hyperparameters of a training. Published defaults: Devlin et al. 2018 (arXiv 1810.04805, A.3)."""
 
     learning_rate: float
     batch_size: int
@@ -21,12 +21,12 @@ class Recipe:
     precision: Precision
     regression: bool
     clip_norm: float = 1.0
-    parts: int = 1  # of a batch, one after the other, with one step: the same batch in less memory
-    checkpointing: bool = False  # of activations: a layer's are computed again in the backward pass, not kept
+    parts: int = 1  # of a batch, one after the other, in one step: the same batch in less memory
+    checkpointing: bool = False  # of activations: not kept, but computed again in the backward pass
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:
-    """Fused AdamW; vectors (biases, LayerNorms) do not decay."""
+    """Return a fused AdamW; vectors (biases, LayerNorms) do not decay."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},

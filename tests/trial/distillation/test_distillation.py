@@ -61,7 +61,7 @@ def test_kd_is_plain_training_with_a_live_teacher(make_model, make_split, regres
     kd.bind(lessons(teacher_of(dense, dense, split), split, regression=regression))
     model, anatomy = copy.deepcopy(start)
     ears = Ears()
-    Loop(model, anatomy, split, Phase("tune", 0, 0, 5, 3), recipe, ears, teaching=kd).fit()
+    Loop(model, anatomy, split, Phase("tune", 0, 0, 5, 3), recipe, ears, distillation=kd).fit()
 
     double, _ = start
     double.train()
@@ -226,7 +226,7 @@ def test_banks_pull_representations_towards_them(make_model, make_split):
         without_dropout(model)
         teaching = make(name)
         teaching.bind(lessons(teacher, split))
-        Loop(model, anatomy, split, Phase("tune", 0, 0, 24, 0), RECIPE, Ears(), teaching=teaching).fit()
+        Loop(model, anatomy, split, Phase("tune", 0, 0, 24, 0), RECIPE, Ears(), distillation=teaching).fit()
         mine = teacher_of(model, model, split).finetuned.astype(np.float32)
         between = mine @ teacher.finetuned.T.astype(np.float32)
         nearness.append(float(np.diag(between).mean() - between.mean()))

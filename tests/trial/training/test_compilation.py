@@ -12,7 +12,7 @@ from pipeline.methods.registry import METHODS
 from pipeline.study.space import load_space
 from pipeline.task.batches import encoder_inputs
 from pipeline.trial.training import compilation as compiling
-from pipeline.trial.training.compilation import LEAST_S, TIMED_STEPS, WARM_STEPS, Compiling, worth_trying
+from pipeline.trial.training.compilation import LEAST_S, TIMED_STEPS, WARM_STEPS, Compilation, can_repay
 from pipeline.trial.training.loop import Loop, LoopState
 from pipeline.trial.training.phases import Phase
 from pipeline.trial.training.recipe import Recipe
@@ -55,8 +55,8 @@ class Steps:
         monkeypatch.setattr(torch, "compile", lambda model, **options: compiled)
         self.network = Network(1, 1)
 
-    def run(self, steps: int, *, left: int) -> Compiling:
-        found = Compiling(clock=lambda: self.now)
+    def run(self, steps: int, *, left: int) -> Compilation:
+        found = Compilation(clock=lambda: self.now)
         with found.of(self.network):
             for step in range(steps):
                 with found.step(left=left - step):
@@ -64,11 +64,11 @@ class Steps:
         return found
 
 
-def test_what_is_worth_trying_by_hand():
+def test_what_is_can_repay_by_hand():
     assert LEAST_S == 300.0
-    assert worth_trying(1200, 0.25)  # 300 s
-    assert not worth_trying(1199, 0.25)
-    assert not worth_trying(90_000, 0.003)  # a tiny network: 270 s
+    assert can_repay(1200, 0.25)  # 300 s
+    assert not can_repay(1199, 0.25)
+    assert not can_repay(90_000, 0.003)  # a tiny network: 270 s
 
 
 def test_a_short_phase_is_never_compiled(monkeypatch):
@@ -129,10 +129,10 @@ def test_compiled_steps_are_the_eager_ones_but_for_rounding(at_once, make_model,
     start, split = make_model(layers=1), make_split(rows=10)
     assert start[0].config.hidden_dropout_prob > 0
     batch, found = encoder_inputs(split.collate(split.training_order(4, seed=0)[0])), []
-    for each in (None, Compiling()):
+    for each in (None, Compilation()):
         model, anatomy = copy.deepcopy(start)
         method, run = snip() if name == "snip" else (None, None)
-        Loop(model, anatomy, split, PHASE, RECIPE, Silent(), method, run, compiling=each).fit()
+        Loop(model, anatomy, split, PHASE, RECIPE, Silent(), method, run, compilation=each).fit()
         found.append((model, copy.deepcopy(model)(**batch).logits))
     assert each.facts()["compile"] in ("on", "off: no faster than eager")
     assert float(each.facts()["token_seconds/compiled"]) > 0
@@ -155,9 +155,9 @@ def test_a_compiler_that_fails_leaves_the_training_eager(
 ) -> None:
     monkeypatch.setattr(torch, "compile", compile_)
     start, split, found = make_model(layers=1), make_split(rows=10), []
-    for each in (None, Compiling()):
+    for each in (None, Compilation()):
         model, anatomy = copy.deepcopy(start)
-        Loop(model, anatomy, split, PHASE, RECIPE, Silent(), compiling=each).fit()
+        Loop(model, anatomy, split, PHASE, RECIPE, Silent(), compilation=each).fit()
         found.append(list(model.parameters()))
     assert each.facts()["compile"] == "failed: RuntimeError: No working C++ compiler found"
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
@@ -166,6 +166,6 @@ def test_a_compiler_that_fails_leaves_the_training_eager(
 def test_what_the_network_itself_raises_is_raised(at_once, monkeypatch) -> None:
     """An error that is not the compiler's comes from the eager step, too."""
     steps = Steps(monkeypatch, eager_s=0.1, compiled_s=0.1)
-    found = Compiling(clock=lambda: steps.now)
+    found = Compilation(clock=lambda: steps.now)
     with pytest.raises(TypeError), found.of(steps.network), found.step(left=1):
         found.forward(input_ids=torch.zeros(2, 5), labels=torch.zeros(2))

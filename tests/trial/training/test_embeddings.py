@@ -32,7 +32,7 @@ def test_the_trained_network_is_that_of_the_whole_table(architecture, make_model
     assert 0.2 < split.words(100).mean() < 0.75
     found, tables = [], []
     for worth in (0.0, 0.75):
-        monkeypatch.setattr("pipeline.trial.training.embeddings.WORTH", worth)
+        monkeypatch.setattr("pipeline.trial.training.embeddings.MOST_SEEN", worth)
         model, anatomy = copy.deepcopy(start)
         whole = model.get_input_embeddings()
         ears = Ears()
@@ -61,7 +61,7 @@ def test_what_the_network_puts_out_is_the_same_with_its_seen_words_only(architec
     with torch.no_grad():
         expected = model(**inputs).logits
         words = Vocabulary(model, split)
-        with words.seen():
+        with words.reduced():
             assert isinstance(model.get_input_embeddings(), SeenWords)
             assert torch.equal(model(**inputs).logits, expected)
         assert torch.equal(model(**inputs).logits, expected)
@@ -71,16 +71,16 @@ def test_after_an_error_all_words_are_back(make_model, make_split):
     model, _ = make_model()
     before = copy.deepcopy(model.state_dict())
     words = Vocabulary(model, make_split(rows=4))
-    with words.seen():
+    with words.reduced():
         with pytest.raises(IndexError), words.whole():
             raise IndexError
         assert isinstance(model.get_input_embeddings(), SeenWords)
-    with pytest.raises(KeyError), words.seen():
+    with pytest.raises(KeyError), words.reduced():
         raise KeyError
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_a_table_that_is_seen_nearly_whole_stays(make_model, make_split):
     model, _ = make_model()
-    with Vocabulary(model, make_split(rows=100)).seen():
+    with Vocabulary(model, make_split(rows=100)).reduced():
         assert isinstance(model.get_input_embeddings(), nn.Embedding)

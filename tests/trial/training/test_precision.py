@@ -18,11 +18,11 @@ from pipeline.trial.training.loop import Loop, LoopState, TrainingFailed
 from pipeline.trial.training.phases import Phase
 from pipeline.trial.training.precision import (
     Hardware,
-    Scaling,
+    LossScale,
     autocast,
     check_precision,
     choose_precision,
-    multiplying,
+    matmul_precision,
     resolve_precision,
 )
 from pipeline.trial.training.recipe import Recipe
@@ -69,7 +69,7 @@ def test_of_this_machine():
 
 def test_products_are_tf32_on_a_gpu_alone_and_only_within():
     def inside(device: str, precision: str) -> str:
-        with multiplying(torch.device(device), precision):
+        with matmul_precision(torch.device(device), precision):
             return torch.get_float32_matmul_precision()
 
     found = {each: inside("cuda", each) for each in ("fp32", "tf32", "bf16", "fp16")}
@@ -142,9 +142,9 @@ def overflowing(monkeypatch):
 
     def make(*steps: int) -> None:
         counter = iter(range(10_000))
-        scaled = Scaling.scaled
+        scaled = LossScale.scaled
         monkeypatch.setattr(
-            Scaling,
+            LossScale,
             "scaled",
             lambda self, loss: scaled(self, loss) * (math.inf if next(counter) in steps else 1.0),
         )
@@ -229,7 +229,7 @@ def test_norms_of_fp16_do_not_overflow():
 
 
 def test_in_other_precisions_nothing_is_scaled():
-    scaling = Scaling(CPU, "bf16")
+    scaling = LossScale(CPU, "bf16")
     parameter = nn.Parameter(torch.ones(2))
     optimizer = torch.optim.AdamW([parameter], lr=0.1, fused=True)
     loss = parameter.sum()

@@ -87,10 +87,10 @@ for other in others: other.kill()
 def test_denormals_are_zero_in_every_thread_of_a_worker() -> None:
     code = """
 import torch
-from pipeline.trial.training.process import used_again
+from pipeline.trial.training.process import one_of_many_tasks
 left = lambda: int((torch.full((1 << 20,), 1e-39) * 0.5).count_nonzero())  # enough numbers for all threads
 if {worker}:
-    with used_again(2.0):
+    with one_of_many_tasks(2.0):
         print(left())
     assert torch.tensor(1e-39) * 0.5 > 0  # whoever called goes on as before
 else:
