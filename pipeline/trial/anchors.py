@@ -1,8 +1,8 @@
-"""The two ends that a study is read against: the best constant prediction, and plain fine-tuning.
+"""The two anchors of a study: the best constant prediction, and plain fine-tuning.
 
-The dense network is trained at three learning rates for as many epochs as a trial of default settings, and the
-best on validation is kept, with its weights, under the fingerprint of all that made it: studies of the same
-task and model share it.
+The dense network is trained at three learning rates for as many epochs as a trial of default settings. The best on
+validation is kept, with its weights, under the fingerprint of task, model and recipe: studies of the same three share
+it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pipeline.model.source import ModelSource, Weights, build
 from pipeline.study.metrics import constant
 from pipeline.study.records import Anchors
 from pipeline.study.whole_file import whole_file, write_whole
-from pipeline.trial.distillation import Seen, Teacher, see
+from pipeline.trial.distillation import Outputs, Teacher, compute_outputs
 from pipeline.trial.inputs import TrialInputs
 from pipeline.trial.measure import measure
 from pipeline.trial.training.loop import Listener, Loop, TrainingFailed
@@ -31,14 +31,14 @@ from pipeline.trial.training.precision import resolve_precision
 from pipeline.trial.training.process import peak_memory_mb
 from pipeline.trial.training.recipe import Recipe
 
-# Around the space's default: a dense network at a poor learning rate would flatter every cut one.
+# Around the space's default: next to a dense network at a poor learning rate every cut one would look good.
 RATE_FACTORS = (0.5, 1.0, 2.0)
 SEED = 0  # not the study's: studies of all seeds share the anchor
 
 
 @dataclass(frozen=True)
 class DenseRecipe:
-    """What decides a dense network, but for task and model."""
+    """All that determines a dense network beside task and model."""
 
     learning_rates: tuple[float, ...]
     epochs: float
@@ -58,13 +58,13 @@ class DenseRun:
     macs: int
     size_mb: float
     peak_mb: float  # of memory, while it trained
-    gpu_peak_mb: float  # as PyTorch counts it; 0 on a CPU
+    gpu_peak_mb: float  # as counted by PyTorch; 0 on a CPU
     gpu_total_mb: float  # of the card
     weights: Weights
 
 
 def train_dense(inputs: TrialInputs, learning_rate: float, *, recipe: DenseRecipe) -> DenseRun | None:
-    """Plain fine-tuning at one learning rate; None if it diverges."""
+    """Fine-tune the model at one learning rate; return None if it diverges."""
     device = default_device()
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
@@ -103,7 +103,7 @@ def train_dense(inputs: TrialInputs, learning_rate: float, *, recipe: DenseRecip
 
 
 def _gpu_memory_mb(device: torch.device) -> tuple[float, float]:
-    """(most that was reserved since its count was reset, size of the card) in MB; zeros on a CPU."""
+    """(peak of reserved memory since its count was reset, size of the card) in MB; zeros on a CPU."""
     if device.type != "cuda":
         return 0.0, 0.0
     size = torch.cuda.get_device_properties(device).total_memory
@@ -112,14 +112,14 @@ def _gpu_memory_mb(device: torch.device) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Banks:
-    """Of which networks a study's trials may look at representations of the training rows."""
+    """The networks whose representations of the training rows a study's trials may use."""
 
     finetuned: bool
     pretrained: bool
 
 
 def teach(inputs: TrialInputs, banks: Banks) -> Teacher:
-    """What the study's trials learn from: one pass over the training rows of each network that is asked.
+    """Compute what the study's trials learn from: one pass of each network over the training rows.
 
     Raises:
         ValueError: the dense network's weights are not there.
@@ -128,38 +128,40 @@ def teach(inputs: TrialInputs, banks: Banks) -> Teacher:
         raise ValueError("The teacher is the study's dense network; its weights are not there.")
     device = default_device()
 
-    def ask(source: ModelSource) -> Seen:
+    def outputs_of(source: ModelSource) -> Outputs:
         model, _ = build(source, seed=SEED)
         nn.Module.to(model, device)
-        return see(model, inputs.data.train, precision=resolve_precision(inputs.precision, device))
+        return compute_outputs(
+            model, inputs.data.train, precision=resolve_precision(inputs.precision, device)
+        )
 
-    dense = ask(replace(inputs.source, weights=inputs.dense))
+    dense = outputs_of(replace(inputs.source, weights=inputs.dense))
     return Teacher(
         logits=dense.logits,
         finetuned=dense.features if banks.finetuned else None,
-        pretrained=ask(inputs.source).features if banks.pretrained else None,
+        pretrained=outputs_of(inputs.source).features if banks.pretrained else None,
     )
 
 
 def dense_folder(cache: Path, *, task_fingerprint: str, model_fingerprint: str, recipe: DenseRecipe) -> Path:
-    """Where the dense network of a task, model and recipe is kept."""
+    """Return the folder of the dense network of a task, model and recipe."""
     text = json.dumps([task_fingerprint, model_fingerprint, asdict(recipe), SEED])
     return cache / "dense" / hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def weights_file(folder: Path) -> Path:
-    """The weights of the dense network in its folder."""
+    """Return the path of the dense network's weights in its folder."""
     return folder / "model.safetensors"
 
 
 def read_dense(folder: Path) -> dict[str, Any] | None:
-    """What `write_dense` wrote about the network; None if it is not there."""
+    """Read what `write_dense` wrote about the network; None if there is none."""
     path = folder / "dense.json"
     return json.loads(path.read_text()) if path.exists() else None
 
 
 def write_dense(folder: Path, runs: list[DenseRun], recipe: DenseRecipe) -> dict[str, Any]:
-    """Keeps the best run: its weights first, then what is known of it, so that the one implies the other."""
+    """Write the best run: the weights first, then its description, so that this implies that they are there."""
     from safetensors.numpy import save_file
 
     best = max(runs, key=lambda run: run.metric)
@@ -173,7 +175,7 @@ def write_dense(folder: Path, runs: list[DenseRun], recipe: DenseRecipe) -> dict
 
 
 def anchors_of(dense: dict[str, Any], inputs: TrialInputs) -> Anchors:
-    """Both anchors, on the validation set."""
+    """Return both anchors, on the validation set."""
     return Anchors(
         constant=constant(inputs.metric_name, inputs.data.validation.labels),
         dense=dense["metric"],

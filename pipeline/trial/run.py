@@ -27,7 +27,7 @@ from pipeline.task.batches import Split
 from pipeline.trial.components import make_distillation, make_method
 from pipeline.trial.curve import Ranking, UnitRanking, WeightRanking
 from pipeline.trial.curve.allocation import Step, removal_order
-from pipeline.trial.distillation import see
+from pipeline.trial.distillation import compute_outputs
 from pipeline.trial.inputs import TrialInputs, TrialJob
 from pipeline.trial.measure import Evaluation, measure
 from pipeline.trial.settings import TrialSettings
@@ -158,9 +158,9 @@ class TrialRun:
         later = any(phase.steps for phase in self.phases[self.phase_index + 1 :])
         if self.distillation is None or not self.distillation.takes_snapshots() or not later:
             return None
-        features = see(self.model, self.inputs.data.train, precision=self.recipe.precision).features
-        self.distillation.remember(features)
-        return features
+        outputs = compute_outputs(self.model, self.inputs.data.train, precision=self.recipe.precision)
+        self.distillation.remember(outputs.features)
+        return outputs.features
 
     def rank(self) -> Ranking:
         """Rank the units, or the single weights, by the method's scores."""

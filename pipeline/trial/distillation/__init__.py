@@ -1,14 +1,14 @@
-"""What a network learns from others beside its labels: one way, one file, behind the interface of `base`."""
+"""Distillation: what a network learns from other networks beside its labels; one method, one file (see `base`)."""
 
 from pipeline.trial.distillation.base import Distillation, DistillationInputs
 from pipeline.trial.distillation.cap import Cap
 from pipeline.trial.distillation.kd import Kd
 from pipeline.trial.distillation.teacher import (
-    Seen,
+    Outputs,
     Teacher,
+    compute_outputs,
     read_arrays,
     read_teacher,
-    see,
     write_arrays,
     write_teacher,
 )
@@ -21,11 +21,11 @@ __all__ = [
     "NONE",
     "Distillation",
     "DistillationInputs",
-    "Seen",
+    "Outputs",
     "Teacher",
+    "compute_outputs",
     "read_arrays",
     "read_teacher",
-    "see",
     "write_arrays",
     "write_teacher",
 ]

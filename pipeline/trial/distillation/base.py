@@ -1,8 +1,8 @@
-"""The interface of a distillation: what is minimised while a network is trained, given what others said of the rows.
+"""The interface of a distillation: the loss of a network, given other networks' outputs for the training rows.
 
-What the others said is known before the first step, row by row of the training data (`teacher`): no step runs any
-other network than the one that learns. A distillation is a final dataclass whose fields are the keys of its TOML,
-one fresh instance per course; it keeps nothing between two steps that a checkpoint would have to hold.
+These outputs are computed before the first step (`teacher`), so a step runs only the network that is trained. A
+distillation is a final dataclass whose fields are the keys of its TOML, with one fresh instance per trial; it keeps
+nothing between two steps that a checkpoint would have to hold.
 """
 
 from __future__ import annotations
@@ -35,65 +35,67 @@ class DistillationInputs:
 
 @dataclass
 class Distillation(ABC):
-    """Learns from the dense network's outputs; what else is learned is left to those who are one."""
+    """Soft targets from the dense network's outputs; subclasses may add to the loss."""
 
-    # Whether it looks at representations: the teacher's file has them then.
+    # Whether it compares representations, which the teacher then includes.
     features: ClassVar[bool] = False
 
-    kd_weight: float  # of the teacher's part; the labels have the rest
+    kd_weight: float  # of the soft targets; the labels have the rest
     kd_temperature: float
-    _lessons: DistillationInputs | None = field(default=None, init=False, repr=False)
+    _inputs: DistillationInputs | None = field(default=None, init=False, repr=False)
     _logits: Tensor = field(default_factory=lambda: torch.empty(0), init=False, repr=False)  # [R, C]
 
     @abstractmethod
     def takes_snapshots(self) -> bool:
-        """Whether it learns from what the network itself was at the end of earlier rounds: see `remember`."""
+        """Return whether it learns from the network itself as earlier rounds left it: see `remember`."""
 
-    def bind(self, lessons: DistillationInputs) -> None:
-        """Takes what is to be learned from to the device, before the first step."""
-        self._lessons = lessons
-        self._logits = on_device(lessons.teacher.logits, lessons.device)
+    def bind(self, inputs: DistillationInputs) -> None:
+        """Move what it learns from to the device, before the first step."""
+        self._inputs = inputs
+        self._logits = on_device(inputs.teacher.logits, inputs.device)
 
     def remember(self, features: Array) -> None:
-        """Learns from now on from a snapshot, too: features [R, d] of the training rows."""
+        """Learn from now on also from a snapshot: features [R, d] of the training rows."""
         raise ValueError(f"{type(self).__name__} takes no snapshots; {len(features)} rows were given.")
 
     def watch(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Around the steps of a phase: sees what the loss needs of the network's forward passes."""
+        """Return a context around the steps of a phase that records what the loss needs of forward passes."""
         del model
         return nullcontext()
 
     def begin(self, rows: Tensor, position: int) -> None:
-        """A step begins: numbers of its batch's rows [B], and its place in the course's stream of batches.
+        """Prepare a step; what is drawn depends on its position alone, so that a resumed trial draws the same.
 
-        Whatever is drawn for it depends on that place alone, so that a course goes on as if it had never stopped.
+        Args:
+            rows: numbers of the batch's rows [B].
+            position: of the step in the trial's stream of batches.
         """
         del rows, position
 
     def loss(self, task_loss: Tensor, logits: Tensor, batch: Batch) -> Tensor:
-        """What is minimised in the place of the task's loss on a batch, or on a part of it: a mean over its rows."""
-        taught = soft_target_loss(
+        """Return the loss that replaces the task's, on a batch or on a part of it: a mean over its rows."""
+        soft = soft_target_loss(
             logits,
             self._logits[batch["rows"]],
             temperature=self.kd_temperature,
-            regression=self.lessons.regression,
+            regression=self.inputs.regression,
         )
-        return (1.0 - self.kd_weight) * task_loss + self.kd_weight * taught
+        return (1.0 - self.kd_weight) * task_loss + self.kd_weight * soft
 
     @property
-    def lessons(self) -> DistillationInputs:
-        """What is learned from.
+    def inputs(self) -> DistillationInputs:
+        """What it learns from.
 
         Raises:
             RuntimeError: before `bind`.
         """
-        if self._lessons is None:
-            raise RuntimeError("A distillation attends to its lessons before its first step.")
-        return self._lessons
+        if self._inputs is None:
+            raise RuntimeError("A distillation is bound to its inputs before its first step.")
+        return self._inputs
 
 
 def on_device(array: Array, device: torch.device) -> Tensor:
-    """An array on a device; on a CPU without a copy, also where it lies read-only in Ray's object store."""
+    """Move an array to a device; on a CPU without a copy, also if it is read-only in Ray's object store."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # that it must not be written to: it is not
+        warnings.simplefilter("ignore", UserWarning)  # that the array is read-only: nothing writes to it
         return torch.from_numpy(array).to(device)

@@ -1,6 +1,6 @@
-"""What networks say of the training rows, asked once in large batches, and kept: the teacher of a study.
+"""The teacher of a study: the outputs of networks for the training rows, computed once in large batches, and kept.
 
-In eval mode a network says the same of a row whenever it is asked, so that no training step has to ask again.
+In eval mode a network's output for a row is always the same, so no training step has to compute it again.
 Shapes: R training rows, C outputs, d features.
 """
 
@@ -29,8 +29,8 @@ CPU_BATCH, ACCELERATOR_BATCH = 32, 256
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """What one network makes of rows: `logits` [R, C] in fp32; `features` [R, d] in fp16, each row of length 1.
+class Outputs:
+    """One network's outputs for rows: `logits` [R, C] in fp32; `features` [R, d] in fp16, each row of length 1.
 
     Features are the first token's last hidden state.
     """
@@ -43,8 +43,8 @@ class Seen:
 class Teacher:
     """What a study's trials learn from, by number of training row.
 
-    `logits` [R, C] are the dense network's; `finetuned` and `pretrained` [R, d] are features (see `Seen`) of it and
-    of the model as it came, where a trial may look at them.
+    `logits` [R, C] are the dense network's; `finetuned` and `pretrained` [R, d] are features (see `Outputs`) of it and
+    of the model as it came, where a trial may use them.
     """
 
     logits: Array
@@ -52,10 +52,10 @@ class Teacher:
     pretrained: Array | None = None
 
 
-def see(model: PreTrainedModel, split: Split, *, precision: str) -> Seen:
-    """Runs a network over all rows once, in eval mode, sorted by length; the training flag is put back.
+def compute_outputs(model: PreTrainedModel, split: Split, *, precision: str) -> Outputs:
+    """Run a network over all rows once, in eval mode, sorted by length; the training flag is restored.
 
-    The device is waited for once, at the end.
+    It waits for the device once, at the end.
     """
     device = next(model.parameters()).device
     cast, products = autocast(device, precision), matmul_precision(device, precision)
@@ -72,7 +72,7 @@ def see(model: PreTrainedModel, split: Split, *, precision: str) -> Seen:
             rows.append(batch["rows"])
         found = [torch.cat(logits), nn.functional.normalize(torch.cat(features), dim=-1).half()]
     order = torch.cat(rows).argsort()
-    return Seen(*(each.cpu()[order].numpy() for each in found))
+    return Outputs(*(each.cpu()[order].numpy() for each in found))
 
 
 @contextmanager
@@ -87,7 +87,7 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def _first_tokens(model: PreTrainedModel, into: list[Tensor]) -> Iterator[None]:
-    """Adds the first token's last hidden state [B, d] of every forward pass to `into`."""
+    """Append the first token's last hidden state [B, d] of every forward pass to `into`, inside the context."""
 
     def keep(_encoder: nn.Module, _args: object, output: tuple[Tensor, ...]) -> None:
         into.append(output[0][:, 0].float())
@@ -100,26 +100,28 @@ def _first_tokens(model: PreTrainedModel, into: list[Tensor]) -> Iterator[None]:
 
 
 def write_teacher(path: Path, teacher: Teacher) -> None:
-    """Writes what a study's trials learn from; the file appears whole or not at all."""
+    """Write what a study's trials learn from; the file appears whole or not at all."""
     write_arrays(path, {name: array for name, array in vars(teacher).items() if array is not None})
 
 
 def read_teacher(path: Path, *, rows: int) -> Teacher:
-    """Reads what `write_teacher` wrote about so many rows.
+    """Read what `write_teacher` wrote.
+
+    Args:
+        path: of the file.
+        rows: the number of training rows that it must be about.
 
     Raises:
-        BadInput: it is gone, damaged, or about other rows.
+        BadInput: it is missing, damaged, or about other rows.
     """
     from safetensors import SafetensorError
 
-    law = "A study that distils keeps what its dense network said of the training rows"
-    way_out = "Remove the file and run the same search again: it asks the dense network anew."
+    law = "A study that distils keeps its dense network's outputs for the training rows"
+    way_out = "Remove the file and run the same search again: it computes them anew."
     try:
         arrays = read_arrays(path)
     except FileNotFoundError as error:
-        raise BadInput(
-            f"{law}; {path} is gone. Run the same search again: it asks the dense network anew."
-        ) from error
+        raise BadInput(f"{law}; {path} is gone. Run the same search again: it computes them anew.") from error
     except (SafetensorError, OSError) as error:
         raise BadInput(f"{law}; {path} cannot be read: {error}. {way_out}") from error
     names = {field.name for field in fields(Teacher)}
@@ -129,7 +131,7 @@ def read_teacher(path: Path, *, rows: int) -> Teacher:
 
 
 def write_arrays(path: Path, arrays: dict[str, Array]) -> None:
-    """Writes arrays by name; the file appears whole or not at all.
+    """Write arrays by name; the file appears whole or not at all.
 
     Raises:
         OSError: it cannot be written.
@@ -145,7 +147,7 @@ def write_arrays(path: Path, arrays: dict[str, Array]) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, Array]:
-    """What `write_arrays` wrote."""
+    """Read what `write_arrays` wrote."""
     from safetensors.numpy import load_file
 
     return dict(load_file(path))

@@ -238,7 +238,7 @@ def test_misuse_is_an_error(make_model, make_split):
     teacher = Teacher(np.zeros((8, 3), np.float32))
     with pytest.raises(ValueError, match="bank"):
         make("cap").bind(lessons(teacher, split))
-    with pytest.raises(RuntimeError, match="attends"):
+    with pytest.raises(RuntimeError, match="bound to its inputs"):
         make("kd").loss(torch.tensor(1.0), torch.zeros(2, 3), {"rows": torch.arange(0)})
     with pytest.raises(ValueError, match="no snapshots"):
         make("kd").remember(teacher.logits)

@@ -39,7 +39,7 @@ def test_the_trained_network_is_that_of_the_whole_table(architecture, make_model
         if worth:
             ears.model = model
         else:
-            ears.step, ears.model = lambda state: None, model
+            ears.on_step, ears.model = lambda state: None, model
         Loop(model, anatomy, split, Phase("tune", 0, 0, 5, 0), RECIPE, ears).fit()
         assert model.get_input_embeddings() is whole
         found.append(model.state_dict())
