@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import pyarrow.compute as pc
-
-from pipeline.fronts.front import Front, FrontPoint, front_of, with_latency
+from pipeline.fronts.front import Front, FrontPoint, read_front
 from pipeline.fronts.pick import pick
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
@@ -32,13 +30,11 @@ def choose_point(store: Store, study: str, choice: Choice) -> tuple[Front, Front
         BadInput: no such study or trial, or no point within the bounds (says what there is).
     """
     files = store.study(study)
-    spec, table, latency = files.read_spec(), files.read_table(), files.latency.read()
-    whole = with_latency(front_of(spec, table), latency)
+    whole = read_front(files)
     offered = whole
     if choice.trial is not None:
         _check_trial(store, study, choice.trial)
-        own = table.filter(pc.equal(table["number"], choice.trial))
-        offered = with_latency(front_of(spec, own), latency)
+        offered = read_front(files, trial=choice.trial)
         if not offered.points:
             raise BadInput(
                 f"What is exported predicts better than a constant; trial {choice.trial} of {study!r} has no such "

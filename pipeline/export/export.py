@@ -151,8 +151,8 @@ def _write(
         log("writing model.onnx …")
         write_onnx(part / ONNX, written)
         difference = check_onnx(part / ONNX, written, opened.inputs.data.validation)
-    columns = opened.store.study(front.spec.name).read_table().to_pydict()
-    (part / FIGURE).write_bytes(front_image([Series(front.spec, dots(front.spec, columns))]))
+    networks = opened.store.study(front.spec.name).read_points().points()
+    (part / FIGURE).write_bytes(front_image([Series(front.spec, dots(networks))]))
     facts = _facts(
         opened,
         network,

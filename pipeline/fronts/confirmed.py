@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pyarrow.compute as pc
 
 from pipeline.fronts.statistics import Interval, interval
 from pipeline.study.records import Array, FloatArray, Kind, Params, StudySpec
-from pipeline.study.store import DEFAULT_STORE, Confirmation, Store
+from pipeline.study.store import DEFAULT_STORE, Confirmation, Points, Store
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,32 +61,30 @@ def load_confirmed(study: str, *, store: Path | str = DEFAULT_STORE) -> Confirme
         by_point[found.trial, found.point].append(found)
     if not by_point:
         return None
-    table = files.read_table()
-    trials = sorted({trial for trial, _ in by_point})
-    rows = table.filter(
-        pc.is_in(table["number"], value_set=pc.cast(trials, table["number"].type))
-    ).to_pylist()
-    chosen = {(row["number"], row["point"]): row for row in rows}
+    confirmed = files.read_points().of_trials({trial for trial, _ in by_point}).points(complete=False)
+    places = zip(confirmed.column("number"), confirmed.column("point"), strict=True)
     points = [
-        _summary(spec, chosen[place], of_point) for place, of_point in by_point.items() if place in chosen
+        _summary(confirmed, at, by_point[place]) for at, place in enumerate(places) if place in by_point
     ]
     ids, labels = kept.read_test()
     del ids
     return Confirmed(spec, tuple(sorted(points, key=lambda p: p.selected_gain)), labels)
 
 
-def _summary(spec: StudySpec, row: dict[str, Any], found: list[Confirmation]) -> ConfirmedPoint:
+def _summary(points: Points, at: int, found: list[Confirmation]) -> ConfirmedPoint:
+    """Summarise the confirmations of the network at a place of `points`."""
+    (row,) = points.at([at]).rows()
     whole = tuple(each for each in found if each.state == "complete" and each.measurement is not None)
     measured = [each.measurement for each in whole if each.measurement is not None]
-    selected, gain = spec.values(row).tolist()
-    gains = [float(spec.values(vars(each))[1]) for each in measured]
+    selected = row["metric"]
+    gains = [float(points.spec.values(vars(each))[1]) for each in measured]
     return ConfirmedPoint(
         trial=row["number"],
         point=row["point"],
         kind=row["kind"],
-        params=json.loads(row["params"]),
+        params=points.trial_params(at),
         selected=selected,
-        selected_gain=gain,
+        selected_gain=row["gain"],
         metric=interval([each.metric for each in measured]),
         gain=interval(gains),
         compression=interval([each.compression for each in measured]),

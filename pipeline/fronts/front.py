@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 
 from pipeline.study.pareto import front, hypervolume, knee
 from pipeline.study.records import FloatArray, Params, PointRef, StudySpec
@@ -19,6 +17,8 @@ from pipeline.study.store import (
     Retrained,
     Store,
     StudyLatency,
+    StudyStore,
+    StudyTable,
     Timed,
     TimedPoint,
 )
@@ -103,16 +103,26 @@ def objectives(points: tuple[FrontPoint, ...]) -> FloatArray:
 
 
 def load_front(study: str, *, store: Path | str = DEFAULT_STORE) -> Front:
-    """The front of a study, over recovered points and curve points together.
+    """Return the front of a study, over recovered points and curve points together.
 
     Raises:
         BadInput: the store holds no such study.
     """
-    files = Store(Path(store)).study(study)
-    found = front_of(files.read_spec(), files.read_table())
-    weights = files.weights
+    return read_front(Store(Path(store)).study(study))
+
+
+def read_front(files: StudyStore, *, trial: int | None = None) -> Front:
+    """Return the front of a study whose files are open; with `trial`, the front of that trial's points alone.
+
+    Raises:
+        BadInput: there is no such study.
+    """
+    table = files.read_points()
+    found = front_of(table if trial is None else table.of_trials([trial]))
     found = with_latency(found, files.latency.read())
-    return replace(found, points=tuple(replace(p, retrained=weights.retrained(p)) for p in found.points))
+    return replace(
+        found, points=tuple(replace(p, retrained=files.weights.retrained(p)) for p in found.points)
+    )
 
 
 def with_latency(found: Front, latency: StudyLatency) -> Front:
@@ -139,44 +149,25 @@ def _timed(point: FrontPoint, latency: StudyLatency) -> FrontPoint:
     return replace(point, latency_source=source, latencies=times)
 
 
-def front_of(spec: StudySpec, table: pa.Table) -> Front:
-    """The front of a study's table, as `store.read_table` gives it. Only complete trials stand on it."""
-    numbers = table["number"].to_numpy()
-    trials = table.take(np.unique(numbers, return_index=True)[1])  # a row of each
-    states = trials["state"].to_pylist()
-    reasons = Counter(
-        reason
-        for reason, state in zip(trials["reason"].to_pylist(), states, strict=True)
-        if state != "complete"
-    )
-    complete = np.asarray(table["state"].to_numpy(zero_copy_only=False) == "complete")
-    measured = np.flatnonzero(complete & table["metric"].is_valid().to_numpy())
-    read = {"metric", spec.second.column, spec.second.dense} & set(table.column_names)
-    values = spec.values({name: table[name].to_numpy()[measured] for name in read})
-    useful = values[:, 0] > spec.anchors.constant  # what no better than a constant prediction is no trade-off
-    rows = table.take(measured[useful][front(values[useful])]).to_pylist()
+def front_of(table: StudyTable) -> Front:
+    """Return the front of a study's table, without measured latencies. Only complete trials stand on it."""
+    spec, points, trials = table.spec, table.points(), table.trials()
+    useful = points.values[:, 0] > spec.anchors.constant  # a constant prediction is no trade-off
+    chosen = np.flatnonzero(useful)[front(points.values[useful])]
     return Front(
         spec=spec,
-        points=tuple(_point(row, spec) for row in rows),
-        hypervolume=hypervolume(values, spec.reference_point),
-        trials=len(states),
-        seen=len(measured),
-        useless=int(len(measured) - useful.sum()),
-        left_out={state: states.count(state) for state in ("failed", "stopped")},
-        reasons=dict(reasons),
-        epochs=float(np.nansum(trials["epochs"].to_numpy())),
-        seconds=float(np.nansum(trials["seconds"].to_numpy())),
+        points=tuple(_point(row) for row in points.at(chosen).rows()),
+        hypervolume=hypervolume(points.values, spec.reference_point),
+        trials=len(trials),
+        seen=len(points),
+        useless=int(len(points) - useful.sum()),
+        left_out={state: sum(trial.state == state for trial in trials) for state in ("failed", "stopped")},
+        reasons=dict(Counter(trial.reason for trial in trials if trial.state != "complete")),
+        epochs=float(np.nansum([trial.epochs for trial in trials])),
+        seconds=float(np.nansum([trial.seconds for trial in trials])),
     )
 
 
-def _point(row: dict[str, Any], spec: StudySpec) -> FrontPoint:
-    params: Params = json.loads(row["params"])
-    if row["kind"] == "curve":
-        params["recover_epochs"] = 0
-        if "threshold" in params:
-            params["threshold"] = row["threshold"]
-        else:
-            params["target"] = row[spec.share]
+def _point(row: dict[str, Any]) -> FrontPoint:
     taken = {field.name: row[field.name] for field in fields(FrontPoint) if field.name in row}
-    gain = float(spec.values(row)[1])
-    return FrontPoint(**taken | {"trial": row["number"], "params": params, "gain": gain})
+    return FrontPoint(**taken | {"trial": row["number"]})

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from pipeline.fronts.front import Front, front_of
 from pipeline.study.records import StudySpec
+from pipeline.study.store import StudyTable
 
 
 @final
@@ -23,7 +24,7 @@ class RunningFront:
     def __init__(self, spec: StudySpec, table: pa.Table) -> None:
         """`table` as `store.read_table` gives it: the trials to begin with."""
         self._spec = spec
-        self._front = front_of(spec, table)
+        self._front = front_of(StudyTable(spec, table))
         self._rows = _standing(table, self._front)
 
     @property
@@ -33,9 +34,9 @@ class RunningFront:
 
     def add(self, rows: pa.Table) -> Front:
         """Adds the rows of a trial that has not been added, and returns the front."""
-        alone, before = front_of(self._spec, rows), self._front
+        alone, before = front_of(StudyTable(self._spec, rows)), self._front
         together = pa.concat_tables([self._rows, rows]).unify_dictionaries()
-        found = front_of(self._spec, together)
+        found = front_of(StudyTable(self._spec, together))
         self._rows = _standing(together, found)
         self._front = replace(
             found,

@@ -36,7 +36,7 @@ from pipeline.study.halving import Halving
 from pipeline.study.ledger import Ask, Ledger, hold, open_ledger
 from pipeline.study.records import TrialRecord
 from pipeline.study.space import load_space
-from pipeline.study.store import Store
+from pipeline.study.store import Store, StudyTable
 from pipeline.study.store.table import COLUMNS
 from pipeline.trial.inputs import OnEpoch, TrialInputs, TrialJob
 from pipeline.trial.monitor import OnRung
@@ -150,7 +150,7 @@ def big_front(trials: int = 10_000, points: int = 32) -> float:
     }
     table = pa.table(columns, schema=COLUMNS)
     start = time.perf_counter()
-    found = front_of(spec(), table)
+    found = front_of(StudyTable(spec(), table))
     seconds = time.perf_counter() - start
     if found.trials != trials:
         raise RuntimeError(f"The front has {found.trials} trials.")

@@ -106,7 +106,7 @@ def standing(tmp_path: Path, **other: object) -> SearchProgress:
     store.write_spec(spec())
     for number, (metric, compression) in enumerate([(0.9, 0.2), (0.8, 0.5), (0.6, 0.9)]):
         store.study("toy").write_record(record(number, point(metric, compression, kind="recovered")))
-    found = front_of(spec(), store.study("toy").read_table())
+    found = front_of(store.study("toy").read_points())
     plain = SearchProgress(5, 1, 1, (5, 6), found, budget=Budget(16), spent=Spent())
     return replace(plain, **other)  # type: ignore[arg-type]
 

@@ -42,7 +42,7 @@ def test_a_tally_is_the_front_of_all_its_trials(
                 record(number, *(point(*p) for p in points), state=state, reason=state)
             )
             tally.add(store.study("toy").read_trial(number)[1])
-        whole = front_of(spec(), store.study("toy").read_table())
+        whole = front_of(store.study("toy").read_points())
         order = sorted(range(len(whole.points)), key=lambda at: repr(whole.points[at]))
         same = sorted(range(len(tally.front.points)), key=lambda at: repr(tally.front.points[at]))
         assert [whole.points[at] for at in order] == [tally.front.points[at] for at in same]

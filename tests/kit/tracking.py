@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 
 from pipeline.fronts.figures.series import Dot, Series
 from pipeline.study.records import (
@@ -20,7 +19,7 @@ from pipeline.study.records import (
     StudySpec,
     TrialRecord,
 )
-from pipeline.study.store import Store
+from pipeline.study.store import Store, StudyTable
 
 NAN, INF = float("nan"), float("inf")
 LAYERS, HEADS, NEURONS, ROWS = 2, 3, 5, 7
@@ -130,13 +129,13 @@ def trials() -> list[TrialRecord]:
     ]
 
 
-def stored(folder: Path, records: list[TrialRecord], spec: StudySpec = SPEC) -> pa.Table:
+def stored(folder: Path, records: list[TrialRecord], spec: StudySpec = SPEC) -> StudyTable:
     """The table of a study with these trials, as a store makes it."""
     store = Store(folder)
     store.write_spec(spec)
     for one in records:
         store.study(spec.name).write_record(one)
-    return store.study(spec.name).read_table()
+    return store.study(spec.name).read_points()
 
 
 def series_of(*values: tuple[float, float], spec: StudySpec = SPEC) -> Series:

@@ -71,26 +71,20 @@ def find_earlier(
 def _read(store: Store, study: str) -> Earlier | None:
     """What a study took; None if none of its trials was trained."""
     files = store.study(study)
-    table, spec = files.read_table(), files.read_spec()
-    numbers, first = np.unique(table["number"].to_numpy(), return_index=True)
-    rows = table.select(["state", "epochs", "seconds"]).take(first).to_pylist()
-    ended = [
-        (number, Cost(row["epochs"], row["seconds"]))
-        for number, row in zip(numbers.tolist(), rows, strict=True)
-        if row["state"] != "failed" and row["epochs"] > 0
-    ]
+    table = files.read_points()
+    ended = [trial for trial in table.trials() if trial.state != "failed" and trial.epochs > 0]
     if not ended:
         return None
-    settings = [files.read_provenance(number) for number, _ in ended]
+    settings = [files.read_provenance(trial.number) for trial in ended]
     latency = files.latency.read().table
     return Earlier(
         study=study,
-        space_toml=spec.space_toml,
-        trials=tuple(cost for _, cost in ended),
+        space_toml=table.spec.space_toml,
+        trials=tuple(Cost(trial.epochs, trial.seconds) for trial in ended),
         memory_mb=_noted(settings, "peak_memory_mb"),
         gpu_memory_mb=_noted(settings, "peak_gpu_memory_mb"),
         weights_mb=files.weights.size_bytes() / MB,
-        dense_mb=spec.anchors.dense_size_mb,
+        dense_mb=table.spec.anchors.dense_size_mb,
         table_seconds=0.0 if latency is None else latency.seconds,
     )
 

@@ -15,9 +15,6 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TypeVar, final
 
-import numpy as np
-import pyarrow as pa
-
 from pipeline.driver.tracking.connection import TrackingLost
 from pipeline.driver.tracking.tracker import Tracker
 from pipeline.fronts.front import front_of, with_latency
@@ -173,9 +170,9 @@ class Publisher:
         """The front, and how the study ended."""
         self._may_write()
         tracker, _ = self._met()
-        table = self._study.read_table()
-        found = with_latency(front_of(self._spec, table), self._study.latency.read())
-        tracker.publish_front(found, table.to_pydict())
+        table = self._study.read_points()
+        found = with_latency(front_of(table), self._study.latency.read())
+        tracker.publish_front(found, table.points())
         self._progress += 1
         tracker.finish_study(state)
         self.done = True
@@ -190,8 +187,7 @@ class Publisher:
         self._progress += 1
         left_out = {*there, *self._aside()}
         self._owed = deque(n for n in self._study.ended_in_order() if n not in left_out)
-        table = self._study.read_table()
-        self._running_front = RunningFront(self._spec, _of(table, sorted(there)))
+        self._running_front = RunningFront(self._spec, self._study.read_points().of_trials(there).table)
         if there:  # a server may have been lost between a trial's run and how the study stood after it
             self._tracker.publish_standing(self._running_front.front)
 
@@ -209,10 +205,6 @@ class Publisher:
         if not self._away:
             self._said.put(f"{lost} Trials go on; what MLflow is owed is delivered when it answers.")
         self._away = True
-
-
-def _of(table: pa.Table, numbers: list[int]) -> pa.Table:
-    return table.filter(pa.array(np.isin(table["number"].to_numpy(), numbers)))
 
 
 def _drained(queue: SimpleQueue[T]) -> list[T]:

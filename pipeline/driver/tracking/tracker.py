@@ -21,7 +21,7 @@ from pipeline.fronts.confirmed import Confirmed
 from pipeline.fronts.figures import Series, as_html, dots, front_figure, front_image, hypervolume_figure
 from pipeline.fronts.front import Front
 from pipeline.study.records import BadInput, State, StudySpec, TrialRecord
-from pipeline.study.store import load_record, save_record
+from pipeline.study.store import Points, load_record, save_record
 
 # Tags that MLflow's pages read
 NOTE, TABLES = "mlflow.note.content", "mlflow.loggedArtifacts"
@@ -144,16 +144,16 @@ class Tracker:
             self._mlflow.write(study.run_id, values=published.front_values(found, milliseconds=now()))
             study.standing = found.trials
 
-    def publish_front(self, found: Front, columns: Mapping[str, Sequence[Any]]) -> None:
+    def publish_front(self, found: Front, points: Points) -> None:
         """Writes the front to the study's page: as a table, to explore, as a picture and as a note.
 
         Args:
             found: the front.
-            columns: all networks of the study, as `store.read_table` gives them.
+            points: the measured networks of the study's complete trials.
         """
         study = self._started()
         self.publish_standing(found)
-        series = [Series(study.spec, dots(study.spec, columns))]
+        series = [Series(study.spec, dots(points))]
         with self._mlflow.artifacts(study.run_id) as folder:
             (folder / published.FRONT).write_text(json.dumps(published.front_table(found)))
             page = as_html([front_figure(series), hypervolume_figure(series)])

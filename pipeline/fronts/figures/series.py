@@ -8,16 +8,15 @@ hypervolume as the area under the stair.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
 from pipeline.study.pareto import front, hypervolume
 from pipeline.study.records import OBJECTIVES, FloatArray, Kind, Params, StudySpec
+from pipeline.study.store import Points
 
 # Okabe & Ito, "Color Universal Design" (2008), without yellow and black: told apart with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -107,36 +106,17 @@ class Series:
         return places, heights
 
 
-def dots(spec: StudySpec, columns: Mapping[str, Sequence[Any]]) -> tuple[Dot, ...]:
-    """The networks of complete trials in a study's table (columns as `store.read_table` gives them)."""
-    found = []
-    gains = spec.values(columns)[:, 1].tolist()
-    parsed: dict[str, Params] = {}  # a trial's parameters stand in each of its rows
-    for row, state in enumerate(columns["state"]):
-        if state != "complete" or columns["metric"][row] is None:
-            continue
-        text = columns["params"][row]
-        if text not in parsed:
-            parsed[text] = json.loads(text)
-        params = dict(parsed[text])
-        if columns["kind"][row] == "curve" and "threshold" in params:
-            params["threshold"] = columns["threshold"][row]
-        found.append(
-            Dot(
-                trial=columns["number"][row],
-                kind=columns["kind"][row],
-                metric=columns["metric"][row],
-                compression=columns["compression"][row],
-                parameters=columns["parameters"][row],
-                size_mb=columns["size_mb"][row],
-                params=params,
-                gain=gains[row],
-                round=columns["round"][row],
-                point=columns["point"][row],
-                latency_ms=columns["latency_ms"][row],
-            )
-        )
-    return tuple(found)
+def dots(points: Points) -> tuple[Dot, ...]:
+    """Return networks of a study's table as figures draw them."""
+    names = [field.name for field in fields(Dot) if field.name not in ("trial", "params", "gain")]
+    columns = {name: points.column(name) for name in names}
+    columns |= {
+        "trial": points.column("number"),
+        "params": points.params(),
+        "gain": points.values[:, 1].tolist(),
+    }
+    rows = zip(*columns.values(), strict=True)
+    return tuple(Dot(**dict(zip(columns, row, strict=True))) for row in rows)
 
 
 def hypervolumes(series: Series) -> tuple[list[int], list[float]]:

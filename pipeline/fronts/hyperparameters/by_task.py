@@ -100,9 +100,9 @@ def _order(choice: Choice) -> float:
 
 
 def _choice(files: Store, specs: Sequence[StudySpec], bounds: Bounds) -> Choice:
-    tables = [files.study(spec.name).read_table() for spec in specs]
-    fronts = [front_of(spec, table) for spec, table in zip(specs, tables, strict=True)]
-    trials = [one for spec, table in zip(specs, tables, strict=True) for one in trial_fronts(spec, table)]
+    tables = [files.study(spec.name).read_points() for spec in specs]
+    fronts = [front_of(table) for table in tables]
+    trials = [one for table in tables for one in trial_fronts(table)]
     owned = [(found, point) for found in fronts for point in found.points]
     together = front(objectives(tuple(point for _, point in owned)))
     merged = replace(fronts[0], points=tuple(owned[at][1] for at in together))

@@ -56,20 +56,19 @@ def read_study(study: str, *, store: Path | str, share: float = 1.0) -> StudyVie
         BadInput: the store holds no such study, or its files are damaged.
     """
     files = Store(Path(store)).study(study)
-    spec, table = files.read_spec(), files.read_table()
-    front = front_of(spec, table)
-    columns = table.drop_columns(["metrics"]).to_pydict()
-    every = Series(spec, dots(spec, columns))
+    table = files.read_points()
+    spec, ended = table.spec, table.trials()
+    front = front_of(table)
+    every = Series(spec, dots(table.points()))
     series = replace(every, dots=_thinned(every, round(share * CURVE_DOTS)))
-    trials = tuple(trial_fronts(spec, table))
-    ended = dict(zip(columns["number"], zip(columns["state"], columns["reason"], strict=True), strict=True))
-    left_out = [(number, *why) for number, why in ended.items() if why[0] != "complete"]
+    trials = tuple(trial_fronts(table))
+    left_out = [(trial.number, trial.state, trial.reason) for trial in ended if trial.state != "complete"]
     return StudyView(
         front=front,
         series=series,
         curves=_best(every, trials, lines_of(share)),
         trials=trials,
-        seconds=dict(zip(columns["number"], columns["seconds"], strict=True)),
+        seconds={trial.number: trial.seconds for trial in ended},
         profile=penalty_profile(trials, spec.reference_point),
         importance=importances(spec, trials),
         confirmed=load_confirmed(study, store=store),

@@ -6,18 +6,13 @@ sampler as such. Only in the view that a sampler is handed, never in the ledger:
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.study.pareto import front
-from pipeline.study.records import Params, StudySpec, TrialRecord
+from pipeline.study.records import FloatArray, Params, StudySpec, TrialRecord
+from pipeline.study.store import StudyTable, curve_params
 
 MOST_ROWS = 4  # per trial: many rows of equal settings would swamp what other trials say
 
@@ -31,39 +26,46 @@ class CurveObservation:
 
 
 def rows_of_record(record: TrialRecord, spec: StudySpec) -> tuple[CurveObservation, ...]:
-    """The rows of a trial that has ended."""
+    """Return the observations of a trial that has ended."""
     curve = [point for point in record.points if point.kind == "curve"]
     if record.state != "complete" or not curve:
         return ()
     measured = [vars(point.measurement) for point in curve]
-    columns = {"threshold": [point.threshold for point in curve]}
-    columns |= {name: [one[name] for one in measured] for name in measured[0] if name != "metrics"}
-    return rows_of(record.params, columns, spec)
+    columns = {name: np.array([one[name] for one in measured]) for name in measured[0] if name != "metrics"}
+    thresholds = np.array([point.threshold for point in curve], dtype=np.float64)
+    return _observations(record.params, spec, spec.values(columns), thresholds, columns[spec.share])
 
 
-def rows_of_table(table: pa.Table, spec: StudySpec) -> dict[int, tuple[CurveObservation, ...]]:
-    """The rows of all trials of a study's table, as `store.read_table` gives it, by number."""
-    keep = pc.and_(pc.equal(table["state"], "complete"), pc.equal(table["kind"], "curve"))
-    curves = table.filter(pc.fill_null(keep, False))
-    numbers = curves["number"].to_numpy()
-    starts = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
-    found: dict[int, tuple[CurveObservation, ...]] = {}
-    for start, end in pairwise(starts if len(numbers) else ()):
-        columns = curves.slice(start, end - start).to_pydict()
-        found[int(numbers[start])] = rows_of(json.loads(columns["params"][0]), columns, spec)
-    return found
+def rows_of_table(table: StudyTable) -> dict[int, tuple[CurveObservation, ...]]:
+    """Return the observations of all trials of a study's table, by number."""
+    points, spec = table.points(), table.spec
+    curves = points.at(np.flatnonzero(points.on_curve))
+    thresholds, shares = (np.array(curves.column(name), np.float64) for name in ("threshold", spec.share))
+    return {
+        number: _observations(
+            curves.trial_params(own.start), spec, curves.values[own], thresholds[own], shares[own]
+        )
+        for number, own in curves.by_trial()
+    }
 
 
-def rows_of(params: Params, columns: Mapping[str, Any], spec: StudySpec) -> tuple[CurveObservation, ...]:
-    """At most MOST_ROWS of a curve, spread over its own front; `columns` have P values, as in a study's table.
+def _observations(
+    params: Params, spec: StudySpec, values: FloatArray, thresholds: FloatArray, shares: FloatArray
+) -> tuple[CurveObservation, ...]:
+    """Return at most MOST_ROWS points of a curve, spread over its own front.
 
-    Points no better than the constant prediction say nothing that the others do not. Of a trial in rounds, a
-    threshold decides about the earlier cuts, too: its curve is no other trial's.
+    Points no better than the constant prediction add no information. Of a trial in rounds, a threshold decides about
+    the earlier cuts, too: its curve is no other trial's.
+
+    Args:
+        params: those of the trial.
+        spec: of the study.
+        values: metric and gain of the curve's points, [P, 2].
+        thresholds: [P]
+        shares: compression or sparsity, [P].
     """
     if int(params.get("rounds", 1)) != 1:
         return ()
-    values = spec.values({name: np.array(column) for name, column in columns.items() if name != "params"})
-    thresholds = np.array(columns["threshold"], dtype=np.float64)
     useful = np.flatnonzero((values[:, 0] > spec.anchors.constant) & np.isfinite(thresholds))
     useful = useful[front(values[useful])]
     if not len(useful):
@@ -72,9 +74,10 @@ def rows_of(params: Params, columns: Mapping[str, Any], spec: StudySpec) -> tupl
     chosen = sorted(
         {int(np.abs(gains - place).argmin()) for place in np.linspace(gains[0], gains[-1], MOST_ROWS)}
     )
-    key = "threshold" if "threshold" in params else "target"
-    places = thresholds if key == "threshold" else np.array(columns[spec.share], dtype=np.float64)
     return tuple(
-        CurveObservation({key: float(places[at]), "recover_epochs": 0}, tuple(values[at].tolist()))
+        CurveObservation(
+            curve_params(params, threshold=float(thresholds[at]), share=float(shares[at])),
+            tuple(values[at].tolist()),
+        )
         for at in useful[chosen]
     )

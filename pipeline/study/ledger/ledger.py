@@ -200,7 +200,7 @@ class Ledger:
         unsettled = self._check_store(store)
         study = store.study(self._spec.name)
         if study.exists():
-            self._curves |= rows_of_table(study.read_table(), self._spec)
+            self._curves |= rows_of_table(study.read_points())
         told: list[int] = []
         lost: list[int] = []
         for ask in self.owed():

@@ -14,6 +14,7 @@ from pipeline.study.store.objects import (
 from pipeline.study.store.recordfile import NO_SPACE, SQLITE_FULL, load_record, save_record
 from pipeline.study.store.store import DEFAULT_STORE, Store
 from pipeline.study.store.study import StudyStore
+from pipeline.study.store.study_table import Points, StudyTable, TrialRow, curve_params
 from pipeline.study.store.studyfile import Outbox, Spent
 from pipeline.study.store.weights import RECOVERED, WEIGHTS, Retrained, Weights, before_cut
 
@@ -31,17 +32,21 @@ __all__ = [
     "LatencyTable",
     "ObjectStoreLost",
     "Outbox",
+    "Points",
     "Retrained",
     "Shape",
     "Spent",
     "Store",
     "StudyLatency",
     "StudyStore",
+    "StudyTable",
     "TestScores",
     "Timed",
     "TimedPoint",
+    "TrialRow",
     "Weights",
     "before_cut",
+    "curve_params",
     "dropped",
     "is_object_store",
     "load_record",

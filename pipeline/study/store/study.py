@@ -41,6 +41,7 @@ from pipeline.study.store.recordfile import (
     write_and_send,
     write_json,
 )
+from pipeline.study.store.study_table import StudyTable
 from pipeline.study.store.studyfile import latency_file, outbox_file, spent_file, task_file
 from pipeline.study.store.validation_rows import read_rows, write_rows
 from pipeline.study.store.weights import Weights
@@ -195,6 +196,14 @@ class StudyStore:
         """
         self._check_exists()
         return study_table(self.folder)
+
+    def read_points(self) -> StudyTable:
+        """Return the study's trials and their networks.
+
+        Raises:
+            BadInput: there is no such study, or a record cannot be read.
+        """
+        return StudyTable(self.read_spec(), self.read_table())
 
     def _check_exists(self) -> None:
         if not self.exists():

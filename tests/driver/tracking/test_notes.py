@@ -14,7 +14,7 @@ MOST = 8000  # letters that MLflow takes
 
 
 def note_of(folder: Path, records: list[TrialRecord]) -> str:
-    return notes.study_note(front_of(SPEC, stored(folder, records)), table="#/table", charts="#/charts")
+    return notes.study_note(front_of(stored(folder, records)), table="#/table", charts="#/charts")
 
 
 def test_names_say_what_came_of_a_trial() -> None:

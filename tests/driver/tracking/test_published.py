@@ -123,7 +123,7 @@ def test_a_studys_parameters_hold_its_dense_anchor() -> None:
 
 
 def test_a_front_by_hand(tmp_path: Path) -> None:
-    found = front_of(SPEC, stored(tmp_path, trials()))
+    found = front_of(stored(tmp_path, trials()))
     values = by_key(published.front_values(found, milliseconds=0))
     assert values["front_size"] == [(6, 6.0)]
     assert values["metric_at_50_percent"] == [(6, 0.8)]
@@ -141,7 +141,7 @@ def test_a_front_by_hand(tmp_path: Path) -> None:
 
 
 def test_an_empty_front_has_no_metric_at_half(tmp_path: Path) -> None:
-    found = front_of(SPEC, stored(tmp_path, [record(0, state="failed", reason="r")]))
+    found = front_of(stored(tmp_path, [record(0, state="failed", reason="r")]))
     assert "metric_at_50_percent" not in by_key(published.front_values(found, milliseconds=0))
     assert published.front_table(found)["data"] == []
 

@@ -229,7 +229,7 @@ def test_more_values_than_mlflow_takes_at_once_are_all_there(
 def test_standing_is_a_series_over_trials_without_repeats(
     root: Path, client: MlflowClient, spec: StudySpec, tmp_path: Path
 ) -> None:
-    fronts = [front_of(spec, stored(tmp_path / str(n), trials()[:n], spec)) for n in range(1, 7)]
+    fronts = [front_of(stored(tmp_path / str(n), trials()[:n], spec)) for n in range(1, 7)]
     for _ in range(2):
         tracker = started(root, spec)
         for found in fronts:
@@ -246,10 +246,10 @@ def test_a_front_is_a_table_two_figures_and_a_note(
     root: Path, client: MlflowClient, spec: StudySpec, tmp_path: Path
 ) -> None:
     table = stored(tmp_path, trials(), spec)
-    found = front_of(spec, table)
+    found = front_of(table)
     tracker = started(root, spec)
     for _ in range(2):
-        tracker.publish_front(found, table.to_pydict())
+        tracker.publish_front(found, table.points())
     (run,), _ = runs(client, spec)
     names = ("front.html", "front.json", "front.png", "space.toml", "spec.json")
     assert tuple(sorted(file.path for file in client.list_artifacts(run.info.run_id))) == names

@@ -49,7 +49,7 @@ def test_a_trials_columns_and_charts_are_published() -> None:
 
 def test_a_studys_columns_and_charts_are_published(tmp_path: Path) -> None:
     state = state_of(views.studies_view())
-    found = front_of(SPEC, stored(tmp_path, trials()))
+    found = front_of(stored(tmp_path, trials()))
     values = published.front_values(found, milliseconds=0) + published.study_values(SPEC, milliseconds=0)
     assert named(state, "metrics") | metrics_of_charts(state) <= {value.key for value in values}
     assert named(state, "params") <= set(published.study_params(SPEC))

@@ -16,13 +16,14 @@ from matplotlib.image import imread
 
 from pipeline.fronts.figures import front_figure, front_image, hypervolume_figure
 from pipeline.fronts.figures.series import COLOURS, Series, dots
+from pipeline.fronts.front import load_front
 from pipeline.study.records import OBJECTIVES
-from tests.kit.tracking import SPEC, series_of, stored, trials
+from tests.kit.tracking import PARAMS, SPEC, record, series_of, stored, trials
 
 
 @pytest.fixture(scope="module")
 def series(tmp_path_factory: pytest.TempPathFactory) -> Series:
-    return Series(SPEC, dots(SPEC, stored(tmp_path_factory.mktemp("store"), trials()).to_pydict()))
+    return Series(SPEC, dots(stored(tmp_path_factory.mktemp("store"), trials()).points()))
 
 
 def marks(figure: Any) -> dict[str, list[tuple[float, float]]]:
@@ -64,6 +65,34 @@ def test_hover_tells_what_a_network_is(series: Series) -> None:
         assert told in text
     assert "bound_absolute" not in text  # not in force
     assert "threshold 0.1" in traces["front: curve"].text[1]  # the curve point's own: trial 1 at 75 %
+
+
+@pytest.mark.parametrize("objective", ["compression", "sparsity"])
+def test_hover_and_front_agree_on_the_target_of_a_curve_point(tmp_path: Path, objective: str) -> None:
+    """A curve point is the trial whose target is the share that it has reached; the recovered one has the trial's."""
+    spec = replace(SPEC, objective=objective)
+    params = {key: value for key, value in PARAMS.items() if key != "threshold"} | {"target": 0.5}
+    drawn = replace(record(0, (0.88, 0.125), (0.7, 0.75), recovered=(0.8, 0.5)), params=params)
+    shares = [
+        replace(p, measurement=replace(p.measurement, sparsity=p.measurement.compression))
+        for p in drawn.points
+    ]
+    table = stored(tmp_path, [replace(drawn, points=tuple(shares))], spec)
+    shown = {
+        place: text
+        for trace in front_figure([Series(spec, dots(table.points()))]).data
+        if trace.text
+        for place, text in zip(trace.customdata, trace.text, strict=True)
+    }
+    found = load_front(spec.name, store=tmp_path)
+    assert [(p.kind, p.params["target"]) for p in found.points] == [
+        ("curve", 0.125),
+        ("recovered", 0.5),
+        ("curve", 0.75),
+    ]
+    for point in found.points:
+        text = shown[f"{spec.name}/{point.trial}/{point.point}"]
+        assert f"target {point.params['target']}<br>" in text or f"target {point.params['target']} ·" in text
 
 
 def test_titles_and_axes(series: Series) -> None:

@@ -16,7 +16,7 @@ from tests.kit.tracking import SPEC, stored, trials
 
 @pytest.fixture(scope="module")
 def series(tmp_path_factory: pytest.TempPathFactory) -> Series:
-    return Series(SPEC, dots(SPEC, stored(tmp_path_factory.mktemp("store"), trials()).to_pydict()))
+    return Series(SPEC, dots(stored(tmp_path_factory.mktemp("store"), trials()).points()))
 
 
 def test_the_script_is_of_the_version_that_the_package_writes_for() -> None:

@@ -62,7 +62,7 @@ def test_hypervolume_without_a_span_is_no_number() -> None:
 
 
 def test_dots_are_the_networks_of_complete_trials(tmp_path: Path) -> None:
-    found = dots(SPEC, stored(tmp_path, trials()).to_pydict())
+    found = dots(stored(tmp_path, trials()).points())
     assert {dot.trial for dot in found} == {0, 1, 3, 5}
     assert [(d.kind, d.metric, d.compression) for d in found if d.trial == 0] == [
         ("curve", 0.88, 0.0),
@@ -77,7 +77,7 @@ def test_dots_are_the_networks_of_complete_trials(tmp_path: Path) -> None:
 
 
 def test_every_network_is_in_one_layer(tmp_path: Path) -> None:
-    series = Series(SPEC, dots(SPEC, stored(tmp_path, trials()).to_pydict()))
+    series = Series(SPEC, dots(stored(tmp_path, trials()).points()))
     layers = series.layers()
     drawn = [id(dot) for layer in layers for dot in layer.dots]
     assert sorted(drawn) == sorted(id(dot) for dot in series.dots)

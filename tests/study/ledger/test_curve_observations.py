@@ -48,7 +48,7 @@ def test_rows_are_spread_over_the_useful_part_of_a_curve(tmp_path: Path) -> None
     store = Store(tmp_path)
     store.write_spec(spec())
     store.study("toy").write_record(record)
-    assert rows_of_table(store.study("toy").read_table(), spec()) == {0: rows}, (
+    assert rows_of_table(store.study("toy").read_points()) == {0: rows}, (
         "a restart sees what the first driver saw"
     )
 
