@@ -30,7 +30,7 @@ from pipeline.export.onnx import check_installed, check_onnx, write_onnx
 from pipeline.export.provenance import record_of
 from pipeline.export.reopen import Reopened, reopen
 from pipeline.export.to_mlflow import publish, reach_tracker
-from pipeline.fronts.figures import Series, dots, front_image
+from pipeline.fronts.figures import Series, dots, front_figure, still
 from pipeline.fronts.front import Front, FrontPoint
 from pipeline.study.store import DEFAULT_STORE, Shape, Store, TestScores, Timed, TimedPoint
 from pipeline.task.batches import encoder_inputs
@@ -152,7 +152,7 @@ def _write(
         write_onnx(part / ONNX, written)
         difference = check_onnx(part / ONNX, written, opened.inputs.data.validation)
     networks = opened.store.study(front.spec.name).read_points().points()
-    (part / FIGURE).write_bytes(front_image([Series(front.spec, dots(networks))]))
+    (part / FIGURE).write_bytes(still(front_figure([Series(front.spec, dots(networks))])))
     facts = _facts(
         opened,
         network,

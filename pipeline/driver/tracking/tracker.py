@@ -18,7 +18,7 @@ from pipeline.driver.tracking.connection import PARENT, Connection, Run, now
 from pipeline.driver.tracking.models import ExportedModel
 from pipeline.driver.tracking.opening import connect
 from pipeline.fronts.confirmed import Confirmed
-from pipeline.fronts.figures import Series, as_html, dots, front_figure, front_image, hypervolume_figure
+from pipeline.fronts.figures import Series, as_html, dots, front_figure, hypervolume_figure, still
 from pipeline.fronts.front import Front
 from pipeline.study.records import BadInput, State, StudySpec, TrialRecord
 from pipeline.study.store import Points, load_record, save_record
@@ -156,9 +156,10 @@ class Tracker:
         series = [Series(study.spec, dots(points))]
         with self._mlflow.artifacts(study.run_id) as folder:
             (folder / published.FRONT).write_text(json.dumps(published.front_table(found)))
-            page = as_html([front_figure(series), hypervolume_figure(series)])
+            front = front_figure(series)
+            page = as_html([front, hypervolume_figure(series)])
             (folder / "front.html").write_text(page, encoding="utf-8")
-            (folder / "front.png").write_bytes(front_image(series))
+            (folder / "front.png").write_bytes(still(front))
         table, charts = (
             views.link(study.experiment_id, study.spec.name, charts=as_charts) for as_charts in (False, True)
         )

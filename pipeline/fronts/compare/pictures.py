@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.fronts.compare.across import Standings
 from pipeline.fronts.compare.comparison import Comparison
-from pipeline.fronts.figures import Band, band_figure, band_image, interval_figure, rank_image
+from pipeline.fronts.figures import Band, band_figure, interval_figure, rank_image, still
 from pipeline.study.records import OBJECTIVES, StudySpec
 
 if TYPE_CHECKING:
@@ -47,16 +47,8 @@ def comparison_figures(comparison: Comparison) -> list[go.Figure]:
 
 
 def comparison_image(comparison: Comparison, *, format: str = "png") -> bytes:
-    """Fronts with their bands as a picture."""
-    spec = comparison.groups[0].spec
-    return band_image(
-        bands_of(comparison),
-        headline="Fronts",
-        what=_what(spec) + " · the median of a group's seeds, its band from 25 to 75 %",
-        metric_label=_metric(spec),
-        gain_label=spec.second.label,
-        format=format,
-    )
+    """Return the picture of the fronts with their bands, as png or svg."""
+    return still(comparison_figures(comparison)[0], kind=format)
 
 
 def standings_image(standings: Standings, *, format: str = "png") -> bytes:

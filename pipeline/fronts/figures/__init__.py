@@ -1,8 +1,7 @@
 """Fronts as figures: plotly to explore, matplotlib to print."""
 
-from pipeline.fronts.figures.bands import Band, band_figure, band_image, interval_figure
+from pipeline.fronts.figures.bands import Band, band_figure, interval_figure
 from pipeline.fronts.figures.fronts import front_figure, hypervolume_figure
-from pipeline.fronts.figures.image import front_image
 from pipeline.fronts.figures.pages import as_html, plotly_script
 from pipeline.fronts.figures.parallel import parallel_figure
 from pipeline.fronts.figures.promised import promised_figure
@@ -19,11 +18,9 @@ __all__ = [
     "Series",
     "as_html",
     "band_figure",
-    "band_image",
     "curves_figure",
     "dots",
     "front_figure",
-    "front_image",
     "hours_figure",
     "hypervolume_figure",
     "importance_figure",

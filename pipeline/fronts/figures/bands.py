@@ -8,23 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.fronts.figures.fronts import SHADE, TEXT, lay_out, transparent
-from pipeline.fronts.figures.image import DOTS_PER_INCH, MARKERS, STILL_INCHES, finish
+from pipeline.fronts.figures.fronts import SHADE, lay_out, transparent
 from pipeline.fronts.figures.series import PERCENT, look
 from pipeline.fronts.statistics import Interval, attained, attainment_curve
 from pipeline.study.records import FloatArray
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-    from matplotlib.axes import Axes
 
 BAND = 2.5 * SHADE  # opacity
 THIN = 0.35  # opacity of a seed's own line
+MARKS = 12  # on a median front, at most
 SHARES = (0.25, 0.5, 0.75)
 
 
@@ -71,13 +69,13 @@ def band_figure(
     figure = go.Figure()
     lay_out(figure, headline, what)
     for index, band in enumerate(bands):
-        _add_band(figure, band, look(index)[0])
+        _add_band(figure, band, *look(index))
     figure.update_xaxes(title=f"{gain_label}, %", range=[-2, 102], ticksuffix=" %")
     figure.update_yaxes(title=metric_label)
     return figure
 
 
-def _add_band(figure: go.Figure, band: Band, colour: str) -> None:
+def _add_band(figure: go.Figure, band: Band, colour: str, symbol: str) -> None:
     """One group: its seeds' own fronts and their band, if there are several; its median; its dense network."""
     low, median, high = band.lines()
     silent = {"legendgroup": band.label, "showlegend": False, "hoverinfo": "skip"}
@@ -92,9 +90,10 @@ def _add_band(figure: go.Figure, band: Band, colour: str) -> None:
     figure.add_scatter(
         x=median[0],
         y=median[1],
-        mode="lines",
+        mode="lines+markers",
         line={"color": colour, "width": 2.5},
-        name=band.label,
+        marker={"symbol": symbol, "size": 7, "maxdisplayed": MARKS},
+        name=f"{band.label} ({_seeds(band)})",
         legendgroup=band.label,
         hovertemplate=f"<b>{band.label}</b>, median of {_seeds(band)}<br>%{{y:.4f}} at %{{x:.1f}} %<extra></extra>",
     )
@@ -138,48 +137,3 @@ def interval_figure(
     figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False)
     figure.update_layout(height=170 + 46 * len(rows), margin={"b": 60})
     return figure
-
-
-def band_image(
-    bands: Sequence[Band],
-    *,
-    headline: str,
-    what: str,
-    metric_label: str,
-    gain_label: str,
-    format: str = "png",
-) -> bytes:
-    """The same as a picture: png or svg."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=STILL_INCHES, dpi=DOTS_PER_INCH, layout="constrained")
-    axes = figure.add_subplot()
-    for index, band in enumerate(bands):
-        _draw_band(axes, band, *look(index))
-    axes.set_xlabel(f"{gain_label}, %", color=TEXT)
-    axes.set_ylabel(metric_label, color=TEXT)
-    axes.set_xlim(-2, 102)
-    finish(axes, headline, what)
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9, labelcolor=TEXT)
-    picture = BytesIO()
-    figure.savefig(picture, format=format)
-    return picture.getvalue()
-
-
-def _draw_band(axes: Axes, band: Band, colour: str, symbol: str) -> None:
-    low, median, high = band.lines()
-    if len(band.fronts) > 1:
-        for x, y in band.own():
-            axes.plot(x, y, color=colour, linewidth=0.7, alpha=THIN)
-        x, y = (np.concatenate((low[at], high[at][::-1])) for at in (0, 1))
-        axes.fill(x, y, color=colour, alpha=BAND, linewidth=0)
-    axes.plot(
-        *median,
-        color=colour,
-        linewidth=1.8,
-        label=f"{band.label} ({_seeds(band)})",
-        marker=MARKERS[symbol],
-        markevery=max(1, len(median[0]) // 12),
-        markersize=5,
-    )
-    axes.axhline(band.dense, color=colour, linewidth=0.9, linestyle="--")

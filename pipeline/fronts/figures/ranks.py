@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.fronts.figures.fronts import GRID, QUIET, TEXT
-from pipeline.fronts.figures.image import DOTS_PER_INCH, STILL_INCHES
 from pipeline.fronts.figures.series import look
+from pipeline.fronts.figures.still import DOTS_PER_INCH, STILL_INCHES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

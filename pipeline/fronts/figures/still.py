@@ -1,4 +1,7 @@
-"""An interactive figure as a picture for a paper: the same marks, lines, bars and bands, by matplotlib."""
+"""Still pictures of interactive figures: the same marks, lines, bars and bands, drawn by matplotlib.
+
+Every figure is built once, in plotly; its picture is made from it here.
+"""
 
 from __future__ import annotations
 
@@ -8,31 +11,81 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.fronts.figures.fronts import TEXT
-from pipeline.fronts.figures.image import DOTS_PER_INCH, MARKERS, POINTS_PER_PIXEL, STILL_INCHES, finish
+from pipeline.fronts.figures.fronts import GRID, QUIET, TEXT
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
     from matplotlib.axes import Axes
 
+STILL_INCHES = (9.0, 6.0)
+DOTS_PER_INCH = 200  # sharp on a dense screen, and some 100 kB
+POINTS_PER_PIXEL = 0.72  # 1/72 inch, of 1/100 inch
+# plotly's names for marks in matplotlib's words
+MARKERS = {
+    "circle": "o",
+    "square": "s",
+    "diamond": "D",
+    "triangle-up": "^",
+    "cross": "P",
+    "x": "X",
+    "star": "*",
+}
 STYLES = {"dash": "--", "dot": ":", None: "-", "solid": "-"}
 STEPS = {"hv": "steps-post", "vh": "steps-pre"}
+STAR = 1.25  # matplotlib's stars are smaller than plotly's of the same size
+FEW_NAMES = 6  # in a legend of three columns; of more it has four
 TAGS = re.compile(r"<[^>]+>")
 
 
 def still(figure: go.Figure, *, kind: str = "png") -> bytes:
-    """png or svg of a figure made of scatter and bar traces, as this room makes them."""
-    from matplotlib.figure import Figure
+    """Return the picture of a figure made of scatter and bar traces, as png or svg.
+
+    A png has 1800 × 1200 pixels.
+    """
+    from matplotlib.figure import Figure  # not pyplot: no display, no global state
 
     layout = figure.layout
     drawn = Figure(figsize=STILL_INCHES, dpi=DOTS_PER_INCH, layout="constrained")
     axes = drawn.add_subplot()
     if layout.xaxis.type == "log":
         axes.set_xscale("log")
+    named = _draw_traces(axes, figure)
+    _set_axes(axes, layout)
+    finish(axes, _plain(layout.title.text), _plain(layout.title.subtitle.text))
+    if named:
+        columns = 4 if len(named) > FEW_NAMES else 3
+        drawn.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9, labelcolor=TEXT)
+    picture = BytesIO()
+    drawn.savefig(picture, format=kind)
+    return picture.getvalue()
+
+
+def finish(axes: Axes, headline: str, subtitle: str) -> None:
+    """Give axes the look of all still pictures: titles, grid and two spines."""
+    axes.set_title(headline, loc="left", pad=26, fontsize=14, color=TEXT)
+    axes.annotate(
+        subtitle,
+        (0, 1),
+        (0, 10),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        fontsize=9.5,
+        color=QUIET,
+    )
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=TEXT)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _draw_traces(axes: Axes, figure: go.Figure) -> set[str]:
+    """Draw all traces; return the names that the legend shows, each once."""
     named: set[str] = set()
     bars = [trace for trace in figure.data if trace.type == "bar"]
+    legend = figure.layout.showlegend
     for trace in figure.data:
-        shown = layout.showlegend and trace.showlegend is not False and trace.name and trace.name not in named
+        shown = legend and trace.showlegend is not False and trace.name and trace.name not in named
         label = trace.name if shown else None
         named |= {label} if label else set()
         if trace.type == "bar":
@@ -41,6 +94,11 @@ def still(figure: go.Figure, *, kind: str = "png") -> bytes:
             axes.axvspan(min(trace.x), max(trace.x), color=_colour(trace.fillcolor), linewidth=0)
         else:
             _scatter(axes, trace, label)
+    return named
+
+
+def _set_axes(axes: Axes, layout: Any) -> None:
+    """Give axes the labels, range, ticks and direction of a figure's layout."""
     axes.set_xlabel(_plain(layout.xaxis.title.text), color=TEXT)
     axes.set_ylabel(_plain(layout.yaxis.title.text), color=TEXT)
     if layout.xaxis.range and layout.xaxis.type != "log":
@@ -52,12 +110,6 @@ def still(figure: go.Figure, *, kind: str = "png") -> bytes:
         axes.set_yticks([])
     if layout.yaxis.autorange == "reversed":
         axes.invert_yaxis()
-    finish(axes, _plain(layout.title.text), _plain(layout.title.subtitle.text))
-    if named:
-        drawn.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9, labelcolor=TEXT)
-    picture = BytesIO()
-    drawn.savefig(picture, format=kind)
-    return picture.getvalue()
 
 
 def _scatter(axes: Axes, trace: Any, label: str | None) -> None:
@@ -78,30 +130,39 @@ def _scatter(axes: Axes, trace: Any, label: str | None) -> None:
             alpha=opacity,
             label=label,
             drawstyle=STEPS.get(trace.line.shape, "default"),
+            **(_marks_on_line(trace) if "markers" in mode else {}),
         )
-    if "markers" in mode and len(x):
-        _marks(axes, trace, (x, y), None if "lines" in mode else label, opacity)
+    elif "markers" in mode and len(x):
+        _marks(axes, trace, (x, y), label, opacity)
+
+
+def _marks_on_line(trace: Any) -> dict[str, Any]:
+    """Return the marks of a line as arguments of `plot`: so the legend shows them, too."""
+    most = trace.marker.maxdisplayed or len(trace.x)
+    return {
+        "marker": MARKERS.get(trace.marker.symbol, "o"),
+        "markersize": (trace.marker.size or 6) * POINTS_PER_PIXEL,
+        "markevery": max(1, len(trace.x) // max(most, 1)),
+    }
 
 
 def _marks(
     axes: Axes, trace: Any, places: tuple[list[Any], list[Any]], label: str | None, opacity: float
 ) -> None:
     marker = trace.marker
+    symbol = str(marker.symbol or "circle")
     ring = marker.line.color or marker.color
-    open_mark = str(marker.symbol or "").endswith("-open")
-    width = marker.line.width or 0
+    star = symbol == "star"
     axes.scatter(
         *places,
-        s=((marker.size or 6) * POINTS_PER_PIXEL) ** 2,
+        s=((marker.size or 6) * POINTS_PER_PIXEL * (STAR if star else 1)) ** 2,
         alpha=opacity * (marker.opacity or 1.0),
-        marker=MARKERS.get(
-            str(marker.symbol or "circle").removesuffix("-open"), "*" if marker.symbol == "star" else "o"
-        ),
-        facecolors="none" if open_mark else _colour(marker.color or trace.line.color),
+        marker=MARKERS.get(symbol.removesuffix("-open"), "o"),
+        facecolors="none" if symbol.endswith("-open") else _colour(marker.color or trace.line.color),
         edgecolors=_colour(ring or trace.line.color),
-        linewidths=width * POINTS_PER_PIXEL,
+        linewidths=(marker.line.width or 0) * POINTS_PER_PIXEL,
         label=label,
-        zorder=3,
+        zorder=5 if star else 3,
     )
     x_error, y_error = (None if e.array is None else list(e.array) for e in (trace.error_x, trace.error_y))
     if x_error is not None or y_error is not None:
@@ -118,7 +179,7 @@ def _bar(axes: Axes, trace: Any, label: str | None, *, place: int, many: int) ->
 
 
 def _colour(colour: str | None) -> Any:
-    """plotly's rgba(r,g,b,a) in matplotlib's numbers; other colours as they are."""
+    """Return plotly's rgba(r,g,b,a) in matplotlib's numbers, other colours as they are."""
     found = re.fullmatch(r"rgba\((\d+),(\d+),(\d+),([\d.]+)\)", colour or "")
     if found is None:
         return colour

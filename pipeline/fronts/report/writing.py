@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.fronts.compare import Comparison, compare, comparison_image, gather
+from pipeline.fronts.compare import Comparison, compare, gather
 from pipeline.fronts.figures import still
 from pipeline.fronts.report.markup import Picture, Section
 from pipeline.fronts.report.page import page, write_page
@@ -74,7 +74,7 @@ def report(
         written.append(html)
     if figures is not None:
         tell("drawing pictures …")
-        written += _pictures(figures, sections, comparison)
+        written += _pictures(figures, sections)
     if keep is not None:
         tell("keeping the page in MLflow …")
         remarks += keep(text, [view.front.spec for view in views])
@@ -105,7 +105,7 @@ def _comparison(store: Path | str, names: Sequence[str]) -> tuple[Comparison | N
         return None, [f"The page does not compare the studies. {reason}"]
 
 
-def _pictures(folder: Path, sections: Sequence[Section], comparison: Comparison | None) -> list[Path]:
+def _pictures(folder: Path, sections: Sequence[Section]) -> list[Path]:
     """Every figure of the page as .png and .svg."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -115,14 +115,8 @@ def _pictures(folder: Path, sections: Sequence[Section], comparison: Comparison 
         written = []
         for kind in KINDS:
             for name, figure in drawn.items():
-                bands = name == "bands" and comparison is not None
-                picture = (
-                    comparison_image(comparison, format=kind)
-                    if bands and comparison
-                    else still(figure, kind=kind)
-                )
                 path = folder / f"{name}.{kind}"
-                path.write_bytes(picture)
+                path.write_bytes(still(figure, kind=kind))
                 written.append(path)
     except OSError as error:
         raise BadInput(

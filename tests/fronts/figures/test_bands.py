@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from pipeline.fronts.figures import Band, band_figure, band_image, rank_image
+from pipeline.fronts.figures import Band, band_figure, rank_image, still
 from pipeline.fronts.figures.series import COLOURS
 
 FRONTS = tuple(
@@ -28,7 +28,7 @@ def test_the_median_line_is_the_second_best_of_three() -> None:
 
 def test_a_figure_has_the_seeds_the_band_and_the_median() -> None:
     figure = band_figure([BAND], **WORDS)
-    assert [trace.name for trace in figure.data if trace.name] == ["snip"]
+    assert [trace.name for trace in figure.data if trace.name] == ["snip (3 seeds)"]
     assert sum(trace.fill == "toself" for trace in figure.data) == 1
     alone = band_figure([Band("one", FRONTS[:1], 0.5, 0.9)], **WORDS)
     assert not any(trace.fill == "toself" for trace in alone.data)
@@ -36,7 +36,7 @@ def test_a_figure_has_the_seeds_the_band_and_the_median() -> None:
 
 @pytest.mark.parametrize("kind", ["png", "svg"])
 def test_pictures(kind: str) -> None:
-    drawn = band_image([BAND, Band("chance", FRONTS[:1], 0.5, 0.9)], **WORDS, format=kind)
+    drawn = still(band_figure([BAND, Band("chance", FRONTS[:1], 0.5, 0.9)], **WORDS), kind=kind)
     ranked = rank_image(["snip", "chance"], [1.0, 2.0], 0.5, [("snip", "chance")], format=kind)
     if kind == "svg":
         assert b"<svg" in drawn

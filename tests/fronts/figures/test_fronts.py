@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from pipeline.fronts.figures import front_figure, front_image, hypervolume_figure
+from pipeline.fronts.figures import front_figure, hypervolume_figure, still
 from pipeline.fronts.figures.series import COLOURS, Series, dots
 from pipeline.fronts.front import load_front
 from pipeline.study.records import OBJECTIVES
@@ -122,7 +122,7 @@ def test_hypervolume_figure_never_falls(series: Series) -> None:
 
 
 def picture(shown: list[Series]) -> np.ndarray:
-    return np.asarray(imread(BytesIO(front_image(shown)), format="png"))
+    return np.asarray(imread(BytesIO(still(front_figure(shown))), format="png"))
 
 
 def has(colour: str, image: np.ndarray) -> bool:
@@ -138,7 +138,7 @@ def test_a_picture_shows_every_study_in_its_colour(series: Series) -> None:
     assert (has(COLOURS[0], both), has(COLOURS[1], both)) == (True, True)
 
 
-@pytest.mark.parametrize("draw", [front_figure, hypervolume_figure, front_image])
+@pytest.mark.parametrize("draw", [front_figure, hypervolume_figure, lambda shown: still(front_figure(shown))])
 def test_a_study_without_a_finished_trial_is_drawn_and_none_is_refused(draw: Callable[..., Any]) -> None:
     assert draw([series_of()])
     with pytest.raises(ValueError, match="at least one study"):
@@ -147,9 +147,9 @@ def test_a_study_without_a_finished_trial_is_drawn_and_none_is_refused(draw: Cal
 
 def test_a_picture_leaves_pyplot_alone() -> None:
     code = (
-        "import sys; from pipeline.fronts.figures import front_image\n"
+        "import sys; from pipeline.fronts.figures import front_figure, still\n"
         "from tests.kit.tracking import series_of\n"
-        "front_image([series_of((0.5, 0.5))]); print('matplotlib.pyplot' in sys.modules)"
+        "still(front_figure([series_of((0.5, 0.5))])); print('matplotlib.pyplot' in sys.modules)"
     )
     root = Path(__file__).parents[3]
     done = subprocess.run(
