@@ -13,7 +13,7 @@ from pipeline.model.source import build, load_weights, save_weights
 from pipeline.model.surgery import cut
 from pipeline.model.unstructured import matrices, zero
 from pipeline.study.metrics import standard_error
-from pipeline.study.records import BadInput, Masks, Point, PointRef, TrialRecord
+from pipeline.study.records import Ask, BadInput, Masks, Point, PointRef, TrialRecord
 from pipeline.study.store import RECOVERED, Retrained, before_cut, sent
 from pipeline.trial.inputs import OnEpoch, TrialJob
 from pipeline.trial.replay import replay_trial
@@ -98,14 +98,7 @@ def _train_again(study: Reopened, record: TrialRecord, point: Point, on_epoch: O
     recovered = point.kind == "recovered"
     cuts = [_held(record, later) for later in range(1, point.round + 1)]
     cuts += [point.masks] if recovered else []
-    job = TrialJob(
-        record.number,
-        record.params,
-        record.seed,
-        attempts=(),
-        checkpoint_s=math.inf,
-        keep_weights=False,
-    )
+    job = TrialJob(Ask(record.number, record.params, record.seed), checkpoint_s=math.inf, keep_weights=False)
     again = replay_trial(study.inputs, job, on_epoch, cuts=tuple(cuts))
     path = study.store.study(study.spec.name).weights.path(
         record.number, RECOVERED if recovered else before_cut(point.round)

@@ -36,9 +36,9 @@ def make_distillation(inputs: TrialInputs, job: TrialJob, device: torch.device) 
         return None
     if inputs.teacher is None:
         raise ValueError("A trial that distils is given its teacher's outputs; there are none.")
-    distillation = _made_from(DISTILLATIONS[inputs.distill], job.params)
+    distillation = _made_from(DISTILLATIONS[inputs.distill], job.ask.params)
     labels = inputs.data.train.labels
-    distillation.bind(DistillationInputs(inputs.teacher, labels, inputs.regression, device, job.seed))
+    distillation.bind(DistillationInputs(inputs.teacher, labels, inputs.regression, device, job.ask.seed))
     return distillation
 
 

@@ -75,11 +75,11 @@ class Findings:
         """Return all that was found so far as the record of a complete trial."""
         run = self.run
         return TrialRecord(
-            number=run.job.number,
+            number=run.job.ask.number,
             state="complete",
             reason=self.reason,
-            params=run.job.params,
-            seed=run.job.seed,
+            params=run.job.ask.params,
+            seed=run.job.ask.seed,
             points=tuple(self.points),
             history=tuple(self.history),
             epochs=run.epochs,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.methods.registry import ranks_weights
 from pipeline.model.source import ModelSource, Weights, read_weights, tokenizer
-from pipeline.study.records import Params
+from pipeline.study.records import Ask
 from pipeline.study.store import LatencyTable, StudyStore
 from pipeline.task.batches import Split, TaskData
 from pipeline.task.loading import Task, tokenise
@@ -72,16 +71,12 @@ class TrialInputs:
 
 @dataclass(frozen=True)
 class TrialJob:
-    """One trial to run: the last of `attempts` is its own folder, the others are read for a checkpoint."""
+    """A trial to run, with its worker's folders: the last of `attempts` is its own, the others have checkpoints."""
 
-    number: int
-    params: Params
-    seed: int
-    attempts: tuple[Path, ...]
+    ask: Ask
+    attempts: tuple[Path, ...] = ()
     checkpoint_s: float = 60.0  # seconds between checkpoints
     keep_weights: bool = True  # those before each cut and the recovered ones, in the attempt's folder
-    rungs: tuple[float, ...] = ()  # parts of its training after which it shows what it would give
-    beat_s: float = math.inf  # seconds after which it tells where it is, between the ends of its epochs
 
 
 def inputs_of(

@@ -41,7 +41,7 @@ class Monitor(Listener):
         self.run, self.findings = run, findings
         self.projected = run.settings.target
         self._report, self._on_rung = on_epoch, on_rung
-        self._rung_steps = {} if on_rung is None else rung_steps(run.phases, run.job.rungs)
+        self._rung_steps = {} if on_rung is None else rung_steps(run.phases, run.job.ask.rungs)
         self._last_checkpoint = self._last_beat = findings.started
 
     def on_epoch(self, epoch: float, values: dict[str, float]) -> None:
@@ -59,7 +59,7 @@ class Monitor(Listener):
         if rung is not None and self._on_rung is not None:
             self._show_rung(rung, self._on_rung)
         now = time.monotonic()
-        if now - self._last_beat >= job.beat_s:
+        if now - self._last_beat >= job.ask.beat_s:
             self._last_beat, loss = now, run.recent_loss
             values = {} if loss is None else {"train_loss": loss}
             self._report(run.progress(run.position / run.per_epoch, values, projected=self.projected))

@@ -62,7 +62,7 @@ class TrialRun:
         Raises:
             ValueError: the trial starts from the dense network, or learns from a teacher, that is not given.
         """
-        self.inputs, self.job, self.settings = inputs, job, TrialSettings.of(job.params)
+        self.inputs, self.job, self.settings = inputs, job, TrialSettings.of(job.ask.params)
         self.device = default_device()
         self.recipe = Recipe(
             learning_rate=self.settings.learning_rate,
@@ -75,11 +75,11 @@ class TrialRun:
             checkpointing=inputs.checkpointing,
         )
         rows = len(inputs.data.train)
-        self.phases = phases(self.settings, train_rows=rows, seed=job.seed)
+        self.phases = phases(self.settings, train_rows=rows, seed=job.ask.seed)
         self.per_epoch = steps_per_epoch(rows, self.settings.batch_size)
-        torch.manual_seed(job.seed)
+        torch.manual_seed(job.ask.seed)
         self.model, self.anatomy = self._network_at_start()
-        self.method = make_method(inputs.method, job.params, inputs.fitted)
+        self.method = make_method(inputs.method, job.ask.params, inputs.fitted)
         self.distillation = make_distillation(inputs, job, self.device)
         self.compilation = None if inputs.compile == OFF else Compilation()
         self.phase = self.phases[0]
@@ -175,7 +175,7 @@ class TrialRun:
         model, anatomy = self._network_at_start()
         if self.masks is not None:
             anatomy = cut(model, anatomy, self.masks)
-        method = make_method(self.inputs.method, self.job.params, self.inputs.fitted)
+        method = make_method(self.inputs.method, self.job.ask.params, self.inputs.fitted)
         method.load(self.method.state())
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
         with method.watch(model, anatomy, optimizer, self._method_run()):
@@ -242,7 +242,7 @@ class TrialRun:
                     "A trial that starts dense is given the dense network's weights; there are none."
                 )
             source = replace(source, weights=dense)
-        model, anatomy = build(source, seed=self.job.seed)
+        model, anatomy = build(source, seed=self.job.ask.seed)
         nn.Module.to(model, self.device)
         return model, anatomy
 
@@ -276,6 +276,6 @@ class TrialRun:
             total_steps=sum(phase.steps for phase in self.phases if phase.name == "tune"),
             train_rows=len(self.inputs.data.train),
             target=self.settings.target,
-            generator=torch.Generator().manual_seed(self.job.seed),
+            generator=torch.Generator().manual_seed(self.job.ask.seed),
             threshold=self.settings.threshold,
         )

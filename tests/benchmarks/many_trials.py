@@ -33,8 +33,8 @@ from pipeline.driver.search.watcher import SilentWatcher
 from pipeline.driver.tracking import Publisher, open_tracking
 from pipeline.fronts.front import front_of
 from pipeline.study.halving import Halving
-from pipeline.study.ledger import Ask, Ledger, hold, open_ledger
-from pipeline.study.records import TrialRecord
+from pipeline.study.ledger import Ledger, hold, open_ledger
+from pipeline.study.records import Ask, TrialRecord
 from pipeline.study.space import load_space
 from pipeline.study.store import Store, StudyTable
 from pipeline.study.store.table import COLUMNS
@@ -49,13 +49,13 @@ FIXED = '[rounds]\nvalue = 1\n[spectral_bound]\nvalue = "off"\n'
 def body(inputs: TrialInputs, job: TrialJob, tell: OnEpoch, tell_rung: OnRung) -> TrialRecord:
     """A trial that trains nothing."""
     del inputs
-    noise = np.random.default_rng(job.seed)
-    rungs = [surrogate.rung(job.params, at, part, noise) for at, part in enumerate(job.rungs)]
+    noise = np.random.default_rng(job.ask.seed)
+    rungs = [surrogate.rung(job.ask.params, at, part, noise) for at, part in enumerate(job.ask.rungs)]
     tell({"epoch": 1.0, "epochs": 2.0})
     for rung in rungs:
         tell_rung(rung)
-    record, _ = surrogate.record(job.number, job.params, noise)
-    return replace(record, seed=job.seed, rungs=tuple(rungs), seconds=0.01)
+    record, _ = surrogate.record(job.ask.number, job.ask.params, noise)
+    return replace(record, seed=job.ask.seed, rungs=tuple(rungs), seconds=0.01)
 
 
 class TimedSource(TrialSource):

@@ -23,7 +23,7 @@ from pipeline.methods.registry import METHODS
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.resolve import resolve_model
 from pipeline.model.source import ModelSource, build
-from pipeline.study.records import Params
+from pipeline.study.records import Ask, Params
 from pipeline.study.space import load_space
 from pipeline.task.batches import Split, TaskData
 from pipeline.trial.components import make_method
@@ -115,7 +115,7 @@ def defaults(method: str, **changes: float | str) -> Params:
 
 def job(params: Params) -> TrialJob:
     """A trial to time: it writes nothing."""
-    bare = TrialJob(0, params, 0, (Path("nowhere"),), checkpoint_s=1e9)
+    bare = TrialJob(Ask(0, params, 0), (Path("nowhere"),), checkpoint_s=1e9)
     kept = "keep_weights" in {field.name for field in fields(TrialJob)}  # an earlier commit's jobs kept none
     return replace(bare, keep_weights=False) if kept else bare
 

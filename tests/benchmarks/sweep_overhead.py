@@ -18,7 +18,7 @@ from pipeline.driver.search.api import search
 from pipeline.driver.search.inputs import make_inputs, read_task
 from pipeline.driver.search.request import Search
 from pipeline.driver.search.watcher import SearchProgress, SilentWatcher
-from pipeline.study.records import TrialRecord
+from pipeline.study.records import Ask, TrialRecord
 from pipeline.study.store import Store
 from pipeline.trial.inputs import TrialJob
 from pipeline.trial.trial import run_trial
@@ -74,7 +74,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
         bodies = []
         for number in store.study("timed").finished_numbers():
             record = store.study("timed").read_record(number)
-            job = TrialJob(number, record.params, record.seed, (folder / "nowhere",), 1e9)
+            job = TrialJob(Ask(number, record.params, record.seed), (folder / "nowhere",), checkpoint_s=1e9)
             start = time.perf_counter()
             run_trial(inputs, job, lambda _: None)
             bodies.append(time.perf_counter() - start)

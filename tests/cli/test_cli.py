@@ -16,6 +16,7 @@ import pytest
 from pipeline.cli.app import run as run_here
 from pipeline.export.reopen import reopen
 from pipeline.study.ledger import hold
+from pipeline.study.records import Ask
 from pipeline.study.store import Store
 from pipeline.trial.inputs import TrialJob
 from pipeline.trial.trial import run_trial
@@ -186,7 +187,7 @@ def test_a_used_process_gives_the_records_of_a_fresh_one(searched: tuple[Path, d
     assert study.inputs.dense is not None
     for number in (2, 1):
         record = study.store.study("toy").read_record(number)
-        job = TrialJob(number, record.params, record.seed, (), checkpoint_s=math.inf, keep_weights=False)
+        job = TrialJob(Ask(number, record.params, record.seed), checkpoint_s=math.inf, keep_weights=False)
         again = run_trial(study.inputs, job, lambda _: None)
         assert record.params["start_dense"]
         assert [row.values for row in again.history] == [row.values for row in record.history]

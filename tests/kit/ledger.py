@@ -7,8 +7,8 @@ from collections import deque
 import numpy as np
 import optuna
 
-from pipeline.study.ledger.ledger import Ask, Ledger, open_ledger
-from pipeline.study.records import Anchors, Masks, Measurement, Point, StudySpec, TrialRecord
+from pipeline.study.ledger.ledger import Ledger, open_ledger
+from pipeline.study.records import Anchors, Ask, Masks, Measurement, Point, StudySpec, TrialRecord
 from pipeline.study.space.space import parse_space
 
 # one key that every trial draws, two that hang on another, one that none draws

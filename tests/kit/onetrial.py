@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.model.resolve import BUILTIN, resolve_model
 from pipeline.model.source import write_source
-from pipeline.study.records import Anchors, Params, StudySpec, TrialRecord, refer
+from pipeline.study.records import Anchors, Ask, Params, StudySpec, TrialRecord, refer
 from pipeline.study.store import Store
 from pipeline.task.loading import load_task, train_texts
 from pipeline.trial.inputs import TrialJob, inputs_of
@@ -70,7 +70,7 @@ def make_study(folder: Path, params: Params = TWO_ROUNDS, *, method: str = "snip
     store.study(NAME).write_validation(ids=validation.ids, labels=validation.labels)
     store.write_spec(spec)
     attempt = store.study(NAME).attempts(0).begin()
-    record = run_trial(inputs, TrialJob(0, params, SEED, (attempt,)), lambda _: None)
+    record = run_trial(inputs, TrialJob(Ask(0, params, SEED), (attempt,)), lambda _: None)
     store.study(NAME).weights.take(0, [attempt])
     store.study(NAME).write_record(record)
     return Made(store, spec, record, task_file)

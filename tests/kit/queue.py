@@ -2,18 +2,18 @@
 
 from collections.abc import Mapping
 
-from pipeline.driver.execute import Job
+from pipeline.study.records import Ask
 
 
 class FiveTrials:
     """Hands out five trials, and notes in which order they end."""
 
     def __init__(self) -> None:
-        self.jobs = [Job(number, {}, 0) for number in range(5)]
+        self.asks = [Ask(number, {}, 0) for number in range(5)]
         self.ends: list[int] = []
 
-    def next(self) -> Job | None:
-        return self.jobs.pop(0) if self.jobs else None
+    def next(self) -> Ask | None:
+        return self.asks.pop(0) if self.asks else None
 
     def on_progress(self, number: int, values: Mapping[str, float]) -> None: ...
     def on_rung(self, number: int, rung: object) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.study.records import Params, Point, TrialRecord
+from pipeline.study.records import Ask, Params, Point, TrialRecord
 from pipeline.trial import checkpoint as resume
 from pipeline.trial.inputs import TrialInputs, TrialJob
 from pipeline.trial.trial import run_trial
@@ -84,7 +84,7 @@ class Interruptions:
         """A new attempt; killed right after a checkpoint of its n-th step, or while the n-th is being made."""
         self.attempts += (self.folder / f"attempt-{len(self.attempts)}",)
         alive = kill_after is None and kill_before is None
-        job = TrialJob(3, self.params, 11, self.attempts, checkpoint_s=1e9 if alive else 0.0)
+        job = TrialJob(Ask(3, self.params, 11), self.attempts, checkpoint_s=1e9 if alive else 0.0)
         save, steps = resume.save, 0
 
         def save_and_die(folder: Path, checkpoint: resume.Checkpoint) -> None:

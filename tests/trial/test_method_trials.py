@@ -10,7 +10,7 @@ import torch
 
 from pipeline.methods.registry import METHODS, in_one_round, ranks_weights
 from pipeline.model.source import ModelSource
-from pipeline.study.records import Params, TrialRecord
+from pipeline.study.records import Ask, Params, TrialRecord
 from pipeline.study.space import load_space
 from pipeline.task.batches import TaskData
 from pipeline.trial.inputs import TrialInputs, TrialJob
@@ -39,7 +39,7 @@ def run(make_inputs, tmp_path, monkeypatch):
     def run_one(method: str, changes: Params) -> TrialRecord:
         params = load_space(method, file=None, pretrained=True).defaults() | SHORT | changes
         return run_trial(
-            make_inputs(method), TrialJob(0, params, 3, (tmp_path / "attempt-0",)), lambda _: None
+            make_inputs(method), TrialJob(Ask(0, params, 3), (tmp_path / "attempt-0",)), lambda _: None
         )
 
     return run_one

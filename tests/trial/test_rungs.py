@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.study.records import Rung
+from pipeline.study.records import Ask, Rung
 from pipeline.study.store import load_record
 from pipeline.trial.inputs import TrialJob
 from pipeline.trial.rungs import RUNG_STEPS, part_of, rung_steps
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("on_the_cpu")
 
 
 def job(folder: Path, params: dict, *rungs: float) -> TrialJob:
-    return TrialJob(3, params, 11, (folder / "attempt-0",), rungs=rungs)
+    return TrialJob(Ask(3, params, 11, rungs=rungs), (folder / "attempt-0",))
 
 
 @pytest.mark.parametrize(

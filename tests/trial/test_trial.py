@@ -11,7 +11,7 @@ import torch
 from pipeline.methods.registry import METHODS
 from pipeline.model.source import Weights, build
 from pipeline.model.surgery import cut
-from pipeline.study.records import Params, TrialRecord
+from pipeline.study.records import Ask, Params, TrialRecord
 from pipeline.trial import checkpoint as resume
 from pipeline.trial.components import make_method
 from pipeline.trial.inputs import TrialJob
@@ -40,7 +40,7 @@ def run(make_inputs, tmp_path):
     def run_one(
         method: str, params: Params, *, heard: list | None = None, dense: Weights | None = None, **changes
     ) -> TrialRecord:
-        job = TrialJob(3, params, seed=11, attempts=(tmp_path / "attempt-0",))
+        job = TrialJob(Ask(3, params, 11), (tmp_path / "attempt-0",))
         return run_trial(
             replace(make_inputs(method, **changes), dense=dense),
             job,
@@ -60,7 +60,7 @@ def through(make_inputs, tmp_path_factory):
         patch.setattr(torch.cuda, "is_available", lambda: False)
         folder = tmp_path_factory.mktemp("through")
         return {
-            name: run_trial(make_inputs(name), TrialJob(3, params, 11, (folder / name,)), lambda _: None)
+            name: run_trial(make_inputs(name), TrialJob(Ask(3, params, 11), (folder / name,)), lambda _: None)
             for name, params in (("snip", TWO_ROUNDS), ("chance", CHANCE_ROUNDS))
         }
 
@@ -129,7 +129,7 @@ def test_a_trial_whose_teller_dies_is_continued(through, make_inputs, tmp_path, 
 
     def job(attempt: int) -> TrialJob:
         folders = tuple(tmp_path / str(i) for i in range(attempt + 1))
-        return TrialJob(3, TWO_ROUNDS, 11, folders, checkpoint_s=0.0)
+        return TrialJob(Ask(3, TWO_ROUNDS, 11), folders, checkpoint_s=0.0)
 
     with pytest.raises(Killed):
         run_trial(make_inputs(), job(0), tell)
@@ -137,7 +137,7 @@ def test_a_trial_whose_teller_dies_is_continued(through, make_inputs, tmp_path, 
 
 
 def test_checkpoints_are_as_rare_as_they_are_asked_for(make_inputs, tmp_path):
-    run_trial(make_inputs(), TrialJob(3, SNIP, 11, (tmp_path / "a",), checkpoint_s=1e6), lambda _: None)
+    run_trial(make_inputs(), TrialJob(Ask(3, SNIP, 11), (tmp_path / "a",), checkpoint_s=1e6), lambda _: None)
     assert not list((tmp_path / "a").glob("checkpoint-*"))
 
 
@@ -252,7 +252,7 @@ def test_a_record_says_where_it_comes_from(through):
 
 
 def test_the_seed_decides(through, make_inputs, tmp_path):
-    other = run_trial(make_inputs(), TrialJob(3, TWO_ROUNDS, 12, (tmp_path,)), lambda _: None)
+    other = run_trial(make_inputs(), TrialJob(Ask(3, TWO_ROUNDS, 12), (tmp_path,)), lambda _: None)
     assert other.history[0].values != through["snip"].history[0].values
 
 
@@ -270,7 +270,7 @@ def test_bf16_is_written_down(run):
 
 
 def test_a_trial_too_short_to_be_compiled_is_the_eager_one(make_inputs, through, tmp_path):
-    job = TrialJob(3, TWO_ROUNDS, 11, (tmp_path,))
+    job = TrialJob(Ask(3, TWO_ROUNDS, 11), (tmp_path,))
     record = run_trial(replace(make_inputs(), compile="auto"), job, lambda _: None)
     assert record.provenance["compile"].endswith(("could not repay it", "the phase was over"))
     assert_same(replace(record, provenance=through["snip"].provenance), through["snip"])
@@ -422,7 +422,7 @@ def test_a_trial_out_of_memory_goes_on_with_its_batches_in_parts(
 
     monkeypatch.setattr(finetune, "task_loss", too_much)
     checkpoint_s = 1e9 if kill_after is None else 0.0
-    job = TrialJob(3, TWO_ROUNDS, 11, (tmp_path / "attempt-0",), checkpoint_s=checkpoint_s)
+    job = TrialJob(Ask(3, TWO_ROUNDS, 11), (tmp_path / "attempt-0",), checkpoint_s=checkpoint_s)
     record = run_trial(make_inputs(), job, lambda _: None)
     assert record.state == "complete"
     assert record.provenance["batch_parts"] == "4"
@@ -441,14 +441,14 @@ def test_out_of_memory_in_parts_too_is_raised(make_inputs, tmp_path, monkeypatch
 
     monkeypatch.setattr(finetune, "task_loss", too_much)
     with pytest.raises(torch.OutOfMemoryError, match="no room at all"):
-        run_trial(make_inputs(), TrialJob(3, SNIP, 11, (tmp_path,)), lambda _: None)
+        run_trial(make_inputs(), TrialJob(Ask(3, SNIP, 11), (tmp_path,)), lambda _: None)
 
 
 def test_an_error_that_is_no_property_of_the_training_is_raised(make_inputs, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("no folder")
     with pytest.raises(OSError, match="file"):
-        run_trial(make_inputs(), TrialJob(3, SNIP, 11, (blocked,), checkpoint_s=0.0), lambda _: None)
+        run_trial(make_inputs(), TrialJob(Ask(3, SNIP, 11), (blocked,), checkpoint_s=0.0), lambda _: None)
 
 
 # --- its parts --------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from pipeline.model.source import build
 from pipeline.model.surgery import cut
 from pipeline.model.unstructured import matrices
-from pipeline.study.records import Params, TrialRecord
+from pipeline.study.records import Ask, Params, TrialRecord
 from pipeline.study.store import RECOVERED, WEIGHTS, before_cut
 from pipeline.trial.inputs import TrialJob
 from pipeline.trial.trial import run_trial
@@ -34,7 +34,7 @@ EVERY = {"magnitude": MAGNITUDE, "movement": MOVEMENT, "deepcuts": DEEPCUTS}
 
 
 def run(inputs, folder: Path, params: Params) -> TrialRecord:
-    return run_trial(inputs, TrialJob(3, params, 11, (folder,)), lambda _: None)
+    return run_trial(inputs, TrialJob(Ask(3, params, 11), (folder,)), lambda _: None)
 
 
 def zeros_in(folder: Path, name: str, inputs) -> dict[str, torch.Tensor]:

@@ -10,13 +10,12 @@ from pipeline.driver.execute.cluster import (
 from pipeline.driver.execute.exclusive import NeverAlone, run_alone
 from pipeline.driver.execute.nodes import NodeView, StoreUnseen, is_here, views_of
 from pipeline.driver.execute.packing import Packing, Peak, pack
-from pipeline.driver.execute.protocol import Job, TrialQueue
+from pipeline.driver.execute.protocol import TrialQueue
 from pipeline.driver.execute.queue import run_each, run_queue
 from pipeline.driver.execute.trials import run_trials
 
 __all__ = [
     "Cluster",
-    "Job",
     "NeverAlone",
     "NodeView",
     "Packing",

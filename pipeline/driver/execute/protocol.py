@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-from pipeline.study.records import Params, Rung
+from pipeline.study.records import Ask, Rung
 
 NUMBER, EVENT, VALUES, RUNG = "number", "event", "values", "rung"  # keys of a result
 NODE = "node_ip"  # Tune's own key
-
-
-@dataclass(frozen=True)
-class Job:
-    """A trial to run, by its number in the ledger."""
-
-    number: int
-    params: Params
-    seed: int
-    rungs: tuple[
-        float, ...
-    ] = ()  # fractions of its training after which the queue decides whether it goes on
-    beat_s: float = math.inf  # seconds between its progress reports within an epoch
+ASK = "ask"  # the only key of a trial's configuration
 
 
 class Event(StrEnum):
@@ -87,7 +74,7 @@ def _part(result: Mapping[str, Any], name: str) -> dict[str, Any]:
 class TrialQueue(Protocol):
     """Hands out trials to the executor and takes in what happens to them. Used in the driver's process only."""
 
-    def next(self) -> Job | None:
+    def next(self) -> Ask | None:
         """Return the next trial to start, or None if no more are to start."""
 
     def on_progress(self, number: int, values: Mapping[str, float]) -> None:

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.driver.execute.cluster import Cluster, room
-from pipeline.driver.execute.protocol import Event, Report, TrialQueue
-from pipeline.study.records import TrialRecord
-from pipeline.study.store import NO_SPACE, ObjectStoreLost, Store, dropped
+from pipeline.driver.execute.protocol import ASK, Event, Report, TrialQueue
+from pipeline.study.records import Ask, TrialRecord
+from pipeline.study.store import NO_SPACE, ObjectStoreLost, Store, StudyStore, dropped
 from pipeline.trial.training.process import one_of_many_tasks, peak_memory_mb
 
 if TYPE_CHECKING:
@@ -133,22 +133,19 @@ class _TrialShared:
     least_beat_s: float
 
 
-def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
+def _trainable(config: dict[str, Ask], shared: _TrialShared) -> None:
     """Run one attempt at a trial in a worker; if the store is away, wait for it."""
     with one_of_many_tasks(shared.cpus):
-        store, number = Store(shared.root), int(config["number"])
+        store, ask = Store(shared.root), config[ASK]
         if store.bucket is None and not store.study(shared.study).folder.is_dir():
-            _send(
-                Report(number, Event.STORE_UNSEEN)
-            )  # a node that has joined since the start; the search ends
+            # a node that has joined since the start; the search ends
+            _send(Report(ask.number, Event.STORE_UNSEEN))
             return
-        with store.retrying(
-            lambda _: _send(Report(number, Event.STORE_AWAY))
-        ):  # the driver prints the warning
+        with store.retrying(lambda _: _send(Report(ask.number, Event.STORE_AWAY))):  # the driver warns
             try:
-                _attempt(store, config, shared)
+                _attempt(store, ask, shared)
             except ObjectStoreLost:  # not the trial's fault: it starts again from its last checkpoint
-                _send(Report(number, Event.STORE_LOST))
+                _send(Report(ask.number, Event.STORE_LOST))
                 raise
 
 
@@ -159,59 +156,54 @@ def _send(report: Report) -> None:
     tune.report(report.to_result())
 
 
-def _attempt(store: Store, config: dict[str, Any], shared: _TrialShared) -> None:
+def _attempt(store: Store, ask: Ask, shared: _TrialShared) -> None:
     """Run one attempt at a trial: its last act is to write its record."""
     from pipeline.trial.inputs import TrialJob
 
-    number = int(config["number"])
-    own = store.study(shared.study).attempts(number).begin()
-    job = TrialJob(
-        number,
-        config["params"],
-        int(config["seed"]),
-        tuple(sorted(own.parent.glob("attempt-*"))),
-        checkpoint_s=shared.checkpoint_s,
-        rungs=tuple(config["rungs"]),
-        beat_s=max(config["beat_s"], shared.least_beat_s),
-    )
-    _hand_in(store, shared.study, job, _record(job, shared))
+    own = store.study(shared.study).attempts(ask.number).begin()
+    ask = replace(ask, beat_s=max(ask.beat_s, shared.least_beat_s))
+    attempts = tuple(sorted(own.parent.glob("attempt-*")))
+    job = TrialJob(ask, attempts, checkpoint_s=shared.checkpoint_s)
+    _hand_in(store.study(shared.study), job, _record(job, shared))
 
 
 def _record(job: TrialJob, shared: _TrialShared) -> TrialRecord:
     """Run the trial and return its record; a trial that raises an error has a failed one."""
     from pipeline.trial.trial import run_trial
 
+    ask = job.ask
     try:
         return (shared.body or run_trial)(
             shared.inputs,
             job,
-            lambda values: _send(Report(job.number, Event.PROGRESS, values)),
-            lambda rung: _send(Report(job.number, Event.RUNG, rung=rung)),
+            lambda values: _send(Report(ask.number, Event.PROGRESS, values)),
+            lambda rung: _send(Report(ask.number, Event.RUNG, rung=rung)),
         )
     except ObjectStoreLost:
         raise
     except Exception as error:
-        return TrialRecord(job.number, "failed", reason_of(error), job.params, job.seed)
+        return TrialRecord(ask.number, "failed", reason_of(error), ask.params, ask.seed)
 
 
-def _hand_in(store: Store, study: str, job: TrialJob, record: TrialRecord) -> None:
+def _hand_in(study: StudyStore, job: TrialJob, record: TrialRecord) -> None:
     """Write the record, remove the attempts' folders, and report the end."""
+    number = job.ask.number
     try:
         if record.state == "complete":
-            store.study(study).weights.take(job.number, job.attempts)
+            study.weights.take(number, job.attempts)
         facts = record.provenance | _peaks()
-        store.study(study).write_record(replace(record, attempts=len(job.attempts), provenance=facts))
+        study.write_record(replace(record, attempts=len(job.attempts), provenance=facts))
     except OSError as error:
         # a full disk is not the trial's fault: the search ends, and goes on when there is space
         if error.errno in NO_SPACE:
             with suppress(OSError):
-                store.study(study).attempts(job.number).mark_interrupted()
-            _send(Report(job.number, Event.DISK_FULL))
+                study.attempts(number).mark_interrupted()
+            _send(Report(number, Event.DISK_FULL))
         raise
     for attempt in job.attempts:
         shutil.rmtree(attempt, ignore_errors=True)
         dropped(attempt)
-    _send(Report(job.number, Event.ENDED))
+    _send(Report(number, Event.ENDED))
 
 
 def _peaks() -> dict[str, str]:

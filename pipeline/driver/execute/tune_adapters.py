@@ -16,7 +16,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from pipeline.driver.execute.nodes import StoreUnseen
-from pipeline.driver.execute.protocol import Event, Report
+from pipeline.driver.execute.protocol import ASK, Event, Report
 from pipeline.study.records import Rung
 
 if TYPE_CHECKING:
@@ -65,18 +65,12 @@ class QueueSearcher(Searcher):
         if self.started == self.limit:
             return str(Searcher.FINISHED)
         with self.keeping_failure():
-            job = self._queue().next()
-        if job is None:
+            ask = self._queue().next()
+        if ask is None:
             return str(Searcher.FINISHED)
         self.started += 1
-        self.numbers[trial_id] = job.number
-        return {
-            "number": job.number,
-            "params": job.params,
-            "seed": job.seed,
-            "rungs": list(job.rungs),
-            "beat_s": job.beat_s,
-        }
+        self.numbers[trial_id] = ask.number
+        return {ASK: ask}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Pass a trial's report on to the queue; rungs are the scheduler's.

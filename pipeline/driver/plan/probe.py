@@ -16,7 +16,7 @@ from typing import final
 import torch
 
 from pipeline.model.source import save_weights
-from pipeline.study.records import Params, TrialRecord
+from pipeline.study.records import Ask, Params, TrialRecord
 from pipeline.study.store import before_cut
 from pipeline.trial import checkpoint as checkpoints
 from pipeline.trial.inputs import TrialInputs, TrialJob
@@ -59,7 +59,7 @@ def probe(inputs: TrialInputs, job: tuple[Params, int]) -> Probed:
     it (a threshold means nothing for a network that has hardly learned) and trained on.
     """
     started, (params, seed) = time.monotonic(), job
-    dense = TrialRun(inputs, TrialJob(0, {**params, "start_dense": False}, seed, (), keep_weights=False))
+    dense = TrialRun(inputs, TrialJob(Ask(0, {**params, "start_dense": False}, seed), keep_weights=False))
     first = _time_plain(dense, WARM_STEPS + 2)
     count = WARM_STEPS + max(LEAST_STEPS, min(MOST_STEPS, round(PART_SECONDS / max(max(first), 1e-4))))
     plain = (*first, *_time_plain(dense, count))
@@ -67,7 +67,7 @@ def probe(inputs: TrialInputs, job: tuple[Params, int]) -> Probed:
         folder = Path(name)
         epochs = count / dense.per_epoch
         short: Params = {"rounds": 1, "start_dense": False, "tune_epochs": epochs, "recover_epochs": epochs}
-        run = TrialRun(inputs, TrialJob(0, {**params, **short}, seed, (folder,), keep_weights=False))
+        run = TrialRun(inputs, TrialJob(Ask(0, {**params, **short}, seed), (folder,), keep_weights=False))
         clock = _Clock(run, checkpoint=folder)
         tuning, recovery = run.phases
         run.train(tuning, clock)
@@ -105,7 +105,7 @@ def probe(inputs: TrialInputs, job: tuple[Params, int]) -> Probed:
 def _time_plain(dense: TrialRun, steps: int) -> Steps:
     """Train the dense network for some steps without the method, from batch 0 on."""
     clock = _Clock(dense)
-    dense.train(Phase("recover", 0, 0, steps, dense.job.seed), clock)
+    dense.train(Phase("recover", 0, 0, steps, dense.job.ask.seed), clock)
     return clock.read()
 
 
@@ -134,6 +134,6 @@ class _Clock(Listener):
 
 def _checkpoint_mb(run: TrialRun, state: LoopState, folder: Path) -> float:
     """Write a checkpoint and return its size."""
-    record = TrialRecord(0, "complete", "", run.job.params, run.job.seed)
+    record = TrialRecord(0, "complete", "", run.job.ask.params, run.job.ask.seed)
     checkpoints.save(folder, checkpoints.Checkpoint(run.phase_index, state, run.masks, record))
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / MB

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
-from pipeline.driver.execute import Job
 from pipeline.driver.search.study_results import StudyResults
 from pipeline.driver.search.trial_source import TrialSource
 from pipeline.driver.search.watcher import SearchProgress, Watcher
 from pipeline.driver.tracking import Publisher
 from pipeline.study.halving import Halving, Verdict
 from pipeline.study.ledger import LeaseLost
-from pipeline.study.records import Rung, TrialRecord
+from pipeline.study.records import Ask, Rung, TrialRecord
 
 
 class StudyQueue:
@@ -57,14 +57,14 @@ class StudyQueue:
         """Return whether a trial is owed, or may be drawn."""
         return self.source.has_next(self.results.volumes)
 
-    def next(self) -> Job | None:
+    def next(self) -> Ask | None:
         """Return an owed trial, else a new one, else None."""
         ask = self.source.next(self.results.volumes)
         if ask is None:
             return None
         self._report(None)
         rungs = () if self.halving is None else self.halving.rungs
-        return Job(ask.number, ask.params, ask.seed, rungs, self.watcher.beat_s)
+        return replace(ask, rungs=rungs, beat_s=self.watcher.beat_s)
 
     def on_progress(self, number: int, values: Mapping[str, float]) -> None:
         """Show the progress of a running trial."""

@@ -10,9 +10,8 @@ import pyarrow as pa
 from pipeline.fronts.front import Front
 from pipeline.fronts.running_front import RunningFront
 from pipeline.study.halving import Verdict
-from pipeline.study.ledger import Ask
 from pipeline.study.provenance import provenance
-from pipeline.study.records import Rung, StudySpec, TrialRecord
+from pipeline.study.records import Ask, Rung, StudySpec, TrialRecord
 from pipeline.study.store import Store
 
 # Trials between two gatherings at least, and a quarter of all: so the cost per trial does not grow with the study.

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from pipeline.driver.search.budget import Budget, Meter
-from pipeline.study.ledger import Ask, Counts, Found, Ledger, LedgerLost
-from pipeline.study.records import TrialRecord
+from pipeline.study.ledger import Counts, Found, Ledger, LedgerLost
+from pipeline.study.records import Ask, TrialRecord
 from pipeline.study.store import RETRY_PAUSES_S, Store
 
 T = TypeVar("T")

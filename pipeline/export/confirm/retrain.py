@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.study.provenance import provenance
-from pipeline.study.records import Params
+from pipeline.study.records import Ask, Params
 from pipeline.study.store import NO_PREDICTIONS, Confirmation, Store
 from pipeline.task.batches import Split
 from pipeline.trial.inputs import TrialInputs, TrialJob
@@ -45,7 +45,7 @@ def train_again(shared: Shared, item: Again) -> Confirmation:
     A training that diverges is a result, too, and is written as failed.
     """
     started = time.monotonic()
-    job = TrialJob(item.trial, item.params, item.seed, attempts=(), checkpoint_s=math.inf, keep_weights=False)
+    job = TrialJob(Ask(item.trial, item.params, item.seed), checkpoint_s=math.inf, keep_weights=False)
     try:
         found = _measured(
             shared, item, repeat_trial(shared.inputs, job, lambda _: None, goal=item.goal), started

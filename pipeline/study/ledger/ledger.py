@@ -33,7 +33,7 @@ from pipeline.study.ledger.storage import (
     shown,
     write_end,
 )
-from pipeline.study.records import BadInput, Params, StudySpec, TrialRecord
+from pipeline.study.records import Ask, BadInput, StudySpec, TrialRecord
 from pipeline.study.store import SQLITE_FULL
 
 if TYPE_CHECKING:
@@ -50,15 +50,6 @@ class LedgerLost(RuntimeError):  # noqa: N818 (a fact about a database, not a fa
     def disk_full(self) -> bool:
         """Whether it is a file that finds no space, which waiting does not give it."""
         return SQLITE_FULL in str(self)
-
-
-@dataclass(frozen=True)
-class Ask:
-    """A trial to run."""
-
-    number: int
-    params: Params
-    seed: int
 
 
 @dataclass(frozen=True)

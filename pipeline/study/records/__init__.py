@@ -1,5 +1,6 @@
 """What travels between rooms: frozen dataclasses, numpy arrays, no behaviour beyond their own laws."""
 
+from pipeline.study.records.ask import Ask
 from pipeline.study.records.network import UNIT_KINDS, Masks, Measurement, Point, PointRef, Scores
 from pipeline.study.records.objectives import OBJECTIVES, Anchors, Objective
 from pipeline.study.records.study import StudySpec, TaskReference, refer
@@ -21,6 +22,7 @@ __all__ = [
     "UNIT_KINDS",
     "Anchors",
     "Array",
+    "Ask",
     "BadInput",
     "BoolArray",
     "FloatArray",

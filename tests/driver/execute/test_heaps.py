@@ -48,13 +48,13 @@ def body(_inputs: TrialInputs, job: TrialJob, *_tell: object) -> TrialRecord:
     alive = sum(ring() is not None for ring in LEFT)
     said = f"{alive} of {len(LEFT)}"
     LEFT.append(weakref.ref(Ring()))
-    return TrialRecord(job.number, "failed", said, job.params, job.seed)
+    return TrialRecord(job.ask.number, "failed", said, job.ask.params, job.ask.seed)
 
 
 def test_what_a_trial_leaves_in_cycles_is_gone_before_the_next_one(tmp_path: Path) -> None:
     store, queue = Store(tmp_path), FiveTrials()
     store.write_spec(spec("toy"))
-    count = len(queue.jobs)
+    count = len(queue.asks)
     with connect(Resources(concurrent=1), shared_bytes=0) as cluster:
         run_trials(cluster, None, store=store, study="toy", queue=queue, body=body)  # type: ignore[arg-type]
     said = [store.study("toy").read_record(number).reason for number in range(count)]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from ray.tune.search import Searcher
 from ray.tune.utils import flatten_dict
 
 from pipeline.driver.execute.nodes import StoreUnseen
-from pipeline.driver.execute.protocol import Event, Report
+from pipeline.driver.execute.protocol import ASK, Event, Report
 from pipeline.driver.execute.tune_adapters import QueueSearcher
-from pipeline.study.records import Rung
+from pipeline.study.records import Ask, Rung
 from tests.kit.queue import FiveTrials
 
 RUNG = Rung(1, 0.5, 80, metric=(0.9, 0.5), compression=(0.0, 0.25), macs=(7.0, 5.0))
@@ -47,22 +48,29 @@ def test_a_result_without_a_report_is_none() -> None:
     assert Report.from_result(OF_TUNE) is None
 
 
+def number(config: dict[str, Any]) -> int:
+    """The number of the trial that a configuration starts."""
+    ask = config[ASK]
+    assert isinstance(ask, Ask)
+    return ask.number
+
+
 def test_no_more_trials_start_than_the_limit_and_the_queue_goes_on_where_it_was() -> None:
     queue = FiveTrials()
     first = QueueSearcher(queue, lambda: 5, 2)
-    assert [first.suggest("a")["number"], first.suggest("b")["number"]] == [0, 1]
+    assert [number(first.suggest("a")), number(first.suggest("b"))] == [0, 1]
     assert first.suggest("c") == Searcher.FINISHED
     first.on_trial_complete("a")
     assert queue.ends == [0]
-    assert QueueSearcher(queue, lambda: 5).suggest("d")["number"] == 2
+    assert number(QueueSearcher(queue, lambda: 5).suggest("d")) == 2
 
 
 def test_there_is_no_trial_without_room() -> None:
     searcher = QueueSearcher(FiveTrials(), lambda: 1)
-    assert searcher.suggest("a")["number"] == 0
+    assert number(searcher.suggest("a")) == 0
     assert searcher.suggest("b") is None
     searcher.on_trial_complete("a")
-    assert searcher.suggest("b")["number"] == 1
+    assert number(searcher.suggest("b")) == 1
 
 
 @pytest.mark.parametrize(

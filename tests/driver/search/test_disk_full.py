@@ -14,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from pipeline.cli.outside_errors import outside_cause
 from pipeline.study.ledger import LeaseLost, Ledger, LedgerLost, open_ledger
 from pipeline.study.ledger.storage import cause_of
+from pipeline.study.records import Ask
 from pipeline.study.store import Store
 from pipeline.trial import checkpoint as resume
 from pipeline.trial.inputs import TrialJob
@@ -48,9 +49,9 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_older_one_and_no_rubbish(smal
 def test_a_trial_goes_on_without_the_checkpoints_that_do_not_fit(
     small_disk: Path, tmp_path: Path, make_inputs
 ) -> None:
-    plain = run_trial(make_inputs(), TrialJob(3, SNIP, 11, (tmp_path / "attempt-01",)), lambda _: None)
+    plain = run_trial(make_inputs(), TrialJob(Ask(3, SNIP, 11), (tmp_path / "attempt-01",)), lambda _: None)
     fill(small_disk, leave=20_000)
-    job = TrialJob(3, SNIP, 11, (small_disk / "attempt-01",), checkpoint_s=0.0, keep_weights=False)
+    job = TrialJob(Ask(3, SNIP, 11), (small_disk / "attempt-01",), checkpoint_s=0.0, keep_weights=False)
     found = run_trial(make_inputs(), job, lambda _: None)
     assert found.state == "complete"
     assert found.recovered.measurement == plain.recovered.measurement

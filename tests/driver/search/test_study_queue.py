@@ -23,8 +23,8 @@ from pipeline.driver.search.watcher import SearchProgress, Watcher
 from pipeline.driver.tracking import Publisher, open_tracking
 from pipeline.fronts.front import load_front
 from pipeline.study.halving import Halving
-from pipeline.study.ledger import Ask, Ledger, LedgerLost, hold, open_ledger
-from pipeline.study.records import Rung, StudySpec, TrialRecord
+from pipeline.study.ledger import Ledger, LedgerLost, hold, open_ledger
+from pipeline.study.records import Ask, Rung, StudySpec, TrialRecord
 from pipeline.study.space import load_space
 from pipeline.study.store import Store
 from tests.kit.synthetic import point, record, spec
@@ -124,9 +124,9 @@ def test_a_record_is_read_once_by_the_driver_and_once_by_the_publisher(
     with study(store, made) as running:
         queue = running.queue
         for number in range(4):
-            job = queue.next()
-            assert job is not None
-            assert job.number == number
+            ask = queue.next()
+            assert ask is not None
+            assert ask.number == number
             if number == 3:
                 assert queue.on_rung(3, Rung(0, 0.5, 8, metric=(0.9,), compression=(0.5,)))
             running.write(number, 0.9 - 0.1 * number, 0.2 * number)

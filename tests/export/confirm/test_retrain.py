@@ -16,7 +16,7 @@ from pipeline.fronts.confirmed import load_confirmed
 from pipeline.fronts.front import load_front
 from pipeline.study.ledger.samplers import trial_seed
 from pipeline.study.metrics import evaluate as score
-from pipeline.study.records import BadInput
+from pipeline.study.records import Ask, BadInput
 from pipeline.trial.inputs import TrialJob
 from pipeline.trial.measure import evaluate
 from pipeline.trial.replay import Goal, repeat_trial
@@ -44,7 +44,7 @@ def test_on_the_trials_own_seed_it_is_the_recorded_network(study: Reopened, kind
     of_kind = [point for point in record.points if (point.kind, point.round) == (kind, round_)]
     point = of_kind[len(of_kind) // 2]
     goal = Goal(point.kind, point.round, point.threshold, point.measurement.compression)
-    job = TrialJob(0, record.params, SEED, (), checkpoint_s=math.inf, keep_weights=False)
+    job = TrialJob(Ask(0, record.params, SEED), checkpoint_s=math.inf, keep_weights=False)
     found = repeat_trial(study.inputs, job, lambda _: None, goal=goal)
     assert found.anatomy.present.same(point.masks)
     rows = study.inputs.data.validation

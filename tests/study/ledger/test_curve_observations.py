@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 
 from pipeline.study.ledger import mirror as room
 from pipeline.study.ledger.curve_observations import MOST_ROWS, rows_of_record, rows_of_table
-from pipeline.study.ledger.ledger import Ask, Ledger, open_ledger
-from pipeline.study.records import TrialRecord
+from pipeline.study.ledger.ledger import Ledger, open_ledger
+from pipeline.study.records import Ask, TrialRecord
 from pipeline.study.store import Store
 from tests.kit.ledger import optuna_study
 from tests.kit.synthetic import point, spec

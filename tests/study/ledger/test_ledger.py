@@ -18,9 +18,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from optuna.trial import BaseTrial, TrialState
 
-from pipeline.study.ledger.ledger import Ask, Counts, Found, open_ledger
+from pipeline.study.ledger.ledger import Counts, Found, open_ledger
 from pipeline.study.ledger.samplers import trial_seed
-from pipeline.study.records import BadInput, Params, TrialRecord
+from pipeline.study.records import Ask, BadInput, Params, TrialRecord
 from pipeline.study.space.space import Space, load_space
 from pipeline.study.store import Store
 from tests.kit.ledger import SPACE, STARTS, ledger_at, optuna_study, record_of, spec_of

@@ -15,7 +15,7 @@ import torch
 from pipeline.cli.app import run as run_here
 from pipeline.export.reopen import reopen
 from pipeline.model.source import build
-from pipeline.study.records import BadInput
+from pipeline.study.records import Ask, BadInput
 from pipeline.study.store import Store
 from pipeline.trial.anchors import Banks, teach
 from pipeline.trial.inputs import TrialInputs, TrialJob
@@ -54,7 +54,7 @@ def through(distilled, tmp_path_factory):
         folder = tmp_path_factory.mktemp("through")
         return {
             name: run_trial(
-                distilled(method, name), TrialJob(3, params, 11, (folder / name,)), lambda _: None
+                distilled(method, name), TrialJob(Ask(3, params, 11), (folder / name,)), lambda _: None
             )
             for name, (method, params) in CASES.items()
         }
@@ -99,7 +99,7 @@ def test_without_a_snapshot_it_begins_anew(through, distilled, tmp_path, monkeyp
 def test_a_replay_is_the_recorded_network(through, distilled, name: str) -> None:
     method, params = CASES[name]
     record, inputs = through[name], distilled(method, name)
-    job = TrialJob(3, params, 11, (), checkpoint_s=math.inf, keep_weights=False)
+    job = TrialJob(Ask(3, params, 11), checkpoint_s=math.inf, keep_weights=False)
     recovered = record.recovered
     goal = Goal("recovered", 1, recovered.threshold, recovered.measurement.compression)
     repeated = repeat_trial(inputs, job, lambda _: None, goal=goal)
@@ -115,7 +115,7 @@ def test_a_replay_is_the_recorded_network(through, distilled, name: str) -> None
 def test_without_a_teacher_there_is_no_trial(make_inputs) -> None:
     inputs = replace(make_inputs("snip"), distill="kd")
     with pytest.raises(ValueError, match="teacher"):
-        run_trial(inputs, TrialJob(0, TWO_ROUNDS | KD, 1, ()), lambda _: None)
+        run_trial(inputs, TrialJob(Ask(0, TWO_ROUNDS | KD, 1)), lambda _: None)
     with pytest.raises(ValueError, match="dense network"):
         teach(inputs, Banks(finetuned=False, pretrained=False))
 
@@ -156,7 +156,7 @@ def test_a_search_through_the_command(tmp_path: Path, capsys: pytest.CaptureFixt
     record = study.store.study(name).read_record(1)
     assert record.state == "complete"
     assert 0.2 <= float(record.params["kd_weight"]) <= 0.9
-    job = TrialJob(1, record.params, record.seed, (), checkpoint_s=math.inf, keep_weights=False)
+    job = TrialJob(Ask(1, record.params, record.seed), checkpoint_s=math.inf, keep_weights=False)
     again = run_trial(study.inputs, job, lambda _: None)  # what `confirm` and `export` rest on
     for one, other in zip(again.points, record.points, strict=True):
         assert np.array_equal(one.predictions, other.predictions)
