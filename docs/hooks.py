@@ -18,3 +18,8 @@ def on_page_markdown(markdown: str, *, page: object, **_: object) -> str:
         return match[1] if target.startswith("..") else match[0]
 
     return LINK.sub(inside, markdown)
+
+
+def on_page_content(html: str, **_: object) -> str:
+    """Keep a number and its sign on one line."""
+    return re.sub(r"(\d) ([%×])", "\\1\u00a0\\2", html)

@@ -85,7 +85,9 @@ def test_the_page_of_commands_is_the_programs() -> None:
 
 def test_architecture_lists_every_room_of_every_wing() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
-    for wing in sorted(path for path in (ROOT / "pipeline").iterdir() if path.is_dir() and path.name[0] != "_"):
+    for wing in sorted(
+        path for path in (ROOT / "pipeline").iterdir() if path.is_dir() and path.name[0] != "_"
+    ):
         section = re.search(rf"^### {wing.name}\n(.*?)^##", text, flags=re.DOTALL | re.MULTILINE)
         assert section is not None, wing.name
         listed = re.findall(r"^- `([\w./]+)`: \S", section[1], flags=re.MULTILINE)
