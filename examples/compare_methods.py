@@ -5,7 +5,7 @@ Differences are tested over seeds; below three seeds none is called real.
 
 import sys
 
-from prunefront import compare, search
+from prunefront import compare, search, sentences
 
 METHODS = ("snip", "chance")
 
@@ -19,7 +19,7 @@ def main(task: str = "builtin/docstrings", seeds: int = 3, trials: int = 4) -> N
         for method in METHODS
         for seed in range(seeds)
     ]
-    for sentence in compare(names).sentences:
+    for sentence in sentences(compare(names)):
         print(sentence)
 
 

@@ -4,12 +4,13 @@ MAX_DROP is how far its metric may be below the dense network's, 0.02 by default
 """
 
 import sys
+from pathlib import Path
 
 import torch
 from prunefront import export, load, load_front, load_tokenizer, pick
 
 
-def main(study: str, folder: str, max_drop: float = 0.02) -> None:
+def main(study: str, folder: Path, max_drop: float = 0.02) -> None:
     """Pick, export, load the folder, and classify one sentence."""
     point = pick(load_front(study), max_drop=max_drop)
     print(f"{point.compression:.1%} of the encoder removed, {point.metric:.3f} on validation rows")
@@ -25,4 +26,4 @@ def main(study: str, folder: str, max_drop: float = 0.02) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], *map(float, sys.argv[3:]))
+    main(sys.argv[1], Path(sys.argv[2]), *map(float, sys.argv[3:]))

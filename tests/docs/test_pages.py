@@ -7,6 +7,7 @@ import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
+import prunefront
 import pytest
 from typer.main import get_command
 
@@ -110,3 +111,11 @@ def test_every_page_is_in_the_navigation() -> None:
     listed = re.findall(r"([\w/-]+\.md)$", (ROOT / "mkdocs.yml").read_text(), flags=re.MULTILINE)
     there = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
     assert sorted(listed) == sorted(there)
+
+
+def test_the_page_of_python_has_every_public_name_once() -> None:
+    text = (ROOT / "docs" / "reference" / "python.md").read_text()
+    assert sorted(re.findall(r"^\| `(\w+)` \|", text, flags=re.MULTILINE)) == sorted(prunefront.__all__)
+    assert sorted(re.findall(r"heading: prunefront\.(\w+)$", text, flags=re.MULTILINE)) == sorted(
+        prunefront.__all__
+    )

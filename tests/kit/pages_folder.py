@@ -25,12 +25,15 @@ def make_pages_folder(folder: Path) -> None:
     for name in ("reviews.toml", "A.toml", "B.toml"):
         (folder / name).write_text(text)
     (folder / "space.toml").write_text('[level]\nvalue = "head"\n')
-    store = Store(folder / "mlflow_runs")
-    _copy(made.store, store, FIRST, task="builtin/docstrings")
-    _copy(made.store, store, OWN, seed=len(SEEDS))
+    store = folder / "mlflow_runs"
+    shutil.copytree(made.store.root, store)
+    Store(store).study(NAME).task.write(refer(str(folder / "reviews.toml")))
+    copy_study(NAME, FIRST, store=store, task="builtin/docstrings")
+    copy_study(NAME, OWN, store=store, seed=len(SEEDS))
     for method in METHODS:
         for seed in SEEDS:
-            _copy(made.store, store, f"reviews-{method}-seed{seed}", method=method, seed=seed)
+            copy_study(NAME, f"reviews-{method}-seed{seed}", store=store, method=method, seed=seed)
+    shutil.rmtree(store / "studies" / NAME)
 
 
 def copy_pages_folder(source: Path, target: Path) -> None:
@@ -40,25 +43,13 @@ def copy_pages_folder(source: Path, target: Path) -> None:
         file.write_text(file.read_text().replace(str(source), str(target)))
 
 
-def copy_study(source: str, name: str, *, store: Path, method: str, seed: int) -> None:
-    """Copy a study of a store under another name, as if another method or seed had found the same."""
-    _copy(Store(store), Store(store), name, source=source, method=method, seed=seed)
-
-
-def _copy(
-    made: Store,
-    store: Store,
-    name: str,
-    *,
-    source: str = NAME,
-    task: str = "reviews",
-    method: str = "snip",
-    seed: int = 0,
+def copy_study(
+    study: str, name: str, *, store: Path, task: str = "reviews", method: str = "snip", seed: int = 0
 ) -> None:
-    target = store.root / "studies" / name
-    shutil.copytree(made.root / "studies" / source, target)
+    """Copy a study of a store under another name, as if another method or seed had found the same."""
+    target = store / "studies" / name
+    shutil.copytree(store / "studies" / study, target)
     space = load_space(method, file=None, pretrained=False).toml
     changed = {"name": name, "task": task, "method": method, "seed": seed, "space_toml": space}
     file = target / "spec.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | changed))
-    store.task(name).write(refer(str(store.root.parent / "reviews.toml")))
