@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import pipeline.driver.search
+import pipeline.driver.search.api
+import pipeline.driver.search.seeds
 from pipeline.cli.app import run
-from pipeline.driver.search import Search
 from pipeline.driver.search.check import check
+from pipeline.driver.search.request import Search
 from pipeline.fronts.front import Front, load_front
 from pipeline.trial.latency import timing
 from tests.kit.documents import ROOT, SHELL, Block, blocks, pages
@@ -27,26 +27,21 @@ def to_run(page: Path) -> list[Block]:
 PAGES = [page for page in pages() if to_run(page)]
 
 
-def trained(wanted: Search, *_: object, seeds: int = 1) -> list[Front]:
-    """Stands in for a search: its request is checked, and fronts of studies that are there come back."""
-    check(wanted)
-    assert wanted.task.startswith("builtin/") or Path(wanted.task).is_file(), wanted.task
-    names = [wanted.name or OWN] if seeds == 1 else [f"reviews-snip-seed{seed}" for seed in range(seeds)]
-    there = {path.name for path in (wanted.store / "studies").iterdir()}
-    return [load_front(name if name in there else OWN, store=wanted.store) for name in names]
+def trained(request: Search, watcher: object) -> Front:
+    """Stands in for `run`: the request is checked, and the front of a study that is there comes back."""
+    check(request)
+    assert request.task.startswith("builtin/") or Path(request.task).is_file(), request.task
+    name = request.name or f"{Path(request.task).stem}-{Path(request.model).name}-{request.method}"
+    there = {path.name for path in (Path(request.store) / "studies").iterdir()}
+    return load_front(name if name in there else OWN, store=request.store)
 
 
 @pytest.fixture(autouse=True)
 def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline.driver.search, "run_seeds", trained)
-    monkeypatch.setattr(pipeline.driver.search, "search", searched)
+    monkeypatch.setattr(pipeline.driver.search.seeds, "run", trained)
+    monkeypatch.setattr(pipeline.driver.search.api, "run", trained)
     monkeypatch.setattr(timing, "WHOLE_SECONDS", 0.05)
     monkeypatch.setattr(timing, "WHOLE_ROUNDS", 2)
-
-
-def searched(**options: Any) -> Front:
-    """Stands in for `prunefront.search`."""
-    return trained(Search(**options))[0]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

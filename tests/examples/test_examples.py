@@ -11,12 +11,13 @@ from typing import Any
 import matplotlib as mpl
 import pytest
 
-import pipeline.driver.search
+import pipeline.driver.search.api
+from pipeline.driver.search.request import Search
 from pipeline.fronts.front import Front, load_front
 from pipeline.trial.latency import timing
 from tests.kit.documents import ROOT
 from tests.kit.pages_folder import copy_study
-from tests.kit.toy import QUICK_SPACE, write_task
+from tests.kit.toy import write_task
 
 EXAMPLES = ROOT / "examples"
 LINES = 40
@@ -29,7 +30,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("examples")
     rows = (write_task(folder / "toy").parent / "train.tsv").read_text()
     (folder / "reviews.csv").write_text(rows.replace("\t", ","))
-    (folder / "quick.toml").write_text(QUICK_SPACE)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(timing, "WHOLE_SECONDS", 0.05)
@@ -37,7 +37,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         task = runpy.run_path(str(EXAMPLES / "own_data.py"))["write_task"](
             Path("reviews.csv"), "sentence", "label"
         )
-        for name, value in (("TASK", str(task)), ("TRIALS", "1"), ("SPACE", "quick.toml")):
+        for name, value in (("TASK", str(task)), ("TRIALS", "1")):
             patch.setenv(f"EXAMPLE_{name}", value)
         with mpl.rc_context({"backend": "agg"}):
             run_notebook(EXAMPLES / "first_front.ipynb")
@@ -58,13 +58,13 @@ def found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Front:
     monkeypatch.chdir(folder)
     monkeypatch.setattr(timing, "WHOLE_SECONDS", 0.05)
 
-    def search(*, name: str | None = None, method: str = "snip", seed: int = 0, **options: Any) -> Front:
-        assert Path(options.get("task", "reviews/task.toml")).is_file()
-        if name is not None:
-            copy_study(STUDY, name, store=Path("mlflow_runs"), method=method, seed=seed)
-        return load_front(name or STUDY)
+    def run(request: Search, watcher: object) -> Front:
+        assert request.task.startswith("builtin/") or Path(request.task).is_file()
+        if request.name is not None:
+            copy_study(STUDY, request.name, store=request.store, method=request.method, seed=request.seed)
+        return load_front(request.name or STUDY)
 
-    monkeypatch.setattr(pipeline.driver.search, "search", search)
+    monkeypatch.setattr(pipeline.driver.search.api, "run", run)
     return load_front(STUDY)
 
 
