@@ -28,7 +28,7 @@ STUDY = "reviews-tiny-bert-snip"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of one's own, split by the example, and searched by the notebook."""
     folder = tmp_path_factory.mktemp("examples")
-    rows = (write_task(folder / "toy").parent / "train.tsv").read_text()
+    rows = (write_task(folder / "toy", rows=1600).parent / "train.tsv").read_text()
     (folder / "reviews.csv").write_text(rows.replace("\t", ","))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -84,7 +84,7 @@ def test_the_rows_of_a_file_are_split_once(folder: Path) -> None:
         list(csv.reader((folder / name).open(newline="")))
         for name in ("reviews.csv", "reviews/train.csv", "reviews/test.csv")
     )
-    assert [len(part) - 1 for part in parts] == [256, 64]
+    assert [len(part) - 1 for part in parts] == [1280, 320]
     assert sorted(row for part in parts for row in part[1:]) == sorted(whole[1:])
 
 
