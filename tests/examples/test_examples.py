@@ -1,8 +1,7 @@
-"""The examples run, on a tiny task: one real search, by the notebook; where others search, they get its front."""
+"""The examples run, on a tiny model that one trial has trained; that trial is what their searches find."""
 
 from __future__ import annotations
 
-import csv
 import json
 import runpy
 from pathlib import Path
@@ -14,48 +13,29 @@ import pytest
 import pipeline.driver.search.api
 from pipeline.driver.search.request import Search
 from pipeline.fronts.front import Front, load_front
+from pipeline.task.loading import load_task
 from pipeline.trial.latency import timing
 from tests.kit.documents import ROOT
-from tests.kit.pages_folder import copy_study
-from tests.kit.toy import write_task
+from tests.kit.pages_folder import OWN as STUDY
+from tests.kit.pages_folder import copy_pages_folder, copy_study, make_pages_folder
 
 EXAMPLES = ROOT / "examples"
 LINES = 40
-STUDY = "reviews-tiny-bert-snip"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A file of one's own, split by the example, and searched by the notebook."""
+def made_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("examples")
-    rows = (write_task(folder / "toy", rows=1600).parent / "train.tsv").read_text()
-    (folder / "reviews.csv").write_text(rows.replace("\t", ","))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(timing, "WHOLE_SECONDS", 0.05)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        task = runpy.run_path(str(EXAMPLES / "own_data.py"))["write_task"](
-            Path("reviews.csv"), "sentence", "label"
-        )
-        for name, value in (("TASK", str(task)), ("TRIALS", "1")):
-            patch.setenv(f"EXAMPLE_{name}", value)
-        with mpl.rc_context({"backend": "agg"}):
-            run_notebook(EXAMPLES / "first_front.ipynb")
+    make_pages_folder(folder)
     return folder
 
 
-def run_notebook(path: Path) -> None:
-    """Run the code cells of a notebook in order, as Jupyter would, in one namespace."""
-    names: dict[str, Any] = {"__name__": "__main__"}
-    for number, cell in enumerate(json.loads(path.read_text())["cells"]):
-        if cell["cell_type"] == "code":
-            exec(compile("".join(cell["source"]), f"{path.name}[{number}]", "exec"), names)
-
-
 @pytest.fixture
-def found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Front:
-    """The notebook's front, which stands in for every further search."""
-    monkeypatch.chdir(folder)
+def folder(made_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy as the current folder. A search's stand-in copies its study under the name that is asked for."""
+    copy_pages_folder(made_folder, tmp_path / "here")
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(timing, "WHOLE_SECONDS", 0.05)
 
     def run(request: Search, watcher: object) -> Front:
@@ -65,7 +45,16 @@ def found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Front:
         return load_front(request.name or STUDY)
 
     monkeypatch.setattr(pipeline.driver.search.api, "run", run)
-    return load_front(STUDY)
+    return tmp_path / "here"
+
+
+def run_notebook(path: Path) -> dict[str, Any]:
+    """Run the code cells of a notebook in order, as Jupyter would; return its names."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for number, cell in enumerate(json.loads(path.read_text())["cells"]):
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), f"{path.name}[{number}]", "exec"), names)
+    return names
 
 
 def run_example(name: str, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,43 +62,58 @@ def run_example(name: str, *arguments: str, monkeypatch: pytest.MonkeyPatch) -> 
     runpy.run_path(str(EXAMPLES / name), run_name="__main__")
 
 
-def test_the_notebook_searches_and_holds_no_output(folder: Path) -> None:
-    assert len(load_front(STUDY, store=folder / "mlflow_runs").points) > 1
+def test_the_notebook_runs_and_holds_no_output(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with mpl.rc_context({"backend": "agg"}):
+        names = run_notebook(EXAMPLES / "first_front.ipynb")
+    assert names["chosen"] in names["front"].points
+    assert len(capsys.readouterr().out.splitlines()) == 1 + len(names["front"].points) + 1
     cells = json.loads((EXAMPLES / "first_front.ipynb").read_text())["cells"]
     assert all(not cell.get("outputs") for cell in cells)
 
 
-def test_the_rows_of_a_file_are_split_once(folder: Path) -> None:
-    whole, *parts = (
-        list(csv.reader((folder / name).open(newline="")))
-        for name in ("reviews.csv", "reviews/train.csv", "reviews/test.csv")
+def test_own_data_splits_its_rows_once_and_searches(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"a sentence of number {row},{row % 3}" for row in range(50)]
+    (folder / "mine.csv").write_text("\n".join(["sentence,topic", *rows]) + "\n")
+    run_example("own_data.py", "mine.csv", "sentence", "topic", "2", monkeypatch=monkeypatch)
+    parts = [(folder / "mine" / name).read_text().splitlines() for name in ("train.csv", "test.csv")]
+    assert [len(part) - 1 for part in parts] == [40, 10]
+    assert sorted(row for part in parts for row in part[1:]) == sorted(rows)
+    task = load_task(str(folder / "mine" / "task.toml"), cache=folder / "cache")
+    assert (task.name, task.class_names, task.train.num_rows + task.validation.num_rows) == (
+        "mine",
+        ("0", "1", "2"),
+        40,
     )
-    assert [len(part) - 1 for part in parts] == [1280, 320]
-    assert sorted(row for part in parts for row in part[1:]) == sorted(whole[1:])
+    assert "FrontPoint(" in capsys.readouterr().out
 
 
 def test_search_builtin_prints_the_front(
-    found: Front, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run_example("search_builtin.py", "1", monkeypatch=monkeypatch)
     printed = capsys.readouterr().out.splitlines()
+    found = load_front(STUDY)
     assert printed[0].startswith(f"dense {found.spec.anchors.dense:.3f}")
     assert len(printed) == 1 + len(found.points)
 
 
 def test_pick_and_export_writes_a_folder_that_loads(
-    found: Front, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_example("pick_and_export.py", STUDY, str(tmp_path / "small"), "1", monkeypatch=monkeypatch)
-    assert (tmp_path / "small" / "model.safetensors").is_file()
-    smallest = max(found.points, key=lambda point: point.gain)
+    run_example("pick_and_export.py", STUDY, "small", "1", monkeypatch=monkeypatch)
+    assert (folder / "small" / "model.safetensors").is_file()
+    smallest = max(load_front(STUDY).points, key=lambda point: point.gain)
     assert f"{smallest.parameters:,} parameters" in capsys.readouterr().out
 
 
 def test_compare_methods_prints_sentences(
-    found: Front, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_example("compare_methods.py", "reviews/task.toml", "3", monkeypatch=monkeypatch)
+    run_example("compare_methods.py", "reviews.toml", "3", monkeypatch=monkeypatch)
     assert "chance" in capsys.readouterr().out
 
 
