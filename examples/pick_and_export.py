@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import torch
+
 from prunefront import export, load, load_front, load_tokenizer, pick
 
 

@@ -7,10 +7,10 @@ import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
-import prunefront
 import pytest
 from typer.main import get_command
 
+import prunefront
 from docs.generate import PAGE, page
 from pipeline.cli.app import app
 from pipeline.study.space import load_space
