@@ -19,7 +19,7 @@ VERSIONS = ("prunefront", "torch", "transformers", "optuna", "ray", "python")
 
 @dataclass(frozen=True)
 class Facts:
-    """What the card tells of. `layout` is the checkpoint's; `dense_heads` and `dense_neurons` are of a layer."""
+    """What the card holds. `layout` is the checkpoint's; `dense_heads` and `dense_neurons` are of a layer."""
 
     front: Front
     point: FrontPoint
@@ -198,7 +198,8 @@ def _loading(facts: Facts) -> str:
         'tokenizer = AutoTokenizer.from_pretrained("DIR", trust_remote_code=True)\n'
         'model = AutoModelForSequenceClassification.from_pretrained("DIR", trust_remote_code=True)\n```\n\n'
         "With prunefront, which runs no code of this folder:\n\n"
-        '```python\nimport pipeline\n\nmodel, tokenizer = pipeline.load("DIR"), pipeline.load_tokenizer("DIR")\n```\n\n'
+        "```python\nimport prunefront\n\n"
+        'model, tokenizer = prunefront.load("DIR"), prunefront.load_tokenizer("DIR")\n```\n\n'
         f"{onnx}"
     )
 

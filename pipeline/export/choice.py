@@ -1,4 +1,4 @@
-"""Which network of a study is meant."""
+"""Choose a network of a study."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def choose_point(store: Store, study: str, choice: Choice) -> tuple[Front, Front
     """Return the study's front, and the chosen network: with `trial`, of that trial's points alone.
 
     Raises:
-        BadInput: no such study or trial, or no point within the bounds (says what there is).
+        BadInput: no such study or trial, or no point within the bounds (the message has what there is).
     """
     files = store.study(study)
     whole = read_front(files)

@@ -48,7 +48,7 @@ LATENCY_BATCHES = (1, 32)  # rows, if the study timed none
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export came to: the folder, and what its card tells of it. `warnings` are for a person to read."""
+    """An exported folder, with what its model card holds; `warnings` are messages for the user."""
 
     folder: Path
     facts: Facts
@@ -218,8 +218,8 @@ def _times(opened: Reopened, network: Network, point: FrontPoint) -> tuple[Timed
     shapes = tuple(each.bench.shape for each in known)
     if not shapes:
         shapes = tuple(Shape(batch, opened.inputs.length) for batch in LATENCY_BATCHES)
-    wanted = FrontRequest(shapes, ((timed, network.point.masks),))
-    return time_front(opened.inputs.source, wanted)[0].times
+    request = FrontRequest(shapes, ((timed, network.point.masks),))
+    return time_front(opened.inputs.source, request)[0].times
 
 
 def _test(opened: Reopened, point: FrontPoint, model: PreTrainedModel, *, weights: Path) -> TestScores:

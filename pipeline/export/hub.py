@@ -19,7 +19,7 @@ def check_name(repository: str) -> None:
     """Check a repository's name, before anything is made for it.
 
     Raises:
-        BadInput: says what a name is.
+        BadInput: it is no name of a repository.
     """
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Under which licence a base model is, as far as its own page says."""
+"""The licence of a base model, read from its card."""
 
 from __future__ import annotations
 

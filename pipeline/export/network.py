@@ -54,21 +54,21 @@ def network_of(study: Reopened, trial: int, point: int, *, on_epoch: OnEpoch = l
     if not 0 <= point < len(record.points):
         raise BadInput(
             f"A trial's points are numbered from 0; trial {trial} of {study.spec.name!r} has {len(record.points)}, "
-            f"asked for was {point}."
+            f"requested was {point}."
         )
-    wanted = record.points[point]
+    chosen = record.points[point]
     weights = study.store.study(study.spec.name).weights
-    place = PointRef(trial, point, wanted.kind, wanted.round)
+    place = PointRef(trial, point, chosen.kind, chosen.round)
     path = weights.of_point(place)
-    if path is not None and wanted.kind == "recovered" and path.stem != RECOVERED and _recovers(record):
+    if path is not None and chosen.kind == "recovered" and path.stem != RECOVERED and _recovers(record):
         path = None  # those of its round's curve are kept, its own are not
     if path is None:
-        path = _train_again(study, record, wanted, on_epoch)
-        network = _load(study, record, wanted, path)
-        weights.note_retrained(trial, point, _measured_again(study, network[0], wanted))
+        path = _train_again(study, record, chosen, on_epoch)
+        network = _load(study, record, chosen, path)
+        weights.note_retrained(trial, point, _measured_again(study, network[0], chosen))
     else:
-        network = _load(study, record, wanted, path)
-    return Network(*network, record, wanted, weights.retrained(place))
+        network = _load(study, record, chosen, path)
+    return Network(*network, record, chosen, weights.retrained(place))
 
 
 def _recovers(record: TrialRecord) -> bool:

@@ -1,4 +1,4 @@
-"""A network -> model.onnx, and onnxruntime's word that it computes the same."""
+"""A network -> model.onnx, and a check that onnxruntime computes the same."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_installed() -> None:
     """Check that the packages of the extra are installed.
 
     Raises:
-        BadInput: says which, and how to get them.
+        BadInput: one is missing; the message has the command that installs it.
     """
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:

@@ -1,4 +1,4 @@
-"""A model's name -> ModelSource: a hub name, a folder, or the built-in model. For the driver, once."""
+"""Resolve a model's name to a ModelSource: a hub name, a folder, or the built-in model."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BUILTIN_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 SHOWN_FILES = 8  # of a folder that is no model
 
-# Written by whatever saved a configuration; they say nothing about the network.
+# Written by the library that saved a configuration; no properties of the network.
 VOLATILE_CONFIG = ("transformers_version", "_name_or_path")
 # One of them holds the vocabulary.
 VOCABULARY_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")

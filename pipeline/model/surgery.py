@@ -134,7 +134,7 @@ def _narrowed(linear: nn.Linear, weight: Tensor, bias: Tensor | None) -> nn.Line
 
 def _there(linear: nn.Linear | None) -> nn.Linear:
     if linear is None:
-        raise ValueError("Only a block that is there can be narrowed; this Anatomy says it is gone.")
+        raise ValueError("Only a block that is there can be narrowed; in this Anatomy it is gone.")
     return linear
 
 

@@ -1,6 +1,6 @@
 """Single weights: which matrices are ranked, what stays of them at a sparsity, and their scores lifted to units.
 
-A weight that is zero is gone. So a network says itself which of its weights are there, after a checkpoint, too.
+A weight that is zero is gone: the network itself shows which weights are there, after a checkpoint, too.
 
 Shapes: L layers, H heads of k features, N neurons, d hidden features; a matrix has the shape that it has in the
 network at hand, which may have been cut.

@@ -140,7 +140,7 @@ class Feed:
     """Training batches by their place in a stream, on a device.
 
     For a GPU the next one is made and copied by a thread, on a stream of its own, while the step at hand is being
-    launched. For a CPU each is made when it is asked for: another thread would take the step's core.
+    launched. For a CPU each is made on demand: another thread would take the step's core.
     """
 
     def __init__(

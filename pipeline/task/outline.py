@@ -106,28 +106,28 @@ def _hub(name: str, cache: Path, columns: tuple[str, ...], metric: str) -> Outli
 
 def _file(path: Path) -> Outline:
     try:
-        wanted = read_taskfile(path)
+        settings = read_taskfile(path)
     except (OSError, ValueError) as error:
-        raise BadInput(f"A task file is TOML that says where rows lie. {path}: {error}.") from error
-    if wanted.metric in METRICS and wanted.regression not in (None, is_regression(wanted.metric)):
+        raise BadInput(f"A task file is TOML with the places of its rows. {path}: {error}.") from error
+    if settings.metric in METRICS and settings.regression not in (None, is_regression(settings.metric)):
         raise BadInput(
-            f"The metric says what is predicted, numbers by pearson_spearman alone. {path}: metric is "
-            f"{wanted.metric!r} and regression is {str(wanted.regression).lower()}. Leave regression out."
+            f"The metric determines what is predicted, numbers by pearson_spearman alone. {path}: metric is "
+            f"{settings.metric!r} and regression is {str(settings.regression).lower()}. Leave regression out."
         )
 
     def source(file: str) -> FileSource:
         data = path.parent / file
         if not data.exists():
             raise BadInput(f"The files of a task must be there. {path} names {file!r}: there is no {data}.")
-        if wanted.delimiter and data.suffix.lower() not in DELIMITERS:
+        if settings.delimiter and data.suffix.lower() not in DELIMITERS:
             raise BadInput(f"Only csv and tsv have a delimiter. {path} gives one for {file!r}: leave it out.")
-        return FileSource(data, tuple(wanted.text), wanted.label, wanted.delimiter)
+        return FileSource(data, tuple(settings.text), settings.label, settings.delimiter)
 
     return Outline(
-        name=wanted.name,
-        metric=wanted.metric,
-        max_length=wanted.max_length,
-        train=source(wanted.files.train),
-        test=TestSource((("test", source(wanted.files.test)),)),
-        validation=source(wanted.files.validation) if wanted.files.validation else None,
+        name=settings.name,
+        metric=settings.metric,
+        max_length=settings.max_length,
+        train=source(settings.files.train),
+        test=TestSource((("test", source(settings.files.test)),)),
+        validation=source(settings.files.validation) if settings.files.validation else None,
     )

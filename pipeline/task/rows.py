@@ -41,7 +41,7 @@ class FileSource:
     label: str
     delimiter: str | None = None
 
-    way_out: ClassVar[str] = "Correct the file, or what the task file says of it."
+    way_out: ClassVar[str] = "Correct the file, or the task file."
 
     def __str__(self) -> str:
         return str(self.path)
@@ -110,8 +110,8 @@ class HubSource:
         """
         if Path(self.path).is_dir():
             return self._fetch(part)
-        wanted = [self.path, self.config, self.splits, self.text, self.label, self.row_number, part]
-        kept = self.cache / f"hub-{fingerprint(wanted)[:16]}.arrow"
+        settings = [self.path, self.config, self.splits, self.text, self.label, self.row_number, part]
+        kept = self.cache / f"hub-{fingerprint(settings)[:16]}.arrow"
         if not kept.is_file():
             write_table(kept, self._fetch(part))
         with kept.open("rb") as file:

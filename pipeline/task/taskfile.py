@@ -66,16 +66,16 @@ def read_taskfile(path: Path) -> TaskFile:
 
 def _complaints(error: ValidationError) -> str:
     """Format pydantic's errors, each with its key, and with the known keys where one is unknown."""
-    said = []
+    complaints = []
     for finding in error.errors():
         key = ".".join(str(part) for part in finding["loc"])
         if finding["type"] == "extra_forbidden":
             known = Files.model_fields if len(finding["loc"]) > 1 else TaskFile.model_fields
-            said.append(f"unknown key {key!r}, known there are {', '.join(known)}")
+            complaints.append(f"unknown key {key!r}, known there are {', '.join(known)}")
         elif finding["type"] == "missing":
-            said.append(f"the key {key!r} is missing")
+            complaints.append(f"the key {key!r} is missing")
         elif finding["type"] == "value_error":
-            said.append(str(finding["ctx"]["error"]))
+            complaints.append(str(finding["ctx"]["error"]))
         else:
-            said.append(f"{key} = {finding['input']!r}: {finding['msg'].lower()}")
-    return "; ".join(said)
+            complaints.append(f"{key} = {finding['input']!r}: {finding['msg'].lower()}")
+    return "; ".join(complaints)

@@ -111,7 +111,7 @@ def test_the_card_says_what_the_record_says(exported: Exported) -> None:
         f"{100 * facts.point.compression:.1f} %",
         f"{facts.times[1].ms:.2f} ms",
         "trust_remote_code=True",
-        "pipeline.load(",
+        "prunefront.load(",
         "onnxruntime.InferenceSession",
         "trained from nothing",
         facts.front.spec.task_fingerprint,

@@ -82,7 +82,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     kind = str(settings.get("model_type"))
     if kind.removeprefix("cut_") not in CLASSES or not kind.startswith("cut_"):
         raise BadInput(
-            f"pipeline.load reads what `prunefront export` wrote; {folder} holds a model of type {kind!r}. Load it "
+            f"prunefront.load reads what `prunefront export` wrote; {folder} holds a model of type {kind!r}. Load it "
             "with transformers."
         )
     if int(settings.get("cut_format", 0)) > modeling_cut.FORMAT:

@@ -15,7 +15,7 @@ from pathlib import Path
 from pipeline.driver.execute import Resources, check_resources, connect, run_queue
 from pipeline.driver.tracking import NoAnswer, Tracker, TrackingLost, open_tracking
 from pipeline.export.confirm.points import choose_points, fresh_seed
-from pipeline.export.confirm.retrain import Again, Shared, train_again
+from pipeline.export.confirm.retrain import Retraining, SharedInputs, retrain
 from pipeline.export.reopen import reopen
 from pipeline.fronts.confirmed import Confirmed, load_confirmed
 from pipeline.fronts.front import FrontPoint, load_front
@@ -30,7 +30,7 @@ LEAST_SEEDS = 2  # one has no spread
 
 @dataclass(frozen=True)
 class Confirm:
-    """What is asked of a confirmation: the command's options."""
+    """The options of a confirmation."""
 
     study: str
     seeds: int = 5
@@ -44,7 +44,7 @@ class Confirm:
 
 @dataclass(frozen=True, eq=False)
 class ConfirmResult:
-    """What came of it: the points that were asked for, and how many trainings of them are still missing."""
+    """The chosen points as far as they are confirmed, and how many trainings of them are still missing."""
 
     confirmed: Confirmed
     missing: int
@@ -92,46 +92,48 @@ def confirm(
     return _confirm(Confirm(study, seeds, points, minutes, task, Path(store), tracking, resources), log)
 
 
-def _confirm(wanted: Confirm, say: Log) -> ConfirmResult:
-    _check(wanted)
-    store = Store(wanted.store)
-    found = load_front(wanted.study, store=store.root)
-    chosen = choose_points(found, wanted.points)
-    todo = list(_missing(store, found.spec, chosen, seeds=wanted.seeds))
+def _confirm(options: Confirm, log: Log) -> ConfirmResult:
+    _check(options)
+    store = Store(options.store)
+    found = load_front(options.study, store=store.root)
+    chosen = choose_points(found, options.points)
+    todo = list(_missing(store, found.spec, chosen, seeds=options.seeds))
     lost: list[str] = []
-    tracker = _reach(wanted, store, say)  # before the work: it may be no place for runs
+    tracker = _reach(options, store, log)  # before the work: the address may be wrong
     if todo:
-        say("reading the task and the model")
-        study = reopen(store, wanted.study, task=wanted.task)
+        log("reading the task and the model")
+        study = reopen(store, options.study, task=options.task)
         test = study.test()
-        store.study(wanted.study).confirmations.write_test(test.ids, test.labels)
-        say(f"starting Ray: {len(todo)} trainings")
-        shared = Shared(study.inputs, test, store.place, wanted.study)
+        store.study(options.study).confirmations.write_test(test.ids, test.labels)
+        log(f"starting Ray: {len(todo)} trainings")
+        shared = SharedInputs(study.inputs, test, store.place, options.study)
         weights = sum(array.nbytes for array in study.inputs.source.weights.values())
-        with connect(wanted.resources, shared_bytes=weights) as cluster:
-            told = _Told(found.spec, len(todo), say, lost)
-            run_queue(cluster, train_again, shared, _until(wanted.minutes, todo), ended=told.ended)
-    known = load_confirmed(wanted.study, store=store.root)
+        with connect(options.resources, shared_bytes=weights) as cluster:
+            progress = _Progress(found.spec, len(todo), log, lost)
+            run_queue(cluster, retrain, shared, _until(options.minutes, todo), ended=progress.ended)
+    known = load_confirmed(options.study, store=store.root)
     if known is None:
-        raise RuntimeError(f"No training of {wanted.study} came to its end: {'; '.join(lost)}")
-    _publish(known, tracker, say)
+        raise RuntimeError(f"No training of {options.study} came to its end: {'; '.join(lost)}")
+    _publish(known, tracker, log)
     places = {(point.trial, point.point) for point in chosen}
-    asked = replace(known, points=tuple(p for p in known.points if (p.trial, p.point) in places))
-    missing = sum(1 for _ in _missing(store, found.spec, chosen, seeds=wanted.seeds))
-    return ConfirmResult(asked, missing, tuple(lost))
+    confirmed = replace(known, points=tuple(p for p in known.points if (p.trial, p.point) in places))
+    missing = sum(1 for _ in _missing(store, found.spec, chosen, seeds=options.seeds))
+    return ConfirmResult(confirmed, missing, tuple(lost))
 
 
-def _check(wanted: Confirm) -> None:
-    if wanted.seeds < LEAST_SEEDS:
+def _check(options: Confirm) -> None:
+    if options.seeds < LEAST_SEEDS:
         raise BadInput(
-            f"A spread is over {LEAST_SEEDS} seeds or more; --seeds is {wanted.seeds}. Five are a good start."
+            f"A spread is over {LEAST_SEEDS} seeds or more; --seeds is {options.seeds}. Five are a good start."
         )
-    if wanted.minutes is not None and wanted.minutes <= 0:
-        raise BadInput(f"A confirmation runs for some time; --minutes is {wanted.minutes:g}.")
-    check_resources(wanted.resources)
+    if options.minutes is not None and options.minutes <= 0:
+        raise BadInput(f"A confirmation runs for some time; --minutes is {options.minutes:g}.")
+    check_resources(options.resources)
 
 
-def _missing(store: Store, spec: StudySpec, chosen: Sequence[FrontPoint], *, seeds: int) -> Iterator[Again]:
+def _missing(
+    store: Store, spec: StudySpec, chosen: Sequence[FrontPoint], *, seeds: int
+) -> Iterator[Retraining]:
     """Iterate over missing trainings, seed by seed, so that all points have about as many when time is up."""
     kept = store.study(spec.name).confirmations
     records = {point.trial: store.study(spec.name).read_record(point.trial) for point in chosen}
@@ -142,10 +144,10 @@ def _missing(store: Store, spec: StudySpec, chosen: Sequence[FrontPoint], *, see
                 threshold = record.points[point.point].threshold
                 goal = Goal(point.kind, point.round, threshold, getattr(point, spec.share))
                 seed = fresh_seed(spec.seed, number)
-                yield Again(point.trial, point.point, number, seed, record.params, goal)
+                yield Retraining(point.trial, point.point, number, seed, record.params, goal)
 
 
-def _until(minutes: float | None, items: Sequence[Again]) -> Iterator[Again]:
+def _until(minutes: float | None, items: Sequence[Retraining]) -> Iterator[Retraining]:
     """Iterate over the items until the time is up."""
     end = None if minutes is None else time.monotonic() + 60 * minutes
     for item in items:
@@ -155,49 +157,49 @@ def _until(minutes: float | None, items: Sequence[Again]) -> Iterator[Again]:
 
 
 @dataclass
-class _Told:
-    """Hears of the trainings' ends."""
+class _Progress:
+    """Logs each training as it ends, and collects those that were lost."""
 
     spec: StudySpec
     total: int
-    say: Log
+    log: Log
     lost: list[str]
     done: int = 0
 
-    def ended(self, item: Again, result: Confirmation | Exception) -> None:
+    def ended(self, item: Retraining, result: Confirmation | Exception) -> None:
         self.done += 1
         which = f"{self.done}/{self.total}  trial {item.trial}, point {item.point}, seed {item.number + 1}:"
         if isinstance(result, Exception):
             why = " ".join(str(result).split())[-300:]
             self.lost.append(f"trial {item.trial}, point {item.point}: {why}")
-            self.say(f"{which} lost: {why}")
+            self.log(f"{which} lost: {why}")
         elif result.measurement is None:
-            self.say(f"{which} failed: {result.reason}")
+            self.log(f"{which} failed: {result.reason}")
         else:
             measured = result.measurement
-            self.say(
+            self.log(
                 f"{which} {self.spec.metric_name} {measured.metric:.4f} on test at {self.spec.share} "
                 f"{100 * measured.share:.1f} %"
             )
 
 
-def _reach(wanted: Confirm, store: Store, say: Log) -> Tracker | None:
+def _reach(options: Confirm, store: Store, log: Log) -> Tracker | None:
     """Open MLflow; None if it does not answer now."""
     try:
-        return open_tracking(wanted.tracking, store_root=store.root)
+        return open_tracking(options.tracking, store_root=store.root)
     except NoAnswer as refusal:
-        say(f"{refusal} The confirmation goes on; the same command publishes it when MLflow answers.")
+        log(f"{refusal} The confirmation goes on; the same command publishes it when MLflow answers.")
         return None
 
 
-def _publish(found: Confirmed, tracker: Tracker | None, say: Log) -> None:
+def _publish(found: Confirmed, tracker: Tracker | None, log: Log) -> None:
     """Publish to MLflow, a view: if it fails, nothing is lost, and the next call publishes again."""
     if tracker is None:
         return
     try:
         if not tracker.publish_confirmed(found):
-            say(
+            log(
                 f"MLflow does not have study {found.spec.name} yet; confirm again once its search has published it."
             )
     except TrackingLost as lost:
-        say(f"{lost} The confirmations are not there yet; the same command brings them.")
+        log(f"{lost} The confirmations are not there yet; the same command brings them.")

@@ -30,9 +30,9 @@ def choose_points(found: Front, points: str) -> tuple[FrontPoint, ...]:
     many = min(int(points), len(found.points))
     gains = np.array([point.gain for point in found.points])
     places: list[int] = []
-    for wanted in np.linspace(gains[0], gains[-1], many):
+    for gain in np.linspace(gains[0], gains[-1], many):
         free = [place for place in range(len(gains)) if place not in places]
-        places.append(min(free, key=lambda place: abs(gains[place] - wanted)))
+        places.append(min(free, key=lambda place: abs(gains[place] - gain)))
     return tuple(found.points[place] for place in sorted(places))
 
 

@@ -1,4 +1,4 @@
-"""One point on one fresh seed, in a worker: trained, cut, recovered, measured on test rows."""
+"""Train one point on one fresh seed, in a worker: tune, cut, recover, measure on test rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pipeline.trial.training.loop import TrainingFailed
 
 
 @dataclass(frozen=True)
-class Shared:
+class SharedInputs:
     """What all workers get through the object store."""
 
     inputs: TrialInputs
@@ -28,7 +28,7 @@ class Shared:
 
 
 @dataclass(frozen=True)
-class Again:
+class Retraining:
     """A point to train again: the parameters of its trial, and what it comes to."""
 
     trial: int
@@ -39,7 +39,7 @@ class Again:
     goal: Goal
 
 
-def train_again(shared: Shared, item: Again) -> Confirmation:
+def retrain(shared: SharedInputs, item: Retraining) -> Confirmation:
     """Train a point on a fresh seed, measure it, and write its confirmation into the store.
 
     A training that diverges is a result, too, and is written as failed.
@@ -69,7 +69,7 @@ def train_again(shared: Shared, item: Again) -> Confirmation:
     return found
 
 
-def _measured(shared: Shared, item: Again, network: Repeated, started: float) -> Confirmation:
+def _measured(shared: SharedInputs, item: Retraining, network: Repeated, started: float) -> Confirmation:
     inputs = shared.inputs
     on_test = inputs.evaluate(network.model, shared.test)
     return Confirmation(

@@ -1,6 +1,6 @@
 """What methods with learned gates share: numbers per unit that the optimizer learns, and gates made of them.
 
-A method says where its numbers start, how gates follow from them, and what score they come to. Its numbers are
+A method defines the initial numbers, the gates made of them, and the score that follows. Its numbers are
 vectors in the numbers of the dense model (`bases.gates`), no part of the network, and none of its decay.
 """
 

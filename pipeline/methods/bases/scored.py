@@ -1,8 +1,8 @@
 """What methods with a learned score for every weight share: the mask that follows from it, and its gradient.
 
 The forward pass has W' = W ⊙ M(S). Back come ∂L/∂W = ∂L/∂W' ⊙ M and, straight through the mask, ∂L/∂S = ∂L/∂W' ⊙ W
-(arXiv 2005.07683). The network's own tensor holds W' throughout, so that whatever looks at it sees what the forward
-pass uses; what a mask hides of W stands aside, and is put back for a step of the optimizer.
+(arXiv 2005.07683). The network's own tensor holds W' throughout, so that all code reads what the forward
+pass uses; the entries of W that a mask hides are kept apart, and restored for a step of the optimizer.
 
 Shapes: S, M and W as the six matrices of a layer.
 """
@@ -112,7 +112,7 @@ class Scored(Unstructured):
             RuntimeError: outside watch.
         """
         if self._run is None:
-            raise RuntimeError("Scores are learned inside watch; asked for was their schedule outside of it.")
+            raise RuntimeError("Scores are learned inside watch; their schedule was read outside of it.")
         done = self._steps / max(self._run.total_steps, 1)
         return cubic(done, start=self.start_fraction, end=self.end_fraction)
 

@@ -1,6 +1,6 @@
 """What gradual methods on single weights share: a schedule, and masks on the weights.
 
-A method says how weights are scored and what it does around a step of the optimizer. Weights of the lowest scores
+A method defines how weights are scored and what happens around a step of the optimizer. Weights of the lowest scores
 are set to zero as the sparsity rises. Its published form ranks the weights by these scores (`Zeroed`), its lifted form
 units by the sum of their weights' scores (`Lifted`).
 """

@@ -1,6 +1,6 @@
 """Where a fitted scorer is kept, and the base model that it is found by: safetensors, and JSON for people.
 
-ROOT/pruners/FINGERPRINT/fitting.safetensors   where fitting stands; what it was asked for is in its header
+ROOT/pruners/FINGERPRINT/fitting.safetensors   the state of a fit; its settings are in the header
 ROOT/pruners/FINGERPRINT/pruner.safetensors    the fitted scorer
 ROOT/pruners/FINGERPRINT/pruner.json           what is known of it
 """
@@ -51,7 +51,7 @@ def check_fitted(store: Store, model: str, task: str, *, trust_remote_code: bool
     """Check that a base model's scorer is fitted, before anything of a task is read.
 
     Raises:
-        BadInput: it is not; says how to fit it.
+        BadInput: it is not; the message has the command that fits it.
     """
     source = resolve_model(
         model,

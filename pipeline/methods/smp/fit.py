@@ -47,15 +47,15 @@ LEARNING_RATE = 2e-2  # of SGD, constant
 CLIP_NORM = 1.0
 SIZE_POWER = 0.2  # a task is drawn in proportion to its rows to this power
 
-SAVE_S, SAY_S = 60.0, 5.0  # seconds between two states on disk, and two lines of progress
+SAVE_S, LOG_S = 60.0, 5.0  # seconds between two states on disk, and two lines of progress
 SECOND_TEXT = "text_b"
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What is asked of a fit: the command's options."""
+    """The options of a fit."""
 
     model: str
     tasks: tuple[str, ...]
@@ -85,43 +85,43 @@ class Rows:
     pair: bool  # of texts
 
 
-def fit_pruner(wanted: Fit, say: Say = lambda _: None) -> Fitted:
+def fit_pruner(options: Fit, log: Log = lambda _: None) -> Fitted:
     """Fit the scorer of a base model, or go on with a fit that was interrupted or is to have more steps.
 
     Raises:
-        BadInput: what was asked cannot be done; nothing has been written.
+        BadInput: the request cannot be met; nothing has been written.
     """
-    return prepare_fit(wanted, say)()
+    return prepare_fit(options, log)()
 
 
-def prepare_fit(wanted: Fit, say: Say = lambda _: None) -> Callable[[], Fitted]:
+def prepare_fit(options: Fit, log: Log = lambda _: None) -> Callable[[], Fitted]:
     """Read and check all that a fit needs; return the fit itself.
 
     Interrupted, the fit keeps the last whole step.
 
     Raises:
-        BadInput: what was asked cannot be done; nothing has been written.
+        BadInput: the request cannot be met; nothing has been written.
     """
-    _check(wanted)
-    store = Store(wanted.store)
+    _check(options)
+    store = Store(options.store)
     store.check_writable()
-    check_model(wanted.model)
-    say("reading tasks and model")
-    tasks = [load_task(name, cache=store.cache) for name in wanted.tasks]
-    source = _source(wanted.model, tasks)
+    check_model(options.model)
+    log("reading tasks and model")
+    tasks = [load_task(name, cache=store.cache) for name in options.tasks]
+    source = _source(options.model, tasks)
     fingerprint = base_fingerprint(source)
     folder = fit_folder(store, fingerprint)
-    asked = _asked(wanted, tasks, source, fingerprint)
+    settings = _settings(options, tasks, source, fingerprint)
     state = read_state(folder / FITTING)
     if state is not None:
-        _check_same(state[1]["asked"], asked, folder)
+        _check_same(state[1]["asked"], settings, folder)
 
     def fit() -> Fitted:
         rows = [_rows(task, source, store) for task in tasks]
-        fitting = _Fitting(source, rows, asked, folder, say)
+        fitting = _Fitting(source, rows, settings, folder, log)
         if state is not None:
             fitting.take_up(*state)
-        fitting.run(wanted.steps)
+        fitting.run(options.steps)
         return Fitted(folder, fitting.finish())
 
     return fit
@@ -132,22 +132,22 @@ def _rows(task: Task, source: ModelSource, store: Store) -> Rows:
     return Rows(split, SECOND_TEXT in task.train.column_names)
 
 
-def _check(wanted: Fit) -> None:
-    if not wanted.tasks:
+def _check(options: Fit) -> None:
+    if not options.tasks:
         raise BadInput(
             "A scorer is fitted to one task or more; --tasks names none. Name some: --tasks A.toml B.toml"
         )
-    twice = {name for name in wanted.tasks if wanted.tasks.count(name) > 1}
+    twice = {name for name in options.tasks if options.tasks.count(name) > 1}
     if twice:
         raise BadInput(
             f"Each task counts once; --tasks names {', '.join(sorted(twice))} twice. Leave one out."
         )
-    if wanted.steps <= 0:
-        raise BadInput(f"Fitting takes at least one step; --steps is {wanted.steps}.")
-    if wanted.seed < 0:
-        raise BadInput(f"A seed is 0 or above; --seed is {wanted.seed}.")
-    if "://" in str(wanted.store):
-        raise BadInput(f"--store is a folder; given was {wanted.store}.")
+    if options.steps <= 0:
+        raise BadInput(f"Fitting takes at least one step; --steps is {options.steps}.")
+    if options.seed < 0:
+        raise BadInput(f"A seed is 0 or above; --seed is {options.seed}.")
+    if "://" in str(options.store):
+        raise BadInput(f"--store is a folder; given was {options.store}.")
 
 
 def _source(model: str, tasks: list[Task]) -> ModelSource:
@@ -168,13 +168,13 @@ def _source(model: str, tasks: list[Task]) -> ModelSource:
     return source
 
 
-def _asked(wanted: Fit, tasks: list[Task], source: ModelSource, fingerprint: str) -> dict[str, Any]:
+def _settings(options: Fit, tasks: list[Task], source: ModelSource, fingerprint: str) -> dict[str, Any]:
     """Return the settings that determine a fit, except the number of steps."""
     return {
         "model": source.name,
         "base_fingerprint": fingerprint,
         "tasks": {task.name: task.fingerprint for task in tasks},
-        "seed": wanted.seed,
+        "seed": options.seed,
         "side": side_of(max(task.max_length for task in tasks)),
         "width": WIDTH,
         "batch_rows": BATCH_ROWS,
@@ -183,12 +183,12 @@ def _asked(wanted: Fit, tasks: list[Task], source: ModelSource, fingerprint: str
     }
 
 
-def _check_same(was: dict[str, Any], asked: dict[str, Any], folder: Path) -> None:
+def _check_same(was: dict[str, Any], settings: dict[str, Any], folder: Path) -> None:
     differs = [
-        key for key in asked if was.get(key) != asked[key] and key != "model"
+        key for key in settings if was.get(key) != settings[key] and key != "model"
     ]  # a copy may lie elsewhere
     if differs:
-        facts = "; ".join(f"{key} was {was.get(key)}, asked for is {asked[key]}" for key in differs)
+        facts = "; ".join(f"{key} was {was.get(key)}, settings for is {settings[key]}" for key in differs)
         raise BadInput(
             f"A base model has one scorer in a store; {folder} holds one that was fitted otherwise: {facts}. Ask for "
             "what it is, remove that folder, or name another --store."
@@ -200,16 +200,16 @@ class _Fitting:
     """A scorer on its way; `kept` is its state after the last whole step."""
 
     def __init__(
-        self, source: ModelSource, rows: list[Rows], asked: dict[str, Any], folder: Path, say: Say
+        self, source: ModelSource, rows: list[Rows], settings: dict[str, Any], folder: Path, log: Log
     ) -> None:
-        self.asked, self.folder, self.say, self.rows = asked, folder, say, rows
+        self.settings, self.folder, self.log, self.rows = settings, folder, log, rows
         self.device = default_device()
-        seed = int(asked["seed"])
+        seed = int(settings["seed"])
         self.model, self.anatomy = build(source, seed=seed)
         nn.Module.to(self.model, self.device).requires_grad_(requires_grad=False)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.scorer = HeadScorer(side=int(asked["side"]), width=int(asked["width"])).to(self.device)
+            self.scorer = HeadScorer(side=int(settings["side"]), width=int(settings["width"])).to(self.device)
         self.generator = torch.Generator(self.device)
         weights = np.array([len(each.split) for each in rows], dtype=np.float64) ** SIZE_POWER
         self.shares = weights / weights.sum()
@@ -224,10 +224,10 @@ class _Fitting:
 
     def run(self, steps: int) -> None:
         """Run the steps that are missing."""
-        optimizer = torch.optim.SGD(self.scorer.parameters(), lr=float(self.asked["learning_rate"]))
+        optimizer = torch.optim.SGD(self.scorer.parameters(), lr=float(self.settings["learning_rate"]))
         self.scorer.train()
         before, started = self.seconds, time.monotonic()
-        first, saved, said = self.step, started, started
+        first, saved, logged = self.step, started, started
         losses: list[Tensor] = []
         try:
             while self.step < steps:
@@ -236,11 +236,11 @@ class _Fitting:
                 self.step += 1
                 now = time.monotonic()
                 self.seconds = before + now - started
-                if now - said >= SAY_S or self.step == steps:
-                    self.loss, said = float(torch.stack(losses).mean()), now
+                if now - logged >= LOG_S or self.step == steps:
+                    self.loss, logged = float(torch.stack(losses).mean()), now
                     losses.clear()
                     left = (now - started) / (self.step - first) * (steps - self.step)
-                    self.say(
+                    self.log(
                         f"step {self.step} of {steps}, loss {self.loss:.5f}, {left / 60:.1f} minutes left"
                     )
                 if now - saved >= SAVE_S:
@@ -252,18 +252,18 @@ class _Fitting:
 
     def _step(self, step: int, optimizer: torch.optim.Optimizer) -> Tensor:
         """Run one step of BATCHES batches; return its mean loss."""
-        draw = np.random.default_rng([int(self.asked["seed"]), step])
+        draw = np.random.default_rng([int(self.settings["seed"]), step])
         self.generator.manual_seed(int(draw.integers(2**62)))
         found: list[Tensor] = []
-        for _ in range(int(self.asked["batches"])):
+        for _ in range(int(self.settings["batches"])):
             rows = self.rows[int(draw.choice(len(self.rows), p=self.shares))]
-            count = min(int(self.asked["batch_rows"]), len(rows.split))
+            count = min(int(self.settings["batch_rows"]), len(rows.split))
             numbers = draw.choice(len(rows.split), count, replace=False, shuffle=False)
             batch = {name: value.to(self.device) for name, value in rows.split.collate(numbers).items()}
             loss = meta_loss(
                 self.model, self.anatomy, self.scorer, batch, pair=rows.pair, generator=self.generator
             )
-            (loss / int(self.asked["batches"])).backward()  # type: ignore[no-untyped-call]
+            (loss / int(self.settings["batches"])).backward()  # type: ignore[no-untyped-call]
             found.append(loss.detach())
         nn.utils.clip_grad_norm_(self.scorer.parameters(), CLIP_NORM, foreach=True)
         optimizer.step()
@@ -271,13 +271,13 @@ class _Fitting:
         return torch.stack(found).mean()
 
     def _save(self) -> None:
-        header = {"asked": self.asked, "step": self.step, "seconds": self.seconds, "loss": self.loss}
+        header = {"asked": self.settings, "step": self.step, "seconds": self.seconds, "loss": self.loss}
         weights = {name: tensor.cpu().numpy() for name, tensor in self.kept.items()}
         write_state(self.folder / FITTING, weights, header)
 
     def finish(self) -> dict[str, Any]:
         """Write the fitted weights, and what is known of them."""
-        about = self.asked | {"steps": self.step, "seconds": round(self.seconds, 1), "loss": self.loss}
+        about = self.settings | {"steps": self.step, "seconds": round(self.seconds, 1), "loss": self.loss}
         about["provenance"] = provenance()
         weights = {name: tensor.cpu().numpy() for name, tensor in self.kept.items()}
         write_state(self.folder / PRUNER, weights, about)

@@ -12,8 +12,8 @@ scorer takes it, d features.
 
 Deviations, each with its reason.
 * Maps are computed from queries and keys: the network keeps PyTorch's fused attention, and one that is cut has maps.
-* S is the least power of two, 8 to 128, that holds the rows the scorer was fitted on, with so many fewer convolutions;
-  in the paper it is 128, which is mostly padding in tasks of short rows.
+* S is the least power of two, 8 to 128, that holds the rows the scorer was fitted on, with the number of convolutions
+  that belongs to it; in the paper it is 128, which is mostly padding in tasks of short rows.
 * Rows are represented by the first token's last hidden state where the authors' code takes BERT's pooler (pairs of
   texts): not every architecture has one, and not every model's is trained. Single texts: the mean, as there.
 * Scores are means over the calibration rows, where the authors take all of train.

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FP16_SHARE = 1024.0  # a sum over tokens is so many times larger than what fp16 has to hold
+FP16_SHARE = 1024.0  # a sum over tokens is divided by this, so that fp16 holds it
 
 
 class _MaskedPowerSum(torch.autograd.Function):

@@ -11,7 +11,7 @@ from pipeline.driver.tracking import open_tracking
 from pipeline.export.confirm import confirm
 from pipeline.export.confirm.confirm import _until
 from pipeline.export.confirm.points import choose_points, fresh_seed
-from pipeline.export.confirm.retrain import Again, Shared, train_again
+from pipeline.export.confirm.retrain import Retraining, SharedInputs, retrain
 from pipeline.export.reopen import reopen
 from pipeline.fronts.front import load_front
 from pipeline.study.records import BadInput
@@ -32,8 +32,8 @@ def test_a_confirmation_goes_on_and_is_published(tmp_path: Path, capsys: pytest.
     test = study.test()
     study.store.study(NAME).confirmations.write_test(test.ids, test.labels)
     goal = Goal(first.kind, first.round, record.points[first.point].threshold, first.compression)
-    item = Again(0, first.point, 0, fresh_seed(0, 0), record.params, goal)
-    train_again(Shared(study.inputs, test, root, NAME), item)
+    item = Retraining(0, first.point, 0, fresh_seed(0, 0), record.params, goal)
+    retrain(SharedInputs(study.inputs, test, root, NAME), item)
     (there,) = root.glob("studies/toy/confirm/*/seed-*.json")
     before = there.stat().st_mtime_ns
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pipeline.export.confirm.points import choose_points, fresh_seed
-from pipeline.export.confirm.retrain import Again, Shared, train_again
+from pipeline.export.confirm.retrain import Retraining, SharedInputs, retrain
 from pipeline.export.reopen import Reopened, reopen
 from pipeline.fronts.confirmed import load_confirmed
 from pipeline.fronts.front import load_front
@@ -62,9 +62,9 @@ def test_a_confirmation_is_on_test_rows_and_read_back(study: Reopened) -> None:
     test = study.test()
     kept = study.store.study(NAME).confirmations
     kept.write_test(test.ids, test.labels)
-    shared = Shared(study.inputs, test, study.store.root, NAME)
+    shared = SharedInputs(study.inputs, test, study.store.root, NAME)
     made = [
-        train_again(shared, Again(0, place, number, fresh_seed(0, number), record.params, goal))
+        retrain(shared, Retraining(0, place, number, fresh_seed(0, number), record.params, goal))
         for number in range(2)
     ]
     assert kept.has(0, place, 1)
@@ -84,9 +84,9 @@ def test_a_confirmation_is_on_test_rows_and_read_back(study: Reopened) -> None:
 
 
 def test_a_training_that_diverges_is_kept_as_failed(study: Reopened, tmp_path: Path) -> None:
-    shared = Shared(study.inputs, study.test(), tmp_path, NAME)
+    shared = SharedInputs(study.inputs, study.test(), tmp_path, NAME)
     params = study.store.study(NAME).read_record(0).params | {"learning_rate": 1e4}
-    found = train_again(shared, Again(0, 3, 0, 1, params, Goal("recovered", 1, 0.0, 0.5)))
+    found = retrain(shared, Retraining(0, 3, 0, 1, params, Goal("recovered", 1, 0.0, 0.5)))
     assert found.state == "failed"
     assert found.measurement is None
     assert found.reason
