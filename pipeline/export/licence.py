@@ -9,7 +9,7 @@ from pipeline.model.resolve import BUILTIN
 
 _FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---\s*\n", re.DOTALL)
 _LICENCE = re.compile(r"^license:\s*[\"']?([\w.-]+)", re.MULTILINE)
-SECONDS = 5.0  # that the hub has for an answer
+SECONDS = 5.0  # timeout of the hub
 
 
 def licence_of(model: str) -> str | None:
@@ -41,7 +41,7 @@ def _on_hub(model: str) -> str | None:
         card = model_info(model, timeout=SECONDS).card_data
     except (
         Exception
-    ):  # offline, gone, gated, a renamed model: the hub's client has many words for "not known"
+    ):  # offline, gone, gated, a renamed model: the hub's client has many exceptions for "not known"
         return None
     licence = None if card is None else card.get("license")
     return licence if isinstance(licence, str) else None

@@ -1,4 +1,4 @@
-"""A study of the store, opened again: its task's rows and its model, as its trials had them.
+"""Open a study of the store again: its task's rows and its model, as its trials had them.
 
 For what comes after a search: an export, a confirmation, a network that is trained again.
 """

@@ -1,4 +1,4 @@
-"""An exported network in MLflow, at its trial's run. MLflow is a view: no export waits for it, or fails by it."""
+"""Publish an exported network to MLflow, at its trial's run. MLflow is a view: no export fails because of it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The interface of a pruning method: it watches a model learn, then ranks its removable parts.
 
-What must happen at a moment of a training step is done by native PyTorch hooks that `watch` places and
-its exit removes: forward hooks on residual branches, optimizer pre- and post-step hooks, parameter groups.
+Work at a moment of a training step is done by native PyTorch hooks, which `watch` places and its exit removes:
+forward hooks on residual branches, optimizer pre- and post-step hooks, parameter groups.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class PruningMethod(ABC):
     `watch`. A concrete method is a final dataclass whose fields are the keys of its TOML.
     """
 
-    # Whether it rests on something that is fitted once per base model, before any study, and given by `equip`.
+    # Whether it needs something that is fitted once per base model, before any study, and passed to `equip`.
     needs_fit: ClassVar[bool] = False
 
     def equip(self, fitted: Mapping[str, Array]) -> None:

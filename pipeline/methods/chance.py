@@ -1,7 +1,7 @@
 """Chance: units, or weights, in random order (no publication; the ranking that any method must beat).
 
-Every present unit of the chosen level gets an independent uniform score. What is left of a network so cut
-says what its training and recovery are worth without any choice of units.
+Every present unit of the chosen level gets an independent uniform score. The quality of a network cut
+in this way is what training and recovery reach without any choice of units.
 
 Ranks attention and ffn blocks ("block"), heads and ffn blocks ("head"), heads and neurons ("neuron"),
 heads alone ("head-only"), or whole layers ("layer"); `chance-weights` single weights. Shapes: L layers, H heads,

@@ -27,7 +27,7 @@ from pipeline.methods.base import Run
 from pipeline.methods.bases.gated import Gated, Moment, Values
 from pipeline.methods.bases.gates import Gates
 
-EDGE = 1e-20  # of logarithms: an item that is taken for sure stays out of the later draws
+EDGE = 1e-20  # of logarithms: an item with probability 1 stays out of the later draws
 
 
 def relaxed_top_k(logits: Tensor, k: int, *, temperature: float) -> Tensor:

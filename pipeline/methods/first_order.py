@@ -1,7 +1,7 @@
 """First-order importance: Michel et al. 2019 (arXiv 1905.10650), Molchanov et al. 2017, 2019 (arXiv 1906.10771).
 
-A gate ξ_u = 1 is put on what a unit adds; the size of the loss's derivative by it says, to first order, how
-much the loss would change if the unit went. One forward and backward pass over the calibration rows gives the
+A gate ξ_u = 1 is put on what a unit adds; the size of the loss's derivative by it is, to first order, the
+change of the loss if the unit is removed. One forward and backward pass over the calibration rows gives the
 scores of all units. With `rounds` above 1 units go step by step, and are scored anew in between.
 
 Ranks attention and ffn blocks ("block"), heads and ffn blocks ("head"), heads and neurons ("neuron"), or heads
@@ -12,7 +12,7 @@ Shapes: B rows, D units in the numbers of the dense model.
 Deviations, each with its reason.
 * The absolute value is taken of each row's derivative, through gates [B, D]: the formula of Michel et al.; their
   code takes it of a batch's mean, so that scores depend on the batch size.
-* Rows are weighted alike, not by their tokens; scores are not scaled to [0, 1], which changes no order.
+* Rows have equal weights, not weights by their tokens; scores are not scaled to [0, 1], which changes no order.
 * Between rounds the network is tuned (Molchanov et al., and the first-order pruning in arXiv 2112.07198);
   Michel et al. remove without training. The curve shows that: it is measured without any.
 """

@@ -15,7 +15,7 @@ Deviations, each with its reason.
 * The keep fractions have a learning rate of their own: at 1e-2, the scores' rate, a run of a few thousand steps does
   not get them down from sigmoid(10).
 * The score of a unit is its group's keep fraction less its rank from the top of its group: the learned masks are
-  those above 0, and targets around it move all groups alike.
+  those above 0, and targets around it move all groups equally.
 """
 
 from __future__ import annotations

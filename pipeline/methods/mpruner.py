@@ -1,6 +1,6 @@
 """MPruner: Hu, Yang, Xu, Wang et al., "MPruner", arXiv 2408.13482.
 
-Layers whose outputs are alike by linear CKA are clusters; of each cluster all layers but the first (or every
+Layers whose outputs are similar by linear CKA are clusters; of each cluster all layers but the first (or every
 k-th) are removed, after fine-tuning, and the network is trained again. With `rounds` above 1 clusters are found
 anew in what is left.
 
@@ -36,7 +36,7 @@ from pipeline.task.batches import Batch, encoder_inputs
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-NORM_FLOOR = 1e-12  # of a row whose tokens are all alike
+NORM_FLOOR = 1e-12  # of a row whose tokens are all equal
 
 
 def cka(outputs: list[Tensor], mask: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ Shapes: D units in the numbers of the dense model.
 
 Deviations, each with its reason.
 * The paper prunes in pre-training, and pre-trains the result: here both happen in fine-tuning, so that a trial can
-  do it. Its numbers are therefore no yardstick for this.
+  do it. Its numbers are therefore not comparable.
 * Of its five kinds of dimension only heads and neurons are gated: the hidden size goes through every residual
   connection, and key and value sizes would leave heads of unequal width.
 * The penalty is divided by the encoder's parameters, so that γ means the same for every network.

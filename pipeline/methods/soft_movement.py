@@ -33,7 +33,9 @@ def soft_masks(scores: Matrices, *, threshold: float) -> Matrices:
     """Return 1[sigmoid(S) > τ], but of each matrix at least LEAST."""
     least = float(torch.logit(torch.tensor(threshold)))  # of S: no exponential of every score at every step
     masks = {name: values > least for name, values in scores.items()}
-    left = torch.stack([mask.sum() for mask in masks.values()]).tolist()  # the device is waited for once
+    left = torch.stack(
+        [mask.sum() for mask in masks.values()]
+    ).tolist()  # one synchronisation with the device
     few = {
         name: scores[name]
         for name, count in zip(masks, left, strict=True)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 BUILTIN = "builtin/tiny-bert"
 BUILTIN_LENGTH = 128  # tokens
 BUILTIN_VOCABULARY = 8_000
-BUILTIN_CHARACTERS = 1_000  # rarer ones are unknown: they would leave no room for words
+BUILTIN_CHARACTERS = 1_000  # rarer ones become [UNK]: they would leave no room for words
 BUILTIN_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 SHOWN_FILES = 8  # of a folder that is no model

@@ -1,6 +1,6 @@
 """A model as data, and the network that is built from it.
 
-The driver resolves a name once (resolve.py). What comes out, a ModelSource, reaches trials through Ray's
+The driver resolves a name once (resolve.py). The result, a ModelSource, reaches trials through Ray's
 object store and restarts through a copy in the store: a worker reads nothing from the hub or from the
 driver's disk.
 """
@@ -70,7 +70,7 @@ class ModelSource:
 def build(source: ModelSource, *, seed: int) -> tuple[PreTrainedModel, Anatomy]:
     """Build a fresh fp32 network on the CPU, in eval mode, and its Anatomy.
 
-    Parts without weights are initialised from `seed`; torch's global generator stays where it is.
+    Parts without weights are initialised from `seed`; torch's global generator is not advanced.
     """
     from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 

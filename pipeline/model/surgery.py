@@ -1,6 +1,6 @@
-"""How units go: held by hooks (`masked`) or made physically smaller (`cut`), to the same result.
+"""Remove units: by hooks (`masked`) or by making the network physically smaller (`cut`), with the same result.
 
-What a block that is gone leaves behind is its LayerNorm: y = LN(x), without the output bias. Masks are in the
+Of a block that is gone its LayerNorm is left: y = LN(x), without the output bias. Masks are in the
 numbers of the dense model. Shapes: L layers, H heads of k features, N neurons, d hidden features.
 """
 

@@ -85,7 +85,7 @@ def _places(mask: Tensor) -> Tensor:
 def _ascending(values: Tensor, place: int) -> Tensor:
     """Return the value [] at a place, from 1, in ascending order; by selection, not by sorting.
 
-    Methods on single weights ask for it at every step, and numpy selects ten times as fast as torch on a CPU.
+    Methods on single weights need it at every step, and numpy selects ten times as fast as torch on a CPU.
     """
     if values.device.type != "cpu" or values.dtype != torch.float32:
         return values.kthvalue(place).values

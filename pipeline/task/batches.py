@@ -163,7 +163,7 @@ class Feed:
             now = torch.cuda.current_stream(self._device)
             now.wait_stream(self._stream)
             for value in batch.values():
-                value.record_stream(now)  # its memory is not given away before the step has read it
+                value.record_stream(now)  # its memory is not reused before the step has read it
         self._next = (place + 1, self._worker.submit(self._made, place + 1)) if place < last else None
         return batch
 

@@ -1,7 +1,7 @@
-"""Which rows validate and calibrate: stratified, duplicates together, decided by the rows' own text.
+"""Choose validation and calibration rows: stratified, duplicates together, by the rows' own text.
 
 A row's place follows from a hash of its key, so the choice is the same on every machine, for every seed
-and for every order of the rows. Rows with the same key are never torn apart.
+and for every order of the rows. Rows with the same key stay together.
 
 Shapes: R rows, S strata.
 """
@@ -73,7 +73,7 @@ def carve(keys: Sequence[str], strata: IntArray, *, rows: int, salt: str) -> Boo
     """Set aside about `rows` of R rows, never more: True [R] = set aside.
 
     Every stratum gives its share, to within one row, as far as groups of equal keys allow; each one with
-    two groups or more gives something (when `rows` suffices) and keeps something. A group that lies in
+    two groups or more has rows on both sides (when `rows` suffices). A group that lies in
     several strata counts for the lowest. `salt` makes independent choices from the same keys.
     """
     digests = np.fromiter(

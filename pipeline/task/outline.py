@@ -1,4 +1,4 @@
-"""From a task's name to where its rows lie and what they mean; no row is read."""
+"""Resolve a task's name to the places of its rows and their meaning; no row is read."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Where rows come from: local files and the Hugging Face hub, each read into one kind of Arrow table.
+"""Sources of rows: local files and the Hugging Face hub, each read into the same kind of Arrow table.
 
 A table of rows has the columns id ("train-17": the part it comes from and its number, from 1 without the
 header), text_a, text_b if rows are pairs, and label: strings, null where it is missing. Labels that the
 hub declares as classes are a dictionary array, whose order is theirs.
 
-Errors are the readers' own (OSError, ValueError, pyarrow.ArrowException): the room above says them to
-the person who named the source.
+Errors are the readers' own (OSError, ValueError, pyarrow.ArrowException): `loading` turns them into
+messages for the user who named the source.
 """
 
 from __future__ import annotations

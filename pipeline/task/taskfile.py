@@ -1,4 +1,4 @@
-"""The task file that a person writes: which local files hold the rows, and how they are scored.
+"""A user's task file: which local files hold the rows, and how they are scored.
 
 name = "sst2"
 metric = "accuracy"

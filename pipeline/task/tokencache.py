@@ -1,4 +1,4 @@
-"""Tokenised rows, kept in Arrow files by all that made them: the next study reads them without a copy."""
+"""Tokenised rows in Arrow files, keyed by all that determines them: the next study maps them without a copy."""
 
 from __future__ import annotations
 

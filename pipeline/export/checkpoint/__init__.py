@@ -1,4 +1,4 @@
-"""A cut network <-> a folder that transformers 4.57 and 5 load, and we load without remote code."""
+"""Exported folders: transformers 4.57 and 5 load them, and `prunefront.load` does without remote code."""
 
 from pipeline.export.checkpoint.loading import load, load_tokenizer
 from pipeline.export.checkpoint.whole import check_free, whole_folder

@@ -1,4 +1,4 @@
-"""A folder that `write_checkpoint` wrote -> a network, by our own copy of the modelling file: no remote code."""
+"""Load a folder that `write_checkpoint` wrote, by this package's own modelling file: no remote code runs."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def check_free(folder: Path) -> None:
 def whole_folder(folder: Path) -> Iterator[Path]:
     """Make a folder beside `folder`, renamed to it at the exit; an error or an interruption leaves neither.
 
-    A process that is killed outright leaves `.NAME-XXXX.part`, which nothing takes for a checkpoint.
+    A process that is killed outright leaves `.NAME-XXXX.part`, which is not mistaken for a checkpoint.
 
     Raises:
         BadInput: something is there already, or nothing can be written there.

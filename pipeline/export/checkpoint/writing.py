@@ -1,4 +1,4 @@
-"""A cut network -> a folder: weights, configuration, tokenizer, our modelling file, the study's record."""
+"""Write a cut network into a folder: weights, configuration, tokenizer, modelling file, the study's record."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 WEIGHTS, CONFIG, RECORD, CODE = "model.safetensors", "config.json", "prunefront.json", "modeling_cut.py"
 
-# What classes of the modelling file begin with, by the dense network's `config.model_type`.
+# The first part of the modelling file's class names, by the dense network's `config.model_type`.
 CLASSES = {
     "bert": "CutBert",
     "roberta": "CutRoberta",
@@ -31,9 +31,9 @@ AUTO_CLASSES = {
     "AutoModel": "Model",
     "AutoModelForSequenceClassification": "ForSequenceClassification",
 }
-# Where the number of layers stands; num_hidden_layers for the others.
+# The key of the number of layers; num_hidden_layers for the others.
 LAYER_COUNT = {"distilbert": "n_layers"}
-# Of the process that wrote it, or of where it lay.
+# Properties of the process that wrote it, or of its place.
 VOLATILE = ("_name_or_path", "transformers_version", "architectures", "auto_map", "model_type")
 
 

@@ -1,4 +1,4 @@
-"""Chosen points of a front again, on fresh seeds and on test rows: what `prunefront confirm` runs."""
+"""Train chosen points of a front again on fresh seeds, and measure them on test rows: `prunefront confirm`."""
 
 from pipeline.export.confirm.confirm import ConfirmResult, confirm
 from pipeline.export.confirm.points import choose_points

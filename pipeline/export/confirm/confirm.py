@@ -1,4 +1,4 @@
-"""Confirms chosen points of a study: what is missing is trained, what is there stays.
+"""Confirm chosen points of a study: train what is missing, keep what is there.
 
     front ─► points × fresh seeds ─► those not in the store yet ─► Ray ─► store, MLflow ─► means and intervals
 
@@ -48,7 +48,7 @@ class ConfirmResult:
 
     confirmed: Confirmed
     missing: int
-    lost: tuple[str, ...]  # what trainings raised that is no property of the point: the next call tries again
+    lost: tuple[str, ...]  # errors of trainings that are no property of the point: the next call tries again
 
 
 def confirm(

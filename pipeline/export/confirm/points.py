@@ -1,4 +1,4 @@
-"""Which points of a front are confirmed, and on which seeds."""
+"""Choose the points of a front to confirm, and their seeds."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Gates, scores and masks of units are vectors [D] in the numbers of the dense model, so that they mean the same
 after a cut: attention first (blocks, or heads layer by layer), then the feed-forward networks (blocks, or
-neurons layer by layer). Units that are gone have an entry that nothing reads.
+neurons layer by layer). Entries of units that are gone are not read.
 
 Shapes: L layers, H heads of k features, N neurons, d hidden features, B rows, T tokens.
 """
@@ -97,7 +97,7 @@ class Gates:
     def on(self, model: nn.Module, draw: Callable[[], Tensor]) -> Iterator[None]:
         """Multiply units by gates: every forward pass of the model in the context calls `draw` once for them.
 
-        `draw` gives [D], or [B, D] for gates of each row; gradients flow back into it.
+        `draw` returns [D], or [B, D] for gates of each row; gradients flow back into it.
         """
         now: list[Tensor] = []
 
@@ -205,7 +205,7 @@ def learned(
 ) -> Iterator[None]:
     """Add a method's own parameters to the optimizer, without weight decay; remove them at the exit.
 
-    They are no part of the model: neither its state nor the clipping of its gradient sees them.
+    They are no part of the model: neither its state nor the clipping of its gradient includes them.
     """
     optimizer.add_param_group({"params": list(parameters), "lr": learning_rate, "weight_decay": 0.0})
     group = optimizer.param_groups[-1]

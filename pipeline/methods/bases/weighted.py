@@ -27,7 +27,7 @@ from pipeline.task.batches import Batch
 class Weighted(PruningMethod):
     """Sparsity s(t) = s_f + (s_i - s_f) (1 - p)³ from `start_fraction` to `end_fraction` of the steps; 0 before.
 
-    Masks are made anew every `interval` steps (Zhu & Gupta 2017, arXiv 1710.01878), and hold for good at the end.
+    Masks are renewed every `interval` steps (Zhu & Gupta 2017, arXiv 1710.01878), and are final at the end.
     """
 
     start_fraction: float

@@ -1,4 +1,4 @@
-"""Where a fitted scorer is kept, and the base model that it is found by: safetensors, and JSON for people.
+"""The files of a fitted scorer, found by the fingerprint of its base model: safetensors, and JSON for people.
 
 ROOT/pruners/FINGERPRINT/fitting.safetensors   the state of a fit; its settings are in the header
 ROOT/pruners/FINGERPRINT/pruner.safetensors    the fitted scorer
@@ -23,7 +23,7 @@ from pipeline.study.records import BadInput
 from pipeline.study.store import Store
 from pipeline.study.whole_file import whole_file
 
-# Of a configuration, what a task sets, and the words, which attention maps know nothing of.
+# Of a configuration, what a task sets, and the words, on which attention maps do not depend.
 NOT_BASE = ("id2label", "label2id", "problem_type", "vocab_size")
 LETTERS = 16  # of a fingerprint, in a folder's name
 PRUNER, ABOUT, FITTING = "pruner.safetensors", "pruner.json", "fitting.safetensors"

@@ -1,9 +1,9 @@
-"""Fits the scorer of a base model to many tasks: what `prunefront fit-pruner` runs.
+"""Fit the scorer of a base model to many tasks: the work of `prunefront fit-pruner`.
 
     tasks ─► train rows ─┐
     base model, frozen ──┴─► steps of batches × tasks ─► scorer ─► store, MLflow
 
-All that a step draws depends on the seed and its number alone: fitting goes on from its weights and a count.
+The random numbers of a step depend on the seed and its number alone: a fit continues from its weights and a count.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Sums of powers over what residual branches put out: the norms that a penalty and a score are made of.
+"""Sums of powers over the outputs of residual branches: the norms in SNIP's penalty and score.
 
 Padding is left out; sums are float32 also under autocast. Shapes: B rows, T tokens, d features; h heads of
 k features each.

@@ -89,7 +89,7 @@ class Snip(PruningMethod):
     _loaded_bound: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
     _watched: _Watched | None = field(default=None, init=False, repr=False)
     _caught: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False)
-    _catches: bool = field(default=False, init=False, repr=False)  # whether a forward pass is to be caught
+    _catches: bool = field(default=False, init=False, repr=False)  # whether a forward pass is recorded
     _last_norms: Tensor | None = field(default=None, init=False, repr=False)
 
     @contextmanager
@@ -228,7 +228,7 @@ class Snip(PruningMethod):
     def _catching(self, branches: list[_Branch], *, training: bool) -> Iterator[None]:
         """Store in `_caught`, at each forward pass, what the branch's norm is computed from.
 
-        In training, passes without gradients (the metric between epochs) are passed over, and what comes after the
+        In training, passes without gradients (the metric between epochs) are skipped, and what comes after the
         penalty: layers that activation checkpointing runs again for the backward pass.
         """
 

@@ -3,8 +3,8 @@
     (3)  W <- W · min(1, c / σ(W))          (arXiv 2010.01791; as in SNGP, arXiv 2006.10108, section 3.1)
 
 It only ever shrinks; `torch.nn.utils.parametrizations.spectral_norm` differs (it always rescales to 1 and
-differentiates through σ). Matrices of one shape are iterated together, and nothing waits for a GPU: there the
-factor is multiplied in whether it is 1 or not.
+differentiates through σ). Matrices of one shape are iterated together, without synchronisation with a
+GPU: there the factor is multiplied in whether it is 1 or not.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class SpectralBound:
     """Keeps σ(W) <= c for named matrices; c is absolute, or relative to each matrix's first σ.
 
     c falls geometrically from the first σ to its value over the first `warmup_steps` steps. The first σ and
-    the step outlive a cut (a matrix of another shape gets new vectors, and keeps its bound).
+    the step persist after a cut (a matrix of another shape gets new vectors, and keeps its bound).
     """
 
     def __init__(self, *, limit: float, relative: bool, warmup_steps: int) -> None:
@@ -116,7 +116,9 @@ class SpectralBound:
 
     @staticmethod
     def _shrink(weights: list[Tensor], factors: Tensor) -> None:
-        if factors.device.type == "cpu":  # nothing to wait for: matrices within their bound are left alone
+        if (
+            factors.device.type == "cpu"
+        ):  # no synchronisation needed: matrices within their bound stay as they are
             for weight, factor in zip(weights, factors.tolist(), strict=True):
                 if factor < 1.0:
                     weight.mul_(factor)
