@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.cli.output import out, print_json, say
+from pipeline.cli.output import log, out, print_json
 from pipeline.study.records import BadInput
 from pipeline.study.store import DEFAULT_STORE
 
@@ -76,29 +76,29 @@ def compare(
         _compare_across_tasks(groups, png=png, as_json=as_json)
         return
     found = compared(groups)
-    said = sentences(found)
+    lines = sentences(found)
     _write(png, lambda kind: comparison_image(found, format=kind))
     if html is not None:
         from pipeline.fronts.report import report
 
-        report(store, names, html=html, tell=say)
-        say(f"Wrote {html}.")
+        report(store, names, html=html, tell=log)
+        log(f"Wrote {html}.")
     if as_json:
-        print_json(comparison_as_json(found, said))
+        print_json(comparison_as_json(found, lines))
     else:
-        _print(found, said)
+        _print(found, lines)
 
 
 def _compare_across_tasks(groups: tuple[Group, ...], *, png: Path | None, as_json: bool) -> None:
     from pipeline.fronts.compare import rank_across_tasks, standings_image, standings_sentences
 
     standings = rank_across_tasks(groups)
-    said = standings_sentences(standings)
+    lines = standings_sentences(standings)
     _write(png, lambda kind: standings_image(standings, format=kind))
     if as_json:
-        print_json(standings_as_json(standings, said))
+        print_json(standings_as_json(standings, lines))
     else:
-        _print_standings(standings, said)
+        _print_standings(standings, lines)
 
 
 def _tagged(given: list[str], *, store: Path, tracking: str | None) -> list[str]:
@@ -123,7 +123,7 @@ def _tagged(given: list[str], *, store: Path, tracking: str | None) -> list[str]
     return [name for name in found if name in known]
 
 
-def comparison_as_json(found: Comparison, said: list[str]) -> dict[str, Any]:
+def comparison_as_json(found: Comparison, lines: list[str]) -> dict[str, Any]:
     """Return the JSON object of a comparison: all numbers, and the sentences on them."""
     spec = found.groups[0].spec
     return {
@@ -133,11 +133,11 @@ def comparison_as_json(found: Comparison, said: list[str]) -> dict[str, Any]:
         "reference_point": list(spec.reference_point),
         "validation": asdict(found.validation),
         "test": None if found.test is None else asdict(found.test),
-        "says": said,
+        "says": lines,
     }
 
 
-def standings_as_json(found: Standings, said: list[str]) -> dict[str, Any]:
+def standings_as_json(found: Standings, lines: list[str]) -> dict[str, Any]:
     """Return the JSON object of standings: scores and ranks over tasks, and the sentences on them."""
     return {
         "tasks": list(found.tasks),
@@ -146,7 +146,7 @@ def standings_as_json(found: Standings, said: list[str]) -> dict[str, Any]:
         "average_ranks": list(found.ranking.ranks),
         "p": found.ranking.p,
         "critical_difference": found.ranking.critical_difference,
-        "says": said,
+        "says": lines,
     }
 
 
@@ -167,20 +167,20 @@ def _write(path: Path | None, draw: Callable[[str], bytes]) -> None:
     if path is None:
         return
     path.write_bytes(draw(_kind(path)))
-    say(f"Wrote {path}.")
+    log(f"Wrote {path}.")
 
 
 def _kind(path: Path) -> str:
     return path.suffix.lower().removeprefix(".")
 
 
-def _print(found: Comparison, said: list[str]) -> None:
+def _print(found: Comparison, lines: list[str]) -> None:
     for panel in (found.validation, found.test):
         if panel is not None:
             out.print(_table(panel, found.groups[0].spec.second.short))
             out.print()
-    for sentence in said:
-        out.print(f"• {escape(sentence)}")
+    for line in lines:
+        out.print(f"• {escape(line)}")
 
 
 def _table(panel: Panel, gain: str) -> Table:
@@ -213,7 +213,7 @@ def _table(panel: Panel, gain: str) -> Table:
     return table
 
 
-def _print_standings(found: Standings, said: list[str]) -> None:
+def _print_standings(found: Standings, lines: list[str]) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("hypervolume, of possible")
     for method in found.methods:
@@ -222,5 +222,5 @@ def _print_standings(found: Standings, said: list[str]) -> None:
         table.add_row(escape(task), *(f"{100 * value:.1f} %" for value in row))
     table.add_row("average rank", *(f"{place:.2f}" for place in found.ranking.ranks))
     out.print(table)
-    for sentence in said:
-        out.print(f"• {escape(sentence)}")
+    for line in lines:
+        out.print(f"• {escape(line)}")

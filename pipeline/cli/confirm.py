@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from pipeline.cli.output import out, percent, print_json, say
+from pipeline.cli.output import log, out, percent, print_json
 from pipeline.study.records import OBJECTIVES
 from pipeline.study.store import DEFAULT_STORE
 
@@ -80,7 +80,7 @@ def confirm(
         concurrent=concurrent,
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,
-        log=(lambda _: None) if quiet else say,
+        log=(lambda _: None) if quiet else log,
     )
     if as_json:
         print_json(confirmed_as_json(done))

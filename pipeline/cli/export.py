@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from pipeline.cli.output import err, millions, out, percent, print_json, say
+from pipeline.cli.output import err, log, millions, out, percent, print_json
 from pipeline.study.records import BadInput
 from pipeline.study.store import DEFAULT_STORE
 
@@ -84,7 +84,7 @@ def export(
         onnx=onnx,
         push=push,
         tracking=tracking,
-        log=say,
+        log=log,
     )
     for warning in done.warnings:
         err.print(warning, style="yellow", markup=False, soft_wrap=True)

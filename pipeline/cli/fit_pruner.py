@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.output import out, print_json, say
+from pipeline.cli.output import log, out, print_json
 from pipeline.study.store import DEFAULT_STORE
 
 STEPS = 6000
@@ -46,7 +46,7 @@ def fit_pruner(
         seed=seed,
         store=store,
     )
-    progress = (lambda _: None) if quiet else say
+    progress = (lambda _: None) if quiet else log
     fit = prepare_fit(request, progress)
     tracker = open_for_pruner(tracking, store=store, say=progress)  # before the work, which takes long
     fitted = fit()

@@ -16,7 +16,7 @@ if not out.is_terminal:
 err = Console(stderr=True, highlight=False)
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     """Print a line of progress on stderr, without reading markup in it."""
     err.print(line, markup=False, soft_wrap=True)
 

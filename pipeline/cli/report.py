@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.output import print_json, say
+from pipeline.cli.output import log, print_json
 from pipeline.study.records import BadInput, StudySpec
 from pipeline.study.store import DEFAULT_STORE
 
@@ -47,11 +47,11 @@ def report(
         html=html,
         figures=figures,
         keep=keep if track and html is not None else None,
-        tell=say,
+        tell=log,
     )
     if as_json:
         print_json({"studies": list(dict.fromkeys(studies)), "written": [str(path) for path in done.written]})
     for path in done.written:
-        say(f"Wrote {path}.")
+        log(f"Wrote {path}.")
     for line in done.remarks:
-        say(line)
+        log(line)

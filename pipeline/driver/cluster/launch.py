@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.driver.cluster.arguments import arguments
@@ -31,31 +31,31 @@ _CLOCK = re.compile(r"(\d+-)?\d{1,2}:\d\d:\d\d")
 class Nodes:
     """The worker nodes of a cluster, all equal; the head runs the driver and no trials."""
 
-    count: int = 2
-    cpus: int = 8
-    gpus: int = 0
-    memory_gb: int = 32
-    spot: bool = False  # may vanish at any time: the trials on them go on elsewhere
+    count: int
+    cpus: int
+    gpus: int
+    memory_gb: int
+    spot: bool  # may vanish at any time: the trials on them go on elsewhere
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Launch:
     """A search and the cluster that runs it."""
 
     search: Search
     name: str  # of the job
-    nodes: Nodes = field(default_factory=Nodes)
-    image: str = "prunefront:latest"
-    shared_store: bool = False  # the store's folder is the same on all nodes
-    volume_claim: str | None = None  # of Kubernetes, mounted at the store's folder
-    secret: str = "prunefront"  # the Kubernetes Secret
-    namespace: str | None = None
-    partition: str | None = None  # of Slurm
-    time: str | None = None  # of Slurm: [days-]hours:minutes:seconds
-    region: str = "us-west-2"  # of AWS
-    instance: str = "m5.2xlarge"  # type of AWS's machines
-    dashboard: str = "http://127.0.0.1:8265"  # where `ray job submit` finds the cluster
-    endpoint: str | None = None  # of the object store, where it is not AWS's
+    nodes: Nodes
+    image: str
+    shared_store: bool  # the store's folder is the same on all nodes
+    volume_claim: str | None  # of Kubernetes, mounted at the store's folder
+    secret: str  # the Kubernetes Secret
+    namespace: str | None
+    partition: str | None  # of Slurm
+    time: str | None  # of Slurm: [days-]hours:minutes:seconds
+    region: str  # of AWS
+    instance: str  # type of AWS's machines
+    dashboard: str  # where `ray job submit` finds the cluster
+    endpoint: str | None  # of the object store, where it is not AWS's
 
     @property
     def in_objects(self) -> bool:
