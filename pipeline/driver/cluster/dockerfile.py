@@ -36,6 +36,7 @@ RUN pip install{wheels} --requirement requirements.lock
 RUN pip install --constraint requirements.lock "ray[default]=={ray}"
 COPY pyproject.toml README.md LICENSE ./
 COPY pipeline ./pipeline
+COPY prunefront ./prunefront
 COPY search_spaces ./search_spaces
 RUN pip install --no-deps .
 

@@ -36,7 +36,7 @@ from pipeline.trial.training.phases import steps_per_epoch
 from pipeline.trial.training.process import free_memory_mb
 
 PROBES = 4  # at once, at most: as many as there will be trials at once, so that they meet each other
-WORKER_START_S = 10.0  # until a worker has imported torch, where it was not measured; README's stack
+WORKER_START_S = 10.0  # until a worker has imported torch, where it was not measured: versions of the lock
 NETWORK_S = 1.0  # that timing one network of the front takes: its rounds, twice 0.05 s each
 FRONT_NETWORKS = 20  # about as many stand on a front of some trials
 FRONT_PER_TRIAL = 3

@@ -18,7 +18,7 @@ from pipeline.trial.training.phases import phases, steps_per_epoch
 from pipeline.trial.trial import CURVE_STEPS
 
 SPACE_DRAWS = 256  # trials that the sampler might draw
-TRIAL_OVERHEAD_S = 0.2  # of Ray, ledger and store; README, "added per trial"
+TRIAL_OVERHEAD_S = 0.2  # of Ray, ledger and store; docs/benchmarks/robustness.md, "added per trial"
 
 
 def drawn_trials(space: Space, inputs: TrialInputs, found: list[Probed], *, stops: bool, seed: int) -> Trials:
