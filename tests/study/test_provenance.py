@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+import pipeline
 from pipeline.study import provenance
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -21,8 +24,8 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture
 def copied(tmp_path: Path) -> ModuleType:
-    """The room as it would lie in another folder."""
-    path = tmp_path / "package" / "study" / "provenance.py"
+    """The module in another checkout, as deep in its package as it is here."""
+    path = tmp_path / "package" / Path(provenance.__file__).relative_to(Path(pipeline.__file__).parent)
     path.parent.mkdir(parents=True)
     shutil.copy(provenance.__file__, path)
     spec = importlib.util.spec_from_file_location("copied_provenance", path)
@@ -43,6 +46,11 @@ def test_an_installed_package_has_no_commit(copied: ModuleType):
     assert copied.provenance()["commit"] == ""
 
 
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="no checkout")
+def test_this_checkout_has_its_commit():
+    assert provenance.provenance()["commit"].removesuffix("+") == git(ROOT, "rev-parse", "HEAD")
+
+
 def test_a_checkout_has_its_commit_and_a_plus_if_it_was_changed(copied: ModuleType, tmp_path: Path):
     git(tmp_path, "init", "--quiet")
     git(tmp_path, "add", ".")
@@ -51,7 +59,7 @@ def test_a_checkout_has_its_commit_and_a_plus_if_it_was_changed(copied: ModuleTy
     (tmp_path / "untracked").write_text("does not count")
     assert copied.provenance()["commit"] == head
     copied.provenance.cache_clear()
-    with (tmp_path / "package" / "study" / "provenance.py").open("a") as file:
+    with Path(copied.__file__).open("a") as file:
         file.write("# changed\n")
     assert copied.provenance()["commit"] == f"{head}+"
 

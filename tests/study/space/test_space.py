@@ -18,7 +18,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from pipeline.methods.registry import METHODS
 from pipeline.study.records import BadInput
-from pipeline.study.space.files import known_methods, read_keys, shown_keys
+from pipeline.study.space.files import folder, known_methods, read_keys, shown_keys
 from pipeline.study.space.space import (
     ALLOCATION_KEYS,
     TRIAL_KEYS,
@@ -100,6 +100,9 @@ class TestPackaged:
         with pytest.raises(BadInput, match=r"'snp' has none.*Nearest: 'snip'; known: chance, .*, snip"):
             load_space("snp", file=None, pretrained=True)
 
+    def test_found_in_a_checkout(self) -> None:
+        assert folder() == ROOT / "search_spaces"
+
     def test_found_in_an_installed_wheel(self, tmp_path: Path) -> None:
         # pyproject's force-include puts search_spaces inside the package, and nothing beside it.
         package = tmp_path / "site" / "pipeline"
@@ -111,6 +114,8 @@ class TestPackaged:
             "import sys; sys.path.insert(0, sys.argv[1]); import pipeline.study.space.space as s;"
             "assert s.__file__.startswith(sys.argv[1]), s.__file__;"
             "heavy = {'torch', 'ray', 'mlflow', 'optuna'} & set(sys.modules); assert not heavy, heavy;"
+            "from pathlib import Path; from pipeline.study.space.files import folder;"
+            "assert folder() == Path(sys.argv[1]).resolve() / 'pipeline' / 'search_spaces', folder();"
             "print(s.load_space('snip', file=None, pretrained=True).toml, end='')"
         )
         command = [
