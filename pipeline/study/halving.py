@@ -1,8 +1,8 @@
-"""Asynchronous successive halving for fronts: which trials go on, judged by what their curves add.
+"""Asynchronous successive halving for fronts: stops trials whose curves add little to the front.
 
-At a rung (a fraction of its training) a trial shows the curve that it would give if it ended there, in the study's
-own objectives: its metric against its gain (compression, saved MACs, saved latency). It goes on if
-it is among the best 1 / ETA of the trials seen at that rung so far (ASHA, arXiv 1810.05934, algorithm 2; the
+At a rung (a fraction of its training) a trial reports the curve that it would give if it ended there, in the study's
+objectives: its metric against its gain (compression, saved MACs, saved latency). It goes on if
+it is among the best 1 / ETA of the trials that have reached that rung (ASHA, arXiv 1810.05934, algorithm 2; the
 number of rungs and ETA differ). Best means, in this order:
 
     1. the hypervolume that its curve adds to the union of the others' at that rung,
@@ -23,11 +23,11 @@ import numpy as np
 from pipeline.study.pareto import front, hypervolume
 from pipeline.study.records import FloatArray, Rung
 
-# Ours, by tests/benchmarks/search_economy. Of the trials that a full run puts alone on the front ETA = 2 stops four of
-# ten, ETA = 4/3 one of eleven; more where it begins with the fourth trial: a quantile of four is mostly noise.
+# Chosen by tests/benchmarks/search_economy. Of the trials that are alone on the front of a full run, ETA = 2 stops four
+# of ten and ETA = 4/3 one of eleven; more if LEAST_SEEN is 4: a quantile of four is mostly noise.
 RUNGS = (0.25, 0.5)  # of a trial's training
-ETA = 4 / 3  # of those seen at a rung, one in ETA goes on
-LEAST_SEEN = 8  # at a rung before anybody is stopped there
+ETA = 4 / 3  # of the trials at a rung, one in ETA goes on
+LEAST_SEEN = 8  # trials at a rung before one is stopped there
 
 Reference = tuple[float, float]
 Key = tuple[float, float, float]
@@ -36,7 +36,7 @@ Values = Callable[[Mapping[str, FloatArray]], FloatArray]  # columns [P] -> (met
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of a trial at a rung."""
+    """The decision about a trial at a rung."""
 
     goes_on: bool
     redundant: bool = False
@@ -44,7 +44,7 @@ class Verdict:
 
 
 class Halving:
-    """The rungs of a study, and what was seen at each. Not aware of what runs the trials."""
+    """The rungs of a study and the curves seen at each; independent of the executor."""
 
     def __init__(
         self,
@@ -61,14 +61,14 @@ class Halving:
         self._alone: list[dict[int, tuple[float, float]]] = [{} for _ in rungs]
 
     def remember(self, number: int, rung: Rung) -> None:
-        """A trial was at a rung: of an earlier driver, or now."""
+        """Add the curve of a trial at a rung, whether of this driver or an earlier one."""
         if rung.index < len(self._seen):
             curve = self._values(rung.columns())
             self._seen[rung.index][number] = curve
-            self._alone[rung.index][number] = alone(curve, self._reference)
+            self._alone[rung.index][number] = volume_and_spread(curve, self._reference)
 
     def judge(self, number: int, rung: Rung) -> Verdict:
-        """Whether the trial goes on beyond the rung."""
+        """Add the curve of a trial at a rung, and return whether the trial goes on."""
         self.remember(number, rung)
         if rung.index >= len(self._seen):
             return Verdict(True)
@@ -86,50 +86,50 @@ class Halving:
         return Verdict(False, redundant, f"{where}{why}")
 
     def keys(self, index: int) -> dict[int, Key]:
-        """Of the trials seen at a rung: what each one's curve adds to the others', its hypervolume, its spread."""
+        """Return the ranking keys of the trials at a rung: hypervolume added to the others, own hypervolume, spread."""
         added = contributions(self._seen[index], self._reference)
         return {number: (added.get(number, 0.0), *own) for number, own in self._alone[index].items()}
 
 
-def alone(curve: FloatArray, reference: Reference) -> tuple[float, float]:
-    """A curve's hypervolume, and how far apart in gain the useful points of its own front are."""
+def volume_and_spread(curve: FloatArray, reference: Reference) -> tuple[float, float]:
+    """Return a curve's hypervolume, and the range in gain of the useful points on its own front."""
     useful = curve[(curve[:, 0] > reference[0]) & np.isfinite(curve).all(axis=1)]
     spread = float(np.ptp(useful[front(useful), 1])) if len(useful) else 0.0
     return hypervolume(curve, reference), spread
 
 
 def contributions(seen: dict[int, FloatArray], reference: Reference) -> dict[int, float]:
-    """The hypervolume that each curve adds to the union of the others'; those that add nothing may be left out.
+    """Return the hypervolume that each curve adds to the union of the others; curves that add 0 may be missing.
 
-    Only who stands on the union's front adds. Without one of these, the others of them and the front of all the
-    rest are what is left: few points, however many trials were seen.
+    Only curves with a point on the union's front add volume. The union without such a curve is made of the other
+    such curves and the front of all the rest: few points, for any number of trials.
     """
     numbers = list(seen)
     points = np.concatenate([seen[number] for number in numbers])
     owners = np.repeat(numbers, [len(seen[number]) for number in numbers])
-    standing = np.unique(owners[front(points)])
-    stands = np.isin(owners, standing)
-    rest = points[~stands]
+    on_front = np.unique(owners[front(points)])
+    kept = np.isin(owners, on_front)
+    rest = points[~kept]
     rest = rest[front(rest)]
-    points, owners = points[stands], owners[stands]
+    points, owners = points[kept], owners[kept]
     together = hypervolume(points, reference)
     return {
         int(number): max(
             0.0, together - hypervolume(np.concatenate([points[owners != number], rest]), reference)
         )
-        for number in standing
+        for number in on_front
     }
 
 
 def within_noise(curve: FloatArray, seen: dict[int, FloatArray], reference: Reference, *, rows: int) -> bool:
-    """Whether a curve lies, on average over the gain, less than a standard error below the union of all.
+    """Return whether a curve lies, on average over the gain, less than a standard error below the union of all.
 
     The standard error is that of an accuracy at the union's best metric, over `rows` rows.
     """
     points = np.concatenate(list(seen.values()))
     points = points[(points > reference).all(axis=1)]
     if not len(points):
-        return True  # nobody is better than a constant prediction yet
+        return True  # no point is above the constant baseline yet
     best = float(np.clip(points[:, 0].max(), 0.0, 1.0))
     error = math.sqrt(max(best * (1 - best), 1 / rows) / rows)
     gap = hypervolume(points, reference) - hypervolume(curve, reference)

@@ -1,4 +1,4 @@
-"""The task's metrics: one primary score per task, higher = better, and the scores that it is made of.
+"""The metrics of tasks: one primary score per task, higher = better, and its component scores.
 
 GLUE's own definitions (Wang et al., arXiv 1804.07461, table 1), computed by scikit-learn and SciPy.
 A prediction that is the same for all rows carries no information: F1 of a class never predicted,
@@ -24,7 +24,7 @@ CONSTANT_SPREAD = 1e-6
 
 @dataclass(frozen=True)
 class Metric:
-    """How a task is scored: `score(labels, predictions)` gives the primary one under `metric`, first."""
+    """A metric: `score(labels, predictions)` returns the primary score first, as `metric`, then its components."""
 
     score: Callable[[Values, Values], Scores]
     regression: bool = False
@@ -40,7 +40,7 @@ def _accuracy(labels: Values, predictions: Values) -> float:
 
 
 def _f1(labels: Values, predictions: Values) -> float:
-    """Two classes: F1 of class 1. More: the mean over classes of each one's F1 (macro)."""
+    """Return F1 of class 1 for two classes, the mean over classes (macro) for more."""
     from sklearn.metrics import f1_score
 
     average = "macro" if max(int(labels.max()), int(predictions.max())) > 1 else "binary"
@@ -98,34 +98,34 @@ METRICS: dict[str, Metric] = {
 
 
 def is_regression(name: str) -> bool:
-    """Whether the metric scores predicted values, not classes.
+    """Return whether the metric scores predicted values instead of classes.
 
     Raises:
-        KeyError: if METRICS has no such name.
+        KeyError: METRICS has no such name.
     """
     return METRICS[name].regression
 
 
 def evaluate(name: str, labels: Values, predictions: Values) -> Scores:
-    """All scores of the predictions [V] against the labels [V]: `metric` first, then its components.
+    """Return all scores of the predictions [V] against the labels [V]: `metric` first, then its components.
 
-    Classes are 0 … K-1. `f1` of two classes is that of class 1, of more classes the macro mean; more are
-    recognised by a label or a prediction above 1. Predicted values that are not finite give NaN.
+    Classes are 0 … K-1. `f1` of two classes is that of class 1, of more classes the macro mean; there are more
+    if a label or a prediction is above 1. Predicted values that are not finite give NaN.
 
     Raises:
-        KeyError: if METRICS has no such name.
-        ValueError: if there are no rows, or labels and predictions differ in shape.
+        KeyError: METRICS has no such name.
+        ValueError: there are no rows, or labels and predictions differ in shape.
     """
     if labels.shape != predictions.shape or labels.ndim != 1 or not len(labels):
         raise ValueError(
-            "A metric compares as many predictions as labels, one or more; "
+            "Predictions and labels have the same length, at least 1; "
             f"these have the shapes {predictions.shape} and {labels.shape}."
         )
     return METRICS[name].score(labels, predictions)
 
 
 def constant(name: str, labels: Values) -> float:
-    """The metric of the best constant prediction for the labels [V]; 0 for correlations.
+    """Return the metric of the best constant prediction for the labels [V]; 0 for correlations.
 
     Raises:
         KeyError, ValueError: as `evaluate`.
@@ -139,7 +139,7 @@ def constant(name: str, labels: Values) -> float:
 def standard_error(
     name: str, labels: Values, predictions: Values, *, resamples: int = 200, seed: int = 0
 ) -> float:
-    """The standard error of a metric over rows, by the bootstrap (Efron 1979): labels and predictions [V]."""
+    """Return the standard error of a metric over rows [V], by the bootstrap (Efron 1979)."""
     generator = np.random.default_rng(seed)
     rows = generator.integers(0, len(labels), size=(resamples, len(labels)))
     found = [evaluate(name, labels[chosen], predictions[chosen])["metric"] for chosen in rows]

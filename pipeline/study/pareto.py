@@ -1,14 +1,14 @@
-"""Fronts of two objectives, and how good they are.
+"""Pareto fronts of two objectives, their hypervolume and knee.
 
-Every `values` is [P, 2]: one row per network, (metric, gain). **Both columns are maximised.** A gain is what a
-study searches beside the metric, as a share of the dense network: compression, or the part of its MACs or latency
-that is saved (`records.Objective.gain`).
+Every `values` is [P, 2]: one row per network, (metric, gain). **Both columns are maximised.** A gain is the
+study's second objective as a share of the dense network: compression, or the saved part of its MACs or latency
+(`records.Objective.gain`).
 
 A row dominates another if it is at least as good in both columns and better in one.
 
-* *NaN and infinity.* A row that holds one is no point: it never enters a front, evicts nobody, adds nothing.
-* *Duplicates.* Equal rows do not dominate each other: on a front, all of them stay. Volume counts them once.
-* *No rows.* `front` is empty and `hypervolume` 0; only `knee` has no answer.
+* *NaN and infinity.* A row that holds one is ignored: it is on no front, dominates no row, adds no volume.
+* *Duplicates.* Equal rows do not dominate each other: all of them are on the front. Volume counts them once.
+* *No rows.* `front` is empty and `hypervolume` 0; `knee` raises.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ import numpy.typing as npt
 Values = npt.NDArray[np.float64]
 Rows = npt.NDArray[np.int64]
 
-KNEE_DECIMALS = 12  # heights above the chord are compared to these: rounding errors choose no knee
+KNEE_DECIMALS = 12  # of heights above the chord, so that rounding errors do not choose the knee
 
 
 def front(values: npt.ArrayLike) -> Rows:
-    """The rows that no other row dominates, by rising gain; equal points by row. O(P log P).
+    """Return the rows that no other row dominates, by rising gain; equal points by row. O(P log P).
 
     Args:
         values: [P, 2].
@@ -52,7 +52,7 @@ def front(values: npt.ArrayLike) -> Rows:
 
 
 def hypervolume(values: npt.ArrayLike, reference: tuple[float, float]) -> float:
-    """The area that the rows dominate above `reference`. Exact, O(P log P).
+    """Return the area that the rows dominate above `reference`. Exact, O(P log P).
 
     A row that is not better than the reference in both columns adds nothing. Unit: metric × gain.
 
@@ -64,18 +64,18 @@ def hypervolume(values: npt.ArrayLike, reference: tuple[float, float]) -> float:
         ValueError: `values` is not [P, 2], or the reference is not finite.
     """
     if not np.isfinite(reference).all():
-        raise ValueError(f"A hypervolume has a finite reference point; given was {reference}.")
+        raise ValueError(f"The reference point of a hypervolume is finite; got {reference}.")
     points = _points(values)
     points = points[(points > reference).all(axis=1)]
     points = points[front(points)] - reference
-    # Along a front the gain rises and the metric falls: slabs side by side, each as high as its own point.
+    # Along a front the gain rises and the metric falls: the area is a row of slabs, each as high as its point.
     widths = np.diff(points[:, 1], prepend=0.0)
-    # Rounded once, at the end: the order of rows, and points that add nothing, change no digit.
+    # fsum rounds once, at the end: the order of rows and points that add nothing do not change a digit.
     return math.fsum((widths * points[:, 0]).tolist())
 
 
 def contribution(values: npt.ArrayLike, others: npt.ArrayLike, reference: tuple[float, float]) -> float:
-    """The hypervolume that the rows of `values` [P, 2], together, add to that of `others` [Q, 2]; >= 0.
+    """Return the hypervolume that the rows of `values` [P, 2], together, add to that of `others` [Q, 2]; >= 0.
 
     Raises:
         ValueError: an array is not [P, 2], or the reference is not finite.
@@ -86,11 +86,11 @@ def contribution(values: npt.ArrayLike, others: npt.ArrayLike, reference: tuple[
 
 
 def knee(values: npt.ArrayLike) -> int:
-    """The row on the front that lies farthest above the chord between the front's two ends.
+    """Return the row on the front that lies farthest above the chord between the front's two ends.
 
     Both columns are scaled to 0 ... 1 between the ends first; then a point is (metric + gain - 1) / √2
     above the chord. Among equally high points the better metric wins, then the earlier row. So a single point
-    is its front's knee; of two points, or where none lies above the chord, the end with the better metric is.
+    is the knee of its front; with two points, or none above the chord, it is the end with the better metric.
 
     Args:
         values: [P, 2], a front or any points.
@@ -104,7 +104,7 @@ def knee(values: npt.ArrayLike) -> int:
     points = _points(values)
     rows = front(points)
     if not len(rows):
-        raise ValueError("A knee lies on a front; there is no finite point.")
+        raise ValueError("A knee is a point of a front; there is no finite point.")
     ends = points[rows]
     span = np.ptp(ends, axis=0)
     scaled = (ends - ends.min(axis=0)) / np.where(span > 0, span, 1.0)
@@ -115,5 +115,5 @@ def knee(values: npt.ArrayLike) -> int:
 def _points(values: npt.ArrayLike) -> Values:
     points = np.asarray(values, dtype=np.float64)
     if points.ndim != 2 or points.shape[1] != 2:
-        raise ValueError(f"Points are rows of (metric, gain): [P, 2]; given was {list(points.shape)}.")
+        raise ValueError(f"Points are rows of (metric, gain): [P, 2]; got {list(points.shape)}.")
     return points

@@ -1,4 +1,4 @@
-"""Where a number comes from: versions, commit, hardware."""
+"""The provenance of a result: versions, commit, hardware."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PACKAGES = ("prunefront", "torch", "transformers", "optuna", "ray", "mlflow", "n
 
 @cache
 def provenance() -> dict[str, str]:
-    """Versions of what decides a result, the commit of a source checkout, the machine."""
+    """Return the versions of the packages that affect a result, the commit of a source checkout, the machine."""
     facts = {f"version/{name}": _version(name) for name in PACKAGES}
     facts["version/python"] = platform.python_version()
     facts["commit"] = _commit()
@@ -32,7 +32,7 @@ def _version(name: str) -> str:
 
 
 def _commit() -> str:
-    """The commit of the checkout that holds this file (with + if changed), or "" in an installed wheel."""
+    """Return the commit of the checkout that holds this file (with + if changed), or "" in an installed wheel."""
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return ""

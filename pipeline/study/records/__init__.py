@@ -1,4 +1,4 @@
-"""What travels between rooms: frozen dataclasses, numpy arrays, no behaviour beyond their own laws."""
+"""The dataclasses that pass between modules: frozen, of numpy arrays, with no behaviour but their own invariants."""
 
 from pipeline.study.records.ask import Ask
 from pipeline.study.records.network import UNIT_KINDS, Masks, Measurement, Point, PointRef, Scores

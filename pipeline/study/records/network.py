@@ -1,4 +1,4 @@
-"""One network: what its units are worth, which of them stay, what it measures.
+"""One network: the scores of its units, which of them stay, its measurements.
 
 Shapes: L layers, H heads per layer, N feed-forward neurons per layer, always those of the dense model; V validation
 rows.
@@ -17,13 +17,13 @@ UNIT_KINDS = ("heads", "attention", "neurons", "ffn", "layers")
 
 @dataclass(frozen=True)
 class Scores:
-    """What each unit is worth to keep: higher = keep. Units that are already cut hold NaN.
+    """The score of each unit: higher = keep. Units that are already cut hold NaN.
 
-    A method fills what it ranks, no two of them overlapping: `heads` [L, H] or `attention` [L],
+    A method fills what it ranks, without overlap: `heads` [L, H] or `attention` [L],
     `neurons` [L, N] or `ffn` [L], or `layers` [L] alone.
 
     Raises:
-        ValueError: if nothing is filled, or two kinds overlap.
+        ValueError: nothing is filled, or two kinds overlap.
     """
 
     heads: FloatArray | None = None
@@ -45,11 +45,11 @@ class Scores:
 
 @dataclass(frozen=True)
 class Masks:
-    """Which units of the dense model stay: True = stays.
+    """The units of the dense model that stay: True = stays.
 
-    An attention block is there if any of its heads is, a feed-forward block if any of its neurons is;
-    a block that is gone has lost its output bias too, its LayerNorm stays. A layer that is False in
-    `layers` is gone with its LayerNorms: its heads and neurons are then all False.
+    An attention block stays if any of its heads stays, a feed-forward block if any of its neurons stays;
+    a block that is cut loses its output bias too, but keeps its LayerNorm. A layer that is False in
+    `layers` is cut with its LayerNorms: its heads and neurons are then all False.
 
     Shapes: heads [L, H], neurons [L, N], layers [L].
     """
@@ -60,14 +60,14 @@ class Masks:
 
     @staticmethod
     def full(layers: int, heads: int, neurons: int) -> Masks:
-        """Everything stays."""
+        """Return masks that keep every unit."""
         return Masks(np.ones((layers, heads), bool), np.ones((layers, neurons), bool), np.ones(layers, bool))
 
     def __and__(self, other: Masks) -> Masks:
         return Masks(self.heads & other.heads, self.neurons & other.neurons, self.layers & other.layers)
 
     def __le__(self, other: Masks) -> bool:
-        """Whether everything that stays here stays there, too."""
+        """Return whether every unit that stays here also stays in `other`."""
         return bool(
             (self.heads <= other.heads).all()
             and (self.neurons <= other.neurons).all()
@@ -75,18 +75,18 @@ class Masks:
         )
 
     def same(self, other: Masks) -> bool:
-        """Whether both keep the same units."""
+        """Return whether both keep the same units."""
         return self <= other and other <= self
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One network, measured. `metric` is the objective, `metrics` all scores of the task by name."""
+    """The measurements of one network. `metric` is the objective, `metrics` all scores of the task by name."""
 
     metric: float
     metrics: dict[str, float]
     compression: float  # removed encoder parameters / encoder parameters of the dense model
-    compression_total: float  # the same of all parameters, embeddings and head included
+    compression_total: float  # the same for all parameters, embeddings and head included
     parameters: int  # of the whole network
     encoder_parameters: int
     macs: int  # multiply-accumulates of one row of the study's sequence length, encoder
@@ -100,15 +100,15 @@ class Measurement:
 
     @property
     def share(self) -> float:
-        """What the network lacks of the dense encoder: its sparsity if zeros were counted, else its compression."""
+        """The removed share of the dense encoder: the sparsity if zeros were counted, else the compression."""
         return self.compression if self.nonzero_parameters is None else self.sparsity
 
 
 @dataclass(frozen=True)
 class Point:
-    """One network that a trial made and that can be made again: its masks and what they give.
+    """One network of a trial, which can be made again: its masks and its measurements.
 
-    `threshold` is the score at or below which units are gone, or weights zero; `predictions` [V] are the classes
+    `threshold` is the score at or below which units are cut, or weights are zero; `predictions` [V] are the classes
     (int16) or values (float32) predicted for the validation rows, in their order.
     """
 

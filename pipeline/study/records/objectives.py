@@ -1,4 +1,4 @@
-"""What a front is searched on, and the two ends that it is read against."""
+"""The objectives of a front, and the two anchors that it is compared with."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pipeline.study.records.types import FloatArray
 
 @dataclass(frozen=True)
 class Anchors:
-    """The two ends that a study is read against, measured before trial 0 and frozen.
+    """The two anchors that a study is compared with, measured before trial 0 and frozen.
 
     `constant`: the metric of the best constant prediction on validation; `dense`: plain fine-tuning,
-    the best of its learning rates on validation; `dense_epochs`: what all of them cost, charged once.
+    the best of its learning rates on validation; `dense_epochs`: the epochs of all of them, charged once.
     """
 
     constant: float
@@ -31,10 +31,10 @@ class Anchors:
 
 @dataclass(frozen=True)
 class Objective:
-    """What a front may be searched on: the column that holds it, its direction, how tables and figures call it.
+    """An objective of a front: its column, its direction, and its names in tables and figures.
 
-    What is maximised is a share of the dense network already (the metric, compression); what is minimised has a
-    unit, and becomes one in `gain`: `dense` is the column, or the anchor, that holds the dense network's value.
+    An objective that is maximised needs no conversion (the metric, compression); one that is minimised has a unit,
+    and `gain` converts it to a share of the dense network's value, which is in the column, or the anchor, `dense`.
     """
 
     name: str
@@ -45,16 +45,16 @@ class Objective:
     dense: str = ""
 
     def gain(self, measured: Mapping[str, Any], anchors: Anchors) -> FloatArray:
-        """The objective as fronts use it: higher is better, and the dense network has 0 (of a metric: its value).
+        """Return the objective as fronts use it: higher is better; the dense network has 0, or its value of the metric.
 
-        Compression and sparsity are their own gain; MACs and latency give the part that is saved,
+        Compression and sparsity are their own gain; of MACs and latency the gain is the saved part,
         1 - value / dense value. So every objective has the reference 0 and the bound 1, hypervolumes are shares of
-        what is possible whatever was searched, and a latency is comparable to one from another machine, where the
-        dense network was measured, too.
+        the maximum for every objective, and latencies of two machines are comparable if both measured the dense
+        network.
 
         Args:
-            measured: columns by name, each a number or [P]; what was not measured is None or NaN.
-            anchors: of the study.
+            measured: columns by name, each a number or [P]; None or NaN where nothing was measured.
+            anchors: those of the study.
 
         Returns:
             One value or [P]; NaN where the objective was not measured.
@@ -67,7 +67,7 @@ class Objective:
         return saved
 
 
-# The only place where directions are written.
+# Directions are defined here and nowhere else.
 OBJECTIVES: dict[str, Objective] = {
     each.name: each
     for each in (

@@ -1,4 +1,4 @@
-"""What a study is."""
+"""The specification of a study, and the reference to its task."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.study.records.types import FloatArray, Params
 
 @dataclass(frozen=True)
 class TaskReference:
-    """How a study's task was named, so that it can be read again; not frozen: files may move."""
+    """The task of a study as it was given, so that it can be read again; may change, as files may move."""
 
     task: str  # a name, or the absolute path of a task file
     text: tuple[str, ...] = ()
@@ -26,7 +26,7 @@ class TaskReference:
 
 @dataclass(frozen=True)
 class StudySpec:
-    """What a study is: frozen at trial 0; only its budgets may change later."""
+    """The specification of a study: frozen at trial 0; only budgets may change later."""
 
     name: str
     task: str
@@ -36,17 +36,19 @@ class StudySpec:
     model: str
     model_fingerprint: str  # sha256 of weights and config, or the hub commit
     method: str
-    space_toml: str  # what was searched, every key written out
+    space_toml: str  # the search space, every key written out
     sampler: str
     seed: int
     precision: str
     anchors: Anchors
-    # Fields that came later have defaults: what a study was before there was a choice.
-    objective: str = "compression"  # beside the metric: a key of OBJECTIVES
-    latency_at: str = ""  # BATCHxTOKENS of a latency that is the objective
-    distill: str = "none"  # what is learned from the dense network, beside the labels: kd, cap
-    starts: str = ""  # JSON list: parameters that come before the space's own starts, from earlier studies
-    compile: str = "off"  # auto: the first tuning is compiled where that pays; no replay is bit-equal then
+    # Fields that were added later have defaults: those of a study made before the field existed.
+    objective: str = "compression"  # the second one, after the metric: a key of OBJECTIVES
+    latency_at: str = ""  # BATCHxTOKENS, if latency is the objective
+    distill: str = "none"  # distillation from the dense network: kd, cap
+    starts: str = ""  # JSON list: parameters from earlier studies, tried before the space's own starts
+    compile: str = (
+        "off"  # auto: the first tuning is compiled where that is faster; replays are then not bit-equal
+    )
 
     @property
     def warm_starts(self) -> list[Params]:
@@ -61,41 +63,41 @@ class StudySpec:
 
     @property
     def approach(self) -> str:
-        """The method, and what it was distilled by, if it was: snip, snip+kd."""
+        """The method, with the distillation if there is one: snip, snip+kd."""
         return self.method if self.distill == "none" else f"{self.method}+{self.distill}"
 
     @property
     def second(self) -> Objective:
-        """The objective beside the metric."""
+        """The second objective, after the metric."""
         return OBJECTIVES[self.objective]
 
     @property
     def zeroes(self) -> bool:
-        """Whether single weights of its networks are zero: none is smaller or faster than the dense one."""
+        """Whether networks have single weights set to zero: none is smaller or faster than the dense one."""
         return self.objective == "sparsity"
 
     @property
     def share(self) -> str:
-        """What its networks lack of the dense encoder, as a column: what targets reach, tables begin with."""
+        """The column of the removed share of the dense encoder: the one that targets refer to and tables begin with."""
         return "sparsity" if self.zeroes else "compression"
 
     def values(self, measured: Mapping[str, Any]) -> FloatArray:
-        """Both objectives, (metric, gain), as fronts maximise them: [2] of one network, [P, 2] of columns [P].
+        """Return both objectives, (metric, gain), as fronts maximise them: [2] of one network, [P, 2] of columns [P].
 
-        The ledger stores the same, so that samplers see one scale: see `Objective.gain`.
+        The ledger stores the same values, so that samplers have one scale: see `Objective.gain`.
         """
         metric = np.asarray(measured["metric"], dtype=np.float64)
         return np.stack([metric, self.second.gain(measured, self.anchors)], axis=-1)
 
     @classmethod
     def late_fields(cls) -> dict[str, Any]:
-        """The fields that a spec from before may lack, with what it meant without them."""
+        """Return the fields that an older spec may lack, with the values that it had implicitly."""
         return {each.name: each.default for each in fields(cls) if each.default is not MISSING}
 
 
 def refer(
     task: str, *, text: tuple[str, ...] = (), label: str | None = None, metric: str | None = None
 ) -> TaskReference:
-    """How to find a task again from any folder: a task file's path becomes absolute."""
+    """Return a reference by which a task is found from any folder: a task file's path becomes absolute."""
     name = str(Path(task).expanduser().resolve()) if task.endswith(".toml") else task
     return TaskReference(name, text, label, metric)

@@ -15,7 +15,7 @@ RUNG_COLUMNS = ("metric", "compression", "sparsity", "macs", "latency_ms", "dens
 
 @dataclass(frozen=True)
 class HistoryRow:
-    """What was seen at the end of an epoch: `values` by name (loss, penalty, metric, norms ...)."""
+    """The values at the end of an epoch, by name (loss, penalty, metric, norms ...)."""
 
     phase: Literal["tune", "recover"]
     round: int
@@ -25,16 +25,16 @@ class HistoryRow:
 
 @dataclass(frozen=True)
 class Rung:
-    """What a trial would give if it ended here: columns [P] of a network still in training, cut step by step.
+    """The curve that a trial would give if it ended here: columns [P] of a network in training, cut step by step.
 
-    A column that was not measured is empty. The study's spec makes objectives of them (`StudySpec.values`).
+    A column that was not measured is empty. `StudySpec.values` turns columns into objectives.
 
-    They decide whether the trial goes on, and are no networks of the study: they stand on no front.
+    Rungs decide whether the trial goes on; their networks are not points of the study and are on no front.
     """
 
     index: int  # of the study's rungs
     epoch: float  # trained so far
-    rows: int  # of validation that the metrics are of
+    rows: int  # of validation, on which the metrics were measured
     metric: tuple[float, ...]
     compression: tuple[float, ...]
     sparsity: tuple[float, ...] = ()
@@ -43,7 +43,7 @@ class Rung:
     dense_latency_ms: tuple[float, ...] = ()
 
     def columns(self) -> dict[str, FloatArray]:
-        """The columns [P] by name; NaN where nothing was measured."""
+        """Return the columns [P] by name; NaN where nothing was measured."""
         nothing = np.full(len(self.metric), np.nan)
         found = {name: np.array(getattr(self, name), dtype=np.float64) for name in RUNG_COLUMNS}
         return {name: values if len(values) else nothing for name, values in found.items()}
@@ -54,7 +54,7 @@ class TrialRecord:
     """One trial from its parameters to its points.
 
     A complete trial's last point is its recovered one (for `recover_epochs = 0`, the cut network itself).
-    `reason` says why a trial failed or was stopped; in a complete trial it may hold a remark.
+    `reason` is why a trial failed or was stopped; in a complete trial it may hold a remark.
     """
 
     number: int
@@ -73,5 +73,5 @@ class TrialRecord:
 
     @property
     def recovered(self) -> Point | None:
-        """The point of the network that was cut and recovered; None if the trial did not get there."""
+        """The point of the network that was cut and recovered; None if the trial ended before that."""
         return next((point for point in self.points if point.kind == "recovered"), None)

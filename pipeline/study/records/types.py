@@ -1,4 +1,4 @@
-"""Names of plain types, and the one error that is a person's."""
+"""Type aliases, and the error for bad input."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ Kind = Literal["recovered", "curve"]
 State = Literal["complete", "stopped", "failed"]
 
 
-class BadInput(ValueError):  # noqa: N818 (a person's mistake, not the program's error)
-    """What a person gave cannot be used. The message says the law, the facts, the way out."""
+class BadInput(ValueError):  # noqa: N818 (the user's mistake, not an error of the program)
+    """The user's input cannot be used. The message has the rule, the facts, the way out."""

@@ -1,4 +1,4 @@
-"""What is searched: TOML files with bounds, conditions and sources -> Optuna's distributions."""
+"""Search spaces: TOML files with bounds, conditions and sources -> Optuna's distributions."""
 
 from pipeline.study.space.files import known_methods, packaged_methods, shown_keys
 from pipeline.study.space.space import ALLOCATION_KEYS, TRIAL_KEYS, Space, load_space, parse_space

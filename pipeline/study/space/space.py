@@ -1,4 +1,4 @@
-"""A TOML file -> Optuna distributions; refuses what it does not know.
+"""A TOML file -> Optuna distributions; unknown keys and attributes are refused.
 
 A file has one table per key, in one of three forms:
 
@@ -9,16 +9,16 @@ A file has one table per key, in one of three forms:
     default = 5.0
     spread = [0.5, 2.0, 10.0]
 
-Bounds belong to the range, which is whole where both are written whole. Trial 0 takes the `default` of every
-key, trials 1 to 3 the values of `spread`. A key with `when = { shape = "log" }` is only drawn where an
-earlier key has that value, or one of a list of them; elsewhere it takes its default. `[from_scratch.KEY]`
+Bounds are included. A range is of whole numbers if both bounds are written as whole numbers. Trial 0 takes the
+`default` of every key, trials 1 to 3 the values of `spread`. A key with `when = { shape = "log" }` is only drawn where
+an earlier key has that value, or one of a list of them; elsewhere it takes its default. `[from_scratch.KEY]`
 changes single settings of a key for models without pretrained weights.
 
 The packaged files are shared.toml and one per method, which may replace keys of shared.toml; and in distill/ one per
-distillation, for studies that distil. A method's file also says which columns tables of results have: `show = "name"`
+distillation, for studies that distil. A method's file also sets the columns of tables of results: `show = "name"`
 on a key gives it a column of that name, `show = true` one of its own name where networks differ in it.
 
-A person's file replaces single keys of them; a key that it does not name keeps the packaged table. One key it may bring
+A user's file replaces single keys of them; keys that it does not contain keep the packaged table. It may add one key
 to any method: `target`, the compression to cut to, in place of a threshold on the method's own score.
 """
 
@@ -57,10 +57,10 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import BaseTrial
 
-# Where to cut: every space has exactly one of these. The trial reads it; it is no field of a method.
+# Where to cut: every space has exactly one of these. The trial reads it; it is not a field of a method.
 ALLOCATION_KEYS = ("threshold", "target")
-ANY_METHODS = "target"  # the one of them that means the same to all methods
-TRIAL_KEYS = (*ALLOCATION_KEYS, "rewind")  # of a method's file, all that are no fields of it
+ANY_METHODS = "target"  # the one with the same meaning for all methods
+TRIAL_KEYS = (*ALLOCATION_KEYS, "rewind")  # the keys of a method's file that are not fields of the method
 FROM_SCRATCH = "from_scratch"
 
 
@@ -72,18 +72,18 @@ class Space:
 
     @property
     def toml(self) -> str:
-        """The canonical text, every key written out: given as a file, or parsed alone, it is this space."""
+        """The canonical text, every key written out: read as a file or parsed alone, it gives this space."""
         return "\n".join(
             f"[{key.name}]\n" + "".join(f"{name} = {_toml(value)}\n" for name, value in key.table().items())
             for key in self.keys.values()
         )
 
     def defaults(self) -> Params:
-        """The parameters of trial 0."""
+        """Return the parameters of trial 0."""
         return self._complete(lambda key: key.default)
 
     def starts(self) -> list[Params]:
-        """The parameters of the first trials: the defaults, then their spread; none of them twice."""
+        """Return the parameters of the first trials: the defaults, then the spread, without duplicates."""
         starts = [self.defaults()]
         for i in range(SPREAD):
             params = self._complete(partial(_spread_or_default, i))
@@ -92,11 +92,11 @@ class Space:
         return starts
 
     def sample(self, trial: BaseTrial) -> Params:
-        """All parameters: the active ones drawn from an Optuna trial, the others at their defaults."""
+        """Return all parameters: the active ones drawn from an Optuna trial, the others at their defaults."""
         return self._complete(lambda key: _draw(key, trial))
 
     def active(self, params: Params) -> list[str]:
-        """The keys that are drawn where these parameters hold."""
+        """Return the keys that are drawn under these parameters."""
         drawn: list[str] = []
 
         def take(key: Key) -> ParamValue:
@@ -107,26 +107,26 @@ class Space:
         return drawn
 
     def distributions(self, params: Params | None = None) -> dict[str, BaseDistribution]:
-        """Optuna's distributions of the keys active under `params`; of all that are ever drawn, without."""
+        """Return Optuna's distributions of the keys active under `params`, or of all keys that are not fixed."""
         drawn = [key.name for key in self.keys.values() if not key.fixed]
         names = drawn if params is None else self.active(params)
         return {name: _distribution(self.keys[name]) for name in names}
 
     def may_have(self, name: str, value: ParamValue) -> bool:
-        """Whether a trial may have this value of a key; False if there is no such key."""
+        """Return whether a trial may have this value of a key; False if there is no such key."""
         return name in self.keys and self.keys[name].admits(value)
 
     def fitted(self, params: Params) -> Params | None:
-        """Parameters of another space in this one; None if a key that is drawn here has a value outside its range.
+        """Convert parameters of another space to this one; None if an active key has a value outside its range.
 
-        Fixed keys are as this space says, keys that the other had not are at their defaults.
+        Fixed keys have this space's value, keys that the other space lacks their defaults.
         """
         result = self._complete(lambda key: params.get(key.name, key.default))
         fits = all(self.keys[name].admits(result[name]) for name in self.active(result))
         return result if fits else None
 
     def split(self, params: Params) -> tuple[Params, Params]:
-        """The parameters that belong to no method, and those of the method's own file."""
+        """Split parameters into those that belong to no method, and those of the method's own file."""
         shared = _shared_names()
         return (
             {name: value for name, value in params.items() if name in shared},
@@ -134,9 +134,9 @@ class Space:
         )
 
     def _complete(self, take: Callable[[Key], ParamValue]) -> Params:
-        """Parameters in order: what `take` gives where a key is active, its default elsewhere."""
+        """Return parameters in order: what `take` returns for an active key, else the key's default."""
         params: Params = {}
-        holds: dict[str, bool] = {}  # of a key under a condition that does not hold, no other hangs
+        holds: dict[str, bool] = {}  # a key whose condition is false makes the conditions that name it false
         for key in self.keys.values():
             holds[key.name] = all(holds[name] and params[name] in values for name, values in key.when)
             params[key.name] = take(key) if holds[key.name] and not key.fixed else key.default
@@ -151,13 +151,13 @@ def load_space(
     fixed: Mapping[str, ParamValue] | None = None,
     distill: str = "none",
 ) -> Space:
-    """The space of a method: the packaged files and, over them, a person's; over both what is `fixed`.
+    """Return the space of a method: the packaged files, replaced by the user's file, replaced by `fixed`.
 
-    With `distill` the keys of that distillation are among them, after the method's.
+    With `distill` it has the keys of that distillation, after those of the method.
 
     Raises:
-        BadInput: no such method; a file that cannot be read, is no TOML, names a key that the method has not,
-            or says of one what cannot be (`spacefile.parse_key`).
+        BadInput: no such method; a file cannot be read, is not TOML, has a key that the method lacks, or a table
+            that is not valid (`spacefile.parse_key`).
     """
     own = method_file(method)
     keys: dict[str, Key] = {}
@@ -178,15 +178,15 @@ def load_space(
 
 
 def parse_space(text: str) -> Space:
-    """The space of a canonical text (`Space.toml`), without the packaged files: what a study was made with.
+    """Return the space of a canonical text (`Space.toml`), without the packaged files: the space of a study.
 
     Raises:
-        BadInput: the text is no such space.
+        BadInput: the text is not such a space.
     """
     file = "space.toml"
     keys: dict[str, Key] = {}
     for name, items in parse_document(text, file).items():
-        # A `when` may ask for a value that a person has taken out of an earlier key's choices: no check_when.
+        # A `when` may name a value that the user has removed from an earlier key's choices: no check_when.
         keys[name] = parse_key(_table(file, name, items), name, known=None, earlier=keys)
     _check_allocation(keys, file)
     return Space(keys)
@@ -218,11 +218,11 @@ def _draw(key: Key, trial: BaseTrial) -> ParamValue:
 def _overlay(
     keys: Mapping[str, Key], document: Mapping[str, Any], file: str, *, pretrained: bool, new: list[str]
 ) -> dict[str, Key]:
-    """The keys with a file's tables over them. Of keys that are not there yet it may bring those in `new`."""
+    """Return the keys, replaced by a file's tables. It may add those of `new`, and no others."""
     result = dict(keys)
 
     def put(table: Table, name: str) -> Key:
-        # A person's narrower choices of one key do not make another one's `when` wrong: packaged keys count.
+        # The user's narrower choices of one key do not invalidate another key's `when`: packaged keys count.
         earlier = dict(takewhile(lambda item: item[0] != name, (keys if name in keys else result).items()))
         key = parse_key(table, name, known=keys.get(name, result.get(name)), earlier=earlier)
         check_when(table, key, earlier)
@@ -239,7 +239,7 @@ def _overlay(
     for name, items in _table(file, FROM_SCRATCH, document.get(FROM_SCRATCH, {})).items.items():
         table = _table(file, f"{FROM_SCRATCH}.{name}", items)
         if name not in result:
-            law = "What changes for models without pretrained weights is a key"
+            law = f"[{FROM_SCRATCH}] changes keys of the space"
             raise table.refuse(law, f"{name!r} is none", nearest(name, result))
         key = put(Table(file, table.key, _merge(result[name].table(), table.items)), name)
         if not pretrained:
@@ -257,13 +257,13 @@ def _table(file: str, name: str, items: Any) -> Table:
 
 
 def _merge(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """A table with single attributes changed; changes of another form (a value for a range) replace it."""
+    """Return a table with single attributes changed; changes of another form (a value for a range) replace it."""
     forms = FORMS.keys() & changes.keys()
     return {**changes} if forms and not forms & table.keys() else {**table, **changes}
 
 
 def _cut_at_target(keys: dict[str, Key], document: Mapping[str, Any], file: str) -> dict[str, Key]:
-    """The keys without the packaged threshold, where a person's file says to which compression to cut."""
+    """Return the keys without the packaged threshold if the user's file has a target."""
     if ANY_METHODS in document and "threshold" not in document:
         keys = {name: key for name, key in keys.items() if name != "threshold"}
     _check_allocation(keys, file)
@@ -279,7 +279,7 @@ def _check_allocation(keys: Mapping[str, Key], file: str) -> None:
 
 
 def _toml(value: Any) -> str:
-    """A value as TOML writes it: as JSON does, but for inline tables, and DEL, which only TOML escapes."""
+    """Return a value in TOML's notation: JSON's, but for inline tables and DEL, which only TOML escapes."""
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{name} = {_toml(inner)}" for name, inner in value.items()) + " }"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,4 +1,4 @@
-"""One table of a search space's TOML file <-> a Key. The format is told in `pipeline.study.space.space`."""
+"""One table of a search space's TOML file <-> a Key. `pipeline.study.space.space` documents the format."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TYPES: tuple[Type, ...] = (
     "int",
     "float",
     "str",
-)  # the first that all of a key's values are is its type
+)  # a key's type is the first that fits all of its values
 LARGEST = sys.float_info.max
 NUMBERS: tuple[Type, ...] = ("int", "float")
 WORDS = {
@@ -31,7 +31,7 @@ WORDS = {
     "str": "a text in quotes",
 }
 
-# The attribute that makes a form, with what that form must have and what it may have.
+# The attribute that identifies a form -> (attributes that it requires, attributes that it allows).
 FORMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "value": ((), ("default",)),
     "choices": (("default",), ("when", "spread")),
@@ -39,7 +39,7 @@ FORMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 ATTRIBUTES = ("value", "choices", "low", "high", "log", "default", "when", "spread")
 
-When = tuple[tuple[str, tuple[ParamValue, ...]], ...]  # (earlier key, its values): all must hold
+When = tuple[tuple[str, tuple[ParamValue, ...]], ...]  # (earlier key, its values): all conditions must hold
 
 
 @dataclass(frozen=True)
@@ -58,24 +58,24 @@ class Key:
 
     @property
     def fixed(self) -> bool:
-        """Whether it is never drawn."""
+        """Whether the key is never drawn."""
         return self.low is None and not self.choices
 
     def admits(self, value: ParamValue) -> bool:
-        """Whether a trial may have this value, which is of the key's type."""
+        """Return whether a trial may have this value, which is of the key's type."""
         if self.low is not None and self.high is not None:
             return self.low <= cast(float, value) <= self.high
         return value in (self.choices or (self.default,))
 
     @property
-    def said(self) -> str:
-        """What it admits, in words."""
+    def range_text(self) -> str:
+        """The admitted values as text."""
         if self.low is not None:
             return f"{self.low} to {self.high}"
         return ", ".join(map(repr, self.choices or (self.default,)))
 
     def table(self) -> dict[str, Any]:
-        """What a TOML file says of it, every attribute written out."""
+        """Return the key's table in a TOML file, every attribute written out."""
         if self.fixed:
             return {"value": self.default}
         table: dict[str, Any] = {"choices": [*self.choices], "default": self.default}
@@ -89,10 +89,10 @@ class Key:
 
 
 def read_document(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file.
+    """Return the tables of a TOML file.
 
     Raises:
-        BadInput: the file cannot be read, or is no TOML: file and line.
+        BadInput: the file cannot be read, or is not TOML (the message has file and line).
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -105,10 +105,10 @@ def read_document(path: Path) -> dict[str, Any]:
 
 
 def parse_document(text: str, file: str) -> dict[str, Any]:
-    """The tables of a TOML text; `file` is what messages call it.
+    """Return the tables of a TOML text; `file` is its name in messages.
 
     Raises:
-        BadInput: the text is no TOML.
+        BadInput: the text is not TOML.
     """
     try:
         return tomllib.loads(text)
@@ -119,7 +119,7 @@ def parse_document(text: str, file: str) -> dict[str, Any]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """What is most likely meant, and all there is: the way out for an unknown name."""
+    """Return the nearest known name and all known names: the way out for an unknown name."""
     names = list(known)
     return f"Nearest: {get_close_matches(name, names, n=1, cutoff=0.0)[0]!r}; known: {', '.join(names)}."
 
@@ -133,19 +133,19 @@ class Table:
     items: Mapping[str, Any]
 
     def refuse(self, law: str, facts: str, way_out: str) -> BadInput:
-        """The message: a law, what this file says of this key, a way out."""
+        """Return the error with its message: the rule, the facts in this file, the way out."""
         return BadInput(f"{law}; {self.file}, [{self.key}]: {facts}. {way_out}")
 
 
 def parse_key(table: Table, name: str, *, known: Key | None, earlier: Mapping[str, Key]) -> Key:
-    """A key from its table.
+    """Return a key from its table.
 
-    `known` is the packaged key that this one replaces: it sets the type and, of texts, the possible values.
-    Without it the type is that of bounds, choices or value. `earlier` are the keys that `when` can name.
+    `known` is the packaged key that this one replaces: it sets the type and, for texts, the possible values.
+    Without it the type is that of bounds, choices or value. `earlier` are the keys that `when` may name.
 
     Raises:
         BadInput: an unknown attribute, wrong types, low > high, log with low <= 0, empty choices, a default
-            that is missing or not admitted, a `when` or `spread` that cannot hold.
+            that is missing or not admitted, a `when` or `spread` that is not valid.
     """
     form = _form(table)
     type_ = known.type if known else _own_type(table, form)
@@ -166,25 +166,25 @@ def parse_key(table: Table, name: str, *, known: Key | None, earlier: Mapping[st
         for value in key.choices or (key.default,):
             if not known.admits(value):
                 law = "A text is one of those the program knows"
-                raise table.refuse(law, f"{value!r}", f"Known: {known.said}.")
+                raise table.refuse(law, f"{value!r}", f"Known: {known.range_text}.")
     return key
 
 
 def check_when(table: Table, key: Key, earlier: Mapping[str, Key]) -> None:
-    """Refuses a condition that can never hold: a slip of the pen would silently take a key out of the search.
+    """Refuse a condition that can never hold: a typing error would silently remove a key from the search.
 
     Raises:
-        BadInput: an earlier key never has the value that `when` asks for.
+        BadInput: an earlier key never has a value that `when` requires.
     """
     for name, values in key.when:
         for value in values:
             if not earlier[name].admits(value):
                 facts = f"{name} is never {value!r}"
-                raise table.refuse("A `when` can hold", facts, f"Possible: {earlier[name].said}.")
+                raise table.refuse("A `when` can hold", facts, f"Possible: {earlier[name].range_text}.")
 
 
 def _form(table: Table) -> str:
-    """`value`, `choices` or `low`: all attributes that the form must have are there, and no others."""
+    """Return the form, `value`, `choices` or `low`, after checking its required and allowed attributes."""
     for name in table.items:
         if name not in ATTRIBUTES:
             raise table.refuse("A key has known attributes", f"{name!r} is none", nearest(name, ATTRIBUTES))
@@ -204,7 +204,7 @@ def _form(table: Table) -> str:
 
 
 def _bounds(table: Table, type_: Type) -> tuple[float, float, bool]:
-    """low, high (whole, where the key is), log."""
+    """Return low, high (whole numbers for an int key) and log."""
     if type_ not in NUMBERS:
         raise table.refuse("Numbers have bounds", f"a value of this key is {WORDS[type_]}", "Give choices.")
     low, high = (cast(float, _value(table, name, type_)) for name in ("low", "high"))
@@ -227,7 +227,7 @@ def _choices(table: Table, type_: Type) -> tuple[ParamValue, ...]:
 
 
 def _when(table: Table, earlier: Mapping[str, Key]) -> When:
-    """The conditions: each names an earlier key, and values of its type."""
+    """Return the conditions: each names an earlier key and values of its type."""
     given = table.items.get("when", {})
     if not isinstance(given, dict):
         raise table.refuse("A `when` is a table", f"when = {given!r}", 'Write when = { key = "value" }.')
@@ -244,7 +244,7 @@ def _when(table: Table, earlier: Mapping[str, Key]) -> When:
 
 
 def _check_admitted(table: Table, key: Key) -> None:
-    """Default and spread are values that a trial may have."""
+    """Check that default and spread are values that a trial may have."""
     if key.spread and len(key.spread) != SPREAD:
         facts = f"spread = {list(key.spread)}"
         raise table.refuse(f"A spread has {SPREAD} values, for trials 1 to {SPREAD}", facts, "Give as many.")
@@ -252,11 +252,13 @@ def _check_admitted(table: Table, key: Key) -> None:
     for attribute, value in [("default", default), *(("spread", value) for value in key.spread)]:
         if not key.admits(value):
             law = "Default and spread are among the values that a trial may have"
-            raise table.refuse(law, f"{attribute} {value!r} is not in {key.said}", "Change one of the two.")
+            raise table.refuse(
+                law, f"{attribute} {value!r} is not in {key.range_text}", "Change one of the two."
+            )
 
 
 def _own_type(table: Table, form: str) -> Type:
-    """The type of a key that no other file tells of: that of its value, choices or bounds."""
+    """Return the type of a key that no earlier file defines: that of its value, choices or bounds."""
     given = [table.items["low"], table.items["high"]] if form == "low" else table.items[form]
     values = given if isinstance(given, list) else [given]
     for type_ in TYPES:
@@ -280,7 +282,7 @@ def _values(table: Table, attribute: str, type_: Type) -> tuple[ParamValue, ...]
 
 
 def _typed(table: Table, attribute: str, value: Any, type_: Type) -> ParamValue:
-    """The value, if it is of that type; a whole number is a number, too."""
+    """Return the value after checking its type; a whole number is also a float."""
     if not _is(value, type_):
         raise table.refuse(f"{attribute!r} is {WORDS[type_]} here", f"{attribute} = {value!r}", "Correct it.")
     return float(value) if type_ == "float" else cast(ParamValue, value)
