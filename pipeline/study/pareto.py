@@ -64,7 +64,7 @@ def hypervolume(values: npt.ArrayLike, reference: tuple[float, float]) -> float:
         ValueError: `values` is not [P, 2], or the reference is not finite.
     """
     if not np.isfinite(reference).all():
-        raise ValueError(f"The reference point of a hypervolume is finite; got {reference}.")
+        raise ValueError(f"A hypervolume has a finite reference point; got {reference}.")
     points = _points(values)
     points = points[(points > reference).all(axis=1)]
     points = points[front(points)] - reference

@@ -54,7 +54,7 @@ class StudyResults:
         """Make a record of what a trial left at the rung where it was stopped."""
         self.study.refresh(ask.number)
         attempts = self.study.attempts(ask.number)
-        left = attempts.shown() or TrialRecord(
+        left = attempts.record_at_rung() or TrialRecord(
             ask.number, "stopped", "", ask.params, ask.seed, provenance=provenance()
         )
         record = replace(left, state="stopped", reason=verdict.reason, redundant=verdict.redundant)

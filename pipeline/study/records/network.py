@@ -40,7 +40,7 @@ class Scores:
             if overlap <= filled:
                 raise ValueError(f"Scores of {sorted(overlap)} overlap: fill one of them.")
         if "layers" in filled and len(filled) > 1:
-            raise ValueError(f"Scores of layers stand alone; filled are {sorted(filled)}.")
+            raise ValueError(f"Scores of layers exclude other kinds; filled are {sorted(filled)}.")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pipeline.study.space.spacefile import Table, nearest, read_document
 
 SHARED = "shared"
 DISTILL = "distill"  # the folder of what distillations need
-SHOW = "show"  # of a key in a method's file: in which column of tables its value stands
+SHOW = "show"  # an attribute of a key in a method's file: the column of its value in tables
 
 Shown = str | bool  # a column's name; or True: a column of the key's own name, where networks differ in it
 
@@ -59,7 +59,7 @@ def distill_file(distillation: str) -> Path:
 
 
 def read_keys(path: Path) -> dict[str, Any]:
-    """Return the tables of a packaged file, without what they say of columns.
+    """Return the tables of a packaged file, without their `show` attributes.
 
     Raises:
         BadInput: the file cannot be read, or a `show` is neither a text nor true.
@@ -92,8 +92,8 @@ def _split(document: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], dic
             value = items[SHOW]
             if value is not True and not (isinstance(value, str) and value):
                 way_out = f'Write {SHOW} = true, or {SHOW} = "name".'
-                law = f"{SHOW!r} is true or the name of a column"
-                raise Table(path.name, name, items).refuse(law, f"{SHOW} = {value!r}", way_out)
+                rule = f"{SHOW!r} is true or the name of a column"
+                raise Table(path.name, name, items).refuse(rule, f"{SHOW} = {value!r}", way_out)
             shown[name] = value
     return keys, shown
 

@@ -239,8 +239,8 @@ def _overlay(
     for name, items in _table(file, FROM_SCRATCH, document.get(FROM_SCRATCH, {})).items.items():
         table = _table(file, f"{FROM_SCRATCH}.{name}", items)
         if name not in result:
-            law = f"[{FROM_SCRATCH}] changes keys of the space"
-            raise table.refuse(law, f"{name!r} is none", nearest(name, result))
+            rule = f"[{FROM_SCRATCH}] changes keys of the space"
+            raise table.refuse(rule, f"{name!r} is none", nearest(name, result))
         key = put(Table(file, table.key, _merge(result[name].table(), table.items)), name)
         if not pretrained:
             result[name] = key

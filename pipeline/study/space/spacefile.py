@@ -132,9 +132,9 @@ class Table:
     key: str
     items: Mapping[str, Any]
 
-    def refuse(self, law: str, facts: str, way_out: str) -> BadInput:
+    def refuse(self, rule: str, facts: str, way_out: str) -> BadInput:
         """Return the error with its message: the rule, the facts in this file, the way out."""
-        return BadInput(f"{law}; {self.file}, [{self.key}]: {facts}. {way_out}")
+        return BadInput(f"{rule}; {self.file}, [{self.key}]: {facts}. {way_out}")
 
 
 def parse_key(table: Table, name: str, *, known: Key | None, earlier: Mapping[str, Key]) -> Key:
@@ -165,8 +165,8 @@ def parse_key(table: Table, name: str, *, known: Key | None, earlier: Mapping[st
     if known is not None and known.type == "str":
         for value in key.choices or (key.default,):
             if not known.admits(value):
-                law = "A text is one of those the program knows"
-                raise table.refuse(law, f"{value!r}", f"Known: {known.range_text}.")
+                rule = "A text is one of those the program knows"
+                raise table.refuse(rule, f"{value!r}", f"Known: {known.range_text}.")
     return key
 
 
@@ -213,7 +213,7 @@ def _bounds(table: Table, type_: Type) -> tuple[float, float, bool]:
     if low > high:
         raise table.refuse("Bounds go up", facts, "Swap them.")
     if log and low <= 0:
-        raise table.refuse("A logarithmic range lies above 0", facts, "Raise low, or leave log out.")
+        raise table.refuse("A logarithmic range is above 0", facts, "Raise low, or leave log out.")
     return low, high, log
 
 
@@ -251,9 +251,9 @@ def _check_admitted(table: Table, key: Key) -> None:
     default = _value(table, "default", key.type) if "default" in table.items else key.default
     for attribute, value in [("default", default), *(("spread", value) for value in key.spread)]:
         if not key.admits(value):
-            law = "Default and spread are among the values that a trial may have"
+            rule = "Default and spread are among the values that a trial may have"
             raise table.refuse(
-                law, f"{attribute} {value!r} is not in {key.range_text}", "Change one of the two."
+                rule, f"{attribute} {value!r} is not in {key.range_text}", "Change one of the two."
             )
 
 

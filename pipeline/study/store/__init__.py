@@ -1,4 +1,4 @@
-"""The folder of all studies: specs, records, and one table of points per study."""
+"""The store of all studies: specs, records, and one table of points per study."""
 
 from pipeline.study.store.confirmations import NO_PREDICTIONS, Confirmation, Confirmations
 from pipeline.study.store.exports import TestScores

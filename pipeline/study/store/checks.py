@@ -1,4 +1,4 @@
-"""What is refused before anything is written: a name that no study can have, a place that cannot be written."""
+"""Checks before anything is written: the name of a study, the place of a store."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # also a folder's name, o
 
 
 def check_name(study: str) -> None:
-    """Refuses what is no study's name.
+    """Refuse an invalid name of a study.
 
     Raises:
-        BadInput: no study can have that name.
+        BadInput: the name is not valid.
     """
     if not NAME.fullmatch(study):
         raise BadInput(
@@ -27,7 +27,7 @@ def check_name(study: str) -> None:
 
 
 def check_place(root: Path, bucket: Bucket | None) -> None:
-    """Tries the bucket, or the folder `root`, or the nearest one above it that is there; leaves nothing behind.
+    """Try to write into the bucket, the folder `root`, or its nearest parent that exists; leave nothing behind.
 
     Raises:
         BadInput: nothing can be written there.

@@ -1,9 +1,9 @@
-"""Chosen points of a front, trained again on fresh seeds and measured on test rows.
+"""Points of a front that were trained again on fresh seeds and measured on test rows.
 
     STUDY/confirm/test.npz                    ids and labels of the test rows
     STUDY/confirm/TTTTT-PP/seed-SS.json/.npz  point PP of trial TTTTT on the SS-th fresh seed, and its predictions
 
-A confirmation is whole when its JSON is there: the predictions come first.
+A confirmation is complete if its JSON exists: the predictions are written first.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ _SCALARS = TypeAdapter(_Scalars)
 
 @dataclass(frozen=True)
 class Confirmations:
-    """The confirmations of one study; `folder` is theirs, and need not be there."""
+    """The confirmations of one study, in `folder`, which need not exist."""
 
     folder: Path
 
     def write_test(self, ids: list[str], labels: Array) -> None:
-        """Writes ids and labels [V] of the test rows.
+        """Write the ids and labels [V] of the test rows.
 
         Raises:
             BadInput: earlier confirmations were measured on other rows.
@@ -77,15 +77,15 @@ class Confirmations:
         write_rows(path, ids, labels)
 
     def read_test(self) -> tuple[list[str], Array]:
-        """Ids and labels [V] of the test rows.
+        """Return the ids and labels [V] of the test rows.
 
         Raises:
-            OSError: nothing was confirmed yet.
+            OSError: nothing has been confirmed yet.
         """
         return read_rows(self.folder / TEST)
 
     def write(self, found: Confirmation) -> None:
-        """Writes a confirmation, in place of one that is there."""
+        """Write a confirmation, replacing an earlier one."""
         path = self._path(found.trial, found.point, found.number)
         buffer = io.BytesIO()
         np.savez_compressed(buffer, predictions=found.predictions)
@@ -94,11 +94,11 @@ class Confirmations:
         write_json(path, _Scalars(**scalars))
 
     def has(self, trial: int, point: int, number: int) -> bool:
-        """Whether a point is confirmed on a seed."""
+        """Return whether a point is confirmed on a seed."""
         return self._path(trial, point, number).is_file()
 
     def read(self) -> list[Confirmation]:
-        """All that are there, by trial, point and seed.
+        """Return all confirmations, sorted by trial, point and seed.
 
         Raises:
             BadInput: a file is damaged.

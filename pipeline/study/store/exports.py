@@ -1,4 +1,4 @@
-"""What exported networks of a study measured on its test rows: exports.json in its folder."""
+"""The scores of a study's exported networks on its test rows: exports.json in its folder."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ EXPORTS = "exports.json"
 
 @dataclass(frozen=True)
 class TestScores:
-    """One network on the test rows, which are opened for it once.
+    """The scores of one network on the test rows, which are read for it once.
 
     `parts` are the scores by part of the official dev split (`test`; MNLI has `test_mismatched`, too), each by
-    name; `rows` how many rows each part has. `weights_sha256` is of the weights that were measured: a network
+    name; `rows` the number of rows of each part. `weights_sha256` is that of the measured weights: a network
     that was trained again has others.
     """
 
@@ -48,15 +48,15 @@ class Exports:
     folder: Path
 
     def read(self) -> tuple[TestScores, ...]:
-        """All of them, in the order in which they were measured."""
+        """Return all scores, in the order in which they were measured."""
         path = self.folder / EXPORTS
         return read_json(path, _FILE).networks if path.is_file() else ()
 
     def find(self, trial: int, point: int, weights_sha256: str) -> TestScores | None:
-        """Those of a point's network, if it was measured with these weights."""
-        wanted = (trial, point, weights_sha256)
-        return next((s for s in self.read() if (s.trial, s.point, s.weights_sha256) == wanted), None)
+        """Return the scores of a point's network, if it was measured with these weights."""
+        key = (trial, point, weights_sha256)
+        return next((s for s in self.read() if (s.trial, s.point, s.weights_sha256) == key), None)
 
     def add(self, scores: TestScores) -> None:
-        """One network more."""
+        """Add the scores of one network."""
         write_json(self.folder / EXPORTS, _File((*self.read(), scores)))

@@ -39,7 +39,7 @@ class Location:
     def refresh(self, folder: Path) -> None:
         """Fetch what other machines have written below a folder; without a bucket there is nothing to fetch."""
         if self.bucket is not None:
-            self.bucket.fetch(folder, wanted=is_light)
+            self.bucket.fetch(folder, where=is_light)
 
     def refresh_once(self, folder: Path) -> None:
         """Refresh a folder of studies, unless this object has refreshed it, or all studies, before."""

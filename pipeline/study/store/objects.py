@@ -1,12 +1,12 @@
 """A store in an object store: s3://BUCKET/PREFIX, with a working copy of what is read on each machine.
 
-What is written goes into the working copy first, whole, and at once from there into the bucket: a file there is never
-there in part. What is read is looked for in the bucket first (by size and time of writing); weights, checkpoints and
-models are fetched when they are needed. Names with a leading dot, caches and databases stay on the machine.
-Attempts of trials have a random part in their names, so that no two are given the same one: S3 needs no locks.
-While a search runs (`retrying`), a bucket that does not answer is tried again, as its ledger is; else it is refused.
+Files are written whole into the working copy and sent to the bucket at once: a bucket never has part of a file. Before
+a read the working copy is compared with the bucket (by size and time of writing); weights, checkpoints and models are
+fetched when they are needed. Names with a leading dot, caches and databases stay on the machine. Attempts of trials
+have a random part in their names, so that no two machines use the same one: S3 needs no locks. During a search
+(`retrying`) requests to an unreachable bucket are retried, as those to its ledger are; otherwise they raise at once.
 
-The endpoint is AWS_ENDPOINT_URL if that is set (MinIO, Ceph, R2 ...), the keys are found as AWS's own programs do.
+The endpoint is AWS_ENDPOINT_URL if that is set (MinIO, Ceph, R2 ...); keys are found as AWS's own programs find them.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ from pipeline.study.whole_file import whole_file
 
 OBJECTS = "s3://"
 _AS_PATH = "s3:/"  # a Path folds two slashes into one
-HERE_ONLY = ("cache", "tune")  # parts of paths that are no other machine's business
+HERE_ONLY = ("cache", "tune")  # parts of paths that are not shared with other machines
 LATER = (".safetensors", ".pt")  # fetched when they are needed
 SETTLED_S = (
-    60.0  # a file of the copy that the bucket lacks goes if it is older: a younger one may be on its way
+    60.0  # a file that the bucket lacks is removed if it is older; a younger one may be on its way to it
 )
-ATTEMPTS = 4  # of one request: some 4 s where nobody answers
+ATTEMPTS = 4  # of one request: about 4 s if there is no answer
 RETRY_PAUSES_S = (1, 2, 4, 8, 15, 30, 60)  # two minutes: enough for a restart of the server
 
 Result = TypeVar("Result")
 
 
-class ObjectStoreLost(OSError):  # noqa: N818 (a fact about a server, not a fault of the program)
-    """The object store does not answer, or refuses. What is in it stays."""
+class ObjectStoreLost(OSError):  # noqa: N818 (a state of a server, not an error of the program)
+    """The object store does not answer, or refuses a request. Its content is unchanged."""
 
 
 def is_object_store(place: Path) -> bool:
-    """Whether a store's place is in an object store."""
+    """Return whether a store's place is in an object store."""
     return str(place).startswith(_AS_PATH)
 
 
 def place_text(place: Path) -> str:
-    """A store's place as a person writes it."""
+    """Return a store's place as the user writes it."""
     text = str(place)
     return OBJECTS + text.removeprefix(_AS_PATH) if is_object_store(place) else text
 
@@ -77,7 +77,7 @@ class Bucket:
 
     @property
     def filesystem(self) -> Any:
-        """For whoever writes there without us."""
+        """The file system, for Ray Tune, which writes to the bucket itself."""
         return self._files
 
     @contextmanager
@@ -90,12 +90,15 @@ class Bucket:
             self.on_retry = before
 
     def send(self, path: Path, *, wait: bool = True) -> None:
-        """Puts a file of the working copy, or all of a folder, into the bucket; the files of a folder by name."""
+        """Send a file of the working copy, or all files of a folder, to the bucket.
+
+        `wait=False` raises at once where `retrying` would retry.
+        """
         if path.is_dir():
             for each in sorted(path.iterdir(), key=lambda p: (p.name.endswith(".json"), p.name)):
-                self.send(each, wait=wait)  # what says that the others are whole comes last
+                self.send(each, wait=wait)  # JSON last: it marks the others as complete
         elif self._shared(path):
-            self._asking("write", lambda: self._send_one(path), wait=wait)
+            self._request("written to", lambda: self._send_one(path), wait=wait)
 
     def check_reachable(self) -> None:
         """Send one request, without retries.
@@ -103,48 +106,48 @@ class Bucket:
         Raises:
             ObjectStoreLost: it does not answer.
         """
-        self._asking("read", lambda: self._listing(f"{self.place}/seen"), wait=False)
+        self._request("read", lambda: self._listing(f"{self.place}/seen"), wait=False)
 
     def drop(self, path: Path) -> None:
-        """Removes a file or a folder from the bucket."""
-        self._asking("remove", lambda: self._drop(path))
+        """Remove a file or a folder from the bucket."""
+        self._request("removed from", lambda: self._drop(path))
 
-    def fetch(self, path: Path, *, wanted: Callable[[str], bool] = lambda _: True) -> None:
-        """Brings the working copy of a file or folder up to date, of the names that are wanted."""
-        there = self._asking("read", lambda: self._fetch(path, wanted))
+    def fetch(self, path: Path, *, where: Callable[[str], bool] = lambda _: True) -> None:
+        """Bring the working copy of a file or folder up to date, for names for which `where` is true."""
+        names = self._request("read", lambda: self._fetch(path, where))
         for local in sorted(path.rglob("*")) if path.is_dir() else ():
             if local.is_file() and self._shared(local):
                 name = local.relative_to(self.copy).as_posix()
-                if wanted(name) and name not in there:
+                if where(name) and name not in names:
                     self._forget(local)
 
     def names(self, path: Path) -> list[str]:
-        """The names of what lies right in a folder of the bucket."""
+        """Return the names of the files and folders directly in a folder of the bucket."""
         key = path.relative_to(self.copy).as_posix() + "/"
-        found = self._asking("read", lambda: self._listing(self._key(path)))
+        found = self._request("read", lambda: self._listing(self._key(path)))
         return sorted({name.removeprefix(key).partition("/")[0] for name in found})
 
-    def size(self, path: Path, *, wanted: Callable[[str], bool]) -> int:
-        """Bytes of what lies below a folder of the bucket."""
-        found = self._asking("read", lambda: self._listing(self._key(path)))
-        return sum(size for name, (size, _) in found.items() if wanted(name))
+    def size(self, path: Path, *, where: Callable[[str], bool]) -> int:
+        """Return the bytes of all files below a folder of the bucket for whose names `where` is true."""
+        found = self._request("read", lambda: self._listing(self._key(path)))
+        return sum(size for name, (size, _) in found.items() if where(name))
 
     def _send_one(self, path: Path) -> None:
         key = self._key(path)
         with path.open("rb") as source, self._files.open_output_stream(key) as target:
             shutil.copyfileobj(source, target, 1 << 22)
         written = self._files.get_file_info(key).mtime_ns
-        os.utime(path, ns=(written, written))  # the same time is the same file
+        os.utime(path, ns=(written, written))  # equal times mean equal files
 
     def _drop(self, path: Path) -> None:
         for name in self._listing(self._key(path)):
             self._files.delete_file(f"{self.place}/{name}")
 
-    def _fetch(self, path: Path, wanted: Callable[[str], bool]) -> set[str]:
-        there = {name: info for name, info in self._listing(self._key(path)).items() if wanted(name)}
-        for name, (size, written) in sorted(there.items(), key=lambda i: (i[0].endswith(".json"), i[0])):
+    def _fetch(self, path: Path, where: Callable[[str], bool]) -> set[str]:
+        found = {name: info for name, info in self._listing(self._key(path)).items() if where(name)}
+        for name, (size, written) in sorted(found.items(), key=lambda i: (i[0].endswith(".json"), i[0])):
             self._fetch_one(self.copy / name, size, written)
-        return set(there)
+        return set(found)
 
     def _fetch_one(self, local: Path, size: int, written: int) -> None:
         with suppress(FileNotFoundError):
@@ -163,7 +166,7 @@ class Bucket:
                 local.parent.rmdir()  # if nothing else is in it
 
     def _listing(self, key: str) -> dict[str, tuple[int, int]]:
-        """Of an object, or all below it: name from the prefix on -> (bytes, when it was written in ns)."""
+        """Return an object, or all objects below it: name after the prefix -> (bytes, time of writing in ns)."""
         from pyarrow import fs
 
         known = self._files.get_file_info(key)
@@ -185,41 +188,41 @@ class Bucket:
         parts = path.relative_to(self.copy).parts
         return not any(part.startswith(".") for part in parts) and not set(parts) & set(HERE_ONLY)
 
-    def _asking(self, what: str, ask: Callable[[], Result], *, wait: bool = True) -> Result:
-        """What the bucket answers; while a search runs it may take its time."""
+    def _request(self, action: str, call: Callable[[], Result], *, wait: bool = True) -> Result:
+        """Return the result of a request, with retries inside `retrying`."""
         for pause in RETRY_PAUSES_S:
             try:
-                return self._asked(what, ask)
+                return self._request_once(action, call)
             except ObjectStoreLost as lost:
                 if self.on_retry is None or not wait:
                     raise
                 self.on_retry(f"{lost} Trying again in {pause} s.")
                 time.sleep(pause)
         try:
-            return self._asked(what, ask)
+            return self._request_once(action, call)
         except ObjectStoreLost:
             self.on_retry = None  # the pauses are used up: cleaning up must not begin them anew
             raise
 
-    def _asked(self, what: str, ask: Callable[[], Result]) -> Result:
+    def _request_once(self, action: str, call: Callable[[], Result]) -> Result:
         try:
-            return ask()
+            return call()
         except OSError as error:
             if error.errno is not None and error.filename is not None:
-                raise  # the machine's own disk
+                raise  # an error of this machine's disk
             line = (str(error).splitlines() or [""])[0][:300]
             raise ObjectStoreLost(
-                f"A search's files are in its store; {OBJECTS}{self.place} does not let us {what} ({line}). What it "
-                "has is kept: when it answers again, the same command goes on from there. Is AWS_ENDPOINT_URL right, "
-                "and are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY set?"
+                f"A search's files are in its store; {OBJECTS}{self.place} could not be {action} ({line}). "
+                "Its content is kept: when it answers again, the same command goes on from there. Is AWS_ENDPOINT_URL "
+                "right, and are AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY set?"
             ) from None
 
 
-_OPEN: dict[Path, Bucket] = {}  # by the folder of their working copy, of this process
+_OPEN: dict[Path, Bucket] = {}  # of this process, by the folder of the working copy
 
 
 def open_bucket(place: Path) -> Bucket:
-    """The bucket at a place, with its working copy in the person's cache folder."""
+    """Return the bucket at a place, with its working copy in the user's cache folder."""
     name = str(place).removeprefix(_AS_PATH).strip("/")
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     copy = (caches / "prunefront" / "stores" / hashlib.sha256(name.encode()).hexdigest()[:16]).resolve()
@@ -227,26 +230,26 @@ def open_bucket(place: Path) -> Bucket:
 
 
 def bucket_of(path: Path) -> Bucket | None:
-    """The bucket that a file belongs to; None: to none, it is on a disk."""
+    """Return the bucket of which a path is in the working copy; None if it is in no working copy."""
     return next((bucket for copy, bucket in _OPEN.items() if path.is_relative_to(copy)), None)
 
 
 def sent(path: Path, *, wait: bool = True) -> None:
-    """A file, or folder, of a store is whole: if it is a working copy's, it goes into the bucket."""
+    """Send a complete file or folder of a store to its bucket, if the store has one."""
     bucket = bucket_of(path)
     if bucket is not None:
         bucket.send(path, wait=wait)
 
 
 def dropped(path: Path) -> None:
-    """A file, or folder, of a store is gone: the bucket's goes, too."""
+    """Remove a file or folder of a store from its bucket, if the store has one."""
     bucket = bucket_of(path)
     if bucket is not None:
         bucket.drop(path)
 
 
 def is_light(name: str) -> bool:
-    """Whether a name is of what is read without being asked for: no weights, checkpoints, models."""
+    """Return whether a file is fetched with its study: not weights, checkpoints, models."""
     parts = name.split("/")
     return (
         not name.endswith(LATER)

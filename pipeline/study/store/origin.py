@@ -1,4 +1,4 @@
-"""What all trials of a study begin with, as it was when the study began.
+"""The inputs of all trials of a study, as they were when the study began.
 
 ROOT/studies/NAME/model/, dense.safetensors, teacher.safetensors, fitted.safetensors
 """
@@ -13,24 +13,24 @@ from pipeline.study.store.objects import bucket_of
 
 @dataclass(frozen=True)
 class Origin:
-    """Where that is, or would be; `study` is the study's folder. From an object store it is fetched when asked for."""
+    """The paths of those inputs; `study` is the study's folder. From an object store each is fetched on access."""
 
     study: Path
 
     def model(self) -> Path:
-        """The copy of the model that restarts are served from: a folder."""
+        """Return the folder of the model's copy, which restarts read."""
         return _fetched(self.study / "model")
 
     def dense(self) -> Path:
-        """The weights of the dense network, if trials start from them or learn from them."""
+        """Return the file of the dense network's weights, if trials start from them or distil from them."""
         return _fetched(self.study / "dense.safetensors")
 
     def teacher(self) -> Path:
-        """What the dense network says of the training rows, if trials learn from that."""
+        """Return the file of the dense network's outputs for the training rows, if trials distil from them."""
         return _fetched(self.study / "teacher.safetensors")
 
     def fitted(self) -> Path:
-        """What was fitted to the base model, for a method that needs it."""
+        """Return the file of what was fitted to the base model, for a method that needs a fit."""
         return _fetched(self.study / "fitted.safetensors")
 
 

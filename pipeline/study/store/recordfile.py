@@ -1,7 +1,7 @@
 """A TrialRecord <-> two files in a folder: record.json (scalars) and record.npz (masks, predictions).
 
-A file is written under another name and renamed when whole. The arrays come first and the JSON, which holds
-their checksum, last: where record.json is there, the record is whole. JSON here is Python's, with NaN and
+Files are written whole (`whole_file`). The arrays are written first and the JSON, which has their checksum, last:
+if record.json exists, the record is complete. JSON here is Python's, with NaN and
 Infinity. `format` counts up when a file changes in a way that older programs would misread.
 
 Shapes: P points, L layers, H heads, N neurons, V validation rows.
@@ -40,8 +40,8 @@ from pipeline.study.whole_file import write_whole
 
 FORMAT = 1
 JSON, ARRAYS = "record.json", "record.npz"
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # what a full disk, or a full quota, is called
-SQLITE_FULL = "database or disk is full"  # a sqlite file on such a disk, in its own words
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # of a full disk or a full quota
+SQLITE_FULL = "database or disk is full"  # sqlite's message on such a disk
 
 T = TypeVar("T")
 
@@ -58,7 +58,7 @@ class StoredPoint:
 
 @dataclass(frozen=True)
 class StoredRecord:
-    """What record.json holds: a TrialRecord without arrays, and the sha256 of the file that has them."""
+    """The content of record.json: a TrialRecord without arrays, and the sha256 of the file of the arrays."""
 
     number: int
     state: State
@@ -72,7 +72,7 @@ class StoredRecord:
     attempts: int
     provenance: dict[str, str]
     arrays: str
-    rungs: tuple[Rung, ...] = ()  # of records since there is early stopping
+    rungs: tuple[Rung, ...] = ()  # absent from records made before there was early stopping
     redundant: bool = False
 
 
@@ -82,14 +82,14 @@ _MASKS = [field.name for field in fields(Masks)]
 
 
 def save_record(folder: Path, record: TrialRecord) -> None:
-    """Writes a record, in place of one that is there.
+    """Write a record, replacing an earlier one.
 
     Raises:
-        OSError: the disk is full or gone; a record that was there may not be readable any more.
+        OSError: the disk is full or gone; an earlier record may no longer be readable.
         ValueError: the points' predictions differ in length or type.
     """
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **_pack(record.points))  # type: ignore[arg-type]  # it has a keyword of its own
+    np.savez_compressed(buffer, **_pack(record.points))  # type: ignore[arg-type]  # savez has a keyword of its own
     arrays = buffer.getvalue()
     scalars = {name: getattr(record, name) for name in _SCALARS}
     points = tuple(StoredPoint(p.kind, p.round, p.threshold, p.measurement) for p in record.points)
@@ -99,10 +99,10 @@ def save_record(folder: Path, record: TrialRecord) -> None:
 
 
 def load_record(folder: Path) -> TrialRecord:
-    """The record in a folder.
+    """Return the record in a folder.
 
     Raises:
-        BadInput: there is none, it is damaged, or a newer program wrote it.
+        BadInput: there is no record, it is damaged, or a newer version wrote it.
     """
     stored = load_scalars(folder)
     path = folder / ARRAYS
@@ -118,26 +118,26 @@ def load_record(folder: Path) -> TrialRecord:
 
 
 def load_scalars(folder: Path) -> StoredRecord:
-    """The record in a folder without masks and predictions: quicker.
+    """Return the record in a folder without masks and predictions, which is quicker.
 
     Raises:
-        BadInput: there is none, it is damaged, or a newer program wrote it.
+        BadInput: there is no record, it is damaged, or a newer version wrote it.
     """
     return read_json(folder / JSON, _RECORD)
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes a dataclass with its format number."""
+    """Write a dataclass with its format number."""
     text = json.dumps({"format": FORMAT} | asdict(value), default=_as_python, ensure_ascii=False)
-    # a message from the operating system may hold half a character (a lone surrogate), which no file can
+    # a message from the operating system may have a lone surrogate, which UTF-8 cannot encode
     write_and_send(path, text.encode("utf-8", errors="replace"))
 
 
 def read_json(path: Path, reader: TypeAdapter[T]) -> T:
-    """A dataclass that `write_json` wrote.
+    """Return a dataclass that `write_json` wrote.
 
     Raises:
-        BadInput: there is no such file, it is damaged, or a newer program wrote it.
+        BadInput: there is no such file, it is damaged, or a newer version wrote it.
     """
     try:
         document = json.loads(_read(path))
@@ -168,7 +168,7 @@ def write_and_send(path: Path, data: bytes) -> None:
 
 
 def _pack(points: tuple[Point, ...]) -> dict[str, Array]:
-    """Masks as bits, each with its shape [P, ...], and predictions [P, V]; nothing of no points."""
+    """Return masks as bits, each with its shape [P, ...], and predictions [P, V]; empty without points."""
     if not points:
         return {}
     predictions = [point.predictions for point in points]
@@ -186,7 +186,7 @@ def _pack(points: tuple[Point, ...]) -> dict[str, Array]:
 
 
 def _unpack(data: bytes, points: int) -> list[tuple[Masks, Array]]:
-    """Masks and predictions of every point."""
+    """Return masks and predictions of every point."""
     if not points:
         return []
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
@@ -213,7 +213,7 @@ def _damaged(path: Path, how: str) -> BadInput:
 
 
 def _as_python(value: Any) -> Any:
-    """numpy's scalars, which a metric may be, as Python's."""
+    """Convert numpy's scalars, which a metric may be, to Python's."""
     if isinstance(value, np.generic):
         return value.item()
     raise TypeError(f"JSON holds numbers, texts and true or false; given was {type(value).__name__}.")

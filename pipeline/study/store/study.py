@@ -21,7 +21,7 @@ from pipeline.study.store.attempts import Attempts
 from pipeline.study.store.checks import check_name
 from pipeline.study.store.confirmations import CONFIRM, Confirmations
 from pipeline.study.store.exports import Exports
-from pipeline.study.store.gathering import (
+from pipeline.study.store.gather import (
     TRIALS,
     gather,
     read_trial,

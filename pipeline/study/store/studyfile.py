@@ -1,4 +1,4 @@
-"""Small files of a study, each a dataclass in JSON, that may be missing.
+"""Small files of a study, each one dataclass in JSON; each may be missing.
 
 ROOT/studies/NAME/task.json, outbox.json, spent.json, latency.json
 """
@@ -21,22 +21,22 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class StudyFile(Generic[T]):
-    """One such file; `nothing` is what is read where there is none."""
+    """One such file; `nothing` is the value that stands for a missing file."""
 
     path: Path
     kind: TypeAdapter[T]
     nothing: T
 
     def read(self) -> T:
-        """What was written last.
+        """Return the value that was written last.
 
         Raises:
-            BadInput: the file is damaged, or a newer program wrote it.
+            BadInput: the file is damaged, or a newer version wrote it.
         """
         return read_json(self.path, self.kind) if self.path.is_file() else self.nothing
 
     def write(self, value: T) -> None:
-        """Writes it in place of what was there, whole or not at all; of nothing, no file is left."""
+        """Replace the value; writing `nothing` removes the file."""
         if value == self.nothing:
             self.path.unlink(missing_ok=True)
             dropped(self.path)
@@ -46,19 +46,19 @@ class StudyFile(Generic[T]):
 
 @dataclass(frozen=True)
 class Outbox:
-    """What MLflow was still owed when a study's driver ended: trials, its front, and how it ended."""
+    """What was not yet published in MLflow when a study's driver ended: trials, the front, the study's state."""
 
-    address: str  # where to, without user and password
+    address: str  # of MLflow, without user and password
     trials: tuple[int, ...]
     state: State
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What a study has used so far, over all of its drivers."""
+    """The resources that a study has used, summed over its drivers."""
 
-    seconds: float = 0.0  # that a driver ran its trials
-    gpu_seconds: float = 0.0  # of GPUs that were given to trials, whether they ended or were lost
+    seconds: float = 0.0  # in which a driver ran trials
+    gpu_seconds: float = 0.0  # of the GPUs assigned to trials, whether these ended or were lost
 
 
 _TASK: TypeAdapter[TaskReference | None] = TypeAdapter(TaskReference)
@@ -68,20 +68,20 @@ _LATENCY = TypeAdapter(StudyLatency)
 
 
 def task_file(study: Path) -> StudyFile[TaskReference | None]:
-    """How the task of the study in a folder is named; None if nothing was written about it."""
+    """Return the file of a study's task reference; reads as None if it was not written."""
     return StudyFile(study / "task.json", _TASK, None)
 
 
 def outbox_file(study: Path) -> StudyFile[Outbox | None]:
-    """What MLflow is owed of the study in a folder; None: nothing, or its driver was killed."""
+    """Return the file of a study's outbox; reads as None if nothing is unpublished or the driver was killed."""
     return StudyFile(study / "outbox.json", _OUTBOX, None)
 
 
 def spent_file(study: Path) -> StudyFile[Spent]:
-    """What the study in a folder has used so far."""
+    """Return the file of the resources that a study has used."""
     return StudyFile(study / "spent.json", _SPENT, Spent())
 
 
 def latency_file(study: Path) -> StudyFile[StudyLatency]:
-    """What is known of the speed of the study in a folder."""
+    """Return the file of a study's latencies."""
     return StudyFile(study / "latency.json", _LATENCY, StudyLatency())

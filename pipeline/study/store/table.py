@@ -1,7 +1,7 @@
-"""All points of a study as one Arrow table, which reads in a fraction of a second.
+"""All points of a study as one Arrow table, which is read in a fraction of a second.
 
-One row per point, with what its trial has in common; a trial without points has one row, whose columns from
-`point` to `nonzero_parameters` are null. Masks and predictions stay in the records.
+One row per point, with the columns of its trial; a trial without points has one row, whose columns from
+`point` to `nonzero_parameters` are null. Masks and predictions are only in the records.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import pyarrow as pa
 from pipeline.study.records import Point, TrialRecord
 from pipeline.study.store.recordfile import StoredPoint, StoredRecord
 
-FORMAT = 2  # a table of another one is made again
+FORMAT = 2  # a table of another format is made again
 
-_TEXT = pa.dictionary(pa.int32(), pa.string())  # a trial's texts stand in all of its rows
+_TEXT = pa.dictionary(pa.int32(), pa.string())  # a trial's texts are repeated in all of its rows
 COLUMNS = pa.schema(
     [
         ("number", pa.int32()),
@@ -28,7 +28,7 @@ COLUMNS = pa.schema(
         ("params", _TEXT),  # JSON
         ("epochs", pa.float64()),
         ("seconds", pa.float64()),
-        ("point", pa.int32()),  # its place in the record's points
+        ("point", pa.int32()),  # its index in the record's points
         ("kind", _TEXT),
         ("round", pa.int32()),
         ("threshold", pa.float64()),
@@ -44,14 +44,14 @@ COLUMNS = pa.schema(
         ("dense_latency_ms", pa.float64()),
         ("sparsity", pa.float64()),
         ("nonzero_parameters", pa.int64()),
-        ("written_ns", pa.int64()),  # when its record was: one that was written anew is read anew
+        ("written_ns", pa.int64()),  # when the record was written: a record with another time is read again
     ],
     metadata={"format": str(FORMAT)},
 )
 
 
 def empty() -> pa.Table:
-    """The table of no trials."""
+    """Return a table without rows."""
     return COLUMNS.empty_table()
 
 
@@ -61,16 +61,16 @@ def table_of(rows: list[dict[str, Any]]) -> pa.Table:
 
 
 def joined(table: pa.Table, *more: pa.Table) -> pa.Table:
-    """Return a table with the rows of further ones, in the order of trials and their points."""
+    """Return a table with the rows of further ones, sorted by trial and point."""
     if not any(map(len, more)):
         return table
-    # one chunk and one dictionary per column, which the file format asks for
+    # one chunk and one dictionary per column, which the file format requires
     both = pa.concat_tables([table, *more]).unify_dictionaries().combine_chunks()
     return both.sort_by([("number", "ascending"), ("point", "ascending")])
 
 
 def still_valid(table: pa.Table, written_ns: Mapping[int, int]) -> tuple[pa.Table, set[int]]:
-    """The rows whose records are as they were (trial number -> when it was written), and their trials."""
+    """Return the rows whose records are unchanged (`written_ns`: trial number -> time), and their trials."""
     numbers, first = np.unique(table["number"].to_numpy(), return_index=True)
     seen = dict(zip(numbers.tolist(), table["written_ns"].to_numpy()[first].tolist(), strict=True))
     known = {number for number, when in seen.items() if written_ns.get(number) == when}
@@ -80,7 +80,7 @@ def still_valid(table: pa.Table, written_ns: Mapping[int, int]) -> tuple[pa.Tabl
 
 
 def to_bytes(table: pa.Table) -> bytes:
-    """An Arrow file."""
+    """Return the table as the bytes of an Arrow file."""
     sink = io.BytesIO()
     options = pa.ipc.IpcWriteOptions(compression="zstd")
     with pa.ipc.new_file(sink, table.schema, options=options) as writer:
@@ -89,7 +89,7 @@ def to_bytes(table: pa.Table) -> bytes:
 
 
 def from_bytes(data: bytes) -> pa.Table:
-    """The table in an Arrow file; empty if it is no such file, or one of another version: it can be made again."""
+    """Return the table in an Arrow file; empty if it is damaged or of another format: it can be made again."""
     try:
         table = pa.ipc.open_file(data).read_all()
     except (pa.ArrowException, OSError):
@@ -98,7 +98,7 @@ def from_bytes(data: bytes) -> pa.Table:
 
 
 def rows_of(record: StoredRecord | TrialRecord, *, written_ns: int) -> list[dict[str, Any]]:
-    """A trial's rows: one per point; of a trial without points, one without a point."""
+    """Return a trial's rows: one per point, or one row without a point if it has none."""
     trial = {
         "number": record.number,
         "state": record.state,

@@ -1,4 +1,4 @@
-"""Ids and labels of the rows that networks are measured on, as one .npz file."""
+"""The ids and labels of the rows on which networks are measured, as one .npz file."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pipeline.study.store.recordfile import write_and_send
 
 
 def write_rows(path: Path, ids: list[str], labels: Array) -> None:
-    """Writes ids and labels [V], in place of what was there; the folder is made if it is missing."""
+    """Write ids and labels [V], replacing an earlier file; the folder is made if it is missing."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, ids=np.array(ids, dtype=np.str_), labels=labels)
     write_and_send(path, buffer.getvalue())
 
 
 def read_rows(path: Path) -> tuple[list[str], Array]:
-    """Ids and labels [V] as they were written.
+    """Return ids and labels [V] as they were written.
 
     Raises:
         OSError: there is no such file.

@@ -1,10 +1,10 @@
-"""The weights of the networks on a study's front: kept while they stand on it, so that disk use is bounded by it.
+"""The weights of the networks on a study's front, removed when they leave it, so that it bounds disk use.
 
-    trials/NNNNN/weights/round-RR.safetensors   the network before that round's cut: all of its curve comes from it
+    trials/NNNNN/weights/round-RR.safetensors   the network before that round's cut, which gives the whole curve
     trials/NNNNN/weights/recovered.safetensors  the recovered network
 
-An attempt writes them into its own folder; they move here just before the trial's record. What is missing is
-trained again when it is asked for (networks.py), and what that gave is noted in retrained.json.
+An attempt writes them into its own folder; they are moved here just before the trial's record is written. Missing
+weights are trained again when they are needed (export/network.py), and the result is in retrained.json.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ SUFFIX = ".safetensors"
 
 
 def before_cut(round_: int) -> str:
-    """The name of the weights before a round's cut."""
+    """Return the name of the weights before a round's cut."""
     return f"round-{round_:02d}"
 
 
 @dataclass(frozen=True)
 class Retrained:
-    """A network that was trained again: its metric on validation as recorded, and as it is now.
+    """The result of training a network again: its metric on validation as recorded, and as measured now.
 
     `standard_error` is that of the metric over validation rows.
     """
@@ -58,35 +58,34 @@ class Weights:
     trials: Path
 
     def path(self, trial: int, name: str) -> Path:
-        """Where weights of that name are, or would be."""
+        """Return the path of the weights of that name, which need not exist."""
         return self._trial(trial) / WEIGHTS / f"{name}{SUFFIX}"
 
     def of_point(self, point: PointRef) -> Path | None:
-        """The file that a point's network is made from; None if it is not there.
+        """Return the file from which a point's network is made; None if it does not exist.
 
-        A recovered network without weights of its own was not trained after the cut: it is the cut one.
+        A recovered network without weights of its own was not trained after the cut: it is the cut network.
         """
         path = self._of_point(point, self._names(point.trial))
         if path is not None and (bucket := bucket_of(path)) is not None:
             bucket.fetch(path)
         return path
 
-    def _of_point(self, point: PointRef, there: set[str]) -> Path | None:
-        """The file, if its name is among those that are there."""
-        names = (
-            (RECOVERED, before_cut(point.round)) if point.kind == "recovered" else (before_cut(point.round),)
-        )
-        return next((self.path(point.trial, name) for name in names if f"{name}{SUFFIX}" in there), None)
+    def _of_point(self, point: PointRef, names: set[str]) -> Path | None:
+        """Return the file, if one of its possible names is in `names`."""
+        cut = before_cut(point.round)
+        possible = (RECOVERED, cut) if point.kind == "recovered" else (cut,)
+        return next((self.path(point.trial, name) for name in possible if f"{name}{SUFFIX}" in names), None)
 
     def _names(self, trial: int) -> set[str]:
-        """The names of a trial's files of weights, in the store's folder or in its bucket."""
+        """Return the names of a trial's files of weights, in the store's folder or in its bucket."""
         folder = self._trial(trial) / WEIGHTS
         if (bucket := bucket_of(folder)) is not None:
             return set(bucket.names(folder))
         return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
     def take(self, trial: int, attempts: Sequence[Path]) -> None:
-        """Takes over the weights that a trial's attempts wrote; of one name, the last attempt's."""
+        """Move the weights that a trial's attempts wrote into the store; of one name, the last attempt's."""
         for attempt in attempts:
             for source in sorted((attempt / WEIGHTS).glob(f"*{SUFFIX}")):
                 target = self.path(trial, source.stem)
@@ -95,46 +94,48 @@ class Weights:
                 sent(target)
 
     def keep_only(self, front: Iterable[PointRef], *, among: Iterable[int] | None = None) -> None:
-        """Removes the weights of all networks but those of a front, of trials that have ended.
+        """Remove the weights of all networks that are not on the front, of trials that have ended.
 
-        Only trials of these numbers are looked at, if any are given: those that may have left the front.
+        Args:
+            front: the points of the front.
+            among: the trials to look at, those that may have left the front; all trials if None.
         """
         points: defaultdict[int, list[PointRef]] = defaultdict(list)
         for point in front:
             points[point.trial].append(point)
-        for number in self._weighty() if among is None else sorted(set(among)):
+        for number in self._with_weights() if among is None else sorted(set(among)):
             if not (self._trial(number) / JSON).is_file():
                 continue
-            there = self._names(number)
+            names = self._names(number)
             keep = {
-                path.name for point in points[number] if (path := self._of_point(point, there)) is not None
+                path.name for point in points[number] if (path := self._of_point(point, names)) is not None
             }
             folder = self._trial(number) / WEIGHTS
-            for name in sorted(there - keep):
+            for name in sorted(names - keep):
                 (folder / name).unlink(missing_ok=True)
                 dropped(folder / name)
             if not keep:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _weighty(self) -> list[int]:
-        """The trials that may have weights."""
+    def _with_weights(self) -> list[int]:
+        """Return the trials that may have weights."""
         if (bucket := bucket_of(self.trials)) is not None:
             return [int(name) for name in bucket.names(self.trials) if name.isdecimal()]
         return [int(folder.parent.name) for folder in self.trials.glob(f"*/{WEIGHTS}")]
 
     def size_bytes(self) -> int:
-        """What the weights take on disk."""
+        """Return the bytes of all weights on disk."""
         if (bucket := bucket_of(self.trials)) is not None:
-            return bucket.size(self.trials, wanted=lambda name: name.split("/")[-2:-1] == [WEIGHTS])
+            return bucket.size(self.trials, where=lambda name: name.split("/")[-2:-1] == [WEIGHTS])
         return sum(path.stat().st_size for path in self.trials.glob(f"*/{WEIGHTS}/*{SUFFIX}"))
 
     def note_retrained(self, trial: int, point: int, found: Retrained) -> None:
-        """Notes what a network measured that was trained again."""
+        """Write the result of training a network again."""
         known = self._retrained(trial) | {point: found}
         write_json(self._trial(trial) / RETRAINED, _Noted(known))
 
     def retrained(self, point: PointRef) -> Retrained | None:
-        """What a point's network measured when it was trained again; None if it never was."""
+        """Return the result of training a point's network again; None if it never was."""
         return self._retrained(point.trial).get(point.point)
 
     def _retrained(self, trial: int) -> dict[int, Retrained]:

@@ -1,4 +1,4 @@
-"""Records of a study -> one table, of which points.arrow keeps what was gathered before."""
+"""The records of a study -> one table; points.arrow holds the part that was gathered before."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ TABLE, TRIALS = "points.arrow", "trials"
 
 
 def trial_folder(study: Path, number: int) -> Path:
-    """Where a trial's record and attempts are, in a study's folder."""
+    """Return the folder of a trial's record and attempts, in a study's folder."""
     return study / TRIALS / f"{number:05d}"
 
 
 def when_written(study: Path) -> dict[int, int]:
-    """When each trial's record was written, in ns, by the trial's number."""
+    """Return when each trial's record was written: trial number -> ns."""
     trials = study / TRIALS
     found: dict[int, int] = {}
     for folder in trials.iterdir() if trials.is_dir() else ():
@@ -43,7 +43,7 @@ def read_trial(study: Path, number: int) -> tuple[TrialRecord, pa.Table]:
 
 
 def study_table(study: Path) -> pa.Table:
-    """The rows of all trials that have ended, gathered or not.
+    """Return the rows of all trials that have ended, gathered or not.
 
     Raises:
         BadInput: a record cannot be read.
