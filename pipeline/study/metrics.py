@@ -118,7 +118,7 @@ def evaluate(name: str, labels: Values, predictions: Values) -> Scores:
     """
     if labels.shape != predictions.shape or labels.ndim != 1 or not len(labels):
         raise ValueError(
-            "Predictions and labels have the same length, at least 1; "
+            "A metric takes as many predictions as labels, at least one; "
             f"these have the shapes {predictions.shape} and {labels.shape}."
         )
     return METRICS[name].score(labels, predictions)
