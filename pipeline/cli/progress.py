@@ -36,31 +36,31 @@ def watch(*, quiet: bool) -> Iterator[Watcher]:
 
 
 class Terminal(Watcher):
-    """Prints what ends; on a terminal, below it, a live view of what runs."""
+    """Prints a line for everything that ends; on a terminal also a live view of what runs."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.started = time.monotonic()
         self.what = "starting"
-        self.standing: SearchProgress | None = None
+        self.progress: SearchProgress | None = None
         self.ended_before = 0
         self.trials_since: float | None = None
-        self.standing_s = self.started
+        self.progress_s = self.started
         self.paces: dict[int, Pace] = {}
         self.beat_s = BEAT_S if console.is_terminal else NEVER
         self.spinner = Spinner("dots", style="cyan")
 
     def stage(self, what: str) -> None:
-        """Something that takes a while begins."""
+        """Print the name of a stage that begins."""
         self.what = what
         self._print(f"[dim]{self._clock()}[/]  {what} …")
 
     def dense(self) -> None:
-        """One of the dense networks is trained."""
+        """Print that one of the dense networks is trained."""
         self._print(f"[dim]{self._clock()}[/]  … one of them is trained")
 
     def anchors(self, spec: StudySpec) -> None:
-        """The anchors are known: trials begin."""
+        """Print the anchors: the trials begin."""
         anchors = spec.anchors
         self.what = f"study {spec.name}"
         self._print(
@@ -72,11 +72,11 @@ class Terminal(Watcher):
         """Update the pace of a running trial."""
         self.paces[number] = Pace.of(self.paces.get(number), values, time.monotonic())
 
-    def on_change(self, standing: SearchProgress, record: TrialRecord | None) -> None:
-        """A trial has started or ended."""
+    def on_change(self, progress: SearchProgress, record: TrialRecord | None) -> None:
+        """Update the live view; print a line if a trial has ended."""
         if self.trials_since is None:
-            self.trials_since, self.ended_before = time.monotonic(), standing.ended
-        self.standing, self.standing_s = standing, time.monotonic()
+            self.trials_since, self.ended_before = time.monotonic(), progress.ended
+        self.progress, self.progress_s = progress, time.monotonic()
         if record is None:
             return
         self.paces.pop(record.number, None)
@@ -90,24 +90,24 @@ class Terminal(Watcher):
         self._print(f"[dim]{self._clock()}[/]  trial {record.number:<3} {what}{summary}")
 
     def warn(self, message: str) -> None:
-        """Something went wrong that does not stop the search."""
+        """Print a warning."""
         self._print(f"[yellow]{message}[/]")
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """Yield the live view: a headline; once trials run, their progress."""
-        standing, head = self.standing, self.what.partition(":")[0]  # the reasons are in the lines above
-        if standing is not None:
-            left = self._seconds_left(standing)
+        progress, head = self.progress, self.what.partition(":")[0]  # the reasons are in the lines above
+        if progress is not None:
+            left = self._seconds_left(progress)
             head += "" if left is None else f" · {clock(left)} left"
         line = Table.grid(padding=(0, 1))
         line.add_row(self.spinner, Text(f"{self._clock()}  {head}"))
         yield line
-        if standing is not None:
-            since = time.monotonic() - self.standing_s
-            yield body(standing, dict(self.paces), since_s=since, width=options.max_width)
+        if progress is not None:
+            since = time.monotonic() - self.progress_s
+            yield body(progress, dict(self.paces), since_s=since, width=options.max_width)
 
     def _summary(self) -> str:
-        now = self.standing
+        now = self.progress
         if now is None:
             return ""
         parts = [f"{now.ended}/{now.total} trials", f"{now.running} running"]
