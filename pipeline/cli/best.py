@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from pipeline.cli.output import millions, out, percent, print_json, short
+from pipeline.cli.output import out, print_json
 from pipeline.fronts.front import Front, FrontPoint, load_front
+from pipeline.fronts.numbers import millions, percent, short
 from pipeline.fronts.pick import best_of_task, pick
 from pipeline.fronts.split_half import luck_of
 from pipeline.study.records import BadInput, StudySpec

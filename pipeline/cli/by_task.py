@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.cli.output import err, out, percent, print_json, short
+from pipeline.cli.output import err, out, print_json
+from pipeline.fronts.numbers import percent, short
 from pipeline.fronts.setting_columns import columns_of, columns_of_any
 from pipeline.study.records import BadInput, Params
 from pipeline.study.space import ALLOCATION_KEYS, parse_space
@@ -69,7 +70,7 @@ def row_of(choice: Choice) -> dict[str, Any]:
         "speed_up": choice.speed_up,
         "penalty_low": None if profile is None else profile.low,
         "penalty_high": None if profile is None else profile.high,
-        "penalties_told_apart": None if profile is None else profile.told_apart,
+        "penalties_told_apart": None if profile is None else profile.distinguishable,
         "trials_needed": None if profile is None else profile.trials_needed,
         "importance": important,
         "why_none": choice.why_none or None,

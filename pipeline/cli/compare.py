@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipeline.fronts.compare import Comparison, Group, Panel, Standings
 
 PICTURES = ("png", "svg")
+_JSON_KEYS = {"significant": "real", "detectable": "sees"}  # fields whose key is another
 
 
 def compare(
@@ -131,9 +132,20 @@ def comparison_as_json(found: Comparison, lines: list[str]) -> dict[str, Any]:
         "metric_name": spec.metric_name,
         "objective": spec.objective,
         "reference_point": list(spec.reference_point),
-        "validation": asdict(found.validation),
-        "test": None if found.test is None else asdict(found.test),
+        "validation": _panel_as_json(found.validation),
+        "test": None if found.test is None else _panel_as_json(found.test),
         "says": lines,
+    }
+
+
+def _panel_as_json(panel: Panel) -> dict[str, Any]:
+    """A panel under the keys that --json has always had."""
+    return {
+        "rows": panel.rows,
+        "worths": [asdict(quality) for quality in panel.qualities],
+        "tests": [
+            {_JSON_KEYS.get(key, key): value for key, value in asdict(test).items()} for test in panel.tests
+        ],
     }
 
 
@@ -198,16 +210,16 @@ def _table(panel: Panel, gain: str) -> Table:
         *(f"at {100 * at:.0f} % {gain}" for at in GAINS),
     ):
         table.add_column(column, justify="right", no_wrap=True)
-    for worth in panel.worths:
+    for quality in panel.qualities:
         table.add_row(
-            escape(worth.label),
-            str(len(worth.seeds)),
-            "–".join(dict.fromkeys((str(min(worth.trials)), str(max(worth.trials))))),
-            f"{worth.hypervolume:.4f}",
-            f"{100 * worth.hypervolume_normalised.mean:.1f} %",
+            escape(quality.label),
+            str(len(quality.seeds)),
+            "–".join(dict.fromkeys((str(min(quality.trials)), str(max(quality.trials))))),
+            f"{quality.hypervolume:.4f}",
+            f"{100 * quality.hypervolume_normalised.mean:.1f} %",
             *(
                 f"{at:.4f}" if lost < at.count else "none"
-                for at, lost in zip(worth.metric_at, worth.without, strict=True)
+                for at, lost in zip(quality.metric_at, quality.without, strict=True)
             ),
         )
     return table

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from pipeline.cli.output import log, out, percent, print_json
+from pipeline.cli.output import log, out, print_json
+from pipeline.fronts.numbers import percent
 from pipeline.study.records import OBJECTIVES
 from pipeline.study.store import DEFAULT_STORE
 

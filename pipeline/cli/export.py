@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from pipeline.cli.output import err, log, millions, out, percent, print_json
+from pipeline.cli.output import err, log, out, print_json
+from pipeline.fronts.numbers import millions, percent
 from pipeline.study.records import BadInput
 from pipeline.study.store import DEFAULT_STORE
 

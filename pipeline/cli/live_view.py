@@ -11,10 +11,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.cli.output import percent
 from pipeline.cli.plot import braille
 from pipeline.driver.search.watcher import SearchProgress
 from pipeline.fronts.front import Front
+from pipeline.fronts.numbers import percent
 
 TRIALS_SHOWN = 12
 WIDE = 110  # columns from which on table and plot are side by side

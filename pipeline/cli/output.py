@@ -39,20 +39,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def percent(share: float) -> str:
-    """Return a share as text: 0.5 -> 50.0 %; a dash for NaN."""
-    return "–" if math.isnan(share) else f"{100 * share:.1f} %"
-
-
-def millions(count: int) -> str:
-    """Return a count as text: 1234567 -> 1.23 M."""
-    return f"{count / 1e6:.2f} M"
-
-
-def short(value: Any) -> str:
-    """Return a parameter for a table: numbers to three digits; a threshold of infinity is a dash."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return "–"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -13,8 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.cli.live_view import Pace, body, clock
-from pipeline.cli.output import err, percent
+from pipeline.cli.output import err
 from pipeline.driver.search.watcher import NEVER, SearchProgress, SilentWatcher, Watcher
+from pipeline.fronts.numbers import percent
 from pipeline.study.records import StudySpec, TrialRecord
 
 REFRESH_PER_SECOND = 4

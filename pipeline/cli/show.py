@@ -12,10 +12,11 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from pipeline.cli.output import millions, out, percent, print_json, short
+from pipeline.cli.output import out, print_json
 from pipeline.driver.tracking import shown
 from pipeline.fronts.front import Front, FrontPoint, load_front
-from pipeline.fronts.setting_columns import setting_columns, settings_alike
+from pipeline.fronts.numbers import millions, percent, short
+from pipeline.fronts.setting_columns import setting_columns, shared_settings
 from pipeline.study.records import OBJECTIVES
 from pipeline.study.store import DEFAULT_STORE, LatencySetup, Retrained, Store, place_text
 
@@ -90,7 +91,7 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
     out.print(
         f"[dim]The metric is on the {spec.validation_rows} validation rows by which the front was chosen.[/]"
     )
-    if alike := settings_alike(found):
+    if alike := shared_settings(found):
         out.print(
             f"[dim]All of them: {', '.join(f'{key} {short(value)}' for key, value in alike.items())}.[/]"
         )

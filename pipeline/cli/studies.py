@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from pipeline.cli.output import err, out, percent, print_json
+from pipeline.cli.output import err, out, print_json
 from pipeline.fronts.front import Front, load_front
+from pipeline.fronts.numbers import percent
 from pipeline.study.store import DEFAULT_STORE, Store
 
 if TYPE_CHECKING:

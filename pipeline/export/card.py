@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.fronts.front import Front, FrontPoint
+from pipeline.fronts.numbers import millions, percent
 from pipeline.model.resolve import BUILTIN
 from pipeline.study.records import StudySpec
 from pipeline.study.store import TestScores, Timed
 
 CARD, FIGURE, ONNX = "README.md", "front.png", "model.onnx"
 MILLION = 10**6  # also bytes of a MB
-PERCENT = 100.0
 VERSIONS = ("prunefront", "torch", "transformers", "optuna", "ray", "python")
 
 
@@ -95,17 +95,17 @@ def _rows(facts: Facts) -> list[tuple[str, str, str]]:
             _score(anchors.dense),
         ),
         *(_test_row(facts, part) for part in facts.scores.parts),
-        ("parameters", _millions(point.parameters), _millions(anchors.dense_parameters)),
+        ("parameters", millions(point.parameters), millions(anchors.dense_parameters)),
         *_nonzero_row(facts),
         (
             "of them in the encoder",
-            _millions(point.encoder_parameters),
-            _millions(anchors.dense_encoder_parameters),
+            millions(point.encoder_parameters),
+            millions(anchors.dense_encoder_parameters),
         ),
         (
             f"multiply-accumulates of a row of {facts.length} tokens",
-            _millions(point.macs),
-            _millions(anchors.dense_macs),
+            millions(point.macs),
+            millions(anchors.dense_macs),
         ),
         (
             "size of the weights (fp32)",
@@ -121,13 +121,13 @@ def _title(spec: StudySpec, point: FrontPoint) -> str:
     name = model_name(spec)
     if spec.zeroes:
         return (
-            f"# {name} on {spec.task}, {_percent(point.sparsity)} of its encoder zero\n\n"
+            f"# {name} on {spec.task}, {percent(point.sparsity)} of its encoder zero\n\n"
             f"A sequence classifier in which prunefront, method `{spec.approach}`, set single weights of `{name}` to "
             "zero. The zeros are stored like any number: the file is not smaller, and on usual hardware the network is "
             "not faster; a compressed file or sparse kernels may use them."
         )
     return (
-        f"# {name} on {spec.task}, {_percent(point.compression)} of its encoder removed\n\n"
+        f"# {name} on {spec.task}, {percent(point.compression)} of its encoder removed\n\n"
         f"A sequence classifier that is smaller for real: heads, neurons and blocks of `{name}` were removed by "
         f"prunefront, method `{spec.approach}`, and no zeros are left in their place."
     )
@@ -137,7 +137,7 @@ def _nonzero_row(facts: Facts) -> list[tuple[str, str, str]]:
     count = facts.point.nonzero_parameters
     if count is None:
         return []
-    return [("of them not zero", _millions(count), _millions(facts.front.spec.anchors.dense_parameters))]
+    return [("of them not zero", millions(count), millions(facts.front.spec.anchors.dense_parameters))]
 
 
 def _latency_row(each: Timed) -> tuple[str, str, str]:
@@ -228,11 +228,3 @@ def _origin(facts: Facts) -> str:
 
 def _score(value: float) -> str:
     return f"{value:.4f}"
-
-
-def _millions(count: int) -> str:
-    return f"{count / MILLION:.2f} M"
-
-
-def _percent(share: float) -> str:
-    return f"{PERCENT * share:.1f} %"

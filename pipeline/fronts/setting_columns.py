@@ -73,7 +73,7 @@ def setting_columns(found: Front) -> dict[str, str]:
     return columns | {key: key for key in _where_different(found) if len(_values(found, key)) > 1}
 
 
-def settings_alike(found: Front) -> Params:
+def shared_settings(found: Front) -> Params:
     """Return the settings that all networks of a front share, of those that are shown where networks differ."""
     return {key: values[0] for key in _where_different(found) if len(values := _values(found, key)) == 1}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from pipeline.fronts.setting_columns import columns_of, columns_of_any, setting_columns, settings_alike
+from pipeline.fronts.setting_columns import columns_of, columns_of_any, setting_columns, shared_settings
 
 
 def front_of(method: str, *params: dict[str, object]) -> SimpleNamespace:
@@ -42,10 +42,10 @@ def test_a_front_shows_what_is_named_and_what_differs() -> None:
         "spectral_bound": "bound",
         "level": "level",
     }
-    assert settings_alike(found) == {}
+    assert shared_settings(found) == {}
     alike = front_of("snip", params, params)
     assert "level" not in setting_columns(alike)
-    assert settings_alike(alike) == {"level": "head"}
+    assert shared_settings(alike) == {"level": "head"}
 
 
 def test_a_table_of_several_methods_has_the_columns_of_all() -> None:

@@ -1,21 +1,21 @@
-"""Several studies, side by side: which differences are real, and what more seeds could see."""
+"""Several studies, side by side: which differences are significant, and which more seeds would detect."""
 
 from pipeline.fronts.compare.across import Standings, rank_across_tasks
-from pipeline.fronts.compare.comparison import GAINS, SEES, Comparison, Panel, Test, Worth, compare
+from pipeline.fronts.compare.comparison import GAINS, SEED_COUNTS, Comparison, Panel, Quality, Test, compare
 from pipeline.fronts.compare.groups import Entry, Group, gather, names_of
 from pipeline.fronts.compare.pictures import comparison_figures, comparison_image, standings_image
 from pipeline.fronts.compare.words import sentences, standings_sentences
 
 __all__ = [
     "GAINS",
-    "SEES",
+    "SEED_COUNTS",
     "Comparison",
     "Entry",
     "Group",
     "Panel",
+    "Quality",
     "Standings",
     "Test",
-    "Worth",
     "compare",
     "comparison_figures",
     "comparison_image",

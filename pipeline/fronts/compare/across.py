@@ -25,20 +25,20 @@ class Standings:
     ranking: Ranking
 
     @property
-    def alike(self) -> list[tuple[str, ...]]:
-        """Groups of methods, best first, that the ranks do not tell apart."""
+    def indistinguishable(self) -> list[tuple[str, ...]]:
+        """Groups of methods, best first, whose ranks do not differ significantly."""
         return [tuple(self.methods[at] for at in clique) for clique in cliques(self.ranking)]
 
 
 def rank_across_tasks(groups: Sequence[Group]) -> Standings:
-    """Ranks what is searched alike on every task; groups of one method differ in their task alone.
+    """Rank methods that are searched in the same way on every task; groups of one method differ in their task alone.
 
     Raises:
         BadInput: fewer than two tasks or methods, or a method was not run on a task.
     """
     table: defaultdict[str, dict[str, Group]] = defaultdict(dict)
     for group in groups:
-        table[_way(group.spec)][group.spec.task] = group
+        table[_search_of(group.spec)][group.spec.task] = group
     tasks = tuple(dict.fromkeys(group.spec.task for group in groups))
     if len(tasks) < LEAST_TASKS or len(table) < 2:
         raise BadInput(
@@ -67,13 +67,13 @@ def _score(group: Group) -> float:
     return float(np.mean(found))
 
 
-def _way(spec: StudySpec) -> str:
-    """All that a study is but its task: how it is searched."""
+def _search_of(spec: StudySpec) -> str:
+    """Return what identifies a method's search, whatever the task: all of a spec but its task, name and seed."""
     return repr({key: value for key, value in asdict(spec).items() if key not in (*APART, *TASK)})
 
 
 def _names(specs: Sequence[StudySpec]) -> tuple[str, ...]:
-    """Methods by name; with model and sampler, or a number, where the name does not tell them apart."""
+    """Return unique names of methods: with model and sampler, or a number, where the method is not enough."""
     for parts in (("method",), ("method", "model"), ("method", "model", "sampler")):
         names = [" ".join(str(getattr(spec, part)) for part in parts) for spec in specs]
         if len(set(names)) == len(names):

@@ -1,8 +1,8 @@
-"""Groups of studies compared: what each is worth over its seeds, and which differences are real.
+"""Compare groups of studies: the quality of each over its seeds, and which differences are significant.
 
-The unit is the seed. The question is the hypervolume; where two groups differ in it, the metric at 25, 50 and 75 %
-of gain says where. So one comparison calls a difference that is none with a chance of 5 % at most: pairs of groups
-are corrected by Holm's method, and the metrics at gains, corrected together, are asked only of pairs that differ.
+The unit is the seed. The hypervolume is tested first; of pairs that differ in it, the metric at 25, 50 and 75 % of
+gain shows where. The chance of any false positive in a comparison is 5 % at most: pairs of groups are corrected by
+Holm's method, and the metrics at gains, corrected together, are tested only for pairs that differ.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from pipeline.study.pareto import front, hypervolume
 from pipeline.study.records import BadInput, FloatArray
 
 GAINS = (0.25, 0.5, 0.75)
-LEAST_SEEDS = 3  # below, a spread is a guess, and nothing is called
-SEES = (3, 5, 10)  # numbers of seeds whose sight is told
+LEAST_SEEDS = 3  # below, a spread is a guess, and nothing is tested
+SEED_COUNTS = (3, 5, 10)  # for which the minimum detectable difference is reported
 QUANTITIES = ("hypervolume", *(f"metric at {100 * gain:.0f} %" for gain in GAINS))
 
 Rows = Literal["validation", "test"]
 
 
 @dataclass(frozen=True)
-class Worth:
-    """What a group is worth, over its seeds."""
+class Quality:
+    """The quality of a group's fronts, over its seeds."""
 
     label: str
     studies: tuple[str, ...]
@@ -51,9 +51,8 @@ class Worth:
     hypervolume: Interval
     hypervolume_normalised: Interval  # divided by each study's own dense - constant
     metric_at: tuple[Interval, ...]  # at GAINS
-    without: tuple[
-        int, ...
-    ]  # at GAINS: how many of its fronts end before, and count as the constant prediction
+    # at GAINS: how many of its fronts end before, and count as the constant prediction
+    without: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -65,18 +64,20 @@ class Test:
     quantity: str
     seeds: tuple[int, int]  # how many each has
     difference: Difference
-    corrected: float  # p after Holm's correction; NaN where nothing was asked
-    real: bool
-    sees: tuple[float, ...]  # with SEES seeds a group: the least difference found four times in five
+    corrected: float  # p after Holm's correction; NaN where nothing was tested
+    significant: bool
+    detectable: tuple[
+        float, ...
+    ]  # minimum detectable difference at 80 % power, with SEED_COUNTS seeds a group
     rows: Interval | None  # the same networks on resampled test rows: the noise within networks alone
 
 
 @dataclass(frozen=True)
 class Panel:
-    """All that was compared on one set of rows."""
+    """A comparison on one set of rows."""
 
     rows: Rows
-    worths: tuple[Worth, ...]
+    qualities: tuple[Quality, ...]
     tests: tuple[Test, ...]
 
 
@@ -90,7 +91,7 @@ class Comparison:
 
 
 def compare(groups: Sequence[Group]) -> Comparison:
-    """Compares groups of studies of one task.
+    """Compare groups of studies of one task.
 
     Raises:
         BadInput: there is no finished trial in one of them.
@@ -109,8 +110,8 @@ def compare(groups: Sequence[Group]) -> Comparison:
 
 def _panel(rows: Rows, groups: Sequence[Group], values: dict[str, FloatArray]) -> Panel:
     samples = [_samples(group, values) for group in groups]
-    worths = tuple(_worth(group, sample, values) for group, sample in zip(groups, samples, strict=True))
-    return Panel(rows, worths, _tests(groups, samples))
+    qualities = tuple(_quality(group, sample, values) for group, sample in zip(groups, samples, strict=True))
+    return Panel(rows, qualities, _tests(groups, samples))
 
 
 def _samples(group: Group, values: dict[str, FloatArray]) -> FloatArray:
@@ -123,11 +124,11 @@ def _samples(group: Group, values: dict[str, FloatArray]) -> FloatArray:
     return np.array(columns, dtype=np.float64).T
 
 
-def _worth(group: Group, sample: FloatArray, values: dict[str, FloatArray]) -> Worth:
+def _quality(group: Group, sample: FloatArray, values: dict[str, FloatArray]) -> Quality:
     spans = [entry.spec.anchors.dense - entry.spec.anchors.constant for entry in group.entries]
     normalised = sample[0] / np.array(spans)
     ends = [values[entry.spec.name][:, 1].max(initial=0.0) for entry in group.entries]
-    return Worth(
+    return Quality(
         label=group.label,
         studies=tuple(entry.spec.name for entry in group.entries),
         seeds=group.seeds,
@@ -140,20 +141,20 @@ def _worth(group: Group, sample: FloatArray, values: dict[str, FloatArray]) -> W
 
 
 def _tests(groups: Sequence[Group], samples: Sequence[FloatArray]) -> tuple[Test, ...]:
-    """All pairs: hypervolume first, then the metrics at gains of those that differ in it."""
+    """Test all pairs: the hypervolume first, then the metrics at gains of those that differ in it."""
     pairs = list(combinations(range(len(groups)), 2))
     volumes = [_test(groups, samples, pair, quantity=0, tests=len(pairs)) for pair in pairs]
-    volumes = _called(volumes)
-    differ = [pair for pair, test in zip(pairs, volumes, strict=True) if test.real]
+    volumes = _corrected(volumes)
+    differ = [pair for pair, test in zip(pairs, volumes, strict=True) if test.significant]
     count = len(differ) * len(GAINS)
     later = [
         _test(groups, samples, pair, quantity=1 + at, tests=max(count, 1))
         for pair in pairs
         for at in range(len(GAINS))
     ]
-    asked = [pair in differ for pair in pairs for _ in GAINS]
-    called = iter(_called([test for test, ask in zip(later, asked, strict=True) if ask]))
-    return (*volumes, *(next(called) if ask else test for test, ask in zip(later, asked, strict=True)))
+    tested = [pair in differ for pair in pairs for _ in GAINS]
+    corrected = iter(_corrected([test for test, keep in zip(later, tested, strict=True) if keep]))
+    return (*volumes, *(next(corrected) if keep else test for test, keep in zip(later, tested, strict=True)))
 
 
 def _test(
@@ -172,7 +173,7 @@ def _test(
     if min(len(one), len(other)) > 1:
         spread = np.std(one - other, ddof=1) ** 2 if together else (one.var(ddof=1) + other.var(ddof=1)) / 2
         deviation = math.sqrt(spread)
-    sees = tuple(detectable(deviation, seeds, paired=together, tests=tests) for seeds in SEES)
+    least = tuple(detectable(deviation, seeds, paired=together, tests=tests) for seeds in SEED_COUNTS)
     return Test(
         first.label,
         second.label,
@@ -180,22 +181,23 @@ def _test(
         (len(one), len(other)),
         difference,
         corrected=math.nan,
-        real=False,
-        sees=sees,
+        significant=False,
+        detectable=least,
         rows=None,
     )
 
 
-def _called(tests: list[Test]) -> list[Test]:
-    """With Holm's correction; of fewer than LEAST_SEEDS seeds nothing is called."""
+def _corrected(tests: list[Test]) -> list[Test]:
+    """Return tests with Holm's correction; with fewer than LEAST_SEEDS seeds none is significant."""
     p_values = [test.difference.p if min(test.seeds) >= LEAST_SEEDS else math.nan for test in tests]
     return [
-        replace(test, corrected=p, real=p < 1 - LEVEL) for test, p in zip(tests, holm(p_values), strict=True)
+        replace(test, corrected=p, significant=p < 1 - LEVEL)
+        for test, p in zip(tests, holm(p_values), strict=True)
     ]
 
 
 def _test_panel(groups: Sequence[Group]) -> Panel | None:
-    """The same on test rows, of studies whose points were confirmed; None if one has none, or other rows."""
+    """Compare the confirmed points on test rows; None if a study has none, or other test rows."""
     found = {
         entry.spec.name: entry.confirmed
         for group in groups
@@ -215,13 +217,13 @@ def _test_panel(groups: Sequence[Group]) -> Panel | None:
 
 
 def _useful(confirmed: Confirmed) -> Confirmed:
-    """Without points whose trainings all failed, or are no better than the constant prediction."""
+    """Leave out points whose trainings all failed, and points at or below the constant baseline."""
     constant = confirmed.spec.anchors.constant
     return replace(confirmed, points=tuple(p for p in confirmed.points if p.metric.mean > constant))
 
 
 def _beside(test: Test, rows: dict[tuple[str, str, str], Interval]) -> Test:
-    """The bootstrap's interval beside the test; what the constant prediction has in it is not resampled."""
+    """Return a test with its bootstrap interval; the share of the constant prediction is not resampled."""
     found = rows.get((test.first, test.second, test.quantity))
     if found is None:
         return test
@@ -231,7 +233,7 @@ def _beside(test: Test, rows: dict[tuple[str, str, str], Interval]) -> Test:
 
 
 def _over_rows(groups: Sequence[Group], found: dict[str, Confirmed]) -> dict[tuple[str, str, str], Interval]:
-    """Every quantity's difference on resampled test rows, the networks given.
+    """Return every quantity's difference on resampled test rows, the networks given.
 
     With the front's order given, hypervolume and interpolated metrics are sums of the networks' metrics, whatever
     the rows: their weights are what each quantity gives for a metric of 1 in one network and 0 in the others.

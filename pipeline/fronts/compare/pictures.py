@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def bands_of(comparison: Comparison) -> list[Band]:
-    """The groups' fronts, on validation."""
+    """Return the groups' fronts, on validation rows."""
     return [
         Band(
             group.label,
@@ -28,7 +28,7 @@ def bands_of(comparison: Comparison) -> list[Band]:
 
 
 def comparison_figures(comparison: Comparison) -> list[go.Figure]:
-    """Fronts with their bands, and hypervolumes with their intervals, to explore."""
+    """Return two interactive figures: fronts with their bands, and hypervolumes with their intervals."""
     spec, panel = comparison.groups[0].spec, comparison.test or comparison.validation
     fronts = band_figure(
         bands_of(comparison),
@@ -38,7 +38,7 @@ def comparison_figures(comparison: Comparison) -> list[go.Figure]:
         gain_label=spec.second.label,
     )
     volumes = interval_figure(
-        [(worth.label, worth.hypervolume) for worth in panel.worths],
+        [(quality.label, quality.hypervolume) for quality in panel.qualities],
         headline="Hypervolume",
         what=f"mean over seeds with its 95 % interval, on {panel.rows} rows",
         label="hypervolume above the constant prediction",
@@ -52,10 +52,10 @@ def comparison_image(comparison: Comparison, *, format: str = "png") -> bytes:
 
 
 def standings_image(standings: Standings, *, format: str = "png") -> bytes:
-    """A critical-difference diagram."""
-    alike: Sequence[Sequence[str]] = standings.alike
+    """Return a critical-difference diagram, as png or svg."""
     ranking = standings.ranking
-    return rank_image(standings.methods, ranking.ranks, ranking.critical_difference, alike, format=format)
+    groups: Sequence[Sequence[str]] = standings.indistinguishable
+    return rank_image(standings.methods, ranking.ranks, ranking.critical_difference, groups, format=format)
 
 
 def _what(spec: StudySpec) -> str:

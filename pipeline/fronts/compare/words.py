@@ -1,4 +1,4 @@
-"""What a comparison says, in sentences: which differences are real, and what more seeds could see."""
+"""A comparison in sentences: which differences are significant, and which ones more seeds would detect."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterator
 
 from pipeline.fronts.compare.across import Standings
-from pipeline.fronts.compare.comparison import LEAST_SEEDS, SEES, Comparison, Panel, Test
+from pipeline.fronts.compare.comparison import LEAST_SEEDS, SEED_COUNTS, Comparison, Panel, Test
 from pipeline.fronts.statistics import LEVEL
 
 UNLIKE_TRIALS = 1.2  # times as many trials: more trials find more
 
 
 def sentences(comparison: Comparison) -> list[str]:
-    """The comparison's conclusions, the ones on test rows first where there are any."""
+    """Return a comparison's conclusions, on test rows if there are any, and what limits them."""
     panel = comparison.test or comparison.validation
     found = [
         sentence for test in panel.tests if test.quantity == "hypervolume" for sentence in _pair(panel, test)
@@ -22,7 +22,7 @@ def sentences(comparison: Comparison) -> list[str]:
 
 
 def standings_sentences(standings: Standings) -> list[str]:
-    """Who ranks where over tasks, and who is not told apart."""
+    """Return the ranking of methods over tasks, and which methods do not differ significantly."""
     ranking = standings.ranking
     order = sorted(zip(ranking.ranks, standings.methods, strict=True))
     found = [
@@ -32,12 +32,12 @@ def standings_sentences(standings: Standings) -> list[str]:
     ]
     if math.isnan(ranking.p) or ranking.p >= 1 - LEVEL:
         p = "" if math.isnan(ranking.p) else f" (p {_p(ranking.p)})"
-        return [*found, f"The methods are not told apart at all{p}: more tasks would be needed."]
+        return [*found, f"The methods do not differ significantly{p}: more tasks would be needed."]
     found.append(
         f"The methods differ (Friedman with Iman and Davenport's correction, p {_p(ranking.p)}). Two of them differ "
         f"where their average ranks are more than {ranking.critical_difference:.2f} apart (Nemenyi)."
     )
-    found += [f"Not told apart: {', '.join(group)}." for group in standings.alike]
+    found += [f"Not significantly different: {', '.join(group)}." for group in standings.indistinguishable]
     return found
 
 
@@ -45,55 +45,57 @@ def _pair(panel: Panel, test: Test) -> Iterator[str]:
     one, other, found = test.first, test.second, test.difference
     if min(test.seeds) < LEAST_SEEDS:
         yield (
-            f"{one} and {other} have {test.seeds[0]} and {test.seeds[1]} seeds: below {LEAST_SEEDS} no difference is "
-            f"called (hypervolume {found.mean:+.4f}). `search --seeds {LEAST_SEEDS}` runs more."
+            f"{one} and {other} have {test.seeds[0]} and {test.seeds[1]} seeds: with fewer than {LEAST_SEEDS} no "
+            f"difference is tested (hypervolume {found.mean:+.4f}). `search --seeds {LEAST_SEEDS}` runs more."
         )
         return
     if math.isnan(found.p):
         yield f"{one} and {other}: the hypervolume has no spread over the seeds, so that no test can be made."
         return
     how = f"{test.seeds[0]} seeds in pairs" if found.paired else f"{test.seeds[0]} and {test.seeds[1]} seeds"
-    sign = -1.0 if test.real and found.mean < 0 else 1.0  # a real difference is told as the better one's gain
+    sign = -1.0 if test.significant and found.mean < 0 else 1.0  # a gain of the better one
     low, high = sorted((sign * found.low, sign * found.high))
     numbers = (
         f"hypervolume {sign * found.mean:+.4f}, 95 % interval {low:+.4f} to {high:+.4f}, "
         f"p {_p(test.corrected)} ({how}, on {panel.rows} rows)"
     )
-    if not test.real:
+    if not test.significant:
         yield (
-            f"{one} and {other}: no difference can be called; {numbers}. With this spread {_sight(test)} of "
-            "hypervolume four times in five."
+            f"{one} and {other}: no significant difference; {numbers}. With this spread the minimum detectable "
+            f"difference in hypervolume (at 80 % power) is {_detectable(test)}."
         )
         return
     better, worse = (one, other) if found.mean > 0 else (other, one)
     yield f"{better} is better than {worse}: {numbers}.{_places(panel, test, sign)}"
 
 
-def _sight(test: Test) -> str:
-    seen = [f"{seeds} seeds find {value:.4f}" for seeds, value in zip(SEES, test.sees, strict=True)]
-    return ", ".join(seen[:-1]) + f" and {seen[-1]}"
+def _detectable(test: Test) -> str:
+    each = [
+        f"{value:.4f} with {seeds} seeds" for seeds, value in zip(SEED_COUNTS, test.detectable, strict=True)
+    ]
+    return ", ".join(each[:-1]) + f" and {each[-1]}"
 
 
 def _places(panel: Panel, volume: Test, sign: float) -> str:
-    """Where on the front a difference lies."""
+    """Return where on the front a difference lies."""
     at = [
         test
         for test in panel.tests
         if (test.first, test.second) == (volume.first, volume.second) and test.quantity != "hypervolume"
     ]
-    real = [
+    significant = [
         f"{test.quantity.removeprefix('metric at ')} ({sign * test.difference.mean:+.4f})"
         for test in at
-        if test.real
+        if test.significant
     ]
-    if not real:
-        return " At no single share of the encoder the difference can be called."
-    return f" The metric differs at {', '.join(real)}."
+    if not significant:
+        return " At none of these shares of the encoder is the difference in the metric significant: 25, 50, 75 %."
+    return f" The metric differs significantly at {', '.join(significant)}."
 
 
 def _caveats(comparison: Comparison) -> Iterator[str]:
-    worths = comparison.validation.worths
-    trials = {worth.label: sum(worth.trials) / len(worth.trials) for worth in worths}
+    qualities = comparison.validation.qualities
+    trials = {each.label: sum(each.trials) / len(each.trials) for each in qualities}
     if max(trials.values()) > UNLIKE_TRIALS * min(trials.values()):
         counts = ", ".join(f"{label} {count:.0f}" for label, count in trials.items())
         yield f"The studies have had different numbers of trials ({counts}), and more trials find more."

@@ -19,6 +19,7 @@ from pipeline.fronts.figures.series import (
     titles,
     xy,
 )
+from pipeline.fronts.numbers import short
 from pipeline.fronts.setting_columns import columns_of
 from pipeline.study.records import Params, StudySpec
 
@@ -99,7 +100,7 @@ def hypervolume_figure(series: Sequence[Series]) -> go.Figure:
 
 def hover(dot: Dot, spec: StudySpec) -> str:
     """What a figure says of a network under the pointer: what it measures, then what made it."""
-    settings = [f"{name} {escape(_short(value))}" for name, value in _settings(spec.method, dot.params)]
+    settings = [f"{name} {escape(short(value))}" for name, value in _settings(spec.method, dot.params)]
     latency = "" if dot.latency_ms is None else f", {dot.latency_ms:.3g} ms"
     lines = [
         f"<b>trial {dot.trial}</b>, {dot.kind}",
@@ -116,10 +117,6 @@ def _settings(method: str, params: Params) -> list[tuple[str, Any]]:
     columns = columns_of(method)
     keys = [key for column in columns for key in (column.key, column.key_in_force(params))]
     return [(key, params[key]) for key in keys if key is not None and key in params]
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _draw_dots(figure: go.Figure, one: Series, *, colour: str, symbol: str, alone: bool) -> None:

@@ -13,6 +13,7 @@ from pipeline.fronts.figures.fronts import lay_out
 from pipeline.fronts.figures.series import Series
 from pipeline.fronts.figures.shades import shades
 from pipeline.fronts.figures.trials import FAINT, MOST_LINES, place
+from pipeline.fronts.numbers import short
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -42,7 +43,7 @@ def parallel_figure(one: Series, keys: Sequence[str], *, most: int = 2 * MOST_LI
         dot = dots[int(at)]
         said = [
             f"<b>trial {dot.trial}</b>",
-            *(f"{key} {escape(_short(values[int(at)]))}" for key, values in columns),
+            *(f"{key} {escape(short(values[int(at)]))}" for key, values in columns),
         ]
         figure.add_scatter(
             x=list(range(len(columns))),
@@ -92,8 +93,4 @@ def _ends(values: Sequence[Any]) -> tuple[str, str]:
     if any(isinstance(v, str | bool) for v in known):
         kinds = sorted({str(v) for v in known})
         return kinds[0], kinds[-1]
-    return _short(min(known)), _short(max(known))
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else ("–" if value is None else str(value))
+    return short(min(known)), short(max(known))

@@ -1,4 +1,4 @@
-"""Average ranks of methods over tasks, and which of them are not told apart."""
+"""Average ranks of methods over tasks, and which of them do not differ significantly."""
 
 from __future__ import annotations
 
@@ -20,22 +20,30 @@ def rank_image(
     methods: Sequence[str],
     ranks: Sequence[float],
     critical_difference: float,
-    alike: Sequence[Sequence[str]],
+    groups: Sequence[Sequence[str]],
     *,
     format: str = "png",
 ) -> bytes:
-    """A critical-difference diagram (Demšar 2006, figure 1): bars join methods that are not told apart."""
+    """Return a critical-difference diagram (Demšar 2006, figure 1), as png or svg.
+
+    Args:
+        methods: names.
+        ranks: average rank of each.
+        critical_difference: two ranks farther apart than this differ significantly.
+        groups: methods that do not differ significantly; each group is joined by a bar.
+        format: png or svg.
+    """
     from matplotlib.figure import Figure
 
     order = np.argsort(ranks, kind="stable")
-    height = 1.1 + 0.28 * (len(methods) + len(alike))
+    height = 1.1 + 0.28 * (len(methods) + len(groups))
     figure = Figure(figsize=(STILL_INCHES[0], height), dpi=DOTS_PER_INCH, layout="constrained")
     axes = figure.add_subplot()
     of_method = dict(zip(methods, ranks, strict=True))
-    for place, group in enumerate(alike):
+    for place, group in enumerate(groups):
         ends = [of_method[method] for method in group]
         axes.plot([min(ends) - 0.03, max(ends) + 0.03], [-0.5 - 0.35 * place] * 2, color=TEXT, linewidth=4)
-    below = -1 - 0.35 * len(alike)
+    below = -1 - 0.35 * len(groups)
     for place, method in enumerate(order):
         colour, _ = look(int(method))
         axes.plot([ranks[method]] * 2, [0, below - 0.6 * place], color=colour, linewidth=1.2)
@@ -57,7 +65,7 @@ def rank_image(
 
 
 def _draw_scale(axes: Axes, critical_difference: float) -> None:
-    """The axis of ranks, on top; above its left end, how far apart methods must be to be told apart."""
+    """Draw the axis of ranks on top; above its left end, the critical difference as a bar."""
     axes.plot([1, 1 + critical_difference], [0.7, 0.7], color=QUIET, linewidth=2)
     axes.annotate(
         f"critical difference {critical_difference:.2f}",

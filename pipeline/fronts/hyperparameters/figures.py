@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pipeline.fronts.figures import as_html, penalty_figure, still
 from pipeline.fronts.hyperparameters.by_task import Choice
+from pipeline.fronts.hyperparameters.profile import Profile
 from pipeline.study.records import BadInput
 
 KINDS = ("png", "svg")
@@ -28,7 +29,8 @@ def write_profiles(folder: Path, choices: Sequence[Choice]) -> list[Path]:
                 stem = _stem(choice)
                 names[stem] = names.get(stem, 0) + 1
                 many = names[stem]  # a task whose data changed has rows of one name
-                written += _write(folder / (stem if many == 1 else f"{stem}-{many}"), choice)
+                path = folder / (stem if many == 1 else f"{stem}-{many}")
+                written += _write(path, choice, choice.profile)
     except OSError as error:
         raise BadInput(
             f"--figures is a folder that can be written; {folder} cannot: {error.strerror}. Name another."
@@ -41,9 +43,7 @@ def _stem(choice: Choice) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-.")[:150]
 
 
-def _write(stem: Path, choice: Choice) -> list[Path]:
-    profile = choice.profile
-    assert profile is not None
+def _write(stem: Path, choice: Choice, profile: Profile) -> list[Path]:
     figure = penalty_figure(
         [(band.low, band.high, band.hypervolume, band.error) for band in profile.bands],
         key=profile.key,

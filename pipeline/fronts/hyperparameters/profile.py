@@ -1,10 +1,10 @@
-"""How sharply the data know the best penalty: the fronts that trials of each range of penalties give.
+"""How sure the best penalty is: the fronts that trials of each range of penalties give.
 
-The trials are put in bands of equal number by their penalty; a band's worth is the hypervolume of all its networks
-together, curves included, whatever the other settings were (the profile over them). Its standard error is had by
+The trials are put in bands of equal number by their penalty; a band's quality is the hypervolume of all its networks
+together, curves included, whatever the other settings were (the profile over them). Its standard error comes from
 drawing its trials again with replacement (Efron 1979). Bands within one standard error of the best one are as good as
-that (the rule of Breiman et al., "Classification and Regression Trees", 1984, section 3.4.3). That the penalty matters
-at all is said where best and worst band differ by more than in 95 % of random assignments of the trials to the bands (a
+that (the rule of Breiman et al., "Classification and Regression Trees", 1984, section 3.4.3). The penalty counts as
+significant where best and worst band differ by more than in 95 % of random assignments of the trials to the bands (a
 permutation test, Fisher 1935): of five equal bands chance puts some outside one standard error nearly always.
 """
 
@@ -24,12 +24,12 @@ PENALTY = "penalty_strength"
 LEAST_TRIALS = 8  # two bands of four
 BANDS, LEAST_IN_BAND = 5, 4
 RESAMPLES = 200
-ALIKE = 0.95  # of random assignments
+LEVEL = 0.95  # of random assignments
 
 
 @dataclass(frozen=True)
 class Band:
-    """Trials of neighbouring penalties, and what their networks are worth together."""
+    """Trials of neighbouring penalties, and the hypervolume of their networks together."""
 
     low: float
     high: float
@@ -46,26 +46,28 @@ class Profile:
     bands: tuple[Band, ...]
     low: float
     high: float
-    told_apart: bool  # whether the best and the worst differ by more than chance would have it
+    distinguishable: bool  # whether the best and the worst band differ significantly
     trials: int
-    trials_needed: int | None  # about, to tell best from worst; None: now, or never
+    trials_needed: (
+        int | None
+    )  # about, to distinguish best from worst; None: these are enough, or none would be
 
     @property
     def sentence(self) -> str:
-        """Which values are good, or that the data do not say, and how many trials would."""
-        if self.told_apart:
+        """Which values are good; or that the trials do not show it, and how many would."""
+        if self.distinguishable:
             return (
                 f"{self.key} from {self.low:.3g} to {self.high:.3g} is as good as the best (within one standard error, "
                 f"{self.trials} trials)."
             )
-        more = f"; about {self.trials_needed} would" if self.trials_needed else ""
-        return f"{self.trials} trials do not tell values of {self.key} apart{more}."
+        more = f"; about {self.trials_needed} trials would be needed" if self.trials_needed else ""
+        return f"With {self.trials} trials, values of {self.key} are not distinguishable{more}."
 
 
 def penalty_profile(
     trials: Sequence[TrialFront], reference: tuple[float, float], *, key: str = PENALTY
 ) -> Profile | None:
-    """The profile of one setting; None if it is not a number that varies, or there are fewer than LEAST_TRIALS."""
+    """Return the profile of one setting; None if it is no number that varies, or for fewer than LEAST_TRIALS."""
     known = [trial for trial in trials if isinstance(trial.params.get(key), int | float)]
     known.sort(key=lambda trial: (float(trial.params[key]), trial.number))
     if len(known) < LEAST_TRIALS or known[0].params[key] == known[-1].params[key]:
@@ -79,14 +81,14 @@ def penalty_profile(
     good = [band for band in bands if band.hypervolume >= best.hypervolume - best.error]
     gap = best.hypervolume - worst.hypervolume
     least = _range_by_chance(known, count, reference)
-    apart = gap > least
-    needed = math.ceil(len(known) * (least / gap) ** 2) if gap > 0 and not apart else None
+    differ = gap > least
+    needed = math.ceil(len(known) * (least / gap) ** 2) if gap > 0 and not differ else None
     return Profile(
         key=key,
         bands=bands,
         low=min(band.low for band in good),
         high=max(band.high for band in good),
-        told_apart=apart,
+        distinguishable=differ,
         trials=len(known),
         trials_needed=needed,
     )
@@ -97,30 +99,30 @@ def _band(trials: Sequence[TrialFront], reference: tuple[float, float], key: str
     fronts = _fronts(trials)
     generator = np.random.default_rng(len(trials))
     draws = generator.integers(0, len(trials), size=(RESAMPLES, len(trials)))
-    worths = [hypervolume(_union([fronts[at] for at in np.unique(draw)]), reference) for draw in draws]
+    volumes = [hypervolume(_union([fronts[at] for at in np.unique(draw)]), reference) for draw in draws]
     return Band(
         low=min(penalties),
         high=max(penalties),
         trials=len(trials),
         hypervolume=hypervolume(_union(fronts), reference),
-        error=float(np.std(worths, ddof=1)),
+        error=float(np.std(volumes, ddof=1)),
     )
 
 
 def _range_by_chance(trials: Sequence[TrialFront], count: int, reference: tuple[float, float]) -> float:
-    """What the best and the worst of so many bands differ by, in ALIKE of the assignments that know no penalty."""
+    """Return the range of `count` bands' hypervolumes that LEVEL of random assignments of the trials stay below."""
     fronts = _fronts(trials)
     generator = np.random.default_rng(len(trials))
     ranges = []
     for _ in range(RESAMPLES):
         parts = np.array_split(generator.permutation(len(trials)), count)
-        worths = [hypervolume(_union([fronts[at] for at in part]), reference) for part in parts]
-        ranges.append(max(worths) - min(worths))
-    return float(np.quantile(ranges, ALIKE))
+        volumes = [hypervolume(_union([fronts[at] for at in part]), reference) for part in parts]
+        ranges.append(max(volumes) - min(volumes))
+    return float(np.quantile(ranges, LEVEL))
 
 
 def _fronts(trials: Sequence[TrialFront]) -> list[FloatArray]:
-    """Of each its own front: what can stand on the front of no union is left out once."""
+    """Return the front of each trial; a point that its own trial dominates is on the front of no union."""
     return [trial.values[front(trial.values)] for trial in trials]
 
 

@@ -1,14 +1,14 @@
-"""Studies side by side: over seeds, and which differences are real."""
+"""Studies side by side: over seeds, and which differences are significant."""
 
 from __future__ import annotations
 
 from pipeline.fronts.compare import GAINS, Comparison, Panel, comparison_figures
+from pipeline.fronts.numbers import ends, short
 from pipeline.fronts.report.markup import Block, Picture, Section, table
-from pipeline.fronts.report.words import ends, short
 
 
 def compared_section(comparison: Comparison) -> Section:
-    """Both figures, and both tables: on test rows if all studies were confirmed, else on validation rows."""
+    """Return both figures and both tables: on test rows if all studies were confirmed, else on validation rows."""
     bands, volumes = comparison_figures(comparison)
     panel = comparison.test or comparison.validation
     blocks: tuple[Block, ...] = (
@@ -23,16 +23,16 @@ def compared_section(comparison: Comparison) -> Section:
 def _means(panel: Panel, *, metric: str) -> Block:
     rows = [
         [
-            worth.label,
-            len(worth.seeds),
-            f"{worth.hypervolume:.4f}",
-            f"{100 * worth.hypervolume_normalised.mean:.1f} %",
+            quality.label,
+            len(quality.seeds),
+            f"{quality.hypervolume:.4f}",
+            f"{100 * quality.hypervolume_normalised.mean:.1f} %",
             *(
                 f"{at:.4f}" if lost < at.count else "no network so small"
-                for at, lost in zip(worth.metric_at, worth.without, strict=True)
+                for at, lost in zip(quality.metric_at, quality.without, strict=True)
             ),
         ]
-        for worth in panel.worths
+        for quality in panel.qualities
     ]
     head = [
         "study",
@@ -53,13 +53,13 @@ def _differences(panel: Panel) -> Block:
             f"{test.difference.mean:+.4f}",
             ends(test.difference.low, test.difference.high),
             short(test.corrected),
-            "yes" if test.real else "no",
+            "yes" if test.significant else "no",
             *([ends(test.rows.low, test.rows.high) if test.rows else "–"] if resampled else []),
         ]
         for test in panel.tests
     ]
-    head = ["pair", "of", "difference", "95 % interval", "p, corrected", "real"]
+    head = ["pair", "of", "difference", "95 % interval", "p, corrected", "significant"]
     head += ["on resampled rows"] if resampled else []
     return table(
-        "Differences (the first minus the second); real = called after Holm's correction", head, rows
+        "Differences (the first minus the second), significant at 5 % after Holm's correction", head, rows
     )

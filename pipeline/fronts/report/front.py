@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from pipeline.fronts.figures import front_figure
 from pipeline.fronts.front import FrontPoint
+from pipeline.fronts.numbers import short
 from pipeline.fronts.report.markup import Block, Markup, Picture, Section, paragraphs, table, text
 from pipeline.fronts.report.reading import StudyView, sparse
-from pipeline.fronts.report.words import short
-from pipeline.fronts.setting_columns import setting_columns, settings_alike
+from pipeline.fronts.setting_columns import setting_columns, shared_settings
 from pipeline.study.records import StudySpec
 
 MARKS = 4000  # of a panel of fronts, beside the fronts themselves, shared among its studies
@@ -76,7 +76,7 @@ def front_table(view: StudyView) -> Markup:
         ]
         for point in front.points
     ]
-    alike = ", ".join(f"{key} {short(value)}" for key, value in settings_alike(front).items())
+    alike = ", ".join(f"{key} {short(value)}" for key, value in shared_settings(front).items())
     caption = f"The front of {spec.name}, point by point" + (f"; all of them: {alike}" if alike else "")
     return table(caption, head, rows, first_is_markup=True)
 

@@ -11,10 +11,10 @@ from pipeline.fronts.figures import (
     penalty_figure,
     promised_figure,
 )
+from pipeline.fronts.numbers import short
 from pipeline.fronts.report.front import front_table
 from pipeline.fronts.report.markup import Block, Picture, Section, paragraphs, table
 from pipeline.fronts.report.reading import StudyView
-from pipeline.fronts.report.words import short
 from pipeline.study.space import parse_space
 
 

@@ -40,7 +40,7 @@ def test_studies_that_differ_in_their_seed_are_one_group(tmp_path: Path) -> None
 
 def test_worths_by_hand(tmp_path: Path) -> None:
     names = write_group(tmp_path, "snip", [0.80, 0.82, 0.84])
-    (worth,) = compared(tmp_path, *names).validation.worths
+    (worth,) = compared(tmp_path, *names).validation.qualities
     # 0.5 wide, 0.3, 0.32, 0.34 above the constant 0.5; dense - constant is 0.4
     assert worth.hypervolume.mean == pytest.approx(0.5 * 0.32)
     assert worth.hypervolume.deviation == pytest.approx(0.5 * 0.02)
@@ -75,8 +75,8 @@ def test_below_three_seeds_nothing_is_called(tmp_path: Path) -> None:
         tmp_path, "b", [0.55, 0.5501], method="chance"
     )
     found = compared(tmp_path, *names)
-    assert not any(test.real for test in found.validation.tests)
-    assert any("below 3 no difference is called" in sentence for sentence in sentences(found))
+    assert not any(test.significant for test in found.validation.tests)
+    assert any("with fewer than 3 no difference is tested" in sentence for sentence in sentences(found))
 
 
 def test_words_say_which_differences_are_real_and_where(tmp_path: Path) -> None:
@@ -106,10 +106,10 @@ def test_words_say_what_more_seeds_could_see(tmp_path: Path) -> None:
     )
     found = compared(tmp_path, *names)
     (first, *_) = sentences(found)
-    assert first.startswith("a and b: no difference can be called")
+    assert first.startswith("a and b: no significant difference")
     test = found.validation.tests[0]
-    assert f"3 seeds find {test.sees[0]:.4f}, 5 seeds find {test.sees[1]:.4f} and 10 seeds" in first
-    assert test.sees[0] > test.sees[1] > test.sees[2] > 0
+    assert f"{test.detectable[0]:.4f} with 3 seeds, {test.detectable[1]:.4f} with 5 seeds and" in first
+    assert test.detectable[0] > test.detectable[1] > test.detectable[2] > 0
 
 
 def test_metrics_are_asked_only_of_pairs_that_differ(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_metrics_are_asked_only_of_pairs_that_differ(tmp_path: Path) -> None:
     )
     later = compared(tmp_path, *names).validation.tests[1:]
     assert [test.quantity for test in later] == list(QUANTITIES[1:])
-    assert all(math.isnan(test.corrected) and not test.real for test in later)
+    assert all(math.isnan(test.corrected) and not test.significant for test in later)
 
 
 def _group(label: str, volumes: np.ndarray) -> Group:
@@ -139,7 +139,7 @@ def test_at_most_16_of_200_equal_pairs_are_called(seeds: int) -> None:
     calls = 0
     for one, other in draws:
         found = compare([_group("a", one), _group("b", other)])
-        calls += any(test.real for test in found.validation.tests)
+        calls += any(test.significant for test in found.validation.tests)
     assert calls <= 16
 
 
@@ -148,7 +148,8 @@ def test_a_true_difference_is_called_about_as_often_as_theory_says(seeds: int, e
     draws = np.random.default_rng(10 + seeds).normal(0.3, 0.02, (200, 2, seeds))
     draws[:, 0] += errors * 0.02 * math.sqrt(2 / seeds)
     calls = sum(
-        compare([_group("a", one), _group("b", other)]).validation.tests[0].real for one, other in draws
+        compare([_group("a", one), _group("b", other)]).validation.tests[0].significant
+        for one, other in draws
     )
     bar = stats.t.ppf(0.975, seeds - 1)  # seeds are shared: pairs
     theory = stats.nct.sf(bar, seeds - 1, errors)
@@ -168,10 +169,10 @@ def test_confirmed_studies_are_compared_on_test_rows(tmp_path: Path) -> None:
     groups = gather(tmp_path, names_of(tmp_path, [], task="toy"))
     found = compare(groups)
     assert found.test is not None
-    by_label = {worth.label: worth for worth in found.test.worths}
+    by_label = {worth.label: worth for worth in found.test.qualities}
     assert by_label["snip"].hypervolume.mean == pytest.approx(0.5 * (0.85 - 0.5))
     volume = found.test.tests[0]
-    assert volume.real
+    assert volume.significant
     assert abs(volume.difference.mean) == pytest.approx(0.5 * (17 - 38 / 3) / 20)
     assert volume.rows is not None
     assert volume.rows.mean == pytest.approx(volume.difference.mean)

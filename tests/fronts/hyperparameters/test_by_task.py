@@ -68,7 +68,7 @@ def test_the_command_prints_writes_csv_and_json(store: Path, capsys: pytest.Capt
     assert run([*asked, "--csv", str(store / "rows.csv")]) == 0
     shown = capsys.readouterr().out
     assert "0.8200 ± 0.0497" in shown
-    assert "trials that penalties can be told apart by" in " ".join(shown.split())
+    assert "trials that a comparison of penalties needs" in " ".join(shown.split())
     with (store / "rows.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["penalty"] for row in rows] == ["", "5.0", "5.0"]
@@ -119,10 +119,10 @@ def test_which_penalties_are_good_as_a_figure_per_task(
     assert choice.profile is not None
     best = max(choice.profile.bands, key=lambda band: band.hypervolume)
     assert best.low <= 1.0 <= best.high
-    assert choice.profile.told_apart
+    assert choice.profile.distinguishable
     (flat,) = best_by_task(penalised, Bounds(), task="other")
     assert flat.profile is not None
-    assert not flat.profile.told_apart
+    assert not flat.profile.distinguishable
     file = penalised / "file"
     file.write_text("")
     with pytest.raises(BadInput, match="--figures is a folder"):

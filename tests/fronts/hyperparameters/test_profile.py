@@ -30,7 +30,7 @@ def trials(count: int, *, best: float, slope: float, noise: float = 0.005) -> li
 def test_the_best_penalty_is_in_the_range_and_a_bad_one_is_not() -> None:
     found = penalty_profile(trials(40, best=1.0, slope=0.1), REFERENCE)
     assert found is not None
-    assert found.told_apart
+    assert found.distinguishable
     assert found.low <= 1.0 <= found.high
     assert found.low > 0.05
     assert found.trials_needed is None
@@ -48,7 +48,7 @@ def test_a_bands_worth_is_the_hypervolume_of_its_networks() -> None:
 def test_penalties_that_do_not_matter_are_not_told_apart() -> None:
     flat = penalty_profile([trial(n, 0.1 * (n + 1), 0.8) for n in range(12)], REFERENCE)
     assert flat is not None
-    assert not flat.told_apart
+    assert not flat.distinguishable
     assert (flat.low, flat.high) == pytest.approx((0.1, 1.2))
     assert flat.trials_needed is None  # equal to the last digit: no number of trials would
 
@@ -62,8 +62,8 @@ def test_chance_seldom_tells_penalties_apart() -> None:
         known = [trial(n, 0.1 * (n + 1), float(worth)) for n, worth in enumerate(worths)]
         found = penalty_profile(known, REFERENCE)
         assert found is not None
-        called += found.told_apart
-        assert found.told_apart or found.trials_needed >= 24
+        called += found.distinguishable
+        assert found.distinguishable or found.trials_needed >= 24
     assert called <= 6, f"{called} of 40"  # 7 or more of 40 at 5 %: 3 in 1,000
 
 

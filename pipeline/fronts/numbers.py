@@ -1,0 +1,29 @@
+"""How numbers are written in tables, pages and figures."""
+
+from __future__ import annotations
+
+import math
+
+MISSING = "–"
+
+
+def short(value: object) -> str:
+    """Return a setting or a number with three digits; a dash for None, NaN and an infinite threshold."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return MISSING
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage, 0.5 as "50.0 %"; a dash for NaN."""
+    return MISSING if math.isnan(share) else f"{100 * share:.1f} %"
+
+
+def millions(count: int) -> str:
+    """Return a count in millions, 1234567 as "1.23 M"."""
+    return f"{count / 1e6:.2f} M"
+
+
+def ends(low: float, high: float) -> str:
+    """Return the ends of an interval; a dash if it has none."""
+    return f"{low:+.4f} to {high:+.4f}" if math.isfinite(low) else MISSING
