@@ -82,7 +82,7 @@ def compare(
     if html is not None:
         from pipeline.fronts.report import report
 
-        report(store, names, html=html, tell=log)
+        report(store, names, html=html, log=log)
         log(f"Wrote {html}.")
     if as_json:
         print_json(comparison_as_json(found, lines))

@@ -47,7 +47,7 @@ def report(
         html=html,
         figures=figures,
         keep=keep if track and html is not None else None,
-        tell=log,
+        log=log,
     )
     if as_json:
         print_json({"studies": list(dict.fromkeys(studies)), "written": [str(path) for path in done.written]})

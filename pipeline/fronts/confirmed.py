@@ -1,4 +1,4 @@
-"""What was confirmed of a study: chosen points on fresh seeds and test rows, and how optimistic the front was."""
+"""The confirmed points of a study: trained again on fresh seeds and measured on test rows."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class ConfirmedPoint:
     compression: Interval
     sparsity: Interval
     validation: Interval  # the metric on validation, of the fresh seeds
-    optimism: Interval  # selected - metric on test: what the front promised too much
+    optimism: Interval  # selected - metric on test
     failed: int  # seeds whose training failed: they are in none of the means
     confirmations: tuple[Confirmation, ...]  # that are complete, by seed
 
 
 @dataclass(frozen=True, eq=False)
 class Confirmed:
-    """What was confirmed of a study: points by rising gain, and the labels [V] of the test rows."""
+    """The confirmed points of a study by rising gain, and the labels [V] of the test rows."""
 
     spec: StudySpec
     points: tuple[ConfirmedPoint, ...]
@@ -48,7 +48,7 @@ class Confirmed:
 
 
 def load_confirmed(study: str, *, store: Path | str = DEFAULT_STORE) -> Confirmed | None:
-    """What was confirmed of a study; None if nothing was.
+    """Return the confirmed points of a study; None if there are none.
 
     Raises:
         BadInput: the store holds no such study, or a file is damaged.

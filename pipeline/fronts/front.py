@@ -1,4 +1,4 @@
-"""A study's front, read from its store: neither torch nor ray nor a database is needed for it."""
+"""A study's front, read from its store without torch, ray or a database."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class FrontPoint(PointRef):
     sparsity: float
     nonzero_parameters: int | None
     gain: float  # of the study's second objective: records.Objective.gain
-    latency_ms: float | None  # at the study's own shape: measured whole, or else read from the table
+    latency_ms: float | None  # at the study's own shape: measured, or else read from the table
     dense_latency_ms: float | None
     params: Params
     latency_source: Literal["measured", "table"] | None = None
-    latencies: tuple[Timed, ...] = ()  # of the whole network, at every shape that was asked for
+    latencies: tuple[Timed, ...] = ()  # of the whole network, at every requested shape
     retrained: Retrained | None = (
-        None  # what it measured when it was trained again, since its weights were gone
+        None  # its measurement after it was trained again, since its weights were gone
     )
 
     @property
@@ -67,10 +67,10 @@ class Front:
     points: tuple[FrontPoint, ...]
     hypervolume: float
     trials: int  # that have ended
-    seen: int  # points of complete trials, on the front or not
-    useless: int  # of them no better than the constant prediction: they stand on no front
-    left_out: dict[str, int]  # trials that stand on no front, by state
-    reasons: dict[str, int]  # why trials failed or were stopped, with how often
+    seen: int  # measured points of complete trials, on the front or not
+    useless: int  # points at or below the constant baseline; excluded from the front
+    left_out: dict[str, int]  # trials that are excluded from the front, by state
+    reasons: dict[str, int]  # why trials failed or were stopped, with their number
     epochs: float  # trained by all trials together
     seconds: float
     bench: LatencySetup | None = None  # what the points' latency_ms holds for
@@ -85,7 +85,7 @@ class Front:
 
     @property
     def why_empty(self) -> str:
-        """What a front without points lacks."""
+        """Why the front has no points."""
         finished = self.trials - sum(self.left_out.values())
         return "no network predicts better than a constant" if finished else "it has no finished trial"
 
@@ -98,7 +98,7 @@ class Front:
 
 
 def objectives(points: tuple[FrontPoint, ...]) -> FloatArray:
-    """[P, 2]: metric and gain."""
+    """Return [P, 2]: metric and gain."""
     return np.array([(point.metric, point.gain) for point in points], dtype=np.float64).reshape(-1, 2)
 
 
@@ -126,7 +126,7 @@ def read_front(files: StudyStore, *, trial: int | None = None) -> Front:
 
 
 def with_latency(found: Front, latency: StudyLatency) -> Front:
-    """A front with the times of those networks that were timed whole."""
+    """Return a front with the measured latency of those networks that were timed whole."""
     points = tuple(_timed(p, latency) for p in found.points)
     read = latency.table if any(p.latency_source == "table" for p in points) else None
     shown = StudyLatency(read, tuple(TimedPoint(p.trial, p.point, p.latencies) for p in points))
@@ -134,7 +134,7 @@ def with_latency(found: Front, latency: StudyLatency) -> Front:
 
 
 def _timed(point: FrontPoint, latency: StudyLatency) -> FrontPoint:
-    """A point with the times of its whole network, if that was timed; its gain stays that of the table."""
+    """Return a point with the measured latency of its network, if there is one; its gain stays that of the table."""
     times = latency.of(point.trial, point.point)
     for each in times:
         if each.bench == latency.bench:

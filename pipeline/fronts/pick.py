@@ -1,4 +1,4 @@
-"""One point of a front, by what it may cost: for `best`, `export` and the table by task."""
+"""Choose one point of a front by bounds: for `best`, `export` and the table by task."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def pick(
     min_sparsity: float | None = None,
     max_latency_ms: float | None = None,
 ) -> FrontPoint:
-    """The point of a front that meets what was asked; the knee if nothing was.
+    """Return the best point of a front within the bounds; the knee if there are none.
 
     With a bound on the metric (`max_drop` below the dense metric, `min_metric`) the smallest network (the one of
     the greatest gain), with a bound on compression, sparsity or latency alone the best one.
 
     Raises:
-        BadInput: the front is empty, no point meets it (says what the front offers), or the study has no networks of
-            the kind that was asked for.
+        BadInput: the front is empty, no point is within the bounds, or the study has no networks of the kind that a
+            bound is about.
     """
     _check_kind(found.spec, min_compression=min_compression, min_sparsity=min_sparsity)
     least = min_sparsity if found.spec.zeroes else min_compression
@@ -48,20 +48,20 @@ def pick(
     if max_latency_ms is not None:
         fit = [p for p in fit if p.latency_ms is not None and p.latency_ms <= max_latency_ms]
     if not fit:
-        wanted = [f"metric >= {floor:.4f}"] if floor > -np.inf else []
-        wanted += [f"{share} >= {least:.3f}"] if least is not None else []
-        wanted += [f"latency <= {max_latency_ms:g} ms"] if max_latency_ms is not None else []
-        raise _none_fits(found, wanted)
+        bounds = [f"metric >= {floor:.4f}"] if floor > -np.inf else []
+        bounds += [f"{share} >= {least:.3f}"] if least is not None else []
+        bounds += [f"latency <= {max_latency_ms:g} ms"] if max_latency_ms is not None else []
+        raise _none_fits(found, bounds)
     if floor > -np.inf:
         return max(fit, key=lambda p: (p.gain, p.metric))
     return max(fit, key=lambda p: (p.metric, p.gain))
 
 
-def _none_fits(found: Front, wanted: list[str]) -> BadInput:
-    """What to say if no point is as wanted: what the front offers."""
+def _none_fits(found: Front, bounds: list[str]) -> BadInput:
+    """Return the error for a front without a point within the bounds, with what the front offers."""
     metrics, shares = zip(*((p.metric, getattr(p, found.spec.share)) for p in found.points), strict=True)
     return BadInput(
-        f"The front of {found.spec.name!r} has no point with {' and '.join(wanted)} (dense: "
+        f"The front of {found.spec.name!r} has no point with {' and '.join(bounds)} (dense: "
         f"{found.spec.anchors.dense:.4f}). It offers metrics of {min(metrics):.4f} to {max(metrics):.4f} at "
         f"{'sparsities' if found.spec.zeroes else 'compressions'} of {max(shares):.3f} to {min(shares):.3f}"
         f"{_latencies(found)}. Ask for less, or search longer."
@@ -82,7 +82,7 @@ def _check_kind(spec: StudySpec, *, min_compression: float | None, min_sparsity:
 
 
 def _latencies(found: Front) -> str:
-    """What a front offers in latency, for a message; nothing if it was not measured."""
+    """Return a front's range of latencies, for a message."""
     known = [point.latency_ms for point in found.points if point.latency_ms is not None]
     return (
         f" and latencies of {min(known):.2f} to {max(known):.2f} ms" if known else ", latencies not measured"
@@ -90,7 +90,7 @@ def _latencies(found: Front) -> str:
 
 
 def _comparable(points: list[tuple[Front, FrontPoint]]) -> FloatArray:
-    """[P, 2]: metric and gain; if the studies searched on different objectives, compression, which all have."""
+    """Return [P, 2]: metric and gain; for studies of different objectives compression, which all have."""
     if len({found.spec.objective for found, _ in points}) == 1:
         return objectives(tuple(point for _, point in points))
     return np.array([(point.metric, point.compression) for _, point in points], dtype=np.float64)
@@ -106,10 +106,10 @@ def best_of_task(
     min_sparsity: float | None = None,
     max_latency_ms: float | None = None,
 ) -> tuple[Front, FrontPoint]:
-    """The best point over all studies of a task, and the study's front that it stands on.
+    """Return the best point over all studies of a task, and the front of its study.
 
     Without a bound: the knee of the front of all their points together. Studies whose networks have zeros share no
-    front with those that cut: they count if a sparsity is asked for, or if there are no others.
+    front with those that cut: they count if `min_sparsity` is given, or if there are no others.
 
     Raises:
         BadInput: no study of the task has a point that meets the bounds.

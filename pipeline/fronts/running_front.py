@@ -22,18 +22,18 @@ class RunningFront:
     """
 
     def __init__(self, spec: StudySpec, table: pa.Table) -> None:
-        """`table` as `store.read_table` gives it: the trials to begin with."""
+        """Begin with the trials of `table`, which has the columns of `StudyStore.read_table`."""
         self._spec = spec
         self._front = front_of(StudyTable(spec, table))
         self._rows = _standing(table, self._front)
 
     @property
     def front(self) -> Front:
-        """As `front_of` of all of their rows together gives it."""
+        """The front of all trials together, as `front_of` returns it."""
         return self._front
 
     def add(self, rows: pa.Table) -> Front:
-        """Adds the rows of a trial that has not been added, and returns the front."""
+        """Add the rows of a trial that has not been added; return the front."""
         alone, before = front_of(StudyTable(self._spec, rows)), self._front
         together = pa.concat_tables([self._rows, rows]).unify_dictionaries()
         found = front_of(StudyTable(self._spec, together))
@@ -52,6 +52,6 @@ class RunningFront:
 
 
 def _standing(table: pa.Table, found: Front) -> pa.Table:
-    """The rows of those trials that stand on the front."""
+    """Return the rows of the trials that are on the front."""
     trials = sorted({point.trial for point in found.points})
     return table.filter(pa.array(np.isin(table["number"].to_numpy(), trials)))

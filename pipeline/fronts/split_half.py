@@ -1,7 +1,7 @@
 """How much of a front is luck: choose on one half of validation, score on the other.
 
 A front picked from many noisy points overstates itself: the best of hundreds of networks on a thousand rows is
-partly the luckiest. On rows that did not choose it the luck is gone; what is left is what a user would see.
+partly the luckiest. On rows that did not choose it the luck is gone; what is left is what a user gets.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class HalfScore:
 
 
 def halves(labels: Array, *, seed: int) -> tuple[BoolArray, BoolArray]:
-    """Two random halves of the rows, each class (or, of values, each pair of neighbours) split evenly."""
+    """Split the rows into random halves, each class (or, of values, each pair of neighbours) evenly."""
     generator = np.random.default_rng(seed)
     order = np.lexsort((generator.random(len(labels)), labels))
     first = np.zeros(len(labels), dtype=bool)
@@ -37,7 +37,7 @@ def halves(labels: Array, *, seed: int) -> tuple[BoolArray, BoolArray]:
 
 
 def metrics_on(spec: StudySpec, records: list[TrialRecord], labels: Array, rows: BoolArray) -> FloatArray:
-    """Metric on the given rows, and gain, of every point of complete trials: [P, 2]."""
+    """Return [P, 2]: metric on the given rows, and gain, of every point of complete trials."""
     values = [
         spec.values(
             vars(point.measurement)
@@ -51,7 +51,7 @@ def metrics_on(spec: StudySpec, records: list[TrialRecord], labels: Array, rows:
 
 
 def half_scores(spec: StudySpec, records: list[TrialRecord], labels: Array, *, seed: int) -> HalfScore:
-    """Chooses a front on a random half of validation and scores those networks on the other.
+    """Choose a front on a random half of validation and score its networks on the other.
 
     The mean of both directions. On the scoring half the chosen networks' own front counts, no others.
     """
@@ -69,7 +69,7 @@ def half_scores(spec: StudySpec, records: list[TrialRecord], labels: Array, *, s
 
 
 def luck_of(study: str, min_gain: float, *, store: Path | str) -> tuple[float, float]:
-    """`best_on_other_half` of a study in a store."""
+    """Return `best_on_other_half` of a study in a store."""
     files = Store(Path(store)).study(study)
     records = [files.read_record(number) for number in files.finished_numbers()]
     labels = files.read_validation()[1]
@@ -79,7 +79,7 @@ def luck_of(study: str, min_gain: float, *, store: Path | str) -> tuple[float, f
 def best_on_other_half(
     spec: StudySpec, records: list[TrialRecord], labels: Array, *, min_gain: float, repeats: int = 20
 ) -> tuple[float, float]:
-    """(metric where chosen, metric on the other half) of the best network of at least that gain (compression).
+    """Return the metric of the best network of at least that gain, on the half that chose it and on the other half.
 
     The mean over `repeats` random halvings.
 

@@ -115,7 +115,7 @@ def _panel(rows: Rows, groups: Sequence[Group], values: dict[str, FloatArray]) -
 
 
 def _samples(group: Group, values: dict[str, FloatArray]) -> FloatArray:
-    """[quantities, seeds]: hypervolume, then the metric at each of GAINS."""
+    """Return [quantities, seeds]: the hypervolume, then the metric at each of GAINS."""
     columns = []
     for entry in group.entries:
         own, constant = values[entry.spec.name], entry.spec.anchors.constant
@@ -264,7 +264,7 @@ def _over_rows(groups: Sequence[Group], found: dict[str, Confirmed]) -> dict[tup
 
 
 def _weights(values: FloatArray) -> FloatArray:
-    """[quantities, P]: how much each point's metric counts in hypervolume and in the metric at each of GAINS."""
+    """Return [quantities, P]: each point's weight in the hypervolume and in the metric at each of GAINS."""
     rows = front(values)
     gains = values[rows, 1]
     found = np.zeros((len(QUANTITIES), len(values)))

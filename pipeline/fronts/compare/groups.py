@@ -1,4 +1,4 @@
-"""Which studies are the same but for their seed, and which cannot be compared at all."""
+"""Group studies that differ only in their seed; refuse studies that cannot be compared."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from pipeline.study.records import BadInput, FloatArray, StudySpec
 from pipeline.study.store import Store
 
 SEED_SUFFIX = re.compile(r"-seed\d+$")
-# Not what a study is: how it is called, which seed it has, and the anchors, which follow from the rest.
+# Fields in which studies of one group may differ: the anchors follow from the other fields.
 APART = ("name", "seed", "anchors")
-# What must be the same to stand in one comparison, as a person calls it.
+# Fields that all studies of a comparison share, as messages call them.
 SHARED = {
     "task": "task",
     "task_fingerprint": "rows (sha256 of train and validation)",
@@ -42,7 +42,7 @@ class Entry:
 
     @property
     def spec(self) -> StudySpec:
-        """What the study is."""
+        """The study's spec."""
         return self.front.spec
 
     @cached_property
@@ -60,7 +60,7 @@ class Group:
 
     @property
     def spec(self) -> StudySpec:
-        """What its studies are; name, seed and anchors are the first one's."""
+        """The spec of its studies; name, seed and anchors are those of the first one."""
         return self.entries[0].spec
 
     @property
@@ -72,10 +72,10 @@ class Group:
 def names_of(
     store: Path | str, studies: Sequence[str], *, task: str | None = None, method: str | None = None
 ) -> list[str]:
-    """The studies meant: those named, or all of the store with that task and method.
+    """Return the named studies, or all studies of the store with that task and method.
 
     Raises:
-        BadInput: none is meant, or a store has none of that kind.
+        BadInput: nothing selects a study, or the store has none of that kind.
     """
     files = Store(Path(store))
     if studies and (task or method):
@@ -90,11 +90,9 @@ def names_of(
     specs = [files.study(name).read_spec() for name in files.list_studies()]
     found = [s.name for s in specs if task in (None, s.task) and method in (None, s.method, s.approach)]
     if not found:
-        asked = " and ".join(f"--{k} {v}" for k, v in (("task", task), ("method", method)) if v)
+        request = " and ".join(f"--{k} {v}" for k, v in (("task", task), ("method", method)) if v)
         known = ", ".join(sorted({f"{s.task} by {s.approach}" for s in specs})) or "none"
-        raise BadInput(
-            f"A store has studies of what is asked for; {store} has none of {asked}. It has: {known}."
-        )
+        raise BadInput(f"{store} has no study of {request}. It has: {known}.")
     return found
 
 
@@ -105,10 +103,10 @@ def gather(
     across_models: bool = False,
     across_tasks: bool = False,
 ) -> tuple[Group, ...]:
-    """Reads the studies and groups those that differ only in their seed, in the order of the names.
+    """Read studies and group those that differ only in their seed, in the order of the names.
 
     Raises:
-        BadInput: no such study; they cannot be compared, or two of a group have the same seed: says why.
+        BadInput: no such study; they cannot be compared, or two of a group have the same seed.
     """
     specs = [Store(Path(store)).study(name).read_spec() for name in studies]
     _check_comparable(specs, across_models=across_models, across_tasks=across_tasks)
@@ -142,7 +140,7 @@ def _check_comparable(specs: Sequence[StudySpec], *, across_models: bool, across
         ways = {
             "task": "Compare studies of one task, or rank methods over tasks by --across-tasks.",
             "objective": _KINDS if any(s.zeroes for s in specs) else "Compare studies that share it.",
-            "model_fingerprint": "Compare studies of one model, or say that models may differ by --across-models.",
+            "model_fingerprint": "Compare studies of one model, or allow different models by --across-models.",
         }
         way = ways.get(key, "Compare studies that share it.")
         raise BadInput(f"Studies in one comparison have the same {word}; these differ. {facts}. {way}")
@@ -170,7 +168,7 @@ def _check_seeds(names: Sequence[str], seeds: dict[str, int]) -> None:
 
 
 def _labelled(groups: list[Group]) -> tuple[Group, ...]:
-    """Groups whose shared name is not theirs alone are called by their first study."""
+    """Return groups with unique labels: one whose label is taken is labelled by its first study."""
     labels = [group.label for group in groups]
     return tuple(
         group if labels.count(group.label) == 1 else Group(group.spec.name, group.entries) for group in groups

@@ -36,13 +36,13 @@ class Band:
     dense: float
 
     def lines(self) -> list[tuple[FloatArray, FloatArray]]:
-        """(gain in %, metric) along the corners of what 25, 50 and 75 % of the fronts attain."""
+        """Return (gain in %, metric) along the corners of what 25, 50 and 75 % of the fronts attain."""
         gains = self._gains(self.fronts)
         heights = attained(self.fronts, gains, beyond=self.constant)
         return [_stairs(gains, attainment_curve(heights, share), self.constant) for share in SHARES]
 
     def own(self) -> list[tuple[FloatArray, FloatArray]]:
-        """The same of each front alone."""
+        """Return the same line for each front alone."""
         found = []
         for values in self.fronts:
             gains = self._gains([values])
@@ -55,7 +55,7 @@ class Band:
 
 
 def _stairs(gains: FloatArray, heights: FloatArray, floor: float) -> tuple[FloatArray, FloatArray]:
-    """Corners of a curve that has heights[k] left of gains[k] and at it; at its end it falls to the floor."""
+    """Return the corners of a curve of heights[k] up to gains[k]; at its end it falls to the floor."""
     places = np.repeat(gains, 2)
     return PERCENT * places, np.append(np.repeat(heights, 2)[1:], floor)
 
@@ -63,7 +63,7 @@ def _stairs(gains: FloatArray, heights: FloatArray, floor: float) -> tuple[Float
 def band_figure(
     bands: Sequence[Band], *, headline: str, what: str, metric_label: str, gain_label: str
 ) -> go.Figure:
-    """The groups' fronts, to explore."""
+    """Return an interactive figure of the groups' fronts."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -76,7 +76,7 @@ def band_figure(
 
 
 def _add_band(figure: go.Figure, band: Band, colour: str, symbol: str) -> None:
-    """One group: its seeds' own fronts and their band, if there are several; its median; its dense network."""
+    """Draw one group: fronts and band of its seeds, if there are several; its median; its dense network."""
     low, median, high = band.lines()
     silent = {"legendgroup": band.label, "showlegend": False, "hoverinfo": "skip"}
     if len(band.fronts) > 1:
@@ -108,7 +108,7 @@ def _seeds(band: Band) -> str:
 def interval_figure(
     rows: Sequence[tuple[str, Interval]], *, headline: str, what: str, label: str
 ) -> go.Figure:
-    """Means with their 95 % intervals, one below the other."""
+    """Return a figure of means with their 95 % intervals, one below the other."""
     import plotly.graph_objects as go
 
     figure = go.Figure()

@@ -32,9 +32,9 @@ HEIGHT = 600  # pixels of an interactive figure; its width is the window's
 
 
 def front_figure(series: Sequence[Series]) -> go.Figure:
-    """The fronts of one or more studies, to explore: hovering shows trial, settings and measurements.
+    """Return the interactive fronts of one or more studies; hovering shows trial, settings and measurements.
 
-    Of more studies than there are colours, those of one kind (approach and model) look alike.
+    Of more studies than there are colours, those of one kind (approach and model) share one.
 
     Raises:
         ValueError: `series` is empty.
@@ -60,7 +60,7 @@ def front_figure(series: Sequence[Series]) -> go.Figure:
 
 
 def _name_kinds(figure: go.Figure, kinds: Mapping[str, str]) -> None:
-    """The legend has each kind of study once; what hovering shows still names the study."""
+    """Name each kind of study once in the legend; hovering still shows the study."""
     shown: set[str] = set()
     for trace in figure.data:
         kind = kinds[trace.legendgroup]
@@ -71,7 +71,7 @@ def _name_kinds(figure: go.Figure, kinds: Mapping[str, str]) -> None:
 
 
 def hypervolume_figure(series: Sequence[Series]) -> go.Figure:
-    """How the fronts of one or more studies grew: hypervolume after each complete trial.
+    """Return a figure of the hypervolume after each complete trial of one or more studies.
 
     Raises:
         ValueError: `series` is empty.
@@ -99,7 +99,7 @@ def hypervolume_figure(series: Sequence[Series]) -> go.Figure:
 
 
 def hover(dot: Dot, spec: StudySpec) -> str:
-    """What a figure says of a network under the pointer: what it measures, then what made it."""
+    """Return the text shown for a network under the pointer: its measurements, then its settings."""
     settings = [f"{name} {escape(short(value))}" for name, value in _settings(spec.method, dot.params)]
     latency = "" if dot.latency_ms is None else f", {dot.latency_ms:.3g} ms"
     lines = [
@@ -195,16 +195,16 @@ def _draw_anchors(figure: go.Figure, one: Series, *, colour: str, alone: bool) -
 
 
 def transparent(colour: str, opacity: float = SHADE) -> str:
-    """A colour (#RRGGBB) that lets through what is behind it."""
+    """Return a colour (#RRGGBB) with an opacity, as plotly's rgba."""
     red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity})"
 
 
-def lay_out(figure: go.Figure, headline: str, what: str) -> None:
-    """How all interactive figures look."""
+def lay_out(figure: go.Figure, headline: str, subtitle: str) -> None:
+    """Give a figure the titles and the look of all interactive figures."""
     figure.update_layout(
         template="plotly_white",
-        title={"text": headline, "subtitle": {"text": what}, "x": 0.02, "font": {"size": 20}},
+        title={"text": headline, "subtitle": {"text": subtitle}, "x": 0.02, "font": {"size": 20}},
         font={"family": "Helvetica, Arial, sans-serif", "size": 14, "color": TEXT},
         legend={"orientation": "h", "yref": "container", "y": 0.01, "yanchor": "bottom", "x": 0},
         showlegend=True,

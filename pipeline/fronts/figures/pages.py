@@ -2,7 +2,7 @@
 
 `plotly-basic.min.js` is npm's `plotly.js-basic-dist-min` as it is published (MIT, its licence is the file beside it):
 the part of plotly that draws lines, marks and bars, which is all that this room draws. It is a quarter of the script
-inside Python's plotly package, and its version must be that script's (tests/figures/test_pages.py).
+inside Python's plotly package, and its version must be that script's (tests/fronts/figures/test_pages.py).
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ CONFIG = {"displaylogo": False, "responsive": True, "showSendToCloud": False, "p
 
 @cache
 def plotly_script() -> str:
-    """What draws figures in a browser: JavaScript, 1.2 MB."""
+    """Return the script that draws figures in a browser: JavaScript, 1.2 MB."""
     return SCRIPT.read_text(encoding="utf-8")
 
 
 def as_html(figures: Sequence[go.Figure]) -> str:
-    """The figures below each other, as a page that needs no network: plotly's script is in it, 1.2 MB."""
+    """Return a page with the figures one below the other and with plotly's script (1.2 MB); it needs no network."""
     parts = [figure.to_html(full_html=False, include_plotlyjs=False, config=CONFIG) for figure in figures]
     head = f'<head><meta charset="utf-8"><title>prunefront</title><script>{plotly_script()}</script></head>'
     return f"<!doctype html><html>{head}<body>{''.join(parts)}</body></html>"

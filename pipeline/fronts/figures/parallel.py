@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def parallel_figure(one: Series, keys: Sequence[str], *, most: int = 2 * MOST_LINES) -> go.Figure:
-    """Settings, compression and metric of every trial's recovered network on axes side by side, a line a trial.
+    """Draw settings, compression and metric of every trial's recovered network on axes side by side, a line a trial.
 
     Shown are the `most` with the best metric. Numbers run from the least to the largest (by their logarithm where they
     span a factor of 20 or more), choices are spread evenly. Bright lines have the better metric.
@@ -41,7 +41,7 @@ def parallel_figure(one: Series, keys: Sequence[str], *, most: int = 2 * MOST_LI
     colours = shades([dot.metric for dot in dots], log=False)
     for at in np.argsort([dot.metric for dot in dots], kind="stable")[-most:]:
         dot = dots[int(at)]
-        said = [
+        lines = [
             f"<b>trial {dot.trial}</b>",
             *(f"{key} {escape(short(values[int(at)]))}" for key, values in columns),
         ]
@@ -52,7 +52,7 @@ def parallel_figure(one: Series, keys: Sequence[str], *, most: int = 2 * MOST_LI
             line={"color": colours[int(at)], "width": 1.4},
             marker={"size": 4},
             opacity=FAINT,
-            hovertemplate="<br>".join(said) + "<extra></extra>",
+            hovertemplate="<br>".join(lines) + "<extra></extra>",
             name=f"trial {dot.trial}",
             customdata=[place(one, dot)] * len(columns),
         )
@@ -61,7 +61,7 @@ def parallel_figure(one: Series, keys: Sequence[str], *, most: int = 2 * MOST_LI
 
 
 def _lay_out_axes(figure: go.Figure, one: Series, columns: Sequence[tuple[str, list[Any]]]) -> None:
-    """Below each axis its name, and its ends."""
+    """Label each axis with its name and its ends."""
     names = [key if key != "gain" else one.spec.second.short for key, _ in columns]
     ends = [_ends(values) for _, values in columns]
     labels = [f"<b>{name}</b><br>{low} … {high}" for name, (low, high) in zip(names, ends, strict=True)]
@@ -77,7 +77,7 @@ def _lay_out_axes(figure: go.Figure, one: Series, columns: Sequence[tuple[str, l
 
 
 def _heights(values: Sequence[Any]) -> list[float | None]:
-    """0 … 1 from the least to the largest; None where a trial has no such setting."""
+    """Scale values to 0 … 1 from the least to the largest; None where a trial has no such setting."""
     if any(isinstance(v, str | bool) for v in values):
         kinds = sorted({str(v) for v in values if v is not None})
         return [None if v is None else kinds.index(str(v)) / max(len(kinds) - 1, 1) for v in values]

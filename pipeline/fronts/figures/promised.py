@@ -1,4 +1,4 @@
-"""What a front promised, and what was found on fresh seeds and test rows."""
+"""The metrics of a front's points on validation, and of the same points confirmed on test rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 def promised_figure(
     rows: Sequence[tuple[float, float, float, float]], *, metric: str, gain: str
 ) -> go.Figure:
-    """Confirmed points: (gain, promised on validation, mean on test, half of its interval) each."""
+    """Return a figure of confirmed points.
+
+    Args:
+        rows: (gain, metric on validation, mean metric on test, half of its interval) of each point.
+        metric: label of the metric.
+        gain: label of the gain.
+    """
     import plotly.graph_objects as go
 
     figure = go.Figure()

@@ -1,7 +1,7 @@
-"""What stands on a figure of fronts, whoever draws it.
+"""The contents of a figure of fronts: a study's networks, its front, its anchors.
 
 The gain (compression, if the study did not search on another objective) runs to the right, the metric upwards:
-better is up and right. A figure shows the front as a stair over all networks that were seen (filled marks:
+better is up and right. A figure shows the front as a stair over all measured networks (filled marks:
 recovered; hollow: cut from a curve, not recovered; faint: not on the front), the two anchors, and the
 hypervolume as the area under the stair.
 """
@@ -18,7 +18,7 @@ from pipeline.study.pareto import front, hypervolume
 from pipeline.study.records import OBJECTIVES, FloatArray, Kind, Params, StudySpec
 from pipeline.study.store import Points
 
-# Okabe & Ito, "Color Universal Design" (2008), without yellow and black: told apart with any colour vision.
+# Okabe & Ito, "Color Universal Design" (2008), without yellow and black: distinguishable with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 # Colour is never the only difference between two studies.
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
@@ -46,7 +46,7 @@ class Dot:
 
 @dataclass(frozen=True)
 class Layer:
-    """Networks of a study that look alike: faint ones behind the front, ringed ones on it."""
+    """Networks of a study that are drawn in one style: faint behind the front, ringed on it."""
 
     name: str
     dots: tuple[Dot, ...]
@@ -58,7 +58,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Series:
-    """One study on a figure: what it is, and its networks."""
+    """One study on a figure: its spec and its networks."""
 
     spec: StudySpec
     dots: tuple[Dot, ...]
@@ -75,7 +75,7 @@ class Series:
         return tuple(self.dots[row] for row in above[front(self.values[above])])
 
     def layers(self) -> tuple[Layer, ...]:
-        """All its networks, in the order of drawing; behind the front CURVE_DOTS of the curves' at most."""
+        """Return all networks in the order of drawing; behind the front at most CURVE_DOTS curve points."""
         ahead = {id(dot) for dot in self.front}
         behind = [dot for dot in self.dots if id(dot) not in ahead]
         curve = [dot for dot in behind if dot.kind == "curve"]
@@ -91,7 +91,7 @@ class Series:
         )
 
     def stair(self) -> tuple[FloatArray, FloatArray]:
-        """The line below which everything is dominated: (gain, metric) of its corners, each [2 F + 1].
+        """Return the line below which everything is dominated: (gain, metric) of its corners, each [2 F + 1].
 
         Level from gain 0 to the front's first point, down at each point to the height of the next, and
         at the last one down to the reference point. Empty if the front is.
@@ -120,7 +120,7 @@ def dots(points: Points) -> tuple[Dot, ...]:
 
 
 def hypervolumes(series: Series) -> tuple[list[int], list[float]]:
-    """(trial numbers, hypervolume / (dense - constant) of all trials up to each), of complete trials."""
+    """Return the numbers of complete trials, and hypervolume / (dense - constant) of all trials up to each."""
     anchors = series.spec.anchors
     span = anchors.dense - anchors.constant
     by_trial: dict[int, list[tuple[float, float]]] = {}
@@ -136,12 +136,12 @@ def hypervolumes(series: Series) -> tuple[list[int], list[float]]:
 
 
 def look(index: int) -> tuple[str, str]:
-    """(colour, symbol) of the study at a place of the list."""
+    """Return colour and symbol of the study at a place of the list."""
     return COLOURS[index % len(COLOURS)], SYMBOLS[index % len(SYMBOLS)]
 
 
 def titles(what: str, series: Sequence[Series]) -> tuple[str, str]:
-    """(headline, what the studies have in common) of a figure.
+    """Return headline and subtitle of a figure: its subject, and what the studies have in common.
 
     Raises:
         ValueError: there is no study.
@@ -158,12 +158,12 @@ def titles(what: str, series: Sequence[Series]) -> tuple[str, str]:
 
 
 def axis_labels(series: Sequence[Series]) -> tuple[str, str]:
-    """(gain, metric) as the axes of a figure call them, with units."""
+    """Return the labels of the axes for gain and metric, with units."""
     metrics = ", ".join(sorted({one.spec.metric_name for one in series}))
     gains = " or ".join(dict.fromkeys(one.spec.second.label for one in series))
     return f"{gains}, %", f"{OBJECTIVES['metric'].label}: {metrics}"
 
 
 def xy(shown: Sequence[Dot]) -> tuple[list[float], list[float]]:
-    """(gain in %, metric) of each."""
+    """Return the gains in % and the metrics."""
     return [PERCENT * dot.gain for dot in shown], [dot.metric for dot in shown]

@@ -1,4 +1,4 @@
-"""What decides: each setting's share, and what trials of each range of a setting are worth."""
+"""Importance of settings, and the hypervolume of trials by the range of a setting."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_SETTINGS, LEAST_SHARE = 10, 0.01  # that a figure of importance shows
 
 
 def importance_figure(found: Mapping[str, Mapping[str, float]]) -> go.Figure:
-    """What decides metric and gain: each setting's share of their variance over trials."""
+    """Return a figure of each setting's share of the variance of metric and gain over trials."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -49,11 +49,16 @@ def penalty_figure(
     key: str,
     good: tuple[float, float],
     of: str = "",
-    told: str = "bands of equally many trials, ± one standard error; shaded: as good as the best",
+    subtitle: str = "bands of equally many trials, ± one standard error; shaded: as good as the best",
 ) -> go.Figure:
-    """What trials of each range of a setting are worth: (low, high, hypervolume, standard error) each.
+    """Return a figure of the hypervolume of trials in each range of a setting.
 
-    `of` says whose they are, `told` what they tell.
+    Args:
+        bands: (low, high, hypervolume, standard error) of each range.
+        key: the setting.
+        good: lowest and highest value that are as good as the best.
+        of: the studies that the trials belong to, for the headline.
+        subtitle: the conclusion.
     """
     import plotly.graph_objects as go
 
@@ -61,7 +66,7 @@ def penalty_figure(
     lay_out(
         figure,
         f"Hypervolume by {key}" + (f" · {of}" if of else ""),
-        told,
+        subtitle,
     )
     _shade(figure, bands, good)
     best = max(bands, key=lambda band: band[2])
@@ -75,12 +80,12 @@ def penalty_figure(
 
 
 def _add_band(figure: go.Figure, band: Range, *, is_best: bool) -> None:
-    low, high, worth, error = band
+    low, high, volume, error = band
     middle = math.sqrt(low * high) if low > 0 else (low + high) / 2
     name, colour = ("best", COLOURS[2]) if is_best else ("others", COLOURS[0])
     figure.add_scatter(
         x=[low, high],
-        y=[worth, worth],
+        y=[volume, volume],
         mode="lines",
         line={"color": colour, "width": 2.5},
         showlegend=False,
@@ -88,7 +93,7 @@ def _add_band(figure: go.Figure, band: Range, *, is_best: bool) -> None:
     )
     figure.add_scatter(
         x=[middle],
-        y=[worth],
+        y=[volume],
         mode="markers",
         name=name,
         legendgroup=name,
@@ -99,12 +104,12 @@ def _add_band(figure: go.Figure, band: Range, *, is_best: bool) -> None:
         },
         showlegend=is_best,
         error_y={"type": "data", "array": [error], "thickness": 2, "width": 6},
-        hovertemplate=f"{low:.3g} to {high:.3g}: <b>{worth:.4f}</b> ± {error:.4f}<extra></extra>",
+        hovertemplate=f"{low:.3g} to {high:.3g}: <b>{volume:.4f}</b> ± {error:.4f}<extra></extra>",
     )
 
 
 def _shade(figure: go.Figure, bands: Sequence[Range], good: tuple[float, float]) -> None:
-    """The values that are as good as the best, from top to bottom; the best's standard error, from side to side."""
+    """Shade the values that are as good as the best; mark one standard error below the best."""
     figure.add_scatter(
         x=[good[0], good[0], good[1], good[1]],
         y=[0, 1, 1, 0],
@@ -115,11 +120,11 @@ def _shade(figure: go.Figure, bands: Sequence[Range], good: tuple[float, float])
         hoverinfo="skip",
         showlegend=False,
     )
-    _, _, worth, error = max(bands, key=lambda band: band[2])
+    _, _, volume, error = max(bands, key=lambda band: band[2])
     ends = [min(low for low, *_ in bands), max(high for _, high, *_ in bands)]
     figure.add_scatter(
         x=ends,
-        y=[worth - error] * 2,
+        y=[volume - error] * 2,
         mode="lines",
         name="one standard error below the best",
         line={"color": COLOURS[2], "width": 1.5, "dash": "dash"},

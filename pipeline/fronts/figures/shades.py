@@ -14,7 +14,7 @@ SCALE = ("#3B6AA0", "#5F7396", "#7F7F8C", "#9F8F7E", "#C0A86A", "#DDC34F")
 
 
 def shades(values: Sequence[Any], *, log: bool = True) -> list[str]:
-    """A colour of SCALE for each number; the darkest for what is none."""
+    """Return a colour of SCALE for each value; the darkest for values that are no numbers."""
     numbers = np.array([float(v) if isinstance(v, int | float) else math.nan for v in values])
     scaled = np.log(np.where(numbers > 0, numbers, math.nan)) if log else numbers
     known = scaled[np.isfinite(scaled)]

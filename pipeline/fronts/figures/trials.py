@@ -1,4 +1,4 @@
-"""A study's trials as pictures: their curves, and how the front grew by them."""
+"""A study's trials as figures: their curves, and the growth of the front."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FAINT = 0.75
 
 
 def curves_figure(one: Series, *, colour_by: str = "penalty_strength", most: int = MOST_LINES) -> go.Figure:
-    """Every trial's curve, and where its network was after recovery; coloured by a setting (logarithmic)."""
+    """Return every trial's curve and its recovered network, coloured by a setting (logarithmic)."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -33,7 +33,7 @@ def curves_figure(one: Series, *, colour_by: str = "penalty_strength", most: int
     by_trial: defaultdict[int, list[Dot]] = defaultdict(list)
     for dot in one.dots:
         by_trial[dot.trial].append(dot)
-    best = sorted(by_trial, key=lambda number: -_worth(by_trial[number], one.spec.reference_point))
+    best = sorted(by_trial, key=lambda number: -_hypervolume(by_trial[number], one.spec.reference_point))
     shown = sorted(best[:most])
     colours = dict(
         zip(shown, shades([by_trial[number][0].params.get(colour_by) for number in shown]), strict=True)
@@ -48,7 +48,7 @@ def curves_figure(one: Series, *, colour_by: str = "penalty_strength", most: int
 
 
 def _add_trial(figure: go.Figure, one: Series, dots: Sequence[Dot], colour: str) -> None:
-    """Its curve of each round, and its recovered network; `dots` are one trial's."""
+    """Draw one trial: its curve of each round, and its recovered network."""
     number = dots[0].trial
     for round_ in sorted({dot.round for dot in dots}):
         curve = sorted((d for d in dots if d.kind == "curve" and d.round == round_), key=lambda d: d.gain)
@@ -80,7 +80,7 @@ def _add_trial(figure: go.Figure, one: Series, dots: Sequence[Dot], colour: str)
 
 
 def hours_figure(series: Sequence[Series], seconds: Sequence[Mapping[int, float]]) -> go.Figure:
-    """How the fronts grew over the hours that their trials trained; `seconds` by trial number, a mapping a study."""
+    """Return a figure of the hypervolume over the hours that trials trained; `seconds` by trial number, per study."""
     import plotly.graph_objects as go
 
     figure = go.Figure()
@@ -105,10 +105,10 @@ def hours_figure(series: Sequence[Series], seconds: Sequence[Mapping[int, float]
 
 
 def place(one: Series, dot: Dot) -> str:
-    """What a mark is found by, when it is clicked: study/trial/point."""
+    """Return the id of a network on the page, study/trial/point, by which a clicked mark is found."""
     return f"{one.spec.name}/{dot.trial}/{dot.point}"
 
 
-def _worth(dots: Sequence[Dot], reference: tuple[float, float]) -> float:
+def _hypervolume(dots: Sequence[Dot], reference: tuple[float, float]) -> float:
     values = np.array([(dot.metric, dot.gain) for dot in dots])
     return hypervolume(values[front(values)], reference)

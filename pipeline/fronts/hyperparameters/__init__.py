@@ -1,4 +1,4 @@
-"""Which settings a task wants: the best penalty per task, how sharply it is known, and what else matters."""
+"""The best settings per task: the best penalty, how sure it is, and the importance of the other settings."""
 
 from pipeline.fronts.hyperparameters.by_task import Bounds, Choice, best_by_task
 from pipeline.fronts.hyperparameters.figures import write_profiles

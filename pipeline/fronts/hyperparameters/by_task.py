@@ -1,4 +1,4 @@
-"""One row per task, model and method: the settings that meet what a user asks for, and how sure they are."""
+"""One row per task, model and method: the best settings within a user's bounds, and how sure they are."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pipeline.study.store import Store
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """What all studies of one task, model and method say together. `point` is None if none meets what was asked."""
+    """The result of all studies of one task, model and method. `point` is None if none is within the bounds."""
 
     task: str
     model: str
@@ -36,9 +36,7 @@ class Choice:
     study: str  # that the point is of
     point: FrontPoint | None
     why_none: str
-    metric: (
-        Interval | None
-    )  # of the point: on test over fresh seeds, else of what each seed's own front offers
+    metric: Interval | None  # of the point: on test over fresh seeds, else over the fronts of the seeds
     metric_from: str  # "test, fresh seeds", "validation, seeds", or "validation"
     profile: Profile | None
     trial_fronts: tuple[TrialFront, ...]
@@ -55,7 +53,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a user asks of a point."""
+    """A user's bounds on a point."""
 
     max_drop: float | None = None
     min_metric: float | None = None
@@ -63,7 +61,7 @@ class Bounds:
     min_sparsity: float | None = None
 
     def pick(self, found: Front) -> FrontPoint:
-        """The point of a front that meets it."""
+        """Return the point of a front that is within the bounds."""
         return pick(
             found,
             max_drop=self.max_drop,
@@ -74,7 +72,7 @@ class Bounds:
 
 
 def best_by_task(store: Path | str, bounds: Bounds, *, task: str | None = None) -> list[Choice]:
-    """Every task × model × method of a store, by task, the best point first.
+    """Return a choice for every task × model × method of a store, by task, the best point first.
 
     Raises:
         BadInput: the store has no study (of that task).
@@ -87,9 +85,9 @@ def best_by_task(store: Path | str, bounds: Bounds, *, task: str | None = None) 
             of_kind[spec.task, spec.task_fingerprint, spec.model, spec.approach, spec.objective].append(spec)
     if not of_kind:
         known = ", ".join(sorted({spec.task for spec in specs}))
-        says = f"has none of {task!r}; it has {known}" if known else "has none yet"
+        has = f"has none of {task!r}; it has {known}" if known else "has none yet"
         raise BadInput(
-            f"Settings are read off the studies of a store; {store} {says}. `prunefront search` makes one."
+            f"Settings are read off the studies of a store; {store} {has}. `prunefront search` makes one."
         )
     found = [_choice(files, group, bounds) for group in of_kind.values()]
     return sorted(found, key=lambda one: (one.task, one.model, _order(one)))
@@ -137,7 +135,7 @@ def _choice(files: Store, specs: Sequence[StudySpec], bounds: Bounds) -> Choice:
 def _metric(
     files: Store, study: str, point: FrontPoint | None, fronts: Sequence[Front], bounds: Bounds
 ) -> tuple[Interval | None, str]:
-    """How good the point is, as well as that is known, and from what."""
+    """Return the most certain metric of the point, and what it was measured on."""
     if point is None:
         return None, ""
     confirmed = _confirmed(files, study, point)

@@ -15,7 +15,7 @@ KINDS = ("png", "svg")
 
 
 def write_profiles(folder: Path, choices: Sequence[Choice]) -> list[Path]:
-    """Writes penalty-TASK-MODEL-METHOD.html, .png and .svg of every choice that has a profile; gives the files.
+    """Write penalty-TASK-MODEL-METHOD.html, .png and .svg of every choice that has a profile; return the files.
 
     Raises:
         BadInput: the folder cannot be written.
@@ -49,7 +49,7 @@ def _write(stem: Path, choice: Choice, profile: Profile) -> list[Path]:
         key=profile.key,
         good=(profile.low, profile.high),
         of=f"{choice.task}, {choice.model}, {choice.method}",
-        told=profile.sentence,
+        subtitle=profile.sentence,
     )
     page = stem.with_name(f"{stem.name}.html")
     page.write_text(as_html([figure]), encoding="utf-8")

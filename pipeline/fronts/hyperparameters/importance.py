@@ -10,27 +10,27 @@ from pipeline.study.records import OBJECTIVES, StudySpec
 from pipeline.study.space import parse_space
 
 LEAST_TRIALS = 10  # a forest of fewer is noise
-MOST_TRIALS = 200  # of more, so many evenly chosen ones: the shares stay, the seconds do not
+MOST_TRIALS = 200  # of more, evenly chosen ones: the shares stay, the time does not grow
 TREES = 32  # half of Optuna's: in a report of many studies they are most of its time
 
 
 def importances(spec: StudySpec, trials: Sequence[TrialFront]) -> dict[str, dict[str, float]]:
-    """For metric and for gain: each setting's share in its variance over trials, the largest first.
+    """Return, for metric and for gain, each setting's share in its variance over trials, the largest first.
 
-    Settings that every trial has are asked for (not those of one choice of another); what is measured is the recovered
-    network, as the sampler was told. Empty for fewer than LEAST_TRIALS trials, or if nothing varies.
+    Only settings that every trial has count (not those of one choice of another); the values are those of the recovered
+    network, as the sampler had them. Empty for fewer than LEAST_TRIALS trials, or if nothing varies.
     """
     space = parse_space(spec.space_toml)
-    told = [(trial, trial.recovered) for trial in trials if trial.recovered is not None]
-    if len(told) < LEAST_TRIALS:
+    known = [(trial, trial.recovered) for trial in trials if trial.recovered is not None]
+    if len(known) < LEAST_TRIALS:
         return {}
-    told = told[:: -(-len(told) // MOST_TRIALS)]
+    known = known[:: -(-len(known) // MOST_TRIALS)]
     import optuna
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(directions=["maximize", "maximize"])
-    for trial, values in told:
+    for trial, values in known:
         distributions = {
             name: each
             for name, each in space.distributions(trial.params).items()
@@ -43,7 +43,7 @@ def importances(spec: StudySpec, trials: Sequence[TrialFront]) -> dict[str, dict
     names = (OBJECTIVES["metric"].name, spec.second.name)
     found: dict[str, dict[str, float]] = {}
     for at, name in enumerate(names):
-        if len({values[at] for _, values in told}) < 2:
+        if len({values[at] for _, values in known}) < 2:
             continue
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that the evaluator is experimental

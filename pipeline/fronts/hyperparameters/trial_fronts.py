@@ -11,12 +11,12 @@ from pipeline.study.store import Points, StudyTable
 
 @dataclass(frozen=True, eq=False)
 class TrialFront:
-    """One complete trial: what it was given, and the front of its points."""
+    """One complete trial: its parameters, and the front of its points."""
 
     number: int
     params: Params
     values: FloatArray  # [F, 2]: metric and gain, of curve and recovered points together
-    recovered: tuple[float, float] | None  # metric and gain of the recovered point: what the sampler was told
+    recovered: tuple[float, float] | None  # metric and gain of the recovered point, as the sampler had them
 
 
 def trial_fronts(table: StudyTable) -> list[TrialFront]:

@@ -1,4 +1,4 @@
-"""The front as a picture to press, and point by point."""
+"""The front as a figure with clickable points, and as a table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ZEROS = "Where single weights are zero, no network is smaller or faster than the
 
 
 def front_section(views: Sequence[StudyView]) -> Section:
-    """One panel of networks that were cut, one of networks with zeros: they share no front."""
+    """Return a panel of networks that were cut and one of networks with zeros: they share no front."""
     cut = [view for view in views if not view.front.spec.zeroes]
     zeroed = [view for view in views if view.front.spec.zeroes]
     blocks: list[Block] = [_panel(panel, "front", "The front") for panel in (cut or zeroed,)]
@@ -39,7 +39,7 @@ def front_section(views: Sequence[StudyView]) -> Section:
 
 def _panel(views: Sequence[StudyView], name: str, title: str) -> Picture:
     series = [sparse(view.series, round(MARKS / len(views))) for view in views]
-    says = "; ".join(
+    ends = "; ".join(
         f"{view.front.spec.name}: from {view.front.points[0].metric:.3f} at "
         f"{100 * view.front.points[0].gain:.0f} % to {view.front.points[-1].metric:.3f} at "
         f"{100 * view.front.points[-1].gain:.0f} %"
@@ -47,12 +47,12 @@ def _panel(views: Sequence[StudyView], name: str, title: str) -> Picture:
         if view.front.points
     )
     return Picture(
-        name, title, front_figure(series), f"Metric against {series[0].spec.second.label}. {says}."
+        name, title, front_figure(series), f"Metric against {series[0].spec.second.label}. {ends}."
     )
 
 
 def front_table(view: StudyView) -> Markup:
-    """Each point of the front, with a button that shows its network."""
+    """Return a table of the front's points, each with a button that shows its network."""
     front, spec = view.front, view.front.spec
     anchors = spec.anchors
     keys = [*setting_columns(front), "learning_rate"]
@@ -76,8 +76,8 @@ def front_table(view: StudyView) -> Markup:
         ]
         for point in front.points
     ]
-    alike = ", ".join(f"{key} {short(value)}" for key, value in shared_settings(front).items())
-    caption = f"The front of {spec.name}, point by point" + (f"; all of them: {alike}" if alike else "")
+    shared = ", ".join(f"{key} {short(value)}" for key, value in shared_settings(front).items())
+    caption = f"The front of {spec.name}, point by point" + (f"; all of them: {shared}" if shared else "")
     return table(caption, head, rows, first_is_markup=True)
 
 

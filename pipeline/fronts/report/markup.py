@@ -1,4 +1,4 @@
-"""Pieces of a page. Whatever comes from outside passes through `text`."""
+"""Pieces of a page. All text from outside is escaped by `text`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _CODE = re.compile(r"`([^`]+)`")
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A figure on the page, and what it shows in words, for who cannot see it."""
+    """A figure on the page, and its description for screen readers."""
 
     name: str
     title: str
     figure: go.Figure
-    says: str
+    description: str
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ Block = Picture | Markup
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """A part of the page with a heading; `fold` = closed until it is asked for."""
+    """A part of the page with a heading; `fold` = closed until it is opened."""
 
     name: str
     title: str
@@ -45,31 +45,35 @@ class Section:
 
 
 def text(value: object) -> str:
-    """Anything as text that no browser takes for markup."""
+    """Return a value as text, escaped for HTML."""
     return escape(str(value), quote=True)
 
 
 def sentence(line: str) -> str:
-    """Text, with what stands between backticks as code."""
+    """Return a line as text, its parts between backticks as code."""
     return _CODE.sub(r"<code>\1</code>", text(line))
 
 
 def paragraphs(*lines: str) -> Markup:
-    """Sentences, each a paragraph."""
+    """Return sentences, each as a paragraph."""
     return Markup("".join(f"<p>{sentence(line)}</p>" for line in lines if line))
 
 
 def bullets(lines: Sequence[str]) -> Markup:
-    """Sentences as a list."""
+    """Return sentences as a list."""
     return Markup("<ul>" + "".join(f"<li>{sentence(line)}</li>" for line in lines) + "</ul>")
 
 
 def table(
     caption: str, head: Sequence[str], rows: Sequence[Sequence[object]], *, first_is_markup: bool = False
 ) -> Markup:
-    """A table that scrolls sideways on a narrow screen; columns of numbers stand right.
+    """Return a table that scrolls sideways on a narrow screen.
 
-    `first_is_markup`: the first column is HTML already.
+    Args:
+        caption: above the table.
+        head: names of the columns.
+        rows: of cells.
+        first_is_markup: the first column is HTML already.
     """
     cells = "".join(f'<th scope="col">{text(name)}</th>' for name in head)
     body = []

@@ -1,4 +1,4 @@
-"""Sections as one HTML file: nothing is fetched, nothing a study is called is taken for markup.
+"""Sections as one HTML file: it fetches nothing, and names from a store are escaped.
 
 plotly's script is in the page once, packed (1.2 MB become 0.5): a browser of 2023 or later unpacks it, after the page
 is there to be read. A figure's data are parsed when it is drawn. The page's own style and script are the files beside
@@ -28,7 +28,7 @@ POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inli
 
 
 def write_page(path: Path, page: str) -> None:
-    """Writes the page.
+    """Write the page.
 
     Raises:
         BadInput: the folder is not there, or cannot be written.
@@ -42,7 +42,7 @@ def write_page(path: Path, page: str) -> None:
 
 
 def page(sections: Sequence[Section], views: Sequence[StudyView], *, title: str, lead: str) -> str:
-    """The page's text."""
+    """Return the page as HTML."""
     links = "".join(f'<a href="#{text(name)}">{text(title)}</a>' for name, title in _places(sections))
     body = "".join(_section(one) for one in sections)
     pictures = [block for one in sections for block in one.blocks if isinstance(block, Picture)]
@@ -63,7 +63,7 @@ def page(sections: Sequence[Section], views: Sequence[StudyView], *, title: str,
 
 
 def _places(sections: Sequence[Section]) -> list[tuple[str, str]]:
-    """What the page's head links to: every section; of many studies the first, which the others follow."""
+    """Return id and title of the sections that the page's head links to; of many studies only the first."""
     studies = [one for one in sections if one.name.startswith("study-")]
     if len(studies) <= LINKED:
         return [(one.name, one.title) for one in sections]
@@ -73,7 +73,7 @@ def _places(sections: Sequence[Section]) -> list[tuple[str, str]]:
 
 
 def _slim(value: Any) -> Any:
-    """A figure without plotly's template, which the page's style stands in for, and with six digits a number."""
+    """Return a figure without plotly's template, which the page's style replaces, and with six digits a number."""
     if isinstance(value, dict):
         return {key: _slim(item) for key, item in value.items() if key != "template"}
     if isinstance(value, list):
@@ -97,13 +97,13 @@ def _block(block: object) -> str:
     what = block.figure.layout.title.subtitle.text or ""
     return (
         f"<figure><figcaption><h3>{text(block.title)}</h3><p>{text(what)}</p></figcaption>"
-        f'<div class="plot" id="{text(block.name)}" role="img" aria-label="{text(block.title)}. {text(block.says)}">'
+        f'<div class="plot" id="{text(block.name)}" role="img" aria-label="{text(block.title)}. {text(block.description)}">'
         "</div></figure>"
     )
 
 
 def _layers(views: Sequence[StudyView]) -> Mapping[str, object]:
-    """By study/trial/point: heads and shares of neurons of every layer."""
+    """Return heads and shares of neurons of every layer, by study/trial/point."""
     return {
         f"{view.front.spec.name}/{place}": asdict(layers)
         for view in views
@@ -112,9 +112,9 @@ def _layers(views: Sequence[StudyView]) -> Mapping[str, object]:
 
 
 def _data(name: str, value: object) -> str:
-    """JSON in the page; `<` is written in a way that ends no script."""
-    said = json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    return f'<script type="application/json" id="data-{text(name)}">{said}</script>'
+    """Return a script element with JSON; `<` is escaped, so that it cannot end the script."""
+    content = json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    return f'<script type="application/json" id="data-{text(name)}">{content}</script>'
 
 
 def _own(name: str) -> str:
@@ -123,5 +123,5 @@ def _own(name: str) -> str:
 
 @cache
 def _packed_plotly() -> str:
-    """plotly's script, gzipped, as base64."""
+    """Return plotly's script, gzipped, as base64."""
     return base64.b64encode(gzip.compress(plotly_script().encode(), 9, mtime=0)).decode()

@@ -1,4 +1,4 @@
-"""What a report shows of a study, read from its store."""
+"""The contents of a report about a study, read from its store."""
 
 from __future__ import annotations
 
@@ -17,16 +17,14 @@ from pipeline.study.records import Masks, Point
 from pipeline.study.store import Store, StudyStore
 
 PICTURED = 400  # networks of a page whose layers are shown, about: those on the front first
-LINES, LEAST_LINES = (
-    80,
-    8,
-)  # trials whose lines a page draws, shared among its studies; of each study at least
+LINES = 80  # trials whose lines a page draws, shared among its studies
+LEAST_LINES = 8  # of each study
 LEFT_OUT = 20  # trials that failed or were stopped, named
 
 
 @dataclass(frozen=True)
 class Layers:
-    """What is left of a network, layer by layer: which heads, and which share of the FFN's neurons."""
+    """The parts of a network that stay, layer by layer: heads, and the share of the FFN's neurons."""
 
     heads: tuple[str, ...]  # a 1 for a head that stays, a 0 for one that is gone
     neurons: tuple[float, ...]
@@ -50,7 +48,12 @@ class StudyView:
 
 
 def read_study(study: str, *, store: Path | str, share: float = 1.0) -> StudyView:
-    """Reads a study. `share` is its part of the page: of networks that are not on the front it gets so many fewer.
+    """Read a study.
+
+    Args:
+        study: its name.
+        store: that holds it.
+        share: its part of the page; it limits the networks that are not on the front, and the lines.
 
     Raises:
         BadInput: the store holds no such study, or its files are damaged.
@@ -79,12 +82,12 @@ def read_study(study: str, *, store: Path | str, share: float = 1.0) -> StudyVie
 
 
 def lines_of(share: float) -> int:
-    """The trials of a study whose lines are drawn, for its part of the page."""
+    """Return the number of trials of a study whose lines are drawn, for its part of the page."""
     return max(LEAST_LINES, round(share * LINES))
 
 
 def _best(every: Series, trials: Sequence[TrialFront], most: int) -> Series:
-    """All networks of the trials that alone have the largest hypervolumes."""
+    """Return all networks of the trials with the largest hypervolumes."""
     reference = every.spec.reference_point
     order = sorted(trials, key=lambda trial: (-hypervolume(trial.values, reference), trial.number))
     best = {trial.number for trial in order[:most]}
@@ -92,14 +95,14 @@ def _best(every: Series, trials: Sequence[TrialFront], most: int) -> Series:
 
 
 def _thinned(series: Series, networks: int) -> tuple[Dot, ...]:
-    """All networks on the front and all recovered ones; of the others every k-th."""
+    """Return all networks on the front and all recovered ones; of the others every k-th."""
     ahead = {id(dot) for dot in series.front}
     kept = [id(dot) in ahead or dot.kind == "recovered" for dot in series.dots]
     return _with_every_kth(series.dots, kept, networks)
 
 
 def sparse(series: Series, networks: int) -> Series:
-    """All networks on the front; of the others, recovered ones among them, every k-th: so many at most."""
+    """Return all networks on the front, and of the others every k-th, at most `networks`."""
     ahead = {id(dot) for dot in series.front}
     kept = [id(dot) in ahead for dot in series.dots]
     return replace(series, dots=_with_every_kth(series.dots, kept, networks))
@@ -112,7 +115,7 @@ def _with_every_kth(every: Sequence[Dot], kept: Sequence[bool], networks: int) -
 
 
 def _layers(files: StudyStore, series: Series, *, most: int) -> dict[str, Layers]:
-    """Of all networks on the front, and then of recovered ones, then others, up to `most`."""
+    """Return the layers of all networks on the front, then of recovered ones, then of others, up to `most`."""
     ahead = {id(dot) for dot in series.front}
     order = sorted(series.dots, key=lambda dot: (id(dot) not in ahead, dot.kind != "recovered"))
     chosen = sorted(order[: max(most, len(ahead))], key=lambda dot: dot.trial)
@@ -131,7 +134,7 @@ def _of_masks(masks: Masks) -> Layers:
 
 
 def _provenance(files: StudyStore) -> dict[str, str]:
-    """Versions, commit and hardware as the last trial noted them that noted any."""
+    """Return versions, commit and hardware of the last trial that has them."""
     for number in reversed(files.finished_numbers()):
         noted = files.read_record(number).provenance
         if noted:

@@ -1,4 +1,4 @@
-"""What a report says, from its summary to its provenance."""
+"""The sections of a report, from its summary to its provenance."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.fronts.report.summary import summary_section
 
 
 def report_sections(views: Sequence[StudyView], comparison: Comparison | None) -> list[Section]:
-    """The sections of a page about studies; of several that can be compared, their comparison, too."""
+    """Return the sections of a page about studies; with their comparison, if there is one."""
     several = len(views) > 1
     found = [summary_section(views, comparison), front_section(views)]
     if comparison is not None and several:

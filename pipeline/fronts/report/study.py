@@ -1,4 +1,4 @@
-"""What is shown of each study: its trials, what decides among them, what was confirmed."""
+"""The section about one study: its trials, the importance of settings, its confirmed points."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.study.space import parse_space
 
 
 def study_section(view: StudyView, *, lines: int, several: bool) -> Section:
-    """One study, with so many lines a figure at most; of several studies, each folded."""
+    """Return the section of a study, with at most `lines` lines a figure; one of several studies is folded."""
     spec = view.front.spec
     key = spec.name.replace(".", "-")
     blocks: list[Block] = [front_table(view)] if several and view.front.points else []
@@ -28,7 +28,9 @@ def study_section(view: StudyView, *, lines: int, several: bool) -> Section:
         blocks += _pictures(view, key, lines=lines)
         blocks += _what_decides(view, key)
     if view.left_out:
-        blocks.append(table("Trials that stand on no front", ["trial", "state", "reason"], view.left_out))
+        blocks.append(
+            table("Trials that are left out of the front", ["trial", "state", "reason"], view.left_out)
+        )
     return Section(f"study-{key}", spec.name if several else "Trials", tuple(blocks), fold=several)
 
 
@@ -64,7 +66,7 @@ def _pictures(view: StudyView, key: str, *, lines: int) -> list[Block]:
 
 
 def _searched(view: StudyView) -> list[str]:
-    """The settings that trials differ in, what ends the cutting last."""
+    """Return the settings that are searched, threshold or target last."""
     found = parse_space(view.front.spec.space_toml).distributions()
     cutting = ("threshold", "target")
     return [name for name in found if name not in cutting] + [
@@ -81,11 +83,11 @@ def _what_decides(view: StudyView, key: str) -> list[Block]:
         blocks.append(Picture(f"penalty-{key}", "Which penalty", figure, profile.sentence))
         blocks.append(paragraphs(profile.sentence))
     if view.importance:
-        said = "; ".join(
+        words = "; ".join(
             f"{name}: " + ", ".join(f"{setting} {share:.0%}" for setting, share in list(shares.items())[:3])
             for name, shares in view.importance.items()
         )
-        blocks.append(Picture(f"importance-{key}", "What decides", importance_figure(view.importance), said))
+        blocks.append(Picture(f"importance-{key}", "What decides", importance_figure(view.importance), words))
     return blocks
 
 

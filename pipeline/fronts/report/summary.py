@@ -1,4 +1,4 @@
-"""The summary: what a reader wants to know first."""
+"""The summary at the head of a report."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pipeline.fronts.report.markup import Block, Markup, Section, bullets, table
 from pipeline.fronts.report.reading import StudyView
 from pipeline.fronts.report.words import in_words
 
-TOLD = 3  # studies that a summary has sentences about; of more it has a table
+MOST_SENTENCES = 3  # studies that a summary has sentences about; of more it has a table
 DROPS = (0.01, 0.02)  # what the summary looks for, below the dense metric
 
 
 def summary_section(views: Sequence[StudyView], comparison: Comparison | None) -> Section:
-    """Which study is better, if several can be compared; then each study in a sentence or some."""
+    """Return the summary: which study is better, if several can be compared; then a few sentences per study."""
     blocks: list[Block] = []
     if comparison is not None and len(comparison.groups) > 1:
         blocks.append(bullets(sentences(comparison)))
     if len(views) == 1:
         blocks.append(bullets([_what(views[0]), *_first_of_all(views[0])]))
-    elif len(views) <= TOLD:
+    elif len(views) <= MOST_SENTENCES:
         blocks.append(bullets([f"{view.front.spec.name}: {_what(view)} {_ends_at(view)}" for view in views]))
     else:
         blocks.append(_at_a_glance(views))
@@ -29,7 +29,7 @@ def summary_section(views: Sequence[StudyView], comparison: Comparison | None) -
 
 
 def _at_a_glance(views: Sequence[StudyView]) -> Markup:
-    """Many studies, a row each."""
+    """Return a table of many studies, a row each."""
     rows = []
     for view in views:
         front, knee = view.front, view.front.knee
@@ -61,7 +61,7 @@ def _at_a_glance(views: Sequence[StudyView]) -> Markup:
 def _what(view: StudyView) -> str:
     front, spec = view.front, view.front.spec
     if not front.points:
-        return f"{spec.approach} on {spec.task} with {spec.model}: no finished trial stands on a front yet."
+        return f"{spec.approach} on {spec.task} with {spec.model}: no finished trial has a network on the front yet."
     return (
         f"{spec.approach} on {spec.task} with {spec.model}: {front.trials} trials, {front.seen} networks measured, "
         f"{len(front.points)} on the front. Hypervolume {front.hypervolume:.4f}, "
@@ -75,40 +75,40 @@ def _ends_at(view: StudyView) -> str:
 
 
 def _first_of_all(view: StudyView) -> list[str]:
-    """What a reader of one study wants to know first."""
+    """Return the main results of one study as sentences."""
     front, spec = view.front, view.front.spec
     if front.knee is None:
         return []
-    said: dict[str, str] = {}  # by the point that is told: one that meets two bounds is told once
+    found: dict[str, str] = {}  # by point: one within two bounds is named once
     for drop in DROPS:
         fit = [point for point in front.points if point.metric >= spec.anchors.dense - drop]
         if fit:
             bound = f"{100 * drop:.0f} point{'s' if drop > DROPS[0] else ''}"
-            said.setdefault(
+            found.setdefault(
                 in_words(max(fit, key=_gain), spec),
                 f"Within {bound} of the dense network ({spec.anchors.dense:.4f})",
             )
-    said.setdefault(in_words(front.knee, spec), "At the front's knee")
-    return [*(f"{when}: {point}." for point, when in said.items()), *_how_sure(view)]
+    found.setdefault(in_words(front.knee, spec), "At the front's knee")
+    return [*(f"{when}: {point}." for point, when in found.items()), *_how_sure(view)]
 
 
 def _how_sure(view: StudyView) -> list[str]:
     front, spec = view.front, view.front.spec
     confirmed = view.confirmed.points if view.confirmed is not None else ()
     over = [point.optimism.mean for point in confirmed if point.metric.count]
-    said = [
+    lines = [
         f"These metrics are on the {spec.validation_rows} validation rows that chose the front; `confirm` measures "
         "them on test rows and fresh seeds."
     ]
     if over and view.confirmed is not None:
-        said = [
+        lines = [
             f"On {len(view.confirmed.labels)} test rows and fresh seeds the {len(over)} confirmed points are on "
             f"average {sum(over) / len(over):.4f} below what the front promised."
         ]
     left = sum(front.left_out.values())
     if left:
-        said.append(f"{left} of the trials stand on no front: {_reasons(front)}.")
-    return said
+        lines.append(f"{left} of the trials are left out of the front: {_reasons(front)}.")
+    return lines
 
 
 def _gain(point: FrontPoint) -> float:

@@ -22,7 +22,7 @@ Keep = Callable[[str, list[StudySpec]], list[str]]
 
 @dataclass(frozen=True)
 class Written:
-    """What a report has written, and what it could not do."""
+    """The files that a report has written, and remarks for the user."""
 
     written: tuple[Path, ...]
     remarks: tuple[str, ...]
@@ -35,7 +35,7 @@ def report(
     html: Path | None = None,
     figures: Path | None = None,
     keep: Keep | None = None,
-    tell: Callable[[str], None] = lambda _: None,
+    log: Callable[[str], None] = lambda _: None,
 ) -> Written:
     """Write studies as a page and as pictures, each if a place is given.
 
@@ -45,7 +45,7 @@ def report(
         html: the file of the page.
         figures: the folder that gets every figure as .png and .svg.
         keep: is given the page and its studies, to put it elsewhere (MLflow); returns remarks for the user.
-        tell: is called with a line before each step.
+        log: is called with a line before each step.
 
     Raises:
         BadInput: no such study, or a file cannot be written.
@@ -58,9 +58,9 @@ def report(
         Store(Path(store)).study(name).read_spec()  # all are there, before the first is read
     views = []
     for count, name in enumerate(names, 1):
-        tell(f"reading {name} ({count} of {len(names)}) …")
+        log(f"reading {name} ({count} of {len(names)}) …")
         views.append(read_study(name, store=store, share=1 / len(names)))
-    tell("drawing …" if len(names) == 1 else "comparing and drawing …")
+    log("drawing …" if len(names) == 1 else "comparing and drawing …")
     comparison, remarks = _comparison(store, names)
     sections = report_sections(views, comparison)
     title = names[0] if len(names) == 1 else f"{len(names)} studies"
@@ -73,16 +73,16 @@ def report(
         write_page(html, text)
         written.append(html)
     if figures is not None:
-        tell("drawing pictures …")
+        log("drawing pictures …")
         written += _pictures(figures, sections)
     if keep is not None:
-        tell("keeping the page in MLflow …")
+        log("keeping the page in MLflow …")
         remarks += keep(text, [view.front.spec for view in views])
     return Written(tuple(written), tuple(remarks))
 
 
 def check_places(html: Path | None, figures: Path | None = None) -> None:
-    """Looks at where a report is to be written, before anything is read, which takes long.
+    """Check where a report is to be written, before anything is read, which takes long.
 
     Raises:
         BadInput: the page's folder is not there, or something else is in the place.
@@ -96,7 +96,7 @@ def check_places(html: Path | None, figures: Path | None = None) -> None:
 
 
 def _comparison(store: Path | str, names: Sequence[str]) -> tuple[Comparison | None, list[str]]:
-    """The studies compared, if they can be; else why not."""
+    """Return the comparison of the studies, if they can be compared; else the reason as a remark."""
     if len(names) < 2:
         return None, []
     try:
@@ -106,7 +106,7 @@ def _comparison(store: Path | str, names: Sequence[str]) -> tuple[Comparison | N
 
 
 def _pictures(folder: Path, sections: Sequence[Section]) -> list[Path]:
-    """Every figure of the page as .png and .svg."""
+    """Write every figure of the page as .png and .svg."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         drawn = {

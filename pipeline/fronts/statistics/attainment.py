@@ -17,41 +17,39 @@ Values = npt.NDArray[np.float64]
 
 
 def metric_at(values: npt.ArrayLike, gains: npt.ArrayLike, *, beyond: float) -> Values:
-    """The metric of a front at gains [G], by linear interpolation between its neighbouring points.
+    """Return the metric of a front at gains [G], by linear interpolation between its neighbouring points.
 
     Left of the front's first point that point holds: it dominates all that lies there. Right of the last one no
     network is so small, and what is left is `beyond`: the constant prediction, which is free.
     """
     points = np.asarray(values, dtype=np.float64)
-    wanted = np.asarray(gains, dtype=np.float64)
+    places = np.asarray(gains, dtype=np.float64)
     rows = front(points)
     if not len(rows):
-        return np.full(len(wanted), beyond)
+        return np.full(len(places), beyond)
     metric, gain = points[rows].T
     # of equally small points the front holds equal metrics only: interpolation needs each place once
     gain, first = np.unique(gain, return_index=True)
-    found: Values = np.interp(wanted, gain, metric[first], right=beyond)
+    found: Values = np.interp(places, gain, metric[first], right=beyond)
     return found
 
 
 def attained(fronts: Sequence[npt.ArrayLike], gains: npt.ArrayLike, *, beyond: float) -> Values:
-    """[S, G]: the best metric that each front has at a gain or a greater one; `beyond` where it has none."""
-    wanted = np.asarray(gains, dtype=np.float64)
-    heights = np.full((len(fronts), len(wanted)), beyond, dtype=np.float64)
+    """Return [S, G]: the best metric of each front at a gain or a greater one; `beyond` where there is none."""
+    places = np.asarray(gains, dtype=np.float64)
+    heights = np.full((len(fronts), len(places)), beyond, dtype=np.float64)
     for seed, values in enumerate(fronts):
         points = np.asarray(values, dtype=np.float64)
         points = points[front(points)]
         if len(points):
-            place = np.searchsorted(
-                points[:, 1], wanted
-            )  # the first point that is small enough is the best one
-            inside = place < len(points)
-            heights[seed, inside] = points[place[inside], 0]
+            at = np.searchsorted(points[:, 1], places)  # the first point that is small enough is the best one
+            inside = at < len(points)
+            heights[seed, inside] = points[at[inside], 0]
     return heights
 
 
 def attainment_curve(heights: Values, share: float) -> Values:
-    """[G]: the metric that at least this share of the fronts reaches at each gain, from `attained`'s [S, G].
+    """Return [G]: the metric that at least this share of the fronts reaches at each gain, from `attained`'s [S, G].
 
     The summary of the empirical attainment function at `share` (Grunert da Fonseca, Fonseca and Hall, EMO 2001,
     section 3): share 0.5 is the median front.

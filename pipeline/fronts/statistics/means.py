@@ -1,8 +1,8 @@
-"""Means over seeds: intervals, tests of two of them, many tests at once, and what a number of seeds can see.
+"""Means over seeds: intervals, tests of two of them, corrections for many tests, minimum detectable differences.
 
 The unit is the seed: a study run again on another seed differs in draws, initial weights and order of rows, which
-is the noise that a claim about a method must rise above. All of it is Student's t; spreads of zero are no spreads:
-such a test has no p-value and calls nothing.
+is the noise that a claim about a method must exceed. All of it is Student's t; spreads of zero are no spreads:
+such a test has no p-value and is not significant.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scipy import special
 
 Values = npt.NDArray[np.float64]
 
-LEVEL = 0.95  # of intervals; a test calls a difference where p < 1 - LEVEL
+LEVEL = 0.95  # of intervals; a difference is significant where p < 1 - LEVEL
 POWER = 0.8  # Cohen (1988), "Statistical Power Analysis for the Behavioral Sciences", section 2.4
 
 
@@ -51,7 +51,7 @@ class Difference:
 
 
 def interval(values: npt.ArrayLike, *, level: float = LEVEL) -> Interval:
-    """mean ± t(1 - α/2; n - 1) s / √n (Student, Biometrika 6, 1908). [n] finite values, n >= 0."""
+    """Return mean ± t(1 - α/2; n - 1) s / √n of n >= 0 finite values (Student, Biometrika 6, 1908)."""
     sample = _finite(values)
     count = len(sample)
     if not count:
@@ -65,7 +65,7 @@ def interval(values: npt.ArrayLike, *, level: float = LEVEL) -> Interval:
 
 
 def welch(first: npt.ArrayLike, second: npt.ArrayLike, *, level: float = LEVEL) -> Difference:
-    """Of two independent samples [n], [m] that may differ in spread (Welch, Biometrika 34, 1947).
+    """Compare two independent samples [n], [m] that may differ in spread (Welch, Biometrika 34, 1947).
 
     Degrees of freedom after Satterthwaite: (a + b)² / (a² / (n - 1) + b² / (m - 1)), a = s²/n, b = s²/m.
     """
@@ -81,7 +81,7 @@ def welch(first: npt.ArrayLike, second: npt.ArrayLike, *, level: float = LEVEL) 
 
 
 def paired(first: npt.ArrayLike, second: npt.ArrayLike, *, level: float = LEVEL) -> Difference:
-    """Of two samples [n] whose values belong together in pairs, here by their seed: t of their differences.
+    """Compare two samples [n] whose values are paired, here by their seed, by t of their differences.
 
     Student, Biometrika 6, 1908, section IX.
 
@@ -99,9 +99,9 @@ def paired(first: npt.ArrayLike, second: npt.ArrayLike, *, level: float = LEVEL)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """p-values corrected for how many there are: sorted, (m - i) p(i), never falling, at most 1.
+    """Correct p-values for their number: sorted, (m - i) p(i), never falling, at most 1.
 
-    Holm, Scandinavian Journal of Statistics 6, 1979: the chance of any false call stays below the level, however
+    Holm, Scandinavian Journal of Statistics 6, 1979: the chance of any false positive stays below the level, however
     the tests depend on each other. A NaN stays one and does not count.
     """
     raw = np.asarray(p_values, dtype=np.float64)
@@ -122,7 +122,7 @@ def detectable(
     power: float = POWER,
     level: float = LEVEL,
 ) -> float:
-    """The true difference of two means that a test of so many seeds each finds with probability `power`.
+    """Return the minimum detectable difference: the true one that a test finds with probability `power`.
 
     Of the non-central t with ν degrees of freedom the non-centrality δ is sought at which t > t(1 - α/2; ν) has
     that probability; the difference is δ times the standard error (Cohen 1988, section 2.4; the other tail's share
@@ -132,7 +132,7 @@ def detectable(
         deviation: standard deviation over seeds, of the values or, if `paired`, of their differences.
         seeds: of each sample, 2 or more.
         paired: ν = n - 1 and error s / √n; else ν = 2 n - 2 and error s √(2 / n).
-        tests: of how many that Holm's first step divides the level by.
+        tests: their number, by which Holm's first step divides the level.
         power: 0 ... 1.
         level: of the test, 1 - α.
     """

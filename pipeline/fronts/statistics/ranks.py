@@ -28,7 +28,7 @@ class Ranking:
 
 
 def rank(scores: npt.ArrayLike, *, level: float = LEVEL) -> Ranking:
-    """Ranks methods by their scores [T, M], higher = better, equal scores sharing their ranks.
+    """Rank methods by their scores [T, M], higher = better, equal scores sharing their ranks.
 
     Friedman's statistic in the form that holds for ties, (M - 1) Σ_j (S_j - T (M + 1)/2)² / Σ_ij (r_ij - (M + 1)/2)²
     with S_j the sum of a method's ranks (Conover, "Practical Nonparametric Statistics", 1999, section 5.8), then
@@ -57,15 +57,18 @@ def rank(scores: npt.ArrayLike, *, level: float = LEVEL) -> Ranking:
 
 
 def critical_difference(methods: int, tasks: int, *, level: float = LEVEL) -> float:
-    """Nemenyi's q √(M (M + 1) / (6 T)), q the studentised range's quantile over √2 (Demšar 2006, section 3.2.2)."""
-    from scipy.stats import studentized_range  # slow to import, and wanted here only
+    """Return Nemenyi's q √(M (M + 1) / (6 T)), q the studentised range's quantile over √2.
+
+    Demšar 2006, section 3.2.2.
+    """
+    from scipy.stats import studentized_range  # slow to import, and used here only
 
     q = float(studentized_range.ppf(level, methods, np.inf)) / math.sqrt(2)
     return q * math.sqrt(methods * (methods + 1) / (6 * tasks))
 
 
 def cliques(ranking: Ranking) -> list[tuple[int, ...]]:
-    """The largest groups of methods, best first, whose average ranks are within the critical difference."""
+    """Return the largest groups of methods, best first, whose average ranks are within the critical difference."""
     order = sorted(range(len(ranking.ranks)), key=lambda method: ranking.ranks[method])
     found: list[tuple[int, ...]] = []
     for start, first in enumerate(order):
@@ -77,7 +80,7 @@ def cliques(ranking: Ranking) -> list[tuple[int, ...]]:
 
 
 def _places(values: Values) -> Values:
-    """Rank of each value from the least (1), equal values sharing the mean of their places."""
+    """Return the rank of each value from the least (1), equal values sharing the mean of their places."""
     _, at, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)
     shared: Values = (last - (counts - 1) / 2)[at]

@@ -1,7 +1,7 @@
 """The bootstrap over rows: how much of a difference between given networks is the choice of test rows.
 
-It is the part of the noise *within* networks. It knows nothing of seeds, and so never stands alone: where networks
-of equal methods differ by their seeds, it calls one difference in five and more that is none (tests/fronts/statistics).
+It is the part of the noise *within* networks. It does not include the seeds, and so never stands alone: where networks
+of equal methods differ by their seeds, one in five and more of its positives is false (tests/fronts/statistics).
 
 Shapes: K networks, V rows, B resamples, C classes, Q sums.
 """
@@ -30,7 +30,7 @@ def row_bootstrap(
     seed: int = 0,
     level: float = LEVEL,
 ) -> list[Interval]:
-    """Percentile intervals of sums of given networks' metrics: one for each row of `contrasts` [Q, K].
+    """Return percentile intervals of sums of given networks' metrics: one for each row of `contrasts` [Q, K].
 
     The contrast (1/2, 1/2, -1) is the mean metric of the first two networks minus that of the third. Rows are drawn
     with replacement, the same ones for all networks: the paired bootstrap of Efron and Tibshirani ("An Introduction
@@ -51,7 +51,7 @@ def row_bootstrap(
 
 
 def scores_on_resamples(metric: str, labels: Rows, predictions: Rows, counts: Rows) -> Values:
-    """The metric [K, B] of predictions [K, V] on resamples that hold row v counts[b, v] times.
+    """Return the metric [K, B] of predictions [K, V] on resamples that hold row v counts[b, v] times.
 
     The same as `metrics.evaluate` on the repeated rows, without repeating them: class metrics come from counted
     confusion matrices, correlations from weighted moments.
@@ -78,7 +78,7 @@ def scores_on_resamples(metric: str, labels: Rows, predictions: Rows, counts: Ro
 
 
 def _confusion(labels: Rows, predictions: Rows, weights: Values) -> Values:
-    """[K, B, C, C]: how often label i was predicted as j."""
+    """Return [K, B, C, C]: how often label i was predicted as j."""
     classes = int(max(labels.max(), predictions.max())) + 1
     found = np.empty((len(predictions), len(weights), classes, classes))
     for i in range(classes):
@@ -89,7 +89,7 @@ def _confusion(labels: Rows, predictions: Rows, weights: Values) -> Values:
 
 
 def _f1(confusion: Values, *, binary: bool) -> Values:
-    """2 TP / (2 TP + FP + FN) of class 1, or its mean over the classes that are there (scikit-learn's macro)."""
+    """Return 2 TP / (2 TP + FP + FN) of class 1, or its mean over the classes that are there (scikit-learn's macro)."""
     hit = np.diagonal(confusion, axis1=2, axis2=3)
     seen = confusion.sum(axis=2) + confusion.sum(axis=3)
     each = np.divide(2 * hit, seen, out=np.zeros_like(seen), where=seen > 0)
@@ -101,7 +101,10 @@ def _f1(confusion: Values, *, binary: bool) -> Values:
 
 
 def _matthews(confusion: Values) -> Values:
-    """Gorodkin's R_K (Computational Biology and Chemistry 28, 2004); 0 where labels or predictions are constant."""
+    """Return Gorodkin's R_K (Computational Biology and Chemistry 28, 2004).
+
+    It is 0 where labels or predictions are constant.
+    """
     label, predicted = confusion.sum(axis=3), confusion.sum(axis=2)
     total = label.sum(axis=-1)
     hit = np.trace(confusion, axis1=2, axis2=3)
@@ -112,7 +115,7 @@ def _matthews(confusion: Values) -> Values:
 
 
 def _correlations(labels: Rows, predictions: Rows, weights: Values) -> Values:
-    """[B]: the mean of Pearson's and Spearman's correlation."""
+    """Return [B]: the mean of Pearson's and Spearman's correlation."""
     x, y = labels.astype(np.float64), predictions.astype(np.float64)
     pearson = _pearson(np.broadcast_to(x, weights.shape), np.broadcast_to(y, weights.shape), weights)
     spearman = _pearson(_mid_ranks(x, weights), _mid_ranks(y, weights), weights)
@@ -121,7 +124,7 @@ def _correlations(labels: Rows, predictions: Rows, weights: Values) -> Values:
 
 
 def _pearson(x: Values, y: Values, weights: Values) -> Values:
-    """[B]: of x and y [B, V] under weights; 0 where one of them is constant."""
+    """Return [B]: the correlation of x and y [B, V] under weights; 0 where one of them is constant."""
     total = weights.sum(axis=1, keepdims=True)
     x = x - (weights * x).sum(axis=1, keepdims=True) / total
     y = y - (weights * y).sum(axis=1, keepdims=True) / total
@@ -132,7 +135,7 @@ def _pearson(x: Values, y: Values, weights: Values) -> Values:
 
 
 def _mid_ranks(values: Values, weights: Values) -> Values:
-    """[B, V]: the rank of each row among the resampled ones, equal values sharing the mean of their ranks."""
+    """Return [B, V]: the rank of each row among the resampled ones, equal values sharing the mean of their ranks."""
     unique, group = np.unique(values, return_inverse=True)
     order = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[order], np.arange(len(unique)))
