@@ -94,10 +94,11 @@ def _section(section: Section) -> str:
 def _block(block: object) -> str:
     if not isinstance(block, Picture):
         return str(block.html)  # type: ignore[attr-defined]
-    what = block.figure.layout.title.subtitle.text or ""
+    subtitle = text(block.figure.layout.title.subtitle.text or "")
+    title = text(block.title)
     return (
-        f"<figure><figcaption><h3>{text(block.title)}</h3><p>{text(what)}</p></figcaption>"
-        f'<div class="plot" id="{text(block.name)}" role="img" aria-label="{text(block.title)}. {text(block.description)}">'
+        f"<figure><figcaption><h3>{title}</h3><p>{subtitle}</p></figcaption>"
+        f'<div class="plot" id="{text(block.name)}" role="img" aria-label="{title}. {text(block.description)}">'
         "</div></figure>"
     )
 
