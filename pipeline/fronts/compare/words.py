@@ -89,7 +89,7 @@ def _places(panel: Panel, volume: Test, sign: float) -> str:
         if test.significant
     ]
     if not significant:
-        return " At none of these shares of the encoder is the difference in the metric significant: 25, 50, 75 %."
+        return " The difference in the metric is not significant at 25, 50 or 75 %."
     return f" The metric differs significantly at {', '.join(significant)}."
 
 

@@ -103,11 +103,13 @@ def _how_sure(view: StudyView) -> list[str]:
     if over and view.confirmed is not None:
         lines = [
             f"On {len(view.confirmed.labels)} test rows and fresh seeds the {len(over)} confirmed points are on "
-            f"average {sum(over) / len(over):.4f} below what the front promised."
+            f"average {sum(over) / len(over):.4f} below their metric on validation."
         ]
     left = sum(front.left_out.values())
     if left:
-        lines.append(f"{left} of the trials are left out of the front: {_reasons(front)}.")
+        lines.append(
+            f"{left} trial{'s are' if left > 1 else ' is'} left out of the front: {_reasons(front)}."
+        )
     return lines
 
 
