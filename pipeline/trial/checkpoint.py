@@ -1,8 +1,8 @@
-"""A half-trained trial <-> a folder of its attempt.
+"""Checkpoints of a trial, in the folders of its attempts.
 
-A checkpoint is written under a temporary name and renamed when whole; the newest whole one of any attempt is
-read. An attempt writes only its own folder and only reads older ones, so that a worker that was cut off from
-its driver spoils nothing. Older checkpoints of the same attempt go when a newer one is whole.
+A checkpoint is written under a temporary name and renamed when it is whole; the newest whole one of any attempt is
+read. An attempt writes only to its own folder and only reads older ones, so that a worker that was cut off from its
+driver can spoil nothing. Older checkpoints of the same attempt are deleted when a newer one is whole.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ PREFIX = "checkpoint-"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a trial stands: the phase it is in, that phase's loop, and what was found before it."""
+    """The state of a trial: its phase, the state of that phase's loop, and what was found before it."""
 
     phase: int  # index into the trial's phases
     loop: LoopState
-    masks: Masks | None  # what the rounds before this phase left; None = nothing is cut yet
-    so_far: TrialRecord  # points and history of the phases that are done, and this one's history
+    masks: Masks | None  # what the cuts of earlier phases left; None if nothing is cut yet
+    so_far: TrialRecord  # points and history of finished phases, and the history of this one
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Writes a checkpoint into an attempt's folder, then removes the attempt's older ones.
+    """Write a checkpoint into an attempt's folder, then delete the attempt's older ones.
 
     Raises:
-        OSError: the disk is full or gone; older checkpoints are still there.
+        OSError: the disk is full or missing; older checkpoints are kept.
         ObjectStoreLost: it is whole, but only on this machine.
     """
     older = _checkpoints(folder)
@@ -54,7 +54,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def save_snapshot(folder: Path, round_: int, features: Array) -> None:
-    """Writes what a round's network makes of the training rows [R, d] into an attempt's folder.
+    """Write the representations of the training rows by a round's network [R, d] into an attempt's folder.
 
     Raises:
         OSError: it cannot be written.
@@ -65,7 +65,7 @@ def save_snapshot(folder: Path, round_: int, features: Array) -> None:
 
 
 def load_snapshot(attempts: list[Path], round_: int) -> Array | None:
-    """What the newest attempt that has it wrote of a round; None if none has."""
+    """Read a round's snapshot from the newest attempt that wrote it; None if none did."""
     for folder in reversed(attempts):
         path = folder / _snapshot(round_)
         if path.exists():
@@ -86,14 +86,14 @@ def _write(folder: Path, checkpoint: Checkpoint) -> None:
         with (folder / "state.pt").open("wb") as file:
             torch.save(state, file)
     except RuntimeError as error:
-        if isinstance(error.__context__, OSError):  # torch's writer covers what Python's file has to say
+        if isinstance(error.__context__, OSError):  # torch's writer hides the error of Python's file
             raise error.__context__ from None
         raise
     save_record(folder, checkpoint.so_far)
 
 
 def load(attempts: list[Path]) -> Checkpoint | None:
-    """The checkpoint that is farthest on in the attempts' folders; one that cannot be read is passed over."""
+    """Read the most advanced checkpoint in the attempts' folders; unreadable ones are skipped."""
     found = sorted((path for folder in attempts for path in _checkpoints(folder)), key=lambda p: p.name)
     for path in reversed(found):
         try:
@@ -101,7 +101,14 @@ def load(attempts: list[Path]) -> Checkpoint | None:
             masks = Masks(*(mask.numpy() for mask in state["masks"])) if "masks" in state else None
             loop = LoopState(state["step"], state["tensors"])
             return Checkpoint(state["phase"], loop, masks, load_record(path))
-        except (OSError, RuntimeError, ValueError, KeyError, EOFError, UnpicklingError):  # torn, or not ours
+        except (
+            OSError,
+            RuntimeError,
+            ValueError,
+            KeyError,
+            EOFError,
+            UnpicklingError,
+        ):  # incomplete, or no checkpoint
             continue
     return None
 

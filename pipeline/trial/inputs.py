@@ -1,4 +1,4 @@
-"""What a trial is given: what all of a study's share, and its own number, parameters and folders."""
+"""The inputs of a trial: what all trials of a study share, and its own number, parameters and folders."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ OnEpoch = Callable[[dict[str, float]], None]
 
 @dataclass(frozen=True)
 class TrialInputs:
-    """What all trials of a study share, through Ray's object store: nothing else is read from anywhere."""
+    """What all trials of a study share, through Ray's object store: a trial reads nothing else."""
 
     method: str
     metric_name: str
@@ -46,7 +46,7 @@ class TrialInputs:
 
     @property
     def zeroes(self) -> bool:
-        """Whether single weights are set to zero, and nothing is cut: the objective is sparsity."""
+        """Whether single weights are set to zero, and nothing is cut; the objective is then sparsity."""
         return ranks_weights(self.method)
 
     def evaluate(

@@ -1,4 +1,4 @@
-"""What a network is worth and what it costs: its metric on rows it has not learned from, and its size.
+"""Measure a network: its metric on rows that it was not trained on, and its size.
 
 Shapes: V rows, C outputs, T tokens.
 """
@@ -25,7 +25,7 @@ from pipeline.trial.training.precision import autocast, matmul_precision
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Rows at once. On a CPU small batches stay in its cache: 128 take 15 to 20 % longer (MiniLM, tiny-bert).
+# Rows of a batch. On a CPU small batches stay in its cache: 128 rows take 15 to 20 % longer (MiniLM, tiny-bert).
 CPU_BATCH, ACCELERATOR_BATCH = 32, 256
 BYTES_PER_PARAMETER = 4  # fp32
 MEGABYTE = 10**6  # bytes
@@ -33,7 +33,7 @@ MEGABYTE = 10**6  # bytes
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """A network on a split: `predictions` [V] in the split's order, int16 classes or float32 values.
+    """A network's results on a split: `predictions` [V] in the split's order, int16 classes or float32 values.
 
     `loss` is the mean over rows of the cross-entropy, or of the squared error for a regression.
     """
@@ -52,17 +52,17 @@ def evaluate(
     batch_size: int | None = None,
     precision: str = "fp32",
 ) -> Evaluation:
-    """Predicts every row once, in eval mode, on the model's device; the training flag is put back.
+    """Predict every row once, in eval mode, on the model's device; the training flag is restored.
 
-    A network that gives no finite numbers gets a NaN loss; its metrics are what is left of it.
+    A network whose outputs are not finite has a NaN loss; its metrics are those of its predictions all the same.
 
     Args:
         model: a sequence classifier.
         split: V >= 1 rows.
-        metric_name: of the task, as metrics.py knows it.
+        metric_name: of the task, one of those in study/metrics.py.
         regression: whether the label is a value, and the model has one output.
-        batch_size: rows at once; None for what is quick on the device. No result depends on it.
-        precision: as precision.py knows it.
+        batch_size: rows of a batch; None for one that is fast on the device. No result depends on it.
+        precision: of training/precision.py.
     """
     logits = _logits(model, split, batch_size=batch_size, precision=precision)
     labels = torch.tensor(split.labels)  # a copy: Arrow memory is read-only
@@ -86,13 +86,13 @@ def measure(
     count_zeros: bool = False,
     latency: LatencyTable | None = None,
 ) -> Measurement:
-    """What the network at hand costs, counted on its real tensors, beside what it is worth.
+    """Count what the network costs, on its real tensors, and join this with its evaluation.
 
     Args:
         model: dense or cut.
-        anatomy: its own, as `read_anatomy` or `cut` gave it.
+        anatomy: its own, as `read_anatomy` or `cut` returned it.
         evaluation: of this network.
-        length: tokens of the row that MACs are given for.
+        length: tokens of the row that MACs are counted for.
         count_zeros: whether single weights may have been set to zero, which takes a pass over them.
         latency: the study's table; None if it has none.
     """
@@ -118,31 +118,31 @@ def measure(
 
 @torch.no_grad()
 def count_zeroed(anatomy: Anatomy) -> int:
-    """Zeros in the matrices whose weights are ranked; a bias that has not learned yet was not set to zero.
+    """Count the zeros in the matrices whose weights are ranked; biases that are still zero do not count.
 
-    The device is waited for once.
+    It waits for the device once.
     """
     counts = [weight.numel() - weight.count_nonzero() for weight in matrices(anatomy).values()]
     return int(torch.stack(counts).sum()) if counts else 0
 
 
 def encoder_parameters(model: PreTrainedModel, anatomy: Anatomy) -> int:
-    """Parameters in the layers that are there: real tensors, not a formula."""
+    """Return the parameters of the present layers: counted on the tensors, not by a formula."""
     return sum(p.numel() for p in encoder_layers(model, anatomy.architecture).parameters())
 
 
 def counted_macs(model: PreTrainedModel, anatomy: Anatomy, inputs: Mapping[str, Tensor]) -> int:
-    """Multiply-accumulates that one forward pass really makes in the encoder's layers, padding included.
+    """Count the multiply-accumulates of one forward pass in the encoder's layers, padding included.
 
-    Counted are matrix products: projections, scores, context. Not counted are embeddings, pooler and head,
-    biases, softmax, LayerNorm and activations; `Costs.macs` is the formula for the same.
+    Matrix products are counted: projections, scores, context. Embeddings, pooler and head, biases, softmax, LayerNorm
+    and activations are not; `Costs.macs` is the formula for the same number.
     """
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
 
     layers = encoder_layers(model, anatomy.architecture)
     names = {module: name for name, module in model.named_modules()}
-    # the MATH kernel is made of products that PyTorch counts; the fused one for CPUs it does not
+    # PyTorch counts the products of the MATH kernel, not the fused kernel for CPUs
     with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model(**inputs)
     by_module = counter.get_flop_counts()
@@ -152,7 +152,7 @@ def counted_macs(model: PreTrainedModel, anatomy: Anatomy, inputs: Mapping[str, 
 
 
 def _logits(model: PreTrainedModel, split: Split, *, batch_size: int | None, precision: str) -> Tensor:
-    """[V, C] in fp32 on the CPU, in the split's order. The device is waited for once, at the end."""
+    """[V, C] in fp32 on the CPU, in the split's order. It waits for the device once, at the end."""
     device = next(model.parameters()).device
     size = batch_size or (CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH)
     outputs: list[Tensor] = []

@@ -18,7 +18,7 @@ from pipeline.trial.findings import Findings, validation_values
 from pipeline.trial.inputs import OnEpoch
 from pipeline.trial.measure import Evaluation
 from pipeline.trial.run import TrialRun
-from pipeline.trial.rungs import RUNG_STEPS, part_of, rung_of, rung_steps
+from pipeline.trial.rungs import RUNG_STEPS, make_rung, rung_split, rung_steps
 from pipeline.trial.training.loop import Listener, LoopState
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Monitor(Listener):
 
     def _measure_rung(self, index: int) -> Rung:
         """Measure what the trial would give; in recovery, what it has found and its network as it is."""
-        run, rows = self.run, part_of(self.run.inputs.data.validation)
+        run, rows = self.run, rung_split(self.run.inputs.data.validation)
 
         def examine(model: PreTrainedModel, anatomy: Anatomy) -> tuple[Evaluation, Measurement]:
             return run.measure(model, anatomy, rows)
@@ -112,4 +112,4 @@ class Monitor(Listener):
                 self.projected = run.choose(ranking, rounds_left=1).compression
                 steps = ranking.steps(most=RUNG_STEPS)
                 found = [measured for *_, measured in ranking.walk(copy, steps, examine)]
-        return rung_of(index, run.epochs, found, rows=len(rows))
+        return make_rung(index, run.epochs, found, rows=len(rows))

@@ -35,7 +35,7 @@ from pipeline.study.provenance import provenance
 from pipeline.study.records import FloatArray, Masks, Measurement, Params, Point, Rung, TrialRecord
 from pipeline.study.space import Space, parse_space
 from pipeline.study.store import Store
-from pipeline.trial.rungs import RUNG_ROWS, seen_rows
+from pipeline.trial.rungs import RUNG_ROWS, rung_rows
 
 SPACE = """
 [rounds]
@@ -225,7 +225,7 @@ def write(chosen: argparse.Namespace) -> None:
     store = Store(chosen.store)
     spec, (_, labels) = store.study(STUDY).read_spec(), store.study(STUDY).read_validation()
     seen = np.zeros(len(labels), dtype=bool)
-    seen[seen_rows(len(labels))] = True
+    seen[rung_rows(len(labels))] = True
     ended = [store.study(STUDY).read_record(number) for number in store.study(STUDY).finished_numbers()]
     records = [record for record in ended if record.state == "complete"]
     if lost := len(ended) - len(records):

@@ -9,7 +9,7 @@ import pytest
 from pipeline.study.records import Ask, Rung
 from pipeline.study.store import load_record
 from pipeline.trial.inputs import TrialJob
-from pipeline.trial.rungs import RUNG_STEPS, part_of, rung_steps
+from pipeline.trial.rungs import RUNG_STEPS, rung_split, rung_steps
 from pipeline.trial.training.phases import Phase
 from pipeline.trial.trial import run_trial
 from tests.kit.trials import CHANCE, DEEPCUTS, MOVEMENT, SNIP, assert_same
@@ -83,9 +83,9 @@ def test_where_rungs_are() -> None:
 
 def test_rungs_see_the_same_part_of_validation(make_split) -> None:
     rows = make_split(rows=1100)
-    part = part_of(rows)
+    part = rung_split(rows)
     assert len(part) == 512
     assert part.ids[0] == rows.ids[0]
     assert part.ids[-1] == rows.ids[-1]
     assert len(set(part.ids)) == 512
-    assert len(part_of(make_split(rows=15))) == 15
+    assert len(rung_split(make_split(rows=15))) == 15

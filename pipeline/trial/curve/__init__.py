@@ -1,4 +1,4 @@
-"""One trained network, with less and less of it, measured at every step: units cut, or single weights zeroed."""
+"""The curve of one trained network: smaller and smaller, by cutting units or zeroing weights, each step measured."""
 
 from pipeline.trial.curve.ranking import LADDER, Ranking, UnitRanking, WeightRanking
 from pipeline.trial.curve.walking import Examine, choose_in_rounds, first_changed, walk

@@ -1,7 +1,7 @@
-"""Which units go: one allocation, shared by all methods, so that a comparison compares methods.
+"""Allocation: which units are removed. All methods share it, so that a comparison compares methods.
 
-Scores order the units (`removal_order`); a threshold or a target picks how many of them go (`choose`); the
-curve runs through all of them (`curve_steps`). Masks are in the numbers of the dense model. Shapes: L layers,
+Scores order the units (`removal_order`); a threshold or a target determines how many of them are removed (`choose`);
+the curve goes through all of them (`curve_steps`). Masks use the numbering of the dense model. Shapes: L layers,
 H heads, N neurons.
 """
 
@@ -16,15 +16,15 @@ import numpy.typing as npt
 from pipeline.model.anatomy import Anatomy
 from pipeline.study.records import UNIT_KINDS, BoolArray, FloatArray, Masks, Scores
 
-# What one entry of each array of Scores is; also the order of equal scores within a layer.
+# The unit that an entry of each array of Scores stands for; also the order of equal scores within a layer.
 UNITS = dict(zip(UNIT_KINDS, ("head", "attention", "neuron", "ffn", "layer"), strict=True))
 
 
 @dataclass(frozen=True)
 class Removal:
-    """One unit that goes: `kind` is head, attention, neuron, ffn or layer; `index` numbers heads and neurons.
+    """The removal of one unit: `kind` is head, attention, neuron, ffn or layer; `index` numbers heads and neurons.
 
-    `score` is what it was ranked by: divided by the unit's parameters where that was asked for.
+    `score` is what the unit was ranked by: with `score_per_parameter`, its score divided by its parameters.
     """
 
     kind: str
@@ -35,10 +35,10 @@ class Removal:
 
 @dataclass(frozen=True)
 class Step:
-    """What stays after the first `removed` units of an order are gone.
+    """What is left after the first `removed` units of an order are removed.
 
-    `threshold` is the score of the last of them, -inf if nothing went. `compression` is the part of the dense
-    model's encoder that is gone.
+    `threshold` is the score of the last of them, -inf if none was. `compression` is the removed part of the dense
+    model's encoder.
     """
 
     masks: Masks
@@ -50,21 +50,27 @@ class Step:
 def removal_order(
     scores: Scores, anatomy: Anatomy, *, score_per_parameter: bool, min_attention_blocks: int
 ) -> tuple[Removal, ...]:
-    """The units that are there, by ascending score, so that what stays is nested.
+    """Order the present units by ascending score, so that what is left is nested.
 
-    Equal scores go by layer, kind and number. The last `min_attention_blocks` attention blocks are left out
-    (of each, at head level, its last head; at layer level, its layer): a classifier without attention reads
-    nothing but its own first token.
+    Equal scores are ordered by layer, kind and number. The last `min_attention_blocks` attention blocks are never
+    removed (at head level, the last head of each; at layer level, its layer): a classifier without attention reads
+    only its own first token.
+
+    Args:
+        scores: of all units of the anatomy.
+        anatomy: of the network at hand.
+        score_per_parameter: rank by score / parameters.
+        min_attention_blocks: attention blocks that are always kept.
 
     Raises:
-        ValueError: if the scores do not fit the anatomy, or are no number for a unit that is there.
+        ValueError: the scores do not fit the anatomy, or are NaN for a present unit.
     """
     present = anatomy.present
     found: list[tuple[float, int, int, int]] = []
     for place, kind in enumerate(UNIT_KINDS):
         ranked: FloatArray | None = getattr(scores, kind)
         if ranked is not None:
-            there, parameters = _units_there(kind, anatomy)
+            there, parameters = _present_units(kind, anatomy)
             _check_scores(kind, ranked, there)
             values = ranked / np.maximum(parameters, 1) if score_per_parameter else ranked
             units = np.argwhere(there)
@@ -83,30 +89,30 @@ def removal_order(
 def curve_steps(
     order: tuple[Removal, ...], anatomy: Anatomy, *, most: int = 32, include: int | None = None
 ) -> tuple[Step, ...]:
-    """Nested steps from nothing removed to the end of the order: all, or at most `most`, even in compression.
+    """Return nested steps from nothing removed to the end of the order: all, or `most`, evenly spread in compression.
 
-    Units of equal score go in one step, as they do under any threshold. The first and the last step are
-    always there, and so is the one after `include` removals.
+    Units of equal score are removed in one step, as under any threshold. The first and the last step are always
+    included, and so is the one after `include` removals.
 
     Args:
-        order: what `removal_order` gave for this anatomy.
+        order: what `removal_order` returned for this anatomy.
         anatomy: of the network at hand.
-        most: steps at most, 3 or more.
+        most: the largest number of steps, 3 or more.
         include: a number of removals, 0 ... len(order).
 
     Raises:
-        ValueError: if `most` or `include` is out of its range.
+        ValueError: `most` or `include` is out of its range.
     """
     if most < 3 or (include is not None and not 0 <= include <= len(order)):
         raise ValueError(f"Steps are 3 or more and include 0 to {len(order)} removals: {most}, {include}.")
     fixed = {0, len(order)} if include is None else {0, include, len(order)}
-    # A step may end after removal i where the next one has another score.
+    # A step may end after removal i only if the next unit has another score.
     ends = [i for i in range(1, len(order)) if order[i - 1].score < order[i].score]
     if len(fixed.union(ends)) <= most:
         return _steps_at(order, anatomy, sorted(fixed.union(ends)))
     compressions = _compressions(order, anatomy)
-    wanted = np.linspace(compressions[0], compressions[-1], most - len(fixed) + 2)[1:-1]
-    nearest = np.abs(compressions[ends][None, :] - wanted[:, None]).argmin(axis=1)
+    even = np.linspace(compressions[0], compressions[-1], most - len(fixed) + 2)[1:-1]
+    nearest = np.abs(compressions[ends][None, :] - even[:, None]).argmin(axis=1)
     return _steps_at(order, anatomy, sorted(fixed | {ends[i] for i in nearest}))
 
 
@@ -117,17 +123,17 @@ def choose(
     threshold: float | None = None,
     target: float | None = None,
 ) -> Step:
-    """What stays at a threshold or at a target; exactly one of them is given.
+    """Choose what is left at a threshold or at a target; exactly one of them is given.
 
     Args:
-        order: what `removal_order` gave for this anatomy.
+        order: what `removal_order` returned for this anatomy.
         anatomy: of the network at hand.
-        threshold: units with this score or less go.
+        threshold: units with this score or less are removed.
         target: compression of the dense model to reach: the first step that does, so it overshoots by less
-            than one unit. An order that cannot reach it goes to its end.
+            than one unit. If the order cannot reach it, all of it is removed.
 
     Raises:
-        ValueError: if none or both are given, or a NaN.
+        ValueError: none or both are given, or a NaN.
     """
     given = [value for value in (threshold, target) if value is not None]
     if len(given) != 1 or np.isnan(given[0]):
@@ -142,26 +148,26 @@ def choose(
 def _sparing_attention(
     order: Iterable[Removal], heads: npt.NDArray[np.int64], *, least: int
 ) -> tuple[Removal, ...]:
-    """The order without what ends an attention block where only `least` are left; heads [L] of each block."""
+    """The order without removals that would leave fewer than `least` attention blocks; `heads` [L] of each block."""
     heads = heads.copy()
     blocks = int((heads > 0).sum())
     taken: list[Removal] = []
     for removal in order:
         left = heads[removal.layer]
-        goes = {"head": min(1, left), "attention": left, "layer": left}.get(removal.kind, 0)
-        ends_block = goes > 0 and goes == left
+        lost = {"head": min(1, left), "attention": left, "layer": left}.get(removal.kind, 0)
+        ends_block = lost > 0 and lost == left
         if ends_block and blocks <= least:
             continue
-        heads[removal.layer] -= goes
+        heads[removal.layer] -= lost
         blocks -= ends_block
         taken.append(removal)
     return tuple(taken)
 
 
-def _units_there(kind: str, anatomy: Anatomy) -> tuple[BoolArray, npt.NDArray[np.int64]]:
-    """Which units of a kind are there, and the parameters of each: both in the shape of their scores.
+def _present_units(kind: str, anatomy: Anatomy) -> tuple[BoolArray, npt.NDArray[np.int64]]:
+    """Which units of a kind are present, and the parameters of each: both in the shape of their scores.
 
-    A head or neuron is counted without the output bias, which goes with the last of its block.
+    A head or neuron is counted without the output bias, which is removed with the last unit of its block.
     """
     present, costs = anatomy.present, anatomy.costs
     heads, neurons = present.heads.sum(axis=1), present.neurons.sum(axis=1)
@@ -180,7 +186,7 @@ def _units_there(kind: str, anatomy: Anatomy) -> tuple[BoolArray, npt.NDArray[np
 def _compressions(order: tuple[Removal, ...], anatomy: Anatomy) -> FloatArray:
     """Compression after 0, 1 ... len(order) removals."""
     present, costs = anatomy.present, anatomy.costs
-    parameters = {UNITS[kind]: _units_there(kind, anatomy)[1] for kind in UNIT_KINDS}
+    parameters = {UNITS[kind]: _present_units(kind, anatomy)[1] for kind in UNIT_KINDS}
     left = {"head": present.heads.sum(axis=1), "neuron": present.neurons.sum(axis=1)}
     freed = [costs.encoder - costs.kept(present)]
     for removal in order:
@@ -194,12 +200,12 @@ def _compressions(order: tuple[Removal, ...], anatomy: Anatomy) -> FloatArray:
 
 
 def _steps_at(order: tuple[Removal, ...], anatomy: Anatomy, counts: list[int]) -> tuple[Step, ...]:
-    """The steps after these numbers of removals, ascending."""
+    """The steps after the given numbers of removals, which ascend."""
     masks, done = anatomy.present, 0
     found: list[Step] = []
     for removed in counts:
         for removal in order[done:removed]:
-            _strike(masks, removal)
+            _remove(masks, removal)
         done = removed
         here = Masks(masks.heads.copy(), masks.neurons.copy(), masks.layers.copy())
         threshold = order[removed - 1].score if removed else -np.inf
@@ -207,8 +213,8 @@ def _steps_at(order: tuple[Removal, ...], anatomy: Anatomy, counts: list[int]) -
     return tuple(found)
 
 
-def _strike(masks: Masks, removal: Removal) -> None:
-    """Takes a unit out of the masks, in place."""
+def _remove(masks: Masks, removal: Removal) -> None:
+    """Remove a unit from the masks, in place."""
     unit = removal.layer if removal.index is None else (removal.layer, removal.index)
     if removal.kind in ("head", "attention", "layer"):
         masks.heads[unit] = False
@@ -222,6 +228,4 @@ def _check_scores(kind: str, scores: FloatArray, there: BoolArray) -> None:
     if scores.shape != there.shape:
         raise ValueError(f"Scores of {kind} have shape {there.shape} here; given is {scores.shape}.")
     if np.isnan(scores[there]).any():
-        raise ValueError(
-            f"Units that are there have a score; {np.isnan(scores[there]).sum()} {kind} have NaN."
-        )
+        raise ValueError(f"Every present unit has a score; {np.isnan(scores[there]).sum()} {kind} have NaN.")

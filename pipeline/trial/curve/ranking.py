@@ -1,7 +1,7 @@
-"""The parts of one network in the order in which they go: which networks can be made of it, and how.
+"""Rankings: the parts of one network in the order of their removal, and the smaller networks that this gives.
 
-Units are cut out, single weights are set to zero. What goes is nested either way, and a number, the threshold, says
-where it ends: a record holds thresholds, and the scores of single weights lie beside the weights that they are of.
+Units are cut out, single weights are set to zero. Removals are nested either way, and a threshold tells how far they
+go: a record holds thresholds, and the scores of single weights are stored beside the weights.
 """
 
 from __future__ import annotations
@@ -27,74 +27,74 @@ from pipeline.trial.measure import Evaluation
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Sparsities of a curve of single weights (ours): no network of it computes less than another, so each costs a whole
-# pass over validation. Published results begin at 50 % and end between 90 and 97 %.
+# Sparsities on a curve of single weights (ours). Few, because zeros save no computation: each costs a whole pass over
+# validation. Published results begin at 50 % and end between 90 and 97 %.
 LADDER = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
-ROUNDING = 1e-9  # of a share, so that one that was measured asks for no weight more
+ROUNDING = 1e-9  # of a share: a measured one, taken as the target, must not remove one more weight
 
 
 class Ranking(ABC):
-    """What scores come to, for one network."""
+    """The parts of one network, ordered by their scores."""
 
     @abstractmethod
     def at(self, *, threshold: float | None = None, target: float | None = None) -> Step:
-        """What stays when all goes that scores the threshold or less, or until the target is reached."""
+        """Return what is left at a threshold (scores at or below it are removed), or once a target is reached."""
 
     @abstractmethod
     def choose(self, *, threshold: float | None, target: float | None, rounds_left: int) -> Step:
-        """What this round keeps; before the last one (`rounds_left` = 1), an equal part of the way."""
+        """Choose what this round keeps; before the last one (`rounds_left` = 1) an equal part of the way is gone."""
 
     @abstractmethod
     def steps(self, *, most: int, include: Step | None = None) -> tuple[Step, ...]:
-        """Nested steps from all that is there on, at most `most`, with `include` among them."""
+        """Return nested steps from the present network on, at most `most`, with `include` among them."""
 
     @abstractmethod
     def walk(
         self, model: PreTrainedModel, steps: Sequence[Step], examine: Examine
     ) -> Iterator[tuple[Step, Evaluation, Measurement]]:
-        """Examines a copy of the network at each of the nested steps; the first keeps all that is there."""
+        """Examine a copy of the network at each of the nested steps; the first one removes nothing."""
 
     @abstractmethod
     def take(self, model: PreTrainedModel, step: Step) -> Anatomy:
-        """Leaves of the network itself what a step keeps; gives its Anatomy from then on."""
+        """Reduce the network itself to what a step keeps; return its new Anatomy."""
 
     @property
     def tensors(self) -> Matrices:
-        """What must be kept beside the network's weights, so that its steps can be made again from thresholds."""
+        """What is stored beside the network's weights so that its steps can be repeated from thresholds."""
         return {}
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class UnitRanking(Ranking):
-    """Units by ascending score, as `allocation.removal_order` gives them: they are cut."""
+    """Units by ascending score, as `allocation.removal_order` returns them: they are cut."""
 
     order: tuple[Removal, ...]
     anatomy: Anatomy
 
     def at(self, *, threshold: float | None = None, target: float | None = None) -> Step:
-        """As `allocation.choose`."""
+        """Choose as `allocation.choose` does."""
         return choose(self.order, self.anatomy, threshold=threshold, target=target)
 
     def choose(self, *, threshold: float | None, target: float | None, rounds_left: int) -> Step:
-        """As `choose_in_rounds`."""
+        """Choose as `choose_in_rounds` does."""
         return choose_in_rounds(
             self.order, self.anatomy, threshold=threshold, target=target, rounds_left=rounds_left
         )
 
     def steps(self, *, most: int, include: Step | None = None) -> tuple[Step, ...]:
-        """As `allocation.curve_steps`."""
+        """Return the steps of `allocation.curve_steps`."""
         removed = None if include is None else include.removed
         return curve_steps(self.order, self.anatomy, most=most, include=removed)
 
     def walk(
         self, model: PreTrainedModel, steps: Sequence[Step], examine: Examine
     ) -> Iterator[tuple[Step, Evaluation, Measurement]]:
-        """A copy is cut further and further; layers that did not change are not computed again."""
+        """Cut a copy further and further; layers that did not change are not computed again."""
         return walk(model, self.anatomy, steps, examine)
 
     def take(self, model: PreTrainedModel, step: Step) -> Anatomy:
-        """Cuts."""
+        """Cut the network."""
         return cut(model, self.anatomy, step.masks)
 
 
@@ -103,8 +103,8 @@ class UnitRanking(Ranking):
 class WeightRanking(Ranking):
     """Single weights by ascending score: they are set to zero, all matrices by one threshold.
 
-    Weights that are zero already come first: to lose them costs nothing. Weights of equal score go together.
-    A Step's `compression` is here the share of the dense encoder that is zero (or cut), `removed` what goes now.
+    Weights that are already zero come first. Weights of equal score are removed together. A Step's `compression` is
+    here the share of the dense encoder that is zero (or cut), `removed` the number of weights that become zero.
 
     Raises:
         ValueError: a score is NaN.
@@ -124,12 +124,12 @@ class WeightRanking(Ranking):
             }
         flat = torch.cat([values.flatten() for values in known.values()]).cpu().numpy()
         if np.isnan(flat).any():
-            raise ValueError(f"Weights that are there have a score; {np.isnan(flat).sum()} have NaN.")
+            raise ValueError(f"Every weight has a score; {np.isnan(flat).sum()} have NaN.")
         for name, value in (("scores", known), ("_flat", flat), ("_zeros", int((flat == -math.inf).sum()))):
             object.__setattr__(self, name, value)
 
     def at(self, *, threshold: float | None = None, target: float | None = None) -> Step:
-        """By a threshold, or until so large a share of the dense encoder is zero; at most all weights."""
+        """Return what is left at a threshold, or once the target share of the dense encoder is zero."""
         if target is not None:
             return self._after([count_to_remove(self.anatomy, target - ROUNDING)])[-1]
         if threshold is None or math.isnan(threshold):
@@ -137,7 +137,7 @@ class WeightRanking(Ranking):
         return self._step(threshold, int((self._flat <= threshold).sum()))
 
     def choose(self, *, threshold: float | None, target: float | None, rounds_left: int) -> Step:
-        """As units: before the last round an equal part of the way."""
+        """Choose as for units: before the last round an equal part of the way is gone."""
         last = self.at(threshold=threshold, target=target)
         if rounds_left == 1:
             return last
@@ -145,27 +145,27 @@ class WeightRanking(Ranking):
         return self.at(target=now + (last.compression - now) / rounds_left)
 
     def steps(self, *, most: int, include: Step | None = None) -> tuple[Step, ...]:
-        """The network as it is, then the sparsities of LADDER that lie beyond it."""
+        """Return the network as it is, then the sparsities of LADDER above its own."""
         counts = [count_to_remove(self.anatomy, sparsity) for sparsity in LADDER]
         found = {step.threshold: step for step in self._after(counts)}
         if include is not None:
             found[include.threshold] = include
         ordered = [found[threshold] for threshold in sorted(found)]
-        while len(ordered) > most:  # the start, the end and what is included stay
+        while len(ordered) > most:  # the start, the end and `include` are kept
             del ordered[next(at for at, step in enumerate(ordered) if at and step is not include)]
         return tuple(ordered)
 
     def walk(
         self, model: PreTrainedModel, steps: Sequence[Step], examine: Examine
     ) -> Iterator[tuple[Step, Evaluation, Measurement]]:
-        """More and more weights of a copy are set to zero."""
+        """Set more and more weights of a copy to zero."""
         model, anatomy = copy.deepcopy((model, self.anatomy))
         for step in steps:
             zero(matrices(anatomy), self.scores, step.threshold)
             yield step, *examine(model, anatomy)
 
     def take(self, model: PreTrainedModel, step: Step) -> Anatomy:
-        """Sets weights to zero, in place; the network keeps its shape."""
+        """Set weights to zero, in place; the network keeps its shape."""
         del model
         zero(matrices(self.anatomy), self.scores, step.threshold)
         return self.anatomy
@@ -180,7 +180,7 @@ class WeightRanking(Ranking):
         return self._step(-math.inf, self._zeros)
 
     def _after(self, counts: Sequence[int]) -> list[Step]:
-        """The network as it is, then the steps after these numbers of weights; all found in one selection."""
+        """The network as it is, then the steps after the given numbers of weights; one selection finds all."""
         places = sorted({min(count, len(self._flat)) - 1 for count in counts if count > self._zeros})
         if not places:
             return [self._whole]
@@ -188,7 +188,7 @@ class WeightRanking(Ranking):
         return [self._whole, *(self._step(float(parted[place]), place + 1) for place in places)]
 
     def _step(self, threshold: float, gone: int) -> Step:
-        """With `gone` weights, those that were zero before among them."""
+        """The step with `gone` zero weights, including those that are zero already."""
         present, costs = self.anatomy.present, self.anatomy.costs
         if gone <= self._zeros:
             threshold, gone = -math.inf, self._zeros

@@ -1,7 +1,7 @@
-"""The curve: one trained network, cut further and further, and measured at every step. It is free of training.
+"""The curve of units: one trained network, cut further and further, and measured at every step, without training.
 
-The steps are nested: what lies below the first layer that a step changes puts out what it put out before, and
-is not computed again. So no network costs more than its own layers from there on.
+The steps are nested: below the first layer that a step changes, hidden states are those of the step before, and are
+not computed again. So a step costs only the layers from there on.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from pipeline.trial.measure import Evaluation
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-MEMORY_BYTES = 2**30  # for hidden states between layers; what does not fit is computed again
+MEMORY_BYTES = 2**30  # for hidden states between layers; those that do not fit are computed again
 
-# What a network is worth on all of validation, and what it costs.
+# Returns the quality of a network on validation, and its cost.
 Examine = Callable[["PreTrainedModel", Anatomy], tuple[Evaluation, Measurement]]
 
 
@@ -39,14 +39,14 @@ def walk(
     *,
     memory_bytes: int = MEMORY_BYTES,
 ) -> Iterator[tuple[Step, Evaluation, Measurement]]:
-    """Cuts a copy of the network at each of the nested `steps` and examines what is left; `model` stays whole.
+    """Cut a copy of the network at each of the nested `steps` and examine what is left; `model` is not changed.
 
     Args:
         model: trained, dense or cut.
         anatomy: its own.
-        steps: the first one keeps all that is there.
+        steps: the first one removes nothing.
         examine: runs the network in eval mode on the same batches in the same order, each time.
-        memory_bytes: for what is kept from step to step.
+        memory_bytes: limit of the hidden states kept from step to step.
     """
     model, anatomy = copy.deepcopy((model, anatomy))
     starts = [first_changed(a.masks, b.masks) for a, b in itertools.pairwise(steps)]
@@ -59,9 +59,9 @@ def walk(
 
 
 def first_changed(before: Masks, after: Masks) -> int:
-    """How many layers of the network of `after` compute what they computed in that of `before`.
+    """Return how many layers of the network of `after`, from below, compute the same as in that of `before`.
 
-    At least one is always left to compute, unless none is left at all.
+    At least one layer is always left to compute, unless the network has none.
     """
     changed = (before.heads != after.heads).any(axis=1) | (before.neurons != after.neurons).any(axis=1)
     changed |= before.layers != after.layers
@@ -70,29 +70,29 @@ def first_changed(before: Masks, after: Masks) -> int:
 
 
 class _LowerLayers:
-    """Hidden states between layers, of every batch: those that a later step can begin from."""
+    """The hidden states between layers, of every batch, that a later step can start from."""
 
     def __init__(self, memory_bytes: int) -> None:
         self._memory_bytes = memory_bytes
-        self._held: dict[int, list[Tensor]] = {}  # by the number of layers below; one tensor per batch
+        self._held: dict[int, list[Tensor]] = {}  # by number of layers below; one tensor per batch
         self._batch = -1
 
     @contextmanager
     def known(
         self, model: PreTrainedModel, anatomy: Anatomy, *, start: int, later: Sequence[int]
     ) -> Iterator[None]:
-        """Within it the layers below `start` are not computed where their output is held."""
+        """Skip the layers below `start` if their output is held, and hold states for later steps, in the context."""
         start = max((below for below in self._held if below <= start), default=0)
-        wanted = _soonest_first(later)
-        self._held = {below: self._held[below] for below in self._held if below == start or below in wanted}
+        needed = _soonest_first(later)
+        self._held = {below: self._held[below] for below in self._held if below == start or below in needed}
         self._batch = -1
         layers = encoder_layers(model, anatomy.architecture)
         with ExitStack() as undo:
             undo.callback(model.register_forward_pre_hook(self._next_batch).remove)
-            for below in wanted:
+            for below in needed:
                 if below > start:
                     self._held[below] = []
-                    keep = partial(self._keep, below, wanted)
+                    keep = partial(self._keep, below, needed)
                     undo.callback(layers[below].register_forward_pre_hook(keep).remove)
             for number, layer in enumerate(list(layers)[:start]):
                 layers[number] = _Known(layer, partial(self._state, start))
@@ -105,20 +105,20 @@ class _LowerLayers:
     def _state(self, below: int) -> Tensor:
         return self._held[below][self._batch]
 
-    def _keep(self, below: int, wanted: Sequence[int], _layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+    def _keep(self, below: int, needed: Sequence[int], _layer: nn.Module, args: tuple[Tensor, ...]) -> None:
         if below in self._held:
             self._held[below].append(args[0])
-            self._shed(wanted)
+            self._shed(needed)
 
-    def _shed(self, wanted: Sequence[int]) -> None:
-        """Lets go of what is needed last while all is more than the memory allows."""
+    def _shed(self, needed: Sequence[int]) -> None:
+        """Drop the states that are needed last, until the rest fits into the memory."""
         while sum(s.nbytes for states in self._held.values() for s in states) > self._memory_bytes:
-            last = [below for below in wanted if below in self._held]
+            last = [below for below in needed if below in self._held]
             del self._held[last[-1] if last else next(iter(self._held))]
 
 
 class _Known(nn.Module):
-    """A layer that need not be computed: it hands over the hidden state above all such layers."""
+    """A layer that need not be computed: it returns the hidden state above all such layers."""
 
     def __init__(self, layer: nn.Module, state: Callable[[], Tensor]) -> None:
         super().__init__()
@@ -126,12 +126,12 @@ class _Known(nn.Module):
         self._state = state
 
     def forward(self, *_args: object, **_kwargs: object) -> Tensor:
-        """[B, T, d], whatever comes in."""
+        """Return the hidden state [B, T, d], whatever the input is."""
         return self._state()
 
 
 def _soonest_first(later: Sequence[int]) -> list[int]:
-    """Where later steps can begin above the first layer: of two the later one only if it begins lower."""
+    """The layers above which later steps can start: those of a later step only if they are lower."""
     found: list[int] = []
     for below in later:
         if below and (not found or below < found[-1]):
@@ -147,14 +147,14 @@ def choose_in_rounds(
     target: float | None,
     rounds_left: int,
 ) -> Step:
-    """The step that the threshold or target asks for; before the last round, an equal part of the way.
+    """Choose the step of the threshold or target; before the last round, an equal part of the way there.
 
     Args:
-        order: what `removal_order` gave for this anatomy.
+        order: what `removal_order` returned for this anatomy.
         anatomy: of the network at hand.
         threshold: as `choose` takes it; exactly one of it and `target` is given.
         target: as `choose` takes it.
-        rounds_left: this one and those that follow, 1 or more.
+        rounds_left: this round and those after it, 1 or more.
     """
     last = choose(order, anatomy, threshold=threshold, target=target)
     if rounds_left == 1:
