@@ -46,7 +46,7 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     final = folder / name
     with whole_folder(final) as part:
         _write(part, checkpoint)
-    sent(final, wait=False)  # a trial does not stand still for it
+    sent(final, wait=False)  # the trial does not wait for it
     for path in older:
         if path != final:
             shutil.rmtree(path, ignore_errors=True)

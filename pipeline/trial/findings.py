@@ -65,7 +65,7 @@ class Findings:
         self.points.append(point)
 
     def _cut_point(self) -> Point:
-        """The cut network's point: recovery changes neither its units nor the number of its zeros."""
+        """Return the cut network's point: recovery changes neither its units nor the number of its zeros."""
         run, anatomy = self.run, self.run.anatomy
         found = [p for p in self.points if p.round == run.phase.round and p.masks.same(anatomy.present)]
         now = count_zeroed(anatomy) / anatomy.costs.encoder if run.inputs.zeroes else 0.0
@@ -90,7 +90,7 @@ class Findings:
         )
 
     def _facts(self) -> dict[str, str]:
-        """How this trial was trained, where that is not in its parameters."""
+        """Return how this trial was trained, as far as its parameters do not hold it."""
         run = self.run
         facts = {} if run.recipe.parts == 1 else {"batch_parts": str(run.recipe.parts)}
         if run.recipe.checkpointing:

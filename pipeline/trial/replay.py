@@ -1,4 +1,4 @@
-"""A trial run again: as it went, to get its network back; or on a fresh seed, to see what its settings come to."""
+"""Run a trial again: as it was, to restore its network; or on a fresh seed, to measure its settings once more."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Goal:
-    """The point of a trial that a trial of the same parameters and another seed comes to.
+    """The point that a trial is repeated up to, with the same parameters and another seed.
 
     A curve point is cut in its round, at its threshold or, where the space has a target, at the share of the encoder
     that it lacks (its compression, or its sparsity), and is not recovered; a recovered one goes the whole way.
@@ -44,7 +44,7 @@ class Replayed:
 
 @dataclass(frozen=True, eq=False)
 class Repeated:
-    """What a trial came to that was run again on another seed."""
+    """The network of a trial that was run again on another seed."""
 
     model: PreTrainedModel
     anatomy: Anatomy

@@ -1,9 +1,8 @@
-"""A trial in progress: its network, and the verbs that trials, replays and probes are told in.
+"""A trial in progress: its network, and the operations that trials, replays and probes are made of.
 
     train, rank, choose, cut, recover, measure
 
-What is done in which order stands with those who use them: trial.py (a trial), replay.py (a trial again), and the
-plan's probe.
+Their order is determined by the callers: trial.py (a trial), replay.py (a trial run again), and the plan's probe.
 """
 
 from __future__ import annotations
@@ -234,7 +233,7 @@ class TrialRun:
         return {"epoch": epoch, "epochs": self.phases[-1].end / self.per_epoch} | known | shown
 
     def _network_at_start(self) -> tuple[PreTrainedModel, Anatomy]:
-        """The model as it came, or as it was fine-tuned, on the device."""
+        """Build the model as it came, or as it was fine-tuned, on the device."""
         source, dense = self.inputs.source, self.inputs.dense
         if self.settings.start_dense:
             if dense is None:

@@ -1,11 +1,11 @@
-"""One trial from its parameters to its record, read top to bottom as one story.
+"""One trial from its parameters to its record, in the order in which it runs.
 
     (tune - score - curve - choose - cut) x rounds - recover - measure
 
 The order never changes, only lengths do. Each round goes on from the network that the last one cut. The curve is
 free of training: units are removed in order of their score, and every step is measured on all of validation, on a
 network that is cut further and further. Where a method ranks single weights, they are set to zero instead. What each
-verb does to the network stands in run.py; what is done while it trains, in monitor.py.
+operation does to the network is in run.py; what is done while it trains, in monitor.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a search will cost, before it is launched: from an earlier study, or from one short trial."""
+"""The price of a search before it is launched: from an earlier study, or from short trials."""
 
 from pipeline.driver.plan.planning import plan
 from pipeline.driver.plan.pricing import Number, Price

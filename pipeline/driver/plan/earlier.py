@@ -1,4 +1,4 @@
-"""What an earlier study of the same task, model and method took."""
+"""The costs of an earlier study of the same task, model and method."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ MOMENTS = 2  # of AdamW, beside the weights, in a checkpoint
 
 @dataclass(frozen=True)
 class Earlier:
-    """A study whose trials say what further ones take: all that have ended, stopped ones too."""
+    """A study that further trials are priced by: all its trials that have ended, stopped ones included."""
 
     study: str
     space_toml: str
     trials: tuple[Cost, ...]
-    memory_mb: tuple[float, ...]  # peaks, of the trials that noted theirs
+    memory_mb: tuple[float, ...]  # peaks, of the trials that recorded theirs
     gpu_memory_mb: tuple[float, ...]
     weights_mb: float  # of its front's networks, now
     dense_mb: float  # of one dense network
-    table_seconds: float  # that measuring its latencies took
+    table_seconds: float  # to measure its latency table
 
     @property
     def seconds_per_epoch(self) -> float:
-        """Over all trials."""
+        """The mean over all trials."""
         return sum(cost.seconds for cost in self.trials) / sum(cost.epochs for cost in self.trials)
 
     def draws(self, generator: np.random.Generator) -> Callable[[int], Cost]:
-        """A search of trials like these: each is one of them, drawn anew."""
+        """Simulate a search: each of its trials is one of these, drawn at random with replacement."""
         chosen: list[Cost] = []
 
         def cost(number: int) -> Cost:
@@ -44,7 +44,7 @@ class Earlier:
         return cost
 
     def memory(self, *, gpu: bool) -> Number | None:
-        """Peaks of a trial's process, or of the GPU's memory in it; None: none of its trials noted it."""
+        """Return the peak memory of a trial's process, or of its GPU memory; None if no trial recorded it."""
         peaks = self.gpu_memory_mb if gpu else self.memory_mb
         if not peaks:
             return None
@@ -54,7 +54,7 @@ class Earlier:
 def find_earlier(
     store: Store, *, task_fingerprint: str, model_fingerprint: str, method: str, distill: str, space_toml: str
 ) -> Earlier | None:
-    """The study of the same task, model and method with most ended trials, one of the same space first; None: none."""
+    """Find the study of the same task, model and method with most ended trials; one of the same space comes first."""
     found: list[tuple[bool, Earlier]] = []
     for name in store.list_studies():
         spec = store.study(name).read_spec()
@@ -69,7 +69,7 @@ def find_earlier(
 
 
 def _read(store: Store, study: str) -> Earlier | None:
-    """What a study took; None if none of its trials was trained."""
+    """Read the costs of a study; None if none of its trials was trained."""
     files = store.study(study)
     table = files.read_points()
     ended = [trial for trial in table.trials() if trial.state != "failed" and trial.epochs > 0]
@@ -81,13 +81,13 @@ def _read(store: Store, study: str) -> Earlier | None:
         study=study,
         space_toml=table.spec.space_toml,
         trials=tuple(Cost(trial.epochs, trial.seconds) for trial in ended),
-        memory_mb=_noted(settings, "peak_memory_mb"),
-        gpu_memory_mb=_noted(settings, "peak_gpu_memory_mb"),
+        memory_mb=_recorded(settings, "peak_memory_mb"),
+        gpu_memory_mb=_recorded(settings, "peak_gpu_memory_mb"),
         weights_mb=files.weights.size_bytes() / MB,
         dense_mb=table.spec.anchors.dense_size_mb,
         table_seconds=0.0 if latency is None else latency.seconds,
     )
 
 
-def _noted(settings: list[dict[str, str]], name: str) -> tuple[float, ...]:
+def _recorded(settings: list[dict[str, str]], name: str) -> tuple[float, ...]:
     return tuple(float(setting[name]) for setting in settings if name in setting)

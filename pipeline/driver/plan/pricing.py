@@ -1,7 +1,7 @@
-"""Trials' costs -> a search's: who runs beside whom, how many fit into a budget, and how sure that is.
+"""The price of a search from the costs of its trials: their packing, how many fit into a budget, and the spread.
 
 A search is simulated DRAWS times from single trials' epochs and seconds, which come from a probe or from an earlier
-study. Of each number the simulations give the median, and the 5th and 95th percentile.
+study. Each number of a price is the median of the simulations, with their 5th and 95th percentile.
 
 Shapes: D simulations, N trials of the search.
 """
@@ -18,14 +18,14 @@ from pipeline.driver.search.budget import Budget
 from pipeline.study.records import FloatArray
 
 DRAWS = 200
-SEED = 0  # a plan that is made again says the same
+SEED = 0  # the same plan has the same price each time
 HOUR_S = 3600.0
-MOST_FIT = 100_000  # trials; a budget that has room for more is no bound
+MOST_FIT = 100_000  # trials; a budget for more is no bound
 
 
 @dataclass(frozen=True)
 class Number:
-    """One number of a price: typical, and between what it will probably be. `source` says where it comes from."""
+    """One number of a price: typical, and its probable range. `source` is what it was computed from."""
 
     typical: float
     low: float
@@ -35,27 +35,27 @@ class Number:
 
     @staticmethod
     def of(values: Sequence[float] | FloatArray, unit: str, source: str) -> Number:
-        """Of simulated values."""
+        """Summarise simulated values."""
         low, typical, high = np.percentile(np.asarray(values, dtype=np.float64), [5, 50, 95]).tolist()
         return Number(typical, low, high, unit, source)
 
     @staticmethod
     def exactly(value: float, unit: str, source: str) -> Number:
-        """Of what has no spread, or was seen once."""
+        """Make a number without a spread, or one that was measured once."""
         return Number(value, value, value, unit, source)
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one trial takes."""
+    """The cost of one trial."""
 
     epochs: float
     seconds: float
 
 
 @dataclass(frozen=True)
-class Ahead:
-    """What comes before the first trial and after the last, in seconds; all of it but the dense networks is typical."""
+class Overhead:
+    """The time before the first trial and after the last, in seconds; all but the dense networks are typical values."""
 
     dense: tuple[float, ...]  # of each dense network that is still to be trained
     dense_epochs: float  # of all of them
@@ -65,7 +65,7 @@ class Ahead:
 
 @dataclass(frozen=True)
 class Price:
-    """What a search will cost; None where it was not to be known."""
+    """The price of a search; None where it is not known."""
 
     study: str
     trials: int
@@ -76,8 +76,8 @@ class Price:
     minutes_per_trial: Number
     minutes: Number  # of the search, dense networks included
     dense_minutes: Number
-    gpu_hours: Number | None  # of trials; None: they run on CPUs
-    checkpoints_mb: Number  # the most at once
+    gpu_hours: Number | None  # of trials; None if they run on CPUs
+    checkpoints_mb: Number  # peak
     front_mb: Number  # weights of the front's networks, at the end
     memory_mb: Number | None  # of one trial's process, at its peak
     gpu_memory_mb: Number | None
@@ -85,12 +85,12 @@ class Price:
     fit_gpu_hours: Number | None  # trials that fit into --gpu-hours
 
 
-# One simulation: a generator of random numbers -> trials without end, in the order in which they start.
+# One simulation: a generator of random numbers -> the costs of endless trials, in the order in which they start.
 Trials = Callable[[np.random.Generator], Callable[[int], Cost]]
 
 
 def makespan(seconds: Sequence[float], *, slots: int) -> float:
-    """When the last of some jobs ends that start in their order, each as soon as a slot is free."""
+    """Return when the last job ends, if jobs start in order, each as soon as a slot is free."""
     free = [0.0] * max(1, slots)
     for each in seconds:
         heapq.heapreplace(free, free[0] + each)
@@ -98,7 +98,7 @@ def makespan(seconds: Sequence[float], *, slots: int) -> float:
 
 
 def started_within(cost: Callable[[int], Cost], *, slots: int, seconds: float) -> int:
-    """How many trials start in a time: none starts when it is over, those that run are ended."""
+    """Count the trials that start within a time; none starts after it, running ones are finished."""
     free, number = [0.0] * max(1, slots), 0
     while free[0] < seconds and number < MOST_FIT:
         heapq.heapreplace(free, free[0] + cost(number).seconds)
@@ -107,7 +107,7 @@ def started_within(cost: Callable[[int], Cost], *, slots: int, seconds: float) -
 
 
 def started_before(cost: Callable[[int], Cost], *, slots: int, seconds: float) -> int:
-    """How many trials start while those before them have used less than so many seconds together, each its own."""
+    """Count the trials that start while those before them have used less than `seconds` in total."""
     free, number, ended = [0.0] * max(1, slots), 0, 0.0
     running: list[tuple[float, float]] = []  # (start, end)
     while number < MOST_FIT:
@@ -123,18 +123,18 @@ def started_before(cost: Callable[[int], Cost], *, slots: int, seconds: float) -
 
 
 def simulate(trials: Trials) -> list[Callable[[int], Cost]]:
-    """DRAWS searches, each a function from a trial's number to what it takes."""
+    """Simulate DRAWS searches; each is a function from a trial's number to its cost."""
     root = np.random.default_rng(SEED)
     return [trials(generator) for generator in root.spawn(DRAWS)]
 
 
 @dataclass(frozen=True)
 class Basis:
-    """Where a price comes from."""
+    """What a price is computed from."""
 
     source: str
     trials: Trials
-    ahead: Ahead
+    overhead: Overhead
     memory_mb: Number | None
     gpu_memory_mb: Number | None
     checkpoint_mb: float
@@ -142,16 +142,24 @@ class Basis:
 
 
 def price(basis: Basis, *, name: str, slots: int, gpus: float, budget: Budget) -> Price:
-    """All numbers of a search with so many trials at once, each with so many GPUs."""
-    ahead, source, trials = basis.ahead, basis.source, budget.trials
+    """Price a search.
+
+    Args:
+        basis: costs of its trials and overhead.
+        name: of its study.
+        slots: trials that run at once.
+        gpus: of each trial.
+        budget: of the search.
+    """
+    overhead, source, trials = basis.overhead, basis.source, budget.trials
     searches = simulate(basis.trials)
     each = [[cost(number) for number in range(trials)] for cost in searches]
-    dense = makespan(ahead.dense, slots=slots)
-    aside = ahead.opening + dense + ahead.closing
+    dense = makespan(overhead.dense, slots=slots)
+    aside = overhead.opening + dense + overhead.closing
     whole = [aside + makespan([cost.seconds for cost in one], slots=slots) for one in each]
     used = [gpus * sum(cost.seconds for cost in one) / HOUR_S for one in each]
     fit_minutes = fit_gpu_hours = None
-    if budget.minutes is not None:  # its clock runs from the first trial on
+    if budget.minutes is not None:  # the budget's clock starts with the first trial
         within = 60 * budget.minutes
         fit_minutes = [started_within(cost, slots=slots, seconds=within) for cost in searches]
     if budget.gpu_hours is not None and gpus:
@@ -164,13 +172,13 @@ def price(basis: Basis, *, name: str, slots: int, gpus: float, budget: Budget) -
         source=source,
         epochs_per_trial=Number.of([cost.epochs for one in each for cost in one], "epochs", source),
         epochs=Number.of(
-            [ahead.dense_epochs + sum(cost.epochs for cost in one) for one in each], "epochs", source
+            [overhead.dense_epochs + sum(cost.epochs for cost in one) for one in each], "epochs", source
         ),
         minutes_per_trial=Number.of([cost.seconds / 60 for one in each for cost in one], "min", source),
         minutes=Number.of([seconds / 60 for seconds in whole], "min", source),
-        dense_minutes=Number.exactly(dense / 60, "min", source if ahead.dense else "store"),
+        dense_minutes=Number.exactly(dense / 60, "min", source if overhead.dense else "store"),
         gpu_hours=Number.of(used, "h", source) if gpus else None,
-        # a new checkpoint is whole before the old one goes
+        # a new checkpoint is whole before the old one is deleted
         checkpoints_mb=Number.exactly(2 * slots * basis.checkpoint_mb, "MB", source),
         front_mb=basis.front_mb,
         memory_mb=basis.memory_mb,

@@ -1,7 +1,7 @@
-"""One short trial in a worker, timed part by part: what a whole one is made of.
+"""One short trial in a worker, timed part by part, from which whole ones are priced.
 
 Some steps of plain training, some of tuning under the method, the curve, some of recovery on a half cut network, one
-evaluation, one checkpoint. Nothing of it is kept.
+evaluation, one checkpoint. Nothing is kept.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from pipeline.trial.training.phases import Phase
 from pipeline.trial.training.process import peak_memory_mb
 from pipeline.trial.trial import CURVE_STEPS
 
-WARM_STEPS = 3  # at the start of each part: kernels are chosen, memory is got
-PART_SECONDS = 6.0  # a part of the training is about so long
+WARM_STEPS = 3  # at the start of each part: kernels are chosen, memory is allocated
+PART_SECONDS = 6.0  # of one part of the training, about
 LEAST_STEPS, MOST_STEPS = 6, 40  # of a part, after its warm ones
 
 MB = 1e6  # bytes
@@ -36,8 +36,8 @@ Steps = tuple[float, ...]
 
 
 @dataclass(frozen=True)
-class Probed:
-    """What the parts of a trial take on one worker; times in seconds, each step's own for their spread."""
+class ProbeResult:
+    """The costs of a trial's parts on one worker; times in seconds, one per step, for their spread."""
 
     batch_size: int
     plain: Steps  # of a training step without the method
@@ -47,12 +47,12 @@ class Probed:
     evaluation: float  # of the dense network on validation
     checkpoint_mb: float
     weights_mb: float
-    memory_mb: float  # the most that the process had
-    gpu_memory_mb: float | None  # the most that torch had of a GPU
-    seconds: float  # that all of this took
+    memory_mb: float  # peak of the process
+    gpu_memory_mb: float | None  # peak of torch on a GPU
+    seconds: float  # of the whole probe
 
 
-def probe(inputs: TrialInputs, job: tuple[Params, int]) -> Probed:
+def probe(inputs: TrialInputs, job: tuple[Params, int]) -> ProbeResult:
     """Time a short trial of some parameters and a seed, part by part; files go to a temporary folder.
 
     A dense network is trained without the method, then a trial is tuned, measured along its curve, cut in the middle of
@@ -87,7 +87,7 @@ def probe(inputs: TrialInputs, job: tuple[Params, int]) -> Probed:
         run.cut(ranking, steps[len(steps) // 2])
         run.train(recovery, clock)
     cuda = run.device.type == "cuda"
-    return Probed(
+    return ProbeResult(
         batch_size=run.settings.batch_size,
         plain=plain,
         tune=tune,

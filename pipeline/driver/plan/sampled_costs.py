@@ -1,4 +1,4 @@
-"""What single trials of a search will take: the space's draws, at the times that a probe gave."""
+"""The costs of single trials of a search: samples of its space, at the times that a probe measured."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pipeline.driver.plan.pricing import Cost, Trials
-from pipeline.driver.plan.probe import Probed
+from pipeline.driver.plan.probe import ProbeResult
 from pipeline.study.halving import ETA, LEAST_SEEN, RUNGS
 from pipeline.study.records import Params
 from pipeline.study.space import Space
@@ -17,15 +17,17 @@ from pipeline.trial.settings import TrialSettings
 from pipeline.trial.training.phases import phases, steps_per_epoch
 from pipeline.trial.trial import CURVE_STEPS
 
-SPACE_DRAWS = 256  # trials that the sampler might draw
+SPACE_DRAWS = 256  # random trials of the space
 TRIAL_OVERHEAD_S = 0.2  # of Ray, ledger and store; docs/benchmarks/robustness.md, "added per trial"
 
 
-def drawn_trials(space: Space, inputs: TrialInputs, found: list[Probed], *, stops: bool, seed: int) -> Trials:
-    """Searches of the space's starts and of random draws after them, at the times that probes gave.
+def drawn_trials(
+    space: Space, inputs: TrialInputs, found: list[ProbeResult], *, stops: bool, seed: int
+) -> Trials:
+    """Simulate searches of the space's first trials and random ones after them, at the times that probes measured.
 
-    Of the steps' times each search has a mean of its own, drawn with replacement: that is their spread. A trial that
-    is looked at where LEAST_SEEN were before goes on with the chance 1 / ETA, as under early stopping.
+    Each search has its own mean of the steps' times, drawn with replacement: that is their spread. At a rung that
+    LEAST_SEEN trials have reached before, a trial continues with probability 1 / ETA, as under early stopping.
     """
     starts, draws = space.starts(), random_draws(space, seed)
 
@@ -47,7 +49,7 @@ def drawn_trials(space: Space, inputs: TrialInputs, found: list[Probed], *, stop
                     if generator.random() > 1 / ETA:
                         part = rung
                         break
-                known[number] = _cost(params, inputs, one, times, part=part, looks=len(RUNGS) if stops else 0)
+                known[number] = _cost(params, inputs, one, times, part=part, rungs=len(RUNGS) if stops else 0)
             return known[number]
 
         return cost
@@ -56,11 +58,17 @@ def drawn_trials(space: Space, inputs: TrialInputs, found: list[Probed], *, stop
 
 
 def _cost(
-    params: Params, inputs: TrialInputs, probed: Probed, times: dict[str, float], *, part: float, looks: int
+    params: Params,
+    inputs: TrialInputs,
+    probed: ProbeResult,
+    times: dict[str, float],
+    *,
+    part: float,
+    rungs: int,
 ) -> Cost:
-    """One trial from its parts: steps, curves, evaluations between epochs, looks at rungs.
+    """Add up the cost of one trial: steps, curves, evaluations between epochs, rungs.
 
-    `part` is how far it goes. A step's time is taken to be proportional to its rows.
+    `part` is the trained share of it. A step's time is taken to be proportional to its rows.
     """
     rows, validation = len(inputs.data.train), len(inputs.data.validation)
     settings = TrialSettings.of(params)
@@ -74,12 +82,12 @@ def _cost(
         if phase.name == "tune" and phase.end <= last:
             seconds += probed.curve
     seconds += (last // per_epoch) * probed.evaluation
-    seconds += looks * probed.curve * RUNG_STEPS / CURVE_STEPS * min(1.0, RUNG_ROWS / validation)
+    seconds += rungs * probed.curve * RUNG_STEPS / CURVE_STEPS * min(1.0, RUNG_ROWS / validation)
     return Cost(last / per_epoch, seconds)
 
 
 def random_draws(space: Space, seed: int) -> list[Params]:
-    """What a sampler might draw: at random."""
+    """Draw SPACE_DRAWS trials at random."""
     import optuna
 
     before = optuna.logging.get_verbosity()
@@ -92,17 +100,17 @@ def random_draws(space: Space, seed: int) -> list[Params]:
 
 
 def epochs_of(params: Params, rows: int) -> float:
-    """Epochs that a trial trains, tuning and recovery together, over so many training rows."""
+    """Return the epochs that a trial trains, tuning and recovery together; `rows` is of the training data."""
     settings = TrialSettings.of(params)
     return phases(settings, train_rows=rows, seed=0)[-1].end / steps_per_epoch(rows, settings.batch_size)
 
 
 def most_rounds(space: Space) -> int:
-    """The most rounds that a trial of the space has."""
+    """Return the largest number of rounds in a space."""
     rounds = space.keys["rounds"]
     return int(rounds.high if rounds.high is not None else rounds.default)
 
 
 def mean(values: list[float]) -> float:
-    """Their mean."""
+    """Return the mean as a plain float."""
     return float(np.mean(values))

@@ -148,7 +148,7 @@ def choose(
 def _sparing_attention(
     order: Iterable[Removal], heads: npt.NDArray[np.int64], *, least: int
 ) -> tuple[Removal, ...]:
-    """The order without removals that would leave fewer than `least` attention blocks; `heads` [L] of each block."""
+    """Leave out removals that would leave fewer than `least` attention blocks; `heads` [L] of each block."""
     heads = heads.copy()
     blocks = int((heads > 0).sum())
     taken: list[Removal] = []
@@ -200,7 +200,7 @@ def _compressions(order: tuple[Removal, ...], anatomy: Anatomy) -> FloatArray:
 
 
 def _steps_at(order: tuple[Removal, ...], anatomy: Anatomy, counts: list[int]) -> tuple[Step, ...]:
-    """The steps after the given numbers of removals, which ascend."""
+    """Return the steps after the given numbers of removals, which ascend."""
     masks, done = anatomy.present, 0
     found: list[Step] = []
     for removed in counts:

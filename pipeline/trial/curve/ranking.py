@@ -180,7 +180,7 @@ class WeightRanking(Ranking):
         return self._step(-math.inf, self._zeros)
 
     def _after(self, counts: Sequence[int]) -> list[Step]:
-        """The network as it is, then the steps after the given numbers of weights; one selection finds all."""
+        """Return the network as it is, then the steps after the given numbers of weights, by one selection."""
         places = sorted({min(count, len(self._flat)) - 1 for count in counts if count > self._zeros})
         if not places:
             return [self._whole]
@@ -188,7 +188,7 @@ class WeightRanking(Ranking):
         return [self._whole, *(self._step(float(parted[place]), place + 1) for place in places)]
 
     def _step(self, threshold: float, gone: int) -> Step:
-        """The step with `gone` zero weights, including those that are zero already."""
+        """Return the step with `gone` zero weights, including those that are zero already."""
         present, costs = self.anatomy.present, self.anatomy.costs
         if gone <= self._zeros:
             threshold, gone = -math.inf, self._zeros

@@ -131,7 +131,7 @@ class _Known(nn.Module):
 
 
 def _soonest_first(later: Sequence[int]) -> list[int]:
-    """The layers above which later steps can start: those of a later step only if they are lower."""
+    """Return the layers above which later steps can start: those of a later step only if they are lower."""
     found: list[int] = []
     for below in later:
         if below and (not found or below < found[-1]):

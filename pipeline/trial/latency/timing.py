@@ -173,14 +173,14 @@ def _marked(model: PreTrainedModel, anatomy: Anatomy, clock: Clock, labels: list
 
 
 def _turn(run: Callable[[], Any], clock: Clock) -> list[float]:
-    """The times of one network's turn in ms: of several runs, or of a single one that takes long."""
+    """Return the times of one network's turn in ms: of several runs, or of a single one that takes long."""
     times = [_timed(run, clock)]
     repeats = int(np.clip(TURN_S * MILLISECONDS / max(times[0], 1e-9), 1, MOST_REPEATS))
     return times if repeats == 1 else [_timed(run, clock) for _ in range(repeats)]
 
 
 def _settled(run: Callable[[], Any], clock: Clock) -> float:
-    """The time of a network in ms; of a fast one, the time of a second run, whose caches are filled."""
+    """Return the time of a network in ms; of a fast one, that of a second run, whose caches are filled."""
     first = _timed(run, clock)
     return first if first > TURN_S * MILLISECONDS else _timed(run, clock)
 
@@ -214,7 +214,7 @@ def _inputs(model: PreTrainedModel, shape: Shape) -> dict[str, Tensor]:
 
 
 def _cut_copy(dense: Network, masks: Masks) -> Network:
-    """A cut copy; parameters that the cut does not change are shared with the dense network."""
+    """Return a cut copy; parameters that the cut does not change are shared with the dense network."""
     shared: dict[int, Any] = {id(parameter): parameter for parameter in dense[0].parameters()}
     model, anatomy = copy.deepcopy(dense, shared)
     return model, cut(model, anatomy, masks)

@@ -67,7 +67,7 @@ class _Dropout(torch.autograd.Function):
 
 
 def _keep(x: Tensor, dropped: int) -> Tensor:
-    """A mask of the shape of x, int8: all bits set where an element is kept, none where it is dropped."""
+    """Draw a mask of the shape of x, int8: all bits set where an element is kept, none where it is dropped."""
     count = x.numel()
     bits = torch.empty((count + 3) // 4, dtype=torch.int64).random_(-(2**63), None)
     lanes = bits.view(torch.int16)[:count].view(x.shape)

@@ -158,7 +158,7 @@ class Loop:
                 self._after(optimizer)
 
     def _rate(self, step: int) -> float:
-        """The learning rate of the network's own parameters."""
+        """Return the learning rate of the network's own parameters."""
         factor = schedule(step, steps=self.phase.steps, warmup_fraction=self.recipe.warmup_fraction)
         return self.recipe.learning_rate * factor
 

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.driver.plan.pricing import (
-    Ahead,
     Basis,
     Cost,
     Number,
+    Overhead,
     makespan,
     price,
     started_before,
@@ -77,7 +77,7 @@ def test_a_price_by_hand() -> None:
     basis = Basis(
         source="probe",
         trials=lambda _: lambda _: Cost(4.0, 10.0),
-        ahead=Ahead(dense=(6.0,) * 3, dense_epochs=18.0, opening=3.0, closing=2.0),
+        overhead=Overhead(dense=(6.0,) * 3, dense_epochs=18.0, opening=3.0, closing=2.0),
         memory_mb=None,
         gpu_memory_mb=None,
         checkpoint_mb=30.0,
