@@ -1,4 +1,4 @@
-"""Trials and exclusive tasks on Ray: the only door to it."""
+"""Run trials and exclusive tasks on Ray; no other part of the package imports ray."""
 
 from pipeline.driver.execute.cluster import (
     Cluster,

@@ -1,4 +1,4 @@
-"""A connection to Ray: on this machine, or to a running cluster; and what one trial takes of it."""
+"""A connection to Ray, on this machine or to a running cluster, and one trial's share of it."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ RAY_ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "3600",
-    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the desk says what is lost, without a stack
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",  # the queue reports a lost trial in one line, without a stack
 }
-# Of workers: one heap per process, whose freed memory the next trial has. Each trial runs in a thread of its own, and
-# with glibc's many heaps (8 a core) every one of them may keep a trial's memory, 1 GB of MiniLM's, until none is left.
+# Of workers: one heap per process, whose freed memory the next trial reuses. Each trial runs in its own thread, and
+# with glibc's many heaps (8 a core) each of them may keep a trial's memory (1 GB for MiniLM) until none is left.
 WORKER_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
-# Of this machine's memory for the object store: what trials share, and what the dense networks give back. Ray's
-# own default is 30 % of all memory.
+# This machine's memory for the object store: the trials' shared inputs, and the dense networks' results. Ray's own
+# default is 30 % of all memory.
 LEAST_STORE_BYTES = 300_000_000
 STORE_COPIES = 5
-ROOM_S = 2.0  # between two looks at what a cluster has
-NODES_JOIN_S = 30.0  # a cluster that has just been started is given this long to get its nodes
+ROOM_S = 2.0  # between two queries of the cluster's resources
+NODES_JOIN_S = 30.0  # for the nodes of a cluster that has just been started
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What trials run on. None: as many as the machine or cluster holds."""
+    """The requested resources. None: as many as the machine or cluster has."""
 
     address: str | None = None
     concurrent: int | None = None
@@ -46,21 +46,21 @@ class Resources:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A connection to Ray and what one trial takes of it."""
+    """A connection to Ray, and one trial's share of it."""
 
     concurrent: int
     cpus_per_trial: float
     gpus_per_trial: float
     cpus: float = 1.0  # of all its nodes
     gpus: float = 0.0
-    grows: bool = False  # nodes may come and go: as many trials at once as it has room for then
+    grows: bool = False  # nodes may join and leave: the number of concurrent trials follows
 
 
 def check_resources(resources: Resources) -> None:
-    """Refuses what can be refused without Ray.
+    """Refuse resources that can be refused without Ray.
 
     Raises:
-        BadInput: numbers that make no sense, or a GPU asked of a machine that has none.
+        BadInput: numbers that make no sense, or a GPU where there is none.
     """
     if resources.concurrent is not None and resources.concurrent <= 0:
         raise BadInput(f"At least one trial runs at a time; --concurrent is {resources.concurrent}.")
@@ -76,35 +76,37 @@ def check_resources(resources: Resources) -> None:
             raise _no_gpu(gpus, torch.cuda.device_count())
 
 
-def _no_gpu(wanted: float, there: float) -> BadInput:
+def _no_gpu(requested: float, available: float) -> BadInput:
     return BadInput(
-        f"A trial gets the GPUs it asks for; --gpus-per-trial is {wanted:g}, and there are {there:g}. "
+        f"A trial gets the GPUs that it requests; --gpus-per-trial is {requested:g}, and there are {available:g}. "
         "Leave it out to run on CPUs, or join a cluster with GPUs by --address."
     )
 
 
 @contextmanager
 def connect(resources: Resources, *, shared_bytes: int) -> Iterator[Cluster]:
-    """Starts Ray on this machine, or joins the cluster at `address`; leaves it at the end.
+    """Start Ray on this machine, or join the cluster at `address`; leave it at the end.
 
-    `shared_bytes` is about what trials share: weights and rows.
+    Args:
+        resources: as requested.
+        shared_bytes: approximate size of the trials' shared inputs, weights and rows.
 
     Raises:
-        BadInput: no cluster answers, or it has less than one trial asks for.
+        BadInput: no cluster answers, or it has less than one trial requires.
     """
-    ours = RAY_ENVIRONMENT | WORKER_ENVIRONMENT  # workers on this machine have the driver's
+    ours = RAY_ENVIRONMENT | WORKER_ENVIRONMENT  # workers on this machine inherit the driver's
     os.environ |= {key: os.environ.get(key, value) for key, value in ours.items()}
     import ray
     from ray._private import worker
 
-    # prints what raylets say of dead workers on stdout, whatever log_to_driver is; the desk says that in a line
+    # Ray prints the raylets' messages about dead workers on stdout, whatever log_to_driver is; the queue warns itself
     worker.print_to_stdstream = lambda *_args, **_kwargs: None
     cores = usable_cores()
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": True}
     if resources.address is None:
-        wanted = (resources.concurrent or 1) * resources.cpus_per_trial
+        requested = (resources.concurrent or 1) * resources.cpus_per_trial
         ray.init(
-            num_cpus=max(cores, round(wanted + 0.5)),
+            num_cpus=max(cores, round(requested + 0.5)),
             include_dashboard=False,
             object_store_memory=LEAST_STORE_BYTES + STORE_COPIES * shared_bytes,
             **quiet,
@@ -124,7 +126,7 @@ def connect(resources: Resources, *, shared_bytes: int) -> Iterator[Cluster]:
 
 
 def _wait_for_share(resources: Resources) -> Cluster:
-    """What a trial takes; a cluster gets a while for its nodes to join."""
+    """Return a trial's share; wait a while for the nodes of a cluster to join."""
     import ray
 
     end = time.monotonic() + (NODES_JOIN_S if resources.address is not None else 0.0)
@@ -138,7 +140,7 @@ def _wait_for_share(resources: Resources) -> Cluster:
 
 
 def _share(resources: Resources, total: dict[str, float]) -> Cluster:
-    """How many trials fit at once; `total` is what the cluster has."""
+    """Return how many trials fit at once; `total` are the cluster's resources."""
     cpus, gpus = total.get("CPU", 0.0), total.get("GPU", 0.0)
     per_trial = resources.gpus_per_trial
     if per_trial is None:
@@ -147,8 +149,8 @@ def _share(resources: Resources, total: dict[str, float]) -> Cluster:
         raise _no_gpu(per_trial, gpus)
     if resources.cpus_per_trial > cpus:
         raise BadInput(
-            f"A trial gets the cores it asks for; --cpus-per-trial is {resources.cpus_per_trial:g} and Ray has "
-            f"{cpus:g}. Ask for fewer."
+            f"A trial gets the cores that it requests; --cpus-per-trial is {resources.cpus_per_trial:g} and Ray has "
+            f"{cpus:g}. Request fewer."
         )
     fit = _fitting(cpus, gpus, resources.cpus_per_trial, per_trial)
     return Cluster(
@@ -162,35 +164,35 @@ def _share(resources: Resources, total: dict[str, float]) -> Cluster:
 
 
 def _fitting(cpus: float, gpus: float, cpus_per_trial: float, gpus_per_trial: float) -> int:
-    """Trials at once, 1 or more."""
+    """Return the number of concurrent trials, 1 or more."""
     fit = min(cpus / cpus_per_trial, gpus / gpus_per_trial if gpus_per_trial else math.inf)
     return max(1, int(fit + 1e-9))
 
 
 def room(cluster: Cluster) -> Callable[[], int]:
-    """Says how many trials may run at once now; a cluster that grows is asked again after ROOM_S seconds."""
+    """Return a function that gives the number of concurrent trials now; a growing cluster is queried every ROOM_S."""
     if not cluster.grows:
         return lambda: cluster.concurrent
     import ray
 
-    asked, fit = -ROOM_S, cluster.concurrent
+    queried, fit = -ROOM_S, cluster.concurrent
 
-    def ask() -> int:
-        nonlocal asked, fit
-        if time.monotonic() - asked >= ROOM_S:
+    def query() -> int:
+        nonlocal queried, fit
+        if time.monotonic() - queried >= ROOM_S:
             total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
             sizes = total.get("CPU", 0.0), total.get("GPU", 0.0)
-            fit, asked = _fitting(*sizes, cluster.cpus_per_trial, cluster.gpus_per_trial), time.monotonic()
+            fit, queried = _fitting(*sizes, cluster.cpus_per_trial, cluster.gpus_per_trial), time.monotonic()
         return fit
 
-    return ask
+    return query
 
 
 def cluster_of_this_machine(resources: Resources) -> Cluster:
-    """What `connect` would find here, without starting Ray.
+    """Return what `connect` would find here, without starting Ray.
 
     Raises:
-        BadInput: this machine has less than one trial asks for.
+        BadInput: this machine has less than one trial requires.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""One task with a whole machine to itself: what is timed must not be disturbed."""
+"""One task alone on a machine: a timing must not be disturbed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 Item = TypeVar("Item")
 Shared = TypeVar("Shared")
 
-PATIENCE_S = 3600.0  # on a cluster that others use, too
+TIMEOUT_S = 3600.0  # long: others may use the cluster, too
 
 
 class NeverAlone(RuntimeError):  # noqa: N818 (what happened, in a word)
@@ -25,15 +25,15 @@ def run_alone(
     shared: Shared,
     item: Item,
     *,
-    patience_s: float = PATIENCE_S,
+    timeout_s: float = TIMEOUT_S,
 ) -> Result:
-    """function(shared, item) as a Ray task that takes all cores of one machine, and one whole GPU if trials use any.
+    """Run function(shared, item) as a Ray task with all cores of one machine, and one whole GPU if trials use any.
 
-    Nothing else of this Ray cluster runs beside it there. It is given as many threads as a trial. Of several
-    machines it is always the same one, as long as they are there.
+    Nothing else of this Ray cluster runs beside it there. It has as many threads as a trial. Of several machines
+    it is always the same one, as long as they stay.
 
     Raises:
-        NeverAlone: it has not ended within `patience_s`.
+        NeverAlone: the task has not ended within `timeout_s`.
     """
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -47,18 +47,18 @@ def run_alone(
     }
     task: Any = ray.remote(**alone)(in_worker)
     pending = task.remote(function, ray.put(shared), item, cluster.cpus_per_trial)
-    ready, _ = ray.wait([pending], timeout=patience_s)
+    ready, _ = ray.wait([pending], timeout=timeout_s)
     if not ready:
         ray.cancel(pending, force=True)
         raise NeverAlone(
-            f"no machine of the cluster had all its cores free within {patience_s / 60:g} minutes"
+            f"no machine of the cluster had all its cores free within {timeout_s / 60:g} minutes"
         )
     result: Result = ray.get(pending)
     return result
 
 
 def _machine(nodes: list[dict[str, Any]], *, gpu: bool) -> tuple[str, float]:
-    """(id, cores) of the machine with most cores that can run a trial; of equal ones the first id."""
+    """Return (id, cores) of the machine with most cores that can run a trial; of equal ones the first id."""
     found = [
         (node["NodeID"], float(node["Resources"].get("CPU", 0.0)))
         for node in nodes

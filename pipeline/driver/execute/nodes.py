@@ -1,4 +1,4 @@
-"""What the nodes of a running cluster see of the driver's disk."""
+"""Which nodes of a running cluster see the driver's disk."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PATIENCE_S = 120.0  # until a process of every node has answered
+ANSWER_TIMEOUT_S = 120.0  # for a process on every node
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -28,11 +28,11 @@ class NodeView:
 
     address: str
     here: bool  # it is the driver's own machine
-    sees: bool  # the file that it was asked about
+    sees: bool  # the requested file
 
 
 def views_of(file: Path) -> tuple[NodeView, ...]:
-    """Every node that has cores or GPUs, and whether it sees a file; one that does not answer does not."""
+    """Return every node with cores or GPUs, and whether it sees a file; a node that does not answer does not."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -44,7 +44,7 @@ def views_of(file: Path) -> tuple[NodeView, ...]:
             where: dict[str, Any] = {"num_cpus": 0, "scheduling_strategy": there}
             task: Any = ray.remote(**where)(_look)
             found.append((str(row["NodeManagerAddress"]), task.remote(str(file))))
-    ready, _ = ray.wait([each for _, each in found], num_returns=len(found), timeout=PATIENCE_S)
+    ready, _ = ray.wait([each for _, each in found], num_returns=len(found), timeout=ANSWER_TIMEOUT_S)
     mine, views = _machine(), []
     for address, answer in found:
         machine, sees = "", False
@@ -56,7 +56,7 @@ def views_of(file: Path) -> tuple[NodeView, ...]:
 
 
 def is_here(address: str) -> bool:
-    """Whether HOST:PORT (or `auto`, `local`) is this machine, for all that can be known without asking it."""
+    """Return whether HOST:PORT (or `auto`, `local`) is this machine, as far as that is known without a connection."""
     host = address.rpartition(":")[0].strip("[]").rpartition("/")[2]
     if not host:
         return True
@@ -66,7 +66,7 @@ def is_here(address: str) -> bool:
                 probe.bind(place)  # only an address of this machine can be bound
                 return True
     except OSError:
-        return True  # a name that nobody knows is Ray's to refuse
+        return True  # Ray refuses an unknown name
     return False
 
 
@@ -75,7 +75,7 @@ def _look(file: str) -> tuple[str, bool]:
 
 
 def _machine() -> str:
-    """A name that two machines do not share, nor one before and after its boot."""
+    """Return a name that is unique to this machine and this boot."""
     with suppress(OSError):
         return f"{socket.gethostname()} {BOOT.read_text().strip()}"
     return socket.gethostname()

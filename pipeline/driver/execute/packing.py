@@ -1,7 +1,7 @@
-"""How many trials run at once on what a machine has: cores, memory, GPUs.
+"""How many trials run at once on a machine's cores, memory and GPUs.
 
-No result depends on it. What a trial needs is guessed from the most that its study's dense network needed, and on
-a GPU known as soon as one has run.
+No result depends on it. A trial's memory is estimated from the peak of its study's dense network; on a GPU it is
+known as soon as one trial has run.
 """
 
 from __future__ import annotations
@@ -10,37 +10,35 @@ from dataclasses import dataclass, replace
 
 from pipeline.driver.execute.cluster import Cluster, Resources
 
-# Beside what plain fine-tuning needs a trial has a copy of its network, and hidden states, for its curve.
+# Beyond plain fine-tuning, a trial holds a copy of its network and hidden states, for its curve.
 TRIAL_OF_DENSE = 1.5
-LEFT_FREE = 0.1  # of the memory, for the driver and for what else grows
-GPU_CONTEXT_MB = 600.0  # of each process on a GPU, outside PyTorch's own count
-MOST_ON_A_GPU = 4  # nothing says yet that more of them pay
+LEFT_FREE = 0.1  # fraction of the memory, for the driver and other processes
+GPU_CONTEXT_MB = 600.0  # of each process on a GPU, outside PyTorch's count
+MOST_ON_A_GPU = 4  # no measurement shows yet that more are faster
 
 
 @dataclass(frozen=True)
 class Peak:
-    """The most memory that the dense network's training had, in MB; of a GPU: PyTorch's own, and the card's size."""
+    """Peak memory of the dense network's training in MB; of a GPU: PyTorch's own peak, and the card's size."""
 
     ram_mb: float
     gpu_mb: float = 0.0
     gpu_total_mb: float = 0.0
-    gpu_trial_mb: float = (
-        0.0  # the most that a trial had on a GPU, where one has run: no guess is needed then
-    )
+    gpu_trial_mb: float = 0.0  # a trial's peak on a GPU, where one has run: it replaces the estimate
 
     @classmethod
     def of_trial(cls, ram_mb: float) -> Peak:
-        """Where a trial's own peak is known, and the dense network's is not."""
+        """Return the peak from a trial's own, where the dense network's is not known."""
         return cls(ram_mb / TRIAL_OF_DENSE)
 
 
 @dataclass(frozen=True)
 class Packing:
-    """What was chosen, and why, for a person."""
+    """The chosen cluster, and the reason in words."""
 
     cluster: Cluster
     reason: str
-    guessed: bool = False  # whether trials share a GPU by what the dense network needed
+    estimated: bool = False  # whether trials share a GPU by an estimate from the dense network
 
 
 def pack(
@@ -51,14 +49,14 @@ def pack(
     free_mb: float | None,
     mps: bool | None = None,
 ) -> Packing:
-    """As many trials at once as cores, GPUs and memory hold; what a person has given stays as given.
+    """Return as many concurrent trials as cores, GPUs and memory hold; numbers given by the user stay.
 
     Args:
-        resources: as asked for.
+        resources: as requested.
         cluster: what Ray has: trials by cores and GPUs alone.
         peak: None if it is not known.
-        free_mb: memory of this machine for trials; None if they run elsewhere, or nobody says.
-        mps: whether NVIDIA's MPS serves the GPUs; None if nobody says.
+        free_mb: memory of this machine for trials; None if they run elsewhere, or it is not known.
+        mps: whether NVIDIA's MPS serves the GPUs; None if it is not known.
     """
     shared = _shared_gpu(resources, cluster, peak)
     facts = [f"{cluster.cpus:g} core{'s' * (cluster.cpus != 1)}"]
@@ -75,17 +73,17 @@ def pack(
     threads = max(1, int(chosen.cpus_per_trial))
     more = " (more as nodes join)" if chosen.grows else ""
     each = f"{chosen.concurrent} at once{more}, {threads} thread{'s' * (threads > 1)} each"
-    guessed = shared is not cluster and peak is not None and not peak.gpu_trial_mb
-    return Packing(chosen, f"{each}: {', '.join(facts)}", guessed)
+    estimated = shared is not cluster and peak is not None and not peak.gpu_trial_mb
+    return Packing(chosen, f"{each}: {', '.join(facts)}", estimated)
 
 
 def fitting(trial_mb: float, free_mb: float) -> int:
-    """How many trials the memory holds, 0 or more."""
+    """Return how many trials the memory holds, 0 or more."""
     return int((1 - LEFT_FREE) * free_mb / trial_mb)
 
 
 def trials_per_gpu(peak: Peak) -> int:
-    """How many trials one GPU holds, 1 … MOST_ON_A_GPU; 1 if nothing was measured on one."""
+    """Return how many trials one GPU holds, 1 … MOST_ON_A_GPU; 1 if nothing was measured on one."""
     trial_mb = peak.gpu_trial_mb or TRIAL_OF_DENSE * peak.gpu_mb
     if not (trial_mb and peak.gpu_total_mb):
         return 1
@@ -93,7 +91,7 @@ def trials_per_gpu(peak: Peak) -> int:
 
 
 def _shared_gpu(resources: Resources, cluster: Cluster, peak: Peak | None) -> Cluster:
-    """Several trials on each GPU, if nobody has said how many; no more trials than asked for."""
+    """Return a cluster with several trials per GPU, if no number was requested; not more trials than requested."""
     if resources.gpus_per_trial is not None or cluster.gpus_per_trial != 1.0 or peak is None:
         return cluster
     together = trials_per_gpu(peak)
@@ -105,5 +103,5 @@ def _shared_gpu(resources: Resources, cluster: Cluster, peak: Peak | None) -> Cl
 
 
 def _part(together: int) -> float:
-    """Of a GPU, in the ten-thousandths that Ray counts."""
+    """Return a trial's share of a GPU, in the ten-thousandths that Ray counts."""
     return int(10_000 / together) / 10_000

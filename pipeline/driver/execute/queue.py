@@ -1,4 +1,4 @@
-"""Items on Ray: one after the other as room is free, each heard of when it has ended; or all of them."""
+"""Tasks on Ray over a stream of items, each reported when it has ended, or over a list of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pipeline.driver.execute.cluster import Cluster, room
 from pipeline.driver.execute.trials import LOST_ATTEMPTS
 from pipeline.trial.training.process import one_of_many_tasks
 
-LOOK_S = 5.0  # until it is looked again whether there is room for more
+ROOM_CHECK_S = 5.0  # between two checks for more room
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -24,10 +24,10 @@ def run_queue(
     *,
     ended: Callable[[Item, Result | Exception], None],
 ) -> None:
-    """function(shared, item) of the items as Ray tasks, as many at once as trials would be.
+    """Run function(shared, item) for each item as a Ray task, as many at once as trials would be.
 
-    An item is taken only when there is room for it, so that `items` may end early, when time is up. `ended` hears of
-    each one, in the driver: its result, or what it raised; a worker that is lost is replaced LOST_ATTEMPTS times.
+    An item is taken only when there is room for it, so that `items` may end early, when time is up. `ended` is
+    called in the driver with each item's result or error; a lost worker is replaced LOST_ATTEMPTS times.
     """
     import ray
 
@@ -45,7 +45,7 @@ def run_queue(
             running[task.remote(function, reference, item, cluster.cpus_per_trial)] = item
         if not running:
             return
-        found, _ = ray.wait(list(running), timeout=LOOK_S)
+        found, _ = ray.wait(list(running), timeout=ROOM_CHECK_S)
         if not found:
             continue
         (ready,) = found
@@ -65,13 +65,21 @@ def run_each(
     *,
     done: Callable[[], None],
 ) -> list[Result]:
-    """function(shared, item) of every item as Ray tasks, as many at once as trials would be; results in order.
+    """Run function(shared, item) for each item as a Ray task, as many at once as trials would be.
 
-    `shared` goes through the object store once.
+    Args:
+        cluster: what the tasks run on.
+        function: what is run.
+        shared: put into Ray's object store once.
+        items: one task each.
+        done: called in the driver after each task.
+
+    Returns:
+        The results, in the order of the items.
     """
     import ray
 
-    # a process that has imported torch serves the next item, too (on GPUs Ray starts a new one by itself)
+    # a process that has imported torch is reused for the next item (on GPUs Ray starts a new one by itself)
     task: Any = ray.remote(
         num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial, max_retries=LOST_ATTEMPTS
     )(in_worker)
@@ -86,6 +94,6 @@ def run_each(
 
 
 def in_worker(function: Callable[[Shared, Item], Result], shared: Shared, item: Item, cpus: float) -> Result:
-    """function(shared, item) in a process of Ray's, with as many threads as a trial has."""
+    """Run function(shared, item) in a process of Ray's, with as many threads as a trial has."""
     with one_of_many_tasks(cpus):
         return function(shared, item)

@@ -9,6 +9,7 @@ import numpy as np
 from pipeline.driver.plan.pricing import Cost, Trials
 from pipeline.driver.plan.probe import ProbeResult
 from pipeline.study.halving import ETA, LEAST_SEEN, RUNGS
+from pipeline.study.ledger import quiet_optuna
 from pipeline.study.records import Params
 from pipeline.study.space import Space
 from pipeline.trial.inputs import TrialInputs
@@ -90,13 +91,9 @@ def random_draws(space: Space, seed: int) -> list[Params]:
     """Draw SPACE_DRAWS trials at random."""
     import optuna
 
-    before = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
-        return [space.sample(study.ask()) for _ in range(SPACE_DRAWS)]
-    finally:
-        optuna.logging.set_verbosity(before)
+    quiet_optuna()
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    return [space.sample(study.ask()) for _ in range(SPACE_DRAWS)]
 
 
 def epochs_of(params: Params, rows: int) -> float:

@@ -29,6 +29,6 @@ def peak_of_trials(store: Store, study: str, dense: Peak | None) -> Peak | None:
 def alone(packing: Packing) -> Cluster | None:
     """Return a cluster with one card per trial; None unless the packing shares cards without a trial's peak."""
     cluster = packing.cluster
-    if not packing.guessed:
+    if not packing.estimated:
         return None
     return replace(cluster, gpus_per_trial=1.0, concurrent=min(cluster.concurrent, int(cluster.gpus)))

@@ -1,4 +1,4 @@
-"""Records <-> MLflow, a published view of the ledger: the only door to it."""
+"""Publish records to MLflow, a view of the ledger; no other part of the package imports mlflow."""
 
 from pipeline.driver.tracking.addresses import shown
 from pipeline.driver.tracking.best_effort import open_for_pruner, publish_pruner, publish_report

@@ -1,4 +1,4 @@
-"""Publish to MLflow what no search depends on: a report's page, a fitted pruner. A failure is a remark."""
+"""Publish to MLflow what no search depends on: a report's page, a fitted pruner. A failure is only logged."""
 
 from __future__ import annotations
 

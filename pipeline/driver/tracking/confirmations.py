@@ -1,4 +1,4 @@
-"""What MLflow keeps of a confirmed point: a run of its own below the study's, as plain values."""
+"""A confirmed point in MLflow: a run of its own below the study's, as plain values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAME, NOTE = "mlflow.runName", "mlflow.note.content"
 def publish(
     connection: Connection, experiment_id: str, found: Confirmed, *, above: Mapping[str, str]
 ) -> None:
-    """Writes a run for each confirmed point, or brings it up to date; `above` are the tags that place it."""
+    """Write a run for each confirmed point, or bring it up to date; `above` are the tags that place it."""
     below = connection.runs(experiment_id, tag=PARENT, value=above[PARENT])
     known = {run.tags[CONFIRMED]: run for run in below if CONFIRMED in run.tags}
     for point in found.points:
@@ -31,18 +31,18 @@ def publish(
 
 
 def place(point: ConfirmedPoint) -> str:
-    """What a confirmed point is found by."""
+    """Return the key by which a confirmed point is found."""
     return f"{point.trial}/{point.point}"
 
 
 def name(point: ConfirmedPoint, spec: StudySpec) -> str:
-    """What its run is called: what it came to."""
+    """Return the name of a confirmed point's run: its result."""
     share = getattr(point, spec.share).mean
     return f"confirmed {point.trial:04d}-{point.point:02d} · {point.metric:.3f} @ {100 * share:.0f} %"
 
 
 def tags(point: ConfirmedPoint, spec: StudySpec) -> dict[str, str]:
-    """What its run is found and read by."""
+    """Return the tags of a confirmed point's run, with its note."""
     note = (
         f"Point {point.point} of trial {point.trial} ({point.kind}), trained again on {point.metric.count} fresh "
         f"seeds and measured on test rows. {spec.metric_name}: **{point.metric.mean:.4f}** (95 % interval "
@@ -53,12 +53,12 @@ def tags(point: ConfirmedPoint, spec: StudySpec) -> dict[str, str]:
 
 
 def params(point: ConfirmedPoint) -> dict[str, str]:
-    """What its trainings were given."""
+    """Return the parameters of a confirmed point's trainings."""
     return {key: shown(value) for key, value in point.params.items()} | {"kind": point.kind}
 
 
 def values(point: ConfirmedPoint, *, milliseconds: int) -> list[Value]:
-    """Means and intervals over the seeds; every seed's own metric, whose step is the seed's number."""
+    """Return means and intervals over the seeds, and every seed's metric, whose step is the seed's number."""
     count = point.metric.count
     summary = {
         "test_metric_mean": point.metric.mean,

@@ -1,4 +1,4 @@
-"""A connection to MLflow, in the few calls that `tracking` needs. Only this room and `opening` import MLflow."""
+"""A connection to MLflow, in the few calls that `tracking` needs. Only this file and `opening` import MLflow."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HINTS = {
 
 
 class TrackingLost(RuntimeError):  # noqa: N818 (a fact about a server, not a fault of the program)
-    """MLflow did not take or give something. A study goes on without it; its next start makes up for it."""
+    """A call to MLflow failed. A study goes on without it; its next start completes what is missing."""
 
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]  # of a run that has ended
@@ -40,7 +40,7 @@ Status = Literal["FINISHED", "FAILED", "KILLED"]  # of a run that has ended
 
 @dataclass(frozen=True)
 class Value:
-    """One number of a run: at a step, and when."""
+    """One number of a run, with step and time."""
 
     key: str
     value: float
@@ -69,20 +69,20 @@ class Connection:
         self._artifacts = artifacts
 
     def experiment(self, name: str) -> str:
-        """The id of an experiment, made if it is new.
+        """Return the id of an experiment, created if it is new.
 
         Raises:
-            BadInput: it was deleted, or its artifacts cannot be where they were.
+            BadInput: it was deleted, or the folder of its artifacts is gone.
         """
         from mlflow.exceptions import MlflowException
 
-        with self._asking():
+        with self._mlflow_errors():
             known = self._client.get_experiment_by_name(name)
             if known is None:
                 location = None if self._artifacts is None else self._artifacts.as_uri()
                 try:
                     return str(self._client.create_experiment(name, location))
-                except MlflowException:  # another study of the task was quicker, or it is lost
+                except MlflowException:  # another study of the task was quicker, or the connection is lost
                     known = self._client.get_experiment_by_name(name)
                     if known is None:
                         raise
@@ -95,38 +95,38 @@ class Connection:
         return str(known.experiment_id)
 
     def find_experiment(self, name: str) -> str | None:
-        """The id of an experiment; None if there is none, or it was deleted."""
-        with self._asking():
+        """Return the id of an experiment; None if there is none, or it was deleted."""
+        with self._mlflow_errors():
             known = self._client.get_experiment_by_name(name)
         return str(known.experiment_id) if known and known.lifecycle_stage == "active" else None
 
     def tag_experiment(self, experiment_id: str, tags: Mapping[str, str]) -> None:
-        """Sets those tags of an experiment that are not so yet."""
-        with self._asking():
+        """Set those tags of an experiment that differ."""
+        with self._mlflow_errors():
             known = self._client.get_experiment(experiment_id).tags
             for key, value in tags.items():
                 if known.get(key) != value:
                     self._client.set_experiment_tag(experiment_id, key, value)
 
     def runs(self, experiment_id: str, *, tag: str, value: str) -> list[Run]:
-        """All runs with a tag, the oldest first. `value` has no quotes in it."""
+        """Return all runs with a tag, the oldest first. `value` has no quotes in it."""
         return self._search([experiment_id], {tag: value})
 
     def tagged(self, tags: Mapping[str, str]) -> list[Run]:
-        """All runs of all experiments with these tags, the oldest first. No quotes in names or values."""
-        with self._asking():
+        """Return all runs of all experiments with these tags, the oldest first. No quotes in names or values."""
+        with self._mlflow_errors():
             experiments = [str(each.experiment_id) for each in self._client.search_experiments()]
         return self._search(experiments, tags)
 
     def _search(self, experiments: list[str], tags: Mapping[str, str]) -> list[Run]:
         found: list[Run] = []
         token = None
-        wanted = " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in tags.items())
-        with self._asking():
+        condition = " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in tags.items())
+        with self._mlflow_errors():
             while True:
                 page = self._client.search_runs(
                     experiments,
-                    wanted,
+                    condition,
                     max_results=PAGE,
                     order_by=["attributes.start_time ASC"],
                     page_token=token,
@@ -137,14 +137,14 @@ class Connection:
                     return found
 
     def begin(self, experiment_id: str, *, name: str, tags: Mapping[str, str], seconds: float = 0.0) -> Run:
-        """A new run, which began so many seconds ago."""
+        """Create a run, which began `seconds` ago."""
         start = now() - round(1000 * seconds)
-        with self._asking():
+        with self._mlflow_errors():
             return _run(self._client.create_run(experiment_id, start, dict(tags), name))
 
     def reopen(self, run: Run) -> None:
-        """A run goes on that had ended, or whose driver died."""
-        with self._asking():
+        """Continue a run that had ended, or whose driver died."""
+        with self._mlflow_errors():
             self._client.update_run(run.id, status="RUNNING")
 
     def write(
@@ -155,7 +155,7 @@ class Connection:
         params: Mapping[str, str] | None = None,
         tags: Mapping[str, str] | None = None,
     ) -> None:
-        """Writes numbers, parameters and tags, in one call if they are not very many."""
+        """Write numbers, parameters and tags, in one call up to BATCH numbers."""
         from mlflow.entities import Metric, Param, RunTag
 
         metrics = [Metric(v.key, v.value, v.milliseconds, v.step) for v in values]
@@ -163,39 +163,39 @@ class Connection:
             [Param(*pair) for pair in (params or {}).items()],
             [RunTag(*pair) for pair in (tags or {}).items()],
         )
-        with self._asking():
+        with self._mlflow_errors():
             for at in range(0, max(len(metrics), 1), BATCH):
                 self._client.log_batch(run_id, metrics[at : at + BATCH], *(first if at == 0 else ()))
 
     @contextmanager
     def artifacts(self, run_id: str) -> Iterator[Path]:
-        """A folder whose files become a run's artifacts when it is left. A full disk is TrackingLost, too."""
-        with self._asking(), tempfile.TemporaryDirectory() as folder:
+        """Provide a folder whose files become a run's artifacts at the end. A full disk is TrackingLost, too."""
+        with self._mlflow_errors(), tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
             self._client.log_artifacts(run_id, folder)
 
     @contextmanager
     def fetched(self, run_id: str, *names: str) -> Iterator[Path]:
-        """A folder with some of a run's artifacts."""
+        """Provide a folder with some of a run's artifacts."""
         with tempfile.TemporaryDirectory() as folder:
-            with self._asking():
+            with self._mlflow_errors():
                 for name in names:
                     self._client.download_artifacts(run_id, name, folder)
             yield Path(folder)
 
     def end(self, run_id: str, status: Status, *, milliseconds: int | None = None) -> None:
-        """A run ends, now or at a time."""
-        with self._asking():
+        """End a run, now or at the given time."""
+        with self._mlflow_errors():
             self._client.set_terminated(run_id, status, milliseconds)
 
     def log_model(self, experiment_id: str, run_id: str, model: ExportedModel) -> str:
-        """Adds a model to a run, with what was measured of it; returns its address, models:/ID.
+        """Add a model to a run, with its measurements; return its address, models:/ID.
 
-        One that could not be written whole is marked as failed.
+        A model that could not be written whole is marked as failed.
         """
         from mlflow.entities import LoggedModelOutput, Metric
 
-        with self._asking():
+        with self._mlflow_errors():
             begun = self._client.create_logged_model(
                 experiment_id, name=model.name, source_run_id=run_id, model_type="classifier"
             )
@@ -217,20 +217,20 @@ class Connection:
         return f"models:/{begun.model_id}"
 
     def delete(self, run_id: str) -> None:
-        """A run goes into MLflow's bin."""
-        with self._asking():
+        """Move a run to MLflow's trash."""
+        with self._mlflow_errors():
             self._client.delete_run(run_id)
 
     def page(self, experiment_id: str, run_id: str) -> str:
-        """How to look at a run: its page on a server; for a database, the command that starts one, too."""
+        """Return where to look at a run: its page on a server; for a database, the command that starts one, too."""
         path = f"/#/experiments/{experiment_id}/runs/{run_id}"
         if self._artifacts is None:
             return shown(self._address).rstrip("/") + path
         return f"mlflow ui --backend-store-uri {shown(self._address)}, then http://127.0.0.1:5000{path}"
 
     @contextmanager
-    def _asking(self) -> Iterator[None]:
-        """Turns what MLflow's parts raise into TrackingLost."""
+    def _mlflow_errors(self) -> Iterator[None]:
+        """Turn the errors of MLflow's libraries into TrackingLost."""
         from mlflow.exceptions import MlflowException
         from sqlalchemy.exc import SQLAlchemyError
 
@@ -241,7 +241,7 @@ class Connection:
 
 
 def now() -> int:
-    """Milliseconds since 1970."""
+    """Return the milliseconds since 1970."""
     return round(1000 * time.time())
 
 
@@ -251,7 +251,7 @@ def _run(run: mlflow.entities.Run) -> Run:
 
 
 def _check_location(name: str, location: str) -> None:
-    """Refuses an experiment whose folder of artifacts has gone with its store."""
+    """Refuse an experiment whose folder of artifacts is gone with its store."""
     if not location.startswith("file://"):
         return
     folder = Path(url2pathname(urlsplit(location).path))
@@ -263,7 +263,7 @@ def _check_location(name: str, location: str) -> None:
 
 
 def cause(error: BaseException, address: str) -> str:
-    """What went wrong, without the address's secrets; if a server refuses, its status and what that mostly means."""
+    """Return the cause of an error, without the address's secrets; of a server's refusal, its status and a hint."""
     status = re.search(r"error code (\d{3})", str(error))
     if status is None:
         return cause_of(error, address)

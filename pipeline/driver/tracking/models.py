@@ -14,7 +14,7 @@ REQUIREMENTS = ("torch", "transformers", "safetensors", "pandas")
 
 @dataclass(frozen=True)
 class ExportedModel:
-    """An exported network, and what was measured of it: `values` by name."""
+    """An exported network, and its measurements: `values` by name."""
 
     trial: int
     name: str
@@ -26,9 +26,9 @@ class ExportedModel:
 
 
 def write_model(folder: Path, model: ExportedModel, *, model_id: str, run_id: str) -> None:
-    """Writes it as MLflow has it, into a folder that is not there yet."""
+    """Write a model in MLflow's format, into a folder that does not exist yet."""
     with warnings.catch_warnings():
-        # MLflow warns of its own type hints when it is imported, and would like to run the model on an example
+        # MLflow warns about its own type hints when it is imported, and about a missing input example
         warnings.simplefilter("ignore")
         from mlflow.models import Model, ModelSignature
         from mlflow.pyfunc import save_model

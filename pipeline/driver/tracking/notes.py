@@ -1,4 +1,4 @@
-"""What a person reads in MLflow: names and notes (Markdown) of tasks, studies and trials."""
+"""Names and notes (Markdown) of tasks, studies and trials in MLflow."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ REASON_LETTERS = 60  # in a run's name
 
 
 def experiment_name(task: str) -> str:
-    """The experiment that holds all studies of a task."""
+    """Return the name of the experiment of a task's studies."""
     return f"prunefront/{task}"
 
 
 def experiment_note(task: str, *, studies: str) -> str:
-    """What a person reads above an experiment's runs; `studies` is a link to a table of them."""
+    """Return the note above an experiment's runs; `studies` is a link to a table of them."""
     return (
         f"Pareto fronts of metric against compression on `{task}`, found by prunefront: [the studies]({studies}).\n\n"
         "A run at the top is a **study**: one model, one method, one search space. The runs below it are its "
@@ -33,7 +33,7 @@ def experiment_note(task: str, *, studies: str) -> str:
 
 
 def study_intro(spec: StudySpec) -> str:
-    """What a study is, in a sentence."""
+    """Return what a study is, in a sentence."""
     return (
         f"Pareto front of `{spec.model}` on `{spec.task}`, method `{spec.approach}`, objective `{spec.objective}`, "
         f"sampler `{spec.sampler}`."
@@ -41,7 +41,7 @@ def study_intro(spec: StudySpec) -> str:
 
 
 def study_note(found: Front, *, table: str, charts: str) -> str:
-    """What a person reads on a study's page: its front as a table. `table` and `charts` are links to its trials."""
+    """Return the note on a study's page, its front as a table; `table` and `charts` are links to its trials."""
     spec, anchors = found.spec, found.spec.anchors
     timed = ["ms"] if found.bench is not None else []
     left_out = ", ".join(f"{count} {state}" for state, count in found.left_out.items() if count)
@@ -69,7 +69,7 @@ def study_note(found: Front, *, table: str, charts: str) -> str:
 
 
 def trial_name(record: TrialRecord) -> str:
-    """What a trial's run is called: what it came to, or why it did not."""
+    """Return the name of a trial's run: its result, or why it has none."""
     point = record.recovered
     if record.state == "complete" and point is not None:
         measured = point.measurement
@@ -82,7 +82,7 @@ def trial_name(record: TrialRecord) -> str:
 
 
 def trial_note(record: TrialRecord, spec: StudySpec) -> str:
-    """What a person reads on a trial's page."""
+    """Return the note on a trial's page."""
     anchors, lines = spec.anchors, []
     if record.state != "complete":
         lines.append(f"**{record.state}**: {clipped(record.reason)} (epochs trained: {record.epochs:g})")
@@ -104,7 +104,7 @@ def trial_note(record: TrialRecord, spec: StudySpec) -> str:
 
 
 def _thinned(points: tuple[FrontPoint, ...]) -> Iterator[FrontPoint]:
-    """NOTE_ROWS points at most, evenly chosen, both ends among them."""
+    """Yield at most NOTE_ROWS points, evenly chosen, both ends among them."""
     places = np.linspace(0, len(points) - 1, min(NOTE_ROWS, len(points))).round().astype(int)
     return (points[place] for place in places)
 
@@ -123,7 +123,7 @@ def _point_row(point: FrontPoint, spec: StudySpec, *, timed: bool) -> str:
 
 
 def _milliseconds(point: FrontPoint, *, timed: bool) -> list[str]:
-    """The cell of a study that is timed; ~ is read from the table of blocks."""
+    """Return the latency cell of a timed study; ~ marks a value from the table of blocks."""
     if not timed:
         return []
     if point.latency_ms is None or point.speedup is None:
@@ -132,5 +132,5 @@ def _milliseconds(point: FrontPoint, *, timed: bool) -> list[str]:
 
 
 def _row(*cells: str) -> str:
-    """A row of a Markdown table; MLflow shows tables without any space between columns."""
+    """Return a row of a Markdown table; MLflow shows tables without any space between columns."""
     return f"| {'&emsp; | '.join(cells)} |"

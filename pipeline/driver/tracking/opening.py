@@ -1,4 +1,4 @@
-"""Opens MLflow, at a server or a database, quickly and quietly. With `connection` the only door to it."""
+"""Open MLflow, at a server or a database. Only this file and `connection` import mlflow."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from pipeline.study.records import BadInput
 from pipeline.study.store import Store
 
 LOGGING = "MLFLOW_LOGGING_LEVEL"
-# Read by MLflow at each call; ours unless the user has set them. No calls home, nothing printed; and a server that
-# is lost in mid-study holds the driver, which runs the trials, for half a minute and not for many.
+# Read by MLflow at each call; ours unless the user has set them. No telemetry, no output; and a server that is lost in
+# mid-study blocks the publisher for half a minute instead of many.
 ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
@@ -28,23 +28,23 @@ ENVIRONMENT = {
     LOGGING: "ERROR",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-LOOKING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}  # for a server
+FIRST_CONTACT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 SQLITE = "sqlite:///"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
 class NoAnswer(BadInput):
-    """SilentWatcher answers at an address that is of the right kind."""
+    """No server or database answers at an address that is of the right kind."""
 
 
 def connect(uri: str | None, *, store_root: Path) -> Connection:
-    """Connects to MLflow: at `uri`, else at MLFLOW_TRACKING_URI, else a database in the store, made if it is new.
+    """Connect to MLflow at `uri`, else at MLFLOW_TRACKING_URI, else to a database in the store, created if it is new.
 
     Artifacts of a database go to the store, those of a server where it keeps them.
 
     Raises:
         NoAnswer: it cannot be reached within some seconds.
-        BadInput: it is no place for runs.
+        BadInput: the address is no place for runs.
     """
     store = Store(store_root)
     ours = f"{SQLITE}{store.mlflow_db}"
@@ -58,20 +58,20 @@ def connect(uri: str | None, *, store_root: Path) -> Connection:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if os.environ[LOGGING] == ENVIRONMENT[LOGGING]:
-        # it logs a database's every refusal with a page of its stack; we say what was refused
+        # it logs every error of a database with a page of its stack; ours has the cause
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
     try:
         from mlflow import MlflowClient
 
-        with _environment(LOOKING), _quiet():
+        with _environment(FIRST_CONTACT), _quiet():
             if address.startswith(SQLITE) and not (file := Path(address.removeprefix(SQLITE))).exists():
                 _make_database(file, artifacts=store.artifacts)
             client = MlflowClient(address)
             client.search_experiments(max_results=1)
     except Exception as error:
-        # what MLflow is made of raises its own: requests, SQLAlchemy, database drivers
+        # MLflow's libraries raise their own errors: requests, SQLAlchemy, database drivers
         raise NoAnswer(
-            f"Trials are published to MLflow; {shown(address)} does not let us ({cause(error, address)}). Start the "
+            f"Trials are published to MLflow; {shown(address)} cannot be used ({cause(error, address)}). Start the "
             "server, correct --tracking (or MLFLOW_TRACKING_URI), or leave both out for a database in the store."
         ) from None  # the chain would show the address with its password
     database = scheme.partition("+")[0] in DATABASES
@@ -79,14 +79,14 @@ def connect(uri: str | None, *, store_root: Path) -> Connection:
 
 
 def address_of(uri: str | None, *, store_root: Path) -> str:
-    """Where MLflow is: `uri`, else MLFLOW_TRACKING_URI, else a database in the store."""
+    """Return MLflow's address: `uri`, else MLFLOW_TRACKING_URI, else a database in the store."""
     return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{Store(store_root).mlflow_db}"
 
 
 def _make_database(file: Path, *, artifacts: Path) -> None:
-    """Makes a new database, whole or not at all.
+    """Create a database, whole or not at all.
 
-    MLflow makes it table by table: whoever opens one that another driver is making, or died in, fails.
+    MLflow creates it table by table: opening one that another driver is creating, or died in, fails.
     """
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
@@ -107,15 +107,15 @@ def _make_database(file: Path, *, artifacts: Path) -> None:
 
 @contextmanager
 def _without_waiting(file: Path) -> Iterator[None]:
-    """Writes to a new sqlite file do not wait for the disk one by one: MLflow makes its tables in a hundred steps."""
+    """Write to a new sqlite file without a flush per step: MLflow creates its tables in a hundred steps."""
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
 
     def connected(connection: Any, _: object) -> None:
         if not isinstance(connection, sqlite3.Connection):
-            return  # some other thread's
+            return  # of another thread
         opened = connection.execute("PRAGMA database_list").fetchone()[2]
-        if Path(opened).parent.name == file.parent.name:  # that has a random part
+        if Path(opened).parent.name == file.parent.name:  # its name has a random part
             connection.execute("PRAGMA synchronous=OFF")
 
     event.listen(Engine, "connect", connected)
@@ -127,7 +127,7 @@ def _without_waiting(file: Path) -> Iterator[None]:
 
 @contextmanager
 def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Gives other values to environment variables that are set, for a while."""
+    """Set other values of environment variables within the context; all of them are set before."""
     before = {name: os.environ[name] for name in values}
     os.environ.update(values)
     try:
@@ -138,10 +138,10 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What MLflow has to say while it opens a database is for its developers.
+    """Silence MLflow while it opens a database.
 
-    It logs how it makes its tables (where it was imported before ENVIRONMENT was set), and it uses an option that
-    SQLAlchemy 2.1 warns will go.
+    It logs how it creates its tables (if it was imported before ENVIRONMENT was set), and it uses an option about
+    which SQLAlchemy 2.1 warns.
     """
     loggers = {logging.getLogger(name): logging.getLogger(name).level for name in ("mlflow", "alembic")}
     for logger in loggers:

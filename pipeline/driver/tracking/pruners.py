@@ -14,13 +14,13 @@ from pipeline.driver.tracking.published import provenance_tags
 
 EXPERIMENT = "prunefront pruners"
 PRUNER, BASE = "prunefront.pruner", "prunefront.base_fingerprint"
-GROWS = ("steps", "seconds", "loss", "provenance")  # when more steps are asked for
+GROWS = ("steps", "seconds", "loss", "provenance")  # with further steps of fitting
 
 
 def publish(
     connection: Connection, about: Mapping[str, Any], files: Sequence[Path], *, tags: Mapping[str, str]
 ) -> None:
-    """Writes a pruner's run, or brings it up to date: what it is, how it was fitted, and its files."""
+    """Write a pruner's run, or bring it up to date: what it is, how it was fitted, and its files."""
     what = {key: value for key, value in about.items() if key not in GROWS}
     name = sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
     experiment_id = connection.experiment(EXPERIMENT)

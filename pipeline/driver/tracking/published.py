@@ -1,8 +1,8 @@
-"""What MLflow keeps of a study and its trials: parameters, numbers, tags and tables, as plain values.
+"""A study and its trials in MLflow: parameters, numbers, tags and tables, as plain values.
 
-Nothing here talks to MLflow. In a trial's run, `metric`, `compression`, `parameters` ... are those of its recovered
-network; `training/...` and `norm/...` are read over its epochs, `curve/...` over compression, or sparsity, in percent.
-Numbers have six digits, to be read; records have all of them.
+Nothing here connects to MLflow. In a trial's run, `metric`, `compression`, `parameters` ... are those of its recovered
+network; `training/...` and `norm/...` are plotted over its epochs, `curve/...` over compression, or sparsity, in
+percent. Numbers have six digits, for reading; records have all of them.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ Table = dict[str, list[Any]]  # {"columns": [...], "data": [rows]}: what MLflow 
 
 
 def fingerprint(spec: StudySpec) -> str:
-    """sha256 of all that a study is; a later field with its default counts not, so that older runs are found."""
+    """Return the sha256 of a study's spec, without later fields at their defaults: so older runs are found."""
     late = StudySpec.late_fields()
-    told = {key: value for key, value in asdict(spec).items() if key not in late or value != late[key]}
-    return sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+    known = {key: value for key, value in asdict(spec).items() if key not in late or value != late[key]}
+    return sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 
 def shown(value: ParamValue) -> str:
-    """A parameter as MLflow shows it: floats to six digits (the record has all of them)."""
+    """Return a parameter as MLflow shows it: floats to six digits (the record has all of them)."""
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def clipped(text: str) -> str:
-    """A text that fits: MLflow refuses tags of more than 8,000 characters."""
+    """Return a text that fits: MLflow refuses tags of more than 8,000 characters."""
     return text if len(text) <= LETTERS else text[: LETTERS - 1] + "…"
 
 
 def provenance_tags(provenance: Mapping[str, str]) -> dict[str, str]:
-    """Versions, commit and hardware; the commit also where MLflow looks for it."""
+    """Return the tags of versions, commit and hardware; the commit also under MLflow's own key."""
     tags = {key: value for key, value in provenance.items() if value}
     if "commit" in tags:
         tags["mlflow.source.git.commit"] = tags["commit"].removesuffix("+")
@@ -67,12 +67,12 @@ def provenance_tags(provenance: Mapping[str, str]) -> dict[str, str]:
 
 
 def study_tags(spec: StudySpec) -> dict[str, str]:
-    """What a study's run is found by."""
+    """Return the tags by which a study's run is found."""
     return {STUDY: spec.name, SPEC: fingerprint(spec)}
 
 
 def study_params(spec: StudySpec) -> dict[str, str]:
-    """What a study is, and its dense anchor; its space is an artifact."""
+    """Return a study's fields and its dense anchor as parameters; its space is an artifact."""
     is_metric = ("constant", "dense")
     flat = {key: value for key, value in asdict(spec).items() if key not in ("name", "space_toml", "anchors")}
     flat |= {key: value for key, value in asdict(spec.anchors).items() if key not in is_metric}
@@ -80,13 +80,13 @@ def study_params(spec: StudySpec) -> dict[str, str]:
 
 
 def study_values(spec: StudySpec, *, milliseconds: int) -> list[Value]:
-    """The anchors' metrics."""
+    """Return the anchors' metrics."""
     anchors = {DENSE: spec.anchors.dense, "constant_metric": spec.anchors.constant}
     return _values(anchors, step=0, milliseconds=milliseconds)
 
 
 def front_values(found: Front, *, milliseconds: int) -> list[Value]:
-    """How a study stands when `found.trials` trials have ended, which is the step."""
+    """Return a study's numbers after `found.trials` trials, which is the step."""
     half = [point.metric for point in found.points if getattr(point, found.spec.share) >= HALF]
     values = {
         "hypervolume": found.hypervolume,
@@ -103,7 +103,7 @@ def front_values(found: Front, *, milliseconds: int) -> list[Value]:
 
 
 def front_table(found: Front) -> Table:
-    """The front, a row a network, by rising gain: what it measures, then what makes it."""
+    """Return the front, a row per network, by rising gain: its measurements, then its parameters."""
     settings = list(dict.fromkeys(name for point in found.points for name in point.params))
     dense = found.spec.anchors.dense
     share = found.spec.share
@@ -122,13 +122,13 @@ def front_table(found: Front) -> Table:
 
 
 def _times(point: FrontPoint, shapes: Sequence[Shape]) -> list[float | None]:
-    """Milliseconds of the whole network at each of the shapes."""
+    """Return the latency of the whole network at each of the shapes, in milliseconds."""
     known = {each.bench.shape: each.ms for each in point.latencies}
     return [known.get(shape) for shape in shapes]
 
 
 def trial_tags(record: TrialRecord, *, study: str) -> dict[str, str]:
-    """What a trial's run is found by, and where its numbers come from."""
+    """Return the tags by which a trial's run is found, and its provenance."""
     tags = {
         STUDY: study,
         TRIAL: str(record.number),
@@ -141,12 +141,12 @@ def trial_tags(record: TrialRecord, *, study: str) -> dict[str, str]:
 
 
 def trial_params(record: TrialRecord) -> dict[str, str]:
-    """A trial's parameters."""
+    """Return a trial's parameters."""
     return {key: shown(value) for key, value in record.params.items()}
 
 
 def trial_values(record: TrialRecord, *, start: int) -> list[Value]:
-    """All numbers of a trial that began at `start` (milliseconds since 1970).
+    """Return all numbers of a trial that began at `start` (milliseconds since 1970).
 
     The same record and start give the same values, so that writing them twice changes nothing.
     """
@@ -173,13 +173,13 @@ def trial_values(record: TrialRecord, *, start: int) -> list[Value]:
 
 
 def last_curve(record: TrialRecord) -> tuple[Point, ...]:
-    """The points of the last round's curve."""
+    """Return the points of the last round's curve."""
     curve = [point for point in record.points if point.kind == "curve"]
     return tuple(point for point in curve if point.round == curve[-1].round)
 
 
 def curve_table(record: TrialRecord) -> Table:
-    """A trial's points, a row each: which network, what it measures."""
+    """Return a trial's points, a row each: the network and its measurements."""
     columns = ["kind", "round", "threshold", "attention_blocks", "heads", "ffn_blocks", "neurons", *MEASURED]
     rows = [
         [
@@ -198,7 +198,7 @@ def curve_table(record: TrialRecord) -> Table:
 
 
 def _values(numbers: Mapping[str, float], *, step: int, milliseconds: int) -> list[Value]:
-    """Those that are finite: NaN is no measurement, and MLflow turns infinity into 1.8e308."""
+    """Return the finite numbers: NaN is no measurement, and MLflow turns infinity into 1.8e308."""
     return [
         Value(key, float(_rounded(number)), step, milliseconds)
         for key, number in numbers.items()
@@ -207,14 +207,14 @@ def _values(numbers: Mapping[str, float], *, step: int, milliseconds: int) -> li
 
 
 def _rounded(value: Any) -> Any:
-    """Floats to six digits, for reading (records have all); JSON has no NaN and no infinity."""
+    """Round floats to six digits, for reading (records have all); JSON has no NaN and no infinity."""
     if not isinstance(value, float):
         return value
     return float(f"{value:.6g}") if math.isfinite(value) else None
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
-    """pandas' "split" form, which MLflow shows as a table; without columns that are empty in all rows."""
+    """Return pandas' "split" form, which MLflow shows as a table, without columns that are empty in all rows."""
     filled = [at for at in range(len(columns)) if not rows or any(row[at] is not None for row in rows)]
     return {
         "columns": [columns[at] for at in filled],

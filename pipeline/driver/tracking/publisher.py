@@ -1,9 +1,9 @@
-"""Takes what has ended to MLflow, in a thread of its own: no trial, and no ledger, ever waits for it.
+"""Publish ended trials to MLflow in a thread of its own: no trial and no ledger ever waits for it.
 
-    record in the store ─► (a wake-up) ─► courier's thread ─► MLflow
+    record in the store ─► (a wake-up) ─► publisher's thread ─► MLflow
 
-What is owed is not kept here: it is every trial that has a record and no whole run in MLflow. So whoever dies, and
-however long MLflow is away, the next contact finds it, and delivers it in the order in which the trials ended.
+The publisher stores no state: owed is every trial that has a record and no complete run in MLflow. If any process is
+killed, and however long MLflow is away, the next contact finds them and publishes them in the order of their ends.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from pipeline.study.store import Outbox, Store
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 60.0  # between two tries to reach MLflow
 LAST_TRIES = 2  # when the search has ended
-SET_ASIDE = 3  # times that one trial was not taken by a server that answers: the others go on without it
-STILL_S = 60.0  # at the end, a server that has taken nothing for so long is not waited for
+SET_ASIDE = 3  # failures of one trial at a server that answers, after which the others go on without it
+STILL_S = 60.0  # without progress at the end, after which the driver waits no more
 
 T = TypeVar("T")
 
 
 @final
 class Publisher:
-    """Publishes one study. `start`, `ended` and `close` are the driver's; all else happens in the thread."""
+    """Publish one study. The driver calls `start`, `enqueue` and `close`; all else happens in the thread."""
 
     def __init__(
         self,
@@ -45,26 +45,34 @@ class Publisher:
         may_write: Callable[[], None],
         address: str,
     ) -> None:
-        """`open_tracker` raises BadInput if nobody answers; `may_write` raises LeaseLost if we may not any more."""
+        """Begin without contact.
+
+        Args:
+            spec: of the study.
+            store: where its records are.
+            open_tracker: raises BadInput if MLflow does not answer.
+            may_write: raises LeaseLost if this driver may not write any more.
+            address: of MLflow, for messages; without secrets.
+        """
         self._spec, self._study = spec, store.study(spec.name)
         self._open, self._may_write = open_tracker, may_write
         self._address = address
         self._tracker: Tracker | None = None
-        self._running_front: RunningFront | None = None  # of what MLflow has; None while there is no contact
+        self._running_front: RunningFront | None = None  # of MLflow's trials; None while there is no contact
         self._owed: deque[int] = deque()
         self._ended: SimpleQueue[int] = SimpleQueue()
-        self._said: SimpleQueue[str] = SimpleQueue()
+        self._messages: SimpleQueue[str] = SimpleQueue()
         self._wake = threading.Event()
         self._ending: State | None = None
-        self._away = False  # MLflow was lost, and that has been said
+        self._away = False  # MLflow was lost, and a message was queued
         self._progress = 0
-        self._refused: Counter[int] = Counter()  # how often MLflow did not take a trial
+        self._refused: Counter[int] = Counter()  # failures by trial
         self.delivered = 0
-        self.done = False  # everything is there, the front too
+        self.done = False  # everything is published, the front too
         self._thread = threading.Thread(target=self._work, name="publisher", daemon=True)
 
     def start(self, tracker: Tracker | None = None) -> None:
-        """First contact, in the caller's thread: `tracker` if one is open; then the courier goes to work.
+        """Make first contact in the caller's thread if a `tracker` is open; then start the thread.
 
         Raises:
             BadInput: MLflow answers, and is no place for this study.
@@ -72,7 +80,7 @@ class Publisher:
         self._tracker = tracker
         if tracker is not None:
             try:
-                self._meet()
+                self._connect()
             except TrackingLost as lost:
                 self._lose(lost)
         self._thread.start()
@@ -83,13 +91,13 @@ class Publisher:
         self._wake.set()
 
     def messages(self) -> list[str]:
-        """What a person should know, since the last time."""
-        return _drained(self._said)
+        """Return the messages for the user since the last call."""
+        return _drained(self._messages)
 
     def close(self, state: State) -> bool:
-        """Delivers what is owed, the front, and how the study ended. Whether all of that is there.
+        """Publish what is owed, the front, and how the study ended; return whether all of that succeeded.
 
-        What is not there is noted in the store's outbox; it returns in about a minute if MLflow does not answer.
+        What is missing is noted in the store's outbox. Without an answer from MLflow this returns after about a minute.
         """
         self._ending = state
         self._wake.set()
@@ -104,7 +112,7 @@ class Publisher:
         return self.done
 
     def abandon(self) -> None:
-        """Another driver publishes the study from now on."""
+        """Stop publishing: another driver has taken the study over."""
         self._may_write = _never
         self._wake.set()
 
@@ -113,7 +121,7 @@ class Publisher:
         while True:
             ending = self._ending
             try:
-                self._deliver()
+                self._publish_owed()
                 if ending is not None:
                     self._finish(ending)
                     return
@@ -127,7 +135,7 @@ class Publisher:
                 if tries >= LAST_TRIES:
                     return
                 pause = FIRST_PAUSE_S if ending is not None else pause
-                # a trial that ends is no reason to ask again sooner; the search's end is
+                # the end of a trial does not shorten the pause; the end of the search does
                 until = time.monotonic() + pause
                 while (left := until - time.monotonic()) > 0 and (self._ending is None or tries):
                     self._wake.wait(left)
@@ -135,10 +143,10 @@ class Publisher:
                 pause = min(2 * pause, LONGEST_PAUSE_S)
             self._wake.clear()
 
-    def _deliver(self) -> None:
-        """All that is owed, in the order of its ending."""
+    def _publish_owed(self) -> None:
+        """Publish all owed trials, in the order of their ends."""
         if self._running_front is None:
-            self._meet()
+            self._connect()
         self._owed.extend(_drained(self._ended))
         while self._owed:
             self._may_write()
@@ -152,9 +160,9 @@ class Publisher:
             self._owed.extend(_drained(self._ended))
 
     def _publish(self, number: int) -> None:
-        tracker, running_front = self._met()
+        tracker, running_front = self._connected()
         if number in tracker.published():
-            tracker.publish_standing(running_front.front)  # which may have been lost when its trial was not
+            tracker.publish_standing(running_front.front)  # it may have been lost although its trial was not
             return
         record, rows = self._study.read_trial(number)
         tracker.publish(record)
@@ -164,12 +172,12 @@ class Publisher:
         self._progress += 1
         if self._away:
             self._away = False
-            self._said.put(f"MLflow at {self._address} answers again; what it is owed is delivered.")
+            self._messages.put(f"MLflow at {self._address} answers again; what it is owed is delivered.")
 
     def _finish(self, state: State) -> None:
-        """The front, and how the study ended."""
+        """Publish the front, and how the study ended."""
         self._may_write()
-        tracker, _ = self._met()
+        tracker, _ = self._connected()
         table = self._study.read_points()
         found = with_latency(front_of(table), self._study.latency.read())
         tracker.publish_front(found, table.points())
@@ -177,8 +185,8 @@ class Publisher:
         tracker.finish_study(state)
         self.done = True
 
-    def _meet(self) -> None:
-        """Finds out what MLflow has, and so what it is owed."""
+    def _connect(self) -> None:
+        """Read what MLflow has, and so what it is owed."""
         self._may_write()
         if self._tracker is None:
             self._tracker = self._open()
@@ -188,22 +196,22 @@ class Publisher:
         left_out = {*there, *self._aside()}
         self._owed = deque(n for n in self._study.ended_in_order() if n not in left_out)
         self._running_front = RunningFront(self._spec, self._study.read_points().of_trials(there).table)
-        if there:  # a server may have been lost between a trial's run and how the study stood after it
+        if there:  # a server may have been lost between a trial's run and the study's numbers after it
             self._tracker.publish_standing(self._running_front.front)
 
     def _aside(self) -> list[int]:
         return [number for number, times in self._refused.items() if times >= SET_ASIDE]
 
-    def _met(self) -> tuple[Tracker, RunningFront]:
+    def _connected(self) -> tuple[Tracker, RunningFront]:
         if self._tracker is None or self._running_front is None:
-            raise RuntimeError("A courier delivers to an MLflow that it has met.")
+            raise RuntimeError("A trial is published after contact with MLflow: call _connect first.")
         return self._tracker, self._running_front
 
     def _lose(self, lost: Exception) -> None:
-        """Contact is lost: the next one finds out anew what is there, since an answer may have been lost, too."""
+        """Note that contact is lost: the next one reads again what MLflow has, since an answer may be lost, too."""
         self._running_front = None
         if not self._away:
-            self._said.put(f"{lost} Trials go on; what MLflow is owed is delivered when it answers.")
+            self._messages.put(f"{lost} Trials go on; what MLflow is owed is delivered when it answers.")
         self._away = True
 
 

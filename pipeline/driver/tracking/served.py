@@ -16,7 +16,7 @@ class Classifier(PythonModel):
     """Rows of text -> a row for each: `label` and `score` (its probability), or `value` of a regression."""
 
     def load_context(self, context: Any) -> None:
-        """Loads the checkpoint that was logged; the code that is trusted is the one logged with it."""
+        """Load the checkpoint that was logged; the trusted code is the one logged with it."""
         from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
         folder = context.artifacts["checkpoint"]
@@ -26,7 +26,7 @@ class Classifier(PythonModel):
         self.max_length = int(context.model_config["max_length"])
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: Any = None) -> pd.DataFrame:
-        """Predicts every row, in its order."""
+        """Predict every row, in order."""
         import torch
 
         del context, params

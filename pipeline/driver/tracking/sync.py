@@ -1,4 +1,4 @@
-"""Delivers to MLflow what searches could not: studies by study, after the fact."""
+"""Publish to MLflow what searches could not, study by study, after the fact."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pipeline.study.store import Store
 
 @dataclass(frozen=True)
 class Synced:
-    """What became of one study."""
+    """The result for one study."""
 
     study: str
     delivered: int  # trials that MLflow did not have
@@ -28,10 +28,10 @@ class Synced:
 
 
 def sync(store: Store, *, tracking: str | None, ledger: str | None) -> Iterator[Synced]:
-    """Delivers each study of the store, one after the other.
+    """Publish each study of the store, one after the other.
 
-    To `tracking`, else MLFLOW_TRACKING_URI, else where the study's search could not deliver, else the store's own
-    database. A study that is being searched delivers by itself and is left alone.
+    To `tracking`, else MLFLOW_TRACKING_URI, else where the study's search could not publish, else the store's own
+    database. A study that is being searched publishes by itself and is left out.
     """
     url = ledger or f"sqlite:///{store.studies_db}"
     held = ledger is not None or store.studies_db.exists()  # else its ledger is elsewhere, and not named
@@ -46,12 +46,12 @@ def sync(store: Store, *, tracking: str | None, ledger: str | None) -> Iterator[
 
 def _deliver(store: Store, study: str, tracking: str | None) -> Synced:
     spec, outbox = store.study(study).read_spec(), store.study(study).outbox.read()
-    wanted = tracking or os.environ.get("MLFLOW_TRACKING_URI")
-    if wanted is None and outbox is not None:
-        wanted = outbox.address
-    reach = partial(open_tracking, wanted, store_root=store.root)
+    requested = tracking or os.environ.get("MLFLOW_TRACKING_URI")
+    if requested is None and outbox is not None:
+        requested = outbox.address
+    reach = partial(open_tracking, requested, store_root=store.root)
     tracker = reach()
-    address = shown(address_of(wanted, store_root=store.root))
+    address = shown(address_of(requested, store_root=store.root))
     publisher = Publisher(spec, store=store, open_tracker=reach, may_write=lambda: None, address=address)
     publisher.start(tracker)
     done = publisher.close(outbox.state if outbox is not None else tracker.was or "stopped")

@@ -1,7 +1,7 @@
-"""Records <-> MLflow. MLflow is a published view; the ledger is the truth.
+"""Write records to MLflow, and read them back. MLflow is a published view; the ledger is the truth.
 
 One experiment per task, one run per study, one run below it per trial. All are found again by their tags, and the
-status that ends a run is written last: what a driver died in is written again, and nothing is there twice.
+status that ends a run is written last: a run whose driver died is written again, and nothing is stored twice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ENDED: dict[str, State] = {status: state for state, status in published.STATUS.i
 
 @dataclass
 class _Study:
-    """The study that is being published, and what is there of it."""
+    """The study that is being published, and what MLflow has of it."""
 
     spec: StudySpec
     experiment_id: str
@@ -41,21 +41,20 @@ class _Study:
 
 
 def open_tracking(uri: str | None, *, store_root: Path) -> Tracker:
-    """Opens MLflow: at `uri`, else at MLFLOW_TRACKING_URI, else a database in the store, made if it is new.
+    """Open MLflow at `uri`, else at MLFLOW_TRACKING_URI, else a database in the store, created if it is new.
 
     Raises:
         NoAnswer: it cannot be reached within some seconds.
-        BadInput: it is no place for runs.
+        BadInput: the address is no place for runs.
     """
     return Tracker(connect(uri, store_root=store_root))
 
 
 @final
 class Tracker:
-    """Publishes one study. Only its driver may.
+    """Publish one study. Only its driver may.
 
-    Every method may raise TrackingLost; nothing stays half-done then: the same call, now or by a later driver,
-    completes it.
+    Every method may raise TrackingLost; the same call, now or by a later driver, completes it.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -64,10 +63,10 @@ class Tracker:
         self._was: State | None = None
 
     def studies_tagged(self, tags: Mapping[str, str]) -> list[str]:
-        """The names of the studies whose runs have these tags, by name.
+        """Return the names of the studies whose runs have these tags, sorted.
 
         Raises:
-            BadInput: a quote in a tag, which MLflow's filter cannot say.
+            BadInput: a quote in a tag, which MLflow's filter cannot express.
             TrackingLost: MLflow does not answer.
         """
         for text in (*tags, *tags.values()):
@@ -77,10 +76,10 @@ class Tracker:
         return sorted({run.tags[published.STUDY] for run in found if published.SPEC in run.tags})
 
     def start_study(self, spec: StudySpec, *, provenance: Mapping[str, str]) -> str:
-        """Finds the study's run, or makes it, and what is there of its trials. Returns the run's id.
+        """Find the study's run, or create it, and what MLflow has of its trials. Return the run's id.
 
         Raises:
-            BadInput: its experiment was deleted, or its artifacts cannot be where they were.
+            BadInput: its experiment was deleted, or the folder of its artifacts is gone.
         """
         experiment_id = self._experiment(spec)
         tags = published.study_tags(spec)
@@ -104,16 +103,16 @@ class Tracker:
 
     @property
     def was(self) -> State | None:
-        """How the study's run had ended when it was found; None if it was new, or going on."""
+        """How the study's run had ended when it was found; None if it was new, or still running."""
         return self._was
 
     def published(self) -> dict[int, State]:
-        """The trials that are wholly in MLflow, by number."""
+        """Return the trials that are completely in MLflow, by number."""
         trials = self._started().trials
         return {number: ENDED[run.status] for number, run in trials.items() if run.status in ENDED}
 
     def publish(self, record: TrialRecord) -> None:
-        """Writes a trial's run. A trial that is wholly there stays as it is."""
+        """Write a trial's run. A trial that is complete in MLflow stays as it is."""
         study = self._started()
         if record.number in self.published():
             return
@@ -133,19 +132,19 @@ class Tracker:
                 (folder / published.CURVE).write_text(json.dumps(published.curve_table(record)))
         end = run.milliseconds + round(1000 * record.seconds)
         self._mlflow.end(run.id, published.STATUS[record.state], milliseconds=end)
-        # of thousands of trials, no more is kept in memory than their runs
+        # of thousands of trials, only the runs' ids and states are kept in memory
         done = replace(run, status=published.STATUS[record.state], tags={}, metrics={})
         study.trials[record.number] = done
 
     def publish_standing(self, found: Front) -> None:
-        """Writes how the study stands after so many trials, in one call; nothing if that is written already."""
+        """Write the study's numbers after `found.trials` trials, in one call; nothing if they are written already."""
         study = self._started()
         if found.trials > study.standing:
             self._mlflow.write(study.run_id, values=published.front_values(found, milliseconds=now()))
             study.standing = found.trials
 
     def publish_front(self, found: Front, points: Points) -> None:
-        """Writes the front to the study's page: as a table, to explore, as a picture and as a note.
+        """Write the front to the study's page: as a table, an interactive page, a picture and a note.
 
         Args:
             found: the front.
@@ -167,7 +166,7 @@ class Tracker:
         self._mlflow.write(study.run_id, tags={NOTE: note, TABLES: _tables(published.FRONT)})
 
     def publish_report(self, spec: StudySpec, page: str) -> bool:
-        """Keeps a page at the study's run as report.html; False if the study is not in MLflow."""
+        """Write a page to the study's run as report.html; return False if the study is not in MLflow."""
         run_id = self._find_study(spec)
         if run_id is None:
             return False
@@ -176,7 +175,7 @@ class Tracker:
         return True
 
     def publish_confirmed(self, found: Confirmed) -> bool:
-        """Writes the study's confirmed points, a run each below its own; False if the study is not in MLflow.
+        """Write the study's confirmed points, a run each below its own; return False if the study is not in MLflow.
 
         The study need not have been started, and its run stays as it is. Writing the same twice changes nothing.
         """
@@ -189,18 +188,17 @@ class Tracker:
         return True
 
     def publish_pruner(self, about: Mapping[str, Any], files: Sequence[Path]) -> None:
-        """Writes a fitted pruner's run, which belongs to no study."""
+        """Write a fitted pruner's run, which belongs to no study."""
         pruners.publish(self._mlflow, about, files, tags=_source())
 
     def finish_study(self, state: State) -> None:
-        """Ends the study's run: complete, stopped (interrupted) or failed."""
+        """End the study's run: complete, stopped (interrupted) or failed."""
         self._mlflow.end(self._started().run_id, published.STATUS[state])
 
     def publish_model(self, spec: StudySpec, model: ExportedModel) -> str | None:
-        """Adds an exported network to its trial's run; the study need not be started. Returns its address.
+        """Add an exported network to its trial's run and return its address; None if the trial is not in MLflow.
 
-        None if the trial is not in MLflow. Whoever exported it may call this, driver or not: runs that are there
-        keep their status.
+        The study need not be started, and the caller need not be its driver: existing runs keep their status.
         """
         experiment_id = self._mlflow.find_experiment(notes.experiment_name(spec.task))
         if experiment_id is None:
@@ -213,12 +211,12 @@ class Tracker:
         return None
 
     def read_record(self, run_id: str) -> TrialRecord:
-        """The record of a trial's run."""
+        """Return the record of a trial's run."""
         with self._mlflow.fetched(run_id, "record.npz", "record.json") as folder:
             return load_record(folder)
 
     def run_id(self, number: int) -> str:
-        """The run of a trial.
+        """Return the id of a trial's run.
 
         Raises:
             KeyError: it is not in MLflow.
@@ -227,7 +225,7 @@ class Tracker:
 
     @property
     def page(self) -> str:
-        """How to look at the study: its page on a server, or the command that shows the database."""
+        """Where to look at the study: its page on a server, or the command that shows the database."""
         study = self._started()
         return self._mlflow.page(study.experiment_id, study.run_id)
 
@@ -237,13 +235,13 @@ class Tracker:
         return self._study
 
     def _find_study(self, spec: StudySpec) -> str | None:
-        """The run of a study, which need not have been started here."""
+        """Return the id of a study's run; the study need not have been started here."""
         tag, value = published.SPEC, published.fingerprint(spec)
         found = self._mlflow.runs(self._experiment(spec), tag=tag, value=value)
         return found[0].id if found else None
 
     def _experiment(self, spec: StudySpec) -> str:
-        """The experiment of the study's task, and how it is shown."""
+        """Return the id of the experiment of the study's task, and set its note and views."""
         experiment_id = self._mlflow.experiment(notes.experiment_name(spec.task))
         note = notes.experiment_note(spec.task, studies=views.link(experiment_id, views.STUDIES))
         tags = {NOTE: note, KIND: "custom_model_development"} | views.studies_view() | views.trials_view(spec)
@@ -257,7 +255,7 @@ class Tracker:
         return tags | ({TABLES: _tables(published.CURVE)} if record.points else {})
 
     def _trials(self, experiment_id: str, run_id: str) -> dict[int, Run]:
-        """The study's trials in MLflow, by number.
+        """Return the study's trials in MLflow, by number.
 
         A request whose answer was lost is sent again by MLflow's client, so that there may be two runs of a
         trial: the one that ended, else the older one, stays.
@@ -265,7 +263,7 @@ class Tracker:
         found: dict[int, Run] = {}
         for run in self._mlflow.runs(experiment_id, tag=PARENT, value=run_id):
             if published.TRIAL not in run.tags:
-                continue  # somebody's own run below ours
+                continue  # a user's own run below ours
             number = int(run.tags[published.TRIAL])
             other = found.setdefault(number, run)
             if other is not run:
@@ -276,7 +274,7 @@ class Tracker:
 
 
 def _source() -> dict[str, str]:
-    """Who ran what, in the words that MLflow has for it."""
+    """Return the tags with which MLflow names a run's program and user."""
     tags = {"mlflow.source.name": "prunefront", "mlflow.source.type": "LOCAL"}
     try:
         return tags | {"mlflow.user": getpass.getuser()}
@@ -285,5 +283,5 @@ def _source() -> dict[str, str]:
 
 
 def _tables(name: str) -> str:
-    """The tag that makes MLflow show a JSON artifact as a table."""
+    """Return the tag that makes MLflow show a JSON artifact as a table."""
     return json.dumps([{"path": name, "type": "table"}])

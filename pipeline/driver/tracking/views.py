@@ -1,8 +1,8 @@
-"""MLflow's tables and charts of studies and trials, set up: which columns in which order, which axes.
+"""Views of studies and trials in MLflow: columns and their order, charts and their axes.
 
-MLflow's own default is a table without a single metric. Whoever presses "share" in it gets a link, and the table as
-it stands is kept as a tag of the experiment, in JSON; these are such tags. MLflow does not document their form
-(this is that of 3.10 to 3.17): where another version reads it differently, its own default is seen, nothing is lost.
+MLflow's own default is a table without a single metric. Its "share" button returns a link and stores the table's state
+as a tag of the experiment, in JSON; these are such tags. MLflow does not document their form (this is that of 3.10 to
+3.17): where another version reads it differently, its own default is shown, and nothing is lost.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ STUDY_PARAMS = ("model", "method", "sampler", "seed")
 
 
 def studies_view() -> dict[str, str]:
-    """The tag that keeps the view of a task's studies: one row each, the best hypervolume first."""
+    """Return the tag with the view of a task's studies: one row each, the best hypervolume first."""
     columns = [*_columns("metrics", STUDY_METRICS), *_columns("params", STUDY_PARAMS)]
     state = _table(columns, rule=f"tags.`{SPEC}` LIKE '%'", order="hypervolume_normalised", ascending=False)
     charts = [_line("hypervolume_normalised")]
@@ -44,7 +44,7 @@ def studies_view() -> dict[str, str]:
 
 
 def trials_view(spec: StudySpec) -> dict[str, str]:
-    """The tag that keeps the view of a study's trials: one row each, by what they lack; what was searched beside it."""
+    """Return the tag with the view of a study's trials: one row each, by compression, with the searched keys."""
     searched, share = searched_keys(spec), spec.share
     columns = [
         *_columns("metrics", ZERO_METRICS if spec.zeroes else TRIAL_METRICS),
@@ -68,13 +68,13 @@ def trials_view(spec: StudySpec) -> dict[str, str]:
 
 
 def link(experiment_id: str, view: str, *, charts: bool = False) -> str:
-    """Where a view is, within MLflow."""
+    """Return the address of a view, within MLflow."""
     mode = "&compareRunsMode=CHART" if charts else ""
     return f"#/experiments/{experiment_id}/runs?viewStateShareKey={view}&workflowType=machine_learning{mode}"
 
 
 def searched_keys(spec: StudySpec) -> list[str]:
-    """The parameters that a study's space draws, in its order."""
+    """Return the parameters that a study's space draws, in its order."""
     tables = tomllib.loads(spec.space_toml)
     return [
         key for key, table in tables.items() if isinstance(table, dict) and {"low", "choices"} & set(table)
@@ -115,7 +115,7 @@ def _chart(kind: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _line(metric: str, *, over: str | None = None) -> dict[str, Any]:
-    """A metric over its steps, or over another metric."""
+    """Return a chart of a metric over its steps, or over another metric."""
     across = (
         {"xAxisKey": "metric", "selectedXAxisMetricKey": over, "useGlobalXaxisKey": False} if over else {}
     )

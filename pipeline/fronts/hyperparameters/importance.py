@@ -28,7 +28,9 @@ def importances(spec: StudySpec, trials: Sequence[TrialFront]) -> dict[str, dict
     import optuna
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    from pipeline.study.ledger import quiet_optuna
+
+    quiet_optuna()
     study = optuna.create_study(directions=["maximize", "maximize"])
     for trial, values in known:
         distributions = {

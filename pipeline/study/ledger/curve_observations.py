@@ -1,7 +1,7 @@
-"""What the sampler learns from a trial beside its end: points of its curve.
+"""What the sampler learns from a trial beside its outcome: points of its curve.
 
-A curve point is exactly the trial with that threshold (or target) and `recover_epochs = 0`: it is shown to the
-sampler as such. Only in the view that a sampler is handed, never in the ledger: there, a trial is one trial.
+A curve point is exactly the trial with that threshold (or target) and `recover_epochs = 0`: the
+sampler's view has it as such. Never the ledger: there, a trial is one trial.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pipeline.study.pareto import front
 from pipeline.study.records import FloatArray, Params, StudySpec, TrialRecord
 from pipeline.study.store import StudyTable, curve_params
 
-MOST_ROWS = 4  # per trial: many rows of equal settings would swamp what other trials say
+MOST_ROWS = 4  # per trial: many rows of equal settings would outweigh the other trials
 
 
 @dataclass(frozen=True)

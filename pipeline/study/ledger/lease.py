@@ -1,9 +1,9 @@
-"""Who searches a study: one driver at a time, held by a row in the ledger's database.
+"""The lease of a study: one driver at a time, held by a row in the ledger's database.
 
-A holder renews its row every BEAT_S seconds. A row is free when its process is seen to be dead (from the same
-machine) or when it has not been renewed for SILENT_S (from elsewhere). Whoever takes over writes another token, and
-the former holder, should it still live, may not write to the ledger any more: it finds out before its next write.
-Ages are differences of the database's own clock; drivers' clocks are only shown.
+A holder renews its row every BEAT_S seconds. A row is free when its process is dead (seen from the same machine) or
+when it has not been renewed for SILENT_S (seen from elsewhere). A driver that takes over writes another token, and
+the former holder, if it is still alive, may not write to the ledger any more: it checks before its next write.
+Ages are differences of the database's own clock; drivers' clocks are only displayed.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ from pipeline.study.ledger.storage import cannot_open, driver_url, engine_option
 from pipeline.study.records import BadInput
 
 BEAT_S = 10.0
-SILENT_S = 180.0  # a driver that has been silent so long is taken to be gone; many beats, for a busy database
+SILENT_S = (
+    180.0  # a driver that has not renewed for this long counts as dead; many beats, for a busy database
+)
 
 _LEASES = Table(
     "prunefront_leases",
@@ -53,9 +55,11 @@ _LEASES = Table(
     Column("token", String(32), nullable=False),
     Column("person", String(256), nullable=False),
     Column("host", String(256), nullable=False),
-    Column("place", String(512), nullable=False),  # where process numbers mean the same
+    Column(
+        "place", String(512), nullable=False
+    ),  # the machine, boot and namespace in which the process number is valid
     Column("pid", Integer, nullable=False),
-    Column("born", String(32), nullable=False),  # tells two processes of one number apart
+    Column("born", String(32), nullable=False),  # distinguishes two processes with one number
     Column("since", Float, nullable=False),  # seconds since 1970, the holder's clock
     Column("beat", Float, nullable=False),  # seconds since 1970, the database's clock
 )
@@ -67,7 +71,7 @@ class LeaseLost(RuntimeError):  # noqa: N818 (a fact, not a fault of the program
 
 @dataclass(frozen=True)
 class Holder:
-    """Who searches a study."""
+    """The driver that searches a study."""
 
     token: str
     person: str
@@ -76,19 +80,19 @@ class Holder:
     pid: int
     born: str
     since: float
-    silent_s: float  # since it was last heard of
+    silent_s: float  # since its last renewal
 
     def __str__(self) -> str:
         since = datetime.fromtimestamp(self.since, UTC).astimezone()
-        heard = f"{self.silent_s:.0f} s ago" if self.silent_s >= 0 else "at a later time than now"
+        renewed = f"{self.silent_s:.0f} s ago" if self.silent_s >= 0 else "at a later time than now"
         return (
             f"{self.person} on {self.host}, process {self.pid}, since {since:%Y-%m-%d %H:%M:%S} "
-            f"(last heard of {heard})"
+            f"(last heard of {renewed})"
         )
 
     @property
     def gone(self) -> bool:
-        """Whether it is beyond doubt, or beyond patience, that it does not search any more."""
+        """Whether its process is dead, or has not renewed the lease for SILENT_S."""
         if self.place == _place():
             return not _lives(self.pid, self.born)
         return self.silent_s > SILENT_S
@@ -105,10 +109,10 @@ class Lease:
         self._beats.start()
 
     def check(self) -> None:
-        """Before every write to the ledger.
+        """Check the lease; called before every write to the ledger.
 
         Raises:
-            LeaseLost: another driver has taken over; says who.
+            LeaseLost: another driver has taken over; the message names it.
         """
         with self._engine.connect() as connection:
             holder = _holder(connection, self._study)
@@ -120,13 +124,13 @@ class Lease:
             )
 
     def give_back(self) -> None:
-        """Ends it; the study is free."""
+        """End the lease: the study is free."""
         self._ended.set()
         self._beats.join()
         with (
             suppress(SQLAlchemyError),
             self._engine.begin() as connection,
-        ):  # a row that stays is seen as dead
+        ):  # a row that stays counts as dead
             connection.execute(delete(_LEASES).where(*self._own()))
         self._engine.dispose()
 
@@ -142,10 +146,10 @@ class Lease:
 
 @contextmanager
 def hold(url: str, study: str, *, take_over: bool = False) -> Iterator[Lease]:
-    """Holds the study in the database at `url` for the length of the `with`.
+    """Hold the study in the database at `url` within the context.
 
     Raises:
-        BadInput: the database cannot be opened; or another driver holds the study: says who, and the way out.
+        BadInput: the database cannot be opened, or another driver holds the study; the message names it.
     """
     engine = _engine(url)
     token = secrets.token_hex(16)
@@ -173,7 +177,7 @@ def hold(url: str, study: str, *, take_over: bool = False) -> Iterator[Lease]:
 
 
 def holder_of(url: str, study: str) -> Holder | None:
-    """Who searches a study now; None if nobody does, or none can be seen to."""
+    """Return the driver that searches a study now; None if there is none, or the database does not exist."""
     engine = _engine(url)
     try:
         holder = _peek(engine, study)
@@ -186,14 +190,14 @@ def holder_of(url: str, study: str) -> Holder | None:
 
 def _engine(url: str) -> Engine:
     try:
-        # connections are not kept: the heart beats in a thread of its own, and rarely
+        # connections are not kept: renewals are rare, and in a thread of their own
         return create_engine(driver_url(url), poolclass=NullPool, **engine_options(url, pooled=False))
     except (SQLAlchemyError, ImportError, ValueError) as error:
         raise cannot_open(url, error) from None
 
 
 def _take(engine: Engine, study: str, token: str, *, take_over: bool) -> None:
-    """Puts our row there, in place of one whose holder is gone."""
+    """Write our row, in place of one whose holder is gone."""
     while True:
         with engine.begin() as connection:
             holder = _holder(connection, study)
@@ -246,13 +250,13 @@ def _holder(connection: Connection, study: str) -> Holder | None:
 
 
 def _now(connection: Connection) -> float:
-    """The database's clock: seconds; only differences mean something."""
+    """Return the database's clock in seconds; only differences are meaningful."""
     now: datetime = connection.execute(select(func.current_timestamp())).scalar_one()
     return now.replace(tzinfo=now.tzinfo or UTC).timestamp()
 
 
 def _place() -> str:
-    """Where a process number means one process: this boot of this machine, and this space of process numbers."""
+    """Return where a process number is unique: this boot of this machine, and this namespace of process numbers."""
     parts = [socket.gethostname()]
     with suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
@@ -262,7 +266,7 @@ def _place() -> str:
 
 
 def _lives(pid: int, born: str) -> bool:
-    """Whether the process is there, is the one meant, and has not ended."""
+    """Return whether the process exists, is the same one, and has not ended."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -274,13 +278,13 @@ def _lives(pid: int, born: str) -> bool:
 
 
 def _born(pid: int) -> str:
-    """When a process began, in ticks since boot; empty where that cannot be read."""
+    """Return when a process began, in ticks since boot; empty where that cannot be read."""
     stat = _stat(pid)
     return stat[19] if stat else ""
 
 
 def _stat(pid: int) -> list[str]:
-    """/proc/PID/stat from the state on: what is before it is a name, which may hold anything."""
+    """Return the fields of /proc/PID/stat from the state on: before it is a name, which may contain anything."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,10 +1,10 @@
-"""The ledger: which trials a study has, what each was given, and how each ended.
+"""The ledger: a study's trials, the parameters of each, and how each ended.
 
     ask ─► parameters of trial n ─► (the trial runs) ─► TrialRecord ─► tell
 
 The ledger is an Optuna study in its storage, written by one driver. Parameters are drawn in a *mirror*, a
-copy of the ledger in memory, and enter the ledger in one transaction with all that the sampler noted on the
-way: a driver that is killed leaves a whole trial or none. Each draw has a fresh sampler, seeded by the
+copy of the ledger in memory, and enter the ledger in one transaction with the sampler's notes: a driver that
+is killed leaves a whole trial or none. Each draw has a fresh sampler, seeded by the
 trial's number: a study that is interrupted, however often, goes on with the draws of one that is not.
 """
 
@@ -15,7 +15,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import optuna
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
@@ -24,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from pipeline.study.ledger.curve_observations import CurveObservation, rows_of_record, rows_of_table
 from pipeline.study.ledger.mirror import Mirror
 from pipeline.study.ledger.outcomes import NEVER_ASKED, check_same, outcome_of
-from pipeline.study.ledger.samplers import check_sampler, random_start, trial_seed
+from pipeline.study.ledger.samplers import check_sampler, quiet_optuna, random_start, trial_seed
 from pipeline.study.ledger.storage import (
     PARAMS,
     cause_of,
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
     from pipeline.study.space import Space
     from pipeline.study.store import Store
 
-LOST_ATTEMPTS = 3  # a trial whose attempts have vanished this often is given up (design.md)
+LOST_ATTEMPTS = 3  # a trial that has lost this many attempts is given up (design.md)
 
 
 class LedgerLost(RuntimeError):  # noqa: N818 (a fact about a database, not a fault of the program)
@@ -48,13 +47,13 @@ class LedgerLost(RuntimeError):  # noqa: N818 (a fact about a database, not a fa
 
     @property
     def disk_full(self) -> bool:
-        """Whether it is a file that finds no space, which waiting does not give it."""
+        """Whether it is a file on a full disk: waiting does not help."""
         return SQLITE_FULL in str(self)
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How the trials of a study stand."""
+    """The number of a study's trials in each state."""
 
     complete: int
     stopped: int
@@ -71,7 +70,7 @@ class Counts:
 class Found:
     """What earlier drivers left: trial numbers, and the trials still to run."""
 
-    told: tuple[int, ...]  # finished, but the driver died before it could say so
+    told: tuple[int, ...]  # finished, but their driver died before it wrote that to the ledger
     lost: tuple[int, ...]  # given up after LOST_ATTEMPTS attempts
     unasked: tuple[int, ...]  # without complete parameters: failed, not counted
     owed: tuple[Ask, ...]
@@ -80,15 +79,20 @@ class Found:
 def open_ledger(
     url: str, spec: StudySpec, space: Space, *, trials: int, may_write: Callable[[], None] | None = None
 ) -> Ledger:
-    """The ledger of a study of `trials` trials; created if the storage does not hold it.
+    """Open the ledger of a study; create it if the storage does not have it.
 
-    `may_write` is called before every write, and raises if this driver may not write any more (`Lease.check`).
+    Args:
+        url: of the database.
+        spec: of the study.
+        space: what parameters are drawn from.
+        trials: how many the study is to have.
+        may_write: called before every write; raises if this driver may not write any more (`Lease.check`).
 
     Raises:
         BadInput: unknown sampler; a storage that cannot be opened; a study of that name with another spec.
     """
     check_sampler(spec.sampler)
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    quiet_optuna()
     storage = open_study(url, spec)
     return Ledger(
         storage, spec, space, start=random_start(trials), url=url, may_write=may_write or (lambda: None)
@@ -120,19 +124,19 @@ class Ledger:
         self._start = start
         self._unasked: tuple[int, ...] = ()
         self._curves: dict[int, tuple[CurveObservation, ...]] = {}  # of trials, for the sampler's view
-        # None while ledger and mirror may differ: if anything breaks off in between, the next call reads anew
+        # None while ledger and mirror may differ: if a call is interrupted in between, the next one reads again
         self._mirror: Mirror | None = None
 
     def ask(self) -> Ask:
-        """Draws the next trial: the space's starts first, then the sampler's.
+        """Draw the next trial: the space's starts first, then the sampler's.
 
         Raises:
-            BadInput: another process asks in the same study.
+            BadInput: another process draws in the same study.
         """
         mirror = self._synced()
         self._mirror = None
         draw = mirror.draw(self._spec, self._space, start=self._start)
-        with self._asking():
+        with self._database_errors():
             self._may_write()
             row = self._storage.create_new_trial(self._study_id, draw)
             number = self._storage.get_trial_number_from_id(row)
@@ -148,11 +152,11 @@ class Ledger:
         return self._as_ask(draw)
 
     def owed(self) -> tuple[Ask, ...]:
-        """The trials that were asked for and have not ended; they keep number, parameters and seed."""
+        """Return the trials that were drawn and have not ended; they keep number, parameters and seed."""
         return tuple(self._as_ask(t) for t in self._synced().trials if t.state == TrialState.RUNNING)
 
     def tell(self, record: TrialRecord) -> None:
-        """Writes how a trial ended. Telling the same twice changes nothing.
+        """Write how a trial ended. Writing the same twice changes nothing.
 
         Raises:
             ValueError: the ledger holds no such trial, gave it other parameters, or has it ended another way.
@@ -161,8 +165,8 @@ class Ledger:
         trial = mirror.trial(record.number)
         if trial is None or trial.user_attrs.get(PARAMS) != record.params:
             raise ValueError(
-                f"A record belongs to the trial that the ledger asked for; trial {record.number} of study "
-                f"{self._spec.name!r} was never given {record.params}."
+                f"A record belongs to a trial of the ledger; trial {record.number} of study "
+                f"{self._spec.name!r} never had the parameters {record.params}."
             )
         end = outcome_of(record, self._spec)
         if trial.state.is_finished():
@@ -170,7 +174,7 @@ class Ledger:
             return
         self._mirror = None
         try:
-            with self._asking():
+            with self._database_errors():
                 self._may_write()
                 write_end(self._storage, self._study_id, record.number, end)
         except UpdateFinishedTrialError:  # told by another process since we read
@@ -181,12 +185,12 @@ class Ledger:
         self._mirror = mirror
 
     def reconcile(self, store: Store) -> Found:
-        """Settles what earlier drivers left, before the first ask of this one.
+        """Settle what earlier drivers left, before the first draw of this one.
 
-        Trials that have a record are told; those that lost LOST_ATTEMPTS attempts fail; the others are owed.
+        Trials with a record are ended; those that lost LOST_ATTEMPTS attempts fail; the others are owed.
 
         Raises:
-            BadInput: the store holds records of trials that this ledger never asked for.
+            BadInput: the store has records of trials that this ledger never drew.
         """
         unsettled = self._check_store(store)
         study = store.study(self._spec.name)
@@ -209,15 +213,15 @@ class Ledger:
         return Found(tuple(told), tuple(lost), self._unasked, self.owed())
 
     def check_store(self, store: Store) -> None:
-        """Refuses a store whose records another ledger asked for: it would lend its results to this one's trials.
+        """Refuse a store with another ledger's records: their results would count for this one's trials.
 
         Raises:
-            BadInput: the store holds records of trials that this ledger never asked for.
+            BadInput: the store has records of trials that this ledger never drew.
         """
         self._check_store(store)
 
     def _check_store(self, store: Store) -> dict[int, TrialRecord]:
-        """Return the records of trials that have ended and of which the ledger does not know it, by number."""
+        """Return the records of ended trials that still run in the ledger, by number."""
         given = {t.number: t.user_attrs[PARAMS] for t in self._synced().trials if is_asked(t)}
         name = self._spec.name
         study = store.study(name)
@@ -230,23 +234,23 @@ class Ledger:
             numbers = ", ".join(map(str, strangers[:5])) + (", …" if len(strangers) > 5 else "")
             raise BadInput(
                 f"A store and a ledger belong together; {study.folder} has records of trials that "
-                f"{shown(self._url)} never asked for (numbers {numbers}). Name the ledger that they were made with "
+                f"{shown(self._url)} never drew (numbers {numbers}). Name the ledger that they were made with "
                 f"(--ledger), or put its file back. If it is lost: their front stays as it is, for show, best and "
                 f"export; search on under another --name, with --warm-start {name}."
             )
         return records
 
     def check(self) -> None:
-        """Whether this driver may still write.
+        """Check that this driver may still write.
 
         Raises:
             LeaseLost: another one has taken over.
         """
-        with suppress(LedgerLost), self._asking():  # a database that is away says nothing about it
+        with suppress(LedgerLost), self._database_errors():  # a database that is away says nothing about it
             self._may_write()
 
     def counts(self) -> Counts:
-        """How many trials stand how; those never asked are in none of the numbers."""
+        """Return the number of trials in each state; those without complete parameters are not counted."""
         states = [trial.state for trial in self._synced().trials if is_asked(trial)]
         return Counts(
             complete=states.count(TrialState.COMPLETE),
@@ -259,9 +263,9 @@ class Ledger:
         return Ask(trial.number, dict(trial.user_attrs[PARAMS]), trial_seed(self._spec.seed, trial.number))
 
     def _synced(self) -> Mirror:
-        """The mirror; if there is none, from the storage, where trials never wholly asked for fail."""
+        """Return the mirror, read from the storage if there is none; trials with incomplete parameters fail there."""
         if self._mirror is None:
-            with self._asking():
+            with self._database_errors():
                 self._mirror = Mirror(self._read(), self._curves)
         return self._mirror
 
@@ -277,13 +281,13 @@ class Ledger:
         return self._storage.get_all_trials(self._study_id, deepcopy=False)
 
     @contextmanager
-    def _asking(self) -> Iterator[None]:
-        """Turns what the database's parts raise into LedgerLost."""
+    def _database_errors(self) -> Iterator[None]:
+        """Turn the errors of the database's libraries into LedgerLost."""
         try:
             yield
         except (SQLAlchemyError, StorageInternalError) as error:
             raise LedgerLost(
-                f"Trials are asked for and told in the ledger; {shown(self._url)} does not let us "
-                f"({cause_of(error, self._url)}). What has ended is in the store: when the ledger answers again, the "
-                "same command goes on, and nothing is done twice."
+                f"Every trial is drawn and ended in the ledger; {shown(self._url)} cannot be used "
+                f"({cause_of(error, self._url)}). Trials that have ended are in the store: when the ledger answers "
+                "again, the same command goes on, and nothing is done twice."
             ) from None  # the chain would show the URL with its password

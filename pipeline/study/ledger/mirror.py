@@ -1,7 +1,7 @@
-"""Where parameters are drawn: a ledger's trials in memory.
+"""A ledger's trials in memory, where parameters are drawn.
 
-Optuna's `ask` stores a trial and then its parameters one by one; here nobody sees that. What a sampler notes
-about a trial goes with the trial, and what it notes about the study goes with the trial that made it do so.
+Optuna's `ask` stores a trial and then its parameters one by one; here that stays in memory. A sampler's notes about a
+trial are stored with the trial, and its notes about the study with the trial that caused them.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Mirror:
     def __init__(
         self, trials: list[FrozenTrial], curves: Mapping[int, tuple[CurveObservation, ...]] | None = None
     ) -> None:
-        """`curves`: by trial, what the sampler is to see of its curve; it may grow."""
+        """Copy the trials; `curves` are the observations for the sampler's view, by trial, and may grow."""
         self._storage = InMemoryStorage()
         self._study = optuna.create_study(storage=self._storage, directions=directions())
         self._study_id = self._storage.get_study_id_from_name(self._study.study_name)
@@ -42,16 +42,16 @@ class Mirror:
 
     @property
     def trials(self) -> list[FrozenTrial]:
-        """All of them, by number; not to be changed."""
+        """All trials, by number; not to be changed."""
         return self._study.get_trials(deepcopy=False)
 
     def trial(self, number: int) -> FrozenTrial | None:
-        """The trial of that number; None if there is none."""
+        """Return the trial of that number; None if there is none."""
         trials = self.trials
         return trials[number] if 0 <= number < len(trials) else None
 
     def draw(self, spec: StudySpec, space: Space, *, start: int) -> FrozenTrial:
-        """Draws the next trial and keeps it as running: its parameters, and what the sampler noted."""
+        """Draw the next trial and keep it as running, with its parameters and the sampler's notes."""
         trials = self.trials
         seed = trial_seed(spec.seed, len(trials))
         given = first_trials(spec, space)[sum(map(is_asked, trials)) :]
@@ -74,7 +74,7 @@ class Mirror:
         return self._storage.get_trial(row)
 
     def _drawn_in_view(self, spec: StudySpec, space: Space, *, seed: int, start: int) -> FrozenTrial:
-        """Draws in a study made for this draw, which has curve points and lacks redundant trials."""
+        """Draw in a study made for this draw, which has curve points and lacks redundant trials."""
         trials = self.trials
         ended = sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
         sampler = make_sampler(spec.sampler, seed=seed, start=0 if ended >= start else len(trials) + 1)
@@ -89,7 +89,7 @@ class Mirror:
         return self._storage.get_trial(row)
 
     def _shown(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
-        """What the sampler sees: each trial that is not redundant, and then what its curve says."""
+        """Return the sampler's view: each trial that is not redundant, followed by its curve's observations."""
         shown: list[FrozenTrial] = []
         for trial in trials:
             if not trial.user_attrs.get(REDUNDANT):
@@ -101,26 +101,26 @@ class Mirror:
         return shown
 
     def end(self, number: int, end: Outcome) -> None:
-        """Ends a trial."""
+        """End a trial."""
         write_end(self._storage, self._study_id, number, end)
 
 
 def first_trials(spec: StudySpec, space: Space) -> list[Params]:
-    """Parameters that are not drawn: those of a warm start, then the space's own, none of them twice."""
+    """Return the parameters that are not drawn: those of a warm start, then the space's own, none of them twice."""
     warm = spec.warm_starts
     return [*warm, *(start for start in space.starts() if start not in warm)]
 
 
 class _View(InMemoryStorage):
-    """A storage for one draw: the trials that it is shown, none of them copied, and the one that is drawn."""
+    """A storage for one draw: the trials of the sampler's view, none of them copied, and the one that is drawn."""
 
     def __init__(self, shown: list[FrozenTrial], *, number: int) -> None:
-        """`number`: of the trial that is drawn; by it, a sampler leaves that trial out of what it learns from."""
+        """Begin with the view; by the `number` of the drawn trial a sampler leaves it out of what it learns from."""
         super().__init__()
         self._shown, self._number = shown, number
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """The drawn trial, with its own number."""
+        """Create the drawn trial, with its own number."""
         row = super().create_new_trial(study_id, template_trial)
         super().get_all_trials(study_id, deepcopy=False)[-1].number = self._number
         return row
@@ -134,7 +134,7 @@ class _View(InMemoryStorage):
 
 
 def _as_trial(trial: FrozenTrial, row: CurveObservation) -> FrozenTrial | None:
-    """The trial that a curve point is; None if the space does not hold it."""
+    """Return a curve point as a trial; None if the space does not contain it."""
     drawn = {key: value for key, value in row.params.items() if key in trial.distributions}
     given = trial.user_attrs[PARAMS]
     if any(given.get(key) != value for key, value in row.params.items() if key not in drawn):
@@ -148,7 +148,7 @@ def _as_trial(trial: FrozenTrial, row: CurveObservation) -> FrozenTrial | None:
 
 
 def _holds(bounds: BaseDistribution, value: ParamValue) -> bool:
-    """Whether a number is within the bounds that a study draws from."""
+    """Return whether a number is within the bounds that a study draws from."""
     if not isinstance(bounds, FloatDistribution | IntDistribution) or isinstance(value, str):
         return False
     return bounds.low <= value <= bounds.high

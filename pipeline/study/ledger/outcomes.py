@@ -1,4 +1,4 @@
-"""How a trial ended: its record, in Optuna's words."""
+"""How a trial ended: its record, in Optuna's terms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NEVER_ASKED = Outcome(TrialState.FAIL, None, "its parameters are incomplete: the
 
 
 def outcome_of(record: TrialRecord, spec: StudySpec) -> Outcome:
-    """What Optuna is told of a record. Only a finite point is ever COMPLETE."""
+    """Return a record's outcome. Only a finite point is ever COMPLETE."""
     if record.state == "stopped":
         return Outcome(TrialState.PRUNED, None, record.reason, record.redundant)
     if record.state == "failed":
@@ -29,10 +29,10 @@ def outcome_of(record: TrialRecord, spec: StudySpec) -> Outcome:
 
 
 def check_same(number: int, end: Outcome, trial: FrozenTrial) -> None:
-    """Refuses to tell of a trial that has ended that it ended otherwise.
+    """Refuse another outcome for a trial that has ended.
 
     Raises:
-        ValueError: with both ends.
+        ValueError: with both outcomes.
     """
     values = None if trial.values is None else tuple(trial.values)
     was = Outcome(

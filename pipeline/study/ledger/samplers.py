@@ -1,6 +1,6 @@
-"""The samplers a study can draw with, by name, and the seeds they draw from.
+"""The samplers of a study, by name, and the seeds of its trials.
 
-A sampler here lives for one draw: everything it knows comes from the trials it is shown, so a study that was
+A sampler here lives for one draw: all its knowledge comes from the trials it is given, so a study that was
 interrupted goes on exactly as one that was not. Facts about Optuna's samplers are those of optuna 5.0.
 """
 
@@ -19,19 +19,26 @@ if TYPE_CHECKING:
 Builder = Callable[[int, int], "BaseSampler"]
 
 
+def quiet_optuna() -> None:
+    """Let Optuna log errors only: by default it writes a line per trial to stderr."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
 def trial_seed(study_seed: int, number: int) -> int:
-    """The seed (32 bits) of trial `number`, the same on every machine and in every process."""
+    """Return the seed (32 bits) of trial `number`, the same on every machine and in every process."""
     digest = hashlib.sha256(f"{study_seed}/{number}".encode()).digest()
     return int.from_bytes(digest[:4], "big")
 
 
 def random_start(trials: int) -> int:
-    """How many trials a study of `trials` draws before its sampler learns from them (design.md)."""
+    """Return how many trials a study of `trials` draws before its sampler learns from them (design.md)."""
     return max(4, min(10, trials // 4))
 
 
 def make_sampler(name: str, *, seed: int, start: int) -> BaseSampler:
-    """A fresh sampler that learns once `start` trials have ended.
+    """Return a fresh sampler that learns once `start` trials have ended.
 
     Raises:
         BadInput: no sampler has that name.
@@ -41,14 +48,14 @@ def make_sampler(name: str, *, seed: int, start: int) -> BaseSampler:
 
 
 def check_sampler(name: str) -> None:
-    """Refuses a sampler that is not known.
+    """Refuse an unknown sampler.
 
     Raises:
         BadInput: no sampler has that name.
     """
     if name not in SAMPLERS:
         raise BadInput(
-            f"A study draws with one of {', '.join(SAMPLERS)}; asked for was the sampler {name!r}."
+            f"A study draws with one of {', '.join(SAMPLERS)}; requested was the sampler {name!r}."
         )
 
 
@@ -88,5 +95,5 @@ def _random(seed: int, _start: int) -> BaseSampler:
 
 
 SAMPLERS: dict[str, Builder] = {"tpe": _tpe, "nsga2": _nsga2, "gp": _gp, "random": _random}
-# Samplers that are shown curve points, and not shown redundant trials. NSGA-II's parents are trials of the study.
+# Samplers whose view has curve points and lacks redundant trials. NSGA-II's parents are trials of the study.
 SEES_CURVES = ("tpe",)

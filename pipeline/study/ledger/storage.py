@@ -1,4 +1,4 @@
-"""Where ledgers are kept: Optuna's storages; what is written there of a study and of a trial.
+"""The ledger's storage in Optuna: what is stored of a study and of a trial.
 
 Of Optuna's storages five methods are used beside `create_study` (create_new_trial, get_all_trials,
 set_trial_user_attr, set_trial_state_values, and numbers to ids), because a Study has no way to write a running
@@ -26,10 +26,10 @@ from pipeline.study.records import OBJECTIVES, BadInput, StudySpec
 SPEC = "spec"  # the StudySpec as a dict, frozen
 FORMAT_KEY = "format"  # of all that is written here; absent: 1
 # Of a trial:
-PARAMS = "params"  # all its parameters. A trial without them was never wholly asked for, and never counts
+PARAMS = "params"  # all its parameters. A trial without them was not completely drawn, and never counts
 SAMPLER = "sampler"  # what the sampler noted about the study when it drew this trial
 REASON = "reason"  # why it failed or was stopped
-REDUNDANT = "redundant"  # it was stopped because others are as good: a sampler is not to think it bad
+REDUNDANT = "redundant"  # it was stopped because others are as good: for a sampler it is not a bad trial
 
 FORMAT = 1  # counts up when something is written in a way that older programs would misread
 BUSY_TIMEOUT_S = 60  # how long sqlite waits for another process's write
@@ -47,7 +47,7 @@ _PLAIN_URL = re.compile(
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a trial ended, in Optuna's words: `values` are the objectives of a COMPLETE trial."""
+    """How a trial ended, in Optuna's terms: `values` are the objectives of a COMPLETE trial."""
 
     state: TrialState
     values: tuple[float, ...] | None
@@ -56,12 +56,12 @@ class Outcome:
 
 
 def directions() -> list[Literal["maximize", "minimize"]]:
-    """Of the values that are stored, (metric, gain): whatever a study's objectives are, both are maximised."""
+    """Return the directions of the stored values, (metric, gain): both are maximised, whatever the objectives are."""
     return [OBJECTIVES["metric"].direction, "maximize"]
 
 
 def open_study(url: str, spec: StudySpec) -> RDBStorage:
-    """Opens the storage at `url` with the study in it, created and frozen to `spec` if it is new.
+    """Open the storage at `url` with the study in it, created and frozen to `spec` if it is new.
 
     Raises:
         BadInput: the storage cannot be opened, or it holds another study of that name.
@@ -94,7 +94,7 @@ def open_study(url: str, spec: StudySpec) -> RDBStorage:
 
 
 def cannot_open(url: str, error: Exception) -> BadInput:
-    """What to say of a ledger that cannot be opened; nothing secret of its URL."""
+    """Return the error for a ledger that cannot be opened, without the secrets of its URL."""
     if isinstance(error, ImportError) and url.startswith(POSTGRES):
         way_out = "Install its driver: pip install 'prunefront[postgresql]'."
     elif "database is locked" in str(error.__cause__ or error):
@@ -118,7 +118,7 @@ def cannot_open(url: str, error: Exception) -> BadInput:
 
 
 def refuse_difference(frozen: StudySpec, asked: StudySpec) -> None:
-    """Refuses to go on with a study that was frozen as another one.
+    """Refuse to go on with a study that was frozen with another spec.
 
     Raises:
         BadInput: with every difference on a line.
@@ -127,12 +127,12 @@ def refuse_difference(frozen: StudySpec, asked: StudySpec) -> None:
 
 
 def is_asked(trial: FrozenTrial) -> bool:
-    """Whether a trial was wholly asked for: all its parameters are there."""
+    """Return whether all of a trial's parameters are stored."""
     return trial.user_attrs.get(PARAMS) is not None
 
 
 def write_end(storage: BaseStorage, study_id: int, number: int, end: Outcome) -> None:
-    """Ends a trial. The state comes last: a driver that dies before it has told nothing.
+    """End a trial. The state is written last: before that, the trial still runs.
 
     Raises:
         optuna.exceptions.UpdateFinishedTrialError: the trial has ended already.
@@ -146,10 +146,10 @@ def write_end(storage: BaseStorage, study_id: int, number: int, end: Outcome) ->
 
 
 def spec_difference(frozen: dict[str, Any], asked: dict[str, Any]) -> list[str]:
-    """Where two StudySpecs (as dicts) differ: one line for each field, and for each key of their spaces.
+    """Return the differences of two StudySpecs (as dicts): one line per field, and per key of their spaces.
 
-    Spaces that say the same in other words (order, comments, spelling of numbers) do not differ, nor does one from
-    before a key that is asked for as it was without it.
+    Spaces that are equal but for order, comments or spelling of numbers do not differ, nor does a space from before a
+    key existed if the key has the value that holds without it.
     """
     was, now = _flat(frozen), _flat(asked)
     was |= {key: value for key, value in LATE_KEYS.items() if key not in was and now.get(key) == value}
@@ -171,7 +171,7 @@ def _refuse_difference(frozen: dict[str, Any], asked: dict[str, Any]) -> None:
 
 
 def _flat(spec: dict[str, Any]) -> dict[str, str]:
-    """Dotted keys to JSON texts; the space's TOML is opened up."""
+    """Return dotted keys and JSON texts; the space's TOML is parsed."""
     opened = {("space" if key == "space_toml" else key): value for key, value in spec.items()}
     if isinstance(opened.get("space"), str):
         opened["space"] = tomllib.loads(opened["space"])
@@ -189,7 +189,7 @@ def _flatten(tree: dict[str, Any], *, prefix: str, into: dict[str, str]) -> None
 
 
 def engine_options(url: str, *, pooled: bool = True) -> dict[str, Any]:
-    """How a database is opened; `pooled`: connections are kept for the next use."""
+    """Return SQLAlchemy's options for a database; `pooled`: connections are kept for the next use."""
     if url.startswith("sqlite"):
         return {"connect_args": {"timeout": BUSY_TIMEOUT_S}}
     # a server may have dropped a connection that was idle for a trial's time
@@ -200,7 +200,7 @@ def engine_options(url: str, *, pooled: bool = True) -> dict[str, Any]:
 
 
 def driver_url(url: str) -> str:
-    """The URL with the driver that we name as a dependency, where it names none."""
+    """Return the URL with the driver of our dependencies, where it names none."""
     return (
         url.replace(f"{POSTGRES}://", f"{POSTGRES}+psycopg://", 1)
         if url.startswith(f"{POSTGRES}://")
@@ -209,15 +209,15 @@ def driver_url(url: str) -> str:
 
 
 def shown(url: str) -> str:
-    """The URL without user, password and options; nothing of it if it is not plain where those end."""
+    """Return the URL without user, password and options; nothing of it if it is not plain where those end."""
     match = _PLAIN_URL.fullmatch(url)
     return f"{match['scheme']}://{match['place']}" if match else "the URL given"
 
 
 def cause_of(error: Exception, url: str) -> str:
-    """The first line of what went wrong, and of what kind; without the text if that might tell a secret."""
+    """Return the kind and first line of an error; without the text if that might reveal a secret."""
     cause = error.__cause__ or error
-    # the driver's own: SQLAlchemy may put lines of its own before it
+    # the database driver's error: SQLAlchemy may add lines before it
     cause = getattr(cause, "orig", None) or cause
     name = type(cause).__name__
     match = _PLAIN_URL.fullmatch(url)
@@ -225,5 +225,5 @@ def cause_of(error: Exception, url: str) -> str:
         return name
     secrets = [match["password"] or "", *(value for _, value in parse_qsl(match["options"] or ""))]
     line = (str(cause).splitlines() or [""])[0]
-    told = any(secret and (secret in line or unquote(secret) in line) for secret in secrets)
-    return name if told else f"{name}: {line}"
+    revealed = any(secret and (secret in line or unquote(secret) in line) for secret in secrets)
+    return name if revealed else f"{name}: {line}"

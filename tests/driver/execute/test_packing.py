@@ -118,13 +118,13 @@ def test_of_a_trials_own_peak_it_takes_no_more() -> None:
 def test_what_a_trial_needed_on_a_gpu_outdoes_the_guess(dense_mb: float, trial_mb: float, together: int):
     packing = pack(Resources(), GPUS, Peak(1_000, dense_mb, 24_000, trial_mb), free_mb=None)
     assert packing.cluster.concurrent == 2 * together
-    assert not packing.guessed
+    assert not packing.estimated
     assert alone(packing) is None
 
 
 def test_while_it_is_guessed_the_first_trials_have_a_card_each():
     packing = pack(Resources(), GPUS, Peak(1_000, 4_000, 24_000), free_mb=None)
-    assert packing.guessed
+    assert packing.estimated
     first = alone(packing)
     assert first is not None
     assert (first.concurrent, first.gpus_per_trial) == (2, 1.0)

@@ -19,7 +19,7 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline.driver.tracking.connection import TrackingLost
-from pipeline.driver.tracking.opening import ENVIRONMENT, LOOKING, connect
+from pipeline.driver.tracking.opening import ENVIRONMENT, FIRST_CONTACT, connect
 from pipeline.driver.tracking.tracker import open_tracking
 from pipeline.study.records import BadInput
 from tests.kit.tracking import PROVENANCE, SPEC, same, trials
@@ -56,7 +56,9 @@ def test_an_unreachable_server_is_refused_quickly(tmp_path: Path) -> None:
     assert "ConnectionRefusedError" in message
     assert "--tracking" in message
     # the haste was for the search of the server only
-    assert {name: os.environ[name] for name in LOOKING} == {name: ENVIRONMENT[name] for name in LOOKING}
+    assert {name: os.environ[name] for name in FIRST_CONTACT} == {
+        name: ENVIRONMENT[name] for name in FIRST_CONTACT
+    }
 
 
 def test_a_server_that_does_not_answer_is_refused_quickly(tmp_path: Path) -> None:

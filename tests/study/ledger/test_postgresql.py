@@ -97,7 +97,7 @@ def test_a_search_waits_for_its_database_and_tells_no_secret(
         server.start()
         printed, said = search.communicate(timeout=200)[0], heard.read_text()
         assert search.returncode == 0, said
-        assert f"postgresql://127.0.0.1:{server.port}/ledger does not let us" in said
+        assert f"postgresql://127.0.0.1:{server.port}/ledger cannot be used" in said
         check_ledger(server, "ledger", TRIALS)
         where = ["--store", str(store), "--ledger", server.url("ledger"), "--tracking", tracking]
         assert run_here(["studies", "--sync", *where]) == 0
