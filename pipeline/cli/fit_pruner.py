@@ -48,9 +48,9 @@ def fit_pruner(
     )
     progress = (lambda _: None) if quiet else log
     fit = prepare_fit(request, progress)
-    tracker = open_for_pruner(tracking, store=store, say=progress)  # before the work, which takes long
+    tracker = open_for_pruner(tracking, store=store, log=progress)  # before the work, which takes long
     fitted = fit()
-    publish_pruner(tracker, fitted.about, fitted.files, say=progress)
+    publish_pruner(tracker, fitted.about, fitted.files, log=progress)
     if as_json:
         print_json({"folder": str(fitted.folder), **fitted.about})
         return

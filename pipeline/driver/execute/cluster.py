@@ -14,7 +14,7 @@ from pipeline.study.records import BadInput
 from pipeline.trial.training.process import usable_cores
 
 # Read by Ray when it is imported: no calls home, no files per trial, no second progress display, and Ctrl-C
-# reaches us instead of Tune (which would write a snapshot that nobody reads).
+# reaches us instead of Tune (which would write a snapshot that is never read).
 RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",

@@ -173,7 +173,7 @@ class RungScheduler(FIFOScheduler):
         return str(TrialScheduler.STOP)
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        """Note why a trial failed, before Tune tells the searcher; pass on that one will be started again."""
+        """Note why a trial failed, before the searcher is called; report a trial that will be started again."""
         del tune_controller
         text = last_failure(trial)
         if any(word in text for word in OUT_OF_MEMORY):

@@ -41,7 +41,7 @@ class StudyQueue:
         self.verdicts: dict[int, Verdict] = {}
 
     def settle(self) -> None:
-        """Complete what earlier drivers left: ended trials are told to the ledger, the others are owed again."""
+        """Complete what earlier drivers left: ended trials are written to the ledger, the others are owed again."""
         results = self.results
         results.study.refresh()
         found = self.source.settle(results.store)

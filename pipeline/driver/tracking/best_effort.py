@@ -11,7 +11,7 @@ from pipeline.driver.tracking.opening import NoAnswer
 from pipeline.driver.tracking.tracker import Tracker, open_tracking
 from pipeline.study.records import BadInput, StudySpec
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 def publish_report(page: str, specs: Sequence[StudySpec], *, store: Path, tracking: str | None) -> list[str]:
@@ -27,7 +27,7 @@ def publish_report(page: str, specs: Sequence[StudySpec], *, store: Path, tracki
     return remarks
 
 
-def open_for_pruner(tracking: str | None, *, store: Path, say: Say) -> Tracker | None:
+def open_for_pruner(tracking: str | None, *, store: Path, log: Log) -> Tracker | None:
     """Open MLflow before a pruner is fitted; None if no server answers now.
 
     Raises:
@@ -36,12 +36,12 @@ def open_for_pruner(tracking: str | None, *, store: Path, say: Say) -> Tracker |
     try:
         return open_tracking(tracking, store_root=store)
     except NoAnswer as refusal:
-        say(f"{refusal} Fitting goes on; the same command publishes the pruner when MLflow answers.")
+        log(f"{refusal} Fitting goes on; the same command publishes the pruner when MLflow answers.")
         return None
 
 
 def publish_pruner(
-    tracker: Tracker | None, about: Mapping[str, Any], files: Sequence[Path], *, say: Say
+    tracker: Tracker | None, about: Mapping[str, Any], files: Sequence[Path], *, log: Log
 ) -> None:
     """Publish a fitted pruner. If it fails, nothing is lost: the next call publishes again."""
     if tracker is None:
@@ -49,4 +49,4 @@ def publish_pruner(
     try:
         tracker.publish_pruner(about, files)
     except TrackingLost as lost:
-        say(f"{lost} The pruner is not there yet; the same command brings it.")
+        log(f"{lost} The pruner is not there yet; the same command brings it.")

@@ -87,7 +87,7 @@ class Holder:
         renewed = f"{self.silent_s:.0f} s ago" if self.silent_s >= 0 else "at a later time than now"
         return (
             f"{self.person} on {self.host}, process {self.pid}, since {since:%Y-%m-%d %H:%M:%S} "
-            f"(last heard of {renewed})"
+            f"(last renewed {renewed})"
         )
 
     @property

@@ -177,7 +177,7 @@ class Ledger:
             with self._database_errors():
                 self._may_write()
                 write_end(self._storage, self._study_id, record.number, end)
-        except UpdateFinishedTrialError:  # told by another process since we read
+        except UpdateFinishedTrialError:  # another process has ended it since we read
             self.tell(record)
             return
         self._curves[record.number] = rows_of_record(record, self._spec)
@@ -246,7 +246,7 @@ class Ledger:
         Raises:
             LeaseLost: another one has taken over.
         """
-        with suppress(LedgerLost), self._database_errors():  # a database that is away says nothing about it
+        with suppress(LedgerLost), self._database_errors():  # a database that is away is no evidence
             self._may_write()
 
     def counts(self) -> Counts:

@@ -117,13 +117,13 @@ def cannot_open(url: str, error: Exception) -> BadInput:
     )
 
 
-def refuse_difference(frozen: StudySpec, asked: StudySpec) -> None:
+def refuse_difference(frozen: StudySpec, requested: StudySpec) -> None:
     """Refuse to go on with a study that was frozen with another spec.
 
     Raises:
         BadInput: with every difference on a line.
     """
-    _refuse_difference(asdict(frozen), asdict(asked))
+    _refuse_difference(asdict(frozen), asdict(requested))
 
 
 def is_asked(trial: FrozenTrial) -> bool:
@@ -145,13 +145,13 @@ def write_end(storage: BaseStorage, study_id: int, number: int, end: Outcome) ->
     storage.set_trial_state_values(row, end.state, end.values)
 
 
-def spec_difference(frozen: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+def spec_difference(frozen: dict[str, Any], requested: dict[str, Any]) -> list[str]:
     """Return the differences of two StudySpecs (as dicts): one line per field, and per key of their spaces.
 
     Spaces that are equal but for order, comments or spelling of numbers do not differ, nor does a space from before a
     key existed if the key has the value that holds without it.
     """
-    was, now = _flat(frozen), _flat(asked)
+    was, now = _flat(frozen), _flat(requested)
     was |= {key: value for key, value in LATE_KEYS.items() if key not in was and now.get(key) == value}
     return [
         f"{key}: it is {was.get(key, ABSENT)}, asked for is {now.get(key, ABSENT)}"
@@ -160,12 +160,12 @@ def spec_difference(frozen: dict[str, Any], asked: dict[str, Any]) -> list[str]:
     ]
 
 
-def _refuse_difference(frozen: dict[str, Any], asked: dict[str, Any]) -> None:
-    lines = spec_difference(frozen, asked)
+def _refuse_difference(frozen: dict[str, Any], requested: dict[str, Any]) -> None:
+    lines = spec_difference(frozen, requested)
     if lines:
         differences = "\n".join(f"  {line}" for line in lines)
         raise BadInput(
-            f"A study's name stands for one spec, frozen at its start; {asked['name']!r} differs in\n"
+            f"A study's name stands for one spec, frozen at its start; {requested['name']!r} differs in\n"
             f"{differences}\nGive another --name, or ask for what the study is."
         )
 

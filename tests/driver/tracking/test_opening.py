@@ -94,7 +94,7 @@ def test_a_server_that_refuses_is_quoted(tmp_path: Path, status: int) -> None:
 def test_the_environment_names_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
-    assert f"http://127.0.0.1:{port} does not" in refusal(None, tmp_path)
+    assert f"http://127.0.0.1:{port} cannot be used" in refusal(None, tmp_path)
 
 
 @pytest.mark.parametrize("uri", ["mlruns", "/some/where", "file:///some/where"])

@@ -59,7 +59,7 @@ def test_a_second_driver_is_told_who_holds_the_study_and_how_to_take_over(url: s
             f"process {first.pid}",
             os.uname().nodename,
             "since 20",
-            "last heard of",
+            "last renewed",
             "--take-over",
         ):
             assert words in str(refusal.value)
@@ -151,7 +151,7 @@ def test_a_clock_set_back_in_mid_search_ends_nobodys_lease(url: str, monkeypatch
         end = time.monotonic() + 5
         while abs(holder_of(url, "s").silent_s) > 60 and time.monotonic() < end:
             time.sleep(0.05)
-        with pytest.raises(BadInput, match=r"last heard of -?0 s ago"), hold(url, "s"):
+        with pytest.raises(BadInput, match=r"last renewed -?0 s ago"), hold(url, "s"):
             pass
         back[0] = (
             0.0  # and forward again: for a beat it seems to have been silent, and it is not asked in between
