@@ -24,6 +24,7 @@ from pipeline.task.batches import Batch, Split, TaskData
 from pipeline.trial.conformance.networks import tiny_batch, tiny_config, tiny_network, tiny_rows
 from pipeline.trial.inputs import TrialInputs
 from tests.kit.bucket import KEYS, bucket_server
+from tests.kit.one_ray import one_ray
 from tests.kit.postgres import Server, postgres
 from tests.kit.trials import TRAIN
 
@@ -123,6 +124,13 @@ def machine(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
 
     become("first")
     return become
+
+
+@pytest.fixture(scope="session", name="one_ray")
+def shared_ray() -> Iterator[None]:
+    """Ray, started once a test process: for tests of what runs on it, not of its start and end."""
+    with one_ray():
+        yield
 
 
 @pytest.fixture(scope="session")

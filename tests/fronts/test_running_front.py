@@ -24,7 +24,7 @@ TRIAL = st.tuples(
 )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(TRIAL, min_size=1, max_size=7), st.integers(0, 3))
 def test_a_tally_is_the_front_of_all_its_trials(
     trials: list[tuple[list[tuple[float, float]], str]], begun: int

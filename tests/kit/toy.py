@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 GOOD = ["bright", "warm", "gentle", "clever", "lively", "graceful"]
 BAD = ["dull", "cold", "clumsy", "tired", "noisy", "bitter"]
@@ -70,6 +73,20 @@ def prunefront(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(*arguments), capture_output=True, text=True, env=environment(), timeout=200, check=False
     )
+
+
+def prunefront_here(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command in this process, where torch is imported already; a search takes the fixture `one_ray`."""
+    from pipeline.cli.app import run
+
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        redirect_stdout(StringIO()) as out,
+        redirect_stderr(StringIO()) as err,
+    ):
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        code = run([str(argument) for argument in arguments])
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 def command(*arguments: str | Path) -> list[str]:

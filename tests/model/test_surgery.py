@@ -5,7 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -47,7 +47,6 @@ def dense(make_model, make_batch):
     return {kind: (*make_model(kind, layers=LAYERS), make_batch(kind)) for kind in KINDS}
 
 
-@settings(max_examples=60, deadline=None)
 @given(kind=st.sampled_from(KINDS), masks=random_masks())
 def test_cut_equals_masked(dense, kind, masks):
     model, anatomy, batch = dense[kind]
@@ -62,7 +61,6 @@ def test_cut_equals_masked(dense, kind, masks):
     assert smaller.config.num_hidden_layers == masks.layers.sum()
 
 
-@settings(max_examples=30, deadline=None)
 @given(kind=st.sampled_from(KINDS), first=random_masks(), second=random_masks())
 def test_cutting_twice_is_cutting_once(dense, kind, first, second):
     model, anatomy, batch = dense[kind]

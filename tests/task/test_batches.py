@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.task.batches import POOL_BATCHES, Feed, Split, encoder_inputs
@@ -65,7 +65,6 @@ def test_encoder_inputs_leave_labels_and_row_numbers_out():
 
 
 @given(st.lists(st.lists(st.integers(10, 99), min_size=1, max_size=20), min_size=1, max_size=12), st.data())
-@settings(max_examples=60, deadline=None)
 def test_a_batch_holds_its_rows_and_nothing_else(rows: list[list[int]], data: st.DataObject):
     split = split_of(rows)
     chosen = data.draw(st.lists(st.integers(0, len(rows) - 1), min_size=1, max_size=6))

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from pipeline.fronts.front import load_front
 from pipeline.study.store import Store
-from tests.kit.toy import prunefront, write_task
+from tests.kit.toy import prunefront_here, write_task
 
 
+@pytest.mark.usefixtures("one_ray")
 def test_all_weights_until_the_front_is_all_that_is_wanted(tmp_path: Path) -> None:
     task = write_task(tmp_path / "task")
     usual = ["search", "--task", task, "--space", task.parent / "quick.toml", "--store", tmp_path / "store"]
     usual += ["--name", "toy", "--trials", "2", "--scheduler", "none", "--latency-grid", "none", "--quiet"]
 
     def weights(*, keep: str) -> set[Path]:
-        made = prunefront(*usual, "--keep-weights", keep)
+        made = prunefront_here(*usual, "--keep-weights", keep)
         assert made.returncode == 0, made.stderr
         return set((tmp_path / "store" / "studies" / "toy" / "trials").glob("*/weights/*.safetensors"))
 

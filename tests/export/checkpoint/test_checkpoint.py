@@ -78,7 +78,7 @@ def saved(folder, model, anatomy, masks):
     return smaller, its_anatomy
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(kind=st.sampled_from(KINDS), masks=random_masks())
 def test_what_comes_back_computes_what_the_masked_network_does(dense, kind, masks, tmp_path_factory):
     model, anatomy, batch = dense[kind]

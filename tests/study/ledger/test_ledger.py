@@ -174,7 +174,7 @@ def test_a_record_of_another_trial_is_refused(url: str) -> None:
 # --- however often the driver dies
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.sampled_from(["ask", "ask", "complete", "stopped", "failed", "die"]), max_size=14))
 def test_every_trial_exists_once(steps: list[str], url: str) -> None:
     spec = spec_of("random", name=f"s{next(SERIAL)}")

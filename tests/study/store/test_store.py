@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -152,7 +152,6 @@ def store(tmp_path: Path) -> Store:
 
 
 class TestRecord:
-    @settings(max_examples=60, deadline=None)
     @given(records())
     def test_round_trip_is_the_identity(self, record: TrialRecord) -> None:
         with tempfile.TemporaryDirectory() as folder:

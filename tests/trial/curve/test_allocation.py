@@ -4,7 +4,7 @@ import copy
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.model.anatomy import Anatomy
@@ -148,7 +148,6 @@ def test_scores_that_do_not_fit_are_refused(anatomies, scores, message):
         order_of(scores, anatomies["dense"])
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     scores=random_scores(),
     which=st.sampled_from(["dense", "cut"]),
@@ -170,7 +169,6 @@ def test_order_is_ascending_complete_and_spares_attention(anatomies, scores, whi
                 assert not ranked.get(kind, bare.layers).any()
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     scores=random_scores(),
     which=st.sampled_from(["dense", "cut"]),
@@ -188,7 +186,6 @@ def test_a_target_is_the_first_step_that_reaches_it(anatomies, scores, which, ta
     assert step.masks.same(gone(anatomy, order[: step.removed]))
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     scores=random_scores(),
     which=st.sampled_from(["dense", "cut"]),
@@ -216,7 +213,6 @@ def test_exactly_one_of_threshold_and_target(anatomies, given_):
         choose(order, anatomies["dense"], **given_)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     scores=random_scores(),
     which=st.sampled_from(["dense", "cut"]),

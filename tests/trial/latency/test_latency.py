@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
@@ -137,7 +137,6 @@ def test_a_tables_parts_are_the_weights_of_the_blocks(tables) -> None:
         assert table.bench == BENCH
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     kind=st.sampled_from(KINDS),
     heads=st.lists(st.integers(0, 4), min_size=3, max_size=3),
