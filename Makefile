@@ -2,10 +2,10 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install search test lint docs bench compare chaos lock clean
+.PHONY: help install search test test-long test-all lint docs bench compare chaos lock clean
 
 help:  ## what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 install: .venv/installed  ## makes .venv from the lock
 
@@ -18,9 +18,16 @@ install: .venv/installed  ## makes .venv from the lock
 search: install  ## the main job: a front of the built-in task and model, in minutes
 	$(BIN)/prunefront search
 
-# in their order: by number of tests the long ones, of one test each, would all come last
-test: install lint  ## ruff, mypy, pytest (a file at a time on each of two cores)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# a test at a time goes to whichever process is free; those of a file stay together until the end, for its fixtures
+PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+
+test: install lint  ## ruff, mypy, and the tests, in minutes; the same examples every time
+	$(PYTEST)
+
+test-long: install  ## the tests that are long by nature, and a random search for examples that break a law
+	$(PYTEST) -m "long or hypothesis" --hypothesis-profile random
+
+test-all: test-long test  ## both
 
 lint: install
 	$(BIN)/ruff check .

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from pipeline.model.anatomy import ARCHITECTURES, Anatomy
@@ -29,6 +30,12 @@ from tests.kit.postgres import Server, postgres
 from tests.kit.trials import TRAIN
 
 torch.set_num_threads(1)
+
+# `make test` draws the same examples every time; `make test-all` searches at random, and prints how to draw again
+# what failed.
+settings.register_profile("same", derandomize=True, max_examples=30, deadline=None)
+settings.register_profile("random", max_examples=100, deadline=None, print_blob=True)
+settings.load_profile("same")
 
 MakeConfig = Callable[..., PreTrainedConfig]
 MakeModel = Callable[..., tuple[PreTrainedModel, Anatomy]]
