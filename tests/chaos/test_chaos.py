@@ -9,6 +9,7 @@ import pytest
 from tests.chaos.rounds import FIRST_TRIALS, Chaos, Round
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)  # a guard against hanging: alone it takes 150 s on a slow machine
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's, of SQLAlchemy 2.1
 def test_a_driver_a_trial_and_a_node_are_killed_and_nothing_is_lost_doubled_or_left(tmp_path: Path) -> None:

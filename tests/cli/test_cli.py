@@ -20,7 +20,7 @@ from pipeline.study.records import Ask
 from pipeline.study.store import Store
 from pipeline.trial.inputs import TrialJob
 from pipeline.trial.trial import run_trial
-from tests.kit.toy import prunefront, write_task
+from tests.kit.toy import prunefront, prunefront_here, write_task
 
 
 @pytest.fixture(scope="module")
@@ -168,10 +168,11 @@ def test_the_same_name_with_other_data_is_refused(
     refused(run.returncode, run.stderr, "task_fingerprint")
 
 
+@pytest.mark.usefixtures("one_ray")
 def test_a_study_may_be_raised_and_goes_on(searched: tuple[Path, dict[str, object]], task: Path) -> None:
     store = searched[0]
     before = {path: path.stat().st_mtime_ns for path in store.rglob("record.json") if "trials" in path.parts}
-    run = prunefront(
+    run = prunefront_here(
         "search", "--task", task, "--space", task.parent / "quick.toml", "--name", "toy", "--trials", "4",
         "--start", "dense", "--store", store, "--json",
     )  # fmt: skip

@@ -60,6 +60,7 @@ def test_a_bucket_is_waited_for_as_long_as_patience_lasts(way: Gate, monkeypatch
     assert bucket.names(bucket.copy) == ["spent.json"]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(binaries() is None, reason="no PostgreSQL server here (apt-get install postgresql)")
 @pytest.mark.timeout(400)
 def test_a_search_waits_for_its_bucket_then_ends_and_goes_on(

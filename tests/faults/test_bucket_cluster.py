@@ -38,6 +38,7 @@ def nodes(machine: Callable[[str], None], tmp_path: Path) -> Iterator[Nodes]:
         made.stop()
 
 
+@pytest.mark.long
 @pytest.mark.skipif(binaries() is None, reason="no PostgreSQL server here (apt-get install postgresql)")
 @pytest.mark.timeout(400)
 def test_a_node_joins_the_first_dies_and_the_other_goes_on_from_the_bucket(

@@ -8,6 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 from pipeline.driver.tracking.opening import connect
 from tests.kit.disk import disk, fill
 from tests.kit.toy import command, environment, prunefront, write_task
@@ -15,6 +17,7 @@ from tests.kit.toy import command, environment, prunefront, write_task
 TRIALS = 12  # of a third of a second: the disk is full long before the last
 
 
+@pytest.mark.long
 def test_a_full_disk_ends_a_search_and_the_same_command_goes_on(tmp_path: Path) -> None:
     task = write_task(tmp_path / "task", rows=120)
     train = task.parent / "train.tsv"  # rows that differ in a number which max_length cuts off teach nothing

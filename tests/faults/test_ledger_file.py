@@ -19,7 +19,7 @@ import pytest
 from pipeline.cli.app import run as run_here
 from pipeline.study.ledger import LedgerLost, storage
 from tests.kit.ledger import ledger_at, record_of
-from tests.kit.toy import prunefront, write_task
+from tests.kit.toy import prunefront_here, write_task
 
 LOCK = """
 import sqlite3, sys
@@ -46,7 +46,7 @@ def locked(file: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.fixture(scope="module")
-def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+def searched(one_ray: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A store with a study of two trials, and the command that made it."""
     folder = tmp_path_factory.mktemp("ledger-file")
     task = write_task(folder / "task", rows=120)
@@ -54,7 +54,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]
         "search", "--task", str(task), "--space", str(task.parent / "quick.toml"), "--name", "toy", "--quiet",
         "--trials", "2", "--concurrent", "1", "--latency-grid", "none", "--scheduler", "none",
     ]  # fmt: skip
-    run = prunefront(*asked, "--store", folder / "store")
+    run = prunefront_here(*asked, "--store", folder / "store")
     assert run.returncode == 0, run.stderr
     return folder / "store", asked
 

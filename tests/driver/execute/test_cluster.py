@@ -146,6 +146,7 @@ def blind(tmp_path: Path) -> Iterator[tuple[str, dict[str, str], Path]]:
         yield address, env, folder
 
 
+@pytest.mark.long
 def test_a_store_that_a_node_does_not_see_is_refused_and_nothing_is_written(
     blind: tuple[str, dict[str, str], Path], tmp_path: Path
 ) -> None:
@@ -163,6 +164,7 @@ def test_a_store_that_a_node_does_not_see_is_refused_and_nothing_is_written(
     assert not list(folder.iterdir())
 
 
+@pytest.mark.long
 def test_a_node_that_joins_without_seeing_the_store_ends_the_search(tmp_path: Path) -> None:
     folder = tmp_path / "shared"
     folder.mkdir()

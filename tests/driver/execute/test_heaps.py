@@ -5,6 +5,8 @@ import os
 import weakref
 from pathlib import Path
 
+import pytest
+
 from pipeline.driver.execute import Resources, connect, run_each, run_trials
 from pipeline.driver.execute.queue import in_worker
 from pipeline.study.records import TrialRecord
@@ -16,6 +18,7 @@ from tests.kit.synthetic import spec
 LEFT: list[weakref.ref[object]] = []  # of a worker's earlier trials
 
 
+@pytest.mark.usefixtures("one_ray")
 def test_workers_have_one_heap() -> None:
     with connect(Resources(concurrent=1), shared_bytes=0) as cluster:
         found = run_each(
@@ -51,6 +54,7 @@ def body(_inputs: TrialInputs, job: TrialJob, *_tell: object) -> TrialRecord:
     return TrialRecord(job.ask.number, "failed", said, job.ask.params, job.ask.seed)
 
 
+@pytest.mark.usefixtures("one_ray")
 def test_what_a_trial_leaves_in_cycles_is_gone_before_the_next_one(tmp_path: Path) -> None:
     store, queue = Store(tmp_path), FiveTrials()
     store.write_spec(spec("toy"))

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.cli.app import run as run_here
 from pipeline.study.store import Store
-from tests.kit.toy import prunefront, write_task
+from tests.kit.toy import prunefront_here, write_task
 
 KEYS = {
     "study",
@@ -36,13 +36,14 @@ def here(capsys: pytest.CaptureFixture[str]) -> Here:
     return call
 
 
+@pytest.mark.usefixtures("one_ray")
 def test_a_probe_is_near_the_search_and_the_search_is_read_after_it(tmp_path: Path, here: Here) -> None:
     # trials of 160 rows take less than what starts and ends them, which varies most
     task, store = write_task(tmp_path / "task", rows=640), tmp_path / "store"
     asked: list[str | Path] = ["--task", task, "--space", task.parent / "quick.toml", "--store", store]
     asked += ["--trials", "2", "--latency-grid", "none", "--quiet", "--json"]
 
-    run = prunefront("plan", *asked, "--minutes", "1")
+    run = prunefront_here("plan", *asked, "--minutes", "1")
     assert run.returncode == 0, run.stderr
     probed = json.loads(run.stdout)
     assert probed.keys() >= KEYS
@@ -50,7 +51,7 @@ def test_a_probe_is_near_the_search_and_the_search_is_read_after_it(tmp_path: Pa
     assert probed["gpu_hours"] is None
     assert not store.exists(), "a plan leaves nothing in the store"
 
-    search = prunefront("search", *asked)
+    search = prunefront_here("search", *asked)
     assert search.returncode == 0, search.stderr
     kept = Store(store)
     records = [kept.study(probed["study"]).read_record(number) for number in range(2)]

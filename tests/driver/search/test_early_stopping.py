@@ -10,7 +10,7 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline.study.store import Store
-from tests.kit.toy import prunefront, write_task
+from tests.kit.toy import prunefront_here, write_task
 
 TRIALS = 14
 SPACE = """
@@ -32,12 +32,12 @@ default = 1.5e-3
 """
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.usefixtures("one_ray")
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's, of SQLAlchemy 2.1
 def test_a_search_stops_trials_that_add_nothing(tmp_path: Path) -> None:
     task, root = write_task(tmp_path / "task"), tmp_path / "store"
     (task.parent / "space.toml").write_text(SPACE)
-    run = prunefront(
+    run = prunefront_here(
         "search", "--task", task, "--space", task.parent / "space.toml", "--name", "toy", "--store", root,
         "--trials", str(TRIALS), "--sampler", "random", "--json",
     )  # fmt: skip

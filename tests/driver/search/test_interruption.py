@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from tests.kit.toy import command, environment, prunefront, write_task
 
-TRIALS = 6
+TRIALS = 5
 WAIT_S = 150
 
 
@@ -51,7 +51,7 @@ def wait_for(store: Path, count: int, process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.timeout(420)
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's, of SQLAlchemy 2.1
-def test_a_search_that_is_killed_three_times_ends_with_every_trial_once(tmp_path: Path) -> None:
+def test_a_search_that_is_killed_twice_ends_with_every_trial_once(tmp_path: Path) -> None:
     task, store = write_task(tmp_path / "task"), tmp_path / "store"
     arguments: list[str | Path] = ["search", "--task", task, "--space", task.parent / "quick.toml"]
     arguments += ["--name", "toy", "--store", store, "--trials", str(TRIALS)]
@@ -70,18 +70,12 @@ def test_a_search_that_is_killed_three_times_ends_with_every_trial_once(tmp_path
     assert "the same command goes on" in message
     after_second = records(store)
 
-    third = start(arguments)
-    wait_for(store, 5, third)
-    os.kill(third.pid, signal.SIGKILL)
-    third.communicate()
-    after_third = records(store)
-
     last = prunefront(*arguments, "--json")
     assert last.returncode == 0, last.stderr
     assert json.loads(last.stdout)["trials"] == TRIALS
 
     at_end = records(store)
-    for before in (after_first, after_second, after_third):
+    for before in (after_first, after_second):
         assert {number: at_end[number] for number in before} == before, "a finished trial was done again"
     assert sorted(at_end) == [f"{number:05d}" for number in range(TRIALS)]
     check_ledger(store)

@@ -65,6 +65,7 @@ def exported(make_model, make_batch, tmp_path_factory) -> dict[str, Path]:
     return folders
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("environment", [with_transformers_4, with_transformers_5])
 def test_a_fresh_environment_computes_the_same(environment, exported, make_batch, tmp_path):
     python = environment()

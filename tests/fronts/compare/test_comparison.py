@@ -132,6 +132,7 @@ def _group(label: str, volumes: np.ndarray) -> Group:
     return Group(label, tuple(entries))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seeds", [3, 5])
 def test_at_most_16_of_200_equal_pairs_are_called(seeds: int) -> None:
     """Any of the comparison's tests counts, not hypervolume alone."""
@@ -143,6 +144,7 @@ def test_at_most_16_of_200_equal_pairs_are_called(seeds: int) -> None:
     assert calls <= 16
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("seeds", "errors"), [(3, 3.0), (5, 2.0)])
 def test_a_true_difference_is_called_about_as_often_as_theory_says(seeds: int, errors: float) -> None:
     draws = np.random.default_rng(10 + seeds).normal(0.3, 0.02, (200, 2, seeds))

@@ -25,6 +25,7 @@ WHO, MLFLOW_WORD = "admin", "mlflow-s3cr3t-word"
 SECRETS = (PASSWORD, MLFLOW_WORD, base64.b64encode(f"{WHO}:{MLFLOW_WORD}".encode()).decode())
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.skipif(binaries() is None, reason="no PostgreSQL server here (apt-get install postgresql)"),
     pytest.mark.timeout(400),
 ]

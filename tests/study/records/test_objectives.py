@@ -11,7 +11,7 @@ from pipeline.cli.app import run as run_here
 from pipeline.fronts.front import load_front
 from pipeline.study.store import Store
 from tests.kit.ledger import optuna_study
-from tests.kit.toy import prunefront, write_task
+from tests.kit.toy import prunefront_here, write_task
 
 
 def search(folder: Path, *options: str) -> list[str | Path]:
@@ -24,8 +24,9 @@ def search(folder: Path, *options: str) -> list[str | Path]:
     ]  # fmt: skip
 
 
+@pytest.mark.usefixtures("one_ray")
 def test_a_search_on_latency(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run = prunefront(*search(tmp_path, "--objective", "latency", "--latency-grid", "2x16,1x8", "--json"))
+    run = prunefront_here(*search(tmp_path, "--objective", "latency", "--latency-grid", "2x16,1x8", "--json"))
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout)
     assert (found["objective"], found["latency"]["batch"], found["latency"]["length"]) == ("latency", 2, 16)
@@ -63,8 +64,9 @@ def test_a_search_on_latency(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         assert says in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("one_ray")
 def test_a_search_on_macs(tmp_path: Path) -> None:
-    run = prunefront(*search(tmp_path, "--objective", "macs", "--latency-grid", "none", "--json"))
+    run = prunefront_here(*search(tmp_path, "--objective", "macs", "--latency-grid", "none", "--json"))
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout)
     assert (found["objective"], found["latency"]) == ("macs", None)

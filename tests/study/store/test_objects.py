@@ -142,6 +142,7 @@ def test_no_database_goes_into_a_bucket(
     assert "s3://bucket/runs" in message
 
 
+@pytest.mark.long
 @pytest.mark.skipif(binaries() is None, reason="no PostgreSQL server here (apt-get install postgresql)")
 @pytest.mark.timeout(400)
 def test_a_search_is_killed_and_goes_on_elsewhere(

@@ -22,7 +22,7 @@ from pipeline.trial.inputs import TrialInputs, TrialJob
 from pipeline.trial.replay import Goal, repeat_trial, replay_trial
 from pipeline.trial.trial import run_trial
 from tests.kit.distillation import CAP, KD
-from tests.kit.toy import prunefront, write_task
+from tests.kit.toy import prunefront_here, write_task
 from tests.kit.trials import CHANCE_ROUNDS, STEPS_PER_EPOCH, TWO_ROUNDS, Interruptions, assert_same
 
 pytestmark = pytest.mark.usefixtures("on_the_cpu")
@@ -134,13 +134,14 @@ default = 0.5
 """
 
 
+@pytest.mark.usefixtures("one_ray")
 def test_a_search_through_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     task = write_task(tmp_path / "task", rows=320)
     (tmp_path / "space.toml").write_text(SPACE)
     store = tmp_path / "store"
     asked = ["search", "--task", str(task), "--space", str(tmp_path / "space.toml"), "--store", str(store)]
     asked += ["--concurrent", "1", "--latency-grid", "none", "--start", "dense"]
-    run = prunefront(*asked, "--distill", "cap", "--trials", "2", "--json")
+    run = prunefront_here(*asked, "--distill", "cap", "--trials", "2", "--json")
     assert run.returncode == 0, run.stderr
     assert "asking the dense network" in run.stderr
     front = json.loads(run.stdout)
