@@ -48,10 +48,8 @@ def test_it_keeps_or_drops_and_the_gradient_goes_the_same_way(
     (gradient,) = torch.autograd.grad(out, x, back)
     kept = out != 0
     level = round(p * LEVELS)
-    if 0 < level < LEVELS:
-        scale = LEVELS / (LEVELS - level)
-    else:  # torch's own, whose noise is divided in the input's precision
-        scale = torch.ones((), dtype=dtype).div(1 - p)
+    own = torch.ones((), dtype=dtype).div(1 - p)  # torch's, whose noise is divided in the input's precision
+    scale = LEVELS / (LEVELS - level) if 0 < level < LEVELS else own
     assert (out.shape, out.dtype) == (x.shape, dtype)
     assert torch.equal(out, torch.where(kept, (x.detach() * scale), torch.zeros_like(x)).to(dtype))
     nonzero = x.detach() != 0  # where the input is 0 the output does not tell
