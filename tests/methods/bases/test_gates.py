@@ -23,10 +23,10 @@ def thinned(model, anatomy):
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("whole", [True, False])
-def test_baked_is_what_the_hooks_did(level, whole, architecture, make_model, make_batch):
+def test_baked_is_what_the_hooks_did(level, architecture, make_model, make_batch):
     model, anatomy = make_model(architecture)
-    anatomy = anatomy if whole else thinned(model, anatomy)
+    if architecture != "bert":  # one network is whole; in the others, units have gaps in their numbers
+        anatomy = thinned(model, anatomy)
     inputs = encoder_inputs(make_batch(architecture))
     gates = Gates(anatomy, level, device=CPU)
     assert len(gates) == LEVELS[level]
@@ -71,26 +71,28 @@ def test_gates_of_0_are_masks_where_no_block_ends(make_model, make_batch):
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("whole", [True, False])
-@pytest.mark.parametrize("compression", [0.0, 0.15, 0.31, 0.6, 1.0])
-def test_keep_is_the_choice_of_the_allocation(level, whole, compression, make_model):
+def test_keep_is_the_choice_of_the_allocation(level, whole, make_model):
     model, anatomy = make_model()
     anatomy = anatomy if whole else thinned(model, anatomy)
     gates = Gates(anatomy, level, device=CPU)
     values = torch.rand(len(gates), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     order = removal_order(gates.scores(values), anatomy, score_per_parameter=False, min_attention_blocks=1)
-    masks = choose(order, anatomy, target=compression).masks
-    arrays = {
-        "heads": masks.heads,
-        "attention": masks.heads.any(axis=1),
-        "neurons": masks.neurons,
-        "ffn": masks.neurons.any(axis=1),
-    }
-    expected = torch.from_numpy(np.concatenate([arrays[kind].ravel() for kind in gates.kinds]))
-    # `keep` counts no output biases of blocks that end: what the chosen units free without them is its target.
-    freed = (
-        anatomy.costs.encoder - anatomy.costs.kept(anatomy.present) + int(gates.parameters[~expected].sum())
-    )
-    assert torch.equal(gates.keep(values, compression=(freed - 1) / gates.encoder), expected)
+    for compression in (0.0, 0.15, 0.31, 0.6, 1.0):
+        masks = choose(order, anatomy, target=compression).masks
+        arrays = {
+            "heads": masks.heads,
+            "attention": masks.heads.any(axis=1),
+            "neurons": masks.neurons,
+            "ffn": masks.neurons.any(axis=1),
+        }
+        expected = torch.from_numpy(np.concatenate([arrays[kind].ravel() for kind in gates.kinds]))
+        # `keep` counts no output biases of blocks that end: what the chosen units free without them is its target.
+        freed = (
+            anatomy.costs.encoder
+            - anatomy.costs.kept(anatomy.present)
+            + int(gates.parameters[~expected].sum())
+        )
+        assert torch.equal(gates.keep(values, compression=(freed - 1) / gates.encoder), expected)
 
 
 def test_keep_by_hand(make_model):

@@ -15,6 +15,7 @@ from pipeline.task.batches import encoder_inputs
 from pipeline.trial.curve import choose_in_rounds, first_changed, walk
 from pipeline.trial.curve.allocation import Removal, curve_steps, removal_order
 from pipeline.trial.measure import Evaluation, measure
+from tests.kit.networks import KINDS
 
 LAYERS = 4
 
@@ -62,10 +63,14 @@ def walked(model, anatomy, steps, split, **how) -> tuple[list[torch.Tensor], lis
     return found, work
 
 
-@pytest.mark.parametrize("level", ["heads", "blocks", "neurons", "layers"])
+EVERY_LEVEL = [("bert", level) for level in ("heads", "blocks", "neurons", "layers")]
+OTHERS = [(kind, level) for kind in KINDS if kind != "bert" for level in ("heads", "layers")]
+
+
+@pytest.mark.parametrize(("architecture", "level"), EVERY_LEVEL + OTHERS)
 def test_every_network_gives_the_logits_of_its_own_run(architecture, make_steps, make_split, level: str):
     split = make_split(architecture, rows=20)
-    for seed in range(2):
+    for seed in range(2 if architecture == "bert" else 1):
         model, anatomy, steps = make_steps(architecture, level, seed)
         alone = []
         for step in steps:
