@@ -25,6 +25,7 @@ from pipeline.task.batches import Batch, Split, TaskData
 from pipeline.trial.conformance.networks import tiny_batch, tiny_config, tiny_network, tiny_rows
 from pipeline.trial.inputs import TrialInputs
 from tests.kit.bucket import KEYS, bucket_server
+from tests.kit.inline import without_ray
 from tests.kit.one_ray import one_ray
 from tests.kit.postgres import Server, postgres
 from tests.kit.trials import TRAIN
@@ -137,6 +138,14 @@ def machine(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
 def shared_ray() -> Iterator[None]:
     """Ray, started once a test process: for tests of what runs on it, not of its start and end."""
     with one_ray():
+        yield
+
+
+@pytest.fixture(scope="module")
+def inline() -> Iterator[None]:
+    """Searches without Ray in this module: trials one after the other in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        without_ray(patch)
         yield
 
 

@@ -46,7 +46,7 @@ def locked(file: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.fixture(scope="module")
-def searched(one_ray: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+def searched(inline: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A store with a study of two trials, and the command that made it."""
     folder = tmp_path_factory.mktemp("ledger-file")
     task = write_task(folder / "task", rows=120)

@@ -76,7 +76,10 @@ def prunefront(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def prunefront_here(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the command in this process, where torch is imported already; a search takes the fixture `one_ray`."""
+    """Run the command in this process, where torch is imported already.
+
+    A search needs the fixture `inline` or `one_ray`.
+    """
     from pipeline.cli.app import run
 
     with (

@@ -11,7 +11,7 @@ from pipeline.study.store import Store
 from tests.kit.toy import prunefront_here, write_task
 
 
-@pytest.mark.usefixtures("one_ray")
+@pytest.mark.usefixtures("inline")
 def test_all_weights_until_the_front_is_all_that_is_wanted(tmp_path: Path) -> None:
     task = write_task(tmp_path / "task")
     usual = ["search", "--task", task, "--space", task.parent / "quick.toml", "--store", tmp_path / "store"]

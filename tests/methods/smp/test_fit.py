@@ -64,7 +64,7 @@ def test_interrupted_and_continued_is_the_same(task: Path, tmp_path: Path, monke
         fit_pruner(parts)
 
 
-@pytest.mark.usefixtures("one_ray")
+@pytest.mark.usefixtures("inline")
 def test_the_command_then_a_search(task: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = tmp_path / "store"
     asked = ["fit-pruner", "--model", MODEL, "--tasks", str(task), "--store", str(store)]

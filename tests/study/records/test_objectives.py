@@ -24,7 +24,7 @@ def search(folder: Path, *options: str) -> list[str | Path]:
     ]  # fmt: skip
 
 
-@pytest.mark.usefixtures("one_ray")
+@pytest.mark.usefixtures("inline")
 def test_a_search_on_latency(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = prunefront_here(*search(tmp_path, "--objective", "latency", "--latency-grid", "2x16,1x8", "--json"))
     assert run.returncode == 0, run.stderr
@@ -64,7 +64,7 @@ def test_a_search_on_latency(tmp_path: Path, capsys: pytest.CaptureFixture[str])
         assert says in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("one_ray")
+@pytest.mark.usefixtures("inline")
 def test_a_search_on_macs(tmp_path: Path) -> None:
     run = prunefront_here(*search(tmp_path, "--objective", "macs", "--latency-grid", "none", "--json"))
     assert run.returncode == 0, run.stderr

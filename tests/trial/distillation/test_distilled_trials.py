@@ -134,7 +134,7 @@ default = 0.5
 """
 
 
-@pytest.mark.usefixtures("one_ray")
+@pytest.mark.usefixtures("inline")
 def test_a_search_through_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     task = write_task(tmp_path / "task", rows=320)
     (tmp_path / "space.toml").write_text(SPACE)
