@@ -1,0 +1,112 @@
+"""A store of commit 7448232 (before the nine wings) opens, shows, compares, exports and goes on.
+
+`stores/7448232.tar.xz` holds what that commit wrote, and in `printed/` what its commands printed of it: studies
+`targets` (first-order, 14 trials, one confirmed point), `halving` (20 trials, three of them stopped) and `snip` (three
+trials of five; the driver was killed with kill -9 while two were running, one of which has a checkpoint). The model is a
+BERT 16 wide with random weights.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+
+from pipeline.study.store import Store
+from tests.kit.toy import prunefront_here
+
+ARCHIVE = Path(__file__).with_name("stores") / "7448232.tar.xz"
+MADE_IN = "/tmp/oldstore2"  # where the store was written: MLflow keeps absolute paths
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """The unpacked store, its task and its model, as if they had been moved here."""
+    folder = tmp_path / "oldstore2"  # the study's model is named after its last two folders
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(folder, filter="data")
+    with sqlite3.connect(folder / "store" / "mlflow.db") as tracked:
+        for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+            tracked.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (MADE_IN, str(folder)))
+    tracked.close()
+    return folder
+
+
+def printed(folder: Path, *arguments: str) -> Any:
+    """What a command prints of the store as JSON."""
+    done = prunefront_here(*arguments, "--store", folder / "store", "--json")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def before(folder: Path, name: str) -> Any:
+    """What the old commit's command printed."""
+    return json.loads((folder / "printed" / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize("study", ["targets", "halving", "snip"])
+def test_a_study_shows_as_it_did(old: Path, study: str) -> None:
+    assert printed(old, "show", study) == before(old, f"show-{study}")
+
+
+def test_studies_best_and_compare_print_what_they_did(old: Path) -> None:
+    assert printed(old, "studies")["studies"] == before(old, "studies")["studies"]
+    assert printed(old, "best", "targets") == before(old, "best")
+    compared, was = printed(old, "compare", "targets", "halving"), before(old, "compare")
+    assert {key: value for key, value in compared.items() if key != "says"} == {
+        key: value for key, value in was.items() if key != "says"
+    }
+
+
+def test_records_are_read(old: Path) -> None:
+    study = Store(old / "store").study("halving")
+    states = [study.read_record(number).state for number in study.finished_numbers()]
+    assert len(states) == 20
+    assert states.count("stopped") == 3
+
+
+def test_a_point_is_exported(old: Path) -> None:
+    done = prunefront_here(
+        "export", "targets", "--store", old / "store", "--to", old / "small", "--task", old / "task" / "task.toml", "--json"
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    exported = json.loads(done.stdout)
+    (chosen,) = [
+        point for point in before(old, "show-targets")["points"]
+        if (point["trial"], point["point"]) == (exported["point"]["trial"], exported["point"]["point"])
+    ]  # fmt: skip
+    tensors = load_file(old / "small" / "model.safetensors")
+    assert sum(tensor.numel() for name, tensor in tensors.items()) == chosen["parameters"]
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_killed_search_goes_on(old: Path) -> None:
+    """The two trials that were running are finished under their numbers, nothing else is run."""
+    study = Store(old / "store").study("snip")
+    finished = {number: study.read_record(number).seconds for number in study.finished_numbers()}
+    assert sorted(finished) == [0, 1, 2]
+    done = prunefront_here(
+        "search", "--task", old / "task" / "task.toml", "--model", old / "model", "--space", old / "task" / "snip.toml",
+        "--name", "snip", "--store", old / "store", "--trials", "5", "--sampler", "random", "--precision", "fp32",
+        "--latency-grid", "none", "--take-over", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    study = Store(old / "store").study("snip")
+    assert study.finished_numbers() == [0, 1, 2, 3, 4]
+    assert {number: study.read_record(number).seconds for number in finished} == finished
+    assert [study.read_record(number).attempts for number in (3, 4)] == [2, 2]
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_confirmed_point_is_known_and_not_trained_again(old: Path) -> None:
+    done = prunefront_here(
+        "confirm", "targets", "--store", old / "store", "--points", "1", "--seeds", "2",
+        "--task", old / "task" / "task.toml", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "seed 1" not in done.stderr
