@@ -139,7 +139,7 @@ def comparison_as_json(found: Comparison, lines: list[str]) -> dict[str, Any]:
 
 
 def _panel_as_json(panel: Panel) -> dict[str, Any]:
-    """A panel under the keys that --json has always had."""
+    """Return a panel under the keys that --json has always had."""
     return {
         "rows": panel.rows,
         "worths": [asdict(quality) for quality in panel.qualities],

@@ -1,9 +1,9 @@
 """A store of commit 7448232 (before the nine wings) opens, shows, compares, exports and goes on.
 
-`stores/7448232.tar.xz` holds what that commit wrote, and in `printed/` what its commands printed of it: studies
-`targets` (first-order, 14 trials, one confirmed point), `halving` (20 trials, three of them stopped) and `snip` (three
-trials of five; the driver was killed with kill -9 while two were running, one of which has a checkpoint). The model is a
-BERT 16 wide with random weights.
+`stores/7448232.tar.xz` holds what that commit wrote, and in `printed/` what its commands printed of it. There are
+three studies: `targets` (first-order, 14 trials, one confirmed point), `halving` (20 trials, three of them stopped)
+and `snip` (three trials of five; the driver was killed with kill -9 while two were running, one of which has a
+checkpoint). The model is a BERT 16 wide with random weights.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ def test_records_are_read(old: Path) -> None:
 
 def test_a_point_is_exported(old: Path) -> None:
     done = prunefront_here(
-        "export", "targets", "--store", old / "store", "--to", old / "small", "--task", old / "task" / "task.toml", "--json"
+        "export", "targets", "--store", old / "store", "--to", old / "small",
+        "--task", old / "task" / "task.toml", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     exported = json.loads(done.stdout)
