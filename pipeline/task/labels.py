@@ -1,6 +1,8 @@
 """From label strings to what a network learns: class numbers, or values.
 
-Rows are counted from 1, without a file's header, wherever a message names one.
+One law for all formats: white space around a label is not part of it, and equal numbers and booleans are one class
+however they are spelled (`0`, `0.0`, `False`). Rows are counted from 1, without a file's header, wherever a message
+names one.
 """
 
 from __future__ import annotations
@@ -15,6 +17,9 @@ import pyarrow.compute as pc
 
 MISSING = r"(?i)^\s*(nan)?\s*$"  # what spreadsheets and pandas leave where nothing was
 INTEGER = re.compile(r"[+-]?\d+")
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+LONGEST_NUMBER = 300  # characters; Python refuses to read integers of some thousands
+BOOLEANS = {"false": "0", "true": "1"}
 
 
 def require_whole(rows: pa.Table) -> None:
@@ -42,11 +47,11 @@ def class_names(labels: pa.ChunkedArray) -> tuple[str, ...]:
     Raises:
         ValueError: there is only one class, or a class for nearly every row.
     """
-    names = [str(name) for name in pc.unique(_decoded(labels)).to_pylist()]
+    names = _one_spelling([str(name) for name in pc.unique(_decoded(labels)).to_pylist()])
     if pa.types.is_dictionary(labels.type):
-        declared = labels.combine_chunks().dictionary.to_pylist()
-        names.sort(key=declared.index)
-    elif all(INTEGER.fullmatch(name) for name in names):
+        declared = [class_key(str(name)) for name in labels.combine_chunks().dictionary.to_pylist()]
+        names.sort(key=lambda name: declared.index(class_key(name)))
+    elif all(INTEGER.fullmatch(name) and len(name) <= LONGEST_NUMBER for name in names):
         names.sort(key=lambda name: (int(name), name))
     else:
         names.sort()
@@ -66,14 +71,41 @@ def class_numbers(labels: pa.ChunkedArray, names: tuple[str, ...]) -> pa.Chunked
     Raises:
         ValueError: some labels are not among the names: how many, and the first.
     """
-    numbers = pc.index_in(_decoded(labels), value_set=pa.array(names, pa.string()))
+    spelled = pc.unique(_decoded(labels))
+    place = {class_key(name): number for number, name in enumerate(names)}
+    of_spelling = pa.array([place.get(class_key(each)) for each in spelled.to_pylist()], pa.int64())
+    numbers = pc.take(of_spelling, pc.index_in(_decoded(labels), value_set=spelled))
     unknown = np.flatnonzero(numbers.is_null().to_numpy())
     if len(unknown):
         raise ValueError(
             f"{_count(unknown)} a class that train has not ({', '.join(names)}); the first is row "
             f"{unknown[0] + 1} with {_decoded(labels)[unknown[0]].as_py()!r}"
         )
-    return numbers.cast(pa.int64())
+    return pa.chunked_array([numbers]) if isinstance(numbers, pa.Array) else numbers
+
+
+def class_key(label: str) -> str:
+    """Return what labels of one class have in common: no white space around them, one spelling of a number.
+
+    >>> class_key(" pos"), class_key("1.0"), class_key("True"), class_key("01")
+    ('pos', '1', '1', '1')
+    """
+    text = label.strip()
+    text = BOOLEANS.get(text.lower(), text)
+    if len(text) > LONGEST_NUMBER or not NUMBER.fullmatch(text):
+        return text
+    if INTEGER.fullmatch(text):
+        return str(int(text))
+    number = float(text)
+    return str(int(number)) if number.is_integer() else repr(number)
+
+
+def _one_spelling(spellings: list[str]) -> list[str]:
+    """Return a name for each class: its shortest spelling, and of those as long the first in order."""
+    chosen: dict[str, str] = {}
+    for name in sorted({spelling.strip() for spelling in spellings}, key=lambda name: (len(name), name)):
+        chosen.setdefault(class_key(name), name)
+    return list(chosen.values())
 
 
 def values(labels: pa.ChunkedArray) -> pa.ChunkedArray:

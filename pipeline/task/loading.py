@@ -25,7 +25,7 @@ import pyarrow.compute as pc
 from pipeline.study.metrics import METRICS, is_regression
 from pipeline.study.records import BadInput
 from pipeline.task.batches import Split, TaskData
-from pipeline.task.carve import calibration_rows, validation_rows
+from pipeline.task.carve import calibration_rows, text_key, validation_rows
 from pipeline.task.labels import class_names, class_numbers, require_whole, values
 from pipeline.task.outline import Outline, Source, TestSource, outline_of
 from pipeline.task.rows import TEXT_COLUMNS, fingerprint
@@ -151,6 +151,7 @@ def _load(outline: Outline) -> Task:
             train, validation = _carved(train, regression)
     if outline.validation is not None:
         validation = _part(outline.validation, "validation", names)
+        _require_unseen(validation, train, outline.validation)
     return Task(
         name=outline.name,
         metric=outline.metric,
@@ -182,6 +183,22 @@ def _part(source: Source, part: str, names: tuple[str, ...]) -> pa.Table:
         rows = source.read(part)
         require_whole(rows)
         return _numbered(rows, names)
+
+
+def _require_unseen(validation: pa.Table, train: pa.Table, source: Source) -> None:
+    """Refuse validation rows that are all train rows: every front would be that of rows the networks have learned."""
+    seen = _row_keys(train)
+    if all(key in seen for key in _row_keys(validation)):
+        raise BadInput(
+            f"Validation rows are rows that no network is trained on. {source}: all {validation.num_rows} rows are "
+            "train rows, too. Give other rows, or leave validation out: a part of train is kept aside then."
+        )
+
+
+def _row_keys(rows: pa.Table) -> set[tuple[str, object]]:
+    """Return the text and label of every row; case, white space and the order of a pair make no difference."""
+    texts = [rows[name].to_pylist() for name in TEXT_COLUMNS if name in rows.column_names]
+    return {(text_key(*row[:-1]), row[-1]) for row in zip(*texts, rows["label"].to_pylist(), strict=True)}
 
 
 def _numbered(rows: pa.Table, names: tuple[str, ...]) -> pa.Table:

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.task.labels import class_names, class_numbers, require_whole, values
+from pipeline.task.labels import class_key, class_names, class_numbers, require_whole, values
 
 
 def column(*labels: str | None) -> pa.ChunkedArray:
@@ -22,6 +22,34 @@ def column(*labels: str | None) -> pa.ChunkedArray:
 )
 def test_classes_in_order(labels: list[str], names: tuple[str, ...]) -> None:
     assert class_names(column(*labels)) == names
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (["neg", "neg ", " pos", "pos\t"], ("neg", "pos")),
+        (["0", "0.0", "1", "1.0"], ("0", "1")),
+        (["False", "0", "true", "1.0"], ("0", "1.0")),
+        (["True", "False", "True", "False"], ("False", "True")),
+        (["1e1", "10", "+9", "9.00"], ("+9", "10")),
+        (["no", "No", "no", "No"], ("No", "no")),  # words keep their case
+        (["9" * 5000, "8", "8", "9" * 5000], ("8", "9" * 5000)),
+    ],
+)
+def test_a_class_has_one_spelling(labels: list[str], names: tuple[str, ...]) -> None:
+    assert class_names(column(*labels)) == names
+
+
+def test_other_spellings_of_a_class_are_the_class() -> None:
+    assert class_numbers(column("True", "false", " 1 ", "0.0"), ("0", "1")).to_pylist() == [1, 0, 1, 0]
+    assert class_numbers(column("1", "0", "1"), ("False", "True")).to_pylist() == [1, 0, 1]
+    assert class_numbers(column(" b", "a\n"), ("a", "b")).to_pylist() == [1, 0]
+
+
+def test_the_key_of_a_class() -> None:
+    spelled = ["01", "1.0", " TRUE", "1e0", "+1", ".5", "0.50", "-0", "inf", "1_0", "1.5.2", "2024-01-01"]
+    keys = ["1", "1", "1", "1", "1", "0.5", "0.5", "0", "inf", "1_0", "1.5.2", "2024-01-01"]
+    assert [class_key(each) for each in spelled] == keys
 
 
 def test_declared_classes_keep_their_order_and_unused_ones_go() -> None:

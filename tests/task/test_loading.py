@@ -73,6 +73,19 @@ def test_duplicates_stand_on_one_side(tmp_path: Path) -> None:
     assert not sides[0] & sides[1]
 
 
+def test_a_validation_file_that_is_the_train_file_is_refused(tmp_path: Path) -> None:
+    path = write_task(tmp_path, sentences(30), files='validation = "dev.tsv"')
+    rows = (tmp_path / "train.tsv").read_text().splitlines()
+    (tmp_path / "dev.tsv").write_text(
+        "\n".join([rows[0], *(row.upper() for row in reversed(rows[1:]))]) + "\n"
+    )
+    with pytest.raises(BadInput, match=r"dev\.tsv.*: all 30 rows are train rows, too"):
+        load(path)
+    with (tmp_path / "dev.tsv").open("a") as file:
+        file.write(f"a row of its own\t{rows[1].rpartition(chr(9))[2]}\n")
+    assert load(path).validation.num_rows == 31
+
+
 def test_a_validation_file_is_taken_whole(tmp_path: Path) -> None:
     path = write_task(tmp_path, sentences(30), files='validation = "dev.tsv"')
     (tmp_path / "dev.tsv").write_text("label\ta\n2\tnew one\n0\tanother\n")
