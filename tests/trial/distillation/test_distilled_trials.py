@@ -143,7 +143,7 @@ def test_a_search_through_the_command(tmp_path: Path, capsys: pytest.CaptureFixt
     asked += ["--concurrent", "1", "--latency-grid", "none", "--start", "dense"]
     run = prunefront_here(*asked, "--distill", "cap", "--trials", "2", "--json")
     assert run.returncode == 0, run.stderr
-    assert "asking the dense network" in run.stderr
+    assert "running the dense network on the training rows" in run.stderr
     front = json.loads(run.stdout)
     name = front["study"]
     assert (front["method"], front["distill"]) == ("snip", "cap")
