@@ -44,7 +44,7 @@ def test_interrupted_and_continued_is_the_same(task: Path, tmp_path: Path, monke
 
     parts = replace(whole, store=tmp_path / "parts")
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.methods.smp.fit.SAY_S", 0.0)
+        patch.setattr("pipeline.methods.smp.fit.LOG_S", 0.0)
         with pytest.raises(Stopped):
             fit_pruner(parts, stop)
     assert not list((tmp_path / "parts").rglob("pruner.safetensors"))
