@@ -141,12 +141,17 @@ def shared_ray() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def inline() -> Iterator[None]:
-    """Searches without Ray in this module: trials one after the other in this process."""
-    with pytest.MonkeyPatch.context() as patch:
-        without_ray(patch)
-        yield
+@pytest.fixture
+def inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Searches without Ray: trials one after the other in this process."""
+    without_ray(monkeypatch)
+
+
+@pytest.fixture(params=["inline", pytest.param("one_ray", marks=pytest.mark.long)])
+def executor(request: pytest.FixtureRequest) -> str:
+    """Where a search's trials run: in this process; in the long tests on Ray, too."""
+    request.getfixturevalue(request.param)
+    return str(request.param)
 
 
 @pytest.fixture(scope="session")

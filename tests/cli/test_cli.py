@@ -168,7 +168,7 @@ def test_the_same_name_with_other_data_is_refused(
     refused(run.returncode, run.stderr, "task_fingerprint")
 
 
-@pytest.mark.usefixtures("one_ray")
+@pytest.mark.usefixtures("inline")
 def test_a_study_may_be_raised_and_goes_on(searched: tuple[Path, dict[str, object]], task: Path) -> None:
     store = searched[0]
     before = {path: path.stat().st_mtime_ns for path in store.rglob("record.json") if "trials" in path.parts}

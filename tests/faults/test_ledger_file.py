@@ -18,6 +18,7 @@ import pytest
 
 from pipeline.cli.app import run as run_here
 from pipeline.study.ledger import LedgerLost, storage
+from tests.kit.inline import without_ray
 from tests.kit.ledger import ledger_at, record_of
 from tests.kit.toy import prunefront_here, write_task
 
@@ -46,7 +47,7 @@ def locked(file: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 @pytest.fixture(scope="module")
-def searched(inline: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """A store with a study of two trials, and the command that made it."""
     folder = tmp_path_factory.mktemp("ledger-file")
     task = write_task(folder / "task", rows=120)
@@ -54,7 +55,9 @@ def searched(inline: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
         "search", "--task", str(task), "--space", str(task.parent / "quick.toml"), "--name", "toy", "--quiet",
         "--trials", "2", "--concurrent", "1", "--latency-grid", "none", "--scheduler", "none",
     ]  # fmt: skip
-    run = prunefront_here(*asked, "--store", folder / "store")
+    with pytest.MonkeyPatch.context() as patch:
+        without_ray(patch)
+        run = prunefront_here(*asked, "--store", folder / "store")
     assert run.returncode == 0, run.stderr
     return folder / "store", asked
 
@@ -69,6 +72,7 @@ def records(store: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in sorted(store.rglob("record.json"))}
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_lost_ledger_is_refused_before_anything_is_started(
     searched: tuple[Path, list[str]], store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -36,7 +36,7 @@ def here(capsys: pytest.CaptureFixture[str]) -> Here:
     return call
 
 
-@pytest.mark.usefixtures("one_ray")
+@pytest.mark.usefixtures("executor")
 def test_a_probe_is_near_the_search_and_the_search_is_read_after_it(tmp_path: Path, here: Here) -> None:
     # trials of 160 rows take less than what starts and ends them, which varies most
     task, store = write_task(tmp_path / "task", rows=640), tmp_path / "store"

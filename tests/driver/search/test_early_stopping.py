@@ -32,7 +32,7 @@ default = 1.5e-3
 """
 
 
-@pytest.mark.usefixtures("one_ray")
+@pytest.mark.usefixtures("executor")
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's, of SQLAlchemy 2.1
 def test_a_search_stops_trials_that_add_nothing(tmp_path: Path) -> None:
     task, root = write_task(tmp_path / "task"), tmp_path / "store"

@@ -20,7 +20,7 @@ from tests.kit.compare import write_study
 from tests.kit.onetrial import NAME, make_study
 
 
-@pytest.mark.usefixtures("one_ray")
+@pytest.mark.usefixtures("executor")
 def test_a_confirmation_goes_on_and_is_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = reopen(make_study(tmp_path).store, NAME)
     root = study.store.root
