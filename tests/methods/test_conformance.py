@@ -1,6 +1,7 @@
 """The laws that every pruning method keeps (pipeline/trial/conformance), in each of its forms."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import get_args, get_type_hints
 
 import pytest
@@ -120,7 +121,13 @@ def subject(name: str, fields: dict[str, ParamValue]) -> Subject:
     )
 
 
-CASES = [subject(name, fields) for name, found in SETTINGS.items() for fields in found]
+def subjects(name: str, found: list[dict[str, ParamValue]]) -> list[Subject]:
+    """A method in its forms: the first on every architecture, the others on BERT."""
+    first, *others = [subject(name, fields) for fields in found]
+    return [first, *(replace(other, architectures=("bert",)) for other in others)]
+
+
+CASES = [case for name, found in SETTINGS.items() for case in subjects(name, found)]
 
 
 def test_the_laws_are_tested_on_every_method() -> None:

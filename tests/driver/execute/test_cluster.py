@@ -98,6 +98,7 @@ def wait_for_port(address: str) -> None:
     pytest.fail("Ray's head did not start in a minute.")
 
 
+@pytest.mark.long
 def test_trials_run_on_a_node_that_has_nothing(
     cluster: tuple[str, dict[str, str]], tmp_path: Path, minilm: Path
 ) -> None:

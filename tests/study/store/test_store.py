@@ -239,7 +239,10 @@ class TestRecord:
             with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
                 assert process.stdout is not None
                 process.stdout.readline()
-                time.sleep(0.2)
+                deadline = time.monotonic() + 60
+                while not list(tmp_path.rglob("record.json")) and time.monotonic() < deadline:
+                    time.sleep(0.01)
+                time.sleep(0.2)  # into the middle of another one
                 process.send_signal(signal.SIGKILL)
             finished = Store(tmp_path).study("s").finished_numbers()
             assert finished
