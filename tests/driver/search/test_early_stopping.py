@@ -32,6 +32,8 @@ default = 1.5e-3
 """
 
 
+@pytest.mark.long  # fourteen trials
+@pytest.mark.timeout(400)
 @pytest.mark.usefixtures("executor")
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's, of SQLAlchemy 2.1
 def test_a_search_stops_trials_that_add_nothing(tmp_path: Path) -> None:

@@ -166,7 +166,7 @@ def test_a_record_of_another_trial_is_refused(url: str) -> None:
     ledger = ledger_at(url)
     ask = ledger.ask()
     for other in (Ask(1, ask.params, 0), Ask(-1, ask.params, 0), Ask(0, {**ask.params, "penalty": 3.0}, 0)):
-        with pytest.raises(ValueError, match="A record belongs to the trial"):
+        with pytest.raises(ValueError, match="A record belongs to a trial of the ledger"):
             ledger.tell(record_of(other))
     assert ledger.counts().running == 1
 
