@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install search test test-long test-all lint docs bench compare chaos lock clean
+.PHONY: help install search test test-long test-random test-all lint docs bench compare chaos lock clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -24,10 +24,13 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
 test: install lint  ## ruff, mypy, and the tests, in minutes; the same examples every time
 	$(PYTEST)
 
-test-long: install  ## the tests that are long by nature, and a random search for examples that break a law
-	$(PYTEST) -m "long or hypothesis" --hypothesis-profile random
+test-long: install  ## the tests that are long by nature
+	$(PYTEST) -m long
 
-test-all: test-long test  ## both
+test-random: install  ## a random search for examples that break a law
+	$(PYTEST) -m hypothesis --hypothesis-profile random
+
+test-all: test-random test-long test  ## all of them
 
 lint: install
 	$(BIN)/ruff check .
