@@ -66,13 +66,13 @@ def test_a_bucket_is_waited_for_as_long_as_patience_lasts(way: Gate, monkeypatch
 def test_a_search_waits_for_its_bucket_then_ends_and_goes_on(
     way: Gate, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    server.create("away")
+    server.create("bucket_away")
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     task = write_task(tmp_path / "task", rows=120)
     asked = [
         "search", "--task", str(task), "--space", str(task.parent / "quick.toml"), "--name", "toy",
         "--store", "s3://bucket/away", "--trials", str(TRIALS), "--concurrent", "1", "--latency-grid", "none",
-        "--scheduler", "none", "--checkpoint-seconds", "0.2", "--ledger", server.url("away"),
+        "--scheduler", "none", "--checkpoint-seconds", "0.2", "--ledger", server.url("bucket_away"),
         "--tracking", f"sqlite:///{tmp_path}/mlflow.db",
     ]  # fmt: skip
     watching = Store(Path("s3://bucket/away"))
@@ -101,7 +101,7 @@ def test_a_search_waits_for_its_bucket_then_ends_and_goes_on(
     after = records(watching)
     assert {number: after[number] for number in before} == before, "a finished trial was done again"
     assert sorted(after) == [f"{number:05d}" for number in range(TRIALS)]
-    check_ledger(server, "away", TRIALS)
+    check_ledger(server, "bucket_away", TRIALS)
 
 
 def hasty(asked: list[str]) -> list[str]:
