@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.fronts.front import Front, FrontPoint
 from pipeline.fronts.numbers import millions, percent
-from pipeline.model.resolve import BUILTIN
+from pipeline.model.folder import BUILTIN
 from pipeline.study.records import StudySpec
 from pipeline.study.store import TestScores, Timed
 

@@ -6,8 +6,7 @@ import hashlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,37 +14,32 @@ import numpy as np
 import torch
 
 from pipeline.model.anatomy import find_architecture, read_anatomy
+from pipeline.model.folder import (
+    BUILTIN,
+    check_files,
+    check_sizes,
+    find_folder,
+    overrides,
+    read_config,
+    readable,
+)
+from pipeline.model.head import HeadMatch, match_head
 from pipeline.model.source import ModelSource, Weights, quiet
 from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-BUILTIN = "builtin/tiny-bert"
 BUILTIN_LENGTH = 128  # tokens
 BUILTIN_VOCABULARY = 8_000
 BUILTIN_CHARACTERS = 1_000  # rarer ones become [UNK]: they would leave no room for words
 BUILTIN_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
-SHOWN_FILES = 8  # of a folder that is no model
+# Numbers of positions and the like, which older versions of transformers saved beside the weights.
+BUFFERS = ("position_ids", "token_type_ids")
 
 # Written by the library that saved a configuration; no properties of the network.
 VOLATILE_CONFIG = ("transformers_version", "_name_or_path")
-# One of them holds the vocabulary.
-VOCABULARY_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
-# What is fetched of a hub repository: configuration, weights, tokenizer; no other formats of the weights.
-HUB_FILES = (
-    "config.json",
-    "model*.safetensors",
-    "model.safetensors.index.json",
-    "tokenizer*",
-    "vocab*",
-    "merges.txt",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "*.model",
-    "*.py",
-)
 
 
 def resolve_model(
@@ -96,11 +90,12 @@ def check_model(name: str) -> None:
     if name == BUILTIN:
         return
     _check_builtin(name)
-    with _readable(name):
-        folder, _ = _folder(name)
-        _check_files(folder)
+    with readable(name):
+        folder, _ = find_folder(name)
+        check_files(folder)
+        config = read_config(folder)
         with quiet():
-            find_architecture(AutoConfig.from_pretrained(folder).model_type)
+            find_architecture(AutoConfig.from_pretrained(folder, **overrides(config)).model_type)
 
 
 def _check_builtin(name: str) -> None:
@@ -111,12 +106,14 @@ def _check_builtin(name: str) -> None:
 def _pretrained(name: str, head: Mapping[str, Any], *, trust_remote_code: bool) -> ModelSource:
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-    with _readable(name):
-        folder, commit = _folder(name)
-        _check_files(folder)
+    with readable(name):
+        folder, commit = find_folder(name)
+        check_files(folder)
+        own = read_config(folder)
         with quiet():
-            config = AutoConfig.from_pretrained(folder, **head)
+            config = AutoConfig.from_pretrained(folder, **head, **overrides(own))
             find_architecture(config.model_type)
+            check_sizes(name, config)
             model, info = AutoModelForSequenceClassification.from_pretrained(
                 folder,
                 config=config,
@@ -124,64 +121,55 @@ def _pretrained(name: str, head: Mapping[str, Any], *, trust_remote_code: bool) 
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,  # the head of another task
                 dtype=torch.float32,
+                attn_implementation="sdpa",
             )
             fast = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
-    _check_tokenizer(name, fast, tokens=config.vocab_size)
-    read_anatomy(model)
-    fresh = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
-    _check_encoder_is_whole(name, model, fresh)
-    weights = {key: tensor.numpy() for key, tensor in model.state_dict().items() if key not in fresh}
-    return _source(name, model.config, weights, fast, commit=commit)
+        read_anatomy(model)
+        _check_tokenizer(name, fast, tokens=config.vocab_size)
+    missing, other = {*info["missing_keys"]}, {key for key, *_ in info["mismatched_keys"]}
+    _check_encoder_is_whole(name, model, missing | other)
+    _check_all_is_read(name, model, info["unexpected_keys"])
+    weights = {
+        key: tensor.numpy() for key, tensor in model.state_dict().items() if key not in missing | other
+    }
+    remarks: tuple[str, ...] = ()
+    layer = _output_layer(model)
+    if f"{layer}.weight" not in missing:
+        match = match_head(own, list(head["label2id"]), regression=head["problem_type"] == "regression")
+        remarks = _fit_head(weights, layer, match)
+    return _source(name, model.config, weights, fast, commit=commit, remarks=remarks)
 
 
-def _folder(name: str) -> tuple[Path, str | None]:
-    """Return the model's folder, and the commit if it came from the hub (or from the hub's cache)."""
-    from huggingface_hub import snapshot_download
-
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return folder, None
-    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise BadInput(f"A model is a hub name, a folder or {BUILTIN}; there is no folder {folder}.")
-    snapshot = Path(snapshot_download(name, allow_patterns=list(HUB_FILES)))
-    return snapshot, snapshot.name  # the cache names a snapshot by its commit
+def _output_layer(model: PreTrainedModel) -> str:
+    """Return the name of the linear map that gives a classifier's outputs."""
+    outside = [
+        str(name)
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear) and not name.startswith(f"{model.base_model_prefix}.")
+    ]
+    return outside[-1]
 
 
-def _check_files(folder: Path) -> None:
-    """Refuse pickles and a missing vocabulary: the library would run the one and take the other for an empty one."""
-    found = ", ".join(sorted(path.name for path in folder.iterdir())[:SHOWN_FILES]) or "nothing"
-    if not any(folder.glob("*.safetensors")):
-        raise BadInput(
-            f"Weights are read from safetensors only, since other formats can run code; {folder} holds "
-            f"{found}. If you trust it, load it with transformers and save it again with save_pretrained."
-        )
-    if not any(path for pattern in VOCABULARY_FILES for path in folder.glob(pattern)):
-        raise BadInput(
-            f"A model brings its tokenizer ({', '.join(VOCABULARY_FILES)}); {folder} holds {found}. Save it "
-            "beside the weights with the tokenizer's save_pretrained."
-        )
-
-
-@contextmanager
-def _readable(name: str) -> Iterator[None]:
-    """Turn the library's errors on a model that cannot be read into one message."""
-    from safetensors import SafetensorError
-
-    try:
-        yield
-    except BadInput:
-        raise
-    except (OSError, ValueError, SafetensorError) as error:
-        fact = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise BadInput(
-            f"A model is a hub name, a folder with config.json, safetensors and tokenizer, or {BUILTIN}; "
-            f"{name} cannot be read: {fact} Check the name and the network, or give a local folder."
-        ) from error
+def _fit_head(weights: Weights, layer: str, match: HeadMatch) -> tuple[str, ...]:
+    """Bring the outputs of a model's head into the task's order, or take them away; return what is to be said of it."""
+    for name in (f"{layer}.weight", f"{layer}.bias"):
+        if match.order is None:
+            weights.pop(name, None)
+        elif name in weights:
+            weights[name] = weights[name][list(match.order)]
+    if match.order is None:
+        return (f"The model's own head is not used, it starts anew: {match.reason}.",)
+    return (f"The model's own head is used: {match.reason}.",) if match.reason else ()
 
 
 def _check_tokenizer(name: str, fast: PreTrainedTokenizerBase, *, tokens: int) -> None:
     if not fast.is_fast:
         raise BadInput(f"Rows are tokenised by a fast tokenizer; {name} has only {type(fast).__name__}.")
+    if fast.pad_token_id is None:
+        raise BadInput(
+            f"Rows of a batch are padded to one length; the tokenizer of {name} has no padding token. Give it one that "
+            "the model was trained with (tokenizer.pad_token = ...) and save it again with save_pretrained."
+        )
     last = max(fast.get_vocab().values())
     if last >= tokens:
         raise BadInput(
@@ -198,6 +186,20 @@ def _check_encoder_is_whole(name: str, model: PreTrainedModel, fresh: set[str]) 
         raise BadInput(
             f"A pretrained model brings all weights of its encoder; {name} lacks {len(lost)} of them or has "
             f"them in other shapes ({', '.join(lost[:3])} ...). Give the folder of a whole model."
+        )
+
+
+def _check_all_is_read(name: str, model: PreTrainedModel, unread: Iterable[str]) -> None:
+    """Check that no weights of the encoder were left aside: the network would be another one than was trained."""
+    prefix = f"{model.base_model_prefix}."
+    parts = {part for part, _ in model.base_model.named_children()}
+    left = [key for key in sorted(unread) if key.removeprefix(prefix).split(".")[0] in parts]
+    left = [key for key in left if not key.endswith(BUFFERS)]
+    if left:
+        raise BadInput(
+            f"All weights of a model's encoder are read; {name} has {len(left)} that its network has no place for "
+            f"({', '.join(left[:3])} ...): more layers than config.json says, adapters, or parts of another class. "
+            "Load it with the class that it was trained with, and save it again as a plain encoder."
         )
 
 
@@ -250,6 +252,7 @@ def _source(
     fast: PreTrainedTokenizerBase,
     *,
     commit: str | None,
+    remarks: tuple[str, ...] = (),
 ) -> ModelSource:
     settings = json.loads(config.to_json_string())
     settings = {key: value for key, value in settings.items() if key not in VOLATILE_CONFIG}
@@ -262,4 +265,4 @@ def _source(
         fast.save_pretrained(temporary)
         files = {path.name: path.read_bytes() for path in sorted(Path(temporary).iterdir()) if path.is_file()}
     fingerprint = digest.hexdigest() + (f"@{commit}" if commit else "")
-    return ModelSource(name, fingerprint, settings, weights, files)
+    return ModelSource(name, fingerprint, settings, weights, files, remarks)

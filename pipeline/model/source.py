@@ -43,7 +43,8 @@ class ModelSource:
 
     `weights` (fp32, by state-dict name) lacks what each trial initialises from its own seed. `config` is what
     config.json holds; `tokenizer_files` are the bytes by file name. `fingerprint` is the sha256 of
-    configuration, vocabulary and weights, followed by @ and the commit for a model from the hub.
+    configuration, vocabulary and weights, followed by @ and the commit for a model from the hub. `remarks` are
+    sentences for the user on how it was read.
     """
 
     name: str
@@ -51,6 +52,7 @@ class ModelSource:
     config: dict[str, Any]
     weights: Weights
     tokenizer_files: dict[str, bytes]
+    remarks: tuple[str, ...] = ()
 
     @property
     def pretrained(self) -> bool:
@@ -127,6 +129,7 @@ def write_source(source: ModelSource, folder: Path) -> None:
             "name": source.name,
             "fingerprint": source.fingerprint,
             "tokenizer_files": sorted(source.tokenizer_files),
+            "remarks": list(source.remarks),
         }
         (new / "source.json").write_text(json.dumps(about, indent=2))
         new.rename(folder)
@@ -144,6 +147,7 @@ def read_source(folder: Path) -> ModelSource:
         config=json.loads((folder / "config.json").read_text()),
         weights=load_file(weights) if weights.exists() else {},
         tokenizer_files={name: (folder / name).read_bytes() for name in about["tokenizer_files"]},
+        remarks=tuple(about.get("remarks", ())),
     )
 
 

@@ -7,7 +7,6 @@ names one.
 
 from __future__ import annotations
 
-import re
 from math import isfinite
 
 import numpy as np
@@ -15,11 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.study.classes import INTEGER, LONGEST_NUMBER, class_key
+
 MISSING = r"(?i)^\s*(nan)?\s*$"  # what spreadsheets and pandas leave where nothing was
-INTEGER = re.compile(r"[+-]?\d+")
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-LONGEST_NUMBER = 300  # characters; Python refuses to read integers of some thousands
-BOOLEANS = {"false": "0", "true": "1"}
 
 
 def require_whole(rows: pa.Table) -> None:
@@ -82,22 +79,6 @@ def class_numbers(labels: pa.ChunkedArray, names: tuple[str, ...]) -> pa.Chunked
             f"{unknown[0] + 1} with {_decoded(labels)[unknown[0]].as_py()!r}"
         )
     return pa.chunked_array([numbers]) if isinstance(numbers, pa.Array) else numbers
-
-
-def class_key(label: str) -> str:
-    """Return what labels of one class have in common: no white space around them, one spelling of a number.
-
-    >>> class_key(" pos"), class_key("1.0"), class_key("True"), class_key("01")
-    ('pos', '1', '1', '1')
-    """
-    text = label.strip()
-    text = BOOLEANS.get(text.lower(), text)
-    if len(text) > LONGEST_NUMBER or not NUMBER.fullmatch(text):
-        return text
-    if INTEGER.fullmatch(text):
-        return str(int(text))
-    number = float(text)
-    return str(int(number)) if number.is_integer() else repr(number)
 
 
 def _one_spelling(spellings: list[str]) -> list[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.model.resolve import BUILTIN, resolve_model
+from pipeline.model.folder import BUILTIN
+from pipeline.model.resolve import resolve_model
 from pipeline.model.source import write_source
 from pipeline.study.records import Anchors, Ask, Params, StudySpec, TrialRecord, refer
 from pipeline.study.store import Store

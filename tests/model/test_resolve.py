@@ -12,7 +12,8 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from pipeline.model.resolve import BUILTIN, BUILTIN_SPECIAL, check_model, resolve_model, word_pieces
+from pipeline.model.folder import BUILTIN
+from pipeline.model.resolve import BUILTIN_SPECIAL, check_model, resolve_model, word_pieces
 from pipeline.model.source import build, quiet, tokenizer
 from pipeline.study.records import BadInput
 
@@ -249,3 +250,166 @@ def test_a_model_that_is_resolved_passes_the_quick_check_and_others_do_not(
     (tmp_path / "model" / "pytorch_model.bin").touch()
     with pytest.raises(BadInput, match="safetensors only"):
         check_model(str(tmp_path / "model"))
+
+
+def edit_config(folder: Path, **values: object) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def classifier(make_model, folder: Path, **values: object) -> Path:
+    """A classifier of two classes whose output layer has rows of 1 and of 2, biases 10 and 20."""
+    dense, _ = make_model("bert")
+    shape = {key: value for key, value in dense.config.to_diff_dict().items() if "label" not in key}
+    model = transformers.BertForSequenceClassification(transformers.BertConfig(**shape))
+    with torch.no_grad():
+        model.classifier.weight[:] = torch.tensor([[1.0], [2.0]])
+        model.classifier.bias[:] = torch.tensor([10.0, 20.0])
+    _saved(model, folder)
+    edit_config(folder, **values)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("id2label", "biases", "said"),
+    [
+        ({"0": "no", "1": "yes"}, [10.0, 20.0], None),
+        ({"0": "YES", "1": "No"}, [20.0, 10.0], None),
+        ({"0": "LABEL_0", "1": "LABEL_1"}, [10.0, 20.0], "taken in the task's order"),
+        (
+            {"0": "good", "1": "bad"},
+            None,
+            "starts anew: its head knows the classes good, bad, the task has no, yes",
+        ),
+    ],
+)
+def test_a_head_is_matched_to_classes_by_name(make_model, tmp_path, id2label, biases, said):
+    label2id = {name: int(number) for number, name in id2label.items()}
+    folder = classifier(make_model, tmp_path / "model", id2label=id2label, label2id=label2id)
+    source = resolve(folder, classes=("no", "yes"))
+    if biases is None:
+        assert not {"classifier.weight", "classifier.bias"} & set(source.weights)
+    else:
+        assert source.weights["classifier.bias"].tolist() == biases
+        assert (source.weights["classifier.weight"][:, 0] * 10).tolist() == biases
+    assert [said in remark for remark in source.remarks] == ([True] if said else [])
+
+
+def test_a_head_of_other_classes_starts_anew_and_this_is_said(make_model, tmp_path):
+    source = resolve(classifier(make_model, tmp_path / "model"))
+    assert {"classifier.weight", "classifier.bias"} & set(source.weights) == set()
+    assert source.remarks == (
+        "The model's own head is not used, it starts anew: its head has 2 outputs, the task has 3 classes.",
+    )
+
+
+def test_a_model_without_a_head_is_no_remark(make_model, tmp_path):
+    dense, _ = make_model("bert")
+    assert resolve(_saved(dense.bert, tmp_path / "model")).remarks == ()
+
+
+SWITCHED = {
+    "return_dict": False,
+    "output_attentions": True,
+    "output_hidden_states": True,
+    "torchscript": True,
+    "gradient_checkpointing": True,
+    "_attn_implementation": "flash_attention_2",
+    "attn_implementation": "flash_attention_2",
+    "torch_dtype": "fp16",
+}
+
+
+@pytest.mark.parametrize("switch", SWITCHED)
+def test_switches_that_change_the_form_of_outputs_are_reset(folder, make_batch, switch):
+    plain, _ = build(resolve(folder), seed=0)
+    edit_config(folder, **{switch: SWITCHED[switch]})
+    check_model(str(folder))
+    source = resolve(folder)
+    model, _ = build(source, seed=0)
+    inputs = {k: v for k, v in make_batch("roberta").items() if k not in ("labels", "rows")}
+    with torch.no_grad():
+        found = model(**inputs)
+        torch.testing.assert_close(found.logits, plain(**inputs).logits, rtol=0, atol=0)
+    assert list(found) == ["logits"]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("quantization_config", {"load_in_8bit": True}, "before it was quantised"),
+        ("pruned_heads", {"0": [1]}, "before heads were pruned"),
+        ("position_embedding_type", "relative_key", "positions are absolute"),
+        ("is_decoder", True, "Give an encoder"),
+        ("num_attention_heads", 0, "has num_attention_heads = 0"),
+        ("num_hidden_layers", 0, "has num_hidden_layers = 0"),
+        ("num_attention_heads", 5, "cannot be read"),
+        ("hidden_act", "swoosh", "cannot be read: KeyError"),
+        ("hidden_dropout_prob", None, "cannot be read"),
+        ("pad_token_id", 50_000, "cannot be read"),
+        ("vocab_size", "many", "cannot be read"),
+    ],
+)
+def test_an_odd_configuration_is_refused(folder, key, value, message):
+    edit_config(folder, **{key: value})
+    with pytest.raises(BadInput, match=message):
+        resolve(folder)
+
+
+def test_an_adapter_beside_a_model_is_refused(folder):
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    with pytest.raises(BadInput, match=r"holds an adapter .*merge_and_unload"):
+        resolve(folder)
+
+
+def test_an_old_sentence_transformers_folder_says_where_the_model_is(folder):
+    (folder.parent / "sentence").mkdir()
+    folder.rename(folder.parent / "sentence" / "0_Transformer")
+    with pytest.raises(BadInput, match=r"Give .*sentence/0_Transformer\."):
+        resolve(folder.parent / "sentence")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_pointer_of_git_lfs_is_refused(folder, name):
+    (folder / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n")
+    with pytest.raises(BadInput, match=rf"{name} .*git lfs pull"):
+        resolve(folder)
+
+
+def test_weights_of_the_encoder_without_a_place_are_refused(folder):
+    weights = load_file(folder / "model.safetensors")
+    spare = weights["roberta.encoder.layer.1.output.dense.bias"]
+    for more, read in (
+        ("roberta.encoder.layer.7.output.dense.bias", False),
+        ("roberta.encoder.layer.0.attention.self.query.lora_A.weight", False),
+        ("roberta.embeddings.position_ids", True),
+        ("lm_head.bias", True),
+    ):
+        save_file(weights | {more: spare.clone()}, folder / "model.safetensors", metadata={"format": "pt"})
+        if read:
+            resolve(folder)
+        else:
+            with pytest.raises(BadInput, match=rf"has 1 that its network has no place for \({more}"):
+                resolve(folder)
+
+
+def test_a_tokenizer_without_padding_is_refused(folder):
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"pad_token": None}))
+    with pytest.raises(BadInput, match="has no padding token"):
+        resolve(folder)
+
+
+def test_a_tokenizer_whose_library_is_missing_is_refused(folder):
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.txt").write_text("[PAD]\n[UNK]\na\n")
+    (folder / "tokenizer_config.json").write_text(
+        '{"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab"}'
+    )
+    with pytest.raises(BadInput, match="cannot be read"):
+        resolve(folder)
+
+
+def test_a_folder_of_a_user_who_does_not_exist_is_refused():
+    with pytest.raises(BadInput, match="no folder ~nosuchuser/model"):
+        resolve("~nosuchuser/model")

@@ -10,7 +10,8 @@ import torch
 import transformers
 from safetensors import SafetensorError
 
-from pipeline.model.resolve import BUILTIN, resolve_model
+from pipeline.model.folder import BUILTIN
+from pipeline.model.resolve import resolve_model
 from pipeline.model.source import ModelSource, build, quiet, read_source, tokenizer, write_source
 
 TEXTS = ["one row of words", "another row, other words", "words"] * 3

@@ -4,7 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.task.labels import class_key, class_names, class_numbers, require_whole, values
+from pipeline.study.classes import class_key
+from pipeline.task.labels import class_names, class_numbers, require_whole, values
 
 
 def column(*labels: str | None) -> pa.ChunkedArray:

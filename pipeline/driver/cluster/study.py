@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.driver.search.option import options_of
 from pipeline.driver.search.request import Search
-from pipeline.model.resolve import BUILTIN
+from pipeline.model.folder import BUILTIN
 from pipeline.study.records import BadInput, StudySpec
 from pipeline.study.space import load_space
 from pipeline.study.store import Store, place_text

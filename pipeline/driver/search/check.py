@@ -11,7 +11,7 @@ from pipeline.driver.search.latency import check_grid
 from pipeline.driver.search.request import KEPT, SCHEDULERS, SEARCHED, SPARSITY, STARTS, Search
 from pipeline.driver.search.shared_store import check_ledger, check_objects
 from pipeline.methods.registry import METHODS, in_one_round, ranks_weights
-from pipeline.model.resolve import BUILTIN
+from pipeline.model.folder import BUILTIN
 from pipeline.study.ledger import check_sampler
 from pipeline.study.records import BadInput, Params
 from pipeline.study.space import Space, load_space

@@ -7,7 +7,8 @@ from pathlib import Path
 from pipeline.driver.search.request import Search
 from pipeline.methods.registry import METHODS
 from pipeline.methods.smp import check_fitted, find_fitted
-from pipeline.model.resolve import BUILTIN, resolve_model
+from pipeline.model.folder import BUILTIN
+from pipeline.model.resolve import resolve_model
 from pipeline.model.source import ModelSource, Weights, read_weights
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store

@@ -30,7 +30,8 @@ from pipeline.methods.smp.files import (
 )
 from pipeline.methods.smp.smp import WIDTH, HeadScorer, meta_loss, side_of
 from pipeline.model.device import default_device
-from pipeline.model.resolve import BUILTIN, check_model, resolve_model
+from pipeline.model.folder import BUILTIN
+from pipeline.model.resolve import check_model, resolve_model
 from pipeline.model.source import ModelSource, build, tokenizer
 from pipeline.study.provenance import provenance
 from pipeline.study.records import BadInput

@@ -24,7 +24,7 @@ from pipeline.driver.search.option import Option, options_of
 from pipeline.driver.search.request import HOW, KEPT, SCHEDULERS, WHAT, Search
 from pipeline.driver.search.watcher import SilentWatcher
 from pipeline.methods.registry import METHODS
-from pipeline.model.resolve import BUILTIN
+from pipeline.model.folder import BUILTIN
 from pipeline.study.records import BadInput
 from pipeline.study.store import DEFAULT_STORE
 from pipeline.task.outline import BUILTIN as BUILTIN_TASK

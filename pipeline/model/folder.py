@@ -1,0 +1,185 @@
+"""The folder of a model: which files it has, and what of its config.json changes what a network computes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.study.records import BadInput
+
+BUILTIN = "builtin/tiny-bert"
+SHOWN_FILES = 8  # of a folder that is no model
+# One of them holds the vocabulary.
+VOCABULARY_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+# What is fetched of a hub repository: configuration, weights, tokenizer; no other formats of the weights.
+HUB_FILES = (
+    "config.json",
+    "adapter_config.json",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "tokenizer*",
+    "vocab*",
+    "merges.txt",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "*.model",
+    "*.py",
+)
+ADAPTER = "adapter_config.json"
+POINTER = b"version https://git-lfs"
+OLD_SENTENCE_TRANSFORMERS = "0_Transformer"
+# Switches that change the form of a network's outputs, or how they are computed; never what they are.
+SWITCHES = {
+    "return_dict": True,
+    "output_attentions": False,
+    "output_hidden_states": False,
+    "torchscript": False,
+    "gradient_checkpointing": False,
+}
+# Entries that change what a network computes, with the value that this program's networks have.
+FIXED = {
+    "quantization_config": (None, "Give the model as it was before it was quantised."),
+    "pruned_heads": (None, "Give the model as it was before heads were pruned from it."),
+    "position_embedding_type": ("absolute", "Give a model whose positions are absolute."),
+    "is_decoder": (False, "Give an encoder."),
+    "add_cross_attention": (False, "Give an encoder without cross-attention."),
+}
+SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+
+
+def find_folder(name: str) -> tuple[Path, str | None]:
+    """Return the model's folder, and the commit if it came from the hub (or from the hub's cache).
+
+    Raises:
+        BadInput: there is no such folder.
+        OSError, ValueError: the hub does not have it, or cannot be reached.
+    """
+    from huggingface_hub import snapshot_download
+
+    folder = as_folder(name)
+    if folder is not None and folder.is_dir():
+        return folder, None
+    if folder is None or folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise BadInput(f"A model is a hub name, a folder or {BUILTIN}; there is no folder {folder or name}.")
+    snapshot = Path(snapshot_download(name, allow_patterns=list(HUB_FILES)))
+    return snapshot, snapshot.name  # the cache names a snapshot by its commit
+
+
+def as_folder(name: str) -> Path | None:
+    """Return the folder that a name may mean; None if it is that of a user who does not exist."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError:
+        return None
+
+
+def check_files(folder: Path) -> None:
+    """Refuse what the library would read in another way than it is meant.
+
+    Raises:
+        BadInput: pickles (they are run), a missing vocabulary (it is taken for an empty one), an adapter (it is passed
+            over), pointers of git LFS.
+    """
+    found = ", ".join(sorted(path.name for path in folder.iterdir())[:SHOWN_FILES]) or "nothing"
+    if (folder / ADAPTER).exists():
+        raise BadInput(
+            f"A model is one whole network; {folder} holds an adapter (PEFT, LoRA: {ADAPTER}), which would be passed "
+            "over. Merge it with peft's merge_and_unload and save the result with save_pretrained; or take the "
+            "adapter's files out of the folder."
+        )
+    if (folder / OLD_SENTENCE_TRANSFORMERS).is_dir():
+        raise BadInput(
+            f"A model's folder has config.json and its weights; {folder} is an old sentence-transformers folder, which "
+            f"has them one below. Give {folder / OLD_SENTENCE_TRANSFORMERS}."
+        )
+    if not any(folder.glob("*.safetensors")):
+        raise BadInput(
+            f"Weights are read from safetensors only, since other formats can run code; {folder} holds "
+            f"{found}. If you trust it, load it with transformers and save it again with save_pretrained."
+        )
+    if not any(path for pattern in VOCABULARY_FILES for path in folder.glob(pattern)):
+        raise BadInput(
+            f"A model brings its tokenizer ({', '.join(VOCABULARY_FILES)}); {folder} holds {found}. Save it "
+            "beside the weights with the tokenizer's save_pretrained."
+        )
+    pointers = [path.name for path in sorted(folder.iterdir()) if _is_pointer(path)]
+    if pointers:
+        raise BadInput(
+            f"A model's files have their content; in {folder} {', '.join(pointers[:SHOWN_FILES])} are pointers of git "
+            "LFS. Fetch the content with `git lfs pull`, or download the model with the hub's client."
+        )
+
+
+def _is_pointer(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(POINTER)) == POINTER
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read config.json as it is.
+
+    Raises:
+        BadInput: it has entries that change what a network computes in a way that is not kept here.
+        OSError, ValueError: it cannot be read.
+    """
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8-sig"))
+    if not isinstance(config, dict):
+        raise ValueError("config.json is no JSON object.")
+    for key, (plain, way_out) in FIXED.items():
+        if config.get(key) and config[key] != plain:
+            raise BadInput(
+                f"A model is a plain encoder with its own weights; config.json of {folder} has {key} = "
+                f"{json.dumps(config[key])[:80]}. {way_out}"
+            )
+    return config
+
+
+def overrides(config: dict[str, Any]) -> dict[str, Any]:
+    """Return new values for the switches in a config.json that would change the form of a network's outputs."""
+    import torch
+
+    changed: dict[str, Any] = {
+        key: plain for key, plain in SWITCHES.items() if config.get(key, plain) != plain
+    }
+    for key in ("dtype", "torch_dtype"):
+        if key in config and not isinstance(getattr(torch, str(config[key]), None), torch.dtype):
+            changed["dtype"] = torch.float32
+    return changed
+
+
+def check_sizes(name: str, config: Any) -> None:
+    """Refuse a network without layers, heads or words.
+
+    Raises:
+        BadInput: a size of the configuration is no positive number.
+    """
+    for key in SIZES:
+        size = getattr(config, key, 1)
+        if not isinstance(size, int) or size < 1:
+            raise BadInput(
+                f"An encoder has layers, heads and words; {name} has {key} = {size!r}. Correct config.json."
+            )
+
+
+@contextmanager
+def readable(name: str) -> Iterator[None]:
+    """Turn the library's errors on a model that cannot be read into one message; they are of any kind."""
+    try:
+        yield
+    except (BadInput, MemoryError):
+        raise
+    except Exception as error:
+        lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+        fact = lines[0] if lines else ""
+        if not isinstance(error, OSError | ValueError):  # a KeyError's text is a key alone
+            fact = f"{type(error).__name__}: {fact}"
+        raise BadInput(
+            f"A model is a hub name, a folder with config.json, safetensors and tokenizer, or {BUILTIN}; "
+            f"{name} cannot be read: {fact.rstrip('.')}. Check the name, its files and the network, or give a local "
+            "folder."
+        ) from error

@@ -1,0 +1,98 @@
+"""The classification head that a model brings: whether it knows a task's classes, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.study.classes import class_key
+
+SHOWN = 5  # names of classes in a message
+UNNAMED = "label_"  # LABEL_0, LABEL_1 …: what transformers writes where nobody named the classes
+
+
+@dataclass(frozen=True)
+class HeadMatch:
+    """How a model's head fits a task.
+
+    `order`: the head's output for each class of the task, in the task's order; for a regression (0,). None if the head
+    does not fit: `reason` then says why, as a clause ("its head has 5 outputs, the task has 2"). Of a head that fits,
+    `reason` is "" or what was taken for granted ("its outputs have no names and are taken in the task's order").
+    """
+
+    order: tuple[int, ...] | None
+    reason: str = ""
+
+    @property
+    def permuted(self) -> bool:
+        """Whether the head's order is another one than the task's."""
+        return self.order is not None and self.order != tuple(range(len(self.order)))
+
+
+def match_head(config: Mapping[str, Any], class_names: Sequence[str], *, regression: bool) -> HeadMatch:
+    """Match the outputs of a model's head to a task's classes by name.
+
+    Names are equal if they are one class as labels (0 and 0.0, white space), or differ in case alone. An output that
+    has no name, LABEL_k, is class k of numbered classes.
+
+    Args:
+        config: the model's own config.json: `id2label`, `num_labels` and `problem_type` are read.
+        class_names: of the task, in its order; not read for a regression.
+        regression: whether the task has values in place of classes.
+    """
+    names = _output_names(config)
+    if config.get("problem_type") == "multi_label_classification":
+        return HeadMatch(None, "its head gives any number of labels to a row")
+    if regression:
+        if len(names) != 1:
+            return HeadMatch(None, f"its head has {len(names)} outputs, a regression has 1")
+        return HeadMatch((0,))
+    if len(names) != len(class_names):
+        return HeadMatch(None, f"its head has {_count(names)}, the task has {len(class_names)} classes")
+    if config.get("problem_type") == "regression":
+        return HeadMatch(None, "its head predicts values")
+    for key in (class_key, _loose_key):
+        outputs, classes = [key(name) for name in names], [key(name) for name in class_names]
+        if len({*outputs}) == len(outputs) and {*outputs} == {*classes}:
+            return HeadMatch(tuple(outputs.index(each) for each in classes))
+    numbers = [_number(name) for name in names]
+    if numbers == [str(number) for number in range(len(names))]:
+        classes = [class_key(name) for name in class_names]
+        if {*numbers} == {*classes}:
+            return HeadMatch(tuple(int(each) for each in classes))
+        return HeadMatch(
+            tuple(range(len(names))), "its head's outputs have no names and are taken in the task's order"
+        )
+    return HeadMatch(
+        None, f"its head knows the classes {_listed(names)}, the task has {_listed(class_names)}"
+    )
+
+
+def _output_names(config: Mapping[str, Any]) -> list[str]:
+    """Return the names of a head's outputs in their order; transformers' own where config.json has none."""
+    named = config.get("id2label")
+    if isinstance(named, Mapping) and named:
+        try:
+            return [str(name) for _, name in sorted(named.items(), key=lambda item: int(item[0]))]
+        except ValueError:  # no numbers: the order is not known
+            return [str(name) for name in named.values()]
+    count = config.get("num_labels", config.get("_num_labels", 2))
+    return [f"LABEL_{number}" for number in range(count if isinstance(count, int) else 2)]
+
+
+def _loose_key(name: str) -> str:
+    return class_key(name).casefold()
+
+
+def _number(name: str) -> str:
+    return name.lower().removeprefix(UNNAMED) if name.lower().startswith(UNNAMED) else ""
+
+
+def _count(names: Sequence[str]) -> str:
+    return "1 output" if len(names) == 1 else f"{len(names)} outputs"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
