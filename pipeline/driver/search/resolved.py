@@ -43,6 +43,11 @@ class ResolvedSearch:
         return self.store.study(self.name)
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the user is told of the task and the model as they were read."""
+        return self.inputs.source.remarks
+
+    @property
     def ledger_url(self) -> str:
         """Where the ledger is."""
         return self.request.ledger or f"sqlite:///{self.store.studies_db}"

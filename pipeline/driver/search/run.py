@@ -53,6 +53,8 @@ def run(request: Search, watcher: Watcher) -> Front:
     """
     resolved = resolve(request, watcher)
     store = resolved.store
+    for remark in resolved.remarks:
+        watcher.warn(remark)
     with ExitStack() as stack:
         spec = lease = tracker = None
         if resolved.anchors is not None:
