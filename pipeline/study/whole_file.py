@@ -24,16 +24,18 @@ NO_FOLDER_SYNC = (
 
 
 @contextmanager
-def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
+def whole_file(path: Path, *, durable: bool = True, replace: bool = True) -> Iterator[Path]:
     """Yield a temporary path in the file's folder; rename it to `path` when the block ends without an error.
 
     The folder is made if it is missing.
 
     Args:
-        path: the file; one that is there is replaced.
+        path: the file.
         durable: whether file and folder are flushed to disk; not needed for a copy that can be fetched again.
+        replace: whether a file that is there is replaced.
 
     Raises:
+        FileExistsError: without `replace`, another process has written it.
         OSError: the file cannot be written; what was there before is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +44,10 @@ def whole_file(path: Path, *, durable: bool = True) -> Iterator[Path]:
         yield part
         if durable:
             _sync(part)
-        part.replace(path)
+        if replace:
+            part.replace(path)
+        else:
+            _rename_new(part, path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
@@ -58,6 +63,31 @@ def write_whole(path: Path, data: bytes) -> None:
     """
     with whole_file(path) as part:
         part.write_bytes(data)
+
+
+def write_new(path: Path, data: bytes) -> bool:
+    """Write a file whole unless there is one; return whether it was written. Of several writers one succeeds.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    try:
+        with whole_file(path, replace=False) as part:
+            part.write_bytes(data)
+    except FileExistsError:
+        return False
+    return True
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename a file that is whole, into another folder; `target` is replaced.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    source.replace(target)
+    _sync_folder(target.parent)
 
 
 @contextmanager
@@ -94,6 +124,25 @@ def _part(path: Path) -> Path:
             if time.time() - left.stat().st_mtime > LEFTOVER_S:
                 shutil.rmtree(left) if left.is_dir() else left.unlink()
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+
+
+def _rename_new(part: Path, path: Path) -> None:
+    """Rename a file to a name that nothing has.
+
+    Raises:
+        FileExistsError: something has it.
+    """
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        if not part.samefile(path):  # a network file system may have lost the answer to our own link
+            raise
+    except OSError:  # a file system without hard links
+        if path.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+        part.replace(path)
+        return
+    part.unlink()
 
 
 def _sync(path: Path) -> None:

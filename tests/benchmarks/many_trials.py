@@ -102,7 +102,7 @@ def search(folder: Path, trials: int, every: int) -> list[tuple[int, float, floa
     store.write_spec(made)
     url = f"sqlite:///{store.studies_db}"
     with hold(url, made.name) as lease, connect(Resources(concurrent=2), shared_bytes=0) as cluster:
-        ledger: Ledger = open_ledger(url, made, space, trials=trials, may_write=lease.check)
+        ledger: Ledger = open_ledger(url, made, space, trials=trials, lease=lease)
         reach = partial(open_tracking, None, store_root=store.root)
         publisher = Publisher(
             made, store=store, open_tracker=reach, may_write=lease.check, address="the store"

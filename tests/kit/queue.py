@@ -21,6 +21,8 @@ class FiveTrials:
 
     def on_stop(self, number: int) -> None: ...
     def on_store_away(self, number: int, *, ended: bool) -> None: ...
-    def on_restart(self, number: int, error: str | None) -> None: ...
+    def on_restart(self, number: int, error: str | None) -> int:
+        return 1
+
     def on_end(self, number: int, error: str | None) -> None:
         self.ends.append(number)

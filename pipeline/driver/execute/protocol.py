@@ -92,8 +92,11 @@ class TrialQueue(Protocol):
         Raises if the driver does not reach the store either.
         """
 
-    def on_restart(self, number: int, error: str | None) -> None:
-        """Take in that a trial restarts from its last checkpoint: after `error`, or after the loss of its process."""
+    def on_restart(self, number: int, error: str | None) -> int:
+        """Take in that a trial restarts from its last checkpoint: after `error`, or after the loss of its process.
+
+        Return how many attempts in a row it has lost without getting on: it is given up at some number of them.
+        """
 
     def on_end(self, number: int, error: str | None) -> None:
         """Take in that a trial has ended: its record is in the store, or it is lost for good because of `error`."""

@@ -157,14 +157,23 @@ def _send(report: Report) -> None:
 
 
 def _attempt(store: Store, ask: Ask, shared: _TrialShared) -> None:
-    """Run one attempt at a trial: its last act is to write its record."""
+    """Run one attempt at a trial: its last act is to write its record.
+
+    A trial that has ended is not run again: its process may have died before the driver knew.
+    """
     from pipeline.trial.inputs import TrialJob
 
-    own = store.study(shared.study).attempts(ask.number).begin()
+    study = store.study(shared.study)
+    study.refresh(ask.number)
+    if study.has_record(ask.number):
+        study.complete(ask.number)
+        _send(Report(ask.number, Event.ENDED))
+        return
+    own = study.attempts(ask.number).begin()
     ask = replace(ask, beat_s=max(ask.beat_s, shared.least_beat_s))
-    attempts = tuple(sorted(own.parent.glob("attempt-*")))
+    attempts = tuple(folder for folder in study.attempts(ask.number).folders() if folder.name <= own.name)
     job = TrialJob(ask, attempts, checkpoint_s=shared.checkpoint_s)
-    _hand_in(store.study(shared.study), job, _record(job, shared))
+    _hand_in(study, job, _record(job, shared))
 
 
 def _record(job: TrialJob, shared: _TrialShared) -> TrialRecord:
@@ -186,13 +195,22 @@ def _record(job: TrialJob, shared: _TrialShared) -> TrialRecord:
 
 
 def _hand_in(study: StudyStore, job: TrialJob, record: TrialRecord) -> None:
-    """Write the record, remove the attempts' folders, and report the end."""
+    """Write the record, unless another attempt was quicker; then complete the trial and report its end.
+
+    Of two attempts that run at once, of a paused driver and of the one that took over, the first result counts. A
+    failure counts only if no later attempt has begun, which may succeed.
+
+    Raises:
+        RuntimeError: this attempt failed, and a later one has begun.
+    """
     number = job.ask.number
+    if record.state == "failed" and study.attempts(number).superseded(job.attempts[-1]):
+        raise RuntimeError(f"A later attempt at trial {number} has begun; this one failed: {record.reason}")
     try:
-        if record.state == "complete":
-            study.weights.take(number, job.attempts)
+        kept = job.attempts if record.state == "complete" else ()
         facts = record.provenance | _peaks()
-        study.write_record(replace(record, attempts=len(job.attempts), provenance=facts))
+        study.write_record(replace(record, attempts=len(job.attempts), provenance=facts), attempts=kept)
+        study.complete(number, job.attempts)
     except OSError as error:
         # a full disk is not the trial's fault: the search ends, and goes on when there is space
         if error.errno in NO_SPACE:
@@ -200,9 +218,6 @@ def _hand_in(study: StudyStore, job: TrialJob, record: TrialRecord) -> None:
                 study.attempts(number).mark_interrupted()
             _send(Report(number, Event.DISK_FULL))
         raise
-    for attempt in job.attempts:
-        shutil.rmtree(attempt, ignore_errors=True)
-        dropped(attempt)
     _send(Report(number, Event.ENDED))
 
 

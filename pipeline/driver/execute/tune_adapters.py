@@ -120,15 +120,19 @@ class QueueSearcher(Searcher):
             self.stopping.add(trial_id)
         return goes_on
 
-    def on_restart(self, trial_id: str, failure: str) -> None:
-        """Pass on that a trial will be started again: its process or node died, or it raised an error."""
+    def on_restart(self, trial_id: str, failure: str) -> int | None:
+        """Pass on that a trial will be started again: its process or node died, or it raised an error.
+
+        Return how many attempts in a row it has lost without getting on; None if that is not known.
+        """
         number = self.numbers.get(trial_id)
         if number is None or number in self.store_lost or self.failure is not None:
             self.store_lost.discard(number)
-            return
+            return None
         raised = failure.strip().splitlines()[-1] if "Traceback" in failure else None
         with suppress(Exception), self.keeping_failure():
-            self._queue().on_restart(number, raised)
+            return self._queue().on_restart(number, raised)
+        return None
 
     @contextmanager
     def keeping_failure(self) -> Iterator[None]:
@@ -179,7 +183,9 @@ class RungScheduler(FIFOScheduler):
         if any(word in text for word in OUT_OF_MEMORY):
             self.searcher.errors[trial.trial_id] = "out of memory: the node that it ran on had none left"
         if trial.status == Trial.ERROR:  # a trial that is given up counts as running until this returns
-            self.searcher.on_restart(trial.trial_id, text)
+            lost = self.searcher.on_restart(trial.trial_id, text)
+            if lost is not None:  # Tune would count a loss of a machine as it counts a fault of the trial
+                trial.run_metadata.num_failures = lost
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """Return the waiting trial with the lowest number; only trials that have not ended are looked through."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
@@ -62,8 +63,17 @@ class Meter:
     A driver that is killed loses what it used since it last recorded it, at most NOTE_EVERY_S.
     """
 
-    def __init__(self, store: Store, study: str, *, gpus_per_trial: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        study: str,
+        *,
+        gpus_per_trial: float,
+        may_write: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Begin with what is recorded; `may_write` raises LeaseLost if another driver has taken over."""
         self._file, self.gpus_per_trial = store.study(study).spent, gpus_per_trial
+        self._may_write = may_write
         self.spent = self._file.read()
         self._last = self._noted = time.monotonic()
 
@@ -81,4 +91,5 @@ class Meter:
     def note(self) -> None:
         """Write what the study has used to its folder."""
         self._noted = time.monotonic()
+        self._may_write()
         self._file.write(self.spent)

@@ -109,7 +109,7 @@ def _open_ledger(resolved: ResolvedSearch, spec: StudySpec, lease: Lease | None 
         spec,
         resolved.space,
         trials=resolved.request.trials,
-        may_write=None if lease is None else lease.check,
+        lease=lease,
     )
 
 
@@ -149,10 +149,10 @@ def _make_queue(
     watcher.anchors(spec)
     if spec.anchors.dense <= spec.anchors.constant:
         watcher.warn(LEARNED_NOTHING)
-    meter = Meter(store, spec.name, gpus_per_trial=cluster.gpus_per_trial)
+    meter = Meter(store, spec.name, gpus_per_trial=cluster.gpus_per_trial, may_write=ledger.check)
     return StudyQueue(
         TrialSource(ledger, request.budget, meter, warn=watcher.warn),
-        StudyResults(spec, store, keep_all_weights=request.keep_weights == ALL),
+        StudyResults(spec, store, keep_all_weights=request.keep_weights == ALL, may_write=ledger.check),
         publisher=publisher,
         watcher=watcher,
         halving=Halving(spec.values, spec.reference_point) if request.scheduler == "asha" else None,
@@ -173,6 +173,7 @@ def _run_trials(
     queue.settle()
     if queue.has_work():
         table = find_table(cluster, store, spec, source, shapes[0], watcher) if shapes else None
+        queue.source.ledger.check()
         inputs = inputs_of_study(resolved.inputs, resolved.study, latency=table)
         first = alone(packing)
         if first is not None:

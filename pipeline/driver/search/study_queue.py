@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from pipeline.driver.search.study_results import StudyResults
@@ -39,6 +39,7 @@ class StudyQueue:
         self.meter = source.meter
         self.publisher, self.watcher, self.halving = publisher, watcher, halving
         self.verdicts: dict[int, Verdict] = {}
+        self.again: set[int] = set()  # trials that had ended, and are run again
 
     def settle(self) -> None:
         """Complete what earlier drivers left: ended trials are written to the ledger, the others are owed again."""
@@ -50,6 +51,11 @@ class StudyQueue:
                 self.halving.remember(number, rung)
         for number in (*found.told, *found.lost):
             self.publisher.enqueue(number)
+        self._say(
+            found.again, "ended, and the store has no record of it, as after a power failure: it is run again"
+        )
+        self._say(found.restored, "is in the store, and the ledger's database had lost it: it is there again")
+        self.again = {*found.again}
         results.start(recall_volumes=self.source.budget.flat is not None)
         self._report(None)
 
@@ -59,9 +65,12 @@ class StudyQueue:
 
     def next(self) -> Ask | None:
         """Return an owed trial, else a new one, else None."""
+        owed = {ask.number for ask in self.source.owed}
         ask = self.source.next(self.results.volumes)
         if ask is None:
             return None
+        if ask.number not in owed:
+            self.results.study.forget_attempts(ask.number)  # of a trial that the ledger's database has lost
         self._report(None)
         rungs = () if self.halving is None else self.halving.rungs
         return replace(ask, rungs=rungs, beat_s=self.watcher.beat_s)
@@ -89,7 +98,7 @@ class StudyQueue:
         record, rows = self.results.read(self.source.running[number], error)
         self.source.end(record)
         self.verdicts.pop(number, None)
-        self.publisher.enqueue(number)
+        self.publisher.enqueue(number, again=number in self.again)
         self.results.add(number, rows)
         self._report(record)
 
@@ -105,10 +114,19 @@ class StudyQueue:
         if ended:
             self.results.store.check_reachable()
 
-    def on_restart(self, number: int, error: str | None) -> None:
-        """Warn that a trial goes on in another process, from its last checkpoint."""
+    def on_restart(self, number: int, error: str | None) -> int:
+        """Warn that a trial goes on in another process, from its last checkpoint.
+
+        Return how many attempts in a row it has lost without a new checkpoint.
+
+        Raises:
+            LeaseLost: another driver has taken over, and may run it by now.
+        """
+        self.source.ledger.check()
         why = "has lost its process or its node" if error is None else f"ended by {error}"
         self.watcher.warn(f"Trial {number} {why}; it goes on from its last checkpoint.")
+        self.results.study.refresh(number)
+        return self.results.study.attempts(number).lost()
 
     def close(self) -> None:
         """Gather the records and publish the front; also on the way out of an interruption."""
@@ -129,6 +147,10 @@ class StudyQueue:
             self.watcher.warn(
                 "MLflow does not have all of this study yet; the next search brings it, or `prunefront studies --sync`."
             )
+
+    def _say(self, numbers: Sequence[int], what: str) -> None:
+        for number in numbers:
+            self.watcher.warn(f"Trial {number} {what}.")
 
     def _show_messages(self) -> None:
         for message in self.publisher.messages():

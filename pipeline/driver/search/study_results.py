@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import pyarrow as pa
@@ -21,11 +21,25 @@ GATHER_EVERY = 25
 class StudyResults:
     """The records of one study, in the driver: what the store has, and what follows from it."""
 
-    def __init__(self, spec: StudySpec, store: Store, *, keep_all_weights: bool = False) -> None:
-        """Begin before the study is settled: `start` reads what earlier drivers left."""
+    def __init__(
+        self,
+        spec: StudySpec,
+        store: Store,
+        *,
+        keep_all_weights: bool = False,
+        may_write: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Begin before the study is settled: `start` reads what earlier drivers left.
+
+        Args:
+            spec: of the study.
+            store: where its records are.
+            keep_all_weights: of networks that are not on the front, too.
+            may_write: called before every write; raises LeaseLost if another driver has taken over.
+        """
         self.spec, self.store, self.study = spec, store, store.study(spec.name)
         self.volumes: list[float] = []  # hypervolume after each ended trial, in the order of their ends
-        self._keep_all_weights = keep_all_weights
+        self._keep_all_weights, self._may_write = keep_all_weights, may_write
         self._running_front: RunningFront | None = None
         self._not_gathered: list[pa.Table] = []  # rows of trials that have ended since the last gathering
 
@@ -36,10 +50,15 @@ class StudyResults:
 
     def start(self, *, recall_volumes: bool) -> None:
         """Read the study's table; with `recall_volumes`, replay the hypervolume after each trial of earlier drivers."""
+        self._may_write()
+        self.study.complete_all()
         table = self.study.read_table()
         self._running_front = RunningFront(self.spec, table)
         if not self._keep_all_weights:
-            self.study.weights.keep_only(self._running_front.front.points)
+            # only of these: another driver may take over, and end a trial that this front does not know
+            weights = self.study.weights
+            among = {*weights.with_weights()} & {*table["number"].unique().to_pylist()}
+            weights.keep_only(self._running_front.front.points, among=among)
         if recall_volumes:
             replayed = RunningFront(self.spec, table.slice(0, 0))
             self.volumes = [replayed.add(rows).hypervolume for rows in self._in_order(table)]
@@ -58,8 +77,10 @@ class StudyResults:
             ask.number, "stopped", "", ask.params, ask.seed, provenance=provenance()
         )
         record = replace(left, state="stopped", reason=verdict.reason, redundant=verdict.redundant)
+        begun = attempts.folders()
+        self._may_write()  # after it was seen which attempts have begun: a later driver's are not removed
         self.study.write_record(record)
-        attempts.clear()
+        self.study.complete(ask.number, begun)
 
     def read(self, ask: Ask, error: str | None) -> tuple[TrialRecord, pa.Table]:
         """Return an ended trial's record and its rows; a trial without a record was lost because of `error`."""
@@ -67,13 +88,17 @@ class StudyResults:
         if not self.study.has_record(ask.number):
             reason = error or "ended without a record"
             lost = TrialRecord(ask.number, "failed", reason, ask.params, ask.seed, provenance=provenance())
+            begun = self.study.attempts(ask.number).folders()
+            self._may_write()
             self.study.write_record(lost)
+            self.study.complete(ask.number, begun)
         return self.study.read_trial(ask.number)
 
     def add(self, number: int, rows: pa.Table) -> None:
         """Add an ended trial to the front, and drop the weights of networks that have left it."""
         if self._running_front is None:
             raise RuntimeError("Trials are added to a study that was started: call start first.")
+        self._may_write()
         among = {number, *(point.trial for point in self._running_front.front.points)}
         found = self._running_front.add(rows)
         self.volumes.append(found.hypervolume)
@@ -85,6 +110,7 @@ class StudyResults:
 
     def gather(self) -> None:
         """Bring the study's table up to date."""
+        self._may_write()
         self.study.gather(self._not_gathered)
         self._not_gathered = []
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from pipeline.driver.search.budget import Budget, Meter
-from pipeline.study.ledger import Counts, Found, Ledger, LedgerLost
+from pipeline.study.ledger import CommitsLost, Counts, Found, Ledger, LedgerLost
 from pipeline.study.records import Ask, TrialRecord
 from pipeline.study.store import RETRY_PAUSES_S, Store
 
@@ -48,6 +48,7 @@ class TrialSource:
     def next(self, volumes: list[float]) -> Ask | None:
         """Return an owed trial, else a new one, else None. It counts as running from now on."""
         if self.owed:
+            self.ledger.check()
             ask = self.owed.pop(0)
         elif self._may_ask(volumes):
             ask = self._retrying(self._ask)
@@ -92,7 +93,7 @@ class TrialSource:
             try:
                 return call()
             except LedgerLost as lost:
-                if lost.disk_full:
+                if lost.disk_full or isinstance(lost, CommitsLost):
                     raise
                 self._unsure = True
                 self._warn(f"{lost} Trying again in {pause} s.")

@@ -15,6 +15,7 @@ from urllib.request import url2pathname
 
 from pipeline.driver.tracking.addresses import cause_of, shown
 from pipeline.driver.tracking.models import ExportedModel, write_model
+from pipeline.driver.tracking.relocation import OwnDatabase
 from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:
@@ -63,10 +64,21 @@ class Run:
 class Connection:
     """An MLflow server or database. Every method may raise TrackingLost."""
 
-    def __init__(self, client: MlflowClient, address: str, *, artifacts: Path | None) -> None:
+    def __init__(
+        self, client: MlflowClient, address: str, *, artifacts: Path | None, own: OwnDatabase | None = None
+    ) -> None:
+        """Connect to what `client` reaches.
+
+        Args:
+            client: of MLflow.
+            address: of the server or database.
+            artifacts: where those of a database go; a server decides itself.
+            own: the same, if it is the store's own database, whose artifacts are in the store.
+        """
         self._client = client
         self._address = address
         self._artifacts = artifacts
+        self._own = own
 
     def experiment(self, name: str) -> str:
         """Return the id of an experiment, created if it is new.
@@ -91,14 +103,22 @@ class Connection:
                 f"Studies of a task share an experiment; {name!r} was deleted in MLflow. Restore it (`mlflow "
                 f"experiments restore -x {known.experiment_id}`) or end it for good (`mlflow gc`)."
             )
-        _check_location(name, str(known.artifact_location))
+        if self._own is not None:
+            with self._mlflow_errors():
+                self._own.keep_experiment(str(known.experiment_id))
+        else:
+            _check_location(name, str(known.artifact_location))
         return str(known.experiment_id)
 
     def find_experiment(self, name: str) -> str | None:
         """Return the id of an experiment; None if there is none, or it was deleted."""
         with self._mlflow_errors():
             known = self._client.get_experiment_by_name(name)
-        return str(known.experiment_id) if known and known.lifecycle_stage == "active" else None
+            if not known or known.lifecycle_stage != "active":
+                return None
+            if self._own is not None:
+                self._own.keep_experiment(str(known.experiment_id))
+        return str(known.experiment_id)
 
     def tag_experiment(self, experiment_id: str, tags: Mapping[str, str]) -> None:
         """Set those tags of an experiment that differ."""
@@ -172,6 +192,8 @@ class Connection:
         """Provide a folder whose files become a run's artifacts at the end. A full disk is TrackingLost, too."""
         with self._mlflow_errors(), tempfile.TemporaryDirectory() as folder:
             yield Path(folder)
+            if self._own is not None:
+                self._own.keep_run(run_id)
             self._client.log_artifacts(run_id, folder)
 
     @contextmanager

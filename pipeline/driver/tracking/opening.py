@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeline.driver.tracking.addresses import shown
 from pipeline.driver.tracking.connection import Connection, cause
+from pipeline.driver.tracking.relocation import OwnDatabase
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
 
@@ -75,7 +76,9 @@ def connect(uri: str | None, *, store_root: Path) -> Connection:
             "server, correct --tracking (or MLFLOW_TRACKING_URI), or leave both out for a database in the store."
         ) from None  # the chain would show the address with its password
     database = scheme.partition("+")[0] in DATABASES
-    return Connection(client, address, artifacts=store.artifacts if database else None)
+    artifacts = store.artifacts if database else None
+    own = OwnDatabase(ours, store.artifacts) if address == ours else None
+    return Connection(client, address, artifacts=artifacts, own=own)
 
 
 def address_of(uri: str | None, *, store_root: Path) -> str:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TypeVar, final
 
@@ -19,9 +20,9 @@ from pipeline.driver.tracking.connection import TrackingLost
 from pipeline.driver.tracking.tracker import Tracker
 from pipeline.fronts.front import front_of, with_latency
 from pipeline.fronts.running_front import RunningFront
-from pipeline.study.ledger import LeaseLost
+from pipeline.study.ledger import LeaseLost, LedgerLost
 from pipeline.study.provenance import provenance
-from pipeline.study.records import BadInput, State, StudySpec
+from pipeline.study.records import State, StudySpec
 from pipeline.study.store import Outbox, Store
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 60.0  # between two tries to reach MLflow
@@ -61,6 +62,7 @@ class Publisher:
         self._running_front: RunningFront | None = None  # of MLflow's trials; None while there is no contact
         self._owed: deque[int] = deque()
         self._ended: SimpleQueue[int] = SimpleQueue()
+        self._again: set[int] = set()  # trials whose runs are of records that are gone
         self._messages: SimpleQueue[str] = SimpleQueue()
         self._wake = threading.Event()
         self._ending: State | None = None
@@ -81,12 +83,14 @@ class Publisher:
         if tracker is not None:
             try:
                 self._connect()
-            except TrackingLost as lost:
+            except (TrackingLost, LedgerLost) as lost:
                 self._lose(lost)
         self._thread.start()
 
-    def enqueue(self, number: int) -> None:
-        """Queue a trial whose record is in the store."""
+    def enqueue(self, number: int, *, again: bool = False) -> None:
+        """Queue a trial whose record is in the store; `again`: MLflow may have a run of an earlier record."""
+        if again:
+            self._again.add(number)
         self._ended.put(number)
         self._wake.set()
 
@@ -108,6 +112,8 @@ class Publisher:
                 seen, since = self._progress, time.monotonic()
         owed = sorted({*self._owed, *_drained(self._ended), *self._aside()})
         self.done = self.done and not owed
+        with suppress(LedgerLost):
+            self._may_write()
         self._study.outbox.write(None if self.done else Outbox(self._address, tuple(owed), state))
         return self.done
 
@@ -129,7 +135,7 @@ class Publisher:
                 self._wake.wait()
             except LeaseLost:
                 return
-            except (TrackingLost, BadInput) as lost:
+            except Exception as lost:  # the ledger's database, which has the lease, may be away, too
                 self._lose(lost)
                 tries += ending is not None
                 if tries >= LAST_TRIES:
@@ -153,7 +159,9 @@ class Publisher:
             number = self._owed[0]
             try:
                 self._publish(number)
-            except TrackingLost:
+            except (LeaseLost, LedgerLost):
+                raise
+            except Exception:
                 self._refused[number] += 1
                 raise
             self._owed.popleft()
@@ -161,6 +169,9 @@ class Publisher:
 
     def _publish(self, number: int) -> None:
         tracker, running_front = self._connected()
+        if number in self._again:
+            tracker.withdraw(number)
+            self._again.discard(number)
         if number in tracker.published():
             tracker.publish_standing(running_front.front)  # it may have been lost although its trial was not
             return

@@ -136,6 +136,12 @@ class Tracker:
         done = replace(run, status=published.STATUS[record.state], tags={}, metrics={})
         study.trials[record.number] = done
 
+    def withdraw(self, number: int) -> None:
+        """Move a trial's run to MLflow's trash: its record is gone from the store, and the trial is run again."""
+        run = self._started().trials.pop(number, None)
+        if run is not None:
+            self._mlflow.delete(run.id)
+
     def publish_standing(self, found: Front) -> None:
         """Write the study's numbers after `found.trials` trials, in one call; nothing if they are written already."""
         study = self._started()

@@ -40,13 +40,11 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from pipeline.study.ledger.storage import cannot_open, driver_url, engine_options
+from pipeline.study.ledger.storage import cannot_open, database_errors, driver_url, engine_options
 from pipeline.study.records import BadInput
 
 BEAT_S = 10.0
-SILENT_S = (
-    180.0  # a driver that has not renewed for this long counts as dead; many beats, for a busy database
-)
+SILENT_S = 180.0  # a driver that has not renewed for this long counts as dead: many beats
 
 _LEASES = Table(
     "prunefront_leases",
@@ -55,9 +53,7 @@ _LEASES = Table(
     Column("token", String(32), nullable=False),
     Column("person", String(256), nullable=False),
     Column("host", String(256), nullable=False),
-    Column(
-        "place", String(512), nullable=False
-    ),  # the machine, boot and namespace in which the process number is valid
+    Column("place", String(512), nullable=False),  # machine, boot and namespace that the process number is of
     Column("pid", Integer, nullable=False),
     Column("born", String(32), nullable=False),  # distinguishes two processes with one number
     Column("since", Float, nullable=False),  # seconds since 1970, the holder's clock
@@ -102,20 +98,29 @@ class Holder:
 class Lease:
     """The right to write a study's trials, renewed in the background until it is given back."""
 
-    def __init__(self, engine: Engine, study: str, token: str) -> None:
-        self._engine, self._study, self._token = engine, study, token
+    def __init__(self, engine: Engine, study: str, token: str, *, url: str) -> None:
+        self._engine, self._study, self._token, self._url = engine, study, token, url
         self._ended = threading.Event()
         self._beats = threading.Thread(target=self._renew, name="lease", daemon=True)
         self._beats.start()
 
     def check(self) -> None:
-        """Check the lease; called before every write to the ledger.
+        """Check the lease; called before every write to the store and to MLflow.
+
+        Raises:
+            LeaseLost: another driver has taken over; the message names it.
+            LedgerLost: the database does not answer.
+        """
+        with database_errors(self._url), self._engine.connect() as connection:
+            self.check_in(connection)
+
+    def check_in(self, connection: Connection) -> None:
+        """Check the lease within a transaction of the ledger's; until its end nobody takes over.
 
         Raises:
             LeaseLost: another driver has taken over; the message names it.
         """
-        with self._engine.connect() as connection:
-            holder = _holder(connection, self._study)
+        holder = _holder(connection, self._study, lock=True)
         if holder is None or holder.token != self._token:
             by = f"by {holder}" if holder is not None else "and given back"
             raise LeaseLost(
@@ -127,10 +132,8 @@ class Lease:
         """End the lease: the study is free."""
         self._ended.set()
         self._beats.join()
-        with (
-            suppress(SQLAlchemyError),
-            self._engine.begin() as connection,
-        ):  # a row that stays counts as dead
+        # a row that stays counts as dead
+        with suppress(SQLAlchemyError), self._engine.begin() as connection:
             connection.execute(delete(_LEASES).where(*self._own()))
         self._engine.dispose()
 
@@ -169,7 +172,7 @@ def hold(url: str, study: str, *, take_over: bool = False) -> Iterator[Lease]:
     except BaseException:
         engine.dispose()
         raise
-    lease = Lease(engine, study, token)
+    lease = Lease(engine, study, token, url=url)
     try:
         yield lease
     finally:
@@ -241,8 +244,10 @@ def _peek(engine: Engine, study: str) -> Holder | None:
         return _holder(connection, study)
 
 
-def _holder(connection: Connection, study: str) -> Holder | None:
-    row = connection.execute(select(_LEASES).where(_LEASES.c.study == study)).mappings().first()
+def _holder(connection: Connection, study: str, *, lock: bool = False) -> Holder | None:
+    """Return who holds a study; with `lock` nobody changes that before the transaction's end."""
+    query = select(_LEASES).where(_LEASES.c.study == study)
+    row = connection.execute(query.with_for_update(read=True) if lock else query).mappings().first()
     if row is None:
         return None
     names = ("token", "person", "host", "place", "pid", "born", "since")

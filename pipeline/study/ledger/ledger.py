@@ -10,74 +10,51 @@ trial's number: a study that is interrupted, however often, goes on with the dra
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+import secrets
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
-from optuna.storages import BaseStorage
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection
 
 from pipeline.study.ledger.curve_observations import CurveObservation, rows_of_record, rows_of_table
+from pipeline.study.ledger.earlier import Counts, Found, are_of, readable, refuse_strangers
+from pipeline.study.ledger.guarded import GuardedWrites
 from pipeline.study.ledger.mirror import Mirror
 from pipeline.study.ledger.outcomes import NEVER_ASKED, check_same, outcome_of
 from pipeline.study.ledger.samplers import check_sampler, quiet_optuna, random_start, trial_seed
 from pipeline.study.ledger.storage import (
+    NONCE,
     PARAMS,
-    cause_of,
+    CommitsLost,
+    LedgerLost,
+    database_errors,
     is_asked,
+    last_number,
     open_study,
+    reopen,
     shown,
     write_end,
 )
-from pipeline.study.records import Ask, BadInput, StudySpec, TrialRecord
-from pipeline.study.store import SQLITE_FULL
+from pipeline.study.records import Ask, BadInput, Params, StudySpec, TrialRecord
 
 if TYPE_CHECKING:
+    from pipeline.study.ledger.lease import Lease
     from pipeline.study.space import Space
-    from pipeline.study.store import Store
+    from pipeline.study.store import Store, StudyStore
 
-LOST_ATTEMPTS = 3  # a trial that has lost this many attempts is given up (design.md)
-
-
-class LedgerLost(RuntimeError):  # noqa: N818 (a fact about a database, not a fault of the program)
-    """The ledger's database does not answer. Nothing is half-done: the same call, later, completes it."""
-
-    @property
-    def disk_full(self) -> bool:
-        """Whether it is a file on a full disk: waiting does not help."""
-        return SQLITE_FULL in str(self)
+LOST_ATTEMPTS = 3  # a trial that has lost this many attempts in a row is given up (design.md)
+DRAWS = 5  # of one ask, when another driver's last trials arrive late
 
 
-@dataclass(frozen=True)
-class Counts:
-    """The number of a study's trials in each state."""
-
-    complete: int
-    stopped: int
-    failed: int
-    running: int
-
-    @property
-    def ended(self) -> int:
-        """The trials that count towards a study's total."""
-        return self.complete + self.stopped + self.failed
-
-
-@dataclass(frozen=True)
-class Found:
-    """What earlier drivers left: trial numbers, and the trials still to run."""
-
-    told: tuple[int, ...]  # finished, but their driver died before it wrote that to the ledger
-    lost: tuple[int, ...]  # given up after LOST_ATTEMPTS attempts
-    unasked: tuple[int, ...]  # without complete parameters: failed, not counted
-    owed: tuple[Ask, ...]
+class _NumberTaken(Exception):  # noqa: N818 (what happened)
+    """A trial would get another number than it was drawn for: nothing is written."""
 
 
 def open_ledger(
-    url: str, spec: StudySpec, space: Space, *, trials: int, may_write: Callable[[], None] | None = None
+    url: str, spec: StudySpec, space: Space, *, trials: int, lease: Lease | None = None
 ) -> Ledger:
     """Open the ledger of a study; create it if the storage does not have it.
 
@@ -86,17 +63,17 @@ def open_ledger(
         spec: of the study.
         space: what parameters are drawn from.
         trials: how many the study is to have.
-        may_write: called before every write; raises if this driver may not write any more (`Lease.check`).
+        lease: of the study, checked in the transaction of every write; None for one that only reads.
 
     Raises:
         BadInput: unknown sampler; a storage that cannot be opened; a study of that name with another spec.
+        LedgerLost: the database stopped answering.
     """
     check_sampler(spec.sampler)
     quiet_optuna()
     storage = open_study(url, spec)
-    return Ledger(
-        storage, spec, space, start=random_start(trials), url=url, may_write=may_write or (lambda: None)
-    )
+    with database_errors(url):
+        return Ledger(storage, spec, space, start=random_start(trials), url=url, lease=lease)
 
 
 class Ledger:
@@ -107,17 +84,18 @@ class Ledger:
 
     def __init__(
         self,
-        storage: BaseStorage,
+        storage: RDBStorage,
         spec: StudySpec,
         space: Space,
         *,
         start: int,
         url: str,
-        may_write: Callable[[], None],
+        lease: Lease | None,
     ) -> None:
         self._storage = storage
         self._url = url
-        self._may_write = may_write
+        self._lease = lease
+        self._write = GuardedWrites(storage, url, lease)
         self._study_id = storage.get_study_id_from_name(spec.name)
         self._spec = spec
         self._space = space
@@ -133,21 +111,33 @@ class Ledger:
         Raises:
             BadInput: another process draws in the same study.
         """
-        mirror = self._synced()
+        # late writes of the driver before us are seen, and drawn after; without a lease there may be others
+        for _ in range(1 if self._lease is None else DRAWS):
+            if (ask := self._ask()) is not None:
+                return ask
+        raise BadInput(
+            f"One command at a time searches a study; while this one drew a trial of "
+            f"{self._spec.name!r}, another one wrote it. Start this again when that has ended."
+        )
+
+    def _ask(self, params: Params | None = None) -> Ask | None:
+        """Draw the next trial, or write one that was drawn with `params`; None if another process was quicker."""
+        mirror, nonce = self._synced(), secrets.token_hex(8)
         self._mirror = None
-        draw = mirror.draw(self._spec, self._space, start=self._start)
-        with self._database_errors():
-            self._may_write()
-            row = self._storage.create_new_trial(self._study_id, draw)
-            number = self._storage.get_trial_number_from_id(row)
-            if number != draw.number:
-                self._storage.set_trial_user_attr(row, PARAMS, None)  # drawn with another trial's seed
-                self._storage.set_trial_state_values(row, TrialState.FAIL)
-        if number != draw.number:
-            raise BadInput(
-                f"One command at a time searches a study; while this one drew trial {draw.number} of "
-                f"{self._spec.name!r}, another one wrote it. Start this again when that has ended."
-            )
+        draw = mirror.draw(self._spec, self._space, start=self._start, nonce=nonce, params=params)
+
+        def check_number(connection: Connection) -> None:
+            # Optuna writes again what was not answered: that must not become a second trial
+            if last_number(connection, self._study_id) != draw.number:
+                raise _NumberTaken
+
+        try:
+            with self._write(check_number):
+                self._storage.create_new_trial(self._study_id, draw)
+        except _NumberTaken:
+            written = self._synced().trial(draw.number)
+            ours = written is not None and written.user_attrs.get(NONCE) == nonce
+            return self._as_ask(draw) if ours else None
         self._mirror = mirror
         return self._as_ask(draw)
 
@@ -174,12 +164,17 @@ class Ledger:
             return
         self._mirror = None
         try:
-            with self._database_errors():
-                self._may_write()
+            with self._write():
                 write_end(self._storage, self._study_id, record.number, end)
         except UpdateFinishedTrialError:  # another process has ended it since we read
             self.tell(record)
             return
+        except KeyError:
+            raise CommitsLost(
+                f"Every trial is drawn and ended in the ledger; {shown(self._url)} has lost trial {record.number}, "
+                "which it had: its last commits are gone. Trials that have ended are in the store: the same command "
+                "writes them to the ledger again, and goes on."
+            ) from None
         self._curves[record.number] = rows_of_record(record, self._spec)
         mirror.end(record.number, end)
         self._mirror = mirror
@@ -187,20 +182,28 @@ class Ledger:
     def reconcile(self, store: Store) -> Found:
         """Settle what earlier drivers left, before the first draw of this one.
 
-        Trials with a record are ended; those that lost LOST_ATTEMPTS attempts fail; the others are owed.
+        Trials with a record are ended; those that lost LOST_ATTEMPTS attempts in a row fail; the others are owed. Ended
+        trials without a record are owed again, under their number and seed. Trials that the database has lost are
+        written again from their records.
 
         Raises:
             BadInput: the store has records of trials that this ledger never drew.
         """
-        unsettled = self._check_store(store)
         study = store.study(self._spec.name)
-        if study.exists():
-            self._curves |= rows_of_table(study.read_points())
+        unknown, records, damaged = self._check_store(study)
+        restored = self._restore(study, unknown)
+        records |= {record.number: record for record in unknown}
+        for number in damaged:
+            study.put_aside(number)
+        again = self._reopen(study)
         told: list[int] = []
         lost: list[int] = []
+        if study.exists():
+            self._curves |= rows_of_table(study.read_points())
+            self._mirror = None
         for ask in self.owed():
-            if ask.number in unsettled:
-                self.tell(unsettled[ask.number])
+            if ask.number in records:
+                self.tell(records[ask.number])
                 told.append(ask.number)
                 continue
             attempts = study.attempts(ask.number).lost()
@@ -210,7 +213,7 @@ class Ledger:
                 study.write_record(record)
                 self.tell(record)
                 lost.append(ask.number)
-        return Found(tuple(told), tuple(lost), self._unasked, self.owed())
+        return Found(tuple(told), tuple(lost), self._unasked, self.owed(), again, restored)
 
     def check_store(self, store: Store) -> None:
         """Refuse a store with another ledger's records: their results would count for this one's trials.
@@ -218,27 +221,42 @@ class Ledger:
         Raises:
             BadInput: the store has records of trials that this ledger never drew.
         """
-        self._check_store(store)
+        self._check_store(store.study(self._spec.name))
 
-    def _check_store(self, store: Store) -> dict[int, TrialRecord]:
-        """Return the records of ended trials that still run in the ledger, by number."""
-        given = {t.number: t.user_attrs[PARAMS] for t in self._synced().trials if is_asked(t)}
-        name = self._spec.name
-        study = store.study(name)
-        found = study.finished_numbers()
-        strangers = [number for number in found if number not in given]
-        asks = {ask.number: ask for ask in self.owed() if ask.number in found}
-        records = {number: study.read_record(number) for number in asks}
-        strangers += [number for number, ask in asks.items() if records[number].params != ask.params]
-        if strangers:
-            numbers = ", ".join(map(str, strangers[:5])) + (", …" if len(strangers) > 5 else "")
-            raise BadInput(
-                f"A store and a ledger belong together; {study.folder} has records of trials that "
-                f"{shown(self._url)} never drew (numbers {numbers}). Name the ledger that they were made with "
-                f"(--ledger), or put its file back. If it is lost: their front stays as it is, for show, best and "
-                f"export; search on under another --name, with --warm-start {name}."
-            )
-        return records
+    def _check_store(self, study: StudyStore) -> tuple[list[TrialRecord], dict[int, TrialRecord], list[int]]:
+        """Return the records of the last trials, which this ledger has lost; of owed trials; which are damaged."""
+        trials = self._synced().trials
+        given = {t.number: t.user_attrs[PARAMS] for t in trials if is_asked(t)}
+        owed = {t.number for t in trials if t.state == TrialState.RUNNING}
+        unknown = [study.read_record(number) for number in study.finished_numbers() if number not in given]
+        if not are_of(self._spec, unknown, after=max(given, default=-1)):
+            refuse_strangers(study, self._url, [record.number for record in unknown])
+        records, damaged = readable(study, owed)
+        refuse_strangers(study, self._url, [n for n, record in records.items() if record.params != given[n]])
+        return unknown, records, damaged
+
+    def _restore(self, study: StudyStore, records: list[TrialRecord]) -> tuple[int, ...]:
+        """Write trials again that the database has lost; those without a record are drawn anew."""
+        known = {record.number: record for record in records}
+        while known and (number := len(self._synced().trials)) <= max(known):
+            record = known.get(number)
+            ask = self._ask() if record is None else self._ask(record.params)
+            if ask is None or (record is not None and ask.params != record.params):
+                refuse_strangers(study, self._url, [number])
+            if record is None:
+                study.forget_attempts(number)  # of other parameters
+        return tuple(known)
+
+    def _reopen(self, study: StudyStore) -> tuple[int, ...]:
+        """Make ended trials owed again whose records are gone, as after a power failure of the store's machine."""
+        there = {*study.finished_numbers()}
+        ended = [t.number for t in self._synced().trials if is_asked(t) and t.state.is_finished()]
+        gone = tuple(number for number in ended if number not in there)
+        for number in gone:
+            self._mirror = None
+            with self._write():
+                reopen(self._storage, self._study_id, number)
+        return gone
 
     def check(self) -> None:
         """Check that this driver may still write.
@@ -246,8 +264,9 @@ class Ledger:
         Raises:
             LeaseLost: another one has taken over.
         """
-        with suppress(LedgerLost), self._database_errors():  # a database that is away is no evidence
-            self._may_write()
+        with suppress(LedgerLost):  # a database that is away is no evidence
+            if self._lease is not None:
+                self._lease.check()
 
     def counts(self) -> Counts:
         """Return the number of trials in each state; those without complete parameters are not counted."""
@@ -265,7 +284,7 @@ class Ledger:
     def _synced(self) -> Mirror:
         """Return the mirror, read from the storage if there is none; trials with incomplete parameters fail there."""
         if self._mirror is None:
-            with self._database_errors():
+            with database_errors(self._url):
                 self._mirror = Mirror(self._read(), self._curves)
         return self._mirror
 
@@ -274,20 +293,8 @@ class Ledger:
         unasked = [t.number for t in trials if not t.state.is_finished() and not is_asked(t)]
         if not unasked:
             return trials
-        self._may_write()
-        for number in unasked:
-            write_end(self._storage, self._study_id, number, NEVER_ASKED)
+        with self._write():
+            for number in unasked:
+                write_end(self._storage, self._study_id, number, NEVER_ASKED)
         self._unasked += tuple(unasked)
         return self._storage.get_all_trials(self._study_id, deepcopy=False)
-
-    @contextmanager
-    def _database_errors(self) -> Iterator[None]:
-        """Turn the errors of the database's libraries into LedgerLost."""
-        try:
-            yield
-        except (SQLAlchemyError, StorageInternalError) as error:
-            raise LedgerLost(
-                f"Every trial is drawn and ended in the ledger; {shown(self._url)} cannot be used "
-                f"({cause_of(error, self._url)}). Trials that have ended are in the store: when the ledger answers "
-                "again, the same command goes on, and nothing is done twice."
-            ) from None  # the chain would show the URL with its password

@@ -16,7 +16,16 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pipeline.study.ledger.curve_observations import CurveObservation
 from pipeline.study.ledger.samplers import SEES_CURVES, make_sampler, trial_seed
-from pipeline.study.ledger.storage import PARAMS, REDUNDANT, SAMPLER, Outcome, directions, is_asked, write_end
+from pipeline.study.ledger.storage import (
+    NONCE,
+    PARAMS,
+    REDUNDANT,
+    SAMPLER,
+    Outcome,
+    directions,
+    is_asked,
+    write_end,
+)
 from pipeline.study.records import Params, ParamValue, StudySpec
 
 if TYPE_CHECKING:
@@ -50,11 +59,27 @@ class Mirror:
         trials = self.trials
         return trials[number] if 0 <= number < len(trials) else None
 
-    def draw(self, spec: StudySpec, space: Space, *, start: int) -> FrozenTrial:
-        """Draw the next trial and keep it as running, with its parameters and the sampler's notes."""
+    def draw(
+        self, spec: StudySpec, space: Space, *, start: int, nonce: str, params: Params | None = None
+    ) -> FrozenTrial:
+        """Draw the next trial and keep it as running, with its parameters and the sampler's notes.
+
+        Args:
+            spec: of the study.
+            space: what is drawn from.
+            start: how many trials are random.
+            nonce: stored with the trial.
+            params: of a trial that was drawn before; None: they are drawn now.
+        """
+        number = self._draw(spec, space, start=start, params=params)
+        row = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+        self._storage.set_trial_user_attr(row, NONCE, nonce)
+        return self._storage.get_trial(row)
+
+    def _draw(self, spec: StudySpec, space: Space, *, start: int, params: Params | None) -> int:
         trials = self.trials
         seed = trial_seed(spec.seed, len(trials))
-        given = first_trials(spec, space)[sum(map(is_asked, trials)) :]
+        given = first_trials(spec, space)[sum(map(is_asked, trials)) :] if params is None else [params]
         if spec.sampler in SEES_CURVES and not given:
             return self._drawn_in_view(spec, space, seed=seed, start=start)
         known = set(self._storage.get_study_system_attrs(self._study_id))
@@ -65,15 +90,14 @@ class Mirror:
         # NSGA-II gives a trial its generation when this is first read. A start, which has all its parameters
         # given, would never read it, and the starts would never be parents
         _ = trial.relative_params
-        params = space.sample(trial)
         row = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, trial.number)
-        self._storage.set_trial_user_attr(row, PARAMS, params)
+        self._storage.set_trial_user_attr(row, PARAMS, space.sample(trial))
         noted = self._storage.get_study_system_attrs(self._study_id)
         if new := {key: value for key, value in noted.items() if key not in known}:
             self._storage.set_trial_user_attr(row, SAMPLER, new)
-        return self._storage.get_trial(row)
+        return trial.number
 
-    def _drawn_in_view(self, spec: StudySpec, space: Space, *, seed: int, start: int) -> FrozenTrial:
+    def _drawn_in_view(self, spec: StudySpec, space: Space, *, seed: int, start: int) -> int:
         """Draw in a study made for this draw, which has curve points and lacks redundant trials."""
         trials = self.trials
         ended = sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
@@ -84,9 +108,10 @@ class Mirror:
         trial = view.ask()
         params = space.sample(trial)
         self._storage.create_new_trial(self._study_id, view.get_trials(deepcopy=False)[-1])
-        row = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, len(trials))
+        number = len(trials)
+        row = self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
         self._storage.set_trial_user_attr(row, PARAMS, params)
-        return self._storage.get_trial(row)
+        return number
 
     def _shown(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
         """Return the sampler's view: each trial that is not redundant, followed by its curve's observations."""

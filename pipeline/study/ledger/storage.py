@@ -10,17 +10,21 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote
 
 import optuna
-from optuna.exceptions import OptunaError
+from optuna.exceptions import OptunaError, StorageInternalError
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.study.records import OBJECTIVES, BadInput, StudySpec
+from pipeline.study.store import SQLITE_FULL
 
 # User attributes. Of a study:
 SPEC = "spec"  # the StudySpec as a dict, frozen
@@ -29,6 +33,7 @@ FORMAT_KEY = "format"  # of all that is written here; absent: 1
 PARAMS = "params"  # all its parameters. A trial without them was not completely drawn, and never counts
 SAMPLER = "sampler"  # what the sampler noted about the study when it drew this trial
 REASON = "reason"  # why it failed or was stopped
+NONCE = "nonce"  # of the draw: a trial whose commit was not answered is recognised by it
 REDUNDANT = "redundant"  # it was stopped because others are as good: for a sampler it is not a bad trial
 
 FORMAT = 1  # counts up when something is written in a way that older programs would misread
@@ -43,6 +48,19 @@ _PLAIN_URL = re.compile(
     r"(?P<scheme>[\w+]+)://(?:[^/@?:]*(?::(?P<password>[^@?]*))?@)?"
     r"(?P<place>[^/@?:]*(?::\d+)?(?:/[^@?:]*)?)(?:\?(?P<options>[^@]*))?"
 )
+
+
+class LedgerLost(RuntimeError):  # noqa: N818 (a fact about a database, not a fault of the program)
+    """The ledger's database does not answer. Nothing is half-done: the same call, later, completes it."""
+
+    @property
+    def disk_full(self) -> bool:
+        """Whether it is a file on a full disk: waiting does not help."""
+        return SQLITE_FULL in str(self)
+
+
+class CommitsLost(LedgerLost):
+    """The ledger's database has lost trials that it had, as after a fail-over: the next start writes them again."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +161,38 @@ def write_end(storage: BaseStorage, study_id: int, number: int, end: Outcome) ->
     if end.redundant:
         storage.set_trial_user_attr(row, REDUNDANT, True)
     storage.set_trial_state_values(row, end.state, end.values)
+
+
+def reopen(storage: RDBStorage, study_id: int, number: int) -> None:
+    """Make an ended trial a running one again, with its parameters: in one transaction, which Optuna has not."""
+    row = storage.get_trial_id_from_study_id_trial_number(study_id, number)
+    with storage.engine.begin() as connection:
+        for statement in (
+            "UPDATE trials SET state = 'RUNNING', datetime_complete = NULL WHERE trial_id = :row",
+            "DELETE FROM trial_values WHERE trial_id = :row",
+            f"DELETE FROM trial_user_attributes WHERE trial_id = :row AND key IN ('{REASON}', '{REDUNDANT}')",
+        ):
+            connection.execute(text(statement), {"row": row})
+
+
+def last_number(connection: Connection, study_id: int) -> int | None:
+    """Return the number of a study's last trial, as this transaction sees it."""
+    statement = text("SELECT MAX(number) FROM trials WHERE study_id = :study")
+    found: int | None = connection.execute(statement, {"study": study_id}).scalar_one()
+    return found
+
+
+@contextmanager
+def database_errors(url: str) -> Iterator[None]:
+    """Turn the errors of the database's libraries into LedgerLost."""
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        raise LedgerLost(
+            f"Every trial is drawn and ended in the ledger; {shown(url)} cannot be used "
+            f"({cause_of(error, url)}). Trials that have ended are in the store: when the ledger answers "
+            "again, the same command goes on, and nothing is done twice."
+        ) from None  # the chain would show the URL with its password
 
 
 def spec_difference(frozen: dict[str, Any], requested: dict[str, Any]) -> list[str]:

@@ -11,7 +11,7 @@ from pipeline.study.store.objects import (
     place_text,
     sent,
 )
-from pipeline.study.store.recordfile import NO_SPACE, SQLITE_FULL, load_record, save_record
+from pipeline.study.store.recordfile import NO_SPACE, SQLITE_FULL, Damaged, load_record, save_record
 from pipeline.study.store.store import DEFAULT_STORE, Store
 from pipeline.study.store.study import StudyStore
 from pipeline.study.store.study_table import Points, StudyTable, TrialRow, curve_params
@@ -28,6 +28,7 @@ __all__ = [
     "WEIGHTS",
     "Confirmation",
     "Confirmations",
+    "Damaged",
     "LatencySetup",
     "LatencyTable",
     "ObjectStoreLost",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from pipeline.study.store.objects import bucket_of, dropped
 from pipeline.study.store.recordfile import JSON, load_record, load_scalars, write_and_send
 
 BEGUN = "begun"  # marks the folder of an attempt in an object store, which has no empty folders
+CHECKPOINT = "checkpoint-"  # what the names of checkpoints begin with; they sort by how far on these are
 INTERRUPTED = "interrupted"  # in an attempt's folder: the user ended it
 
 
@@ -27,16 +29,27 @@ class Attempts:
 
     def count(self) -> int:
         """Return the number of the last attempt, from 1; 0 if there is none."""
-        names = (folder.name.split("-")[1] for folder in self._folders())
+        names = (folder.name.split("-")[1] for folder in self.folders())
         return max((int(name) for name in names if name.isdecimal()), default=0)
 
     def lost(self) -> int:
-        """Return the number of attempts without a record, except those that the user interrupted."""
-        return sum(not (folder / INTERRUPTED).exists() for folder in self._folders())
+        """Return how many attempts in a row were lost without a checkpoint that is farther on than those before.
+
+        Those that the user interrupted do not count. A trial on machines that come and go is not lost as long as it
+        goes on.
+        """
+        farthest, lost = "", 0
+        for folder in self.folders():
+            reached = max((name for name in _names(folder) if name.startswith(CHECKPOINT)), default="")
+            if reached > farthest:
+                farthest, lost = reached, 0
+            else:
+                lost += not (folder / INTERRUPTED).exists()
+        return lost
 
     def mark_interrupted(self) -> None:
         """Mark the last attempt as interrupted by the user."""
-        for folder in self._folders()[-1:]:
+        for folder in self.folders()[-1:]:
             write_and_send(folder / INTERRUPTED, b"")
 
     def begin(self) -> Path:
@@ -71,11 +84,27 @@ class Attempts:
         record = self.record_at_rung()
         return () if record is None else record.rungs
 
-    def clear(self) -> None:
-        """Remove all attempts: a trial that has ended does not need them."""
-        for folder in self._folders():
-            shutil.rmtree(folder, ignore_errors=True)
-            dropped(folder)
-
-    def _folders(self) -> list[Path]:
+    def folders(self) -> list[Path]:
+        """Return the folders, in the order in which the attempts began."""
         return sorted(self.trial.glob("attempt-*"))
+
+    def superseded(self, own: Path) -> bool:
+        """Return whether a later attempt than the one in the folder `own` has begun."""
+        bucket = bucket_of(self.trial)
+        names = [folder.name for folder in self.folders()]
+        if bucket is not None:
+            names += [name for name in bucket.names(self.trial) if name.startswith("attempt-")]
+        return max(names, default=own.name).split("-")[1] > own.name.split("-")[1]
+
+
+def _names(folder: Path) -> list[str]:
+    """Return the names in an attempt's folder; on another machine checkpoints are only in the bucket."""
+    bucket = bucket_of(folder)
+    return bucket.names(folder) if bucket is not None else [path.name for path in folder.iterdir()]
+
+
+def remove(attempts: Iterable[Path]) -> None:
+    """Remove the folders of attempts: a trial that has ended does not need them."""
+    for folder in attempts:
+        shutil.rmtree(folder, ignore_errors=True)
+        dropped(folder)

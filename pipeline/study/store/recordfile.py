@@ -4,6 +4,10 @@ Files are written whole (`whole_file`). The arrays are written first and the JSO
 if record.json exists, the record is complete. JSON here is Python's, with NaN and
 Infinity. `format` counts up when a file changes in a way that older programs would misread.
 
+A trial's record is written once (`publish_record`): of several processes, paused or cut off ones among them, the
+first that writes record.json decides. Arrays that find another process's under their name are record-XXXXXXXX.npz, by
+their checksum.
+
 Shapes: P points, L layers, H heads, N neurons, V validation rows.
 """
 
@@ -35,8 +39,8 @@ from pipeline.study.records import (
     State,
     TrialRecord,
 )
-from pipeline.study.store.objects import sent
-from pipeline.study.whole_file import write_whole
+from pipeline.study.store.objects import bucket_of, dropped, sent
+from pipeline.study.whole_file import write_new, write_whole
 
 FORMAT = 1
 JSON, ARRAYS = "record.json", "record.npz"
@@ -44,6 +48,10 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # of a full disk or a full quota
 SQLITE_FULL = "database or disk is full"  # sqlite's message on such a disk
 
 T = TypeVar("T")
+
+
+class Damaged(BadInput):
+    """A file of a store is not whole, or not what was written."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,9 @@ class StoredRecord:
     arrays: str
     rungs: tuple[Rung, ...] = ()  # absent from records made before there was early stopping
     redundant: bool = False
+    weights_of: tuple[
+        str, ...
+    ] = ()  # the attempts' folders with the trial's weights, the last one's first choice
 
 
 _RECORD = TypeAdapter(StoredRecord)
@@ -88,14 +99,71 @@ def save_record(folder: Path, record: TrialRecord) -> None:
         OSError: the disk is full or gone; an earlier record may no longer be readable.
         ValueError: the points' predictions differ in length or type.
     """
+    stored, arrays = _encode(record)
+    write_and_send(folder / ARRAYS, arrays)
+    write_json(folder / JSON, stored)
+
+
+def publish_record(folder: Path, record: TrialRecord, *, weights_of: tuple[str, ...] = ()) -> bool:
+    """Write a trial's record unless it has one; return whether it was written.
+
+    Args:
+        folder: of the trial.
+        record: how it ended.
+        weights_of: the folders of its attempts with its weights.
+
+    Raises:
+        OSError: the disk is full or gone.
+        ValueError: the points' predictions differ in length or type.
+    """
+    if _fetched(folder / JSON).is_file():
+        return False
+    stored, data = _encode(record, weights_of=weights_of)
+    arrays = folder / ARRAYS
+    if not _send_new(arrays, data):  # of an attempt that died before its JSON, or that is just here, too
+        arrays = folder / _own_name(stored.arrays)
+        write_and_send(arrays, data)
+    if _send_new(folder / JSON, _json_bytes(stored)):
+        return True
+    if load_scalars(folder).arrays != stored.arrays:
+        arrays.unlink(missing_ok=True)
+        dropped(arrays)
+    return False
+
+
+def _send_new(path: Path, data: bytes) -> bool:
+    """Write a file, and send it to the bucket, unless there is one; return whether it was written."""
+    if not write_new(_fetched(path), data):
+        return False
+    try:
+        sent(path)
+    except OSError:
+        path.unlink(missing_ok=True)  # here alone it would hide that the bucket lacks it
+        raise
+    return True
+
+
+def _fetched(path: Path) -> Path:
+    """Return a path whose file is as the store's bucket has it; on a disk there is nothing to fetch."""
+    bucket = bucket_of(path)
+    if bucket is not None:
+        bucket.fetch(path)
+    return path
+
+
+def _encode(record: TrialRecord, *, weights_of: tuple[str, ...] = ()) -> tuple[StoredRecord, bytes]:
+    """Return the content of both files."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **_pack(record.points))  # type: ignore[arg-type]  # savez has a keyword of its own
     arrays = buffer.getvalue()
     scalars = {name: getattr(record, name) for name in _SCALARS}
     points = tuple(StoredPoint(p.kind, p.round, p.threshold, p.measurement) for p in record.points)
-    stored = StoredRecord(**scalars, points=points, arrays=sha256(arrays).hexdigest())
-    write_and_send(folder / ARRAYS, arrays)
-    write_json(folder / JSON, stored)
+    checksum = sha256(arrays).hexdigest()
+    return StoredRecord(**scalars, points=points, arrays=checksum, weights_of=weights_of), arrays
+
+
+def _own_name(checksum: str) -> str:
+    return f"record-{checksum[:16]}.npz"
 
 
 def load_record(folder: Path) -> TrialRecord:
@@ -105,8 +173,12 @@ def load_record(folder: Path) -> TrialRecord:
         BadInput: there is no record, it is damaged, or a newer version wrote it.
     """
     stored = load_scalars(folder)
-    path = folder / ARRAYS
-    data = _read(path)
+    own = folder / _own_name(stored.arrays)
+    path = own if own.is_file() else folder / ARRAYS
+    try:
+        data = _read(path)
+    except BadInput as error:
+        raise Damaged(str(error)) from error
     if sha256(data).hexdigest() != stored.arrays:
         raise _damaged(path, f"it is not the file that {JSON} was written with")
     unpacked = _unpack(data, len(stored.points))
@@ -128,9 +200,13 @@ def load_scalars(folder: Path) -> StoredRecord:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a dataclass with its format number."""
+    write_and_send(path, _json_bytes(value))
+
+
+def _json_bytes(value: Any) -> bytes:
     text = json.dumps({"format": FORMAT} | asdict(value), default=_as_python, ensure_ascii=False)
     # a message from the operating system may have a lone surrogate, which UTF-8 cannot encode
-    write_and_send(path, text.encode("utf-8", errors="replace"))
+    return text.encode("utf-8", errors="replace")
 
 
 def read_json(path: Path, reader: TypeAdapter[T]) -> T:
@@ -208,8 +284,8 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _damaged(path: Path, how: str) -> BadInput:
-    return BadInput(f"A store's files are whole; {path} is damaged: {how}. Restore it from a copy.")
+def _damaged(path: Path, how: str) -> Damaged:
+    return Damaged(f"A store's files are whole; {path} is damaged: {how}. Restore it from a copy.")
 
 
 def _as_python(value: Any) -> Any:

@@ -9,6 +9,7 @@ points.arrow is a copy of the records' JSON, made by the driver: it may be out o
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, final
@@ -17,7 +18,7 @@ import pyarrow as pa
 from pydantic import TypeAdapter
 
 from pipeline.study.records import Array, BadInput, StudySpec, TrialRecord
-from pipeline.study.store.attempts import Attempts
+from pipeline.study.store.attempts import Attempts, remove
 from pipeline.study.store.checks import check_name
 from pipeline.study.store.confirmations import CONFIRM, Confirmations
 from pipeline.study.store.exports import Exports
@@ -30,14 +31,14 @@ from pipeline.study.store.gather import (
     when_written,
 )
 from pipeline.study.store.location import SPEC, Location
-from pipeline.study.store.objects import place_text
+from pipeline.study.store.objects import dropped, place_text
 from pipeline.study.store.origin import Origin
 from pipeline.study.store.recordfile import (
     JSON,
     load_record,
     load_scalars,
+    publish_record,
     read_json,
-    save_record,
     write_and_send,
     write_json,
 )
@@ -134,9 +135,51 @@ class StudyStore:
             )
         return read_rows(path)
 
-    def write_record(self, record: TrialRecord) -> None:
-        """Write how a trial ended, replacing an earlier record."""
-        save_record(self.trial_folder(record.number), record)
+    def write_record(self, record: TrialRecord, *, attempts: Sequence[Path] = ()) -> bool:
+        """Write how a trial ended, once; return whether it was this record: a trial that has one keeps it.
+
+        Args:
+            record: how it ended.
+            attempts: the folders of its attempts with its weights; `complete` then moves these.
+
+        Raises:
+            OSError: the disk is full or gone.
+        """
+        names = tuple(folder.name for folder in attempts)
+        return publish_record(self.trial_folder(record.number), record, weights_of=names)
+
+    def complete(self, number: int, attempts: Sequence[Path] | None = None) -> None:
+        """Complete an ended trial: move its weights into their place, remove its attempts.
+
+        Doing it twice, or in two processes, changes nothing.
+
+        Args:
+            number: of the trial.
+            attempts: what is removed; None for all.
+
+        Raises:
+            BadInput: the record cannot be read.
+        """
+        folder = self.trial_folder(number)
+        known = self.attempts(number).folders() if attempts is None else attempts
+        if not known:
+            return
+        of = load_scalars(folder).weights_of
+        last = folder / of[-1] if of else None
+        if (
+            last is not None and last.is_dir()
+        ):  # it is removed last: what is in others' folders later is not ours
+            self.weights.take(number, [folder / name for name in of])
+        remove(sorted(known, key=lambda each: each == last))
+
+    def complete_all(self) -> None:
+        """Complete the trials that have ended and whose process died before it had done so; remove part files."""
+        for folder in sorted({path.parent for path in (self.folder / TRIALS).glob("*/attempt-*")}):
+            if folder.name.isdecimal() and (folder / JSON).is_file():
+                self.complete(int(folder.name))
+        for pattern in ("", f"{TRIALS}/*/"):
+            for part in self.folder.glob(f"{pattern}.*.????????.part"):
+                shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
 
     def read_record(self, number: int) -> TrialRecord:
         """Return a trial's record, with masks and predictions.
@@ -147,6 +190,16 @@ class StudyStore:
         if not self.has_record(number):
             self._check_exists()
         return load_record(self.trial_folder(number))
+
+    def put_aside(self, number: int) -> None:
+        """Rename a damaged record: its trial is run again."""
+        path = self.trial_folder(number) / JSON
+        path.replace(path.with_suffix(".damaged"))
+        dropped(path)
+
+    def forget_attempts(self, number: int) -> None:
+        """Remove the attempts of a trial that is drawn anew: their checkpoints are of other parameters."""
+        remove(self.attempts(number).folders())
 
     def read_provenance(self, number: int) -> dict[str, str]:
         """Return where a trial's numbers come from: versions, machine, resources used.

@@ -3,8 +3,9 @@
     trials/NNNNN/weights/round-RR.safetensors   the network before that round's cut, which gives the whole curve
     trials/NNNNN/weights/recovered.safetensors  the recovered network
 
-An attempt writes them into its own folder; they are moved here just before the trial's record is written. Missing
-weights are trained again when they are needed (export/network.py), and the result is in retrained.json.
+An attempt writes them into its own folder; they are moved here just after the trial's record, which says whose they
+are, is written. Missing weights are trained again when they are needed (export/network.py), and the result is in
+retrained.json.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from pydantic import TypeAdapter
 from pipeline.study.records import PointRef
 from pipeline.study.store.objects import bucket_of, dropped, sent
 from pipeline.study.store.recordfile import JSON, read_json, write_json
+from pipeline.study.whole_file import move
 
 WEIGHTS, RECOVERED = "weights", "recovered"
 RETRAINED = "retrained.json"
@@ -89,9 +92,11 @@ class Weights:
         for attempt in attempts:
             for source in sorted((attempt / WEIGHTS).glob(f"*{SUFFIX}")):
                 target = self.path(trial, source.stem)
-                target.parent.mkdir(exist_ok=True)
-                source.replace(target)
-                sent(target)
+                with suppress(
+                    FileNotFoundError
+                ):  # another process does the same: of one trial it moves the same files
+                    move(source, target)
+                    sent(target)
 
     def keep_only(self, front: Iterable[PointRef], *, among: Iterable[int] | None = None) -> None:
         """Remove the weights of all networks that are not on the front, of trials that have ended.
@@ -103,7 +108,7 @@ class Weights:
         points: defaultdict[int, list[PointRef]] = defaultdict(list)
         for point in front:
             points[point.trial].append(point)
-        for number in self._with_weights() if among is None else sorted(set(among)):
+        for number in self.with_weights() if among is None else sorted(set(among)):
             if not (self._trial(number) / JSON).is_file():
                 continue
             names = self._names(number)
@@ -117,7 +122,7 @@ class Weights:
             if not keep:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _with_weights(self) -> list[int]:
+    def with_weights(self) -> list[int]:
         """Return the trials that may have weights."""
         if (bucket := bucket_of(self.trials)) is not None:
             return [int(name) for name in bucket.names(self.trials) if name.isdecimal()]

@@ -96,7 +96,7 @@ def study(store: Store, made: StudySpec) -> Iterator[Study]:
     url = f"sqlite:///{store.studies_db}"
     with hold(url, made.name) as lease:
         space = load_space("snip", file=None, pretrained=True)
-        yield Study(store, made, open_ledger(url, made, space, trials=TRIALS, may_write=lease.check))
+        yield Study(store, made, open_ledger(url, made, space, trials=TRIALS, lease=lease))
 
 
 @pytest.fixture

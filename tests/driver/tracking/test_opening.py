@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -123,15 +126,54 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("store")
 
 
-def test_a_store_that_was_moved_is_refused_until_a_link_heals_it(root: Path, tmp_path: Path) -> None:
+def test_artifacts_of_a_store_that_was_moved_go_on_inside_it(root: Path, tmp_path: Path) -> None:
+    """Whether the old place is gone, or is another store's by now."""
+    old, new, spec = tmp_path / "old", tmp_path / "new", replace(SPEC, task="moved")
+    tracker = open_tracking(None, store_root=root)
+    shutil.copytree(root, old)
+    tracker = open_tracking(None, store_root=old)
+    first = tracker.start_study(spec, provenance=PROVENANCE)
+    shutil.copytree(old, new)
+    kept = sorted(str(path) for path in old.rglob("*"))
+    shutil.rmtree(old / "artifacts" / first)
+    moved = open_tracking(None, store_root=new)
+    assert moved.start_study(spec, provenance=PROVENANCE) == first
+    moved.publish(trials()[0])
+    assert not (old / "artifacts" / first).exists()
+    assert set(map(str, old.rglob("*"))) < set(kept)
+    client = MlflowClient(f"sqlite:///{new / 'mlflow.db'}")
+    for run in (first, moved.run_id(0)):
+        assert client.get_run(run).info.artifact_uri == (new / "artifacts" / run / "artifacts").as_uri()
+        assert (new / "artifacts" / run / "artifacts").is_dir()
+
+
+def test_a_database_from_a_stranger_leads_to_no_place_outside_its_store(root: Path, tmp_path: Path) -> None:
+    home, store = tmp_path / "home", tmp_path / "store"
+    home.mkdir()
     open_tracking(None, store_root=root)
-    old, spec = tmp_path / "old", replace(SPEC, task="moved")
-    client = MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
-    client.create_experiment("prunefront/moved", (old / "artifacts").as_uri())
+    shutil.copytree(root, store)
+    spec = replace(SPEC, task="strange")
+    tracker = open_tracking(None, store_root=store)
+    run = tracker.start_study(spec, provenance=PROVENANCE)
+    with closing(sqlite3.connect(store / "mlflow.db")) as database:
+        database.execute("UPDATE runs SET artifact_uri = ?", (home.as_uri(),))
+        database.execute("UPDATE experiments SET artifact_location = ?", (home.as_uri(),))
+        database.commit()
+    tracker = open_tracking(None, store_root=store)
+    assert tracker.start_study(spec, provenance=PROVENANCE) == run
+    tracker.publish(trials()[0])
+    assert not list(home.iterdir())
+
+
+def test_another_database_whose_artifacts_are_gone_is_refused(root: Path, tmp_path: Path) -> None:
+    open_tracking(None, store_root=root)
+    database = f"sqlite:///{root / 'mlflow.db'}"
+    client = MlflowClient(database)
+    client.create_experiment("prunefront/gone", (tmp_path / "old" / "artifacts").as_uri())
     with pytest.raises(BadInput, match="Was the store moved"):
-        open_tracking(None, store_root=root).start_study(spec, provenance=PROVENANCE)
-    old.symlink_to(root)
-    open_tracking(None, store_root=root).start_study(spec, provenance=PROVENANCE)
+        open_tracking(database, store_root=tmp_path).start_study(
+            replace(SPEC, task="gone"), provenance=PROVENANCE
+        )
 
 
 def test_a_deleted_experiment_is_refused_with_the_way_back(root: Path) -> None:

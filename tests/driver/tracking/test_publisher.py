@@ -22,7 +22,7 @@ from mlflow import MlflowClient
 from pipeline.driver.tracking import Publisher, open_tracking, sync
 from pipeline.driver.tracking import publisher as room
 from pipeline.driver.tracking.published import TRIAL
-from pipeline.study.ledger import LeaseLost, hold
+from pipeline.study.ledger import LeaseLost, LedgerLost, hold
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
 from tests.kit.synthetic import point, record, spec
@@ -181,6 +181,42 @@ def test_a_driver_that_was_taken_over_delivers_nothing_more(store: Store) -> Non
     sent.abandon()
     wait(lambda: not sent._thread.is_alive())
     assert sent.delivered == 1
+
+
+def test_a_ledger_that_is_away_for_a_moment_does_not_end_the_publisher(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeline.driver.tracking.publisher.FIRST_PAUSE_S", 0.01)
+    away = threading.Event()
+
+    def may_write() -> None:
+        if away.is_set():
+            away.clear()
+            raise LedgerLost("the ledger's database restarts")
+
+    sent = courier(store, None, may_write)
+    sent.start()
+    away.set()
+    end(store, 0, sent)
+    wait(lambda: sent.delivered == 1)
+    assert sent.close("complete")
+    assert "the ledger's database restarts" in " ".join(sent.messages())
+
+
+def test_a_trial_that_is_run_again_is_published_anew(store: Store) -> None:
+    sent = courier(store, None)
+    sent.start()
+    end(store, 0, sent)
+    wait(lambda: sent.delivered == 1)
+    folder = store.study("toy").trial_folder(0)
+    shutil.rmtree(folder)  # the store's machine lost its power
+    store.study("toy").write_record(record(0, point(0.6, 0.5, kind="recovered")))
+    sent.enqueue(0, again=True)
+    wait(lambda: sent.delivered == 2)
+    assert sent.close("complete")
+    client = MlflowClient(f"sqlite:///{store.mlflow_db}")
+    (run,) = [r for r in client.search_runs(["1"]) if r.data.tags.get("prunefront.trial") == "0"]
+    assert run.data.metrics["metric"] == 0.6
 
 
 def test_a_record_that_a_server_never_takes_is_set_aside(

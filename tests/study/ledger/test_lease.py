@@ -95,7 +95,7 @@ def test_a_driver_that_was_taken_over_writes_nothing_more(url: str) -> None:
     with hold(url, "s") as old:
         from pipeline.study.ledger import open_ledger
 
-        ledger = open_ledger(url, spec_of(), SPACE, trials=9, may_write=old.check)
+        ledger = open_ledger(url, spec_of(), SPACE, trials=9, lease=old)
         ask = ledger.ask()
         with hold(url, "s", take_over=True) as new:
             with pytest.raises(LeaseLost, match=f"process {os.getpid()}"):

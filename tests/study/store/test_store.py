@@ -440,7 +440,7 @@ class TestTable:
             store.study("sst2-snip").write_record(record_of(number))
         store.study("sst2-snip").gather()
         time.sleep(0.02)  # more than a file system's clock tick
-        store.study("sst2-snip").write_record(record_of(1, seconds=99.0))
+        save_record(store.study("sst2-snip").trial_folder(1), record_of(1, seconds=99.0))
         (store.study("sst2-snip").trial_folder(2) / "record.json").unlink()
         for _ in range(2):
             table = store.study("sst2-snip").read_table()

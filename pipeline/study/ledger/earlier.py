@@ -1,0 +1,87 @@
+"""What earlier drivers left of a study: in its ledger, and in its store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.study.ledger.samplers import trial_seed
+from pipeline.study.ledger.storage import shown
+from pipeline.study.records import Ask, BadInput, StudySpec, TrialRecord
+from pipeline.study.store import Damaged
+
+if TYPE_CHECKING:
+    from pipeline.study.store import StudyStore
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The number of a study's trials in each state."""
+
+    complete: int
+    stopped: int
+    failed: int
+    running: int
+
+    @property
+    def ended(self) -> int:
+        """The trials that count towards a study's total."""
+        return self.complete + self.stopped + self.failed
+
+
+@dataclass(frozen=True)
+class Found:
+    """What earlier drivers left: trial numbers, and the trials still to run."""
+
+    told: tuple[int, ...]  # finished, but their driver died before it wrote that to the ledger
+    lost: tuple[int, ...]  # given up after LOST_ATTEMPTS attempts
+    unasked: tuple[int, ...]  # without complete parameters: failed, not counted
+    owed: tuple[Ask, ...]
+    again: tuple[int, ...] = ()  # ended in the ledger, without a record that can be read: to be run again
+    restored: tuple[int, ...] = ()  # with a record, and gone from the ledger: written there again
+
+
+def are_of(spec: StudySpec, records: Iterable[TrialRecord], *, after: int) -> bool:
+    """Return whether records are those of a study's next trials, of which its database has lost the last commits.
+
+    Args:
+        spec: of the study.
+        records: of trials that the ledger does not know.
+        after: the number of the last trial that it knows; -1 if it knows none: then it is another ledger.
+    """
+    return after >= 0 and all(
+        record.number > after and record.seed == trial_seed(spec.seed, record.number) for record in records
+    )
+
+
+def refuse_strangers(study: StudyStore, url: str, numbers: list[int]) -> None:
+    """Refuse a store with another ledger's records: their results would count for this one's trials.
+
+    Raises:
+        BadInput: there are any.
+    """
+    if not numbers:
+        return
+    shown_numbers = ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
+    raise BadInput(
+        f"A store and a ledger belong together; {study.folder} has records of trials that "
+        f"{shown(url)} never drew (numbers {shown_numbers}). Name the ledger that they were made with "
+        f"(--ledger), or put its file back. If it is lost: their front stays as it is, for show, best and "
+        f"export; search on under another --name, with --warm-start {study.name}."
+    )
+
+
+def readable(study: StudyStore, numbers: Iterable[int]) -> tuple[dict[int, TrialRecord], list[int]]:
+    """Return the records that trials have, by number, and the numbers of those whose record is damaged.
+
+    Raises:
+        BadInput: a newer version wrote one.
+    """
+    found, damaged = {}, []
+    for number in filter(study.has_record, numbers):
+        try:
+            found[number] = study.read_record(number)
+        except Damaged:
+            damaged.append(number)
+    return found, damaged
