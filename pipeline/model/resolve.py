@@ -95,7 +95,8 @@ def check_model(name: str) -> None:
         check_files(folder)
         config = read_config(folder)
         with quiet():
-            find_architecture(AutoConfig.from_pretrained(folder, **overrides(config)).model_type)
+            found = AutoConfig.from_pretrained(folder, trust_remote_code=False, **overrides(config))
+            find_architecture(found.model_type)
 
 
 def _check_builtin(name: str) -> None:
@@ -111,7 +112,7 @@ def _pretrained(name: str, head: Mapping[str, Any], *, trust_remote_code: bool) 
         check_files(folder)
         own = read_config(folder)
         with quiet():
-            config = AutoConfig.from_pretrained(folder, **head, **overrides(own))
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **head, **overrides(own))
             find_architecture(config.model_type)
             check_sizes(name, config)
             model, info = AutoModelForSequenceClassification.from_pretrained(
@@ -122,6 +123,7 @@ def _pretrained(name: str, head: Mapping[str, Any], *, trust_remote_code: bool) 
                 ignore_mismatched_sizes=True,  # the head of another task
                 dtype=torch.float32,
                 attn_implementation="sdpa",
+                trust_remote_code=False,
             )
             fast = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
         read_anatomy(model)

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from pipeline.model.anatomy import Anatomy, read_anatomy
 from pipeline.study.records import BadInput
-from pipeline.study.whole_file import whole_file
+from pipeline.study.whole_file import whole_file, whole_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -116,10 +116,7 @@ def write_source(source: ModelSource, folder: Path) -> None:
         if read_source(folder).fingerprint != source.fingerprint:
             raise FileExistsError(f"A model's copy is written once; {folder} holds another model.")
         return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".writing-") as temporary:
-        new = Path(temporary) / "copy"
-        new.mkdir()
+    with whole_folder(folder) as new:
         for name, content in source.tokenizer_files.items():
             (new / name).write_bytes(content)
         (new / "config.json").write_text(json.dumps(source.config, indent=2))
@@ -132,23 +129,49 @@ def write_source(source: ModelSource, folder: Path) -> None:
             "remarks": list(source.remarks),
         }
         (new / "source.json").write_text(json.dumps(about, indent=2))
-        new.rename(folder)
 
 
 def read_source(folder: Path) -> ModelSource:
-    """Read what `write_source` wrote."""
+    """Read what `write_source` wrote.
+
+    Raises:
+        BadInput: it is damaged, or names a file outside its folder.
+    """
+    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    about = json.loads((folder / "source.json").read_text())
-    weights = folder / "model.safetensors"
-    return ModelSource(
-        name=about["name"],
-        fingerprint=about["fingerprint"],
-        config=json.loads((folder / "config.json").read_text()),
-        weights=load_file(weights) if weights.exists() else {},
-        tokenizer_files={name: (folder / name).read_bytes() for name in about["tokenizer_files"]},
-        remarks=tuple(about.get("remarks", ())),
-    )
+    path = folder / "source.json"
+    try:
+        about = json.loads(path.read_text())
+        _check_names(folder, about["tokenizer_files"])
+        path = folder / "config.json"
+        config = json.loads(path.read_text())
+        path = folder / "model.safetensors"
+        return ModelSource(
+            name=about["name"],
+            fingerprint=about["fingerprint"],
+            config=config,
+            weights=load_file(path) if path.exists() else {},
+            tokenizer_files={name: (folder / name).read_bytes() for name in about["tokenizer_files"]},
+            remarks=tuple(about.get("remarks", ())),
+        )
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        if isinstance(error, BadInput):
+            raise
+        raise BadInput(
+            f"A study keeps a copy of its model; {path} is damaged: {type(error).__name__}: {error}. Restore "
+            f"{folder} from a copy."
+        ) from error
+
+
+def _check_names(folder: Path, names: object) -> None:
+    """Refuse names that lead elsewhere: whoever wrote them might have files written there."""
+    for name in names if isinstance(names, list) else [names]:
+        if not isinstance(name, str) or Path(name).name != name or name in ("", ".", ".."):
+            raise BadInput(
+                f"The files of a model's copy are in its folder; {folder / 'source.json'} names {name!r}. Do not use "
+                "a store that was changed by a stranger."
+            )
 
 
 def save_weights(model: PreTrainedModel, path: Path, *, scores: Mapping[str, Tensor] = NO_SCORES) -> None:

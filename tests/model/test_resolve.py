@@ -413,3 +413,18 @@ def test_a_tokenizer_whose_library_is_missing_is_refused(folder):
 def test_a_folder_of_a_user_who_does_not_exist_is_refused():
     with pytest.raises(BadInput, match="no folder ~nosuchuser/model"):
         resolve("~nosuchuser/model")
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_code_in_a_model_s_folder_is_never_run_nor_asked_about(folder, monkeypatch, known):
+    (folder / "theirs.py").write_text(f"open({str(folder / 'ran')!r}, 'w')\n")
+    auto = {"AutoConfig": "theirs.Config", "AutoModelForSequenceClassification": "theirs.Model"}
+    edit_config(folder, auto_map=auto, **({} if known else {"model_type": "theirs"}))
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("a question"))
+    for call in (check_model, resolve):
+        if known:
+            call(str(folder))
+        else:
+            with pytest.raises(BadInput, match=r"theirs|custom code|model_type"):
+                call(str(folder))
+    assert not (folder / "ran").exists()

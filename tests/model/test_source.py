@@ -1,5 +1,6 @@
 """A source builds the same network anywhere, and its copy on disk is the source."""
 
+import json
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from safetensors import SafetensorError
 from pipeline.model.folder import BUILTIN
 from pipeline.model.resolve import resolve_model
 from pipeline.model.source import ModelSource, build, quiet, read_source, tokenizer, write_source
+from pipeline.study.records import BadInput
 
 TEXTS = ["one row of words", "another row, other words", "words"] * 3
 
@@ -137,3 +139,23 @@ def test_a_copy_that_fails_leaves_nothing(tiny, tmp_path):
     with pytest.raises(SafetensorError):
         write_source(broken, tmp_path / "copy")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["../outside", "/outside", "a/../../outside", "..", "", None])
+def test_a_copy_that_names_a_file_outside_its_folder_is_refused(tiny, tmp_path, name):
+    write_source(tiny, tmp_path / "model")
+    (tmp_path / "outside").write_bytes(b"theirs")
+    path = tmp_path / "model" / "source.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"tokenizer_files": [name]}))
+    with pytest.raises(BadInput, match="changed by a stranger"):
+        read_source(tmp_path / "model")
+
+
+@pytest.mark.parametrize("file", ["source.json", "config.json", "model.safetensors"])
+@pytest.mark.parametrize("left", [0, 20])
+def test_a_damaged_copy_is_refused_by_the_file_s_name(tiny, tmp_path, file, left):
+    write_source(tiny, tmp_path / "model")
+    path = tmp_path / "model" / file
+    path.write_bytes(path.read_bytes()[:left] if path.exists() else b"x" * left)
+    with pytest.raises(BadInput, match=rf"{file} is damaged"):
+        read_source(tmp_path / "model")

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from pipeline.driver.tracking.connection import TrackingLost
 from pipeline.driver.tracking.opening import ENVIRONMENT, FIRST_CONTACT, connect
@@ -136,6 +137,7 @@ def test_artifacts_of_a_store_that_was_moved_go_on_inside_it(root: Path, tmp_pat
     shutil.copytree(old, new)
     kept = sorted(str(path) for path in old.rglob("*"))
     shutil.rmtree(old / "artifacts" / first)
+    _artifact_repos_cache.clear()  # another process opens it
     moved = open_tracking(None, store_root=new)
     assert moved.start_study(spec, provenance=PROVENANCE) == first
     moved.publish(trials()[0])
@@ -159,6 +161,7 @@ def test_a_database_from_a_stranger_leads_to_no_place_outside_its_store(root: Pa
         database.execute("UPDATE runs SET artifact_uri = ?", (home.as_uri(),))
         database.execute("UPDATE experiments SET artifact_location = ?", (home.as_uri(),))
         database.commit()
+    _artifact_repos_cache.clear()  # another process opens it
     tracker = open_tracking(None, store_root=store)
     assert tracker.start_study(spec, provenance=PROVENANCE) == run
     tracker.publish(trials()[0])
