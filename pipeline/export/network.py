@@ -112,5 +112,5 @@ def _measured_again(study: Reopened, model: PreTrainedModel, point: Point) -> Re
     inputs = study.inputs
     found = inputs.evaluate(model)
     labels = inputs.data.validation.labels
-    error = standard_error(inputs.metric_name, labels, found.predictions)
+    error = standard_error(inputs.metric_name, labels, found.predictions, classes=inputs.classes)
     return Retrained(point.measurement.metric, found.metrics["metric"], error)

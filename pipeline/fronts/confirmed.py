@@ -33,11 +33,15 @@ class ConfirmedPoint:
 
 @dataclass(frozen=True, eq=False)
 class Confirmed:
-    """The confirmed points of a study by rising gain, and the labels [V] of the test rows."""
+    """The confirmed points of a study by rising gain, and the labels [V] of the test rows.
+
+    `classes`: of the task; 0 of a regression, and of studies that did not note it.
+    """
 
     spec: StudySpec
     points: tuple[ConfirmedPoint, ...]
     labels: Array
+    classes: int = 0
 
     @property
     def values(self) -> FloatArray:
@@ -68,7 +72,9 @@ def load_confirmed(study: str, *, store: Path | str = DEFAULT_STORE) -> Confirme
     ]
     ids, labels = kept.read_test()
     del ids
-    return Confirmed(spec, tuple(sorted(points, key=lambda p: p.selected_gain)), labels)
+    return Confirmed(
+        spec, tuple(sorted(points, key=lambda p: p.selected_gain)), labels, files.data.read().classes
+    )
 
 
 def _summary(points: Points, at: int, found: list[Confirmation]) -> ConfirmedPoint:

@@ -36,12 +36,18 @@ def halves(labels: Array, *, seed: int) -> tuple[BoolArray, BoolArray]:
     return first, ~first
 
 
-def metrics_on(spec: StudySpec, records: list[TrialRecord], labels: Array, rows: BoolArray) -> FloatArray:
-    """Return [P, 2]: metric on the given rows, and gain, of every point of complete trials."""
+def metrics_on(
+    spec: StudySpec, records: list[TrialRecord], labels: Array, rows: BoolArray, *, classes: int = 0
+) -> FloatArray:
+    """Return [P, 2]: metric on the given rows, and gain, of every point of complete trials; `classes` of the task."""
     values = [
         spec.values(
             vars(point.measurement)
-            | {"metric": evaluate(spec.metric_name, labels[rows], point.predictions[rows])["metric"]}
+            | {
+                "metric": evaluate(spec.metric_name, labels[rows], point.predictions[rows], classes=classes)[
+                    "metric"
+                ]
+            }
         )
         for record in records
         if record.state == "complete"
@@ -50,14 +56,16 @@ def metrics_on(spec: StudySpec, records: list[TrialRecord], labels: Array, rows:
     return np.array(values, dtype=np.float64).reshape(-1, 2)
 
 
-def half_scores(spec: StudySpec, records: list[TrialRecord], labels: Array, *, seed: int) -> HalfScore:
+def half_scores(
+    spec: StudySpec, records: list[TrialRecord], labels: Array, *, seed: int, classes: int = 0
+) -> HalfScore:
     """Choose a front on a random half of validation and score its networks on the other.
 
     The mean of both directions. On the scoring half the chosen networks' own front counts, no others.
     """
     anchors = spec.anchors
     sides = halves(labels, seed=seed)
-    values = [metrics_on(spec, records, labels, rows) for rows in sides]
+    values = [metrics_on(spec, records, labels, rows, classes=classes) for rows in sides]
     chosen: list[float] = []
     scored: list[float] = []
     for here, there in ((0, 1), (1, 0)):
@@ -73,11 +81,18 @@ def luck_of(study: str, min_gain: float, *, store: Path | str) -> tuple[float, f
     files = Store(Path(store)).study(study)
     records = [files.read_record(number) for number in files.finished_numbers()]
     labels = files.read_validation()[1]
-    return best_on_other_half(files.read_spec(), records, labels, min_gain=min_gain)
+    classes = files.data.read().classes
+    return best_on_other_half(files.read_spec(), records, labels, min_gain=min_gain, classes=classes)
 
 
 def best_on_other_half(
-    spec: StudySpec, records: list[TrialRecord], labels: Array, *, min_gain: float, repeats: int = 20
+    spec: StudySpec,
+    records: list[TrialRecord],
+    labels: Array,
+    *,
+    min_gain: float,
+    repeats: int = 20,
+    classes: int = 0,
 ) -> tuple[float, float]:
     """Return the metric of the best network of at least that gain, on the half that chose it and on the other half.
 
@@ -88,7 +103,8 @@ def best_on_other_half(
     """
     seen: list[tuple[float, float]] = []
     for seed in range(repeats):
-        first, second = (metrics_on(spec, records, labels, rows) for rows in halves(labels, seed=seed))
+        sides = halves(labels, seed=seed)
+        first, second = (metrics_on(spec, records, labels, rows, classes=classes) for rows in sides)
         fit: npt.NDArray[np.int64] = np.flatnonzero(first[:, 1] >= min_gain)
         if not len(fit):
             raise ValueError(f"No point has a gain of {min_gain} or more.")

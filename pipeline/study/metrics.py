@@ -24,9 +24,12 @@ CONSTANT_SPREAD = 1e-6
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric: `score(labels, predictions)` returns the primary score first, as `metric`, then its components."""
+    """A metric: `score(labels, predictions)` returns the primary score first, as `metric`, then its components.
 
-    score: Callable[[Values, Values], Scores]
+    Its third argument is the number of the task's classes.
+    """
+
+    score: Callable[[Values, Values, int], Scores]
     regression: bool = False
 
 
@@ -39,12 +42,14 @@ def _accuracy(labels: Values, predictions: Values) -> float:
     return float(np.mean(labels == predictions))
 
 
-def _f1(labels: Values, predictions: Values) -> float:
-    """Return F1 of class 1 for two classes, the mean over classes (macro) for more."""
+def _f1(labels: Values, predictions: Values, classes: int) -> float:
+    """Return F1 of class 1 for two classes, the mean over classes (macro) for more: all, or 0 `classes`: those seen."""
     from sklearn.metrics import f1_score
 
-    average = "macro" if max(int(labels.max()), int(predictions.max())) > 1 else "binary"
-    return float(f1_score(labels, predictions, average=average, zero_division=0.0))
+    if (classes or int(max(labels.max(), predictions.max())) + 1) <= 2:
+        return float(f1_score(labels, predictions, average="binary", zero_division=0.0))
+    every = list(range(classes)) if classes else None
+    return float(f1_score(labels, predictions, labels=every, average="macro", zero_division=0.0))
 
 
 def _matthews(labels: Values, predictions: Values) -> float:
@@ -55,27 +60,27 @@ def _matthews(labels: Values, predictions: Values) -> float:
     return float(matthews_corrcoef(labels, predictions))
 
 
-def _score_accuracy(labels: Values, predictions: Values) -> Scores:
+def _score_accuracy(labels: Values, predictions: Values, _classes: int) -> Scores:
     accuracy = _accuracy(labels, predictions)
     return {"metric": accuracy, "accuracy": accuracy}
 
 
-def _score_f1(labels: Values, predictions: Values) -> Scores:
-    f1 = _f1(labels, predictions)
+def _score_f1(labels: Values, predictions: Values, classes: int) -> Scores:
+    f1 = _f1(labels, predictions, classes)
     return {"metric": f1, "f1": f1}
 
 
-def _score_accuracy_f1(labels: Values, predictions: Values) -> Scores:
-    accuracy, f1 = _accuracy(labels, predictions), _f1(labels, predictions)
+def _score_accuracy_f1(labels: Values, predictions: Values, classes: int) -> Scores:
+    accuracy, f1 = _accuracy(labels, predictions), _f1(labels, predictions, classes)
     return {"metric": (accuracy + f1) / 2, "accuracy": accuracy, "f1": f1}
 
 
-def _score_matthews(labels: Values, predictions: Values) -> Scores:
+def _score_matthews(labels: Values, predictions: Values, _classes: int) -> Scores:
     matthews = _matthews(labels, predictions)
     return {"metric": matthews, "matthews": matthews}
 
 
-def _score_pearson_spearman(labels: Values, predictions: Values) -> Scores:
+def _score_pearson_spearman(labels: Values, predictions: Values, _classes: int) -> Scores:
     from scipy.stats import pearsonr, spearmanr
 
     if not np.isfinite(predictions.astype(np.float64)).all():
@@ -106,11 +111,17 @@ def is_regression(name: str) -> bool:
     return METRICS[name].regression
 
 
-def evaluate(name: str, labels: Values, predictions: Values) -> Scores:
+def evaluate(name: str, labels: Values, predictions: Values, *, classes: int = 0) -> Scores:
     """Return all scores of the predictions [V] against the labels [V]: `metric` first, then its components.
 
-    Classes are 0 … K-1. `f1` of two classes is that of class 1, of more classes the macro mean; there are more
-    if a label or a prediction is above 1. Predicted values that are not finite give NaN.
+    Predicted values that are not finite give NaN.
+
+    Args:
+        name: of the metric.
+        labels: 0 … K-1, or values.
+        predictions: likewise.
+        classes: K, of the task, not of these rows: `f1` of two classes is that of class 1, of more the mean over all K
+            (a class that no row has and that nothing predicts counts 0). 0: not known, those that the rows show.
 
     Raises:
         KeyError: METRICS has no such name.
@@ -121,11 +132,13 @@ def evaluate(name: str, labels: Values, predictions: Values) -> Scores:
             "A metric takes as many predictions as labels, at least one; "
             f"these have the shapes {predictions.shape} and {labels.shape}."
         )
-    return METRICS[name].score(labels, predictions)
+    return METRICS[name].score(labels, predictions, classes)
 
 
-def constant(name: str, labels: Values) -> float:
+def constant(name: str, labels: Values, *, classes: int = 0) -> float:
     """Return the metric of the best constant prediction for the labels [V]; 0 for correlations.
+
+    `classes`: as of `evaluate`.
 
     Raises:
         KeyError, ValueError: as `evaluate`.
@@ -133,14 +146,27 @@ def constant(name: str, labels: Values) -> float:
     if is_regression(name):
         return 0.0
     candidates = np.unique(labels)
-    return max(evaluate(name, labels, np.full_like(labels, each))["metric"] for each in candidates)
+    return max(
+        evaluate(name, labels, np.full_like(labels, each), classes=classes)["metric"] for each in candidates
+    )
 
 
 def standard_error(
-    name: str, labels: Values, predictions: Values, *, resamples: int = 200, seed: int = 0
+    name: str,
+    labels: Values,
+    predictions: Values,
+    *,
+    classes: int = 0,
+    resamples: int = 200,
+    seed: int = 0,
 ) -> float:
-    """Return the standard error of a metric over rows [V], by the bootstrap (Efron 1979)."""
+    """Return the standard error of a metric over rows [V], by the bootstrap (Efron 1979).
+
+    `classes`: as of `evaluate`.
+    """
     generator = np.random.default_rng(seed)
     rows = generator.integers(0, len(labels), size=(resamples, len(labels)))
-    found = [evaluate(name, labels[chosen], predictions[chosen])["metric"] for chosen in rows]
+    found = [
+        evaluate(name, labels[chosen], predictions[chosen], classes=classes)["metric"] for chosen in rows
+    ]
     return float(np.std(found, ddof=1))

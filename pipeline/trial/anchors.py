@@ -177,7 +177,7 @@ def write_dense(folder: Path, runs: list[DenseRun], recipe: DenseRecipe) -> dict
 def anchors_of(dense: dict[str, Any], inputs: TrialInputs) -> Anchors:
     """Return both anchors, on the validation set."""
     return Anchors(
-        constant=constant(inputs.metric_name, inputs.data.validation.labels),
+        constant=constant(inputs.metric_name, inputs.data.validation.labels, classes=inputs.classes),
         dense=dense["metric"],
         dense_learning_rate=dense["learning_rate"],
         dense_epochs=dense["epochs"],

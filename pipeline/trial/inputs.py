@@ -49,6 +49,11 @@ class TrialInputs:
         """Whether single weights are set to zero, and nothing is cut; the objective is then sparsity."""
         return ranks_weights(self.method)
 
+    @property
+    def classes(self) -> int:
+        """The task's number of classes; 0 for a regression."""
+        return 0 if self.regression else len(self.source.config["id2label"])
+
     def evaluate(
         self, model: PreTrainedModel, rows: Split | None = None, *, precision: str | None = None
     ) -> Evaluation:

@@ -73,7 +73,9 @@ def evaluate(
     else:
         loss = F.cross_entropy(logits, labels)
         predictions = logits.argmax(dim=-1).numpy().astype(np.int16)
-    scores = metrics.evaluate(metric_name, split.labels, predictions)
+    scores = metrics.evaluate(
+        metric_name, split.labels, predictions, classes=0 if regression else logits.shape[1]
+    )
     return Evaluation(float(loss), scores, predictions)
 
 

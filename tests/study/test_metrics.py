@@ -50,6 +50,31 @@ def test_f1_of_more_classes_is_the_mean_over_them(pairs: list[tuple[int, int]]) 
     assert evaluate("f1", labels, predicted)["f1"] == pytest.approx(np.mean(each))
 
 
+def test_f1_is_fixed_by_the_task_s_number_of_classes() -> None:
+    """Nine rows of the classes 0 and 1, of a task with three; each network has one error."""
+    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1, 1])
+    near, far = labels.copy(), labels.copy()
+    near[0], far[0] = 1, 2
+    zero = 2 * 3 / (2 * 3 + 1)  # three of four found, none too many
+    one = 2 * 5 / (2 * 5 + 1)  # all five, one too many
+    assert evaluate("f1", labels, near, classes=3)["f1"] == pytest.approx((zero + one + 0) / 3)
+    assert evaluate("f1", labels, far, classes=3)["f1"] == pytest.approx((zero + 1 + 0) / 3)
+    assert evaluate("f1", labels, near, classes=2)["f1"] == pytest.approx(one)
+    # ten rows each of two classes out of three: F1 of class 1 alone would be 2/3
+    halves = np.repeat([0, 1], 10)
+    assert constant("f1", halves, classes=3) == pytest.approx(2 / 3 / 3)
+    assert constant("f1", halves, classes=2) == pytest.approx(2 / 3)
+
+
+@given(classes)
+def test_f1_of_a_task_s_classes_is_the_mean_over_all_of_them(pairs: list[tuple[int, int]]) -> None:
+    labels, predicted = arrays(pairs)
+    hits = [np.sum((labels == name) & (predicted == name)) for name in range(5)]
+    counts = [np.sum(labels == name) + np.sum(predicted == name) for name in range(5)]
+    each = [2 * hit / count if count else 0.0 for hit, count in zip(hits, counts, strict=True)]
+    assert evaluate("f1", labels, predicted, classes=5)["f1"] == pytest.approx(np.mean(each))
+
+
 @given(classes)
 def test_matthews_is_the_correlation_of_indicators(pairs: list[tuple[int, int]]) -> None:
     """Gorodkin 2004: covariances of one-hot rows, summed over classes."""

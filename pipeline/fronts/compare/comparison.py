@@ -255,8 +255,9 @@ def _over_rows(groups: Sequence[Group], found: dict[str, Confirmed]) -> dict[tup
         return {}
     stacked = np.stack(weights, axis=-1)  # [groups, quantities, networks]
     contrasts = np.concatenate([stacked[one] - stacked[other] for one, other in pairs])
-    name, labels = groups[0].spec.metric_name, next(iter(found.values())).labels
-    intervals = iter(row_bootstrap(name, labels, np.stack(predictions), contrasts))
+    name, first = groups[0].spec.metric_name, next(iter(found.values()))
+    classes = max(each.classes for each in found.values())
+    intervals = iter(row_bootstrap(name, first.labels, np.stack(predictions), contrasts, classes=classes))
     return {
         (groups[one].label, groups[other].label, quantity): next(intervals)
         for one, other in pairs

@@ -26,6 +26,7 @@ def row_bootstrap(
     predictions: Rows,
     contrasts: npt.ArrayLike,
     *,
+    classes: int = 0,
     resamples: int = RESAMPLES,
     seed: int = 0,
     level: float = LEVEL,
@@ -35,12 +36,12 @@ def row_bootstrap(
     The contrast (1/2, 1/2, -1) is the mean metric of the first two networks minus that of the third. Rows are drawn
     with replacement, the same ones for all networks: the paired bootstrap of Efron and Tibshirani ("An Introduction
     to the Bootstrap", 1993, sections 13.3 and 16.4). An interval's `count` is the number of rows, its mean the sum
-    on all rows as they are.
+    on all rows as they are. `classes`: as of `metrics.evaluate`.
     """
     generator = np.random.default_rng(seed)
     drawn = generator.multinomial(len(labels), np.full(len(labels), 1 / len(labels)), size=resamples)
     whole = np.ones((1, len(labels)), dtype=np.int64)
-    scores = scores_on_resamples(metric, labels, predictions, np.concatenate((whole, drawn)))
+    scores = scores_on_resamples(metric, labels, predictions, np.concatenate((whole, drawn)), classes=classes)
     sums = np.asarray(contrasts, dtype=np.float64) @ scores  # [Q, 1 + B]
     ends = np.quantile(sums[:, 1:], (0.5 - level / 2, 0.5 + level / 2), axis=1)
     deviations = sums[:, 1:].std(axis=1, ddof=1)
@@ -50,7 +51,9 @@ def row_bootstrap(
     ]
 
 
-def scores_on_resamples(metric: str, labels: Rows, predictions: Rows, counts: Rows) -> Values:
+def scores_on_resamples(
+    metric: str, labels: Rows, predictions: Rows, counts: Rows, *, classes: int = 0
+) -> Values:
     """Return the metric [K, B] of predictions [K, V] on resamples that hold row v counts[b, v] times.
 
     The same as `metrics.evaluate` on the repeated rows, without repeating them: class metrics come from counted
@@ -65,11 +68,10 @@ def scores_on_resamples(metric: str, labels: Rows, predictions: Rows, counts: Ro
     if metric == "accuracy":
         right: Values = (predictions == labels).astype(np.float64) @ weights.T / weights.sum(axis=1)
         return right
-    confusion = _confusion(labels, predictions, weights)
+    confusion = _confusion(labels, predictions, weights, classes=classes)
     if metric == "matthews":
         return _matthews(confusion)
-    binary = confusion.shape[2] <= 2
-    f1 = _f1(confusion, binary=binary)
+    f1 = _f1(confusion, all_count=bool(classes))
     if metric == "f1":
         return f1
     accuracy = np.trace(confusion, axis1=2, axis2=3) / confusion.sum(axis=(2, 3))
@@ -77,9 +79,9 @@ def scores_on_resamples(metric: str, labels: Rows, predictions: Rows, counts: Ro
     return found
 
 
-def _confusion(labels: Rows, predictions: Rows, weights: Values) -> Values:
-    """Return [K, B, C, C]: how often label i was predicted as j."""
-    classes = int(max(labels.max(), predictions.max())) + 1
+def _confusion(labels: Rows, predictions: Rows, weights: Values, *, classes: int) -> Values:
+    """Return [K, B, C, C]: how often label i was predicted as j; 0 `classes`: as many as the rows show."""
+    classes = max(classes, int(max(labels.max(), predictions.max())) + 1)
     found = np.empty((len(predictions), len(weights), classes, classes))
     for i in range(classes):
         rows = np.flatnonzero(labels == i)
@@ -88,15 +90,18 @@ def _confusion(labels: Rows, predictions: Rows, weights: Values) -> Values:
     return found
 
 
-def _f1(confusion: Values, *, binary: bool) -> Values:
-    """Return 2 TP / (2 TP + FP + FN) of class 1, or its mean over the classes that are there (scikit-learn's macro)."""
+def _f1(confusion: Values, *, all_count: bool) -> Values:
+    """Return 2 TP / (2 TP + FP + FN) of class 1 of two, or its mean over the classes of more.
+
+    `all_count`: also over classes that are neither there nor predicted, as 0; else those are left out.
+    """
     hit = np.diagonal(confusion, axis1=2, axis2=3)
     seen = confusion.sum(axis=2) + confusion.sum(axis=3)
     each = np.divide(2 * hit, seen, out=np.zeros_like(seen), where=seen > 0)
-    if binary:
+    if each.shape[-1] <= 2:
         of_one: Values = each[..., 1] if each.shape[-1] > 1 else np.zeros(each.shape[:2])
         return of_one
-    found: Values = each.sum(axis=-1) / np.maximum((seen > 0).sum(axis=-1), 1)
+    found: Values = each.sum(axis=-1) / (each.shape[-1] if all_count else np.maximum((seen > 0).sum(-1), 1))
     return found
 
 

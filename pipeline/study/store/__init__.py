@@ -15,7 +15,7 @@ from pipeline.study.store.recordfile import NO_SPACE, SQLITE_FULL, Damaged, load
 from pipeline.study.store.store import DEFAULT_STORE, Store
 from pipeline.study.store.study import StudyStore
 from pipeline.study.store.study_table import Points, StudyTable, TrialRow, curve_params
-from pipeline.study.store.studyfile import Outbox, Spent
+from pipeline.study.store.studyfile import DataFacts, Outbox, Spent
 from pipeline.study.store.weights import RECOVERED, WEIGHTS, Retrained, Weights, before_cut
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Confirmation",
     "Confirmations",
     "Damaged",
+    "DataFacts",
     "LatencySetup",
     "LatencyTable",
     "ObjectStoreLost",

@@ -1,6 +1,7 @@
 """One study's files in a store.
 
-    STUDY/spec.json, task.json, space.toml, validation.npz, points.arrow, model/, spent.json, outbox.json, latency.json
+    STUDY/spec.json, task.json, data.json, space.toml, validation.npz, points.arrow, model/
+    STUDY/spent.json, outbox.json, latency.json
     STUDY/trials/NNNNN/record.json, record.npz, weights/, attempt-KK/
     STUDY/confirm/
 
@@ -43,7 +44,7 @@ from pipeline.study.store.recordfile import (
     write_json,
 )
 from pipeline.study.store.study_table import StudyTable
-from pipeline.study.store.studyfile import latency_file, outbox_file, spent_file, task_file
+from pipeline.study.store.studyfile import data_file, latency_file, outbox_file, spent_file, task_file
 from pipeline.study.store.validation_rows import read_rows, write_rows
 from pipeline.study.store.weights import Weights
 
@@ -61,6 +62,7 @@ class StudyStore:
         exports: what the study's exported networks measured on test rows.
         confirmations: the points that were trained again on fresh seeds.
         task: how the study's task is named; reads as None if it was not written.
+        data: what is known of the study's rows and model; reads as empty if it was not written.
         latency: what is known of the latency of the study's networks.
         outbox: what was not yet published in MLflow when the study's last driver ended; reads as None if nothing, or
             if that driver was killed.
@@ -82,6 +84,7 @@ class StudyStore:
         self.exports: Final = Exports(self.folder)
         self.confirmations: Final = Confirmations(self.folder / CONFIRM)
         self.task: Final = task_file(self.folder)
+        self.data: Final = data_file(self.folder)
         self.latency: Final = latency_file(self.folder)
         self.outbox: Final = outbox_file(self.folder)
         self.spent: Final = spent_file(self.folder)

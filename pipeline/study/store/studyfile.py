@@ -1,11 +1,11 @@
 """Small files of a study, each one dataclass in JSON; each may be missing.
 
-ROOT/studies/NAME/task.json, outbox.json, spent.json, latency.json
+ROOT/studies/NAME/task.json, data.json, outbox.json, spent.json, latency.json
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -61,8 +61,24 @@ class Spent:
     gpu_seconds: float = 0.0  # of the GPUs assigned to trials, whether these ended or were lost
 
 
+@dataclass(frozen=True)
+class DataFacts:
+    """What is known of a study's rows and model beside its spec, as they were last read.
+
+    `shared` are rows (text and label) that two parts have, by names of parts: {"validation+train": 3}. `cut` are rows
+    longer than the task's tokens, by part. `remarks` are sentences on all that a user should know.
+    """
+
+    classes: int = 0  # 0: a regression, or not noted
+    rows: dict[str, int] = field(default_factory=dict)
+    shared: dict[str, int] = field(default_factory=dict)
+    cut: dict[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+
 _TASK: TypeAdapter[TaskReference | None] = TypeAdapter(TaskReference)
 _OUTBOX: TypeAdapter[Outbox | None] = TypeAdapter(Outbox)
+_DATA = TypeAdapter(DataFacts)
 _SPENT = TypeAdapter(Spent)
 _LATENCY = TypeAdapter(StudyLatency)
 
@@ -70,6 +86,11 @@ _LATENCY = TypeAdapter(StudyLatency)
 def task_file(study: Path) -> StudyFile[TaskReference | None]:
     """Return the file of a study's task reference; reads as None if it was not written."""
     return StudyFile(study / "task.json", _TASK, None)
+
+
+def data_file(study: Path) -> StudyFile[DataFacts]:
+    """Return the file of what is known of a study's rows and model."""
+    return StudyFile(study / "data.json", _DATA, DataFacts())
 
 
 def outbox_file(study: Path) -> StudyFile[Outbox | None]:

@@ -33,6 +33,23 @@ def test_a_resample_scores_as_its_repeated_rows(metric: str, classes: int) -> No
     assert scores_on_resamples(metric, labels, predictions, counts) == pytest.approx(np.array(expected))
 
 
+@pytest.mark.parametrize("metric", ["f1", "accuracy_f1", "matthews", "accuracy"])
+@pytest.mark.parametrize("classes", [2, 3, 5])
+def test_a_resample_has_the_task_s_classes_whatever_it_holds(metric: str, classes: int) -> None:
+    """Rows of the first two classes alone, predicted among the task's classes."""
+    generator = np.random.default_rng(classes)
+    labels = generator.integers(0, 2, 12)
+    predictions = generator.integers(0, classes, (3, 12)).astype(np.int16)
+    predictions[1] = labels
+    counts = generator.multinomial(12, np.full(12, 1 / 12), size=6)
+    expected = [
+        [evaluate(metric, np.repeat(labels, c), np.repeat(row, c), classes=classes)["metric"] for c in counts]
+        for row in predictions
+    ]
+    found = scores_on_resamples(metric, labels, predictions, counts, classes=classes)
+    assert found == pytest.approx(np.array(expected))
+
+
 def test_its_width_is_that_of_the_normal_limit() -> None:
     """Accuracy of one network against another: the variance of a mean of row differences in -1, 0, 1."""
     generator = np.random.default_rng(0)
