@@ -62,6 +62,7 @@ def front_as_json(found: Front) -> dict[str, Any]:
         "trials": found.trials,
         "epochs": found.epochs,
         "left_out": found.left_out,
+        "remarks": list(found.remarks),
         "points": [
             asdict(point) | {"speedup": point.speedup}
             for point in sorted(found.points, key=lambda p: (getattr(p, spec.share), -p.metric))
@@ -95,6 +96,8 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
         out.print(
             f"[dim]All of them: {', '.join(f'{key} {short(value)}' for key, value in alike.items())}.[/]"
         )
+    for remark in found.remarks:
+        out.print(remark, style="yellow", markup=False)
     if spec.zeroes:
         out.print(f"[dim]{ZEROS}[/]")
     if found.bench is not None:

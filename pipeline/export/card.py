@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.fronts.front import Front, FrontPoint
 from pipeline.fronts.numbers import millions, percent
 from pipeline.model.folder import BUILTIN
 from pipeline.study.records import StudySpec
-from pipeline.study.store import TestScores, Timed
+from pipeline.study.store import DataFacts, TestScores, Timed
 
 CARD, FIGURE, ONNX = "README.md", "front.png", "model.onnx"
 MILLION = 10**6  # also bytes of a MB
+BELIEVE = ": of the two scores, that on the test rows is the one to believe."
+NO_TEST = ", and is too good by luck: no test row has a label to measure it on."
 VERSIONS = ("prunefront", "torch", "transformers", "optuna", "ray", "python")
 
 
@@ -36,6 +38,7 @@ class Facts:
     dense_neurons: int
     onnx_difference: float | None
     warnings: Sequence[str]
+    data: DataFacts = field(default_factory=DataFacts)  # with what the test rows have in common with others
 
 
 def card(facts: Facts) -> str:
@@ -70,14 +73,14 @@ def _summary(facts: Facts) -> str:
     bench = facts.times[0].bench
     rows = [("", "this network", "dense"), ("---", "---", "---"), *_rows(facts)]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    remarks = "".join(f"\n\n> {warning}" for warning in facts.warnings)
+    remarks = "".join(f"\n\n> {remark}" for remark in (*facts.warnings, *facts.data.remarks))
     return (
         f"{_title(spec, point)}\n\n{table}\n\n"
         f"Latency on {bench.device}, {bench.threads} thread(s), in PyTorch, in turns with the dense network, without "
         "tokenisation. "
         f"The network was chosen on the validation rows, from a front of {_networks(len(facts.front.points))} out of "
-        f"{facts.front.seen} that were measured: of the two scores, that on the test rows is the one to believe."
-        f"{remarks}\n\n![The front that it was chosen from]({FIGURE})"
+        f"{facts.front.seen} that were measured"
+        f"{BELIEVE if facts.scores.parts else NO_TEST}{remarks}\n\n![The front that it was chosen from]({FIGURE})"
     )
 
 

@@ -32,8 +32,9 @@ from pipeline.export.reopen import Reopened, reopen
 from pipeline.export.to_mlflow import publish, reach_tracker
 from pipeline.fronts.figures import Series, dots, front_figure, still
 from pipeline.fronts.front import Front, FrontPoint
-from pipeline.study.store import DEFAULT_STORE, Shape, Store, TestScores, Timed, TimedPoint
+from pipeline.study.store import DEFAULT_STORE, DataFacts, Shape, Store, TestScores, Timed, TimedPoint
 from pipeline.task.batches import encoder_inputs
+from pipeline.task.loading import REFUSED_LATER
 from pipeline.trial.latency import FrontRequest, time_front
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def export(
     network = network_of(opened, point.trial, point.point, on_epoch=_epochs(log))
     with whole_folder(folder) as part:
         done = _write(part, opened, front, point, network=network, onnx=onnx, log=log)
-    done = replace(done, folder=folder, warnings=(*done.facts.warnings, *warnings))
+    done = replace(done, folder=folder, warnings=(*done.facts.warnings, *done.facts.data.remarks, *warnings))
     if tracker is not None:
         log("publishing it …")
         uri, lost = publish(tracker, folder, done.facts, opened.task)
@@ -196,6 +197,21 @@ def _facts(
         dense_neurons=anatomy.neurons_per_layer,
         onnx_difference=onnx_difference,
         warnings=(*_retrained(network), *_disturbed(times)),
+        data=_data(opened),
+    )
+
+
+def _data(opened: Reopened) -> DataFacts:
+    """Return what the study noted of its rows and model, and what reading the test rows has added now."""
+    noted = opened.store.study(opened.spec.name).data.read()
+    test = opened.opened_test
+    earlier = (remark for remark in noted.remarks if not remark.startswith(REFUSED_LATER))
+    remarks = dict.fromkeys((*earlier, *opened.task.remarks, *test.remarks))
+    return replace(
+        noted,
+        rows=noted.rows | {part: rows.num_rows for part, rows in test.parts.items()},
+        shared=noted.shared | dict(opened.task.shared) | test.shared,
+        remarks=tuple(remarks),
     )
 
 

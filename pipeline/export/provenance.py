@@ -30,6 +30,7 @@ def record_of(facts: Facts, network: Network) -> dict[str, Any]:
         "retrained": None if network.retrained is None else asdict(network.retrained),
         "test": asdict(facts.scores),
         "latency": [asdict(each) for each in facts.times],
+        "data": asdict(facts.data),
         "onnx_difference": facts.onnx_difference,
         # in the numbers of the dense model
         "kept": {

@@ -13,7 +13,7 @@ from pipeline.model.source import read_source, tokenizer
 from pipeline.study.records import BadInput, StudySpec, TaskReference, refer
 from pipeline.study.store import Store
 from pipeline.task.batches import Split
-from pipeline.task.loading import Task, load_task, tokenise_test
+from pipeline.task.loading import OpenedTest, Task, load_task, read_test, tokenise_test
 from pipeline.trial.inputs import TrialInputs, inputs_of, inputs_of_study
 
 
@@ -27,13 +27,27 @@ class Reopened:
     inputs: TrialInputs
 
     def test(self) -> Split:
-        """Return the rows of the official dev split that the task's metric is reported on. Not for a search."""
+        """Return the rows of the official dev split that the task's metric is reported on. Not for a search.
+
+        Raises:
+            BadInput: none of them has a label.
+        """
+        if "test" not in self.tests:
+            raise BadInput(
+                f"Networks are confirmed on test rows with labels; no test row of {self.task.name} has one. Give the "
+                "task with labelled test rows by --task."
+            )
         return self.tests["test"]
 
     @cached_property
     def tests(self) -> dict[str, Split]:
         """All parts of the official dev split by name: `test`; MNLI has `test_mismatched`, too."""
-        return tokenise_test(self.task, tokenizer(self.inputs.source))
+        return tokenise_test(self.task, tokenizer(self.inputs.source), rows=self.opened_test.parts)
+
+    @cached_property
+    def opened_test(self) -> OpenedTest:
+        """The official dev split as text, with remarks on how it was read."""
+        return read_test(self.task)
 
 
 def reopen(store: Store, study: str, *, task: str | None = None) -> Reopened:
@@ -49,7 +63,14 @@ def reopen(store: Store, study: str, *, task: str | None = None) -> Reopened:
     """
     spec = store.study(study).read_spec()
     where = _reference(store, study, task)
-    found = load_task(where.task, cache=store.cache, text=where.text, label=where.label, metric=where.metric)
+    found = load_task(
+        where.task,
+        cache=store.cache,
+        text=where.text,
+        label=where.label,
+        metric=where.metric,
+        drop_empty=where.drop_empty,
+    )
     if found.fingerprint != spec.task_fingerprint:
         raise BadInput(
             f"A study's networks belong to the rows that they were trained and measured on; {where.task} has other "
@@ -71,7 +92,9 @@ def reopen(store: Store, study: str, *, task: str | None = None) -> Reopened:
 def _reference(store: Store, study: str, task: str | None) -> TaskReference:
     known = store.study(study).task.read()
     if task is not None:
-        return replace(known, task=task) if known and task.startswith("hf:") else refer(task)
+        if known and task.startswith("hf:"):
+            return replace(known, task=task)
+        return refer(task, drop_empty=known is not None and known.drop_empty)
     if known is None:
         raise BadInput(
             f"A study is opened again with its task; study {study!r} was made by an older prunefront, which did not "

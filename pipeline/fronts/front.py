@@ -75,6 +75,7 @@ class Front:
     seconds: float
     bench: LatencySetup | None = None  # what the points' latency_ms holds for
     latency_disturbed: bool = False  # the machine did other work while a latency_ms of a point was measured
+    remarks: tuple[str, ...] = ()  # what a user should know of the study's rows and model
 
     @property
     def hypervolume_normalised(self) -> float:
@@ -121,7 +122,9 @@ def read_front(files: StudyStore, *, trial: int | None = None) -> Front:
     found = front_of(table if trial is None else table.of_trials([trial]))
     found = with_latency(found, files.latency.read())
     return replace(
-        found, points=tuple(replace(p, retrained=files.weights.retrained(p)) for p in found.points)
+        found,
+        points=tuple(replace(p, retrained=files.weights.retrained(p)) for p in found.points),
+        remarks=files.data.read().remarks,
     )
 
 

@@ -18,6 +18,8 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from pipeline.task.tokens import CUT, LIMIT
+
 IntArray = npt.NDArray[np.int64]
 
 # Rows are shuffled, then sorted by length inside pools of this many batches: random enough for SGD,
@@ -50,6 +52,16 @@ class Split:
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
+
+    @property
+    def cut(self) -> int:
+        """How many rows were longer than the limit, and were cut; of a part of a split: of the whole."""
+        return int((self.table.schema.metadata or {}).get(CUT, 0))
+
+    @property
+    def limit(self) -> int:
+        """The tokens at which rows are cut; 0 if that is not known."""
+        return int((self.table.schema.metadata or {}).get(LIMIT, 0))
 
     @cached_property
     def ids(self) -> list[str]:

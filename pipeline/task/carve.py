@@ -14,6 +14,8 @@ from hashlib import sha256
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.study.classes import class_key
+
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -31,6 +33,18 @@ def validation_rows(
     rows = min(VALIDATION_ROWS, max(1, round(VALIDATION_FRACTION * len(texts))))
     keys = [text_key(*row) for row in texts]
     return carve(keys, strata(labels, regression=regression), rows=rows, salt="validation")
+
+
+def test_rows(
+    texts: Sequence[tuple[str, ...]], labels: Sequence[str | None], *, regression: bool
+) -> BoolArray:
+    """Choose test rows [R] of a task that has none: as many as `validation_rows`, by labels as they are written."""
+    rows = min(VALIDATION_ROWS, max(1, round(VALIDATION_FRACTION * len(texts))))
+    keys = [text_key(*row) for row in texts]
+    if regression:
+        return carve(keys, np.zeros(len(keys), dtype=np.int64), rows=rows, salt="test")
+    _, classes = np.unique([class_key(label or "") for label in labels], return_inverse=True)
+    return carve(keys, strata(classes, regression=False), rows=rows, salt="test")
 
 
 def calibration_rows(ids: Sequence[str], labels: npt.NDArray[np.generic], *, regression: bool) -> BoolArray:

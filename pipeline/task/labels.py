@@ -16,7 +16,44 @@ import pyarrow.compute as pc
 
 from pipeline.study.classes import INTEGER, LONGEST_NUMBER, class_key
 
-MISSING = r"(?i)^\s*(nan)?\s*$"  # what spreadsheets and pandas leave where nothing was
+# What spreadsheets, pandas and databases leave where nothing was.
+SPACE = r"[\s\x0b\x1c-\x1f\x{85}\pZ\x{200b}\x{feff}]*"  # with those of Unicode, which RE2's \s has not
+NO_LABEL = rf"(?i)^{SPACE}(nan)?{SPACE}$"
+NO_TEXT = rf"(?i)^{SPACE}(nan|null)?{SPACE}$"
+SHOWN_CHARACTERS, SHOWN_NAMES = 60, 20  # of labels in a message
+BoolArray = npt.NDArray[np.bool_]
+HIDDEN = "-1"  # the label of a row whose label is not told
+
+
+def missing(rows: pa.Table, name: str) -> BoolArray:
+    """Return which rows [R] lack a text or a label: null, empty, white space, nan; of texts also the word null."""
+    column = rows[name]
+    found = pc.is_null(column)
+    if pa.types.is_string(column.type):
+        pattern = NO_LABEL if name == "label" else NO_TEXT
+        found = pc.or_kleene(found, pc.match_substring_regex(column, pattern))
+    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def without_empty_texts(rows: pa.Table) -> tuple[pa.Table, int]:
+    """Return the rows that have their texts, and how many have not."""
+    empty = np.zeros(rows.num_rows, dtype=bool)
+    for name in rows.column_names:
+        if name.startswith("text_"):
+            empty |= missing(rows, name)
+    return rows.filter(pa.array(~empty)), int(empty.sum())
+
+
+def labelled(rows: pa.Table, names: tuple[str, ...]) -> tuple[pa.Table, int]:
+    """Return the rows that have a label, and how many have none: -1 is none where it is no class.
+
+    `names`: the classes; none of a regression, where -1 is a value unless all rows have it.
+    """
+    hidden = missing(rows, "label")
+    told = np.array([class_key(label or "") != HIDDEN for label in _decoded(rows["label"]).to_pylist()], bool)
+    if HIDDEN not in {class_key(name) for name in names} and (names or not (told & ~hidden).any()):
+        hidden |= ~told
+    return rows.filter(pa.array(~hidden)), int(hidden.sum())
 
 
 def require_whole(rows: pa.Table) -> None:
@@ -28,14 +65,24 @@ def require_whole(rows: pa.Table) -> None:
     if not rows.num_rows:
         raise ValueError("it has no rows")
     for name in rows.column_names:
-        missing = pc.is_null(rows[name])
-        if name == "label" and pa.types.is_string(rows[name].type):
-            missing = pc.or_kleene(missing, pc.match_substring_regex(rows[name], MISSING))
-        numbers = np.flatnonzero(missing.to_numpy())
+        numbers = np.flatnonzero(missing(rows, name))
         if len(numbers):
-            raise ValueError(
-                f"{_count(numbers)} no {name.partition('_')[0]}; the first is row {numbers[0] + 1}"
-            )
+            what = name.partition("_")[0]
+            first = _place(rows["id"] if "id" in rows.column_names else None, numbers[0])
+            out = "; --drop-empty leaves such rows out" if what == "text" else ""
+            raise ValueError(f"{_count(numbers)} no {what}; the first is row {first}{out}")
+
+
+def alike(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a sentence on each group of classes whose names differ in case and white space alone."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault("".join(name.casefold().split()), []).append(name)
+    return tuple(
+        f"{' and '.join(map(repr, group))} differ in case or white space alone; they are {len(group)} classes."
+        for group in groups.values()
+        if len(group) > 1
+    )
 
 
 def class_names(labels: pa.ChunkedArray) -> tuple[str, ...]:
@@ -53,7 +100,7 @@ def class_names(labels: pa.ChunkedArray) -> tuple[str, ...]:
     else:
         names.sort()
     if len(names) == 1:
-        raise ValueError(f"it needs two classes or more; all rows have the label {names[0]!r}")
+        raise ValueError(f"it needs two classes or more; all rows have the label {_shown(names[0])}")
     if 2 * len(names) > len(labels):
         raise ValueError(
             f"it needs two rows or more for a class; {len(labels)} rows have {len(names)} different labels "
@@ -62,8 +109,10 @@ def class_names(labels: pa.ChunkedArray) -> tuple[str, ...]:
     return tuple(names)
 
 
-def class_numbers(labels: pa.ChunkedArray, names: tuple[str, ...]) -> pa.ChunkedArray:
-    """Return the index in `names` of every label, int64.
+def class_numbers(
+    labels: pa.ChunkedArray, names: tuple[str, ...], ids: pa.ChunkedArray | None = None
+) -> pa.ChunkedArray:
+    """Return the index in `names` of every label, int64; the rows' `ids` tell their numbers in a message.
 
     Raises:
         ValueError: some labels are not among the names: how many, and the first.
@@ -75,8 +124,8 @@ def class_numbers(labels: pa.ChunkedArray, names: tuple[str, ...]) -> pa.Chunked
     unknown = np.flatnonzero(numbers.is_null().to_numpy())
     if len(unknown):
         raise ValueError(
-            f"{_count(unknown)} a class that train has not ({', '.join(names)}); the first is row "
-            f"{unknown[0] + 1} with {_decoded(labels)[unknown[0]].as_py()!r}"
+            f"{_count(unknown)} a class that train has not ({_listed(names)}); the first is row "
+            f"{_place(ids, unknown[0])} with {_shown(_decoded(labels)[unknown[0]].as_py())}"
         )
     return pa.chunked_array([numbers]) if isinstance(numbers, pa.Array) else numbers
 
@@ -89,8 +138,8 @@ def _one_spelling(spellings: list[str]) -> list[str]:
     return list(chosen.values())
 
 
-def values(labels: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return the labels as numbers, float32.
+def values(labels: pa.ChunkedArray, ids: pa.ChunkedArray | None = None) -> pa.ChunkedArray:
+    """Return the labels as numbers, float32; the rows' `ids` tell their numbers in a message.
 
     Raises:
         ValueError: some are no finite numbers: how many, and the first.
@@ -100,7 +149,8 @@ def values(labels: pa.ChunkedArray) -> pa.ChunkedArray:
     bad = np.flatnonzero(~np.isfinite(numbers))
     if len(bad):
         raise ValueError(
-            f"{_count(bad)} a label that is no number; the first is row {bad[0] + 1} with {texts[bad[0]]!r}"
+            f"{_count(bad)} a label that is no number; the first is row {_place(ids, bad[0])} with "
+            f"{_shown(texts[bad[0]])}"
         )
     return pa.chunked_array([pa.array(numbers)])
 
@@ -115,6 +165,20 @@ def _number(text: str) -> float:
 
 def _decoded(labels: pa.ChunkedArray) -> pa.ChunkedArray:
     return labels.cast(pa.string())
+
+
+def _place(ids: pa.ChunkedArray | None, index: int | np.int64) -> str:
+    """Return the number of a row in its file, from 1 without the header: its id ends with it."""
+    return str(index + 1) if ids is None else str(ids[int(index)].as_py()).rpartition("-")[2]
+
+
+def _shown(label: str) -> str:
+    return repr(label if len(label) <= SHOWN_CHARACTERS else f"{label[:SHOWN_CHARACTERS]}…")
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
+    return ", ".join(name[:SHOWN_CHARACTERS] for name in names[:SHOWN_NAMES]) + more
 
 
 def _count(rows: npt.NDArray[np.int64]) -> str:

@@ -11,9 +11,8 @@ seed. Test rows are described by a Task and opened by `open_test` alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,15 +24,30 @@ import pyarrow.compute as pc
 from pipeline.study.metrics import METRICS, is_regression
 from pipeline.study.records import BadInput
 from pipeline.task.batches import Split, TaskData
-from pipeline.task.carve import calibration_rows, text_key, validation_rows
-from pipeline.task.labels import class_names, class_numbers, require_whole, values
-from pipeline.task.outline import Outline, Source, TestSource, outline_of
-from pipeline.task.rows import TEXT_COLUMNS, fingerprint
+from pipeline.task.carve import calibration_rows, validation_rows
+from pipeline.task.checked import (
+    OF_ONE_CLASS,
+    numbered,
+    positive_last,
+    require_different,
+    require_unseen,
+    said_of,
+    whole,
+)
+from pipeline.task.labels import (
+    alike,
+    class_names,
+    labelled,
+)
+from pipeline.task.outline import Outline, TestSource, outline_of
+from pipeline.task.overlap import TEXT_COLUMNS, row_keys, shared_rows, told
+from pipeline.task.rows import PartOfFile, fingerprint
 from pipeline.task.tokencache import WORTH_ROWS, kept, tokens_folder
 from pipeline.task.tokens import encode
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+REFUSED_LATER = "An export and a confirmation will be refused, as things are."
 
 
 @dataclass(frozen=True)
@@ -57,6 +71,21 @@ class Task:
     validation: pa.Table
     test: TestSource
     fingerprint: str
+    drop_empty: bool = False  # rows without a text are left out
+    shared: Mapping[str, int] = field(default_factory=dict)  # rows of two parts, as `shared_rows`
+    remarks: tuple[str, ...] = ()  # for the user, on how the rows were read
+
+
+@dataclass(frozen=True)
+class OpenedTest:
+    """The parts of the official dev split by name, as tables like `Task.train`: those that have labelled rows.
+
+    `shared`: rows that are train or validation rows, too, as `shared_rows`. `remarks`: sentences for the user.
+    """
+
+    parts: dict[str, pa.Table]
+    shared: dict[str, int]
+    remarks: tuple[str, ...]
 
 
 def load_task(
@@ -66,27 +95,80 @@ def load_task(
     text: tuple[str, ...] = (),
     label: str | None = None,
     metric: str | None = None,
+    drop_empty: bool = False,
 ) -> Task:
     """Read the official train split of a task and carve validation out of it; test rows stay unread.
 
     `text` (default "text"), `label` ("label") and `metric` ("accuracy") describe a hub data set and only
-    that. In `cache` are kept the parsed built-in corpus and what came from the hub.
+    that. In `cache` are kept the parsed built-in corpus and what came from the hub. `drop_empty`: rows without a text
+    are left out; else they are refused.
 
     Raises:
         BadInput: there is no such task, or its description or its rows cannot be used.
     """
-    return _load(outline_of(name_or_file, cache=cache, text=text, label=label, metric=metric))
+    outline = outline_of(name_or_file, cache=cache, text=text, label=label, metric=metric)
+    return _load(outline, drop_empty=drop_empty)
 
 
 def open_test(task: Task) -> dict[str, pa.Table]:
-    """Read the official dev split: its parts by name (`test`; MNLI has `test_mismatched`, too).
+    """Return the parts of `read_test`.
 
-    The tables are like `task.train`. For `confirm` and `export` only: no search may call this.
+    Raises:
+        BadInput: as `read_test`.
+    """
+    return read_test(task).parts
+
+
+def read_test(task: Task) -> OpenedTest:
+    """Read the official dev split: its parts (`test`; MNLI has `test_mismatched`, too), without unlabelled rows.
+
+    For `confirm` and `export`; a search may look at the remarks alone.
 
     Raises:
         BadInput: the rows cannot be used, or have classes that train has not.
     """
-    return {part: _part(source, part, task.class_names) for part, source in task.test.parts}
+    parts: dict[str, pa.Table] = {}
+    remarks: list[str] = []
+    for part, source in task.test.parts:
+        with said_of(source):
+            rows, remark = source.read_and_tell(part)
+            remarks += [] if isinstance(source, PartOfFile) else remark  # that was said when train was read
+            rows, unlabelled = labelled(rows, task.class_names)
+            if unlabelled:
+                remarks.append(_unlabelled(part, unlabelled, rows.num_rows))
+            if unlabelled and not rows.num_rows:
+                continue
+            rows = whole(rows, part, remarks, drop_empty=task.drop_empty)
+            parts[part] = numbered(rows, task.class_names)
+    known = {"train": row_keys(task.train), "validation": row_keys(task.validation)}
+    shared = {
+        pair: count
+        for part, rows in parts.items()
+        for pair, count in shared_rows({**known, part: row_keys(rows)}).items()
+        if pair.startswith(f"{part}+")
+    }
+    counts = {part: rows.num_rows for part, rows in parts.items()}
+    return OpenedTest(parts, shared, (*remarks, *told(shared, counts)))
+
+
+def look_at_test(task: Task) -> OpenedTest:
+    """Return what a user should know of the test rows before a search; no row of them is returned.
+
+    What lies on the hub is not fetched for that. Test rows that cannot be used are a remark: an export and a
+    confirmation would be refused.
+    """
+    local = tuple((part, source) for part, source in task.test.parts if source.is_here)
+    try:
+        found = read_test(replace(task, test=TestSource(local)))
+    except BadInput as error:
+        return OpenedTest({}, {}, (f"{REFUSED_LATER} {error}",))
+    return replace(found, parts={part: rows.slice(0, 0) for part, rows in found.parts.items()})
+
+
+def _unlabelled(part: str, unlabelled: int, rest: int) -> str:
+    if not rest:
+        return f"No {part} row has a label: there is no score on test rows, and nothing can be confirmed."
+    return f"{unlabelled:,} of the {unlabelled + rest:,} {part} rows have no label and are left out."
 
 
 def train_texts(task: Task) -> list[str]:
@@ -118,13 +200,18 @@ def tokenise(task: Task, tokenizer: PreTrainedTokenizerFast, *, cache: Path | No
     return TaskData(train=train, calibration=train.take(np.flatnonzero(aside)), validation=validation)
 
 
-def tokenise_test(task: Task, tokenizer: PreTrainedTokenizerBase) -> dict[str, Split]:
+def tokenise_test(
+    task: Task, tokenizer: PreTrainedTokenizerBase, *, rows: Mapping[str, pa.Table] | None = None
+) -> dict[str, Split]:
     """Return the parts of the official dev split as token ids. For `confirm` and `export` only.
+
+    `rows`: those parts, where they have been read.
 
     Raises:
         BadInput, ValueError: as `open_test` and `tokenise`.
     """
-    return {part: _split(rows, tokenizer, task.max_length) for part, rows in open_test(task).items()}
+    parts = open_test(task) if rows is None else rows
+    return {part: _split(found, tokenizer, task.max_length) for part, found in parts.items()}
 
 
 def _split(
@@ -136,22 +223,37 @@ def _split(
     return Split(make() if file is None else kept(file, make), int(tokenizer.pad_token_id))
 
 
-def _load(outline: Outline) -> Task:
+def _load(outline: Outline, *, drop_empty: bool) -> Task:
     if outline.metric not in METRICS:
         raise BadInput(f"A metric is one of {', '.join(METRICS)}; {outline.name} has {outline.metric!r}.")
     regression = is_regression(outline.metric)
-    with _said_of(outline.train):
-        rows = outline.train.read("train")
-        require_whole(rows)
+    with said_of(outline.train):
+        rows, told_of = outline.train.read_and_tell("train")
+        remarks = [*told_of]
+        rows = whole(rows, "train", remarks, drop_empty=drop_empty)
         names = () if regression else class_names(rows["label"])
-        train = _numbered(rows, names)
+        remarks += alike(names)
+        names = positive_last(names, outline.positive, outline.metric)
+        train = numbered(rows, names)
         if regression and pc.count_distinct(train["label"]).as_py() == 1:
             raise ValueError("its rows have one and the same label; a regression needs different ones")
         if outline.validation is None:
             train, validation = _carved(train, regression)
+            require_different(validation)
+    shared: dict[str, int] = {}
     if outline.validation is not None:
-        validation = _part(outline.validation, "validation", names)
-        _require_unseen(validation, train, outline.validation)
+        with said_of(outline.validation):
+            rows, told_of = outline.validation.read_and_tell("validation")
+            remarks += told_of
+            validation = numbered(whole(rows, "validation", remarks, drop_empty=drop_empty), names)
+            require_different(validation)
+        shared = shared_rows({"train": row_keys(train), "validation": row_keys(validation)})
+        require_unseen(shared, validation.num_rows, outline.validation)
+        remarks += told(shared, {"validation": validation.num_rows})
+    if len(names) == 2 and outline.metric in OF_ONE_CLASS:
+        remarks.append(f"F1 is that of the class {names[1]!r}.")
+    absent = {*range(len(names))} - {*validation["label"].to_pylist()}
+    remarks += [f"No validation row has the class {names[number]!r}." for number in sorted(absent)]
     return Task(
         name=outline.name,
         metric=outline.metric,
@@ -164,47 +266,10 @@ def _load(outline: Outline) -> Task:
         validation=validation,
         test=outline.test,
         fingerprint=fingerprint([outline.metric, outline.max_length, names], train, validation),
+        drop_empty=drop_empty,
+        shared=shared,
+        remarks=tuple(remarks),
     )
-
-
-@contextmanager
-def _said_of(source: Source) -> Iterator[None]:
-    """Put what is wrong with a source's rows into a message for the user who named it."""
-    try:
-        yield
-    except (OSError, ValueError, pa.ArrowException) as error:
-        facts = f"{source}: {error}".rstrip(".")
-        raise BadInput(f"Rows are whole and readable. {facts}. {source.way_out}") from error
-
-
-def _part(source: Source, part: str, names: tuple[str, ...]) -> pa.Table:
-    """Check and convert rows of a part by the classes of the train split."""
-    with _said_of(source):
-        rows = source.read(part)
-        require_whole(rows)
-        return _numbered(rows, names)
-
-
-def _require_unseen(validation: pa.Table, train: pa.Table, source: Source) -> None:
-    """Refuse validation rows that are all train rows: every front would be that of rows the networks have learned."""
-    seen = _row_keys(train)
-    if all(key in seen for key in _row_keys(validation)):
-        raise BadInput(
-            f"Validation rows are rows that no network is trained on. {source}: all {validation.num_rows} rows are "
-            "train rows, too. Give other rows, or leave validation out: a part of train is kept aside then."
-        )
-
-
-def _row_keys(rows: pa.Table) -> set[tuple[str, object]]:
-    """Return the text and label of every row; case, white space and the order of a pair make no difference."""
-    texts = [rows[name].to_pylist() for name in TEXT_COLUMNS if name in rows.column_names]
-    return {(text_key(*row[:-1]), row[-1]) for row in zip(*texts, rows["label"].to_pylist(), strict=True)}
-
-
-def _numbered(rows: pa.Table, names: tuple[str, ...]) -> pa.Table:
-    """Return the rows with labels that a network learns: classes if there are names, else values."""
-    label = class_numbers(rows["label"], names) if names else values(rows["label"])
-    return rows.set_column(rows.column_names.index("label"), "label", label).combine_chunks()
 
 
 def _carved(rows: pa.Table, regression: bool) -> tuple[pa.Table, pa.Table]:

@@ -10,10 +10,11 @@ from pipeline.study.metrics import METRICS, is_regression
 from pipeline.study.records import BadInput
 from pipeline.task import docstrings
 from pipeline.task.glue import GLUE, LABEL, MAX_LENGTH, REPOSITORY, ROW_NUMBER
-from pipeline.task.rows import DELIMITERS, FileSource, HubSource
+from pipeline.task.readers import DELIMITERS, kind_of
+from pipeline.task.rows import FileSource, HubSource, PartOfFile
 from pipeline.task.taskfile import read_taskfile
 
-Source = FileSource | HubSource
+Source = FileSource | HubSource | PartOfFile
 
 BUILTIN = "builtin/docstrings"
 GLUE_NAMES = tuple(f"glue/{name}" for name in GLUE)
@@ -37,6 +38,7 @@ class Outline:
     train: Source
     test: TestSource
     validation: Source | None = None
+    positive: str | None = None  # of two classes: the one whose F1 is meant
 
 
 def outline_of(
@@ -60,11 +62,18 @@ def outline_of(
     if name_or_file in GLUE_NAMES:
         return _glue(name_or_file.removeprefix("glue/"), cache)
     if name_or_file.endswith(".toml"):
-        return _file(Path(name_or_file).expanduser())
+        return _file(_path(name_or_file))
     raise BadInput(
         f"A task is {BUILTIN}, {', '.join(GLUE_NAMES)}, hf:NAME or hf:NAME@CONFIG of a hub data set, or "
         f"a path to a task file that ends in .toml; {name_or_file!r} is none of them."
     )
+
+
+def _path(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise BadInput(f"A task file lies in a folder; {name} names a user who does not exist.") from error
 
 
 def _builtin(cache: Path) -> Outline:
@@ -119,15 +128,25 @@ def _file(path: Path) -> Outline:
         data = path.parent / file
         if not data.exists():
             raise BadInput(f"The files of a task must be there. {path} names {file!r}: there is no {data}.")
-        if settings.delimiter and data.suffix.lower() not in DELIMITERS:
+        if settings.delimiter and kind_of(data) not in DELIMITERS:
             raise BadInput(f"Only csv and tsv have a delimiter. {path} gives one for {file!r}: leave it out.")
         return FileSource(data, tuple(settings.text), settings.label, settings.delimiter)
 
+    train: Source = source(settings.files.train)
+    if settings.files.test is not None:
+        test: Source = source(settings.files.test)
+    else:
+        regression = settings.metric in METRICS and is_regression(settings.metric)
+        train, test = (
+            PartOfFile(source(settings.files.train), aside=aside, regression=regression)
+            for aside in (False, True)
+        )
     return Outline(
         name=settings.name,
         metric=settings.metric,
         max_length=settings.max_length,
-        train=source(settings.files.train),
-        test=TestSource((("test", source(settings.files.test)),)),
+        train=train,
+        test=TestSource((("test", test),)),
         validation=source(settings.files.validation) if settings.files.validation else None,
+        positive=settings.positive,
     )

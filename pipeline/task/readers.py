@@ -52,7 +52,9 @@ def kind_of(path: Path) -> str:
     return (Path(path.stem) if compressed else path).suffix.lower()
 
 
-def read_columns(path: Path, columns: tuple[str, ...], delimiter: str | None) -> tuple[pa.Table, tuple[str, ...]]:
+def read_columns(
+    path: Path, columns: tuple[str, ...], delimiter: str | None
+) -> tuple[pa.Table, tuple[str, ...]]:
     """Read some columns of a file as strings; return them with remarks for the user on how they were read.
 
     Raises:
@@ -61,7 +63,9 @@ def read_columns(path: Path, columns: tuple[str, ...], delimiter: str | None) ->
     kind = kind_of(path)
     if kind not in (*SUFFIXES, *JSON_LINES):
         way_out = WAYS_OUT.get(kind, "save its rows in one of these formats")
-        raise ValueError(f"the suffix {kind!r} is none of {', '.join(SUFFIXES)} (.gz or .zst of each): {way_out}")
+        raise ValueError(
+            f"the suffix {kind!r} is none of {', '.join(SUFFIXES)} (.gz or .zst of each): {way_out}"
+        )
     data = _content(path)
     remarks: tuple[str, ...] = ()
     if kind == ".parquet":
@@ -70,7 +74,7 @@ def read_columns(path: Path, columns: tuple[str, ...], delimiter: str | None) ->
         table = _read_json_lines(text_of(data), columns)
     else:
         table, remarks = _read_delimited(text_of(data), columns, delimiter, kind)
-    strings = {name: _strings(table[name], name) for name in columns}
+    strings = {name: as_strings(table[name], name) for name in columns}
     return pa.table(strings), tuple(f"{path.name}: {remark}." for remark in remarks)
 
 
@@ -250,13 +254,13 @@ def _string(value: Any, place: str, name: str) -> str | None:
     return str(value)
 
 
-def _strings(column: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+def as_strings(column: pa.ChunkedArray | pa.Array, name: str) -> pa.ChunkedArray | pa.Array:
     """Return the values as strings; whole numbers look like whole numbers, also where they came as floats."""
     kind = column.type
     if pa.types.is_string(kind):
         return column
     if pa.types.is_dictionary(kind):
-        return _strings(column.cast(kind.value_type), name)
+        return as_strings(column.cast(kind.value_type), name)
     if pa.types.is_floating(kind):
         numbers = column.cast(pa.float32() if pa.types.is_float16(kind) else kind)
         whole = pc.and_(pc.equal(numbers, pc.round(numbers)), pc.less(pc.abs(numbers), float(EXACT)))

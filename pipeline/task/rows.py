@@ -11,23 +11,21 @@ messages for the user who named the source.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
-import pyarrow.parquet
 
 from pipeline.study.whole_file import whole_file
+from pipeline.task.carve import test_rows
+from pipeline.task.overlap import TEXT_COLUMNS
+from pipeline.task.readers import as_strings, read_columns, require_columns
 
-DELIMITERS = {".csv": ",", ".tsv": "\t"}
-SUFFIXES = (*DELIMITERS, ".jsonl", ".parquet")
-TEXT_COLUMNS = ("text_a", "text_b")
 HUB_BATCH_ROWS = 10_000
 NO_CLASS = -1  # the hub's mark for a row without a label
 
@@ -46,32 +44,78 @@ class FileSource:
     def __str__(self) -> str:
         return str(self.path)
 
+    @property
+    def is_here(self) -> bool:
+        """Whether it is a file that can be read twice."""
+        return self.path.is_file()
+
     def read(self, part: str) -> pa.Table:
         """Read the file's rows; their ids begin with `part`.
 
-        A tsv is read without quoting: a quote character is text.
+        Raises:
+            OSError, ValueError, pyarrow.ArrowException: as `readers.read_columns`.
+        """
+        return self.read_and_tell(part)[0]
+
+    def read_and_tell(self, part: str) -> tuple[pa.Table, tuple[str, ...]]:
+        """Read the file's rows, and return remarks for the user on how they were read.
 
         Raises:
-            OSError, ValueError, pyarrow.ArrowException: if the file cannot be read, lacks a column, or its
-                suffix is none of SUFFIXES.
+            OSError, ValueError, pyarrow.ArrowException: as `readers.read_columns`.
         """
-        columns = (*self.text, self.label)
-        suffix = self.path.suffix.lower()
-        if suffix in DELIMITERS:
-            table = _read_delimited(
-                self.path, columns, self.delimiter or DELIMITERS[suffix], suffix == ".csv"
-            )
-        elif suffix == ".jsonl":
-            table = _read_jsonl(self.path, columns)
-        elif suffix == ".parquet":
-            with self.path.open("rb") as file:
-                parquet = pa.parquet.ParquetFile(file)
-                _require(columns, parquet.schema_arrow.names)
-                table = parquet.read(columns=list(columns))
-        else:
-            raise ValueError(f"the suffix {suffix!r} is none of {', '.join(SUFFIXES)}")
+        table, remarks = read_columns(self.path, (*self.text, self.label), self.delimiter)
         ids = [f"{part}-{number}" for number in range(1, table.num_rows + 1)]
-        return _assemble(ids, [table[name] for name in self.text], table[self.label])
+        return _assemble(ids, [table[name] for name in self.text], table[self.label]), remarks
+
+
+@dataclass(frozen=True)
+class PartOfFile:
+    """A part of a file whose task has no test file: the rows that are kept aside to test on, or all others.
+
+    Which these are follows from the rows' own text and labels: it is the same for every seed and on every machine.
+    """
+
+    file: FileSource
+    aside: bool
+    regression: bool
+
+    way_out: ClassVar[str] = FileSource.way_out
+
+    def __str__(self) -> str:
+        return f"{self.file} ({'the part kept aside to test on' if self.aside else 'without its test part'})"
+
+    @property
+    def text(self) -> tuple[str, ...]:
+        """The text columns."""
+        return self.file.text
+
+    @property
+    def is_here(self) -> bool:
+        """As `FileSource.is_here`."""
+        return self.file.is_here
+
+    def read(self, part: str) -> pa.Table:
+        """Read the rows of the part, as `FileSource.read`; each keeps the number that it has in the file."""
+        return self.read_and_tell(part)[0]
+
+    def read_and_tell(self, part: str) -> tuple[pa.Table, tuple[str, ...]]:
+        """Read the rows of the part, as `FileSource.read_and_tell`."""
+        rows, remarks = self.file.read_and_tell(part)
+        aside = test_rows(_texts(rows), rows["label"].to_pylist(), regression=self.regression)
+        if not aside.any():
+            raise ValueError(
+                f"its {rows.num_rows} rows are too few, or too alike, to keep some aside to test on"
+            )
+        told = (
+            f"The task has no test file: {aside.sum():,} of the {len(aside):,} rows of {self.file.path.name} are kept "
+            "aside to test on."
+        )
+        return rows.filter(pa.array(aside == self.aside)).combine_chunks(), (*remarks, told)
+
+
+def _texts(rows: pa.Table) -> list[tuple[str, ...]]:
+    columns = [rows[name].to_pylist() for name in TEXT_COLUMNS if name in rows.column_names]
+    return [tuple(text or "" for text in row) for row in zip(*columns, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -89,6 +133,8 @@ class HubSource:
     label: str
     cache: Path
     row_number: str | None = None
+
+    is_here: ClassVar[bool] = False  # to look at it would fetch it
 
     way_out: ClassVar[str] = (
         "Check its name, its configuration (hf:NAME@CONFIG), its columns (--text, --label) and the network; "
@@ -117,6 +163,10 @@ class HubSource:
         with kept.open("rb") as file:
             return pa.ipc.open_file(file).read_all()
 
+    def read_and_tell(self, part: str) -> tuple[pa.Table, tuple[str, ...]]:
+        """Read the split's labelled rows, as `read`; there is nothing to tell."""
+        return self.read(part), ()
+
     def _fetch(self, part: str) -> pa.Table:
         from datasets import load_dataset_builder
 
@@ -141,7 +191,7 @@ class HubSource:
     def _labelled(self, table: pa.Table, features: Mapping[str, object], part: str) -> pa.Table:
         from datasets import ClassLabel
 
-        _require((*self.text, self.label), table.column_names)
+        require_columns((*self.text, self.label), table.column_names)
         label, declared = table[self.label].combine_chunks(), features.get(self.label)
         if isinstance(declared, ClassLabel):
             codes = pc.if_else(pc.equal(label, NO_CLASS), None, label).cast(pa.int32())
@@ -149,7 +199,10 @@ class HubSource:
         numbers = table[self.row_number].to_pylist() if self.row_number else range(1, table.num_rows + 1)
         ids = [f"{part}-{number}" for number in numbers]
         rows = _assemble(ids, [table[name] for name in self.text], label)
-        return rows.filter(pc.is_valid(rows["label"])) if isinstance(declared, ClassLabel) else rows
+        if isinstance(declared, ClassLabel):
+            return rows.filter(pc.is_valid(rows["label"]))
+        hidden = {None, str(NO_CLASS)}  # every row of a split whose labels are hidden
+        return rows.slice(0, 0) if {*pc.unique(rows["label"]).to_pylist()} <= hidden else rows
 
 
 @contextmanager
@@ -161,62 +214,10 @@ def _library_errors() -> Iterator[None]:
         raise OSError(str(error) or type(error).__name__) from error
 
 
-def _require(columns: Iterable[str], there: list[str]) -> None:
-    for name in columns:
-        if there.count(name) != 1:
-            count = "no column" if name not in there else "more than one column"
-            raise ValueError(f"it has {count} {name!r}; its columns are {', '.join(map(repr, there))}")
-
-
-def _read_delimited(path: Path, columns: tuple[str, ...], delimiter: str, quoted: bool) -> pa.Table:
-    with path.open("rb") as file:
-        data = pa.py_buffer(file.read())
-    parse = pa.csv.ParseOptions(
-        delimiter=delimiter, quote_char='"' if quoted else False, newlines_in_values=quoted
-    )
-    # one block: rows may be longer than the reader's default block
-    read = pa.csv.ReadOptions(block_size=max(data.size, 1))
-    with pa.csv.open_csv(pa.BufferReader(data), read_options=read, parse_options=parse) as reader:
-        _require(columns, reader.schema.names)
-    convert = pa.csv.ConvertOptions(
-        include_columns=list(columns), column_types=dict.fromkeys(columns, pa.string())
-    )
-    return pa.csv.read_csv(
-        pa.BufferReader(data), read_options=read, parse_options=parse, convert_options=convert
-    )
-
-
-def _read_jsonl(path: Path, columns: tuple[str, ...]) -> pa.Table:
-    rows: list[dict[str, Any]] = []
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"line {number} is not JSON: {error}") from error
-            if not isinstance(row, dict):
-                raise ValueError(f"line {number} is not a JSON object")
-            rows.append(row)
-    if rows:
-        _require(columns, list(dict.fromkeys(key for row in rows for key in row)))
-    return pa.table({name: [row.get(name) for row in rows] for name in columns})
-
-
-def _strings(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
-    """Return the values as strings; whole numbers look like whole numbers, also where they came as floats."""
-    if pa.types.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if pa.types.is_floating(column.type) and pc.all(pc.equal(column, pc.round(column))).as_py():
-        column = column.cast(pa.int64())
-    return column.cast(pa.string())
-
-
 def _assemble(ids: list[str], texts: list[pa.ChunkedArray], label: pa.ChunkedArray | pa.Array) -> pa.Table:
     columns = {"id": pa.array(ids, pa.string())}
-    columns |= dict(zip(TEXT_COLUMNS, (_strings(text) for text in texts), strict=False))
-    columns["label"] = label if isinstance(label, pa.DictionaryArray) else _strings(label)
+    columns |= {name: as_strings(text, name) for name, text in zip(TEXT_COLUMNS, texts, strict=False)}
+    columns["label"] = label if isinstance(label, pa.DictionaryArray) else as_strings(label, "label")
     return pa.table(columns)
 
 

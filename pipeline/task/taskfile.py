@@ -4,11 +4,12 @@ name = "sst2"
 metric = "accuracy"
 text = ["sentence"]           # or two columns
 label = "label"
-max_length = 48               # tokens; optional, like delimiter, regression and files.validation
+max_length = 48               # tokens; optional, like delimiter, regression, positive and files.validation
+positive = "1"                # of two classes: the one whose F1 is meant
 
-[files]                       # csv, tsv, jsonl or parquet; paths relative to this file
+[files]                       # csv, tsv, jsonl or parquet, also .gz or .zst; paths relative to this file
 train = "train.tsv"
-test = "test.tsv"
+test = "test.tsv"             # without it a part of train is kept aside
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pipeline.task.encodings import text_of
+
 
 class Files(BaseModel):
-    """The table [files]; without `validation`, validation is carved out of train."""
+    """The table [files]; without `validation`, or `test`, these are carved out of train."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     train: str
-    test: str
+    test: str | None = None
     validation: str | None = None
 
 
@@ -43,6 +46,7 @@ class TaskFile(BaseModel):
     max_length: int = Field(default=128, gt=0)
     delimiter: str | None = Field(default=None, min_length=1, max_length=1)
     regression: bool | None = None
+    positive: str | None = None
 
     @model_validator(mode="after")
     def _names_columns_once(self) -> Self:
@@ -59,7 +63,7 @@ def read_taskfile(path: Path) -> TaskFile:
         ValueError: it is not TOML (the message names the line), or a key is unknown, missing or malformed.
     """
     try:
-        return TaskFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return TaskFile.model_validate(tomllib.loads(text_of(path.read_bytes())))
     except ValidationError as error:
         raise ValueError(_complaints(error)) from error
 

@@ -31,6 +31,11 @@ def kept(path: Path, make: Callable[[], pa.Table]) -> pa.Table:
 
 def tokens_folder(cache: Path, *, task_fingerprint: str, tokenizer: PreTrainedTokenizerFast) -> Path:
     """Return the folder of a task's rows as a tokenizer encodes them."""
-    made_by = [task_fingerprint, tokenizer.backend_tokenizer.to_str(), tokenizer.model_max_length]
+    made_by = [
+        "rows that are cut are counted",
+        task_fingerprint,
+        tokenizer.backend_tokenizer.to_str(),
+        tokenizer.model_max_length,
+    ]
     made_by += [sorted(tokenizer.model_input_names), type(tokenizer).__name__]
     return cache / "tokens" / hashlib.sha256(json.dumps(made_by).encode()).hexdigest()[:16]

@@ -5,7 +5,15 @@ import pyarrow as pa
 import pytest
 
 from pipeline.study.classes import class_key
-from pipeline.task.labels import class_names, class_numbers, require_whole, values
+from pipeline.task.labels import (
+    alike,
+    class_names,
+    class_numbers,
+    labelled,
+    require_whole,
+    values,
+    without_empty_texts,
+)
 
 
 def column(*labels: str | None) -> pa.ChunkedArray:
@@ -106,11 +114,47 @@ def test_missing_labels_are_counted(missing: str | None) -> None:
         require_whole(rows)
 
 
-def test_missing_texts_are_counted_and_empty_ones_allowed() -> None:
-    labels = column("a", "b", "none")
-    require_whole(pa.table({"id": ["1", "2", "3"], "text_a": ["nan", "", "NA"], "label": labels}))
-    with pytest.raises(ValueError, match="1 row has no text; the first is row 3"):
-        require_whole(pa.table({"id": ["1", "2", "3"], "text_a": ["x", "y", None], "label": labels}))
+EMPTY = ["", " \t", "\u00a0\u3000", "\ufeff", "nan", " NaN ", "null", None]
+
+
+@pytest.mark.parametrize("text", EMPTY)
+def test_missing_texts_are_counted(text: str | None) -> None:
+    labels = column("a", "b", "none", "null")
+    ids = ["train-1", "train-3", "train-9", "train-10"]
+    rows = pa.table({"id": ids, "text_a": ["x", "NA", text, text], "label": labels})
+    with pytest.raises(ValueError, match="2 rows have no text; the first is row 9; --drop-empty leaves such"):
+        require_whole(rows)
+    kept, dropped = without_empty_texts(rows)
+    assert (kept["id"].to_pylist(), dropped) == (["train-1", "train-3"], 2)
+    require_whole(kept)
+
+
+def test_words_like_nothing_are_texts() -> None:
+    texts = ["NA", "none", "nothing", "nano", "0", "-", "."]
+    require_whole(pa.table({"id": list("1234567"), "text_a": texts, "label": column(*"abababa")}))
+
+
+def test_rows_without_labels_are_told_from_rows_of_the_class_minus_one() -> None:
+    ids = ["test-1", "test-2", "test-3", "test-4"]
+    rows = pa.table({"id": ids, "label": column("-1", "a", "", "-1.0")})
+    kept, hidden = labelled(rows, ("a", "b"))
+    assert (kept["id"].to_pylist(), hidden) == (["test-2"], 3)
+    kept, hidden = labelled(rows, ("-1", "a"))
+    assert (kept["id"].to_pylist(), hidden) == (["test-1", "test-2", "test-4"], 1)
+
+
+def test_minus_one_is_a_value_unless_all_rows_have_it() -> None:
+    rows = pa.table({"id": ["1", "2"], "label": column("-1", "0.5")})
+    assert labelled(rows, ())[1] == 0
+    assert labelled(rows.slice(0, 1), ())[1] == 1
+
+
+def test_classes_that_look_alike_are_named() -> None:
+    assert alike(("No", "no", "yes", "y es")) == (
+        "'No' and 'no' differ in case or white space alone; they are 2 classes.",
+        "'yes' and 'y es' differ in case or white space alone; they are 2 classes.",
+    )
+    assert alike(("0", "1")) == ()
 
 
 def test_no_rows() -> None:

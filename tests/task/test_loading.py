@@ -16,7 +16,7 @@ from pipeline.study.records import BadInput
 from pipeline.task import outline
 from pipeline.task.carve import text_key
 from pipeline.task.glue import GLUE
-from pipeline.task.loading import load_task, open_test, tokenise, tokenise_test, train_texts
+from pipeline.task.loading import load_task, look_at_test, open_test, tokenise, tokenise_test, train_texts
 from tests.kit.tasks import load, make_tokenizer, sentences, write_task
 
 # ---- what comes out
@@ -132,7 +132,131 @@ def test_a_tokenizer_without_padding_is_refused(tmp_path: Path) -> None:
         tokenise(load(write_task(tmp_path, sentences(30))), make_tokenizer(pad=None))
 
 
+# ---- what is said of rows
+
+
+def test_rows_of_two_parts_are_counted_and_said(tmp_path: Path) -> None:
+    path = write_task(tmp_path, sentences(30), files='validation = "dev.tsv"')
+    dev = [
+        "a\tlabel",
+        "SENTENCE  number 4\t1",
+        "sentence number 5\t0",
+        "other\t2",
+    ]  # 4 is of class 1, 5 is of class 2
+    (tmp_path / "dev.tsv").write_text("\n".join(dev) + "\n")
+    test = ["a\tlabel", "sentence number 6\t0", "Other\t2", "new\t1", "newer\t1"]
+    (tmp_path / "test.tsv").write_text("\n".join(test) + "\n")
+    task = load(path)
+    assert task.shared == {"validation+train": 1}
+    assert task.remarks == (
+        "1 of the 3 validation rows is also a train row (text and label): scores on them are too good.",
+    )
+    found = look_at_test(task)
+    assert found.shared == {"test+train": 1, "test+validation": 1}
+    assert found.remarks == (
+        "1 of the 4 test rows is also a train row (text and label): scores on them are too good.",
+        "1 of the 4 test rows is also a validation row (text and label): scores on them are too good.",
+    )
+    assert found.parts["test"].num_rows == 0, "a search is told about test rows, and sees none"
+
+
+def test_a_test_file_that_is_the_train_file_is_said(tmp_path: Path) -> None:
+    found = look_at_test(load(write_task(tmp_path, sentences(30))))
+    assert found.shared == {"test+train": 24, "test+validation": 6}
+
+
+def test_validation_rows_of_one_class_are_refused(tmp_path: Path) -> None:
+    path = write_task(tmp_path, sentences(30), files='validation = "dev.tsv"')
+    (tmp_path / "dev.tsv").write_text("a\tlabel\nb\t1\nc\t1.0\n")
+    with pytest.raises(BadInput, match=r"dev\.tsv: its 2 validation rows have one and the same label"):
+        load(path)
+    with pytest.raises(BadInput, match="its 1 validation row has one and the same label"):
+        load(write_task(tmp_path, [("a", "0"), ("b", "1"), ("c", "0"), ("d", "1")]))
+
+
+def test_validation_rows_of_one_value_are_refused(tmp_path: Path) -> None:
+    rows = [(f"text {row}", str(row / 10)) for row in range(30)]
+    path = write_task(tmp_path, rows, metric="pearson_spearman", files='validation = "dev.tsv"')
+    (tmp_path / "dev.tsv").write_text("a\tlabel\nb\t0.5\nc\t.50\n")
+    with pytest.raises(BadInput, match="its 2 validation rows have one and the same label"):
+        load(path)
+
+
+def test_a_class_that_validation_has_not_is_said(tmp_path: Path) -> None:
+    path = write_task(tmp_path, sentences(30), files='validation = "dev.tsv"')
+    (tmp_path / "dev.tsv").write_text("a\tlabel\nb\t1\nc\t0\n")
+    assert load(path).remarks == ("No validation row has the class '2'.",)
+
+
+def test_classes_that_differ_in_case_alone_are_said(tmp_path: Path) -> None:
+    rows = [(f"text {row}", ("Yes", "yes", "no")[row % 3]) for row in range(30)]
+    assert load(write_task(tmp_path, rows)).remarks == (
+        "'Yes' and 'yes' differ in case or white space alone; they are 2 classes.",
+    )
+
+
+def test_the_positive_class_is_the_one_whose_f1_is_meant(tmp_path: Path) -> None:
+    rows = [(f"text {row}", ("ham", "spam")[row % 2]) for row in range(30)]
+    task = load(write_task(tmp_path, rows, metric="f1"))
+    assert (task.class_names, task.remarks) == (("ham", "spam"), ("F1 is that of the class 'spam'.",))
+    other = load(write_task(tmp_path, rows, metric="f1", more='positive = "ham"'))
+    assert (other.class_names, other.remarks) == (("spam", "ham"), ("F1 is that of the class 'ham'.",))
+    assert other.fingerprint != task.fingerprint
+    for metric, name in (("f1", "eggs"), ("accuracy", "ham")):
+        with pytest.raises(BadInput, match="names the one of two classes whose F1 is meant"):
+            load(write_task(tmp_path, rows, metric=metric, more=f'positive = "{name}"'))
+
+
+def test_without_a_test_file_a_part_of_train_is_kept_aside(tmp_path: Path) -> None:
+    path = write_task(tmp_path, sentences(60))
+    path.write_text(path.read_text().replace('test = "test.tsv"', ""))
+    task = load(path)
+    said = "The task has no test file: 12 of the 60 rows of train.tsv are kept aside to test on."
+    assert task.remarks == (said,)
+    test = open_test(task)["test"]
+    assert np.bincount(test["label"].to_numpy()).tolist() == [4, 4, 4]
+    parts = [{*part["text_a"].to_pylist()} for part in (task.train, task.validation, test)]
+    assert [len(part) for part in parts] == [38, 10, 12]
+    assert set.union(*parts) == {text for text, _ in sentences(60)}
+    assert look_at_test(task).remarks == ()
+    # the same rows, whatever their order in the file
+    lines = (tmp_path / "train.tsv").read_text().splitlines()
+    (tmp_path / "train.tsv").write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
+    assert {*open_test(load(path))["test"]["text_a"].to_pylist()} == parts[2]
+
+
+def test_a_tokenizer_s_own_limit_and_cut_rows_are_told(tmp_path: Path) -> None:
+    task = load(
+        write_task(tmp_path, [(f"{row} {'number ' * (row % 4)}", str(row % 2)) for row in range(40)])
+    )
+    tokens = make_tokenizer()
+    whole = tokenise(task, tokens)
+    assert (whole.train.cut, whole.validation.cut, whole.train.limit) == (0, 0, 128)
+    tokens.model_max_length = 3  # rows have 1 to 4 tokens
+    data = tokenise(task, tokens)
+    assert data.train.cut + data.validation.cut == 10
+    assert (data.train.limit, data.train.lengths.max()) == (3, 3)
+
+
 # ---- test rows
+
+
+def test_test_rows_without_labels_are_left_out_and_said(tmp_path: Path) -> None:
+    rows = [("sentence a", "2"), ("sentence b", "-1"), ("sentence c", ""), ("sentence d", "0")]
+    task = load(write_task(tmp_path, sentences(30), test=rows))
+    assert open_test(task)["test"]["id"].to_pylist() == ["test-1", "test-4"]
+    assert look_at_test(task).remarks == ("2 of the 4 test rows have no label and are left out.",)
+    hidden = load(write_task(tmp_path, sentences(30), test=[("a", "-1"), ("b", "-1")]))
+    assert open_test(hidden) == {}
+    assert look_at_test(hidden).remarks == (
+        "No test row has a label: there is no score on test rows, and nothing can be confirmed.",
+    )
+
+
+def test_test_rows_that_cannot_be_used_are_said_before_a_search(tmp_path: Path) -> None:
+    (said,) = look_at_test(load(write_task(tmp_path, sentences(30), test=[("sentence", "9")]))).remarks
+    assert said.startswith("An export and a confirmation will be refused, as things are. Rows are whole")
+    assert "1 row has a class that train has not" in said
 
 
 def test_test_rows_when_asked_for(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from pipeline.model.folder import BUILTIN
 from pipeline.model.resolve import resolve_model
 from pipeline.model.source import ModelSource, Weights, read_weights
 from pipeline.study.records import BadInput
-from pipeline.study.store import Store
-from pipeline.task.loading import Task, load_task, train_texts
+from pipeline.study.store import DataFacts, Store
+from pipeline.task.loading import Task, load_task, look_at_test, train_texts
+from pipeline.task.tokens import share_of
 from pipeline.trial.inputs import TrialInputs, inputs_of
 
 
@@ -22,7 +23,41 @@ def read_task(request: Search, *, cache: Path) -> Task:
     Raises:
         BadInput: there is no such task, or it cannot be read.
     """
-    return load_task(request.task, cache=cache, text=request.text, label=request.label, metric=request.metric)
+    return load_task(
+        request.task,
+        cache=cache,
+        text=request.text,
+        label=request.label,
+        metric=request.metric,
+        drop_empty=request.drop_empty,
+    )
+
+
+def data_facts(task: Task, inputs: TrialInputs) -> DataFacts:
+    """Return what a user should know of a search's rows and model. Of test rows that are files here it is read, too."""
+    test, data = look_at_test(task), inputs.data
+    cut = {"train": data.train.cut, "validation": data.validation.cut}
+    limit = min(task.max_length, data.train.limit or task.max_length)
+    remarks = [*task.remarks, *test.remarks]
+    if limit < task.max_length:
+        remarks.append(
+            f"The model's tokenizer takes {limit} tokens at most, the task has max_length = {task.max_length}: rows "
+            f"are cut at {limit}."
+        )
+    rows = {"train": len(data.train), "validation": len(data.validation)}
+    remarks += [
+        f"{share_of(cut[part], rows[part])} of {part} rows ({cut[part]:,} of {rows[part]:,}) are longer than {limit} "
+        "tokens and are cut there."
+        for part in rows
+        if cut[part]
+    ]
+    return DataFacts(
+        classes=inputs.classes,
+        rows=rows,
+        shared=dict(task.shared) | test.shared,
+        cut=cut,
+        remarks=(*remarks, *inputs.source.remarks),
+    )
 
 
 def make_inputs(request: Search, task: Task, *, study: str, cache: Path) -> TrialInputs:

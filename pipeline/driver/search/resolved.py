@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from pipeline.driver.search.check import check
-from pipeline.driver.search.inputs import check_method, make_inputs, read_task
+from pipeline.driver.search.inputs import check_method, data_facts, make_inputs, read_task
 from pipeline.driver.search.latency import shapes_of
 from pipeline.driver.search.names import study_name
 from pipeline.driver.search.request import Search
@@ -17,7 +17,7 @@ from pipeline.model.resolve import check_model
 from pipeline.study.ledger import Lease, hold
 from pipeline.study.records import Anchors
 from pipeline.study.space import Space
-from pipeline.study.store import Shape, Store, StudyStore
+from pipeline.study.store import DataFacts, Shape, Store, StudyStore
 from pipeline.task.loading import Task
 from pipeline.trial.inputs import TrialInputs
 
@@ -36,16 +36,12 @@ class ResolvedSearch:
     shapes: tuple[Shape, ...]  # latency is measured at these; the first is the study's own
     starts: str  # as `StudySpec.starts`; those of a study that has begun are kept
     anchors: Anchors | None  # of a study that has begun
+    data: DataFacts  # what a user should know of its rows and model
 
     @property
     def study(self) -> StudyStore:
         """The files of the study."""
         return self.store.study(self.name)
-
-    @property
-    def remarks(self) -> tuple[str, ...]:
-        """What the user is told of the task and the model as they were read."""
-        return self.inputs.source.remarks
 
     @property
     def ledger_url(self) -> str:
@@ -95,6 +91,7 @@ def resolve(request: Search, watcher: Watcher) -> ResolvedSearch:
         shapes=shapes,
         starts=starts,
         anchors=anchors,
+        data=data_facts(task, inputs),
     )
 
 

@@ -53,7 +53,7 @@ def run(request: Search, watcher: Watcher) -> Front:
     """
     resolved = resolve(request, watcher)
     store = resolved.store
-    for remark in resolved.remarks:
+    for remark in resolved.data.remarks:
         watcher.warn(remark)
     with ExitStack() as stack:
         spec = lease = tracker = None

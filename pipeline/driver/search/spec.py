@@ -49,8 +49,15 @@ def open_study(resolved: ResolvedSearch, spec: StudySpec, *, dense: Path | None)
         dense: file of the dense network's weights; None for a study that has begun.
     """
     study, request = resolved.study, resolved.request
-    task = refer(request.task, text=request.text, label=request.label, metric=request.metric)
+    task = refer(
+        request.task,
+        text=request.text,
+        label=request.label,
+        metric=request.metric,
+        drop_empty=request.drop_empty,
+    )
     study.task.write(task)
+    study.data.write(resolved.data)
     if study.exists():
         return
     model = study.folder / "model"

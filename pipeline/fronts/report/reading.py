@@ -61,7 +61,7 @@ def read_study(study: str, *, store: Path | str, share: float = 1.0) -> StudyVie
     files = Store(Path(store)).study(study)
     table = files.read_points()
     spec, ended = table.spec, table.trials()
-    front = front_of(table)
+    front = replace(front_of(table), remarks=files.data.read().remarks)
     every = Series(spec, dots(table.points()))
     series = replace(every, dots=_thinned(every, round(share * CURVE_DOTS)))
     trials = tuple(trial_fronts(table))

@@ -13,7 +13,7 @@ from pipeline.fronts.figures import (
 )
 from pipeline.fronts.numbers import short
 from pipeline.fronts.report.front import front_table
-from pipeline.fronts.report.markup import Block, Picture, Section, paragraphs, table
+from pipeline.fronts.report.markup import Block, Picture, Section, bullets, paragraphs, table
 from pipeline.fronts.report.reading import StudyView
 from pipeline.study.space import parse_space
 
@@ -23,6 +23,8 @@ def study_section(view: StudyView, *, lines: int, several: bool) -> Section:
     spec = view.front.spec
     key = spec.name.replace(".", "-")
     blocks: list[Block] = [front_table(view)] if several and view.front.points else []
+    if view.front.remarks:
+        blocks.append(bullets(list(view.front.remarks)))
     blocks += _confirmed(view, key)
     if any(trial.recovered for trial in view.trials):
         blocks += _pictures(view, key, lines=lines)

@@ -22,6 +22,7 @@ class TaskReference:
     text: tuple[str, ...] = ()
     label: str | None = None
     metric: str | None = None
+    drop_empty: bool = False  # rows without a text are left out
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,13 @@ class StudySpec:
 
 
 def refer(
-    task: str, *, text: tuple[str, ...] = (), label: str | None = None, metric: str | None = None
+    task: str,
+    *,
+    text: tuple[str, ...] = (),
+    label: str | None = None,
+    metric: str | None = None,
+    drop_empty: bool = False,
 ) -> TaskReference:
     """Return a reference by which a task is found from any folder: a task file's path becomes absolute."""
     name = str(Path(task).expanduser().resolve()) if task.endswith(".toml") else task
-    return TaskReference(name, text, label, metric)
+    return TaskReference(name, text, label, metric, drop_empty)
