@@ -32,7 +32,7 @@ from pipeline.export.reopen import Reopened, reopen
 from pipeline.export.to_mlflow import publish, reach_tracker
 from pipeline.fronts.figures import Series, dots, front_figure, still
 from pipeline.fronts.front import Front, FrontPoint
-from pipeline.study.store import DEFAULT_STORE, DataFacts, Shape, Store, TestScores, Timed, TimedPoint
+from pipeline.study.store import DEFAULT_STORE, Shape, Store, TestScores, Timed, TimedPoint
 from pipeline.task.batches import encoder_inputs
 from pipeline.task.loading import REFUSED_LATER
 from pipeline.trial.latency import FrontRequest, time_front
@@ -197,21 +197,22 @@ def _facts(
         dense_neurons=anatomy.neurons_per_layer,
         onnx_difference=onnx_difference,
         warnings=(*_retrained(network), *_disturbed(times)),
-        data=_data(opened),
+        data=opened.store.study(opened.spec.name).data.read(),
     )
 
 
-def _data(opened: Reopened) -> DataFacts:
-    """Return what the study noted of its rows and model, and what reading the test rows has added now."""
-    noted = opened.store.study(opened.spec.name).data.read()
-    test = opened.opened_test
+def _note_test(opened: Reopened) -> None:
+    """Note in the store what reading the test rows has shown: they are not read again."""
+    file, test = opened.store.study(opened.spec.name).data, opened.opened_test
+    noted = file.read()
     earlier = (remark for remark in noted.remarks if not remark.startswith(REFUSED_LATER))
-    remarks = dict.fromkeys((*earlier, *opened.task.remarks, *test.remarks))
-    return replace(
-        noted,
-        rows=noted.rows | {part: rows.num_rows for part, rows in test.parts.items()},
-        shared=noted.shared | dict(opened.task.shared) | test.shared,
-        remarks=tuple(remarks),
+    file.write(
+        replace(
+            noted,
+            rows=noted.rows | {part: rows.num_rows for part, rows in test.parts.items()},
+            shared=noted.shared | dict(opened.task.shared) | test.shared,
+            remarks=tuple(dict.fromkeys((*earlier, *opened.task.remarks, *test.remarks))),
+        )
     )
 
 
@@ -253,6 +254,7 @@ def _test(opened: Reopened, point: FrontPoint, model: PreTrainedModel, *, weight
     counts = {part: len(rows) for part, rows in opened.tests.items()}
     scores = TestScores(point.trial, point.point, digest, found, counts)
     kept.add(scores)
+    _note_test(opened)
     return scores
 
 

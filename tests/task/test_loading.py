@@ -226,9 +226,7 @@ def test_without_a_test_file_a_part_of_train_is_kept_aside(tmp_path: Path) -> No
 
 
 def test_a_tokenizer_s_own_limit_and_cut_rows_are_told(tmp_path: Path) -> None:
-    task = load(
-        write_task(tmp_path, [(f"{row} {'number ' * (row % 4)}", str(row % 2)) for row in range(40)])
-    )
+    task = load(write_task(tmp_path, [(f"{row} {'number ' * (row % 4)}", str(row % 2)) for row in range(40)]))
     tokens = make_tokenizer()
     whole = tokenise(task, tokens)
     assert (whole.train.cut, whole.validation.cut, whole.train.limit) == (0, 0, 128)
