@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from pipeline.cli.output import out, print_json
+from pipeline.cli.output import out, print_json, styled
 from pipeline.fronts.front import Front, FrontPoint, load_front
 from pipeline.fronts.numbers import millions, percent, short
 from pipeline.fronts.pick import best_of_task, pick
@@ -152,10 +152,11 @@ def _print(found: Front, point: FrontPoint, luck: tuple[float, float] | None, *,
         table.add_row(name, short(point.params[name]))
     out.print(table)
     where = "" if store == DEFAULT_STORE else f" --store {place_text(store)}"
-    out.print(
-        f"\nAs a network:  [cyan]prunefront export {spec.name} "
-        f"--trial {point.trial} --{spec.share} {getattr(point, spec.share):.4f} --to DIR{where}[/]"
+    command = (
+        f"prunefront export {spec.name} --trial {point.trial} --{spec.share} "
+        f"{getattr(point, spec.share):.4f} --to DIR{where}"
     )
+    out.print(styled("\nAs a network:  [cyan]{command}[/]", command=command))
 
 
 def _facts(found: Front, point: FrontPoint, luck: tuple[float, float] | None) -> dict[str, str]:

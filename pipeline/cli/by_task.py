@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.markup import escape
 from rich.table import Table
 
 from pipeline.cli.output import err, out, print_json
@@ -37,7 +36,7 @@ def show_by_task(
     out.print(_table(choices))
     for choice in choices:
         for line in _sentences(choice):
-            out.print(f"• {escape(line)}")
+            out.print(f"• {line}")
 
 
 def row_of(choice: Choice) -> dict[str, Any]:
@@ -140,7 +139,7 @@ def _table(choices: list[Choice]) -> Table:
     for column in numbers + (["speed-up"] if fast else []):
         table.add_column(column, justify="right", no_wrap=True)
     for choice in choices:
-        cells = [escape(choice.task), escape(choice.model), choice.method, *_cells(choice, own)]
+        cells = [choice.task, choice.model, choice.method, *_cells(choice, own)]
         table.add_row(*cells, *([f"{choice.speed_up:.2f} ×" if choice.speed_up else "–"] if fast else []))
     return table
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from pipeline.cli.output import log, out, print_json
@@ -192,7 +191,7 @@ def _print(found: Comparison, lines: list[str]) -> None:
             out.print(_table(panel, found.groups[0].spec.second.short))
             out.print()
     for line in lines:
-        out.print(f"• {escape(line)}")
+        out.print(f"• {line}")
 
 
 def _table(panel: Panel, gain: str) -> Table:
@@ -212,7 +211,7 @@ def _table(panel: Panel, gain: str) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     for quality in panel.qualities:
         table.add_row(
-            escape(quality.label),
+            quality.label,
             str(len(quality.seeds)),
             "–".join(dict.fromkeys((str(min(quality.trials)), str(max(quality.trials))))),
             f"{quality.hypervolume:.4f}",
@@ -229,10 +228,10 @@ def _print_standings(found: Standings, lines: list[str]) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("hypervolume, of possible")
     for method in found.methods:
-        table.add_column(escape(method), justify="right")
+        table.add_column(method, justify="right")
     for task, row in zip(found.tasks, found.scores.tolist(), strict=True):
-        table.add_row(escape(task), *(f"{100 * value:.1f} %" for value in row))
+        table.add_row(task, *(f"{100 * value:.1f} %" for value in row))
     table.add_row("average rank", *(f"{place:.2f}" for place in found.ranking.ranks))
     out.print(table)
     for line in lines:
-        out.print(f"• {escape(line)}")
+        out.print(f"• {line}")

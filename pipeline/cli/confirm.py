@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from pipeline.cli.output import log, out, print_json
+from pipeline.cli.output import log, out, print_json, styled
 from pipeline.fronts.numbers import percent
 from pipeline.study.records import OBJECTIVES
 from pipeline.study.store import DEFAULT_STORE
@@ -156,8 +156,11 @@ def _print(done: ConfirmResult) -> None:
         )
     out.print(table)
     out.print(
-        f"\nMeans over fresh seeds on {len(found.labels)} test rows, with their 95 % intervals. [bold]promised[/]: on "
-        "the validation rows by which the point was chosen; [bold]optimism[/]: promised minus measured."
+        styled(
+            "\nMeans over fresh seeds on {rows} test rows, with their 95 % intervals. [bold]promised[/]: on the "
+            "validation rows by which the point was chosen; [bold]optimism[/]: promised minus measured.",
+            rows=len(found.labels),
+        )
     )
     if done.missing:
-        out.print(f"[yellow]{done.missing} trainings are missing; the same command goes on.[/]")
+        out.print(f"{done.missing} trainings are missing; the same command goes on.", style="yellow")

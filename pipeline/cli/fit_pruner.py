@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.output import log, out, print_json
+from pipeline.cli.output import log, out, print_json, styled
 from pipeline.study.store import DEFAULT_STORE
 
 STEPS = 6000
@@ -56,7 +56,14 @@ def fit_pruner(
         return
     about = fitted.about
     out.print(
-        f"[bold]{about['model']}[/] has a pruner: {about['steps']} steps on {', '.join(about['tasks'])}, loss "
-        f"{about['loss']:.5f}, in {fitted.folder}.\n"
-        f"Search with it:  [cyan]prunefront search --method smp --model {model} --task …[/]"
+        styled(
+            "[bold]{name}[/] has a pruner: {steps} steps on {tasks}, loss {loss}, in {folder}.\n"
+            "Search with it:  [cyan]prunefront search --method smp --model {model} --task …[/]",
+            name=about["model"],
+            steps=about["steps"],
+            tasks=", ".join(about["tasks"]),
+            loss=f"{about['loss']:.5f}",
+            folder=fitted.folder,
+            model=model,
+        )
     )

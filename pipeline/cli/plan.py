@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from pipeline.cli.output import out, print_json
+from pipeline.cli.output import out, print_json, styled
 from pipeline.cli.shared_options import with_options_of
 from pipeline.driver.search.request import Search
 
@@ -65,10 +65,17 @@ def _print(price: Price) -> None:
         if number is not None:
             values = (number.typical, number.low, number.high)
             table.add_row(words, *(_shown(value, number.unit) for value in values), number.source)
-    out.print(f"[bold]{price.study}[/]: {price.trials} trials, {price.concurrent} at a time")
+    out.print(
+        styled(
+            "[bold]{study}[/]: {trials} trials, {concurrent} at a time",
+            study=price.study,
+            trials=price.trials,
+            concurrent=price.concurrent,
+        )
+    )
     out.print(table)
     if price.memory_mb is None:
-        out.print(f"[dim]{price.source} has no record of the memory of its trials.[/]")
+        out.print(f"{price.source} has no record of the memory of its trials.", style="dim")
 
 
 def _shown(value: float, unit: str) -> str:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.cli.live_view import Pace, body, clock
-from pipeline.cli.output import err
+from pipeline.cli.output import err, styled
 from pipeline.driver.search.watcher import NEVER, SearchProgress, SilentWatcher, Watcher
 from pipeline.fronts.numbers import percent
 from pipeline.study.records import StudySpec, TrialRecord
@@ -54,19 +54,21 @@ class Terminal(Watcher):
     def stage(self, what: str) -> None:
         """Print the name of a stage that begins."""
         self.what = what
-        self._print(f"[dim]{self._clock()}[/]  {what} …")
+        self._print("[dim]{clock}[/]  {what} …", what=what)
 
     def dense(self) -> None:
         """Print that one of the dense networks is trained."""
-        self._print(f"[dim]{self._clock()}[/]  … one of them is trained")
+        self._print("[dim]{clock}[/]  … one of them is trained")
 
     def anchors(self, spec: StudySpec) -> None:
         """Print the anchors: the trials begin."""
         anchors = spec.anchors
         self.what = f"study {spec.name}"
         self._print(
-            f"[dim]{self._clock()}[/]  {self.what}: dense {spec.metric_name} {anchors.dense:.4f} at lr "
-            f"{anchors.dense_learning_rate:g}, constant {anchors.constant:.4f}"
+            "[dim]{clock}[/]  {what}: {anchors}",
+            what=self.what,
+            anchors=f"dense {spec.metric_name} {anchors.dense:.4f} at lr {anchors.dense_learning_rate:g}, constant "
+            f"{anchors.constant:.4f}",
         )
 
     def on_progress(self, number: int, values: Mapping[str, float]) -> None:
@@ -83,16 +85,22 @@ class Terminal(Watcher):
         self.paces.pop(record.number, None)
         point = record.recovered
         if record.state != "complete" or point is None:
-            what = f"[red]{record.state}[/]: {record.reason}"
+            what, style, reason = str(record.state), "red", f": {record.reason}"
         else:
             what = f"{point.measurement.metric:.4f} at {percent(point.measurement.share)}"
-            what += f"  [yellow]{record.reason}[/]" if record.reason else ""
-        summary = "" if self.console.is_terminal else f"  [dim]│ {self._summary()}[/]"  # the live view has it
-        self._print(f"[dim]{self._clock()}[/]  trial {record.number:<3} {what}{summary}")
+            style, reason = "default", f"  {record.reason}" if record.reason else ""
+        summary = "" if self.console.is_terminal else f"  │ {self._summary()}"  # the live view has it
+        self._print(
+            f"[dim]{{clock}}[/]  {{trial}} [{style}]{{what}}[/][yellow]{{reason}}[/][dim]{{summary}}[/]",
+            trial=f"trial {record.number:<3}",
+            what=what,
+            reason=reason,
+            summary=summary,
+        )
 
     def warn(self, message: str) -> None:
         """Print a warning."""
-        self._print(f"[yellow]{message}[/]")
+        self._print("[yellow]{message}[/]", message=message)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """Yield the live view: a headline; once trials run, their progress."""
@@ -132,5 +140,5 @@ class Terminal(Watcher):
     def _clock(self) -> str:
         return clock(time.monotonic() - self.started)
 
-    def _print(self, line: str) -> None:
-        self.console.print(line, soft_wrap=True)
+    def _print(self, markup: str, **values: str) -> None:
+        self.console.print(styled(markup, clock=self._clock(), **values), soft_wrap=True)

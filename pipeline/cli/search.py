@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.output import out, print_json
+from pipeline.cli.output import out, print_json, styled
 from pipeline.cli.shared_options import with_options_of
 from pipeline.cli.show import front_as_json, print_front
 from pipeline.driver.search.request import HOW, Search
@@ -44,4 +44,4 @@ def search(
     if len(fronts) > 1:
         names = " ".join(found.spec.name for found in fronts)
         where = "" if request.store == DEFAULT_STORE else f" --store {place_text(request.store)}"
-        out.print(f"Over seeds:  [cyan]prunefront compare {names}{where}[/]")
+        out.print(styled("Over seeds:  [cyan]prunefront compare {names}{where}[/]", names=names, where=where))

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from pipeline.cli.output import out, print_json
+from pipeline.cli.output import out, print_json, styled
 from pipeline.driver.tracking import shown
 from pipeline.fronts.front import Front, FrontPoint, load_front
 from pipeline.fronts.numbers import millions, percent, short
@@ -74,42 +74,59 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
     """Print plot, table, and the commands that may follow."""
     spec, anchors = found.spec, found.spec.anchors
     if not found.points:
-        out.print(f"The front of [bold]{spec.name}[/] is empty: {found.why_empty}. {_left_out(found)}")
+        out.print(
+            styled(
+                "The front of [bold]{name}[/] is empty: {why}. {left_out}",
+                name=spec.name,
+                why=found.why_empty,
+                left_out=_left_out(found),
+            )
+        )
         return
     out.print()
     print(_plot(found))
     out.print(_table(found))
     out.print(
-        f"[bold]{spec.name}[/]: {spec.approach} on {spec.task} with {spec.model}. {found.trials} trials, "
-        f"{found.seen} networks measured, {len(found.points)} on the front. {_left_out(found)}"
+        styled(
+            "[bold]{name}[/]: {approach} on {task} with {model}. {counts} {left_out}",
+            name=spec.name,
+            approach=spec.approach,
+            task=spec.task,
+            model=spec.model,
+            counts=f"{found.trials} trials, {found.seen} networks measured, {len(found.points)} on the front.",
+            left_out=_left_out(found),
+        )
     )
     if found.useless:
-        out.print(f"[dim]{_useless(found.useless)}[/]")
+        out.print(f"{_useless(found.useless)}", style="dim")
     out.print(
         f"Dense {spec.metric_name} {anchors.dense:.4f} (plain fine-tuning, lr {anchors.dense_learning_rate:g}), "
         f"constant prediction {anchors.constant:.4f}. Hypervolume {found.hypervolume:.4f}{_of_possible(found)}."
     )
     out.print(
-        f"[dim]The metric is on the {spec.validation_rows} validation rows by which the front was chosen.[/]"
+        f"The metric is on the {spec.validation_rows} validation rows by which the front was chosen.",
+        style="dim",
     )
     if alike := shared_settings(found):
         out.print(
-            f"[dim]All of them: {', '.join(f'{key} {short(value)}' for key, value in alike.items())}.[/]"
+            f"All of them: {', '.join(f'{key} {short(value)}' for key, value in alike.items())}.",
+            style="dim",
         )
     for remark in found.remarks:
         out.print(remark, style="yellow", markup=False)
     if spec.zeroes:
-        out.print(f"[dim]{ZEROS}[/]")
+        out.print(ZEROS, style="dim")
     if found.bench is not None:
-        out.print(f"[dim]{_latency(found, found.bench)}[/]")
+        out.print(f"{_latency(found, found.bench)}", style="dim")
     for point in found.points:
         if point.retrained is not None:
-            out.print(f"[dim]{_retrained(point, point.retrained)}[/]")
+            out.print(f"{_retrained(point, point.retrained)}", style="dim")
     megabytes = Store(store).study(spec.name).weights.size_bytes() / MEGABYTE
-    out.print(f"[dim]The weights of the front's networks take {megabytes:,.0f} MB of disk.[/]")
+    out.print(f"The weights of the front's networks take {megabytes:,.0f} MB of disk.", style="dim")
     where = "" if store == DEFAULT_STORE else f" --store {place_text(store)}"
-    out.print(f"\nOne point:  [cyan]prunefront best {spec.name} --max-drop 0.02{where}[/]")
-    out.print(f"In MLflow:  [cyan]{_in_mlflow(tracking, store)}[/]")
+    command = f"prunefront best {spec.name} --max-drop 0.02{where}"
+    out.print(styled("\nOne point:  [cyan]{command}[/]", command=command))
+    out.print(styled("In MLflow:  [cyan]{command}[/]", command=_in_mlflow(tracking, store)))
 
 
 def _useless(count: int) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from pipeline.cli.output import err, out, print_json
+from pipeline.cli.output import err, out, print_json, styled
 from pipeline.fronts.front import Front, load_front
 from pipeline.fronts.numbers import percent
 from pipeline.study.store import DEFAULT_STORE, Store
@@ -45,7 +45,7 @@ def studies(
     elif fronts:
         out.print(_table(fronts))
     else:
-        out.print(f"No studies in {store} yet. [cyan]prunefront search[/] makes one.")
+        out.print(styled("No studies in {store} yet. [cyan]prunefront search[/] makes one.", store=store))
 
 
 def _as_json(found: Front) -> dict[str, Any]:
