@@ -13,8 +13,9 @@ from pipeline.cli.cluster import cluster
 from pipeline.cli.compare import compare
 from pipeline.cli.confirm import confirm
 from pipeline.cli.export import export
+from pipeline.cli.finite import only_finite
 from pipeline.cli.fit_pruner import fit_pruner
-from pipeline.cli.output import errors
+from pipeline.cli.output import OutputLost, errors
 from pipeline.cli.outside_errors import outside_cause
 from pipeline.cli.plan import plan
 from pipeline.cli.report import report
@@ -34,17 +35,17 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(search)
-app.command()(plan)
-app.command()(cluster)
-app.command()(show)
-app.command()(best)
-app.command()(confirm)
-app.command()(compare)
-app.command()(report)
-app.command()(studies)
-app.command()(export)
-app.command("fit-pruner")(fit_pruner)
+app.command()(only_finite(search))
+app.command()(only_finite(plan))
+app.command()(only_finite(cluster))
+app.command()(only_finite(show))
+app.command()(only_finite(best))
+app.command()(only_finite(confirm))
+app.command()(only_finite(compare))
+app.command()(only_finite(report))
+app.command()(only_finite(studies))
+app.command()(only_finite(export))
+app.command("fit-pruner")(only_finite(fit_pruner))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -64,6 +65,9 @@ def run(arguments: list[str]) -> int:
     except BadInput as error:
         errors(str(error))
         return BAD_INPUT
+    except OutputLost as error:
+        errors(f"The output cannot be written: {error}. What was found is in the store.")
+        return FAILURE
     except Exception as error:
         if (known := outside_cause(error)) is not None:
             errors(known)

@@ -4,20 +4,57 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+import os
+import sys
+from contextlib import suppress
+from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+CLOSED_PIPE = 141  # exit code where the reader of our output has gone, as shells count SIGPIPE
 PIPE_WIDTH = 120  # columns of a table that is not printed on a terminal
+
+
+class OutputLost(RuntimeError):  # noqa: N818 (a fact, not a fault of the program)
+    """What is to be printed cannot be written: the disk is full, the file is gone."""
+
+
+class Printer(Console):
+    """Prints, and ends the program quietly where nobody reads any more (`prunefront show | head`)."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print, as `Console.print`.
+
+        Raises:
+            OutputLost: the output cannot be written.
+        """
+        try:
+            super().print(*objects, **options)
+        except OSError as error:
+            raise OutputLost(error.strerror or str(error)) from error
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Leave."""
+        leave()
+
+
+def leave() -> NoReturn:
+    """End the program where nobody reads its output, without a word."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):  # closed, or not of the system
+            os.dup2(nothing, stream.fileno())
+    raise SystemExit(CLOSED_PIPE)
+
 
 # No text is read as markup or as names of emoji, in lines or in tables: names, paths and messages come from outside.
 # What is styled is made by `styled`.
-out = Console(highlight=False, markup=False, emoji=False)
+out = Printer(highlight=False, markup=False, emoji=False)
 if not out.is_terminal:
     out.width = PIPE_WIDTH
-err = Console(stderr=True, highlight=False, markup=False, emoji=False)
+err = Printer(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 def styled(markup: str, **values: object) -> Text:
@@ -39,7 +76,12 @@ def errors(message: str) -> None:
 
 def print_json(value: dict[str, Any]) -> None:
     """Print one JSON object on stdout; numbers that JSON does not have (NaN, infinity) become null."""
-    print(json.dumps(_plain(value), indent=2, allow_nan=False))
+    try:
+        print(json.dumps(_plain(value), indent=2, allow_nan=False), flush=True)
+    except BrokenPipeError:
+        leave()
+    except OSError as error:
+        raise OutputLost(error.strerror or str(error)) from error
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,8 @@ This file is read for `--help`, too, so it imports neither torch nor ray.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated
 
@@ -165,7 +166,11 @@ class Search:
     ] = "off"
 
     def __post_init__(self) -> None:
-        """Read the paths that may be given as text."""
+        """Read the paths that may be given as text, and refuse numbers that are none."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise BadInput(f"--{field.name.replace('_', '-')} is a finite number; given was {value}.")
         if "://" in str(self.store) and not str(self.store).startswith("s3://"):
             raise BadInput(
                 f"--store is a folder (on a cluster: one that all nodes share) or s3://BUCKET/PREFIX; "
