@@ -27,6 +27,7 @@ from pipeline.trial.inputs import TrialInputs
 from tests.kit.bucket import KEYS, bucket_server
 from tests.kit.inline import without_ray
 from tests.kit.one_ray import one_ray
+from tests.kit.pages_folder import make_pages_folder
 from tests.kit.postgres import Server, postgres
 from tests.kit.trials import TRAIN
 
@@ -111,6 +112,14 @@ def make_inputs(make_config: MakeConfig, make_split: MakeSplit) -> MakeInputs:
         return TrialInputs(method, metric, regression, precision, 24, source, data)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def pages_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as the pages and the examples assume it; tests work in copies of it."""
+    folder = tmp_path_factory.mktemp("pages")
+    make_pages_folder(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from pipeline.cli.output import out, print_json, styled
+from pipeline.cli.output import identity, out, print_json, styled
 from pipeline.fronts.front import Front, FrontPoint, load_front
 from pipeline.fronts.numbers import millions, percent, short
 from pipeline.fronts.pick import best_of_task, pick
@@ -108,11 +108,7 @@ def point_as_json(found: Front, point: FrontPoint, luck: tuple[float, float] | N
     """Return the JSON object of a point and its study."""
     spec = found.spec
     return {
-        "study": spec.name,
-        "task": spec.task,
-        "model": spec.model,
-        "method": spec.method,
-        "distill": spec.distill,
+        **identity(spec),
         "metric_name": spec.metric_name,
         "dense_metric": spec.anchors.dense,
         "point": asdict(point) | {"speedup": point.speedup},

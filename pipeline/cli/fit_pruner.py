@@ -36,7 +36,7 @@ def fit_pruner(
 
     The same command after an interruption goes on. The pruner may be used on other tasks than it is fitted to.
     """
-    from pipeline.driver.tracking import open_for_pruner, publish_pruner
+    from pipeline.driver.tracking import open_if_answering, publish_pruner
     from pipeline.methods.smp import Fit, prepare_fit
 
     request = Fit(
@@ -48,7 +48,12 @@ def fit_pruner(
     )
     progress = (lambda _: None) if quiet else log
     fit = prepare_fit(request, progress)
-    tracker = open_for_pruner(tracking, store=store, log=progress)  # before the work, which takes long
+    tracker = open_if_answering(
+        tracking,
+        store=store,
+        log=progress,
+        consequence="Fitting goes on; the same command publishes the pruner when MLflow answers.",
+    )
     fitted = fit()
     publish_pruner(tracker, fitted.about, fitted.files, log=progress)
     if as_json:

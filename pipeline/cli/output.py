@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
+from pipeline.study.records import StudySpec
+
 CLOSED_PIPE = 141  # exit code where the reader of our output has gone, as shells count SIGPIPE
 PIPE_WIDTH = 120  # columns of a table that is not printed on a terminal
 
@@ -82,6 +84,17 @@ def print_json(value: dict[str, Any]) -> None:
         leave()
     except OSError as error:
         raise OutputLost(error.strerror or str(error)) from error
+
+
+def identity(spec: StudySpec) -> dict[str, Any]:
+    """Return the keys by which every JSON object says which study it is of."""
+    return {
+        "study": spec.name,
+        "task": spec.task,
+        "model": spec.model,
+        "method": spec.method,
+        "distill": spec.distill,
+    }
 
 
 def _plain(value: Any) -> Any:

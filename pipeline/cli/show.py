@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from pipeline.cli.output import out, print_json, styled
+from pipeline.cli.output import identity, out, print_json, styled
 from pipeline.driver.tracking import shown
 from pipeline.fronts.front import Front, FrontPoint, load_front
 from pipeline.fronts.numbers import millions, percent, short
@@ -45,11 +45,7 @@ def front_as_json(found: Front) -> dict[str, Any]:
     """Return the JSON object of the command."""
     spec = found.spec
     return {
-        "study": spec.name,
-        "task": spec.task,
-        "model": spec.model,
-        "method": spec.method,
-        "distill": spec.distill,
+        **identity(spec),
         "objective": spec.objective,
         "latency": None if found.bench is None else asdict(found.bench),
         "latency_disturbed": found.latency_disturbed,
@@ -129,7 +125,7 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
     out.print(styled("In MLflow:  [cyan]{command}[/]", command=_in_mlflow(tracking, store)))
 
 
-def _useless(count: int) -> str:
+def _below_constant(count: int) -> str:
     are = "network is" if count == 1 else "networks are"
     left = "it is" if count == 1 else "they are"
     return f"{count} {are} no better than predicting a constant; {left} left out of the front."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from pipeline.cli.output import err, out, print_json, styled
+from pipeline.cli.output import err, identity, out, print_json, styled
 from pipeline.fronts.front import Front, load_front
 from pipeline.fronts.numbers import percent
 from pipeline.study.store import DEFAULT_STORE, Store
@@ -51,11 +51,7 @@ def studies(
 def _as_json(found: Front) -> dict[str, Any]:
     spec = found.spec
     return {
-        "study": spec.name,
-        "task": spec.task,
-        "model": spec.model,
-        "method": spec.method,
-        "distill": spec.distill,
+        **identity(spec),
         "trials": found.trials,
         "front": len(found.points),
         "hypervolume_normalised": found.hypervolume_normalised,

@@ -14,7 +14,7 @@ from pipeline.model.surgery import cut
 from pipeline.model.unstructured import matrices, zero
 from pipeline.study.metrics import standard_error
 from pipeline.study.records import Ask, BadInput, Masks, Point, PointRef, TrialRecord
-from pipeline.study.store import RECOVERED, Retrained, before_cut, sent
+from pipeline.study.store import RECOVERED, Retrained, before_cut, send
 from pipeline.trial.inputs import OnEpoch, TrialJob
 from pipeline.trial.replay import replay_trial
 
@@ -104,7 +104,7 @@ def _train_again(study: Reopened, record: TrialRecord, point: Point, on_epoch: O
         record.number, RECOVERED if recovered else before_cut(point.round)
     )
     save_weights(again.model, path, scores=again.scores)
-    sent(path)
+    send(path)
     return path
 
 

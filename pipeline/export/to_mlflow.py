@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.driver.tracking import ExportedModel, NoAnswer, Tracker, TrackingLost, open_tracking
+from pipeline.driver.tracking import ExportedModel, Tracker, TrackingLost, open_if_answering
 from pipeline.export.card import Facts
 from pipeline.study.store import Store
 from pipeline.task.loading import Task
@@ -12,10 +12,11 @@ from pipeline.task.loading import Task
 
 def reach_tracker(tracking: str | None, store: Store) -> tuple[Tracker | None, tuple[str, ...]]:
     """Open MLflow, or return a warning that it does not answer."""
-    try:
-        return open_tracking(tracking, store_root=store.root), ()
-    except NoAnswer as lost:
-        return None, (f"The model is not in MLflow. {lost}",)
+    warnings: list[str] = []
+    tracker = open_if_answering(
+        tracking, store=store.root, log=warnings.append, consequence="The model is not in MLflow."
+    )
+    return tracker, tuple(warnings)
 
 
 def publish(tracker: Tracker, folder: Path, facts: Facts, task: Task) -> tuple[str | None, tuple[str, ...]]:

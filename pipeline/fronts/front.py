@@ -68,7 +68,7 @@ class Front:
     hypervolume: float
     trials: int  # that have ended
     seen: int  # measured points of complete trials, on the front or not
-    useless: int  # points at or below the constant baseline; excluded from the front
+    below_constant: int  # points at or below the constant baseline; excluded from the front
     left_out: dict[str, int]  # trials that are excluded from the front, by state
     reasons: dict[str, int]  # why trials failed or were stopped, with their number
     epochs: float  # trained by all trials together
@@ -163,7 +163,7 @@ def front_of(table: StudyTable) -> Front:
         hypervolume=hypervolume(points.values, spec.reference_point),
         trials=len(trials),
         seen=len(points),
-        useless=int(len(points) - useful.sum()),
+        below_constant=int(len(points) - useful.sum()),
         left_out={state: sum(trial.state == state for trial in trials) for state in ("failed", "stopped")},
         reasons=dict(Counter(trial.reason for trial in trials if trial.state != "complete")),
         epochs=float(np.nansum([trial.epochs for trial in trials])),

@@ -42,7 +42,7 @@ class RunningFront:
             found,
             trials=before.trials + alone.trials,
             seen=before.seen + alone.seen,
-            useless=before.useless + alone.useless,
+            below_constant=before.below_constant + alone.below_constant,
             left_out={state: count + alone.left_out[state] for state, count in before.left_out.items()},
             reasons=dict(Counter(before.reasons) + Counter(alone.reasons)),
             epochs=before.epochs + alone.epochs,

@@ -60,6 +60,11 @@ class ModelSource:
         return bool(self.weights)
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of the weights."""
+        return sum(array.nbytes for array in self.weights.values())
+
+    @property
     def max_length(self) -> int:
         """Tokens of the longest row that the position embeddings reach."""
         config = _config(self)

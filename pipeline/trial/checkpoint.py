@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from pipeline.study.records import Array, Masks, TrialRecord
-from pipeline.study.store import dropped, load_record, save_record, sent
+from pipeline.study.store import drop, load_record, save_record, send
 from pipeline.study.whole_file import whole_folder
 from pipeline.trial.distillation import read_arrays, write_arrays
 from pipeline.trial.training.loop import LoopState
@@ -46,11 +46,11 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     final = folder / name
     with whole_folder(final) as part:
         _write(part, checkpoint)
-    sent(final, wait=False)  # the trial does not wait for it
+    send(final, wait=False)  # the trial does not wait for it
     for path in older:
         if path != final:
             shutil.rmtree(path, ignore_errors=True)
-            dropped(path)
+            drop(path)
 
 
 def save_snapshot(folder: Path, round_: int, features: Array) -> None:
@@ -61,7 +61,7 @@ def save_snapshot(folder: Path, round_: int, features: Array) -> None:
     """
     path = folder / _snapshot(round_)
     write_arrays(path, {"features": features})
-    sent(path)
+    send(path)
 
 
 def load_snapshot(attempts: list[Path], round_: int) -> Array | None:

@@ -17,7 +17,7 @@ import torch
 
 from pipeline.model.source import save_weights
 from pipeline.study.records import TrialRecord
-from pipeline.study.store import NO_SPACE, RECOVERED, WEIGHTS, before_cut, sent
+from pipeline.study.store import NO_SPACE, RECOVERED, WEIGHTS, before_cut, send
 from pipeline.trial import checkpoint as checkpoints
 from pipeline.trial.curve import Ranking
 from pipeline.trial.curve.allocation import Step
@@ -154,6 +154,6 @@ def _keep_weights(run: TrialRun, findings: Findings, name: str, ranking: Ranking
     try:
         path = run.job.attempts[-1] / WEIGHTS / f"{name}.safetensors"
         save_weights(run.model, path, scores={} if ranking is None else ranking.tensors)
-        sent(path)
+        send(path)
     except OSError as error:
         findings.reason = f"weights not kept: {error.strerror or error}"

@@ -17,23 +17,16 @@ from pipeline.task.loading import load_task
 from pipeline.trial.latency import timing
 from tests.kit.documents import ROOT
 from tests.kit.pages_folder import OWN as STUDY
-from tests.kit.pages_folder import copy_pages_folder, copy_study, make_pages_folder
+from tests.kit.pages_folder import copy_pages_folder, copy_study
 
 EXAMPLES = ROOT / "examples"
 LINES = 40
 
 
-@pytest.fixture(scope="module")
-def made_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("examples")
-    make_pages_folder(folder)
-    return folder
-
-
 @pytest.fixture
-def folder(made_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(pages_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy as the current folder. A search's stand-in copies its study under the name that is asked for."""
-    copy_pages_folder(made_folder, tmp_path / "here")
+    copy_pages_folder(pages_folder, tmp_path / "here")
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(timing, "WHOLE_SECONDS", 0.05)

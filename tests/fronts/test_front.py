@@ -47,7 +47,7 @@ def test_the_front_is_of_complete_trials_above_the_constant(store: Path) -> None
     assert found.trials == 6
     assert found.left_out == {"failed": 1, "stopped": 1}
     assert found.reasons == {"the loss is not a number": 1, "redundant": 1}
-    assert found.useless == 1
+    assert found.below_constant == 1
     assert found.epochs == 12.0
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.driver.execute.cluster import Cluster, room
 from pipeline.driver.execute.protocol import ASK, Event, Report, TrialQueue
 from pipeline.study.records import Ask, TrialRecord
-from pipeline.study.store import NO_SPACE, ObjectStoreLost, Store, StudyStore, dropped
+from pipeline.study.store import NO_SPACE, ObjectStoreLost, Store, StudyStore, drop
 from pipeline.trial.training.process import one_of_many_tasks, peak_memory_mb
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def run_trials(
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         with suppress(ObjectStoreLost):  # the next start drops it
-            dropped(scratch)
+            drop(scratch)
     if searcher.failure is not None:
         raise searcher.failure
 

@@ -125,8 +125,7 @@ def _cluster(
         return
     watcher.stage("starting Ray")
     started = time.monotonic()
-    shared_bytes = sum(array.nbytes for array in inputs.source.weights.values())
-    with connect(request.resources, shared_bytes=shared_bytes) as cluster:
+    with connect(request.resources, shared_bytes=inputs.source.nbytes) as cluster:
         yield cluster, time.monotonic() - started
 
 

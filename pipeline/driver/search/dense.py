@@ -12,7 +12,7 @@ from pipeline.driver.search.watcher import Watcher
 from pipeline.model.source import read_weights
 from pipeline.study.records import Anchors, BadInput
 from pipeline.study.space import load_space
-from pipeline.study.store import Store, sent
+from pipeline.study.store import Store, send
 from pipeline.task.loading import Task
 from pipeline.trial.anchors import (
     RATE_FACTORS,
@@ -110,4 +110,4 @@ def write_teacher_of(resolved: ResolvedSearch, cluster: Cluster, watcher: Watche
     with_dense = replace(inputs, dense=read_weights(dense))
     (teacher,) = run_each(cluster, teach, with_dense, [banks], done=lambda: None)
     write_teacher(origin.teacher(), teacher)
-    sent(origin.teacher())
+    send(origin.teacher())

@@ -28,7 +28,7 @@ from pipeline.driver.search.study_queue import StudyQueue
 from pipeline.driver.search.study_results import StudyResults
 from pipeline.driver.search.trial_source import TrialSource
 from pipeline.driver.search.watcher import Watcher
-from pipeline.driver.tracking import NoAnswer, Publisher, Tracker, address_of, open_tracking, shown
+from pipeline.driver.tracking import Publisher, Tracker, address_of, open_if_answering, open_tracking, shown
 from pipeline.fronts.front import Front, load_front
 from pipeline.study.halving import Halving
 from pipeline.study.ledger import Lease, Ledger, open_ledger
@@ -66,8 +66,8 @@ def run(request: Search, watcher: Watcher) -> Front:
         if request.tracking or os.environ.get("MLFLOW_TRACKING_URI"):  # before all work: it may not answer
             tracker = _reach_tracking(resolved, watcher)
         watcher.stage("starting Ray")
-        shared_bytes = sum(array.nbytes for array in resolved.inputs.source.weights.values())
-        cluster = stack.enter_context(connect(request.resources, shared_bytes=shared_bytes))
+        shared = resolved.inputs.source.nbytes
+        cluster = stack.enter_context(connect(request.resources, shared_bytes=shared))
         check_gpu_hours(request, cluster.gpus_per_trial)
         check_shared(request, store)
         if lease is None:
@@ -214,12 +214,12 @@ def _reach_tracking(resolved: ResolvedSearch, watcher: Watcher) -> Tracker | Non
     Raises:
         BadInput: it is no place for runs, or does not answer and the study is new: the address may be wrong.
     """
-    try:
-        return open_tracking(resolved.request.tracking, store_root=resolved.store.root)
-    except NoAnswer as refusal:
-        if resolved.anchors is None:
-            raise
-        watcher.warn(
-            f"{refusal} This study has begun and goes on; MLflow gets what it is owed when it answers."
-        )
-        return None
+    address, store = resolved.request.tracking, resolved.store.root
+    if resolved.anchors is None:
+        return open_tracking(address, store_root=store)
+    return open_if_answering(
+        address,
+        store=store,
+        log=watcher.warn,
+        consequence="This study has begun and goes on; MLflow gets what it is owed when it answers.",
+    )

@@ -9,7 +9,7 @@ from pipeline.driver.search.names import model_name
 from pipeline.driver.search.resolved import ResolvedSearch
 from pipeline.model.source import write_source
 from pipeline.study.records import Anchors, StudySpec, refer
-from pipeline.study.store import sent
+from pipeline.study.store import send
 from pipeline.trial.distillation import NONE, write_arrays
 
 
@@ -62,7 +62,7 @@ def open_study(resolved: ResolvedSearch, spec: StudySpec, *, dense: Path | None)
         return
     model = study.folder / "model"
     write_source(resolved.inputs.source, model)
-    sent(model)
+    send(model)
     validation = resolved.inputs.data.validation
     study.write_validation(ids=validation.ids, labels=validation.labels)
     origin = study.origin
@@ -70,9 +70,9 @@ def open_study(resolved: ResolvedSearch, spec: StudySpec, *, dense: Path | None)
     if dense is not None and needs_dense:
         path = origin.dense()
         shutil.copyfile(dense, path)
-        sent(path)
+        send(path)
     if resolved.inputs.fitted is not None:
         path = origin.fitted()
         write_arrays(path, resolved.inputs.fitted)
-        sent(path)
+        send(path)
     study.write_spec(spec)

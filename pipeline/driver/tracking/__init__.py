@@ -1,7 +1,7 @@
 """Publish records to MLflow, a view of the ledger; no other part of the package imports mlflow."""
 
 from pipeline.driver.tracking.addresses import shown
-from pipeline.driver.tracking.best_effort import open_for_pruner, publish_pruner, publish_report
+from pipeline.driver.tracking.best_effort import open_if_answering, publish_pruner, publish_report
 from pipeline.driver.tracking.connection import TrackingLost
 from pipeline.driver.tracking.models import ExportedModel
 from pipeline.driver.tracking.opening import NoAnswer, address_of
@@ -17,7 +17,7 @@ __all__ = [
     "Tracker",
     "TrackingLost",
     "address_of",
-    "open_for_pruner",
+    "open_if_answering",
     "open_tracking",
     "publish_pruner",
     "publish_report",

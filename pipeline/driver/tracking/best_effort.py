@@ -1,4 +1,4 @@
-"""Publish to MLflow what no search depends on: a report's page, a fitted pruner. A failure is only logged."""
+"""Publish to MLflow what can wait: a report's page, a fitted pruner. A failure is only logged."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def publish_report(page: str, specs: Sequence[StudySpec], *, store: Path, tracki
     return remarks
 
 
-def open_for_pruner(tracking: str | None, *, store: Path, log: Log) -> Tracker | None:
-    """Open MLflow before a pruner is fitted; None if no server answers now.
+def open_if_answering(tracking: str | None, *, store: Path, log: Log, consequence: str) -> Tracker | None:
+    """Open MLflow before long work; if no server answers now, log that with its consequence and return None.
 
     Raises:
         BadInput: the address is no place for runs.
@@ -36,7 +36,7 @@ def open_for_pruner(tracking: str | None, *, store: Path, log: Log) -> Tracker |
     try:
         return open_tracking(tracking, store_root=store)
     except NoAnswer as refusal:
-        log(f"{refusal} Fitting goes on; the same command publishes the pruner when MLflow answers.")
+        log(f"{refusal} {consequence}")
         return None
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pipeline.driver.execute import Resources, check_resources, connect, run_queue
-from pipeline.driver.tracking import NoAnswer, Tracker, TrackingLost, open_tracking
+from pipeline.driver.tracking import Tracker, TrackingLost, open_if_answering
 from pipeline.export.confirm.points import choose_points, fresh_seed
 from pipeline.export.confirm.retrain import Retraining, SharedInputs, retrain
 from pipeline.export.reopen import reopen
@@ -99,7 +99,12 @@ def _confirm(options: Confirm, log: Log) -> ConfirmResult:
     chosen = choose_points(found, options.points)
     todo = list(_missing(store, found.spec, chosen, seeds=options.seeds))
     lost: list[str] = []
-    tracker = _reach(options, store, log)  # before the work: the address may be wrong
+    tracker = open_if_answering(
+        options.tracking,
+        store=store.root,
+        log=log,
+        consequence="The confirmation goes on; the same command publishes it when MLflow answers.",
+    )
     if todo:
         log("reading the task and the model")
         study = reopen(store, options.study, task=options.task)
@@ -107,8 +112,7 @@ def _confirm(options: Confirm, log: Log) -> ConfirmResult:
         store.study(options.study).confirmations.write_test(test.ids, test.labels)
         log(f"starting Ray: {len(todo)} trainings")
         shared = SharedInputs(study.inputs, test, store.place, options.study)
-        weights = sum(array.nbytes for array in study.inputs.source.weights.values())
-        with connect(options.resources, shared_bytes=weights) as cluster:
+        with connect(options.resources, shared_bytes=study.inputs.source.nbytes) as cluster:
             progress = _Progress(found.spec, len(todo), log, lost)
             run_queue(cluster, retrain, shared, _until(options.minutes, todo), ended=progress.ended)
     known = load_confirmed(options.study, store=store.root)
@@ -181,15 +185,6 @@ class _Progress:
                 f"{which} {self.spec.metric_name} {measured.metric:.4f} on test at {self.spec.share} "
                 f"{100 * measured.share:.1f} %"
             )
-
-
-def _reach(options: Confirm, store: Store, log: Log) -> Tracker | None:
-    """Open MLflow; None if it does not answer now."""
-    try:
-        return open_tracking(options.tracking, store_root=store.root)
-    except NoAnswer as refusal:
-        log(f"{refusal} The confirmation goes on; the same command publishes it when MLflow answers.")
-        return None
 
 
 def _publish(found: Confirmed, tracker: Tracker | None, log: Log) -> None:

@@ -82,20 +82,27 @@ def hypervolume_figure(series: Sequence[Series]) -> go.Figure:
     lay_out(figure, *titles("Hypervolume over trials", series))
     for index, one in enumerate(series):
         numbers, found = hypervolumes(one)
-        colour, symbol = look(index)
-        figure.add_scatter(
-            x=numbers,
-            y=found,
-            name=one.spec.name,
-            mode="lines+markers",
-            line={"color": colour, "width": 2.5, "shape": "hv"},
-            marker={"symbol": symbol, "size": 7},
-            hovertemplate="up to trial %{x}: <b>%{y:.4f}</b><extra></extra>",
-        )
+        add_steps(figure, one, index, numbers, found, hover="up to trial %{x}: <b>%{y:.4f}</b>")
     figure.update_layout(showlegend=len(series) > 1)
     figure.update_xaxes(title="trial")
     figure.update_yaxes(title="hypervolume / (dense − constant)")
     return figure
+
+
+def add_steps(
+    figure: go.Figure, one: Series, index: int, x: Sequence[float], y: Sequence[float], *, hover: str
+) -> None:
+    """Draw a study's hypervolume as a line that rises in steps, in the look of its place among the studies."""
+    colour, symbol = look(index)
+    figure.add_scatter(
+        x=x,
+        y=y,
+        name=one.spec.name,
+        mode="lines+markers",
+        line={"color": colour, "width": 2.5, "shape": "hv"},
+        marker={"symbol": symbol, "size": 7},
+        hovertemplate=f"{hover}<extra></extra>",
+    )
 
 
 def hover(dot: Dot, spec: StudySpec) -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.fronts.figures.fronts import hover, lay_out
-from pipeline.fronts.figures.series import Dot, Series, axis_labels, hypervolumes, look, xy
+from pipeline.fronts.figures.fronts import add_steps, hover, lay_out
+from pipeline.fronts.figures.series import Dot, Series, axis_labels, hypervolumes, xy
 from pipeline.fronts.figures.shades import shades
 from pipeline.study.pareto import front, hypervolume
 
@@ -87,17 +87,8 @@ def hours_figure(series: Sequence[Series], seconds: Sequence[Mapping[int, float]
     lay_out(figure, "Hypervolume over hours", "hours of all trials together, whatever ran side by side")
     for index, (one, spent) in enumerate(zip(series, seconds, strict=True)):
         numbers, found = hypervolumes(one)
-        colour, symbol = look(index)
         ends = [sum(s for number, s in spent.items() if number <= last) / 3600 for last in numbers]
-        figure.add_scatter(
-            x=ends,
-            y=found,
-            name=one.spec.name,
-            mode="lines+markers",
-            line={"color": colour, "width": 2.5, "shape": "hv"},
-            marker={"symbol": symbol, "size": 7},
-            hovertemplate="%{x:.2f} h: <b>%{y:.4f}</b><extra></extra>",
-        )
+        add_steps(figure, one, index, ends, found, hover="%{x:.2f} h: <b>%{y:.4f}</b>")
     figure.update_layout(showlegend=len(series) > 1)
     figure.update_xaxes(title="hours of training", rangemode="tozero")
     figure.update_yaxes(title="hypervolume / (dense − constant)")

@@ -189,7 +189,7 @@ def _check_same(was: dict[str, Any], settings: dict[str, Any], folder: Path) -> 
         key for key in settings if was.get(key) != settings[key] and key != "model"
     ]  # a copy may lie elsewhere
     if differs:
-        facts = "; ".join(f"{key} was {was.get(key)}, asked for is {settings[key]}" for key in differs)
+        facts = "; ".join(f"{key} was {was.get(key)}, requested is {settings[key]}" for key in differs)
         raise BadInput(
             f"A base model has one scorer in a store; {folder} holds one that was fitted otherwise: {facts}. Ask for "
             "what it is, remove that folder, or name another --store."

@@ -204,7 +204,7 @@ def spec_difference(frozen: dict[str, Any], requested: dict[str, Any]) -> list[s
     was, now = _flat(frozen), _flat(requested)
     was |= {key: value for key, value in LATE_KEYS.items() if key not in was and now.get(key) == value}
     return [
-        f"{key}: it is {was.get(key, ABSENT)}, asked for is {now.get(key, ABSENT)}"
+        f"{key}: it is {was.get(key, ABSENT)}, requested is {now.get(key, ABSENT)}"
         for key in [*was, *(key for key in now if key not in was)]
         if was.get(key, ABSENT) != now.get(key, ABSENT)
     ]

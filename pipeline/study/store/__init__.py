@@ -6,10 +6,10 @@ from pipeline.study.store.latency import LatencySetup, LatencyTable, Shape, Stud
 from pipeline.study.store.objects import (
     RETRY_PAUSES_S,
     ObjectStoreLost,
-    dropped,
+    drop,
     is_object_store,
     place_text,
-    sent,
+    send,
 )
 from pipeline.study.store.recordfile import NO_SPACE, SQLITE_FULL, Damaged, load_record, save_record
 from pipeline.study.store.store import DEFAULT_STORE, Store
@@ -49,10 +49,10 @@ __all__ = [
     "Weights",
     "before_cut",
     "curve_params",
-    "dropped",
+    "drop",
     "is_object_store",
     "load_record",
     "place_text",
     "save_record",
-    "sent",
+    "send",
 ]

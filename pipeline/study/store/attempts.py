@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.study.records import Rung, TrialRecord
-from pipeline.study.store.objects import bucket_of, dropped
+from pipeline.study.store.objects import bucket_of, drop
 from pipeline.study.store.recordfile import JSON, load_record, load_scalars, write_and_send
 
 BEGUN = "begun"  # marks the folder of an attempt in an object store, which has no empty folders
@@ -107,4 +107,4 @@ def remove(attempts: Iterable[Path]) -> None:
     """Remove the folders of attempts: a trial that has ended does not need them."""
     for folder in attempts:
         shutil.rmtree(folder, ignore_errors=True)
-        dropped(folder)
+        drop(folder)

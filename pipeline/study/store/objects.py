@@ -234,14 +234,14 @@ def bucket_of(path: Path) -> Bucket | None:
     return next((bucket for copy, bucket in _OPEN.items() if path.is_relative_to(copy)), None)
 
 
-def sent(path: Path, *, wait: bool = True) -> None:
+def send(path: Path, *, wait: bool = True) -> None:
     """Send a complete file or folder of a store to its bucket, if the store has one."""
     bucket = bucket_of(path)
     if bucket is not None:
         bucket.send(path, wait=wait)
 
 
-def dropped(path: Path) -> None:
+def drop(path: Path) -> None:
     """Remove a file or folder of a store from its bucket, if the store has one."""
     bucket = bucket_of(path)
     if bucket is not None:

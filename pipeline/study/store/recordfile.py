@@ -39,7 +39,7 @@ from pipeline.study.records import (
     State,
     TrialRecord,
 )
-from pipeline.study.store.objects import bucket_of, dropped, sent
+from pipeline.study.store.objects import bucket_of, drop, send
 from pipeline.study.whole_file import write_new, write_whole
 
 FORMAT = 1
@@ -127,7 +127,7 @@ def publish_record(folder: Path, record: TrialRecord, *, weights_of: tuple[str, 
         return True
     if load_scalars(folder).arrays != stored.arrays:
         arrays.unlink(missing_ok=True)
-        dropped(arrays)
+        drop(arrays)
     return False
 
 
@@ -136,7 +136,7 @@ def _send_new(path: Path, data: bytes) -> bool:
     if not write_new(_fetched(path), data):
         return False
     try:
-        sent(path)
+        send(path)
     except OSError:
         path.unlink(missing_ok=True)  # here alone it would hide that the bucket lacks it
         raise
@@ -240,7 +240,7 @@ def write_and_send(path: Path, data: bytes) -> None:
         OSError: the file cannot be written; what was there before is unchanged.
     """
     write_whole(path, data)
-    sent(path)
+    send(path)
 
 
 def _pack(points: tuple[Point, ...]) -> dict[str, Array]:

@@ -32,7 +32,7 @@ from pipeline.study.store.gather import (
     when_written,
 )
 from pipeline.study.store.location import SPEC, Location
-from pipeline.study.store.objects import dropped, place_text
+from pipeline.study.store.objects import drop, place_text
 from pipeline.study.store.origin import Origin
 from pipeline.study.store.recordfile import (
     JSON,
@@ -198,7 +198,7 @@ class StudyStore:
         """Rename a damaged record: its trial is run again."""
         path = self.trial_folder(number) / JSON
         path.replace(path.with_suffix(".damaged"))
-        dropped(path)
+        drop(path)
 
     def forget_attempts(self, number: int) -> None:
         """Remove the attempts of a trial that is drawn anew: their checkpoints are of other parameters."""

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from pipeline.study.records import State, TaskReference
 from pipeline.study.store.latency import StudyLatency
-from pipeline.study.store.objects import dropped
+from pipeline.study.store.objects import drop
 from pipeline.study.store.recordfile import read_json, write_json
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ class StudyFile(Generic[T]):
         """Replace the value; writing `nothing` removes the file."""
         if value == self.nothing:
             self.path.unlink(missing_ok=True)
-            dropped(self.path)
+            drop(self.path)
         else:
             write_json(self.path, value)
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from pipeline.study.records import PointRef
-from pipeline.study.store.objects import bucket_of, dropped, sent
+from pipeline.study.store.objects import bucket_of, drop, send
 from pipeline.study.store.recordfile import JSON, read_json, write_json
 from pipeline.study.whole_file import move
 
@@ -96,7 +96,7 @@ class Weights:
                     FileNotFoundError
                 ):  # another process does the same: of one trial it moves the same files
                     move(source, target)
-                    sent(target)
+                    send(target)
 
     def keep_only(self, front: Iterable[PointRef], *, among: Iterable[int] | None = None) -> None:
         """Remove the weights of all networks that are not on the front, of trials that have ended.
@@ -118,7 +118,7 @@ class Weights:
             folder = self._trial(number) / WEIGHTS
             for name in sorted(names - keep):
                 (folder / name).unlink(missing_ok=True)
-                dropped(folder / name)
+                drop(folder / name)
             if not keep:
                 shutil.rmtree(folder, ignore_errors=True)
 

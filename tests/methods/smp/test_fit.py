@@ -57,7 +57,7 @@ def test_interrupted_and_continued_is_the_same(task: Path, tmp_path: Path, monke
     assert all(np.array_equal(one[name], other[name]) for name in one)
     assert after.about["steps"] == 3
     assert json.loads((after.folder / "pruner.json").read_text()) == after.about
-    with pytest.raises(BadInput, match="seed was 0, asked for is 1"):
+    with pytest.raises(BadInput, match="seed was 0, requested is 1"):
         fit_pruner(replace(parts, seed=1))
     (after.folder / "fitting.safetensors").write_bytes(b"torn")
     with pytest.raises(BadInput, match="cannot be read"):

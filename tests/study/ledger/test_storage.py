@@ -32,11 +32,11 @@ def test_a_study_goes_on_with_its_own_spec_only(url: str) -> None:
         anchors=dataclasses.replace(spec.anchors, dense=0.91),
     )
     lines = [
-        "  space.penalty.high: it is 10.0, asked for is 20.0",
-        '  space.mode.choices: it is ["off", "relative"], asked for is ["relative"]',
-        "  seed: it is 0, asked for is 1",
-        "  anchors.dense: it is 0.9, asked for is 0.91",
-        "  space.more.value: it is (absent), asked for is 1",
+        "  space.penalty.high: it is 10.0, requested is 20.0",
+        '  space.mode.choices: it is ["off", "relative"], requested is ["relative"]',
+        "  seed: it is 0, requested is 1",
+        "  anchors.dense: it is 0.9, requested is 0.91",
+        "  space.more.value: it is (absent), requested is 1",
     ]
     with pytest.raises(BadInput) as refused:
         ledger_at(url, other)
@@ -60,7 +60,7 @@ def test_a_study_of_another_program_is_refused(url: str) -> None:
 def test_a_study_whose_maker_died_before_the_spec_is_taken_up(url: str) -> None:
     optuna.create_study(storage=url, study_name="s", directions=["maximize", "maximize"])
     ledger_at(url)
-    with pytest.raises(BadInput, match="seed: it is 0, asked for is 1"):
+    with pytest.raises(BadInput, match="seed: it is 0, requested is 1"):
         ledger_at(url, spec_of(seed=1))
 
 
@@ -79,7 +79,7 @@ def test_a_space_from_before_a_key_is_the_space_that_leaves_it_as_it_was() -> No
     was, same = "[a]\nvalue = 1\n", "[a]\nvalue = 1\n[start_dense]\nvalue = false\n"
     assert spec_difference({"space_toml": was}, {"space_toml": same}) == []
     other = spec_difference({"space_toml": was}, {"space_toml": same.replace("false", "true")})
-    assert other == ["space.start_dense.value: it is (absent), asked for is true"]
+    assert other == ["space.start_dense.value: it is (absent), requested is true"]
     assert len(spec_difference({"space_toml": same}, {"space_toml": was})) == 1  # an older program's question
 
 

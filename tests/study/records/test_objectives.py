@@ -54,10 +54,10 @@ def test_a_search_on_latency(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert json.loads(capsys.readouterr().out)["point"]["latency_ms"] <= most
 
     for options, says in (
-        (["--objective", "macs"], 'objective: it is "latency", asked for is "macs"'),
+        (["--objective", "macs"], 'objective: it is "latency", requested is "macs"'),
         (
             ["--objective", "latency", "--latency-grid", "4x16"],
-            'latency_at: it is "2x16", asked for is "4x16"',
+            'latency_at: it is "2x16", requested is "4x16"',
         ),
     ):
         assert run_here([str(each) for each in search(tmp_path, *options)]) == 2

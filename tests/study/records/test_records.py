@@ -93,7 +93,7 @@ def test_a_ledger_from_before_objectives_goes_on(tmp_path: Path) -> None:
     del old["objective"]
     optuna_study(url).set_user_attr("spec", old)
     assert ledger_at(url).ask().number == 0
-    with pytest.raises(BadInput, match='objective: it is "compression", asked for is "macs"'):
+    with pytest.raises(BadInput, match='objective: it is "compression", requested is "macs"'):
         ledger_at(url, replace(spec_of(), objective="macs"))
 
 
