@@ -187,7 +187,7 @@ def test_no_test_file_imports_another() -> None:
             assert not re.match(r"tests\.(.+\.)?(test_\w+|conftest)$", module), f"{path}: {module}"
 
 
-def test_every_dependency_says_which_file_wants_it() -> None:
+def test_every_dependency_names_the_files_that_use_it() -> None:
     lines = (ROOT / "pyproject.toml").read_text().splitlines()
     wanted = [line for line in lines if re.match(r'\s+"[a-z][\w\[\]-]*[>=<]', line)]
     assert len(wanted) > 15

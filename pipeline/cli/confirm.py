@@ -2,63 +2,27 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
 
 from pipeline.cli.output import log, out, print_json, styled
+from pipeline.cli.shared_options import with_options_of
+from pipeline.export.confirm_options import ConfirmOptions
 from pipeline.fronts.numbers import percent
 from pipeline.study.records import OBJECTIVES
-from pipeline.study.store import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from pipeline.export.confirm import ConfirmResult
     from pipeline.fronts.confirmed import ConfirmedPoint
 
-_WHAT, _WHERE, _RUN = "What is confirmed", "Where it is kept", "What it runs on"
 
-
+@with_options_of(ConfirmOptions)
 def confirm(
+    options: ConfirmOptions,
+    *,
     study: Annotated[str, typer.Argument(help="Name of the study.")],
-    seeds: Annotated[int, typer.Option(help="Fresh seeds of every point.", rich_help_panel=_WHAT)] = 5,
-    points: Annotated[
-        str,
-        typer.Option(help="all, knee, or how many, spread over the front.", rich_help_panel=_WHAT),
-    ] = "knee",
-    minutes: Annotated[
-        float | None, typer.Option(help="No new training starts after this long.", rich_help_panel=_WHAT)
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="Where the task is now, if it has moved.", rich_help_panel=_WHAT)
-    ] = None,
-    store: Annotated[Path, typer.Option(help="Folder of the store.", rich_help_panel=_WHERE)] = DEFAULT_STORE,
-    tracking: Annotated[
-        str | None,
-        typer.Option(
-            envvar="MLFLOW_TRACKING_URI",
-            help="MLflow's address. [dim]Default: in the store[/]",
-            rich_help_panel=_WHERE,
-        ),
-    ] = None,
-    concurrent: Annotated[
-        int | None,
-        typer.Option(help="Trainings at a time. [dim]Default: as many as fit[/]", rich_help_panel=_RUN),
-    ] = None,
-    cpus_per_trial: Annotated[
-        float, typer.Option(help="Cores, and threads, of a training.", rich_help_panel=_RUN)
-    ] = 1.0,
-    gpus_per_trial: Annotated[
-        float | None,
-        typer.Option(
-            help="GPUs of a training; may be a fraction. [dim]Default: 1 if there are GPUs[/]",
-            rich_help_panel=_RUN,
-        ),
-    ] = None,
-    address: Annotated[
-        str | None, typer.Option(help="A running Ray cluster: auto, or HOST:PORT.", rich_help_panel=_RUN)
-    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
@@ -67,22 +31,9 @@ def confirm(
     A front is optimistic: its points were chosen by the rows and the seed on which they look best. The same command
     after an interruption goes on; what is done stays done, and more seeds or points may be added later.
     """
-    from pipeline.export.confirm import confirm as run
+    from pipeline.export.confirm import confirm_study
 
-    done = run(
-        study,
-        seeds=seeds,
-        points=points,
-        minutes=minutes,
-        task=task,
-        store=store,
-        tracking=tracking,
-        address=address,
-        concurrent=concurrent,
-        cpus_per_trial=cpus_per_trial,
-        gpus_per_trial=gpus_per_trial,
-        log=(lambda _: None) if quiet else log,
-    )
+    done = confirm_study(study, options, (lambda _: None) if quiet else log)
     if as_json:
         print_json(confirmed_as_json(done))
     else:

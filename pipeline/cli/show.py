@@ -93,8 +93,8 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
             left_out=_left_out(found),
         )
     )
-    if found.useless:
-        out.print(f"{_useless(found.useless)}", style="dim")
+    if found.below_constant:
+        out.print(f"{_below_constant(found.below_constant)}", style="dim")
     out.print(
         f"Dense {spec.metric_name} {anchors.dense:.4f} (plain fine-tuning, lr {anchors.dense_learning_rate:g}), "
         f"constant prediction {anchors.constant:.4f}. Hypervolume {found.hypervolume:.4f}{_of_possible(found)}."

@@ -38,7 +38,7 @@ def searched(task: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     store = tmp_path_factory.mktemp("stores") / "store"
     run = prunefront(
         "search", "--task", task, "--space", task.parent / "quick.toml", "--name", "toy", "--trials", "3",
-        "--start", "dense", "--concurrent", "1", "--store", store, "--json", "--quiet",
+        "--start", "dense", "--concurrent", "1", "--latency-grid", "1x8", "--store", store, "--json", "--quiet",
     )  # fmt: skip
     assert (run.returncode, run.stderr) == (0, "")
     return store, json.loads(run.stdout)
@@ -119,7 +119,7 @@ def test_best_keeps_the_bounds(searched: tuple[Path, dict[str, object]], here: C
     assert "penalty_strength" in here("best", "toy", "--store", store).stdout
 
 
-def test_best_says_what_the_front_offers(
+def test_best_prints_what_the_front_offers(
     searched: tuple[Path, dict[str, object]], here: Callable[..., Run]
 ) -> None:
     run = here("best", "toy", "--store", searched[0], "--min-metric", "2")

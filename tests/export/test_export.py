@@ -101,7 +101,7 @@ def test_onnx_has_free_axes_and_computes_the_same(exported: Exported) -> None:
     assert exported.facts.onnx_difference < 1e-4
 
 
-def test_the_card_says_what_the_record_says(exported: Exported) -> None:
+def test_the_card_has_what_the_record_has(exported: Exported) -> None:
     card = (exported.folder / "README.md").read_text()
     facts = exported.facts
     assert card.startswith("---\nlibrary_name: transformers\n")

@@ -167,7 +167,7 @@ def test_a_repository_of_others_is_refused(server: Hub, folder: Path) -> None:
     assert server.repositories == {}
 
 
-def test_a_wrong_token_is_refused_and_not_told(
+def test_a_wrong_token_is_refused_and_not_printed(
     server: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")

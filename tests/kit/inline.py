@@ -18,6 +18,7 @@ from pipeline.driver.execute import Cluster, Resources, TrialQueue, cluster_of_t
 from pipeline.driver.execute import trials as worker
 from pipeline.driver.execute.protocol import Event, Report
 from pipeline.study.store import Store
+from pipeline.trial.latency import timing
 
 USERS = {
     "pipeline.driver.search.run": ("connect", "run_trials"),
@@ -114,7 +115,9 @@ def run_trials(
 
 
 def without_ray(patch: pytest.MonkeyPatch) -> None:
-    """Put these in the place of Ray's, wherever a command uses them."""
+    """Put these in the place of Ray's, wherever a command uses them; latency is measured in few rounds."""
+    patch.setattr(timing, "TABLE_ROUNDS", timing.LEAST_ROUNDS)
+    patch.setattr(timing, "WHOLE_ROUNDS", timing.LEAST_ROUNDS)
     for module, names in USERS.items():
         for name in names:
             patch.setattr(import_module(module), name, globals()[name])

@@ -6,11 +6,16 @@ import os
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from functools import cache
 from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+
+from pipeline.model.source import quiet
 
 GOOD = ["bright", "warm", "gentle", "clever", "lively", "graceful"]
 BAD = ["dull", "cold", "clumsy", "tired", "noisy", "bitter"]
@@ -43,21 +48,30 @@ high = 1
 default = 1
 [rounds]
 value = 1
+[batch_size]
+value = 16
 """
+FIT_STEPS = 15
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+
+
+def sentences(count: int, *, seed: int) -> list[tuple[str, int]]:
+    """Texts of eight words, two of which give the class away."""
+    generator = np.random.default_rng(seed)
+    made = []
+    for row in range(count):
+        label = row % 2
+        words = [*generator.choice(FILLER, size=6), *generator.choice((BAD, GOOD)[label], size=2)]
+        made.append((" ".join(generator.permutation(words)), label))
+    return made
 
 
 def write_task(folder: Path, *, rows: int = 320, seed: int = 0) -> Path:
     """Writes train.tsv, test.tsv and task.toml into a folder; gives the task file."""
-    generator = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, count in (("train", rows), ("test", rows // 4)):
-        lines = ["sentence\tlabel"]
-        for row in range(count):
-            label = row % 2
-            words = list(generator.choice(FILLER, size=6)) + list(
-                generator.choice((BAD, GOOD)[label], size=2)
-            )
-            lines.append(f"{' '.join(generator.permutation(words))} {row}\t{label}")
+    made = sentences(rows + rows // 4, seed=seed)
+    for name, part in (("train", made[:rows]), ("test", made[rows:])):
+        lines = ["sentence\tlabel", *(f"{text} {row}\t{label}" for row, (text, label) in enumerate(part))]
         (folder / f"{name}.tsv").write_text("\n".join(lines) + "\n")
     task = folder / "task.toml"
     task.write_text(
@@ -66,6 +80,46 @@ def write_task(folder: Path, *, rows: int = 320, seed: int = 0) -> Path:
     )
     (folder / "quick.toml").write_text(QUICK_SPACE)
     return task
+
+
+def write_model(folder: Path) -> Path:
+    """Writes a BERT that has learned the task: 3 layers, 4 heads and 64 neurons each, 32 wide.
+
+    Its steps take a tenth of the built-in one's, and the low learning rates of a pretrained network do.
+    """
+    model, tokenizer = fitted_model()
+    with quiet():
+        model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@cache
+def fitted_model() -> tuple[BertForSequenceClassification, BertTokenizer]:
+    vocabulary = {word: number for number, word in enumerate((*SPECIAL, *FILLER, *GOOD, *BAD))}
+    tokenizer = BertTokenizer(vocab=vocabulary, do_lower_case=True, model_max_length=32)
+    config = BertConfig(
+        vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=3, num_attention_heads=4,
+        intermediate_size=64, max_position_embeddings=32, attention_probs_dropout_prob=0.0,
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = BertForSequenceClassification(config)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+        for seed in range(FIT_STEPS):
+            rows, labels = zip(*sentences(32, seed=seed), strict=True)
+            batch = tokenizer(list(rows), padding=True, return_tensors="pt")
+            model(**batch, labels=torch.tensor(labels)).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    return model.eval(), tokenizer
+
+
+def small(task: Path) -> list[str | Path]:
+    """The options of a small search of the task: short trials of a model that is written beside it."""
+    return [
+        "--task", task, "--space", task.parent / "quick.toml", "--model", write_model(task.parent / "model"),
+    ]  # fmt: skip
 
 
 def prunefront(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

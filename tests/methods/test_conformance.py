@@ -168,7 +168,7 @@ def present(anatomy: Anatomy) -> torch.Tensor:
     return torch.from_numpy(anatomy.present.heads)
 
 
-def test_a_method_that_breaks_a_law_is_told_which() -> None:
+def test_a_method_that_breaks_a_law_is_refused_with_the_law() -> None:
     with pytest.raises(AssertionError, match="those that are gone hold NaN; Broken"):
         check_method(Broken)
     with pytest.raises(AssertionError, match="Permuting heads permutes the scores of heads"):

@@ -44,7 +44,7 @@ def test_the_median_is_half_open_at_0_and_shut_below_a_twelfth():
 
 
 @pytest.mark.parametrize(("opened", "beta"), [(0.9, 0.66), (0.8, 0.33)])
-def test_gates_start_open_with_the_probability_that_was_asked_for(opened: float, beta: float):
+def test_gates_start_open_with_the_requested_probability(opened: float, beta: float):
     log_alpha = torch.tensor(start_of(opened, beta=beta))
     assert open_probability(log_alpha, beta=beta).item() == pytest.approx(opened)
 

@@ -80,7 +80,7 @@ def test_each_matrix_loses_its_share_whatever_the_scales(share: float):
         assert torch.equal(kept[name].flatten(), expected)
 
 
-def test_of_equal_scores_exactly_so_many_go():
+def test_of_equal_scores_exactly_the_number_goes():
     """Scores that all begin at 0 must not all go at once."""
     kept = lowest_of_each({"a": torch.tensor([[0.0, 0.0, 2.0], [0.0, 0.0, -1.0]])}, 0.5)
     assert kept["a"].tolist() == [[False, False, True], [True, True, False]]

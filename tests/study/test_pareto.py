@@ -115,7 +115,7 @@ class TestFront:
         assert front(np.vstack([values, worse])).tolist() == rows.tolist()
 
     @given(points(coarse), st.sampled_from([(NAN, 2.0), (2.0, NAN), (INF, 2.0), (2.0, INF), (NAN, NAN)]))
-    def test_nan_and_infinity_never_enter_and_evict_nobody(
+    def test_nan_and_infinity_never_enter_and_evict_nothing(
         self, values: np.ndarray, row: tuple[float, float]
     ) -> None:
         assert front(np.vstack([values, row])).tolist() == front(values).tolist()

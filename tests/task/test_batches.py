@@ -156,7 +156,7 @@ def test_a_feed_gives_every_place_s_batch_in_whatever_order(make_split, ahead: b
     assert made == ([0, 1, 2, 3, 5, 6, 7] if ahead else [0, 1, 2, 5, 6, 7]), "none beyond the last"
 
 
-def test_what_goes_wrong_in_making_a_batch_is_raised_where_it_is_asked_for():
+def test_an_error_in_making_a_batch_is_raised_where_the_batch_is_used():
     feed = Feed(lambda place: {}[place], torch.device("cpu"), ahead=True)
     with pytest.raises(KeyError):
         feed.get(3, last=9)

@@ -257,7 +257,7 @@ def test_test_rows_that_cannot_be_used_are_said_before_a_search(tmp_path: Path) 
     assert "1 row has a class that train has not" in said
 
 
-def test_test_rows_when_asked_for(tmp_path: Path) -> None:
+def test_test_rows_on_request(tmp_path: Path) -> None:
     task = load(write_task(tmp_path, sentences(30), test=[("sentence number 7", "2"), ("sentence", "0")]))
     opened = open_test(task)
     assert opened["test"].to_pydict() == {

@@ -201,7 +201,7 @@ def test_a_folder_laid_out_like_a_hub_data_set(tmp_path: Path) -> None:
     assert source(tmp_path, tmp_path, row_number="idx").read("train")["id"][0].as_py() == "train-100"
 
 
-def test_only_the_split_that_is_asked_for_is_opened(tmp_path: Path) -> None:
+def test_only_the_requested_split_is_opened(tmp_path: Path) -> None:
     lay_out(tmp_path)
     source(tmp_path, tmp_path).read("train")
     for split in ("test", "validation"):

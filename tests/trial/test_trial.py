@@ -144,7 +144,7 @@ def test_a_trial_whose_teller_dies_is_continued(through, make_inputs, tmp_path, 
     assert_same(run_trial(make_inputs(), job(1), tell), through["snip"])
 
 
-def test_checkpoints_are_as_rare_as_they_are_asked_for(make_inputs, tmp_path):
+def test_checkpoints_are_as_rare_as_requested(make_inputs, tmp_path):
     run_trial(make_inputs(), TrialJob(Ask(3, SNIP, 11), (tmp_path / "a",), checkpoint_s=1e6), lambda _: None)
     assert not list((tmp_path / "a").glob("checkpoint-*"))
 
@@ -199,7 +199,7 @@ def test_the_chosen_point_is_on_the_curve_and_recovered_is_its_network(through, 
 
 
 @pytest.mark.parametrize("method", ["snip", "chance"])
-def test_every_point_is_the_network_it_says(run, make_inputs, method: str):
+def test_every_point_is_the_network_of_its_masks(run, make_inputs, method: str):
     params = (SNIP if method == "snip" else CHANCE) | {"tune_epochs": 0.0, "recover_epochs": 0.0}
     record, inputs = run(method, params), make_inputs(method)
     assert record.epochs == 0
@@ -250,7 +250,7 @@ def test_history_has_the_metric_of_every_epoch(run):
     assert heard[0]["metric"] == record.history[0].values["metric"]
 
 
-def test_a_record_says_where_it_comes_from(through):
+def test_a_record_has_its_provenance(through):
     record = through["snip"]
     assert (record.number, record.seed, record.params) == (3, 11, TWO_ROUNDS)
     assert record.provenance["version/torch"] == torch.__version__

@@ -9,37 +9,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.driver.execute import Resources, check_resources, connect, run_queue
+from pipeline.driver.execute import check_resources, connect, run_queue
 from pipeline.driver.tracking import Tracker, TrackingLost, open_if_answering
 from pipeline.export.confirm.points import choose_points, fresh_seed
 from pipeline.export.confirm.retrain import Retraining, SharedInputs, retrain
+from pipeline.export.confirm_options import ConfirmOptions
 from pipeline.export.reopen import reopen
 from pipeline.fronts.confirmed import Confirmed, load_confirmed
 from pipeline.fronts.front import FrontPoint, load_front
 from pipeline.study.records import BadInput, StudySpec
-from pipeline.study.store import DEFAULT_STORE, Confirmation, Store
+from pipeline.study.store import Confirmation, Store
 from pipeline.trial.replay import Goal
 
 Log = Callable[[str], None]
 
 LEAST_SEEDS = 2  # one has no spread
-
-
-@dataclass(frozen=True)
-class Confirm:
-    """The options of a confirmation."""
-
-    study: str
-    seeds: int = 5
-    points: str = "knee"
-    minutes: float | None = None
-    task: str | None = None
-    store: Path = DEFAULT_STORE
-    tracking: str | None = None
-    resources: Resources = field(default_factory=Resources)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,16 +41,16 @@ class ConfirmResult:
 def confirm(
     study: str,
     *,
-    seeds: int = 5,
-    points: str = "knee",
-    minutes: float | None = None,
-    task: str | None = None,
-    store: Path | str = DEFAULT_STORE,
-    tracking: str | None = None,
-    address: str | None = None,
-    concurrent: int | None = None,
-    cpus_per_trial: float = 1.0,
-    gpus_per_trial: float | None = None,
+    seeds: int = ConfirmOptions.seeds,
+    points: str = ConfirmOptions.points,
+    minutes: float | None = ConfirmOptions.minutes,
+    task: str | None = ConfirmOptions.task,
+    store: Path | str = ConfirmOptions.store,
+    tracking: str | None = ConfirmOptions.tracking,
+    address: str | None = ConfirmOptions.address,
+    concurrent: int | None = ConfirmOptions.concurrent,
+    cpus_per_trial: float = ConfirmOptions.cpus_per_trial,
+    gpus_per_trial: float | None = ConfirmOptions.gpus_per_trial,
     log: Log = lambda _: None,
 ) -> ConfirmResult:
     """Train chosen points of a front again on fresh seeds, as far as that is not done yet, and measure on test rows.
@@ -88,14 +75,26 @@ def confirm(
     Raises:
         BadInput: the request cannot be met; nothing has been written.
     """
-    resources = Resources(address, concurrent, cpus_per_trial, gpus_per_trial)
-    return _confirm(Confirm(study, seeds, points, minutes, task, Path(store), tracking, resources), log)
+    options = ConfirmOptions(
+        seeds=seeds,
+        points=points,
+        minutes=minutes,
+        task=task,
+        store=Path(store),
+        tracking=tracking,
+        address=address,
+        concurrent=concurrent,
+        cpus_per_trial=cpus_per_trial,
+        gpus_per_trial=gpus_per_trial,
+    )
+    return confirm_study(study, options, log)
 
 
-def _confirm(options: Confirm, log: Log) -> ConfirmResult:
+def confirm_study(study: str, options: ConfirmOptions, log: Log) -> ConfirmResult:
+    """Do what `confirm` does, with all options in one object."""
     _check(options)
     store = Store(options.store)
-    found = load_front(options.study, store=store.root)
+    found = load_front(study, store=store.root)
     chosen = choose_points(found, options.points)
     todo = list(_missing(store, found.spec, chosen, seeds=options.seeds))
     lost: list[str] = []
@@ -107,17 +106,17 @@ def _confirm(options: Confirm, log: Log) -> ConfirmResult:
     )
     if todo:
         log("reading the task and the model")
-        study = reopen(store, options.study, task=options.task)
-        test = study.test()
-        store.study(options.study).confirmations.write_test(test.ids, test.labels)
+        opened = reopen(store, study, task=options.task)
+        test = opened.test()
+        store.study(study).confirmations.write_test(test.ids, test.labels)
         log(f"starting Ray: {len(todo)} trainings")
-        shared = SharedInputs(study.inputs, test, store.place, options.study)
-        with connect(options.resources, shared_bytes=study.inputs.source.nbytes) as cluster:
+        shared = SharedInputs(opened.inputs, test, store.place, study)
+        with connect(options.resources, shared_bytes=opened.inputs.source.nbytes) as cluster:
             progress = _Progress(found.spec, len(todo), log, lost)
             run_queue(cluster, retrain, shared, _until(options.minutes, todo), ended=progress.ended)
-    known = load_confirmed(options.study, store=store.root)
+    known = load_confirmed(study, store=store.root)
     if known is None:
-        raise RuntimeError(f"No training of {options.study} came to its end: {'; '.join(lost)}")
+        raise RuntimeError(f"No training of {study} came to its end: {'; '.join(lost)}")
     _publish(known, tracker, log)
     places = {(point.trial, point.point) for point in chosen}
     confirmed = replace(known, points=tuple(p for p in known.points if (p.trial, p.point) in places))
@@ -125,7 +124,7 @@ def _confirm(options: Confirm, log: Log) -> ConfirmResult:
     return ConfirmResult(confirmed, missing, tuple(lost))
 
 
-def _check(options: Confirm) -> None:
+def _check(options: ConfirmOptions) -> None:
     if options.seeds < LEAST_SEEDS:
         raise BadInput(
             f"A spread is over {LEAST_SEEDS} seeds or more; --seeds is {options.seeds}. Five are a good start."

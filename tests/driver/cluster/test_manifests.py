@@ -348,7 +348,7 @@ def study_in(folder: Path, *, model: str = "org/small", fingerprint: str = "f@12
     return store
 
 
-def test_a_study_is_asked_for_as_it_is(here: Here, tmp_path: Path) -> None:
+def test_a_study_is_requested_with_its_own_options(here: Here, tmp_path: Path) -> None:
     study_in(tmp_path)
     options = [*SERVERS, "--store", tmp_path, "--shared-store", "--trials", "50"]
     code, out, message = here("cluster", "job", "toy", *options)
@@ -366,7 +366,7 @@ def test_a_study_is_asked_for_as_it_is(here: Here, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "says"), [(["--seed", "7"], "--seed"), (["--method", "chance"], "--method"), ([], "--model")]
 )
-def test_a_study_is_not_asked_for_as_another(
+def test_a_study_is_not_requested_with_other_options(
     here: Here, tmp_path: Path, options: list[str], says: str
 ) -> None:
     model, fingerprint = ("org/small", "f@123") if options else ("folder/model", "f")

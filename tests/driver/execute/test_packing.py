@@ -139,7 +139,7 @@ def test_while_it_is_guessed_the_first_trials_have_a_card_each():
     ("mps", "says"),
     [(None, "GPU"), (True, "GPU by NVIDIA's MPS"), (False, "GPU in turn (NVIDIA's MPS does not run)")],
 )
-def test_the_packing_line_says_how_a_card_is_shared(mps: bool | None, says: str):
+def test_the_packing_line_has_how_a_card_is_shared(mps: bool | None, says: str):
     packing = pack(Resources(), GPUS, Peak(1_000, 4_000, 24_000), free_mb=None, mps=mps)
     assert packing.reason.endswith(f"3 share a {says}")
     assert "GPU" not in pack(Resources(), CPUS, Peak(1_000), free_mb=None, mps=False).reason

@@ -51,7 +51,7 @@ def test_its_numbers_are_those_of_its_trials(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("other", ["task_fingerprint", "model_fingerprint", "method"])
-def test_a_study_of_another_kind_says_nothing(tmp_path: Path, other: str) -> None:
+def test_a_study_of_another_kind_is_not_used(tmp_path: Path, other: str) -> None:
     assert find(store_with(tmp_path), **{other: "chance"}) is None
 
 
@@ -67,5 +67,5 @@ def test_the_study_with_most_trials_is_read_but_one_of_the_same_space_first(tmp_
     assert same.study == "few"
 
 
-def test_a_study_without_a_trained_trial_says_nothing(tmp_path: Path) -> None:
+def test_a_study_without_a_trained_trial_is_not_used(tmp_path: Path) -> None:
     assert find(store_with(tmp_path, count=0)) is None

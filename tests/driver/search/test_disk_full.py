@@ -67,7 +67,7 @@ def test_a_record_that_does_not_fit_leaves_nothing_half_written(small_disk: Path
     assert store.study("toy").finished_numbers() == []
 
 
-def test_a_ledger_on_a_full_disk_says_so(small_disk: Path) -> None:
+def test_a_ledger_on_a_full_disk_is_an_error_with_its_cause(small_disk: Path) -> None:
     ledger = open_ledger(f"sqlite:///{small_disk}/studies.db", spec_of(), SPACE, trials=20)
     ledger.ask()
     fill(small_disk, leave=0)

@@ -8,14 +8,16 @@ import pytest
 
 from pipeline.fronts.front import load_front
 from pipeline.study.store import Store
-from tests.kit.toy import prunefront_here, write_task
+from tests.kit.toy import prunefront_here, small, write_task
 
 
 @pytest.mark.usefixtures("inline")
-def test_all_weights_until_the_front_is_all_that_is_wanted(tmp_path: Path) -> None:
-    task = write_task(tmp_path / "task")
-    usual = ["search", "--task", task, "--space", task.parent / "quick.toml", "--store", tmp_path / "store"]
-    usual += ["--name", "toy", "--trials", "2", "--scheduler", "none", "--latency-grid", "none", "--quiet"]
+def test_weights_of_all_networks_or_of_the_front_only(tmp_path: Path) -> None:
+    task = write_task(tmp_path / "task", rows=160)
+    usual = [
+        "search", *small(task), "--store", tmp_path / "store", "--name", "toy", "--trials", "2",
+        "--scheduler", "none", "--latency-grid", "none", "--quiet",
+    ]  # fmt: skip
 
     def weights(*, keep: str) -> set[Path]:
         made = prunefront_here(*usual, "--keep-weights", keep)

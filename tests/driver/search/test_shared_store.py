@@ -82,6 +82,6 @@ def test_nodes_are_asked_and_nothing_stays(
     assert not (tmp_path / "a").exists()
 
 
-def test_without_a_cluster_nobody_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_cluster_no_node_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_store, "views_of", lambda _: pytest.fail("asked"))
     check_shared(search(None, None), Store(tmp_path))

@@ -50,7 +50,7 @@ def test_the_systems_own_words_come_first() -> None:
     assert cause_of(outer, "http://user:s3cret@host") == "ConnectionRefusedError: Connection refused"
 
 
-def test_a_plain_cause_is_told_and_a_loop_of_causes_ends() -> None:
+def test_a_plain_cause_is_shown_and_a_loop_of_causes_ends() -> None:
     error = ValueError("file is not a database\nand more")
     error.__context__ = error
     assert cause_of(error, "sqlite:////x.db") == "ValueError: file is not a database"

@@ -56,7 +56,7 @@ def test_a_study_that_found_nothing_has_a_note(tmp_path: Path) -> None:
     assert "**0 networks**" in note_of(tmp_path, [record(0, state="failed", reason="r")])
 
 
-def test_a_trials_note_says_how_it_ended() -> None:
+def test_a_trials_note_has_how_it_ended() -> None:
     assert "accuracy **0.8000** at **50.0 %** compression (dense 0.9000" in notes.trial_note(record(0), SPEC)
     assert "**failed**: out of memory (epochs trained: 1)" in notes.trial_note(
         record(1, state="failed", reason="out of memory"), SPEC

@@ -116,7 +116,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     assert file.read_text() == "no database" * 100
 
 
-def test_a_database_without_its_driver_says_which(tmp_path: Path) -> None:
+def test_a_database_without_its_driver_is_refused_with_the_drivers_name(tmp_path: Path) -> None:
     message = refusal(f"postgresql+pg8000://user:{SECRET}@127.0.0.1/db", tmp_path)
     assert "pg8000" in message
 

@@ -129,7 +129,7 @@ def broken_server() -> Iterator[str]:
         server.server_close()
 
 
-def test_a_server_that_answers_500_holds_nobody_and_sync_delivers_after_the_fact(store: Store) -> None:
+def test_a_server_that_answers_500_blocks_no_search_and_sync_delivers_later(store: Store) -> None:
     with broken_server() as address:
         with pytest.raises(BadInput, match="500"):
             open_tracking(address, store_root=store.root)

@@ -18,7 +18,9 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
-def test_it_prints_a_table_and_says_what_is_real(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_prints_a_table_and_which_differences_are_real(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["compare", "--task", "toy", "--store", str(store)]) == 0
     shown = capsys.readouterr().out
     assert "snip is better than chance" in " ".join(shown.split())

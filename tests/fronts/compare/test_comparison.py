@@ -89,7 +89,7 @@ def test_words_say_which_differences_are_real_and_where(tmp_path: Path) -> None:
     assert any("`confirm`" in sentence for sentence in said)
 
 
-def test_a_difference_is_told_as_the_better_ones_gain(tmp_path: Path) -> None:
+def test_a_difference_is_reported_as_the_better_ones_gain(tmp_path: Path) -> None:
     names = write_group(tmp_path, "chance", [0.60, 0.60, 0.62], method="chance") + write_group(
         tmp_path, "snip", [0.80, 0.81, 0.82]
     )

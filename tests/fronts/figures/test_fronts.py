@@ -49,7 +49,7 @@ def test_anchors_are_lines_and_dense_a_star(series: Series) -> None:
     assert [(list(t.x), list(t.y)) for t in stars] == [([0], [0.9])]
 
 
-def test_hover_tells_what_a_network_is(series: Series) -> None:
+def test_hover_shows_what_a_network_is(series: Series) -> None:
     traces = {trace.name: trace for trace in front_figure([series]).data}
     text = traces["front: recovered"].text[0]
     for told in (

@@ -45,7 +45,7 @@ def test_a_bands_worth_is_the_hypervolume_of_its_networks() -> None:
     assert found.bands[0].hypervolume == pytest.approx(hypervolume(values, REFERENCE))
 
 
-def test_penalties_that_do_not_matter_are_not_told_apart() -> None:
+def test_penalties_that_do_not_matter_are_not_distinguished() -> None:
     flat = penalty_profile([trial(n, 0.1 * (n + 1), 0.8) for n in range(12)], REFERENCE)
     assert flat is not None
     assert not flat.distinguishable
@@ -53,7 +53,7 @@ def test_penalties_that_do_not_matter_are_not_told_apart() -> None:
     assert flat.trials_needed is None  # equal to the last digit: no number of trials would
 
 
-def test_chance_seldom_tells_penalties_apart() -> None:
+def test_chance_seldom_distinguishes_penalties() -> None:
     """Trials whose penalties do not matter: a permutation test is wrong in one of twenty."""
     called = 0
     for seed in range(40):

@@ -74,7 +74,7 @@ def test_a_page_is_small_fetches_nothing_and_has_its_sections(made: tuple[Path, 
     assert all(a["aria-label"] and a["role"] == "img" for a in plots)
 
 
-def test_what_a_store_says_is_never_markup(tmp_path: Path) -> None:
+def test_texts_of_a_store_are_never_markup(tmp_path: Path) -> None:
     evil = "</script><img src=x onerror=alert(1)>"
     root = tmp_path / "store"
     write_study(root, "one", [(0.9, 0.0), (0.8, 0.5)])

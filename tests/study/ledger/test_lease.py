@@ -49,7 +49,7 @@ def another_driver(url: str) -> Iterator[subprocess.Popen[str]]:
         process.communicate()
 
 
-def test_a_second_driver_is_told_who_holds_the_study_and_how_to_take_over(url: str) -> None:
+def test_a_second_driver_is_refused_with_the_holder_and_the_way_to_take_over(url: str) -> None:
     with another_driver(url) as first:
         began = time.monotonic()
         with pytest.raises(BadInput) as refusal, hold(url, "s"):
@@ -116,7 +116,7 @@ def rewrite(url: str, **values: object) -> None:
     engine.dispose()
 
 
-def test_from_elsewhere_silence_tells_and_not_a_process_number(
+def test_on_another_machine_silence_decides_and_not_a_process_number(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with another_driver(url) as first:
@@ -140,7 +140,7 @@ def test_a_clock_that_was_set_back_gives_nothing_away(url: str) -> None:
             pass
 
 
-def test_a_clock_set_back_in_mid_search_ends_nobodys_lease(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_set_back_in_mid_search_ends_no_lease(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     now, back = room._now, [0.0]
     monkeypatch.setattr(room, "_now", lambda connection: now(connection) - back[0])
     monkeypatch.setattr(room, "BEAT_S", 0.05)
@@ -166,7 +166,7 @@ def test_a_clock_set_back_in_mid_search_ends_nobodys_lease(url: str, monkeypatch
             lease.check()
 
 
-def test_the_heart_beats(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lease_is_renewed_in_time(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(room, "BEAT_S", 0.05)
     with hold(url, "s"):
         rewrite(url, beat=0.0)

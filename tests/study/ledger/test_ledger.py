@@ -121,7 +121,7 @@ def test_the_packaged_space_through_a_ledger(pretrained: bool, url: str) -> None
 # --- tell
 
 
-def test_what_is_told(url: str) -> None:
+def test_what_the_ledger_keeps_of_each_outcome(url: str) -> None:
     ledger = ledger_at(url)
     told = [
         (record_of(ledger.ask(), 0.8, reason="a remark"), "COMPLETE", "a remark"),

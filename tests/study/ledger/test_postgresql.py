@@ -66,7 +66,7 @@ def answers(port: int) -> bool:
         return False
 
 
-def test_a_search_waits_for_its_database_and_tells_no_secret(
+def test_a_search_waits_for_its_database_and_prints_no_secret(
     server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.create("ledger")

@@ -11,16 +11,15 @@ from pipeline.cli.app import run as run_here
 from pipeline.fronts.front import load_front
 from pipeline.study.store import Store
 from tests.kit.ledger import optuna_study
-from tests.kit.toy import prunefront_here, write_task
+from tests.kit.toy import prunefront_here, small, write_task
 
 
 def search(folder: Path, *options: str) -> list[str | Path]:
     task = folder / "task" / "task.toml"
     if not task.exists():
-        write_task(task.parent)
+        write_task(task.parent, rows=160)
     return [
-        "search", "--task", task, "--space", task.parent / "quick.toml", "--name", "toy", "--trials", "3",
-        "--store", folder / "store", *options,
+        "search", *small(task), "--name", "toy", "--trials", "2", "--store", folder / "store", *options,
     ]  # fmt: skip
 
 

@@ -339,7 +339,7 @@ class TestRefused:
         with pytest.raises(BadInput, match=r"mine\.toml: .* = .*Write a line \["):
             snip(tmp_path, text)
 
-    def test_malformed_toml_says_file_and_line(self, tmp_path: Path) -> None:
+    def test_malformed_toml_is_refused_with_file_and_line(self, tmp_path: Path) -> None:
         with pytest.raises(BadInput, match=r"mine\.toml is not: .*line 2"):
             snip(tmp_path, "[delta]\nvalue = = 3\n")
 

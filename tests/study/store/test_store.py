@@ -379,7 +379,7 @@ class TestStudies:
 
 
 class TestTable:
-    def test_says_what_the_records_say(self, store: Store) -> None:
+    def test_has_what_the_records_have(self, store: Store) -> None:
         records = [
             record_of(0),
             record_of(1, state="failed", reason="loss is nan", points=(), epochs=0.5),

@@ -40,7 +40,7 @@ def test_a_target_takes_that_share_of_the_encoder(made, target: float, count: in
     assert step.threshold == (lowest[count - 1].item() if count else -np.inf)
 
 
-def test_what_is_zero_already_counts_and_is_never_asked_for_again(made):
+def test_what_is_zero_already_counts_and_is_never_removed_again(made):
     model, anatomy, scores = made
     first = WeightRanking(scores, anatomy)
     first.take(model, first.at(target=0.4))

@@ -143,7 +143,7 @@ def test_a_tables_parts_are_the_weights_of_the_blocks(tables) -> None:
     neurons=st.lists(st.integers(0, 64), min_size=3, max_size=3),
     gone=st.sets(st.integers(0, 2), max_size=3),
 )
-def test_what_a_table_says_is_what_the_whole_network_takes(tables, kind, heads, neurons, gone) -> None:
+def test_a_tables_prediction_is_the_time_of_the_whole_network(tables, kind, heads, neurons, gone) -> None:
     dense, table, clock = tables[kind]
     kept = Masks(
         np.arange(4) < np.array(heads)[:, None], np.arange(64) < np.array(neurons)[:, None], np.ones(3, bool)
@@ -230,7 +230,7 @@ def test_latency_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     assert store.study("another").latency.read() == StudyLatency()
 
 
-def test_a_front_tells_measured_from_read(tmp_path: Path) -> None:
+def test_a_front_distinguishes_measured_from_predicted(tmp_path: Path) -> None:
     found = load_front("toy", store=with_times(tmp_path).root)
     measured, read = found.points
     assert (measured.latency_ms, measured.latency_source, measured.speedup) == (5.0, "measured", 2.0)

@@ -122,8 +122,9 @@ def snip() -> tuple[object, Run]:
     return method, Run(4, 10, None, torch.Generator().manual_seed(1))
 
 
+@pytest.mark.long  # a C++ compiler at work for half a minute and more
 @pytest.mark.filterwarnings("default")  # torch's own, of itself
-@pytest.mark.parametrize("name", [pytest.param("plain", marks=pytest.mark.long), "snip"])
+@pytest.mark.parametrize("name", ["plain", "snip"])
 def test_compiled_steps_are_the_eager_ones_but_for_rounding(at_once, make_model, make_split, name: str):
     """Two of four steps are compiled, of batches of other lengths, with dropout; the network is its own afterwards."""
     start, split = make_model(layers=1), make_split(rows=10)
