@@ -38,7 +38,7 @@ def searched(task: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     store = tmp_path_factory.mktemp("stores") / "store"
     run = prunefront(
         "search", "--task", task, "--space", task.parent / "quick.toml", "--name", "toy", "--trials", "3",
-        "--start", "dense", "--concurrent", "1", "--latency-grid", "1x8", "--store", store, "--json", "--quiet",
+        "--start", "dense", "--concurrent", "1", "--store", store, "--json", "--quiet",
     )  # fmt: skip
     assert (run.returncode, run.stderr) == (0, "")
     return store, json.loads(run.stdout)

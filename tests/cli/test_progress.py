@@ -23,7 +23,7 @@ from pipeline.driver.search.watcher import SearchProgress
 from pipeline.fronts.front import front_of
 from pipeline.study.store import Spent, Store
 from tests.kit.synthetic import point, record, spec
-from tests.kit.toy import command, environment, small, write_task
+from tests.kit.toy import command, environment, write_task
 
 SPACE = """
 [tune_epochs]
@@ -64,7 +64,7 @@ def on_a_terminal(arguments: list[str | Path], *, columns: int) -> tuple[int, st
 def test_a_search_on_a_terminal_shows_its_trials_within_their_epochs(tmp_path: Path) -> None:
     task = write_task(tmp_path / "task", rows=900)
     (task.parent / "space.toml").write_text(SPACE)
-    arguments: list[str | Path] = ["search", *small(task), "--space", task.parent / "space.toml"]
+    arguments: list[str | Path] = ["search", "--task", task, "--space", task.parent / "space.toml"]
     arguments += ["--name", "toy", "--store", tmp_path / "store", "--trials", "2", "--latency-grid", "none"]
     code, shown = on_a_terminal([*arguments, "--minutes", "30"], columns=80)
     assert code == 0, shown

@@ -39,7 +39,7 @@ def here(capsys: pytest.CaptureFixture[str]) -> Here:
 @pytest.mark.usefixtures("executor")
 def test_a_probe_is_near_the_search_and_the_search_is_read_after_it(tmp_path: Path, here: Here) -> None:
     # trials of 160 rows take less than what starts and ends them, which varies most
-    task, store = write_task(tmp_path / "task", rows=320), tmp_path / "store"
+    task, store = write_task(tmp_path / "task", rows=640), tmp_path / "store"
     asked: list[str | Path] = ["--task", task, "--space", task.parent / "quick.toml", "--store", store]
     asked += ["--trials", "2", "--latency-grid", "none", "--quiet", "--json"]
 

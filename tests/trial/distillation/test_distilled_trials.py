@@ -136,7 +136,7 @@ default = 0.5
 
 @pytest.mark.usefixtures("inline")
 def test_a_search_through_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    task = write_task(tmp_path / "task", rows=160)
+    task = write_task(tmp_path / "task", rows=320)
     (tmp_path / "space.toml").write_text(SPACE)
     store = tmp_path / "store"
     asked = ["search", "--task", str(task), "--space", str(tmp_path / "space.toml"), "--store", str(store)]
