@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 from contextlib import suppress
 from typing import Any, NoReturn
 
 from rich.console import Console
-from rich.markup import escape
 from rich.text import Text
 
 from pipeline.study.records import StudySpec
 
 CLOSED_PIPE = 141  # exit code where the reader of our output has gone, as shells count SIGPIPE
+NAME = re.compile(r"\{(\w+)\}")
 PIPE_WIDTH = 120  # columns of a table that is not printed on a terminal
 
 
@@ -61,9 +62,15 @@ err = Printer(stderr=True, highlight=False, markup=False, emoji=False)
 
 def styled(markup: str, **values: object) -> Text:
     """Return text with markup of our own; the values that {names} in it stand for are text as they are."""
-    return Text.from_markup(
-        markup.format(**{name: escape(str(value)) for name, value in values.items()}), emoji=False
-    )
+    text, found = Text.from_markup(markup, emoji=False), Text()
+    end = 0
+    for match in NAME.finditer(text.plain):
+        value = Text(str(values[match[1]]))
+        for span in text[match.start() : match.end()].spans:
+            value.stylize(span.style)
+        found += text[end : match.start()] + value
+        end = match.end()
+    return found + text[end:]
 
 
 def log(line: str) -> None:

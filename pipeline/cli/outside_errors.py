@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.driver.execute import StoreUnseen
+from pipeline.driver.execute import RayNotStarted, StoreUnseen
 from pipeline.study.ledger import LeaseLost, LedgerLost
 from pipeline.study.store import NO_SPACE, SQLITE_FULL, ObjectStoreLost
 
@@ -11,7 +11,7 @@ def outside_cause(error: BaseException) -> str | None:
     """Return a message if the cause of an error lies outside the program; else None."""
     if isinstance(error, LedgerLost) and error.disk_full:
         return _disk_full("the ledger's")
-    if isinstance(error, LedgerLost | LeaseLost | StoreUnseen):
+    if isinstance(error, LedgerLost | LeaseLost | StoreUnseen | RayNotStarted):
         return str(error)
     for cause in _chain(error):
         if isinstance(cause, ObjectStoreLost):

@@ -18,7 +18,7 @@ from pipeline.fronts.front import Front, FrontPoint, load_front
 from pipeline.fronts.numbers import millions, percent, short
 from pipeline.fronts.setting_columns import setting_columns, shared_settings
 from pipeline.study.records import OBJECTIVES
-from pipeline.study.store import DEFAULT_STORE, LatencySetup, Retrained, Store, place_text
+from pipeline.study.store import DEFAULT_STORE, LatencySetup, Retrained, Store, place_text, sqlite_url
 
 _TIMES = ("ms", "speed")
 PLOT_WIDTH, PLOT_HEIGHT = 78, 16
@@ -135,7 +135,7 @@ def _in_mlflow(tracking: str | None, store: Path) -> str:
     """Return a server's address without its secrets, or the command that shows a database."""
     if tracking is not None and tracking.startswith("http"):
         return shown(tracking)
-    database = f"sqlite:///{store / 'mlflow.db'}" if tracking is None else shown(tracking)
+    database = sqlite_url(store / "mlflow.db") if tracking is None else shown(tracking)
     return f"mlflow ui --backend-store-uri {database}"
 
 

@@ -32,6 +32,7 @@ from pipeline.export.reopen import Reopened, reopen
 from pipeline.export.to_mlflow import publish, reach_tracker
 from pipeline.fronts.figures import Series, dots, front_figure, still
 from pipeline.fronts.front import Front, FrontPoint
+from pipeline.study.records import BadInput
 from pipeline.study.store import DEFAULT_STORE, Shape, Store, TestScores, Timed, TimedPoint
 from pipeline.task.batches import encoder_inputs
 from pipeline.task.loading import REFUSED_LATER
@@ -101,7 +102,7 @@ def export(
             the hub refuses the upload.
     """
     choice = Choice(trial, compression, sparsity, max_drop, max_latency_ms)
-    folder, files = Path(to).expanduser().resolve(), Store(Path(store))
+    folder, files = _folder(to), Store(Path(store))
     front, point = choose_point(files, study, choice)
     check_free(folder)
     if onnx:
@@ -126,6 +127,13 @@ def export(
         log(f"uploading to {push} …")
         done = replace(done, pushed=hub.push(folder, push))
     return done
+
+
+def _folder(to: Path | str) -> Path:
+    try:
+        return Path(to).expanduser().resolve()
+    except RuntimeError as error:
+        raise BadInput(f"--to is a folder; {to} names a user who does not exist.") from error
 
 
 def _write(

@@ -12,6 +12,7 @@ from pipeline.driver.execute.nodes import NodeView, StoreUnseen, is_here, views_
 from pipeline.driver.execute.packing import Packing, Peak, pack
 from pipeline.driver.execute.protocol import TrialQueue
 from pipeline.driver.execute.queue import run_each, run_queue
+from pipeline.driver.execute.start import RayNotStarted
 from pipeline.driver.execute.trials import run_trials
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "NodeView",
     "Packing",
     "Peak",
+    "RayNotStarted",
     "Resources",
     "StoreUnseen",
     "TrialQueue",

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.driver.execute.start import ray_at, ray_here
 from pipeline.study.records import BadInput
 from pipeline.trial.training.process import usable_cores
 
@@ -93,10 +94,10 @@ def connect(resources: Resources, *, shared_bytes: int) -> Iterator[Cluster]:
 
     Raises:
         BadInput: no cluster answers, or it has less than one trial requires.
+        RayNotStarted: Ray does not start on this machine.
     """
     ours = RAY_ENVIRONMENT | WORKER_ENVIRONMENT  # workers on this machine inherit the driver's
     os.environ |= {key: os.environ.get(key, value) for key, value in ours.items()}
-    import ray
     from ray._private import worker
 
     # Ray prints the raylets' messages about dead workers on stdout, whatever log_to_driver is; the queue warns itself
@@ -105,24 +106,16 @@ def connect(resources: Resources, *, shared_bytes: int) -> Iterator[Cluster]:
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": True}
     if resources.address is None:
         requested = (resources.concurrent or 1) * resources.cpus_per_trial
-        ray.init(
+        running = ray_here(
             num_cpus=max(cores, round(requested + 0.5)),
             include_dashboard=False,
             object_store_memory=LEAST_STORE_BYTES + STORE_COPIES * shared_bytes,
             **quiet,
         )
     else:
-        try:
-            ray.init(address=resources.address, runtime_env={"env_vars": dict(WORKER_ENVIRONMENT)}, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise BadInput(
-                f"--address names a running Ray cluster; {resources.address!r} did not answer "
-                f"({str(error).splitlines()[0]}). Start one with `ray start --head`, or leave --address out."
-            ) from error
-    try:
+        running = ray_at(resources.address, runtime_env={"env_vars": dict(WORKER_ENVIRONMENT)}, **quiet)
+    with running:
         yield _wait_for_share(resources)
-    finally:
-        ray.shutdown()
 
 
 def _wait_for_share(resources: Resources) -> Cluster:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from pipeline.driver.search.check import check
 from pipeline.driver.search.inputs import check_method, data_facts, make_inputs, read_task
 from pipeline.driver.search.latency import shapes_of
-from pipeline.driver.search.names import study_name
+from pipeline.driver.search.names import earlier_name, study_name
 from pipeline.driver.search.request import Search
 from pipeline.driver.search.watcher import Watcher
 from pipeline.driver.warm_start import StudyKind, warm_starts
 from pipeline.model.resolve import check_model
+from pipeline.model.source import ModelSource
 from pipeline.study.ledger import Lease, hold
 from pipeline.study.records import Anchors
 from pipeline.study.space import Space
-from pipeline.study.store import DataFacts, Shape, Store, StudyStore
+from pipeline.study.store import DataFacts, Shape, Store, StudyStore, sqlite_url
+from pipeline.study.store.checks import NAME
 from pipeline.task.loading import Task
 from pipeline.trial.inputs import TrialInputs
 
@@ -46,7 +49,7 @@ class ResolvedSearch:
     @property
     def ledger_url(self) -> str:
         """Where the ledger is."""
-        return self.request.ledger or f"sqlite:///{self.store.studies_db}"
+        return self.request.ledger or sqlite_url(self.store.studies_db)
 
     def hold(self) -> AbstractContextManager[Lease]:
         """Return the study's lease: within it no other driver writes to the study.
@@ -75,6 +78,10 @@ def resolve(request: Search, watcher: Watcher) -> ResolvedSearch:
     name = study_name(request, task)
     watcher.stage("reading the model")
     inputs = make_inputs(request, task, study=name, cache=store.cache)
+    if request.name is None:
+        earlier = _own_name(store, (earlier_name(request, task), name), inputs.source)
+        if earlier != name:
+            name, inputs = earlier, make_inputs(request, task, study=earlier, cache=store.cache)
     shapes = shapes_of(request.latency_grid, length=inputs.length, max_length=inputs.source.max_length)
     anchors = None
     if store.study(name).exists():
@@ -93,6 +100,16 @@ def resolve(request: Search, watcher: Watcher) -> ResolvedSearch:
         anchors=anchors,
         data=data_facts(task, inputs),
     )
+
+
+def _own_name(store: Store, names: Sequence[str], source: ModelSource) -> str:
+    """Return the name of the model's own study: one of `names` that it has, or the last; else that with a hash."""
+    names = [name for name in names if NAME.fullmatch(name)]
+    taken = {name for name in names if store.study(name).exists()}
+    for name in names:
+        if name in taken and store.study(name).read_spec().model_fingerprint == source.fingerprint:
+            return name
+    return f"{names[-1]}-{source.fingerprint[:6]}" if names[-1] in taken else names[-1]
 
 
 def _find_starts(request: Search, store: Store, space: Space, kind: StudyKind) -> str:

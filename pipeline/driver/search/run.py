@@ -65,6 +65,10 @@ def run(request: Search, watcher: Watcher) -> Front:
             ledger.check_store(store)
         if request.tracking or os.environ.get("MLFLOW_TRACKING_URI"):  # before all work: it may not answer
             tracker = _reach_tracking(resolved, watcher)
+        if request.address is None and (address := os.environ.get("RAY_ADDRESS")):
+            watcher.warn(
+                f"RAY_ADDRESS is {address}: this search runs apart from it, on this machine. --address joins a cluster."
+            )
         watcher.stage("starting Ray")
         shared = resolved.inputs.source.nbytes
         cluster = stack.enter_context(connect(request.resources, shared_bytes=shared))

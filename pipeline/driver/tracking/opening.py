@@ -16,7 +16,7 @@ from pipeline.driver.tracking.addresses import shown
 from pipeline.driver.tracking.connection import Connection, cause
 from pipeline.driver.tracking.relocation import OwnDatabase
 from pipeline.study.records import BadInput
-from pipeline.study.store import Store
+from pipeline.study.store import Store, sqlite_file, sqlite_url
 
 LOGGING = "MLFLOW_LOGGING_LEVEL"
 # Read by MLflow at each call; ours unless the user has set them. No telemetry, no output; and a server that is lost in
@@ -30,7 +30,6 @@ ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 FIRST_CONTACT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
-SQLITE = "sqlite:///"
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
@@ -48,7 +47,7 @@ def connect(uri: str | None, *, store_root: Path) -> Connection:
         BadInput: the address is no place for runs.
     """
     store = Store(store_root)
-    ours = f"{SQLITE}{store.mlflow_db}"
+    ours = sqlite_url(store.mlflow_db)
     address = address_of(uri, store_root=store_root)
     scheme = address.partition("://")[0] if "://" in address else "file"
     if scheme == "file":
@@ -65,7 +64,7 @@ def connect(uri: str | None, *, store_root: Path) -> Connection:
         from mlflow import MlflowClient
 
         with _environment(FIRST_CONTACT), _quiet():
-            if address.startswith(SQLITE) and not (file := Path(address.removeprefix(SQLITE))).exists():
+            if (file := sqlite_file(address)) is not None and not file.exists():
                 _make_database(file, artifacts=store.artifacts)
             client = MlflowClient(address)
             client.search_experiments(max_results=1)
@@ -83,7 +82,7 @@ def connect(uri: str | None, *, store_root: Path) -> Connection:
 
 def address_of(uri: str | None, *, store_root: Path) -> str:
     """Return MLflow's address: `uri`, else MLFLOW_TRACKING_URI, else a database in the store."""
-    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"{SQLITE}{Store(store_root).mlflow_db}"
+    return uri or os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url(Store(store_root).mlflow_db)
 
 
 def _make_database(file: Path, *, artifacts: Path) -> None:
@@ -97,7 +96,7 @@ def _make_database(file: Path, *, artifacts: Path) -> None:
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=".mlflow-") as folder:
         part = Path(folder) / file.name
         with _without_waiting(part):
-            SqlAlchemyStore(f"{SQLITE}{part}", artifacts.as_uri()).engine.dispose()  # type: ignore[no-untyped-call]
+            SqlAlchemyStore(sqlite_url(part), artifacts.as_uri()).engine.dispose()  # type: ignore[no-untyped-call]
         with part.open("rb") as whole:
             os.fsync(whole.fileno())
         try:

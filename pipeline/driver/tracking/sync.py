@@ -14,7 +14,7 @@ from pipeline.driver.tracking.publisher import Publisher
 from pipeline.driver.tracking.tracker import open_tracking
 from pipeline.study.ledger import hold
 from pipeline.study.records import BadInput
-from pipeline.study.store import Store
+from pipeline.study.store import Store, sqlite_url
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def sync(store: Store, *, tracking: str | None, ledger: str | None) -> Iterator[
     To `tracking`, else MLFLOW_TRACKING_URI, else where the study's search could not publish, else the store's own
     database. A study that is being searched publishes by itself and is left out.
     """
-    url = ledger or f"sqlite:///{store.studies_db}"
+    url = ledger or sqlite_url(store.studies_db)
     held = ledger is not None or store.studies_db.exists()  # else its ledger is elsewhere, and not named
     for study in store.list_studies():
         try:

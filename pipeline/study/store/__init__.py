@@ -1,6 +1,7 @@
 """The store of all studies: specs, records, and one table of points per study."""
 
 from pipeline.study.store.confirmations import NO_PREDICTIONS, Confirmation, Confirmations
+from pipeline.study.store.databases import sqlite_file, sqlite_url
 from pipeline.study.store.exports import TestScores
 from pipeline.study.store.latency import LatencySetup, LatencyTable, Shape, StudyLatency, Timed, TimedPoint
 from pipeline.study.store.objects import (
@@ -55,4 +56,6 @@ __all__ = [
     "place_text",
     "save_record",
     "send",
+    "sqlite_file",
+    "sqlite_url",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.study.records import BadInput
 from pipeline.study.store.objects import Bucket, is_light, is_object_store, open_bucket
 
 STUDIES, SPEC = "studies", "spec.json"
@@ -28,7 +29,10 @@ class Location:
         if is_object_store(place):
             bucket = open_bucket(place)
             return cls(bucket.copy, place, bucket)
-        root = Path(place).expanduser().resolve()
+        try:
+            root = Path(place).expanduser().resolve()
+        except RuntimeError as error:  # ~ of a user who does not exist
+            raise BadInput(f"A store is a folder; {place} names a user who does not exist.") from error
         return cls(root, root, None)
 
     @property

@@ -1,0 +1,94 @@
+"""What is printed: texts from outside as they are, numbers that are finite, pipes that are closed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+from rich.table import Table
+
+from pipeline.cli.app import run
+from pipeline.cli.output import CLOSED_PIPE, OutputLost, Printer, print_json, styled
+from pipeline.cli.progress import Terminal
+
+ODD = ["[v1]", "[/]", "[red]", "a[/bold]", "\\[x]", "back\\", ":smile:", "{name}", "[link=x]y", "[[", "100 %"]
+
+
+def printed(*objects: object) -> str:
+    file = io.StringIO()
+    Printer(file=file, highlight=False, markup=False, emoji=False, width=200).print(*objects)
+    return file.getvalue().rstrip()
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_texts_from_outside_are_printed_as_they_are(text: str) -> None:
+    assert printed(text) == text
+    assert printed(styled("[bold]{name}[/]: [dim]{other}[/]", name=text, other=text)) == f"{text}: {text}"
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_row(text)
+    assert printed(table) == text
+
+
+@pytest.mark.parametrize("text", ODD)
+def test_progress_prints_texts_from_outside_as_they_are(text: str) -> None:
+    file = io.StringIO()
+    terminal = Terminal(Printer(file=file, highlight=False, markup=False, emoji=False, width=200))
+    terminal.stage(text)
+    terminal.warn(text)
+    lines = file.getvalue().splitlines()
+    assert lines[0].endswith(f"  {text} …")
+    assert lines[1] == text
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf", "1e999", "NaN"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["search", "--minutes"],
+        ["search", "--gpu-hours"],
+        ["search", "--cpus-per-trial"],
+        ["search", "--gpus-per-trial"],
+        ["search", "--checkpoint-seconds"],
+        ["plan", "--minutes"],
+        ["confirm", "x", "--minutes"],
+        ["best", "x", "--max-drop"],
+        ["best", "x", "--min-metric"],
+        ["export", "x", "--to", "y", "--max-drop"],
+    ],
+)
+def test_numbers_are_finite(
+    command: list[str],
+    number: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run([*command[:-1], f"{command[-1]}={number}"]) == 2
+    said = capsys.readouterr().err
+    assert f"{command[-1]} is a finite number; given was" in said or "Invalid value for" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_closed_pipe_ends_quietly(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as pipe:
+        monkeypatch.setattr(sys, "stdout", pipe)
+        with pytest.raises(SystemExit) as left:
+            print_json({"a": "b" * 100_000})
+    assert left.value.code == CLOSED_PIPE
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no full device")
+def test_an_output_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    full = Path("/dev/full").open("w")  # noqa: SIM115 (its closing fails, too)
+    monkeypatch.setattr(sys, "stdout", full)
+    with pytest.raises(OutputLost, match="No space left"):
+        print_json(json.loads("{}"))
+    os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
+    full.close()
