@@ -17,10 +17,9 @@ from pipeline.driver.warm_start import StudyKind, warm_starts
 from pipeline.model.resolve import check_model
 from pipeline.model.source import ModelSource
 from pipeline.study.ledger import Lease, hold
-from pipeline.study.records import Anchors
+from pipeline.study.records import Anchors, BadInput
 from pipeline.study.space import Space
 from pipeline.study.store import DataFacts, Shape, Store, StudyStore, sqlite_url
-from pipeline.study.store.checks import NAME
 from pipeline.task.loading import Task
 from pipeline.trial.inputs import TrialInputs
 
@@ -104,12 +103,20 @@ def resolve(request: Search, watcher: Watcher) -> ResolvedSearch:
 
 def _own_name(store: Store, names: Sequence[str], source: ModelSource) -> str:
     """Return the name of the model's own study: one of `names` that it has, or the last; else that with a hash."""
-    names = [name for name in names if NAME.fullmatch(name)]
+    names = [name for name in names if _is_name(store, name)]
     taken = {name for name in names if store.study(name).exists()}
     for name in names:
         if name in taken and store.study(name).read_spec().model_fingerprint == source.fingerprint:
             return name
     return f"{names[-1]}-{source.fingerprint[:6]}" if names[-1] in taken else names[-1]
+
+
+def _is_name(store: Store, name: str) -> bool:
+    try:
+        store.study(name)
+    except BadInput:  # earlier versions made names that no study could have
+        return False
+    return True
 
 
 def _find_starts(request: Search, store: Store, space: Space, kind: StudyKind) -> str:
