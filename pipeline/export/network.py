@@ -11,12 +11,12 @@ from pipeline.export.reopen import Reopened
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.source import build, load_weights, save_weights
 from pipeline.model.surgery import cut
-from pipeline.model.unstructured import matrices, zero
 from pipeline.study.metrics import standard_error
 from pipeline.study.records import Ask, BadInput, Masks, Point, PointRef, TrialRecord
 from pipeline.study.store import RECOVERED, Retrained, before_cut, send
 from pipeline.trial.inputs import OnEpoch, TrialJob
-from pipeline.trial.replay import replay_trial
+from pipeline.trial.replay import cut_trained, replay_trial
+from pipeline.trial.training.process import threads
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -82,8 +82,10 @@ def _load(study: Reopened, record: TrialRecord, point: Point, path: Path) -> tup
     held = point.masks if path.stem == RECOVERED else _held(record, point.round)
     anatomy = cut(model, anatomy, held)
     scores = load_weights(model, path)
-    anatomy = cut(model, anatomy, point.masks)
-    zero(matrices(anatomy), scores, point.threshold)
+    with threads(int(record.provenance.get("threads", "1"))):  # the same sums as in the trial
+        anatomy = cut_trained(
+            study.inputs, record.params, model, anatomy, point.masks, scores=scores, threshold=point.threshold
+        )
     model.train(False)
     return model, anatomy
 

@@ -19,7 +19,7 @@ Deviations, each with its reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -49,6 +49,28 @@ def by_layer(values: Tensor, layer: Tensor, kind: Tensor) -> Tensor:
     return values / squares.sqrt().clamp_min(NORM_FLOOR)[group]
 
 
+def gate_derivatives(model: nn.Module, gates: Gates, batches: Iterable[Batch]) -> Iterator[Tensor]:
+    """Yield the derivative of each row's loss by each gate [B, D], batch by batch, in eval mode.
+
+    Only the gates get a gradient.
+    """
+    device, training = gates.layer.device, model.training
+    ones: list[Tensor] = [torch.ones(0)]  # [B, D] of the batch at hand
+    model.eval()
+    try:
+        with gates.on(model, lambda: ones[0]), torch.enable_grad():
+            for batch in batches:
+                count = len(batch["labels"])
+                ones[0] = torch.ones(count, len(gates), device=device, requires_grad=True)
+                inputs = {name: value.to(device) for name, value in encoder_inputs(batch).items()}
+                logits = model(**inputs).logits
+                loss = task_loss(logits, batch["labels"].to(device), regression=logits.shape[-1] == 1)
+                (found,) = torch.autograd.grad(loss * count, ones)  # the sum over rows: each its own
+                yield found
+    finally:
+        model.train(training)
+
+
 @final
 @dataclass
 class FirstOrder(OneShot):
@@ -60,26 +82,11 @@ class FirstOrder(OneShot):
 
     def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
         """Return scores of one forward and backward pass in eval mode; only the gates get a gradient."""
-        device = next(model.parameters()).device
-        gates = Gates(anatomy, self.level, device=device)
-        sums = torch.zeros(len(gates), device=device)
-        rows = 0
-        ones: list[Tensor] = [torch.ones(0)]  # [B, D] of the batch at hand
-        training = model.training
-        model.eval()
-        try:
-            with gates.on(model, lambda: ones[0]), torch.enable_grad():
-                for batch in batches:
-                    count = len(batch["labels"])
-                    ones[0] = torch.ones(count, len(gates), device=device, requires_grad=True)
-                    inputs = {name: value.to(device) for name, value in encoder_inputs(batch).items()}
-                    logits = model(**inputs).logits
-                    loss = task_loss(logits, batch["labels"].to(device), regression=logits.shape[-1] == 1)
-                    (found,) = torch.autograd.grad(loss * count, ones)  # the sum over rows: each its own
-                    sums += importance(found, estimate=self.estimate)
-                    rows += count
-        finally:
-            model.train(training)
+        gates = Gates(anatomy, self.level, device=next(model.parameters()).device)
+        sums, rows = torch.zeros(len(gates), device=gates.layer.device), 0
+        for found in gate_derivatives(model, gates, batches):
+            sums += importance(found, estimate=self.estimate)
+            rows += len(found)
         values = sums.double() / rows
         if self.normalise == "layer":
             values = by_layer(values, gates.layer, gates.kind)

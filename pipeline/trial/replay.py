@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
@@ -9,11 +10,15 @@ from typing import TYPE_CHECKING, final
 from torch import Tensor
 
 from pipeline.model.anatomy import Anatomy
-from pipeline.study.records import Kind, Masks
+from pipeline.model.surgery import cut
+from pipeline.model.unstructured import matrices, zero
+from pipeline.study.records import Kind, Masks, Params
 from pipeline.trial.curve import Ranking
 from pipeline.trial.curve.allocation import Step
 from pipeline.trial.inputs import OnEpoch, TrialInputs, TrialJob
+from pipeline.trial.reconstruction import Reconstruction
 from pipeline.trial.run import TrialRun
+from pipeline.trial.settings import TrialSettings
 from pipeline.trial.training.loop import Listener
 
 if TYPE_CHECKING:
@@ -85,6 +90,41 @@ def replay_trial(
             run.cut(ranking, run.choose(ranking))
     run.recover(recovery, progress)
     return Replayed(run.model, {})
+
+
+def cut_trained(
+    inputs: TrialInputs,
+    params: Params,
+    model: PreTrainedModel,
+    anatomy: Anatomy,
+    masks: Masks,
+    *,
+    scores: Mapping[str, Tensor],
+    threshold: float,
+) -> Anatomy:
+    """Cut a network as its trial cut it on its curve, in place; return its new Anatomy.
+
+    A network that has all that it may keep is left as it is.
+
+    Args:
+        inputs: of the study.
+        params: of the trial.
+        model: with the weights from before the cut.
+        anatomy: its own.
+        masks: the units to keep.
+        scores: of the single weights, if those are zeroed.
+        threshold: at or below which they are.
+    """
+    zeroes = bool(scores) and threshold > -math.inf
+    if not zeroes and masks.same(anatomy.present):
+        return anatomy
+    refits = TrialSettings.of(params).reconstruct
+    reconstruction = Reconstruction.of(model, anatomy, inputs.data.calibration) if refits else None
+    anatomy = cut(model, anatomy, masks)
+    zero(matrices(anatomy), scores, threshold)
+    if reconstruction is not None:
+        reconstruction.refit(model, anatomy)
+    return anatomy
 
 
 def repeat_trial(inputs: TrialInputs, job: TrialJob, on_epoch: OnEpoch, *, goal: Goal) -> Repeated:

@@ -29,6 +29,7 @@ from pipeline.trial.curve.allocation import Step, removal_order
 from pipeline.trial.distillation import compute_outputs
 from pipeline.trial.inputs import TrialInputs, TrialJob
 from pipeline.trial.measure import Evaluation, measure
+from pipeline.trial.reconstruction import Reconstruction
 from pipeline.trial.settings import TrialSettings
 from pipeline.trial.training.compilation import OFF, Compilation
 from pipeline.trial.training.loop import AtChance, Listener, Loop, LoopState
@@ -106,7 +107,8 @@ class TrialRun:
         """Go back to where a checkpoint was written; the state is loaded by the next `train`."""
         self._start = state
         if masks is not None:
-            self.cut_to(masks)
+            self.masks = masks
+            self.anatomy = cut(self.model, self.anatomy, masks)
 
     def train(self, phase: Phase, listener: Listener) -> None:
         """Train one phase; in tuning under the method. Weights that earlier phases left at zero stay there.
@@ -196,9 +198,13 @@ class TrialRun:
         self.anatomy = ranking.take(self.model, step)
 
     def cut_to(self, masks: Masks) -> None:
-        """Leave only the units that `masks` keep."""
+        """Leave only the units that `masks` keep, as `cut` does after a ranking."""
+        changes = not masks.same(self.anatomy.present)
+        reconstruction = self._reconstruction(self.model, self.anatomy) if changes else None
         self.masks = masks
         self.anatomy = cut(self.model, self.anatomy, masks)
+        if reconstruction is not None:
+            reconstruction.refit(self.model, self.anatomy)
 
     def between_steps(self) -> AbstractContextManager[None]:
         """Return a context between two steps, in which the network may be evaluated and copied."""
@@ -249,15 +255,22 @@ class TrialRun:
         batches = self.inputs.data.calibration.in_length_order(CALIBRATION_BATCH)
         with matmul_precision(self.device, self.recipe.precision):
             scores = method.score(model, anatomy, batches)
+        reconstruction = self._reconstruction(model, anatomy)
         if not isinstance(scores, Scores):
-            return WeightRanking(scores, anatomy)
+            return WeightRanking(scores, anatomy, reconstruction)
         order = removal_order(
             scores,
             anatomy,
             score_per_parameter=self.settings.score_per_parameter,
             min_attention_blocks=self.settings.min_attention_blocks,
         )
-        return UnitRanking(order, anatomy)
+        return UnitRanking(order, anatomy, reconstruction)
+
+    def _reconstruction(self, model: PreTrainedModel, anatomy: Anatomy) -> Reconstruction | None:
+        """Read from a network what its cut networks are refitted to; None if they are not."""
+        if not self.settings.reconstruct:
+            return None
+        return Reconstruction.of(model, anatomy, self.inputs.data.calibration)
 
     def _rewind(self) -> None:
         """Set what is left to what it was when the trial began (arXiv 1803.03635); zeros stay."""

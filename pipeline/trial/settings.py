@@ -28,6 +28,7 @@ class TrialSettings:
     target: float | None
     start_dense: bool
     rewind: bool
+    reconstruct: bool = False
 
     @classmethod
     def of(cls, params: Params) -> TrialSettings:
@@ -50,6 +51,7 @@ class TrialSettings:
             target=_number(params.get("target")),
             start_dense=bool(params.get("start_dense", False)),
             rewind=bool(params.get("rewind", False)),
+            reconstruct=bool(params.get("reconstruct", False)),
         )
 
 

@@ -66,6 +66,10 @@ SETTINGS: dict[str, list[dict[str, ParamValue]]] = {
             ("neuron", "absolute", "layer"),
         )
     ],
+    "fisher": [
+        {"level": level, "rearrange": rearrange}
+        for level, rearrange in (("neuron", True), ("block", False), ("head-only", True))
+    ],
     "l0": [
         {
             "level": level,
@@ -95,6 +99,10 @@ SETTINGS: dict[str, list[dict[str, ParamValue]]] = {
         MOVED | {"level": level, "scope": scope} for level, scope in (("neuron", "kind"), ("head", "network"))
     ],
     "mpruner": [{"stride": 1}],
+    "obs": [
+        {"level": level, "errors": errors}
+        for level, errors in (("neuron", "loss"), ("head", "output"), ("block", "loss"))
+    ],
     "platon": [GRADUAL | UNCERTAIN],
     "platon-lifted": [GRADUAL | UNCERTAIN],
     "schubert": [

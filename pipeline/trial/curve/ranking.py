@@ -23,6 +23,7 @@ from pipeline.study.records import Measurement
 from pipeline.trial.curve.allocation import Removal, Step, choose, curve_steps
 from pipeline.trial.curve.walking import Examine, choose_in_rounds, walk
 from pipeline.trial.measure import Evaluation
+from pipeline.trial.reconstruction import Reconstruction
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -71,6 +72,7 @@ class UnitRanking(Ranking):
 
     order: tuple[Removal, ...]
     anatomy: Anatomy
+    reconstruction: Reconstruction | None = None  # refits what is left; None: it stays as it is
 
     def at(self, *, threshold: float | None = None, target: float | None = None) -> Step:
         """Choose as `allocation.choose` does."""
@@ -91,11 +93,15 @@ class UnitRanking(Ranking):
         self, model: PreTrainedModel, steps: Sequence[Step], examine: Examine
     ) -> Iterator[tuple[Step, Evaluation, Measurement]]:
         """Cut a copy further and further; layers that did not change are not computed again."""
-        return walk(model, self.anatomy, steps, examine)
+        refit = None if self.reconstruction is None else self.reconstruction.refit
+        return walk(model, self.anatomy, steps, examine, refit=refit)
 
     def take(self, model: PreTrainedModel, step: Step) -> Anatomy:
-        """Cut the network."""
-        return cut(model, self.anatomy, step.masks)
+        """Cut the network, and refit what is left."""
+        anatomy = cut(model, self.anatomy, step.masks)
+        if step.removed and self.reconstruction is not None:
+            self.reconstruction.refit(model, anatomy)
+        return anatomy
 
 
 @final
@@ -112,6 +118,9 @@ class WeightRanking(Ranking):
 
     scores: Matrices  # higher = keep; of all matrices of `anatomy`
     anatomy: Anatomy
+    reconstruction: Reconstruction | None = (
+        None  # refits the weights that are left; None: they stay as they are
+    )
     _flat: np.ndarray = field(init=False, repr=False)  # of all weights, -inf for those that are zero
     _zeros: int = field(init=False, repr=False)
 
@@ -159,21 +168,28 @@ class WeightRanking(Ranking):
         self, model: PreTrainedModel, steps: Sequence[Step], examine: Examine
     ) -> Iterator[tuple[Step, Evaluation, Measurement]]:
         """Set more and more weights of a copy to zero."""
-        model, anatomy = copy.deepcopy((model, self.anatomy))
-        for step in steps:
-            zero(matrices(anatomy), self.scores, step.threshold)
+        start = (model, self.anatomy)
+        model, anatomy = copy.deepcopy(start)
+        for index, step in enumerate(steps):
+            if index and self.reconstruction is not None:  # a step is made from the network itself
+                model, anatomy = copy.deepcopy(start)
+            self._zero(model, anatomy, step)
             yield step, *examine(model, anatomy)
 
     def take(self, model: PreTrainedModel, step: Step) -> Anatomy:
-        """Set weights to zero, in place; the network keeps its shape."""
-        del model
-        zero(matrices(self.anatomy), self.scores, step.threshold)
+        """Set weights to zero, in place, and refit the others; the network keeps its shape."""
+        self._zero(model, self.anatomy, step)
         return self.anatomy
 
     @property
     def tensors(self) -> Matrices:
         """The scores, -inf for weights that are zero."""
         return self.scores
+
+    def _zero(self, model: PreTrainedModel, anatomy: Anatomy, step: Step) -> None:
+        zero(matrices(anatomy), self.scores, step.threshold)
+        if step.removed and self.reconstruction is not None:
+            self.reconstruction.refit(model, anatomy)
 
     @property
     def _whole(self) -> Step:

@@ -37,22 +37,33 @@ def walk(
     steps: Sequence[Step],
     examine: Examine,
     *,
+    refit: Callable[[PreTrainedModel, Anatomy], None] | None = None,
     memory_bytes: int = MEMORY_BYTES,
 ) -> Iterator[tuple[Step, Evaluation, Measurement]]:
     """Cut a copy of the network at each of the nested `steps` and examine what is left; `model` is not changed.
+
+    Without `refit` one copy is cut further and further; with it every step is cut from the network itself, so that
+    what a step is does not depend on the steps before it.
 
     Args:
         model: trained, dense or cut.
         anatomy: its own.
         steps: the first one removes nothing.
         examine: runs the network in eval mode on the same batches in the same order, each time.
+        refit: changes a cut network in place; what a layer becomes depends on nothing but that layer and
+            those below it.
         memory_bytes: limit of the hidden states kept from step to step.
     """
-    model, anatomy = copy.deepcopy((model, anatomy))
+    start = (model, anatomy)
+    model, anatomy = copy.deepcopy(start)
     starts = [first_changed(a.masks, b.masks) for a, b in itertools.pairwise(steps)]
     lower = _LowerLayers(memory_bytes)
     for index, step in enumerate(steps):
+        if index and refit is not None:
+            model, anatomy = copy.deepcopy(start)
         anatomy = cut(model, anatomy, step.masks)
+        if step.removed and refit is not None:
+            refit(model, anatomy)
         with lower.known(model, anatomy, start=starts[index - 1] if index else 0, later=starts[index:]):
             evaluation, measured = examine(model, anatomy)
         yield step, evaluation, measured

@@ -39,6 +39,19 @@ def set_threads(cpus: float) -> None:
 
 
 @contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Compute with this many threads of torch inside the context: sums are rounded as with as many elsewhere."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def zeroed_denormals() -> Iterator[None]:
     """Make numbers below 1.2e-38 zero inside the context, in this thread and, for good, in those that it starts.
 
