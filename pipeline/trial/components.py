@@ -12,10 +12,19 @@ from pipeline.methods.base import PruningMethod
 from pipeline.methods.registry import METHODS
 from pipeline.model.source import Weights
 from pipeline.study.records import Params
+from pipeline.study.space import load_space
 from pipeline.trial.distillation import DISTILLATIONS, NONE, Distillation, DistillationInputs
 from pipeline.trial.inputs import TrialInputs, TrialJob
 
 Made = TypeVar("Made")
+
+# Values of `rank_by` but for "own", and the method that then ranks units of a network that another one has trained.
+RANKING_METHODS = {
+    "obs": "obs",
+    "fisher": "fisher",
+    "first-order": "first-order",
+    "deepcuts": "deepcuts-lifted",
+}
 
 
 def make_method(name: str, params: Params, fitted: Weights | None = None) -> PruningMethod:
@@ -24,6 +33,12 @@ def make_method(name: str, params: Params, fitted: Weights | None = None) -> Pru
     if fitted is not None:
         method.equip(fitted)
     return method
+
+
+def make_ranking_method(name: str) -> tuple[PruningMethod, bool]:
+    """Make the method of a value of `rank_by`, at its defaults; return also whether it ranks by score / parameters."""
+    params = load_space(RANKING_METHODS[name], file=None, pretrained=True).defaults()
+    return make_method(RANKING_METHODS[name], params), bool(params["score_per_parameter"])
 
 
 def make_distillation(inputs: TrialInputs, job: TrialJob, device: torch.device) -> Distillation | None:

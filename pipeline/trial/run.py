@@ -23,14 +23,14 @@ from pipeline.model.surgery import cut
 from pipeline.model.unstructured import holding_zeros, matrices
 from pipeline.study.records import Array, Masks, Measurement, Scores
 from pipeline.task.batches import Split
-from pipeline.trial.components import make_distillation, make_method
+from pipeline.trial.components import make_distillation, make_method, make_ranking_method
 from pipeline.trial.curve import Ranking, UnitRanking, WeightRanking
 from pipeline.trial.curve.allocation import Step, removal_order
 from pipeline.trial.distillation import compute_outputs
 from pipeline.trial.inputs import TrialInputs, TrialJob
 from pipeline.trial.measure import Evaluation, measure
 from pipeline.trial.reconstruction import Reconstruction
-from pipeline.trial.settings import TrialSettings
+from pipeline.trial.settings import OWN, TrialSettings
 from pipeline.trial.training.compilation import OFF, Compilation
 from pipeline.trial.training.loop import AtChance, Listener, Loop, LoopState
 from pipeline.trial.training.phases import Phase, phases, steps_per_epoch
@@ -253,6 +253,9 @@ class TrialRun:
 
     def _ranking(self, model: PreTrainedModel, anatomy: Anatomy, method: PruningMethod) -> Ranking:
         batches = self.inputs.data.calibration.in_length_order(CALIBRATION_BATCH)
+        per_parameter = self.settings.score_per_parameter
+        if self.settings.rank_by != OWN and not self.inputs.zeroes:
+            method, per_parameter = make_ranking_method(self.settings.rank_by)
         with matmul_precision(self.device, self.recipe.precision):
             scores = method.score(model, anatomy, batches)
         reconstruction = self._reconstruction(model, anatomy)
@@ -261,7 +264,7 @@ class TrialRun:
         order = removal_order(
             scores,
             anatomy,
-            score_per_parameter=self.settings.score_per_parameter,
+            score_per_parameter=per_parameter,
             min_attention_blocks=self.settings.min_attention_blocks,
         )
         return UnitRanking(order, anatomy, reconstruction)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from pipeline.study.records import Params, ParamValue
 
+OWN = "own"  # of `rank_by`: the method that trained the network ranks it, too
+
 
 @dataclass(frozen=True)
 class TrialSettings:
@@ -29,6 +31,7 @@ class TrialSettings:
     start_dense: bool
     rewind: bool
     reconstruct: bool = False
+    rank_by: str = OWN
 
     @classmethod
     def of(cls, params: Params) -> TrialSettings:
@@ -52,6 +55,7 @@ class TrialSettings:
             start_dense=bool(params.get("start_dense", False)),
             rewind=bool(params.get("rewind", False)),
             reconstruct=bool(params.get("reconstruct", False)),
+            rank_by=str(params.get("rank_by", OWN)),
         )
 
 

@@ -19,14 +19,15 @@ distillation, for studies that distil. A method's file also sets the columns of 
 on a key gives it a column of that name, `show = true` one of its own name where networks differ in it.
 
 A user's file replaces single keys of them; keys that it does not contain keep the packaged table. It may add one key
-to any method: `target`, the compression to cut to, in place of a threshold on the method's own score.
+to any method: `target`, the compression to cut to, in place of a threshold on the method's own score; or give the
+threshold of a method whose packaged file has both.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import takewhile
 from pathlib import Path
@@ -57,10 +58,12 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import BaseTrial
 
-# Where to cut: every space has exactly one of these. The trial reads it; it is not a field of a method.
+# Where to cut: every space has exactly one of these. The trial reads it; it is not a field of a method. A packaged file
+# may have both: the target then is the default, the threshold what a user's file may give in its place.
 ALLOCATION_KEYS = ("threshold", "target")
 ANY_METHODS = "target"  # the one with the same meaning for all methods
 TRIAL_KEYS = (*ALLOCATION_KEYS, "rewind")  # the keys of a method's file that are not fields of the method
+RANK_BY, OWN_RANKING = "rank_by", "own"  # which method's scores rank units: its own, or another's
 FROM_SCRATCH = "from_scratch"
 
 
@@ -164,17 +167,17 @@ def load_space(
     for path in (shared_file(), own):
         document = read_keys(path)
         keys = _overlay(keys, document, path.name, pretrained=pretrained, new=[*document])
-    _check_allocation(keys, own.name)
     if distill != "none":
         path = distill_file(distill)
         document = read_keys(path)
         keys = _overlay(keys, document, path.name, pretrained=pretrained, new=[*document])
+    user: dict[str, Any] = {}
     if file is not None:
-        document = read_document(file)
-        keys = _overlay(keys, document, str(file), pretrained=pretrained, new=[ANY_METHODS])
-        keys = _cut_at_target(keys, document, str(file))
+        user = read_document(file)
+        keys = _overlay(keys, user, str(file), pretrained=pretrained, new=[ANY_METHODS])
     given = {name: {"value": value} for name, value in (fixed or {}).items()}
-    return Space(_overlay(keys, given, "options", pretrained=pretrained, new=[]))
+    keys = _overlay(keys, given, "options", pretrained=pretrained, new=[])
+    return Space(_one_allocation(keys, {*user, *given}, own.name if file is None else str(file)))
 
 
 def parse_space(text: str) -> Space:
@@ -262,10 +265,29 @@ def _merge(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     return {**changes} if forms and not forms & table.keys() else {**table, **changes}
 
 
-def _cut_at_target(keys: dict[str, Key], document: Mapping[str, Any], file: str) -> dict[str, Key]:
-    """Return the keys without the packaged threshold if the user's file has a target."""
-    if ANY_METHODS in document and "threshold" not in document:
-        keys = {name: key for name, key in keys.items() if name != "threshold"}
+def _one_allocation(keys: dict[str, Key], given: Set[str], file: str) -> dict[str, Key]:
+    """Return the keys with one of threshold and target, where the packaged file may have both.
+
+    The target stays, unless the user has given a threshold alone. A threshold is one on the method's own scores.
+
+    Args:
+        keys: of the space.
+        given: the names of those that the user has set.
+        file: for messages.
+
+    Raises:
+        BadInput: the user has given both, or a threshold on scores of another method.
+    """
+    if all(name in keys for name in ALLOCATION_KEYS) and not {*ALLOCATION_KEYS} <= given:
+        dropped = "target" if "threshold" in given else "threshold"
+        keys = {name: key for name, key in keys.items() if name != dropped}
+    if "threshold" in keys and keys[RANK_BY].values != (OWN_RANKING,):
+        if RANK_BY in given:
+            raise BadInput(
+                f"A threshold is on the scores of the method itself; {file} has one, and [{RANK_BY}] "
+                f"{keys[RANK_BY].range_text}. Give a target instead, or leave [{RANK_BY}] out."
+            )
+        keys[RANK_BY] = replace(keys[RANK_BY], default=OWN_RANKING, choices=(), spread=())
     _check_allocation(keys, file)
     return keys
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from math import isfinite
 from pathlib import Path
@@ -33,11 +33,11 @@ WORDS = {
 
 # The attribute that identifies a form -> (attributes that it requires, attributes that it allows).
 FORMS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "value": ((), ("default",)),
+    "value": ((), ("default", "known")),
     "choices": (("default",), ("when", "spread")),
     "low": (("high", "default"), ("log", "when", "spread")),
 }
-ATTRIBUTES = ("value", "choices", "low", "high", "log", "default", "when", "spread")
+ATTRIBUTES = ("value", "choices", "low", "high", "log", "default", "when", "spread", "known")
 
 When = tuple[tuple[str, tuple[ParamValue, ...]], ...]  # (earlier key, its values): all conditions must hold
 
@@ -55,11 +55,19 @@ class Key:
     choices: tuple[ParamValue, ...] = ()
     when: When = ()
     spread: tuple[ParamValue, ...] = ()
+    known: tuple[ParamValue, ...] = field(
+        default=(), compare=False
+    )  # texts that a fixed key may be given by a user's file, beside its own
 
     @property
     def fixed(self) -> bool:
         """Whether the key is never drawn."""
         return self.low is None and not self.choices
+
+    @property
+    def values(self) -> tuple[ParamValue, ...]:
+        """The values of a key without a range."""
+        return self.choices or (self.default,)
 
     def admits(self, value: ParamValue) -> bool:
         """Return whether a trial may have this value, which is of the key's type."""
@@ -160,13 +168,15 @@ def parse_key(table: Table, name: str, *, known: Key | None, earlier: Mapping[st
         choices=_choices(table, type_) if form == "choices" else (),
         when=_when(table, earlier),
         spread=_values(table, "spread", type_) if "spread" in table.items else (),
+        known=_values(table, "known", type_) if "known" in table.items else known.known if known else (),
     )
     _check_admitted(table, key)
     if known is not None and known.type == "str":
+        texts = known.known or known.choices or (known.default,)
         for value in key.choices or (key.default,):
-            if not known.admits(value):
+            if value not in texts:
                 rule = "A text is one of those the program knows"
-                raise table.refuse(rule, f"{value!r}", f"Known: {known.range_text}.")
+                raise table.refuse(rule, f"{value!r}", f"Known: {', '.join(map(repr, texts))}.")
     return key
 
 

@@ -94,7 +94,7 @@ class TestPackaged:
         assert pretrained.defaults()["learning_rate"] == 1e-4
         changed = {name for name in scratch.keys if scratch.keys[name] != pretrained.keys[name]}
         epochs = {"tune_epochs", "recover_epochs", "rounds"}
-        assert changed == {"learning_rate", "batch_size", "threshold", "penalty_strength"} | epochs
+        assert changed == {"learning_rate", "batch_size", "penalty_strength"} | epochs
 
     def test_unknown_method(self) -> None:
         with pytest.raises(BadInput, match=r"'snp' has none.*Nearest: 'snip'; known: chance, .*, snip"):
