@@ -60,7 +60,7 @@ def network_of(study: Reopened, trial: int, point: int, *, on_epoch: OnEpoch = l
     weights = study.store.study(study.spec.name).weights
     place = PointRef(trial, point, chosen.kind, chosen.round)
     path = weights.of_point(place)
-    if path is not None and chosen.kind == "recovered" and path.stem != RECOVERED and _recovers(record):
+    if path is not None and path.stem != RECOVERED and _trained_after_curve(record, chosen):
         path = None  # those of its round's curve are kept, its own are not
     if path is None:
         path = _train_again(study, record, chosen, on_epoch)
@@ -71,9 +71,10 @@ def network_of(study: Reopened, trial: int, point: int, *, on_epoch: OnEpoch = l
     return Network(*network, record, chosen, weights.retrained(place))
 
 
-def _recovers(record: TrialRecord) -> bool:
-    """Return whether a trial trained after its last cut."""
-    return float(record.params["recover_epochs"]) > 0
+def _trained_after_curve(record: TrialRecord, point: Point) -> bool:
+    """Return whether a point's network was trained on after the curve of its round; a ladder's rounds have none."""
+    curve = any(other.kind == "curve" and other.round == point.round for other in record.points)
+    return point.kind == "recovered" and curve and float(record.params["recover_epochs"]) > 0
 
 
 def _load(study: Reopened, record: TrialRecord, point: Point, path: Path) -> tuple[PreTrainedModel, Anatomy]:
@@ -91,13 +92,13 @@ def _load(study: Reopened, record: TrialRecord, point: Point, path: Path) -> tup
 
 
 def _held(record: TrialRecord, round_: int) -> Masks:
-    """Return the masks before a round's cut: a curve begins with the network as it was tuned."""
-    return next(point.masks for point in record.points if point.kind == "curve" and point.round == round_)
+    """Return the masks before a round's cut: its first point is the network as it was trained."""
+    return next(point.masks for point in record.points if point.round == round_)
 
 
 def _train_again(study: Reopened, record: TrialRecord, point: Point, on_epoch: OnEpoch) -> Path:
     """Train the network again that the point is cut from, and store its weights."""
-    recovered = point.kind == "recovered"
+    recovered = _trained_after_curve(record, point)
     cuts = [_held(record, later) for later in range(1, point.round + 1)]
     cuts += [point.masks] if recovered else []
     job = TrialJob(Ask(record.number, record.params, record.seed), checkpoint_s=math.inf, keep_weights=False)

@@ -56,7 +56,7 @@ def _groups(gates: Gates) -> list[Tensor]:
     """Return the units that are there of each kind in each layer, if they are several."""
     found = []
     for units in gates.of_kind:
-        for layer in gates.layer[units].unique():
+        for layer in sorted(set(gates.layer[units].tolist())):
             own = units[gates.layer[units] == layer]
             if len(own) > 1:
                 found.append(own)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import replace
 from typing import final
@@ -63,6 +64,11 @@ class Findings:
             evaluation, measurement = measured
             point = replace(point, measurement=measurement, predictions=evaluation.predictions)
         self.points.append(point)
+
+    def add_climbed(self, evaluation: Evaluation, measured: Measurement) -> None:
+        """Add the network that a ladder has just recovered."""
+        round_, masks = self.run.phase.round, self.run.anatomy.present
+        self.points.append(Point("recovered", round_, -math.inf, measured, masks, evaluation.predictions))
 
     def _cut_point(self) -> Point:
         """Return the cut network's point: recovery changes neither its units nor the number of its zeros."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.methods.registry import ranks_weights
+from pipeline.model.anatomy import Anatomy
 from pipeline.model.source import ModelSource, Weights, read_weights, tokenizer
 from pipeline.study.records import Ask
 from pipeline.study.store import LatencyTable, StudyStore
@@ -15,6 +16,7 @@ from pipeline.task.batches import Split, TaskData
 from pipeline.task.loading import Task, tokenise
 from pipeline.trial.distillation import NONE, Teacher, read_teacher
 from pipeline.trial.measure import Evaluation, evaluate
+from pipeline.trial.reconstruction import Reconstruction
 from pipeline.trial.training.compilation import OFF
 from pipeline.trial.training.precision import resolve_precision
 
@@ -53,6 +55,10 @@ class TrialInputs:
     def classes(self) -> int:
         """The task's number of classes; 0 for a regression."""
         return 0 if self.regression else len(self.source.config["id2label"])
+
+    def reconstruction(self, model: PreTrainedModel, anatomy: Anatomy) -> Reconstruction:
+        """Read from a network, on the calibration rows, what networks that are cut from it are refitted to."""
+        return Reconstruction.of(model, anatomy, self.data.calibration)
 
     def evaluate(
         self, model: PreTrainedModel, rows: Split | None = None, *, precision: str | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, final
 
 from torch import Tensor
@@ -16,10 +17,10 @@ from pipeline.study.records import Kind, Masks, Params
 from pipeline.trial.curve import Ranking
 from pipeline.trial.curve.allocation import Step
 from pipeline.trial.inputs import OnEpoch, TrialInputs, TrialJob
-from pipeline.trial.reconstruction import Reconstruction
 from pipeline.trial.run import TrialRun
 from pipeline.trial.settings import TrialSettings
 from pipeline.trial.training.loop import Listener
+from pipeline.trial.training.phases import Phase
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -69,27 +70,36 @@ def replay_trial(
         inputs: what all trials of the study share.
         job: the trial, with its own seed.
         on_epoch: called after every epoch.
-        cuts: what each round's cut left. The replay ends before the cut of the first round without one, or, if all
-            rounds have one, after the recovery.
+        cuts: what the cut after each phase left. The replay ends after the first phase without one.
 
     Raises:
         TrainingFailed: the loss is no number, or diverged.
     """
     run = TrialRun(inputs, job)
     progress = _Progress(run, on_epoch)
-    *rounds, recovery = run.phases
-    for phase in rounds:
-        run.train(phase, progress)
-        run.snapshot()
-        ranking = run.rank() if inputs.zeroes else None
-        if phase.round >= len(cuts):
-            return Replayed(run.model, {} if ranking is None else ranking.tensors)
+    for phase, masks in zip_longest(run.phases, cuts):
+        if phase is None:
+            break
+        _train(run, phase, progress)
+        ranks = inputs.zeroes and phase != run.phases[-1]
+        ranking = run.rank() if ranks else None
+        if masks is None:
+            curve = ranking is not None and phase.name == "tune"
+            return Replayed(run.model, ranking.tensors if ranking is not None and curve else {})
         if ranking is None:
-            run.cut_to(cuts[phase.round])
+            run.cut_to(masks)
         else:
-            run.cut(ranking, run.choose(ranking))
-    run.recover(recovery, progress)
+            run.cut(ranking, run.next_cut(ranking))
     return Replayed(run.model, {})
+
+
+def _train(run: TrialRun, phase: Phase, progress: Listener) -> str:
+    """Train a phase; return why recovery ended early, or an empty string."""
+    if phase.name == "recover":
+        return run.recover(phase, progress)
+    run.train(phase, progress)
+    run.snapshot()
+    return ""
 
 
 def cut_trained(
@@ -119,7 +129,7 @@ def cut_trained(
     if not zeroes and masks.same(anatomy.present):
         return anatomy
     refits = TrialSettings.of(params).reconstruct
-    reconstruction = Reconstruction.of(model, anatomy, inputs.data.calibration) if refits else None
+    reconstruction = inputs.reconstruction(model, anatomy) if refits else None
     anatomy = cut(model, anatomy, masks)
     zero(matrices(anatomy), scores, threshold)
     if reconstruction is not None:
@@ -141,16 +151,16 @@ def repeat_trial(inputs: TrialInputs, job: TrialJob, on_epoch: OnEpoch, *, goal:
     """
     run = TrialRun(inputs, job)
     progress = _Progress(run, on_epoch)
-    *rounds, recovery = run.phases
-    for phase in rounds:
-        run.train(phase, progress)
-        run.snapshot()
+    remark = ""
+    for phase in run.phases:
+        remark = _train(run, phase, progress) or remark
+        if goal.kind == "recovered" and phase.round == goal.round and phase.name == "recover":
+            break
         ranking = run.rank()
         if goal.kind == "curve" and goal.round == phase.round:
             run.cut(ranking, _step_at(ranking, goal, by_threshold=run.settings.threshold is not None))
             return Repeated(run.model, run.anatomy, run.epochs, "")
-        run.cut(ranking, run.choose(ranking))
-    remark = run.recover(recovery, progress)
+        run.cut(ranking, run.next_cut(ranking))
     return Repeated(run.model, run.anatomy, run.epochs, remark)
 
 

@@ -7,6 +7,7 @@ Their order is determined by the callers: trial.py (a trial), replay.py (a trial
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -21,16 +22,16 @@ from pipeline.model.device import default_device
 from pipeline.model.source import build
 from pipeline.model.surgery import cut
 from pipeline.model.unstructured import holding_zeros, matrices
-from pipeline.study.records import Array, Masks, Measurement, Scores
+from pipeline.study.records import Array, Masks, Measurement
 from pipeline.task.batches import Split
-from pipeline.trial.components import make_distillation, make_method, make_ranking_method
-from pipeline.trial.curve import Ranking, UnitRanking, WeightRanking
-from pipeline.trial.curve.allocation import Step, removal_order
+from pipeline.trial.components import make_distillation, make_method
+from pipeline.trial.curve import Ranking
+from pipeline.trial.curve.allocation import Step, next_on_ladder
 from pipeline.trial.distillation import compute_outputs
 from pipeline.trial.inputs import TrialInputs, TrialJob
 from pipeline.trial.measure import Evaluation, measure
-from pipeline.trial.reconstruction import Reconstruction
-from pipeline.trial.settings import OWN, TrialSettings
+from pipeline.trial.rank import rank_network
+from pipeline.trial.settings import TrialSettings
 from pipeline.trial.training.compilation import OFF, Compilation
 from pipeline.trial.training.loop import AtChance, Listener, Loop, LoopState
 from pipeline.trial.training.phases import Phase, phases, steps_per_epoch
@@ -39,8 +40,6 @@ from pipeline.trial.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-CALIBRATION_BATCH = 64
 
 
 @final
@@ -129,6 +128,7 @@ class TrialRun:
             recipe=self.recipe,
             listener=listener,
             method=self.method if tuning else None,
+            carried=self.method if self.settings.climbs and not tuning else None,
             run=self._method_run() if tuning else None,
             distillation=self.distillation,
             constraint=partial(holding_zeros, self.anatomy) if self.inputs.zeroes and not first else None,
@@ -192,6 +192,19 @@ class TrialRun:
             rounds_left=self.settings.rounds - self.phase.round if rounds_left is None else rounds_left,
         )
 
+    def next_cut(self, ranking: Ranking) -> Step:
+        """Return the cut that ends the phase at hand: what `choose` returns, or the ladder's next network."""
+        settings, done = self.settings, self.phase.round + 1 - self.settings.rounds
+        if not settings.climbs or done < 0:
+            return self.choose(ranking)
+        target = next_on_ladder(
+            ranking.at(threshold=-math.inf).compression,
+            end=settings.ladder_end,
+            left=settings.ladder_steps - done,
+            include=settings.target,
+        )
+        return ranking.at(target=target)
+
     def cut(self, ranking: Ranking, step: Step) -> None:
         """Leave only what a step of the ranking keeps."""
         self.masks = step.masks
@@ -200,7 +213,8 @@ class TrialRun:
     def cut_to(self, masks: Masks) -> None:
         """Leave only the units that `masks` keep, as `cut` does after a ranking."""
         changes = not masks.same(self.anatomy.present)
-        reconstruction = self._reconstruction(self.model, self.anatomy) if changes else None
+        refits = changes and self.settings.reconstruct
+        reconstruction = self.inputs.reconstruction(self.model, self.anatomy) if refits else None
         self.masks = masks
         self.anatomy = cut(self.model, self.anatomy, masks)
         if reconstruction is not None:
@@ -252,28 +266,8 @@ class TrialRun:
         return model, anatomy
 
     def _ranking(self, model: PreTrainedModel, anatomy: Anatomy, method: PruningMethod) -> Ranking:
-        batches = self.inputs.data.calibration.in_length_order(CALIBRATION_BATCH)
-        per_parameter = self.settings.score_per_parameter
-        if self.settings.rank_by != OWN and not self.inputs.zeroes:
-            method, per_parameter = make_ranking_method(self.settings.rank_by)
         with matmul_precision(self.device, self.recipe.precision):
-            scores = method.score(model, anatomy, batches)
-        reconstruction = self._reconstruction(model, anatomy)
-        if not isinstance(scores, Scores):
-            return WeightRanking(scores, anatomy, reconstruction)
-        order = removal_order(
-            scores,
-            anatomy,
-            score_per_parameter=per_parameter,
-            min_attention_blocks=self.settings.min_attention_blocks,
-        )
-        return UnitRanking(order, anatomy, reconstruction)
-
-    def _reconstruction(self, model: PreTrainedModel, anatomy: Anatomy) -> Reconstruction | None:
-        """Read from a network what its cut networks are refitted to; None if they are not."""
-        if not self.settings.reconstruct:
-            return None
-        return Reconstruction.of(model, anatomy, self.inputs.data.calibration)
+            return rank_network(self.inputs, self.settings, method, model, anatomy)
 
     def _rewind(self) -> None:
         """Set what is left to what it was when the trial began (arXiv 1803.03635); zeros stay."""

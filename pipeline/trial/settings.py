@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pipeline.study.records import Params, ParamValue
 
 OWN = "own"  # of `rank_by`: the method that trained the network ranks it, too
+POINT, LADDER = "point", "ladder"  # of `recover`: one cut network is trained on, or one after the other
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class TrialSettings:
     rewind: bool
     reconstruct: bool = False
     rank_by: str = OWN
+    recover: str = POINT
+    ladder_steps: int = 1  # networks that a ladder recovers
+    ladder_end: float = 0.95  # compression, or sparsity, of the last of them
 
     @classmethod
     def of(cls, params: Params) -> TrialSettings:
@@ -56,7 +60,15 @@ class TrialSettings:
             rewind=bool(params.get("rewind", False)),
             reconstruct=bool(params.get("reconstruct", False)),
             rank_by=str(params.get("rank_by", OWN)),
+            recover=str(params.get("recover", POINT)),
+            ladder_steps=int(params.get("ladder_steps", 1)),
+            ladder_end=float(params.get("ladder_end", 0.95)),
         )
+
+    @property
+    def climbs(self) -> bool:
+        """Whether the recovery is a ladder: cut, train, measure, rank, cut on."""
+        return self.recover == LADDER and self.recover_epochs > 0
 
 
 def _number(value: ParamValue | None) -> float | None:

@@ -1,6 +1,7 @@
 """One trial from its parameters to its record, in the order in which it runs.
 
     (tune - score - curve - choose - cut) x rounds - recover - measure
+                                       or, as a ladder, - (recover - measure - score - cut) x steps
 
 The order never changes, only lengths do. Each round goes on from the network that the last one cut. The curve is
 free of training: units are removed in order of their score, and every step is measured on all of validation, on a
@@ -73,18 +74,42 @@ def _attempt(
 
 def _go_through(run: TrialRun, findings: Findings, monitor: Monitor) -> None:
     """Tune, score, draw the curve, choose and cut in every round; recover; measure."""
-    *rounds, recovery = run.phases[_resume(run, findings, monitor) :]
-    for phase in rounds:
-        run.train(phase, monitor)
-        _keep_snapshot(run, monitor)
-        ranking = run.rank()
-        _keep_weights(run, findings, before_cut(phase.round), ranking)
-        chosen = run.choose(ranking)
-        _measure_curve(run, findings, ranking, chosen)
-        run.cut(ranking, chosen)
-        if phase.round + 1 == run.settings.rounds:
-            monitor.projected = chosen.compression
-    _recover(run, findings, monitor, recovery)
+    for phase in run.phases[_resume(run, findings, monitor) :]:
+        if phase.name == "tune":
+            _tune(run, findings, monitor, phase)
+        elif run.settings.climbs:
+            if not _climb(run, findings, monitor, phase):
+                break
+        else:
+            _recover(run, findings, monitor, phase)
+
+
+def _tune(run: TrialRun, findings: Findings, monitor: Monitor, phase: Phase) -> None:
+    """Train under the method, rank, measure the curve and cut."""
+    run.train(phase, monitor)
+    _keep_snapshot(run, monitor)
+    ranking = run.rank()
+    _keep_weights(run, findings, before_cut(phase.round), ranking)
+    chosen = run.choose(ranking)
+    _measure_curve(run, findings, ranking, chosen)
+    run.cut(ranking, run.next_cut(ranking))
+    if phase.round + 1 == run.settings.rounds:
+        monitor.projected = run.settings.ladder_end if run.settings.climbs else chosen.compression
+
+
+def _climb(run: TrialRun, findings: Findings, monitor: Monitor, phase: Phase) -> bool:
+    """Train a network of the ladder, measure it, and cut the next one; return whether there is one."""
+    findings.reason = run.recover(phase, monitor) or findings.reason
+    _keep_weights(run, findings, before_cut(phase.round))
+    evaluation, measured = run.measure(run.model, run.anatomy)
+    findings.complete_history(evaluation)
+    findings.add_climbed(evaluation, measured)
+    if phase == run.phases[-1]:
+        return False
+    ranking = run.rank()
+    step = run.next_cut(ranking)
+    run.cut(ranking, step)
+    return bool(step.removed)
 
 
 def _measure_curve(run: TrialRun, findings: Findings, ranking: Ranking, chosen: Step) -> None:

@@ -21,6 +21,7 @@ from pipeline.study.store import before_cut
 from pipeline.trial import checkpoint as checkpoints
 from pipeline.trial.inputs import TrialInputs, TrialJob
 from pipeline.trial.run import TrialRun
+from pipeline.trial.settings import POINT
 from pipeline.trial.training.loop import Listener, LoopState
 from pipeline.trial.training.phases import Phase
 from pipeline.trial.training.process import peak_memory_mb
@@ -66,7 +67,8 @@ def probe(inputs: TrialInputs, job: tuple[Params, int]) -> ProbeResult:
     with tempfile.TemporaryDirectory(prefix="prunefront-plan-") as name:
         folder = Path(name)
         epochs = count / dense.per_epoch
-        short: Params = {"rounds": 1, "start_dense": False, "tune_epochs": epochs, "recover_epochs": epochs}
+        short: Params = {"rounds": 1, "start_dense": False, "recover": POINT}
+        short |= {"tune_epochs": epochs, "recover_epochs": epochs}
         run = TrialRun(inputs, TrialJob(Ask(0, {**params, **short}, seed), (folder,), keep_weights=False))
         clock = _Clock(run, checkpoint=folder)
         tuning, recovery = run.phases

@@ -106,4 +106,5 @@ def _costs(columns: Tensor, inverse: Tensor, size: int) -> Tensor:
     count = len(columns) // size
     blocks = inverse.reshape(count, size, count, size).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
     own = columns.reshape(count, size, -1)
-    return (own * torch.linalg.solve(blocks, own)).sum((1, 2))
+    costs: Tensor = (own * torch.linalg.solve(blocks, own)).sum((1, 2))
+    return costs

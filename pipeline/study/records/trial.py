@@ -53,7 +53,8 @@ class Rung:
 class TrialRecord:
     """One trial from its parameters to its points.
 
-    A complete trial's last point is its recovered one (for `recover_epochs = 0`, the cut network itself).
+    A complete trial has a recovered point, its last one (for `recover_epochs = 0`, the cut network itself); a trial
+    that recovers as a ladder has one for each of its networks, in rounds of their own.
     `reason` is why a trial failed or was stopped; in a complete trial it may hold a remark.
     """
 
@@ -73,5 +74,12 @@ class TrialRecord:
 
     @property
     def recovered(self) -> Point | None:
-        """The point of the network that was cut and recovered; None if the trial ended before that."""
-        return next((point for point in self.points if point.kind == "recovered"), None)
+        """The point of the network that was cut and recovered; None if the trial ended before that.
+
+        Of a ladder's networks it is the one nearest to the trial's target.
+        """
+        found = [point for point in self.points if point.kind == "recovered"]
+        target = self.params.get("target")
+        if len(found) < 2 or target is None:
+            return found[-1] if found else None
+        return min(found, key=lambda point: abs(point.measurement.share - float(target)))

@@ -7,6 +7,7 @@ H heads, N neurons.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -18,6 +19,8 @@ from pipeline.study.records import UNIT_KINDS, BoolArray, FloatArray, Masks, Sco
 
 # The unit that an entry of each array of Scores stands for; also the order of equal scores within a layer.
 UNITS = dict(zip(UNIT_KINDS, ("head", "attention", "neuron", "ffn", "layer"), strict=True))
+
+SMALLEST = 1e-3  # part of the encoder that a ladder may end with
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,23 @@ def choose(
     else:
         removed = np.searchsorted(_compressions(order, anatomy), given[0], side="left")
     return _steps_at(order, anatomy, [min(int(removed), len(order))])[0]
+
+
+def next_on_ladder(now: float, *, end: float, left: int, include: float | None = None) -> float:
+    """Return the compression of a ladder's next network: each of those left removes the same share of what is there.
+
+    Args:
+        now: compression of the network at hand.
+        end: of the last network.
+        left: how many networks are still to come, 1 or more.
+        include: a compression to stop at on the way, in place of the network that is nearest to it.
+    """
+    if now >= end:
+        return end
+    step = math.pow((1.0 - now) / max(1.0 - end, SMALLEST), 1.0 / left)  # what was there / what is left
+    if include is not None and now < include < 1.0 - (1.0 - now) / math.pow(step, 1.5):
+        return include
+    return 1.0 - (1.0 - now) / step
 
 
 def _sparing_attention(

@@ -96,6 +96,7 @@ class Loop:
         None  # around all steps
     )
     compilation: Compilation | None = None
+    carried: PruningMethod | None = None  # one that does not watch this phase, but ranks after it
     done: int = field(default=0, init=False)  # steps of the phase
     recent_loss: float | None = field(default=None, init=False)  # mean before the last check
     _orders: dict[int, list[IntArray]] = field(default_factory=dict, init=False, repr=False)
@@ -134,8 +135,9 @@ class Loop:
         return self._vocabulary.whole()
 
     def _fit(self, start: LoopState | None, optimizer: torch.optim.Optimizer) -> None:
-        if start is not None and self.method is not None and "method" in start.tensors:
-            self.method.load(start.tensors["method"])
+        kept = self.method or self.carried
+        if start is not None and kept is not None and "method" in start.tensors:
+            kept.load(start.tensors["method"])
         watched = (
             self.method.watch(self.model, self.anatomy, optimizer, self.run)
             if self.method is not None and self.run is not None
@@ -271,8 +273,9 @@ class Loop:
         if self._device.type == "cuda":
             tensors["cuda_generator"] = torch.cuda.get_rng_state(self._device)
         if self.method is not None and self.run is not None:
-            tensors["method"] = self.method.state()
             tensors["method_generator"] = self.run.generator.get_state()
+        if (kept := self.method or self.carried) is not None:
+            tensors["method"] = kept.state()
         return LoopState(self.done, tensors)
 
     def _load(self, start: LoopState, optimizer: torch.optim.Optimizer) -> None:

@@ -26,7 +26,10 @@ class Phase:
 
 
 def phases(settings: TrialSettings, *, train_rows: int, seed: int) -> tuple[Phase, ...]:
-    """Divide a trial's stream of batches: `tune_epochs` over the rounds, then recovery."""
+    """Divide a trial's stream of batches: `tune_epochs` over the rounds, then recovery.
+
+    A ladder's recovery has a phase for each of its networks, of equal length, and each is a round of its own.
+    """
     per_epoch, rounds = steps_per_epoch(train_rows, settings.batch_size), settings.rounds
     tune = round(settings.tune_epochs * per_epoch)
     ends = [round(tune * (i + 1) / rounds) for i in range(rounds)]
@@ -35,7 +38,15 @@ def phases(settings: TrialSettings, *, train_rows: int, seed: int) -> tuple[Phas
         for i, (first, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True))
     ]
     recover = round(settings.recover_epochs * per_epoch)
-    return (*tuning, Phase("recover", rounds - 1, tune, recover, seed))
+    if not settings.climbs:
+        return (*tuning, Phase("recover", rounds - 1, tune, recover, seed))
+    count = settings.ladder_steps
+    ends = [tune + round(recover * (i + 1) / count) for i in range(count)]
+    ladder = [
+        Phase("recover", rounds + i, first, end - first, seed)
+        for i, (first, end) in enumerate(zip([tune, *ends[:-1]], ends, strict=True))
+    ]
+    return (*tuning, *ladder)
 
 
 def steps_per_epoch(rows: int, batch_size: int) -> int:
