@@ -19,7 +19,7 @@ Deviations, each with its reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -27,11 +27,11 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.methods.base import OneShot
+from pipeline.methods.bases.derivatives import gate_derivatives
 from pipeline.methods.bases.gates import Gates, Level
 from pipeline.model.anatomy import Anatomy
 from pipeline.study.records import Scores
-from pipeline.task.batches import Batch, encoder_inputs
-from pipeline.task.losses import task_loss
+from pipeline.task.batches import Batch
 
 NORM_FLOOR = 1e-30  # a layer without any derivative keeps its zeros
 
@@ -47,28 +47,6 @@ def by_layer(values: Tensor, layer: Tensor, kind: Tensor) -> Tensor:
     squares = torch.zeros(int(group.max()) + 1, dtype=values.dtype, device=values.device)
     squares.index_add_(0, group, values.square())
     return values / squares.sqrt().clamp_min(NORM_FLOOR)[group]
-
-
-def gate_derivatives(model: nn.Module, gates: Gates, batches: Iterable[Batch]) -> Iterator[Tensor]:
-    """Yield the derivative of each row's loss by each gate [B, D], batch by batch, in eval mode.
-
-    Only the gates get a gradient.
-    """
-    device, training = gates.layer.device, model.training
-    ones: list[Tensor] = [torch.ones(0)]  # [B, D] of the batch at hand
-    model.eval()
-    try:
-        with gates.on(model, lambda: ones[0]), torch.enable_grad():
-            for batch in batches:
-                count = len(batch["labels"])
-                ones[0] = torch.ones(count, len(gates), device=device, requires_grad=True)
-                inputs = {name: value.to(device) for name, value in encoder_inputs(batch).items()}
-                logits = model(**inputs).logits
-                loss = task_loss(logits, batch["labels"].to(device), regression=logits.shape[-1] == 1)
-                (found,) = torch.autograd.grad(loss * count, ones)  # the sum over rows: each its own
-                yield found
-    finally:
-        model.train(training)
 
 
 @final

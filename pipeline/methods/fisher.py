@@ -23,9 +23,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.methods.base import OneShot
+from pipeline.methods.bases.derivatives import gate_derivatives
 from pipeline.methods.bases.elimination import eliminate_by
 from pipeline.methods.bases.gates import Gates, Level
-from pipeline.methods.first_order import gate_derivatives
 from pipeline.model.anatomy import Anatomy
 from pipeline.study.records import Scores
 from pipeline.task.batches import Batch

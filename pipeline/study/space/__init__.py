@@ -1,7 +1,8 @@
 """Search spaces: TOML files with bounds, conditions and sources -> Optuna's distributions."""
 
+from pipeline.study.space.cut_keys import ALLOCATION_KEYS, TRIAL_KEYS
 from pipeline.study.space.files import known_methods, packaged_methods, shown_keys
-from pipeline.study.space.space import ALLOCATION_KEYS, TRIAL_KEYS, Space, load_space, parse_space
+from pipeline.study.space.space import Space, load_space, parse_space
 
 __all__ = [
     "ALLOCATION_KEYS",

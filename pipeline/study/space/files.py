@@ -8,7 +8,8 @@ from typing import Any
 
 from pipeline.study.entry_points import METHODS, file_beside, names_in
 from pipeline.study.records import BadInput
-from pipeline.study.space.spacefile import Table, nearest, read_document
+from pipeline.study.space.document import read_document
+from pipeline.study.space.spacefile import Table, nearest
 
 SHARED = "shared"
 DISTILL = "distill"  # the folder of what distillations need

@@ -26,14 +26,16 @@ threshold of a method whose packaged file has both.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache, partial
 from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.study.records import BadInput, Params, ParamValue
+from pipeline.study.space.cut_keys import ANY_METHODS, check_allocation, one_allocation
+from pipeline.study.space.document import parse_document, read_document
 from pipeline.study.space.files import (
     DISTILL,
     distill_file,
@@ -49,21 +51,13 @@ from pipeline.study.space.spacefile import (
     Table,
     check_when,
     nearest,
-    parse_document,
     parse_key,
-    read_document,
 )
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import BaseTrial
 
-# Where to cut: every space has exactly one of these. The trial reads it; it is not a field of a method. A packaged file
-# may have both: the target then is the default, the threshold what a user's file may give in its place.
-ALLOCATION_KEYS = ("threshold", "target")
-ANY_METHODS = "target"  # the one with the same meaning for all methods
-TRIAL_KEYS = (*ALLOCATION_KEYS, "rewind")  # the keys of a method's file that are not fields of the method
-RANK_BY, OWN_RANKING = "rank_by", "own"  # which method's scores rank units: its own, or another's
 FROM_SCRATCH = "from_scratch"
 
 
@@ -177,7 +171,7 @@ def load_space(
         keys = _overlay(keys, user, str(file), pretrained=pretrained, new=[ANY_METHODS])
     given = {name: {"value": value} for name, value in (fixed or {}).items()}
     keys = _overlay(keys, given, "options", pretrained=pretrained, new=[])
-    return Space(_one_allocation(keys, {*user, *given}, own.name if file is None else str(file)))
+    return Space(one_allocation(keys, {*user, *given}, own.name if file is None else str(file)))
 
 
 def parse_space(text: str) -> Space:
@@ -191,7 +185,7 @@ def parse_space(text: str) -> Space:
     for name, items in parse_document(text, file).items():
         # A `when` may name a value that the user has removed from an earlier key's choices: no check_when.
         keys[name] = parse_key(_table(file, name, items), name, known=None, earlier=keys)
-    _check_allocation(keys, file)
+    check_allocation(keys, file)
     return Space(keys)
 
 
@@ -263,41 +257,6 @@ def _merge(table: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, An
     """Return a table with single attributes changed; changes of another form (a value for a range) replace it."""
     forms = FORMS.keys() & changes.keys()
     return {**changes} if forms and not forms & table.keys() else {**table, **changes}
-
-
-def _one_allocation(keys: dict[str, Key], given: Set[str], file: str) -> dict[str, Key]:
-    """Return the keys with one of threshold and target, where the packaged file may have both.
-
-    The target stays, unless the user has given a threshold alone. A threshold is one on the method's own scores.
-
-    Args:
-        keys: of the space.
-        given: the names of those that the user has set.
-        file: for messages.
-
-    Raises:
-        BadInput: the user has given both, or a threshold on scores of another method.
-    """
-    if all(name in keys for name in ALLOCATION_KEYS) and not {*ALLOCATION_KEYS} <= given:
-        dropped = "target" if "threshold" in given else "threshold"
-        keys = {name: key for name, key in keys.items() if name != dropped}
-    if "threshold" in keys and keys[RANK_BY].values != (OWN_RANKING,):
-        if RANK_BY in given:
-            raise BadInput(
-                f"A threshold is on the scores of the method itself; {file} has one, and [{RANK_BY}] "
-                f"{keys[RANK_BY].range_text}. Give a target instead, or leave [{RANK_BY}] out."
-            )
-        keys[RANK_BY] = replace(keys[RANK_BY], default=OWN_RANKING, choices=(), spread=())
-    _check_allocation(keys, file)
-    return keys
-
-
-def _check_allocation(keys: Mapping[str, Key], file: str) -> None:
-    if sum(name in keys for name in ALLOCATION_KEYS) != 1:
-        has = [name for name in ALLOCATION_KEYS if name in keys]
-        raise BadInput(
-            f"A space has one of the keys {' and '.join(ALLOCATION_KEYS)}; {file} has {has}. Keep one."
-        )
 
 
 def _toml(value: Any) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sys
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from math import isfinite
-from pathlib import Path
 from typing import Any, Literal, cast
 
 from pipeline.study.records import BadInput, ParamValue
@@ -94,36 +92,6 @@ class Key:
         if self.spread:
             table["spread"] = [*self.spread]
         return table
-
-
-def read_document(path: Path) -> dict[str, Any]:
-    """Return the tables of a TOML file.
-
-    Raises:
-        BadInput: the file cannot be read, or is not TOML (the message has file and line).
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        cause = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise BadInput(
-            f"A search space is a TOML file; {path} cannot be read: {cause}. Check its name."
-        ) from error
-    return parse_document(text, str(path))
-
-
-def parse_document(text: str, file: str) -> dict[str, Any]:
-    """Return the tables of a TOML text; `file` is its name in messages.
-
-    Raises:
-        BadInput: the text is not TOML.
-    """
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise BadInput(
-            f"A search space is a TOML file; {file} is not: {error}. Correct that line (https://toml.io)."
-        ) from error
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

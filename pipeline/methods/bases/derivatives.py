@@ -1,0 +1,34 @@
+"""Derivatives of the loss by gates, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.methods.bases.gates import Gates
+from pipeline.task.batches import Batch, encoder_inputs
+from pipeline.task.losses import task_loss
+
+
+def gate_derivatives(model: nn.Module, gates: Gates, batches: Iterable[Batch]) -> Iterator[Tensor]:
+    """Yield the derivative of each row's loss by each gate [B, D], batch by batch, in eval mode.
+
+    Only the gates get a gradient.
+    """
+    device, training = gates.layer.device, model.training
+    ones: list[Tensor] = [torch.ones(0)]  # [B, D] of the batch at hand
+    model.eval()
+    try:
+        with gates.on(model, lambda: ones[0]), torch.enable_grad():
+            for batch in batches:
+                count = len(batch["labels"])
+                ones[0] = torch.ones(count, len(gates), device=device, requires_grad=True)
+                inputs = {name: value.to(device) for name, value in encoder_inputs(batch).items()}
+                logits = model(**inputs).logits
+                loss = task_loss(logits, batch["labels"].to(device), regression=logits.shape[-1] == 1)
+                (found,) = torch.autograd.grad(loss * count, ones)  # the sum over rows: each its own
+                yield found
+    finally:
+        model.train(training)
