@@ -18,10 +18,9 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from pipeline.methods.registry import METHODS
 from pipeline.study.records import BadInput
+from pipeline.study.space.cut_keys import ALLOCATION_KEYS, TRIAL_KEYS
 from pipeline.study.space.files import folder, known_methods, read_keys, shown_keys
 from pipeline.study.space.space import (
-    ALLOCATION_KEYS,
-    TRIAL_KEYS,
     Space,
     load_space,
     parse_space,
