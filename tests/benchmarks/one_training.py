@@ -32,7 +32,6 @@ from pipeline.trial.rungs import rung_rows
 from tests.benchmarks.tabulated import make_task
 
 SHARES = (0.33, 0.5, 0.65, 0.8, 0.9, 0.95)
-CONSTANT = 0.5
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ def score(record: TrialRecord, labels: np.ndarray, *, label: str, seconds: float
         possible = [at for at in kept if shares[at] >= share]
         if possible:
             metrics[f"{share:g}"] = float(scored_by[max(possible, key=lambda at: chosen_by[at])])
-    reference = (CONSTANT, 0.0)
+    reference = (np.bincount(labels).max() / len(labels), 0.0)  # the best constant prediction
     return Found(
         label,
         record.seed,
@@ -76,6 +75,7 @@ def score(record: TrialRecord, labels: np.ndarray, *, label: str, seconds: float
         hypervolume(np.stack([scored_by, shares], axis=1)[kept], reference),
         float(scored_by[0]),
         metrics,
+        [[float(shares[at]), float(chosen_by[at]), float(scored_by[at])] for at in kept],
     )
 
 
