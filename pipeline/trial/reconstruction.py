@@ -35,8 +35,8 @@ from pipeline.trial.least_squares import fit
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-TOKENS = (
-    8_192  # of calibration rows, or so: more than a projection has inputs, few enough to keep their targets
+TOKENS_PER_INPUT = (
+    4  # of calibration rows, per input of the widest projection: their targets are kept in memory
 )
 BATCH = 64  # rows
 
@@ -64,7 +64,7 @@ class Reconstruction:
         device = next(model.parameters()).device
         batches = tuple(
             {name: value.to(device) for name, value in encoder_inputs(batch).items()}
-            for batch in _at_most(rows, TOKENS).in_length_order(BATCH)
+            for batch in _at_most(rows, _tokens(anatomy)).in_length_order(BATCH)
         )
         targets: dict[Place, Tensor] = {}
         for place, output, inputs, residual in _projections(model, anatomy, batches):
@@ -185,6 +185,11 @@ class _Recorder(nn.Module):
         self._found.append(_Call(args, kwargs))
         hidden: Tensor = args[0]
         return hidden
+
+
+def _tokens(anatomy: Anatomy) -> int:
+    """Return how many tokens are enough for the widest projection of the dense network."""
+    return TOKENS_PER_INPUT * max(anatomy.neurons_per_layer, anatomy.heads_per_layer * anatomy.head_size)
 
 
 def _at_most(rows: Split, tokens: int) -> Split:

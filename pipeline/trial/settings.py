@@ -8,6 +8,7 @@ from pipeline.study.records import Params, ParamValue
 
 OWN = "own"  # of `rank_by`: the method that trained the network ranks it, too
 POINT, LADDER = "point", "ladder"  # of `recover`: one cut network is trained on, or one after the other
+CURVE_STEPS, REFITTED_STEPS = 32, 16  # networks on a curve; a refit takes as long as measuring the network
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,11 @@ class TrialSettings:
             ladder_steps=int(params.get("ladder_steps", 1)),
             ladder_end=float(params.get("ladder_end", 0.95)),
         )
+
+    @property
+    def curve_steps(self) -> int:
+        """How many networks of a curve are measured, at most."""
+        return REFITTED_STEPS if self.reconstruct else CURVE_STEPS
 
     @property
     def climbs(self) -> bool:

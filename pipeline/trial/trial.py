@@ -29,7 +29,6 @@ from pipeline.trial.run import TrialRun
 from pipeline.trial.training.loop import TrainingFailed
 from pipeline.trial.training.phases import Phase
 
-CURVE_STEPS = 32
 PARTS_AFTER_OOM = 4  # of a batch; a step's activations are most of what a small encoder needs
 
 
@@ -114,7 +113,7 @@ def _climb(run: TrialRun, findings: Findings, monitor: Monitor, phase: Phase) ->
 
 def _measure_curve(run: TrialRun, findings: Findings, ranking: Ranking, chosen: Step) -> None:
     """Measure every step of the removal, from the network as it was tuned to bare; `chosen` is among them."""
-    steps = ranking.steps(most=CURVE_STEPS, include=chosen)
+    steps = ranking.steps(most=run.settings.curve_steps, include=chosen)
     for step, evaluation, measured in ranking.walk(run.model, steps, run.measure):
         if not step.removed:
             findings.complete_history(evaluation)

@@ -32,12 +32,13 @@ from pipeline.trial.curve.allocation import choose, removal_order
 from pipeline.trial.inputs import TrialInputs
 from pipeline.trial.measure import evaluate, measure
 from pipeline.trial.run import CALIBRATION_BATCH
+from pipeline.trial.settings import CURVE_STEPS
 from pipeline.trial.training.loop import Loop
 from pipeline.trial.training.phases import Phase
 from pipeline.trial.training.precision import resolve_precision
 from pipeline.trial.training.process import mps_runs
 from pipeline.trial.training.recipe import Recipe
-from pipeline.trial.trial import CURVE_STEPS, run_trial
+from pipeline.trial.trial import run_trial
 from tests.benchmarks import subject
 from tests.benchmarks.pairs import Row, compare, timed
 

@@ -26,9 +26,9 @@ from pipeline.study.pareto import front, hypervolume
 from pipeline.study.records import Ask, Params, ParamValue, TrialRecord
 from pipeline.study.space import load_space
 from pipeline.task.loading import load_task
-from pipeline.trial import trial as trials
 from pipeline.trial.inputs import TrialInputs, TrialJob, inputs_of
 from pipeline.trial.rungs import rung_rows
+from pipeline.trial.trial import run_trial
 from tests.benchmarks.tabulated import make_task
 
 SHARES = (0.33, 0.5, 0.65, 0.8, 0.9, 0.95)
@@ -83,7 +83,7 @@ def run(inputs: TrialInputs, params: Params, *, seed: int, label: str) -> Found:
     """Train one trial."""
     began = time.monotonic()
     job = TrialJob(Ask(0, params, seed), keep_weights=False, checkpoint_s=1e9)
-    record = trials.run_trial(inputs, job, lambda _: None)
+    record = run_trial(inputs, job, lambda _: None)
     return score(record, inputs.data.validation.labels, label=label, seconds=time.monotonic() - began)
 
 
@@ -97,7 +97,6 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=["obs", "snip"])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
-    parser.add_argument("--curve", type=int, default=16, help="networks of the curve; a search measures 32")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no trial after these")
     chosen = parser.parse_args()
     torch.set_num_threads(1)

@@ -22,9 +22,12 @@ def test_moments_are_those_of_the_real_tokens_and_sensitivity_is_autograds() -> 
 
     real, read, written = batch["attention_mask"].bool(), [], []
     linear = anatomy.layers[1].ffn_out
-    linear.register_forward_hook(
-        lambda _m, args, output: (read.append(args[0]), written.append(output)) and None
-    )
+
+    def keep(_linear, args, output) -> None:
+        read.append(args[0])
+        written.append(output)
+
+    linear.register_forward_hook(keep)
     logits = model(**encoder_inputs(batch)).logits[:, 0]
     inputs = read[0][real].detach().double().numpy()
     assert found.tokens == len(inputs)

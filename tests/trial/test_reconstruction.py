@@ -10,7 +10,7 @@ from torch import nn
 from pipeline.model.surgery import cut
 from pipeline.task.batches import encoder_inputs
 from pipeline.trial import reconstruction
-from pipeline.trial.conformance.networks import HEAD_SIZE, tiny_network, tiny_rows
+from pipeline.trial.conformance.networks import HEAD_SIZE, NEURONS, tiny_network, tiny_rows
 from pipeline.trial.least_squares import RIDGE, fit
 from pipeline.trial.reconstruction import Reconstruction
 from tests.kit.networks import KINDS
@@ -137,7 +137,7 @@ def test_neither_labels_nor_padding_count_and_nothing_is_left_behind() -> None:
 
 
 def test_many_rows_are_thinned_out_to_so_many_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconstruction, "TOKENS", 100)
+    monkeypatch.setattr(reconstruction, "TOKENS_PER_INPUT", 100 / NEURONS)
     rows = tiny_rows(rows=80)
     model, anatomy = tiny_network()
     found = Reconstruction.of(model, anatomy, rows)

@@ -16,9 +16,10 @@ from pipeline.trial import checkpoint as resume
 from pipeline.trial.components import make_method
 from pipeline.trial.inputs import TrialJob
 from pipeline.trial.measure import evaluate
+from pipeline.trial.settings import CURVE_STEPS
 from pipeline.trial.training import loop as finetune
 from pipeline.trial.training.loop import CHANCE_LEAST_STEPS
-from pipeline.trial.trial import CURVE_STEPS, run_trial
+from pipeline.trial.trial import run_trial
 from tests.kit.trials import (
     CHANCE,
     CHANCE_ROUNDS,

@@ -25,7 +25,6 @@ from pipeline.trial.settings import POINT
 from pipeline.trial.training.loop import Listener, LoopState
 from pipeline.trial.training.phases import Phase
 from pipeline.trial.training.process import peak_memory_mb
-from pipeline.trial.trial import CURVE_STEPS
 
 WARM_STEPS = 3  # at the start of each part: kernels are chosen, memory is allocated
 PART_SECONDS = 6.0  # of one part of the training, about
@@ -45,6 +44,7 @@ class ProbeResult:
     tune: Steps  # with it
     recover: Steps  # of a half cut network
     curve: float  # ranking the units, and a whole curve over validation
+    rank: float  # the ranking alone, which a ladder repeats
     evaluation: float  # of the dense network on validation
     checkpoint_mb: float
     weights_mb: float
@@ -76,7 +76,8 @@ def probe(inputs: TrialInputs, job: tuple[Params, int]) -> ProbeResult:
         tune = clock.read()
         began = time.monotonic()
         ranking = run.rank()
-        steps = ranking.steps(most=CURVE_STEPS)
+        rank_s = time.monotonic() - began
+        steps = ranking.steps(most=run.settings.curve_steps)
         for _ in ranking.walk(run.model, steps, run.measure):
             pass
         curve_s = time.monotonic() - began
@@ -95,6 +96,7 @@ def probe(inputs: TrialInputs, job: tuple[Params, int]) -> ProbeResult:
         tune=tune,
         recover=clock.read(),
         curve=curve_s,
+        rank=rank_s,
         evaluation=evaluation_s,
         checkpoint_mb=clock.checkpoint_mb,
         weights_mb=weights_mb,

@@ -16,7 +16,6 @@ from pipeline.trial.inputs import TrialInputs
 from pipeline.trial.rungs import RUNG_ROWS, RUNG_STEPS
 from pipeline.trial.settings import TrialSettings
 from pipeline.trial.training.phases import phases, steps_per_epoch
-from pipeline.trial.trial import CURVE_STEPS
 
 SPACE_DRAWS = 256  # random trials of the space
 TRIAL_OVERHEAD_S = 0.2  # of Ray, ledger and store; docs/benchmarks/robustness.md, "added per trial"
@@ -82,8 +81,10 @@ def _cost(
         seconds += steps * wider * times[phase.name]
         if phase.name == "tune" and phase.end <= last:
             seconds += probed.curve
+        elif settings.climbs and phase.end <= last:
+            seconds += probed.rank + probed.evaluation
     seconds += (last // per_epoch) * probed.evaluation
-    seconds += rungs * probed.curve * RUNG_STEPS / CURVE_STEPS * min(1.0, RUNG_ROWS / validation)
+    seconds += rungs * probed.curve * RUNG_STEPS / settings.curve_steps * min(1.0, RUNG_ROWS / validation)
     return Cost(last / per_epoch, seconds)
 
 
