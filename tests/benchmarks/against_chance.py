@@ -24,6 +24,12 @@ from pipeline.study.store import Store
 SHORT = """
 [tune_epochs]
 value = 1
+[rank_by]
+value = "own"
+[reconstruct]
+value = false
+[recover]
+value = "point"
 [recover_epochs]
 value = 0
 [rounds]

@@ -31,6 +31,12 @@ SETTLED = 2  # the first trials import torch and load the model
 SPACE = """
 [tune_epochs]
 value = 1
+[rank_by]
+value = "own"
+[reconstruct]
+value = false
+[recover]
+value = "point"
 [recover_epochs]
 value = 0
 [rounds]

@@ -58,6 +58,12 @@ value = 1.0
 low = 1
 high = 3
 default = 2
+[rank_by]
+value = "own"
+[reconstruct]
+value = false
+[recover]
+value = "point"
 [recover_epochs]
 low = 0
 high = 2

@@ -30,6 +30,12 @@ SPACE = """
 low = 6
 high = 12
 default = 8
+[rank_by]
+value = "own"
+[reconstruct]
+value = false
+[recover]
+value = "point"
 [recover_epochs]
 low = 1
 high = 4

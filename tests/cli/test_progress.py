@@ -28,6 +28,12 @@ from tests.kit.toy import command, environment, write_task
 SPACE = """
 [tune_epochs]
 value = 1
+[rank_by]
+value = "own"
+[reconstruct]
+value = false
+[recover]
+value = "point"
 [recover_epochs]
 value = 1
 [rounds]

@@ -19,6 +19,12 @@ TRIALS = 3
 SPACE = """
 [tune_epochs]
 value = 8
+[rank_by]
+value = "own"
+[reconstruct]
+value = false
+[recover]
+value = "point"
 [recover_epochs]
 value = 1
 [rounds]

@@ -42,6 +42,12 @@ QUICK_SPACE = """
 low = 1
 high = 2
 default = 1
+[rank_by]
+value = "own"
+[reconstruct]
+value = false
+[recover]
+value = "point"
 [recover_epochs]
 low = 0
 high = 1

@@ -16,6 +16,12 @@ TRIALS = 14
 SPACE = """
 [tune_epochs]
 value = 3
+[rank_by]
+value = "own"
+[reconstruct]
+value = false
+[recover]
+value = "point"
 [recover_epochs]
 low = 0
 high = 1
