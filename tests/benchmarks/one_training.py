@@ -48,6 +48,7 @@ class Found:
     metrics: dict[
         str, float
     ]  # by share: the best network with at least that compression, chosen on the seen rows
+    front: list[list[float]]  # compression, metric on seen and on unseen rows of each of its networks
 
 
 def score(record: TrialRecord, labels: np.ndarray, *, label: str, seconds: float) -> Found:
