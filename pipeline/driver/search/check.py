@@ -14,7 +14,7 @@ from pipeline.methods.registry import METHODS, in_one_round, ranks_weights
 from pipeline.model.folder import BUILTIN
 from pipeline.study.ledger import check_sampler
 from pipeline.study.records import BadInput, Params
-from pipeline.study.space import Space, load_space
+from pipeline.study.space import FROM_SCRATCH, Space, load_space, parse_space, read_document
 from pipeline.trial.distillation import DISTILLATIONS, NONE
 from pipeline.trial.training.compilation import check_compile
 from pipeline.trial.training.precision import Hardware, check_precision, hardware_of
@@ -26,6 +26,7 @@ class Checked:
 
     objective: str
     space: Space
+    given: frozenset[str]  # keys of the space that the request itself sets
 
 
 def check(request: Search) -> Checked:
@@ -58,7 +59,7 @@ def check(request: Search) -> Checked:
     if request.start is not None:
         _check_one_of("--start", request.start, STARTS)
     _check_one_of("--distill", request.distill, (NONE, *DISTILLATIONS))
-    return Checked(objective, _space(request))
+    return Checked(objective, _space(request), _given_keys(request))
 
 
 def _check_one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
@@ -92,8 +93,33 @@ def objective_of(request: Search) -> str:
     return request.objective or (SPARSITY if zeroes else "compression")
 
 
+def kept_space(checked: Checked, frozen: str) -> Space:
+    """Return the space of a study that has begun: its own, unless the request sets a key to something else.
+
+    Packaged ranges and defaults may have changed since the study began; the command that began it goes on.
+
+    Args:
+        checked: of the request.
+        frozen: the study's space, as its spec has it.
+    """
+    own = parse_space(frozen)
+    same = all(own.keys.get(name) == checked.space.keys.get(name) for name in checked.given)
+    return own if same else checked.space
+
+
+def _fixed(request: Search) -> Params:
+    return {} if request.start is None else {"start_dense": request.start == "dense"}
+
+
+def _given_keys(request: Search) -> frozenset[str]:
+    """Return the keys of the space that the request itself sets."""
+    document = {} if request.space is None else read_document(request.space)
+    scratch = document.get(FROM_SCRATCH, {}) if request.model == BUILTIN else {}
+    return frozenset({*document, *scratch, *_fixed(request)} - {FROM_SCRATCH})
+
+
 def _space(request: Search) -> Space:
-    fixed: Params = {} if request.start is None else {"start_dense": request.start == "dense"}
+    fixed = _fixed(request)
     pretrained = request.model != BUILTIN
     space = load_space(
         request.method, file=request.space, pretrained=pretrained, fixed=fixed, distill=request.distill

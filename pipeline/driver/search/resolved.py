@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
-from pipeline.driver.search.check import check
+from pipeline.driver.search.check import check, kept_space
 from pipeline.driver.search.inputs import check_method, data_facts, make_inputs, read_task
 from pipeline.driver.search.latency import shapes_of
 from pipeline.driver.search.names import earlier_name, study_name
@@ -82,15 +82,17 @@ def resolve(request: Search, watcher: Watcher) -> ResolvedSearch:
         if earlier != name:
             name, inputs = earlier, make_inputs(request, task, study=earlier, cache=store.cache)
     shapes = shapes_of(request.latency_grid, length=inputs.length, max_length=inputs.source.max_length)
-    anchors = None
+    anchors, space = None, checked.space
     if store.study(name).exists():
         spec = store.study(name).read_spec()
         anchors, starts = spec.anchors, spec.starts
+        if (spec.method, spec.distill) == (request.method, request.distill):
+            space = kept_space(checked, spec.space_toml)
     return ResolvedSearch(
         request=request,
         name=name,
         objective=checked.objective,
-        space=checked.space,
+        space=space,
         store=store,
         task=task,
         inputs=inputs,

@@ -51,7 +51,8 @@ def before(folder: Path, name: str) -> Any:
 
 @pytest.mark.parametrize("study", ["targets", "halving", "snip"])
 def test_a_study_shows_as_it_did(old: Path, study: str) -> None:
-    assert printed(old, "show", study) == before(old, f"show-{study}")
+    now, was = printed(old, "show", study), before(old, f"show-{study}")
+    assert {key: now[key] for key in was} == was  # later versions may say more
 
 
 def test_studies_best_and_compare_print_what_they_did(old: Path) -> None:
