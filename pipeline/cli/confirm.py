@@ -29,7 +29,8 @@ def confirm(
     """Train points of a front again on fresh seeds and measure them on test rows.
 
     A front is optimistic: its points were chosen by the rows and the seed on which they look best. The same command
-    after an interruption goes on; what is done stays done, and more seeds or points may be added later.
+    after an interruption goes on; what is done stays done, and more seeds or points may be added later. Of a search
+    without training each network itself is measured, once.
     """
     from pipeline.export.confirm import confirm_study
 
@@ -101,15 +102,21 @@ def _print(done: ConfirmResult) -> None:
             point.kind,
             str(point.metric.count) + (f" ({point.failed} failed)" if point.failed else ""),
             f"{point.metric:.4f}",
-            f"{point.metric.deviation:.4f}",
+            f"{point.metric.deviation:.4f}" if point.metric.count > 1 else "",
             f"{point.selected:.4f}",
             f"{point.optimism:+.4f}",
         )
     out.print(table)
+    repeated = any(each.epochs for point in found.points for each in point.confirmations)
+    how = (
+        "Means over fresh seeds on {rows} test rows, with their 95 % intervals."
+        if repeated
+        else "Nothing was trained, so there is no seed to repeat: each network itself was measured on {rows} test rows."
+    )
     out.print(
         styled(
-            "\nMeans over fresh seeds on {rows} test rows, with their 95 % intervals. [bold]promised[/]: on the "
-            "validation rows by which the point was chosen; [bold]optimism[/]: promised minus measured.",
+            f"\n{how} [bold]promised[/]: on the validation rows by which the point was chosen; [bold]optimism[/]: "
+            "promised minus measured.",
             rows=len(found.labels),
         )
     )

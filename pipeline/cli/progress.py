@@ -67,8 +67,9 @@ class Terminal(Watcher):
         self._print(
             "[dim]{clock}[/]  {what}: {anchors}",
             what=self.what,
-            anchors=f"dense {spec.metric_name} {anchors.dense:.4f} at lr {anchors.dense_learning_rate:g}, constant "
-            f"{anchors.constant:.4f}",
+            anchors=f"dense {spec.metric_name} {anchors.dense:.4f} "
+            + (f"({spec.dense_origin})" if spec.own else f"at lr {anchors.dense_learning_rate:g}")
+            + f", constant {anchors.constant:.4f}",
         )
 
     def on_progress(self, number: int, values: Mapping[str, float]) -> None:

@@ -54,6 +54,7 @@ def front_as_json(found: Front) -> dict[str, Any]:
         "hypervolume": found.hypervolume,
         "hypervolume_normalised": found.hypervolume_normalised,
         "dense_metric": spec.anchors.dense,
+        "dense_is_own": spec.own,
         "constant_metric": spec.anchors.constant,
         "trials": found.trials,
         "epochs": found.epochs,
@@ -96,7 +97,7 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
     if found.below_constant:
         out.print(f"{_below_constant(found.below_constant)}", style="dim")
     out.print(
-        f"Dense {spec.metric_name} {anchors.dense:.4f} (plain fine-tuning, lr {anchors.dense_learning_rate:g}), "
+        f"Dense {spec.metric_name} {anchors.dense:.4f} ({spec.dense_origin}), "
         f"constant prediction {anchors.constant:.4f}. Hypervolume {found.hypervolume:.4f}{_of_possible(found)}."
     )
     out.print(

@@ -220,7 +220,8 @@ def _origin(facts: Facts) -> str:
     return (
         "## Where it comes from\n\n"
         f"* Licence of the base model: {licence}.\n"
-        f"* Base model `{model_name(spec)}`, sha256 `{spec.model_fingerprint}`.\n"
+        f"* Base model `{model_name(spec)}`, sha256 `{spec.model_fingerprint}`"
+        f"{': it is the dense network above, fine-tuned before the study' * spec.own}.\n"
         f"* Task `{spec.task}`, sha256 of train and validation rows `{spec.task_fingerprint}`.\n"
         f"* Study `{spec.name}` (sampler {spec.sampler}, seed {spec.seed}), trial {point.trial} (seed {facts.seed}), "
         f"{'recovered' if point.kind == 'recovered' else 'a point of its curve, not trained after the cut'}.\n"

@@ -10,10 +10,12 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.model.source import read_source, tokenizer
+from pipeline.study.metrics import AGREEMENT
 from pipeline.study.records import BadInput, StudySpec, TaskReference, refer
 from pipeline.study.store import Store
 from pipeline.task.batches import Split
 from pipeline.task.loading import OpenedTest, Task, load_task, read_test, tokenise_test
+from pipeline.trial.answers import answered_rows
 from pipeline.trial.inputs import TrialInputs, inputs_of, inputs_of_study
 
 
@@ -42,7 +44,12 @@ class Reopened:
     @cached_property
     def tests(self) -> dict[str, Split]:
         """All parts of the official dev split by name: `test`; MNLI has `test_mismatched`, too."""
-        return tokenise_test(self.task, tokenizer(self.inputs.source), rows=self.opened_test.parts)
+        parts = tokenise_test(self.task, tokenizer(self.inputs.source), rows=self.opened_test.parts)
+        if self.task.metric != AGREEMENT:
+            return parts
+        return dict(
+            zip(parts, answered_rows(self.inputs.source, self.inputs.evaluate, *parts.values()), strict=True)
+        )
 
     @cached_property
     def opened_test(self) -> OpenedTest:
@@ -85,6 +92,7 @@ def reopen(store: Store, study: str, *, task: str | None = None) -> Reopened:
         distill=spec.distill,
         compile=spec.compile,
         cache=store.cache,
+        answers=store.study(study).origin.answers(),
     )
     return Reopened(store, spec, found, inputs_of_study(inputs, store.study(study)))
 

@@ -90,6 +90,12 @@ def ranks_weights(method: str) -> bool:
     return issubclass(METHODS[method], Unstructured)
 
 
+def looks_only(method: str) -> bool:
+    """Return whether a method only looks at a trained network: it needs no step of training, and no fit."""
+    found = METHODS[method]
+    return issubclass(found, OneShot) and not found.needs_fit
+
+
 def in_one_round(method: str) -> bool:
     """Return whether a method sets weights to zero gradually while it watches: that fills the whole tuning."""
     return ranks_weights(method) and not issubclass(METHODS[method], OneShot)

@@ -41,7 +41,7 @@ def match_head(config: Mapping[str, Any], class_names: Sequence[str], *, regress
         class_names: of the task, in its order; not read for a regression.
         regression: whether the task has values in place of classes.
     """
-    names = _output_names(config)
+    names = output_names(config)
     if config.get("problem_type") == "multi_label_classification":
         return HeadMatch(None, "its head gives any number of labels to a row")
     if regression:
@@ -69,7 +69,7 @@ def match_head(config: Mapping[str, Any], class_names: Sequence[str], *, regress
     )
 
 
-def _output_names(config: Mapping[str, Any]) -> list[str]:
+def output_names(config: Mapping[str, Any]) -> list[str]:
     """Return the names of a head's outputs in their order; transformers' own where config.json has none."""
     named = config.get("id2label")
     if isinstance(named, Mapping) and named:

@@ -23,8 +23,8 @@ from pipeline.model.folder import (
     read_config,
     readable,
 )
-from pipeline.model.head import HeadMatch, match_head
-from pipeline.model.source import ModelSource, Weights, quiet
+from pipeline.model.head import HeadMatch, match_head, output_names
+from pipeline.model.source import NO_HEAD, ModelSource, Weights, quiet
 from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:
@@ -99,6 +99,23 @@ def check_model(name: str) -> None:
             find_architecture(found.model_type)
 
 
+def classes_of(name: str) -> tuple[str, ...]:
+    """Return the classes that a model's own head knows, in the order of its outputs.
+
+    Raises:
+        BadInput: it is the built-in model, which has none, or its configuration cannot be read.
+    """
+    if name == BUILTIN:
+        raise BadInput(
+            f"Rows without labels are read by a network that is fine-tuned already; {BUILTIN} is not. Give a "
+            "fine-tuned model by --model."
+        )
+    _check_builtin(name)
+    with readable(name):
+        folder, _ = find_folder(name)
+        return tuple(output_names(read_config(folder)))
+
+
 def _check_builtin(name: str) -> None:
     if name.startswith("builtin/"):
         raise BadInput(f"The only built-in model is {BUILTIN}; {name} does not exist.")
@@ -135,11 +152,12 @@ def _pretrained(name: str, head: Mapping[str, Any], *, trust_remote_code: bool) 
         key: tensor.numpy() for key, tensor in model.state_dict().items() if key not in missing | other
     }
     remarks: tuple[str, ...] = ()
-    layer = _output_layer(model)
+    layer, match = _output_layer(model), NO_HEAD
     if f"{layer}.weight" not in missing:
         match = match_head(own, list(head["label2id"]), regression=head["problem_type"] == "regression")
         remarks = _fit_head(weights, layer, match)
-    return _source(name, model.config, weights, fast, commit=commit, remarks=remarks)
+        match = _of_whole_network(match, missing | other)
+    return _source(name, model.config, weights, fast, commit=commit, remarks=remarks, head=match)
 
 
 def _output_layer(model: PreTrainedModel) -> str:
@@ -162,6 +180,13 @@ def _fit_head(weights: Weights, layer: str, match: HeadMatch) -> tuple[str, ...]
     if match.order is None:
         return (f"The model's own head is not used, it starts anew: {match.reason}.",)
     return (f"The model's own head is used: {match.reason}.",) if match.reason else ()
+
+
+def _of_whole_network(match: HeadMatch, fresh: set[str]) -> HeadMatch:
+    """Return the match, or why there is none: a head that lacks what lies below it predicts nothing."""
+    if match.order is None or not fresh:
+        return match
+    return HeadMatch(None, f"its head lacks some of its weights ({', '.join(sorted(fresh)[:3])})")
 
 
 def _check_tokenizer(name: str, fast: PreTrainedTokenizerBase, *, tokens: int) -> None:
@@ -255,6 +280,7 @@ def _source(
     *,
     commit: str | None,
     remarks: tuple[str, ...] = (),
+    head: HeadMatch = NO_HEAD,
 ) -> ModelSource:
     settings = json.loads(config.to_json_string())
     settings = {key: value for key, value in settings.items() if key not in VOLATILE_CONFIG}
@@ -267,4 +293,4 @@ def _source(
         fast.save_pretrained(temporary)
         files = {path.name: path.read_bytes() for path in sorted(Path(temporary).iterdir()) if path.is_file()}
     fingerprint = digest.hexdigest() + (f"@{commit}" if commit else "")
-    return ModelSource(name, fingerprint, settings, weights, files, remarks)
+    return ModelSource(name, fingerprint, settings, weights, files, remarks, head)

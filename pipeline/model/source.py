@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from pipeline.model.anatomy import Anatomy, read_anatomy
+from pipeline.model.head import HeadMatch
 from pipeline.study.records import BadInput
 from pipeline.study.whole_file import whole_file, whole_folder
 
@@ -36,6 +37,8 @@ NO_SCORES: Mapping[str, Tensor] = MappingProxyType({})
 
 Weights = dict[str, npt.NDArray[np.generic]]
 
+NO_HEAD = HeadMatch(None, "it has no classification head")
+
 
 @dataclass(frozen=True, eq=False)
 class ModelSource:
@@ -44,7 +47,8 @@ class ModelSource:
     `weights` (fp32, by state-dict name) lacks what each trial initialises from its own seed. `config` is what
     config.json holds; `tokenizer_files` are the bytes by file name. `fingerprint` is the sha256 of
     configuration, vocabulary and weights, followed by @ and the commit for a model from the hub. `remarks` are
-    sentences for the user on how it was read.
+    sentences for the user on how it was read; `head` is how its own head fits the task, as the model was given: a copy
+    does not hold it.
     """
 
     name: str
@@ -53,6 +57,7 @@ class ModelSource:
     weights: Weights
     tokenizer_files: dict[str, bytes]
     remarks: tuple[str, ...] = ()
+    head: HeadMatch = NO_HEAD
 
     @property
     def pretrained(self) -> bool:

@@ -93,11 +93,21 @@ def _score_pearson_spearman(labels: Values, predictions: Values, _classes: int) 
     return {"metric": (pearson + spearman) / 2, "pearson": pearson, "spearman": spearman}
 
 
+def _score_agreement(labels: Values, predictions: Values, _classes: int) -> Scores:
+    agreement = _accuracy(labels, predictions)
+    return {"metric": agreement, "agreement": agreement}
+
+
+AGREEMENT = (
+    "agreement"  # with the dense network: the accuracy against its predictions, on rows without labels
+)
+
 METRICS: dict[str, Metric] = {
     "accuracy": Metric(_score_accuracy),
     "f1": Metric(_score_f1),
     "accuracy_f1": Metric(_score_accuracy_f1),
     "matthews": Metric(_score_matthews),
+    AGREEMENT: Metric(_score_agreement),
     "pearson_spearman": Metric(_score_pearson_spearman, regression=True),
 }
 

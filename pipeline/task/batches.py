@@ -92,6 +92,12 @@ class Split:
         """Tokens of every row."""
         return np.diff(self._offsets)
 
+    def with_labels(self, labels: npt.NDArray[np.generic]) -> Split:
+        """Return the rows with these classes as their labels."""
+        column = pa.array(np.asarray(labels, np.int64))
+        table = self.table.set_column(self.table.column_names.index("label"), "label", column)
+        return Split(table, self.pad_token_id)
+
     def words(self, size: int) -> npt.NDArray[np.bool_]:
         """Return which of the tokenizer's `size` token numbers occur in a row, padding included."""
         found = np.zeros(size, bool)

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.study.metrics import METRICS, is_regression
+from pipeline.study.metrics import AGREEMENT, METRICS, is_regression
 from pipeline.study.records import BadInput
 from pipeline.task.batches import Split, TaskData
 from pipeline.task.carve import calibration_rows, validation_rows
@@ -32,6 +32,7 @@ from pipeline.task.checked import (
     require_different,
     require_unseen,
     said_of,
+    unknown,
     whole,
 )
 from pipeline.task.labels import (
@@ -50,12 +51,19 @@ if TYPE_CHECKING:
 REFUSED_LATER = "An export and a confirmation will be refused, as things are."
 
 
+NO_LABELS = (
+    "The rows have no labels: the metric is agreement, the share of rows for which a network predicts the class that "
+    "the dense network predicts."
+)
+
+
 @dataclass(frozen=True)
 class Task:
     """A task with its rows as text.
 
     `train` and `validation` have the columns id, text_a, text_b (of pairs) and label: int64, the index in
-    `class_names`, or float32 for a regression. `outputs` is the number of classes, 1 for a regression;
+    `class_names`, or float32 for a regression. `outputs` is the number of classes, 1 for a regression; of a task
+    without labels (metric AGREEMENT) the label is -1, and there are no classes: the model has them;
     `text` are the columns' own names; `max_length` is in tokens. `fingerprint` is the sha256 of train and
     validation rows, classes, metric and max_length.
     """
@@ -139,7 +147,7 @@ def read_test(task: Task) -> OpenedTest:
             if unlabelled and not rows.num_rows:
                 continue
             rows = whole(rows, part, remarks, drop_empty=task.drop_empty)
-            parts[part] = numbered(rows, task.class_names)
+            parts[part] = unknown(rows) if task.metric == AGREEMENT else numbered(rows, task.class_names)
     known = {"train": row_keys(task.train), "validation": row_keys(task.validation)}
     shared = {
         pair: count
@@ -226,30 +234,35 @@ def _split(
 def _load(outline: Outline, *, drop_empty: bool) -> Task:
     if outline.metric not in METRICS:
         raise BadInput(f"A metric is one of {', '.join(METRICS)}; {outline.name} has {outline.metric!r}.")
-    regression = is_regression(outline.metric)
+    regression, blank = is_regression(outline.metric), outline.metric == AGREEMENT
     with said_of(outline.train):
         rows, told_of = outline.train.read_and_tell("train")
         remarks = [*told_of]
         rows = whole(rows, "train", remarks, drop_empty=drop_empty)
-        names = () if regression else class_names(rows["label"])
+        names = () if regression or blank else class_names(rows["label"])
         remarks += alike(names)
         names = positive_last(names, outline.positive, outline.metric)
-        train = numbered(rows, names)
+        train = unknown(rows) if blank else numbered(rows, names)
         if regression and pc.count_distinct(train["label"]).as_py() == 1:
             raise ValueError("its rows have one and the same label; a regression needs different ones")
         if outline.validation is None:
             train, validation = _carved(train, regression)
-            require_different(validation)
+            if not blank:
+                require_different(validation)
     shared: dict[str, int] = {}
     if outline.validation is not None:
         with said_of(outline.validation):
             rows, told_of = outline.validation.read_and_tell("validation")
             remarks += told_of
-            validation = numbered(whole(rows, "validation", remarks, drop_empty=drop_empty), names)
-            require_different(validation)
+            rows = whole(rows, "validation", remarks, drop_empty=drop_empty)
+            validation = unknown(rows) if blank else numbered(rows, names)
+            if not blank:
+                require_different(validation)
         shared = shared_rows({"train": row_keys(train), "validation": row_keys(validation)})
         require_unseen(shared, validation.num_rows, outline.validation)
         remarks += told(shared, {"validation": validation.num_rows})
+    if blank:
+        remarks.append(NO_LABELS)
     if len(names) == 2 and outline.metric in OF_ONE_CLASS:
         remarks.append(f"F1 is that of the class {names[1]!r}.")
     absent = {*range(len(names))} - {*validation["label"].to_pylist()}

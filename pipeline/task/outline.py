@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
-from pipeline.study.metrics import METRICS, is_regression
+from pipeline.study.metrics import AGREEMENT, METRICS, is_regression
 from pipeline.study.records import BadInput
 from pipeline.task import docstrings
 from pipeline.task.glue import GLUE, LABEL, MAX_LENGTH, REPOSITORY, ROW_NUMBER
@@ -50,8 +50,12 @@ def outline_of(
         BadInput: there is no such task, or its description cannot be used.
     """
     if name_or_file.startswith("hf:"):
-        columns = (*(text or ("text",)), label or LABEL)
-        return _hub(name_or_file, cache, columns, metric or "accuracy")
+        if label and metric == AGREEMENT:
+            raise BadInput(
+                f"--metric {AGREEMENT} is for rows without labels; --label is {label!r}. Leave it out."
+            )
+        column = None if metric == AGREEMENT else label or LABEL
+        return _hub(name_or_file, cache, text or ("text",), column, metric or "accuracy")
     if text or label or metric:
         raise BadInput(
             "--text, --label and --metric describe a hub data set (hf:NAME); the task "
@@ -97,16 +101,16 @@ def _glue(name: str, cache: Path) -> Outline:
     return Outline(f"glue/{name}", task.metric, MAX_LENGTH, source("train"), test)
 
 
-def _hub(name: str, cache: Path, columns: tuple[str, ...], metric: str) -> Outline:
+def _hub(name: str, cache: Path, text: tuple[str, ...], label: str | None, metric: str) -> Outline:
     path, _, config = name.removeprefix("hf:").partition("@")
     if not path:
         raise BadInput(f"A hub data set has a name: hf:NAME or hf:NAME@CONFIG; given was {name!r}.")
-    *text, label = columns
+    columns = text if label is None else (*text, label)
     if len(text) > 2 or len({*columns}) < len(columns):
         raise BadInput(f"A row has one or two text columns and a label; given were {', '.join(columns)}.")
 
     def source(*splits: str) -> HubSource:
-        return HubSource(path, config or None, splits, tuple(text), label, cache)
+        return HubSource(path, config or None, splits, text, label, cache)
 
     # some data sets hide the labels of their test split: then their dev split is what there is to test on
     test = TestSource((("test", source("test", "validation")),))

@@ -27,6 +27,7 @@ from pipeline.task.overlap import TEXT_COLUMNS
 from pipeline.task.readers import as_strings, read_columns, require_columns
 
 HUB_BATCH_ROWS = 10_000
+UNKNOWN = "?"  # label of rows that have none
 NO_CLASS = -1  # the hub's mark for a row without a label
 
 
@@ -36,7 +37,7 @@ class FileSource:
 
     path: Path
     text: tuple[str, ...]
-    label: str
+    label: str | None  # None: the rows have none
     delimiter: str | None = None
 
     way_out: ClassVar[str] = "Correct the file, or the task file."
@@ -63,9 +64,10 @@ class FileSource:
         Raises:
             OSError, ValueError, pyarrow.ArrowException: as `readers.read_columns`.
         """
-        table, remarks = read_columns(self.path, (*self.text, self.label), self.delimiter)
+        table, remarks = read_columns(self.path, _columns(self.text, self.label), self.delimiter)
         ids = [f"{part}-{number}" for number in range(1, table.num_rows + 1)]
-        return _assemble(ids, [table[name] for name in self.text], table[self.label]), remarks
+        label = None if self.label is None else table[self.label]
+        return _assemble(ids, [table[name] for name in self.text], label), remarks
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class HubSource:
     config: str | None
     splits: tuple[str, ...]
     text: tuple[str, ...]
-    label: str
+    label: str | None
     cache: Path
     row_number: str | None = None
 
@@ -191,13 +193,15 @@ class HubSource:
     def _labelled(self, table: pa.Table, features: Mapping[str, object], part: str) -> pa.Table:
         from datasets import ClassLabel
 
-        require_columns((*self.text, self.label), table.column_names)
+        require_columns(_columns(self.text, self.label), table.column_names)
+        numbers = table[self.row_number].to_pylist() if self.row_number else range(1, table.num_rows + 1)
+        ids = [f"{part}-{number}" for number in numbers]
+        if self.label is None:
+            return _assemble(ids, [table[name] for name in self.text], None)
         label, declared = table[self.label].combine_chunks(), features.get(self.label)
         if isinstance(declared, ClassLabel):
             codes = pc.if_else(pc.equal(label, NO_CLASS), None, label).cast(pa.int32())
             label = pa.DictionaryArray.from_arrays(codes, pa.array(declared.names))
-        numbers = table[self.row_number].to_pylist() if self.row_number else range(1, table.num_rows + 1)
-        ids = [f"{part}-{number}" for number in numbers]
         rows = _assemble(ids, [table[name] for name in self.text], label)
         if isinstance(declared, ClassLabel):
             return rows.filter(pc.is_valid(rows["label"]))
@@ -214,9 +218,17 @@ def _library_errors() -> Iterator[None]:
         raise OSError(str(error) or type(error).__name__) from error
 
 
-def _assemble(ids: list[str], texts: list[pa.ChunkedArray], label: pa.ChunkedArray | pa.Array) -> pa.Table:
+def _columns(text: tuple[str, ...], label: str | None) -> tuple[str, ...]:
+    return text if label is None else (*text, label)
+
+
+def _assemble(
+    ids: list[str], texts: list[pa.ChunkedArray], label: pa.ChunkedArray | pa.Array | None
+) -> pa.Table:
     columns = {"id": pa.array(ids, pa.string())}
     columns |= {name: as_strings(text, name) for name, text in zip(TEXT_COLUMNS, texts, strict=False)}
+    if label is None:
+        label = pa.array([UNKNOWN] * len(ids))
     columns["label"] = label if isinstance(label, pa.DictionaryArray) else as_strings(label, "label")
     return pa.table(columns)
 

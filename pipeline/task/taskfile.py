@@ -5,6 +5,7 @@ metric = "accuracy"
 text = ["sentence"]           # or two columns
 label = "label"
 max_length = 48               # tokens; optional, like delimiter, regression, positive and files.validation
+                              # without label and metric: rows without labels, for a search without training
 positive = "1"                # of two classes: the one whose F1 is meant
 
 [files]                       # csv, tsv, jsonl or parquet, also .gz or .zst; paths relative to this file
@@ -20,6 +21,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from pipeline.study.metrics import AGREEMENT
 from pipeline.task.encodings import text_of
 
 
@@ -39,9 +41,9 @@ class TaskFile(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str = Field(min_length=1)
-    metric: str
+    metric: str = AGREEMENT
     text: list[str] = Field(min_length=1, max_length=2)
-    label: str
+    label: str | None = None
     files: Files
     max_length: int = Field(default=128, gt=0)
     delimiter: str | None = Field(default=None, min_length=1, max_length=1)
@@ -52,6 +54,21 @@ class TaskFile(BaseModel):
     def _names_columns_once(self) -> Self:
         if len({*self.text, self.label}) <= len(self.text):
             raise ValueError("text and label must name different columns")
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_metric_for_its_label(self) -> Self:
+        if self.label is None and self.metric != AGREEMENT:
+            raise ValueError(
+                "the key 'label' is missing (rows without labels have no metric but agreement with the network: leave "
+                "metric out, too)"
+            )
+        if self.label is not None and self.metric == AGREEMENT:
+            raise ValueError(
+                f"metric = {AGREEMENT!r} is for rows without labels: leave label out"
+                if "metric" in self.model_fields_set
+                else "the key 'metric' is missing"
+            )
         return self
 
 

@@ -47,6 +47,9 @@ class DenseRecipe:
     weight_decay: float
 
 
+AS_IT_CAME = DenseRecipe((0.0,), epochs=0.0, batch_size=1, warmup_fraction=0.0, weight_decay=0.0)
+
+
 @dataclass(frozen=True, eq=False)
 class DenseRun:
     """One dense network, trained and measured."""

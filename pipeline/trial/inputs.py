@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from pipeline.methods.registry import ranks_weights
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.source import ModelSource, Weights, read_weights, tokenizer
+from pipeline.study.metrics import AGREEMENT
 from pipeline.study.records import Ask
 from pipeline.study.store import LatencyTable, StudyStore
 from pipeline.task.batches import Split, TaskData
 from pipeline.task.loading import Task, tokenise
+from pipeline.trial.answers import answered
 from pipeline.trial.distillation import NONE, Teacher, read_teacher
 from pipeline.trial.measure import Evaluation, evaluate
 from pipeline.trial.reconstruction import Reconstruction
@@ -101,10 +103,14 @@ def inputs_of(
     checkpointing: bool = False,
     fitted: Weights | None = None,
     cache: Path | None = None,
+    answers: Path | None = None,
 ) -> TrialInputs:
-    """Return what is known before a study begins: model, tokenised rows, options. Test rows are not among them."""
+    """Return what is known before a study begins: model, tokenised rows, options. Test rows are not among them.
+
+    `answers` is the file of what the study's dense network predicted for rows without labels, if it has begun.
+    """
     data = tokenise(task, tokenizer(source), cache=cache)
-    return TrialInputs(
+    inputs = TrialInputs(
         method=method,
         metric_name=task.metric,
         regression=task.regression,
@@ -117,6 +123,9 @@ def inputs_of(
         checkpointing=checkpointing,
         compile=compile,
     )
+    if task.metric == AGREEMENT:
+        return replace(inputs, data=answered(data, source, inputs.evaluate, kept=answers))
+    return inputs
 
 
 def inputs_of_study(

@@ -12,10 +12,10 @@ from pipeline.study.store import place_text
 
 def arguments(request: Search) -> list[str]:
     """Return `search` and the options that differ from their defaults."""
-    found = ["search"]
+    found, defaults = ["search"], Search(no_training=request.no_training)
     for option in options_of(Search):
         value = getattr(request, option.name)
-        if value == option.default:
+        if value == (option.default if option.name == "no_training" else getattr(defaults, option.name)):
             continue
         if value is True:
             found.append(option.flag)

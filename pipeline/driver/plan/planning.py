@@ -16,15 +16,16 @@ from pipeline.driver.plan.earlier import MOMENTS, Earlier, find_earlier
 from pipeline.driver.plan.pricing import Basis, Cost, Number, Overhead, Price, Trials, price
 from pipeline.driver.plan.probe import probe
 from pipeline.driver.plan.sampled_costs import drawn_trials, epochs_of, mean, most_rounds, random_draws
-from pipeline.driver.search.check import check
+from pipeline.driver.search.check import check, space_of
 from pipeline.driver.search.dense import dense_recipe, find_peak
 from pipeline.driver.search.inputs import make_inputs, read_task
 from pipeline.driver.search.latency import shapes_of
 from pipeline.driver.search.names import study_name
+from pipeline.driver.search.own import starts_from_own
 from pipeline.driver.search.request import ALL, Search
 from pipeline.driver.search.watcher import Watcher
 from pipeline.model.resolve import check_model
-from pipeline.study.records import Params
+from pipeline.study.records import Params, StudySpec
 from pipeline.study.space import Space
 from pipeline.study.store import Store
 from pipeline.task.loading import Task
@@ -55,7 +56,11 @@ def plan(request: Search, watcher: Watcher) -> Price:
         shapes = shapes_of(request.latency_grid, length=inputs.length, max_length=inputs.source.max_length)
         timed = bool(shapes)
         store = Store(request.store)
-        dense = _dense_to_train(store, task, inputs, method=request.method)
+        dense = None
+        if starts_from_own(request, inputs.source, begun=_begun(store, name)):
+            space = space_of(request, own=True)
+        else:
+            dense = _dense_to_train(store, task, inputs, method=request.method)
         earlier = find_earlier(
             store,
             task_fingerprint=task.fingerprint,
@@ -93,6 +98,10 @@ def _read(request: Search, watcher: Watcher, *, cache: Path) -> tuple[Task, str,
     watcher.stage("reading the model")
     # A probe has no dense network to learn from; in a trial its outputs are looked up, which costs little.
     return task, name, make_inputs(replace(request, distill=NONE), task, study=name, cache=cache)
+
+
+def _begun(store: Store, name: str) -> StudySpec | None:
+    return store.study(name).read_spec() if store.study(name).exists() else None
 
 
 def _dense_to_train(store: Store, task: Task, inputs: TrialInputs, *, method: str) -> DenseRecipe | None:

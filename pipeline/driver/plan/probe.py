@@ -33,6 +33,7 @@ LEAST_STEPS, MOST_STEPS = 6, 40  # of a part, after its warm ones
 MB = 1e6  # bytes
 
 Steps = tuple[float, ...]
+NO_STEPS: Steps = (0.0,)  # where nothing is trained
 
 
 @dataclass(frozen=True)
@@ -57,13 +58,16 @@ def probe(inputs: TrialInputs, job: tuple[Params, int]) -> ProbeResult:
     """Time a short trial of some parameters and a seed, part by part; files go to a temporary folder.
 
     A dense network is trained without the method, then a trial is tuned, measured along its curve, cut in the middle of
-    it (a threshold means nothing for a network that has hardly learned) and trained on.
+    it (a threshold means nothing for a network that has hardly learned) and trained on. Where trials are not trained
+    nothing is, and a step has no time.
     """
     started, (params, seed) = time.monotonic(), job
     dense = TrialRun(inputs, TrialJob(Ask(0, {**params, "start_dense": False}, seed), keep_weights=False))
-    first = _time_plain(dense, WARM_STEPS + 2)
-    count = WARM_STEPS + max(LEAST_STEPS, min(MOST_STEPS, round(PART_SECONDS / max(max(first), 1e-4))))
-    plain = (*first, *_time_plain(dense, count))
+    count, plain = 0, NO_STEPS
+    if dense.phases[-1].end:
+        first = _time_plain(dense, WARM_STEPS + 2)
+        count = WARM_STEPS + max(LEAST_STEPS, min(MOST_STEPS, round(PART_SECONDS / max(max(first), 1e-4))))
+        plain = (*first, *_time_plain(dense, count))
     with tempfile.TemporaryDirectory(prefix="prunefront-plan-") as name:
         folder = Path(name)
         epochs = count / dense.per_epoch
@@ -73,7 +77,7 @@ def probe(inputs: TrialInputs, job: tuple[Params, int]) -> ProbeResult:
         clock = _Clock(run, checkpoint=folder)
         tuning, recovery = run.phases
         run.train(tuning, clock)
-        tune = clock.read()
+        tune = clock.read() or NO_STEPS
         began = time.monotonic()
         ranking = run.rank()
         rank_s = time.monotonic() - began
@@ -94,7 +98,7 @@ def probe(inputs: TrialInputs, job: tuple[Params, int]) -> ProbeResult:
         batch_size=run.settings.batch_size,
         plain=plain,
         tune=tune,
-        recover=clock.read(),
+        recover=clock.read() or NO_STEPS,
         curve=curve_s,
         rank=rank_s,
         evaluation=evaluation_s,

@@ -8,9 +8,18 @@ import torch
 
 from pipeline.driver.execute import Resources, check_resources
 from pipeline.driver.search.latency import check_grid
-from pipeline.driver.search.request import KEPT, SCHEDULERS, SEARCHED, SPARSITY, STARTS, Search
+from pipeline.driver.search.request import (
+    DENSE,
+    KEPT,
+    OWN,
+    SCHEDULERS,
+    SEARCHED,
+    SPARSITY,
+    STARTS,
+    Search,
+)
 from pipeline.driver.search.shared_store import check_ledger, check_objects
-from pipeline.methods.registry import METHODS, in_one_round, ranks_weights
+from pipeline.methods.registry import METHODS, in_one_round, looks_only, ranks_weights
 from pipeline.model.folder import BUILTIN
 from pipeline.study.ledger import check_sampler
 from pipeline.study.records import BadInput, Params
@@ -18,6 +27,9 @@ from pipeline.study.space import FROM_SCRATCH, Space, load_space, parse_space, r
 from pipeline.trial.distillation import DISTILLATIONS, NONE
 from pipeline.trial.training.compilation import check_compile
 from pipeline.trial.training.precision import Hardware, check_precision, hardware_of
+
+# Settings of trials that are not trained: no epoch, and nothing that says how one would be.
+UNTRAINED: Params = {"tune_epochs": 0, "recover_epochs": 0, "learning_rate": 0.0}
 
 
 @dataclass(frozen=True)
@@ -59,7 +71,28 @@ def check(request: Search) -> Checked:
     if request.start is not None:
         _check_one_of("--start", request.start, STARTS)
     _check_one_of("--distill", request.distill, (NONE, *DISTILLATIONS))
-    return Checked(objective, _space(request), _given_keys(request))
+    if request.no_training:
+        _check_needs_no_training(request)
+    return Checked(objective, space_of(request), _given_keys(request))
+
+
+def _check_needs_no_training(request: Search) -> None:
+    if not looks_only(request.method):
+        able = ", ".join(name for name in METHODS if looks_only(name))
+        raise BadInput(
+            f"Without training there are methods that only look at a network: {able}; {request.method} learns while a "
+            "network is trained. Give one of them by --method, or leave --no-training out."
+        )
+    if request.start not in (None, OWN):
+        raise BadInput(
+            f"Without training trials start from the model as it came; --start is {request.start!r}. Leave it out, or "
+            "--no-training."
+        )
+    if request.distill != NONE:
+        raise BadInput(
+            f"Without training nothing learns from the dense network; --distill is {request.distill!r}. Leave it out, "
+            "or --no-training."
+        )
 
 
 def _check_one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
@@ -107,8 +140,9 @@ def kept_space(checked: Checked, frozen: str) -> Space:
     return own if same else checked.space
 
 
-def _fixed(request: Search) -> Params:
-    return {} if request.start is None else {"start_dense": request.start == "dense"}
+def _fixed(request: Search, *, own: bool = False) -> Params:
+    start: Params = {"start_dense": request.start == DENSE} if request.start is not None or own else {}
+    return start | UNTRAINED if request.no_training else start
 
 
 def _given_keys(request: Search) -> frozenset[str]:
@@ -118,8 +152,13 @@ def _given_keys(request: Search) -> frozenset[str]:
     return frozenset({*document, *scratch, *_fixed(request)} - {FROM_SCRATCH})
 
 
-def _space(request: Search) -> Space:
-    fixed = _fixed(request)
+def space_of(request: Search, *, own: bool = False) -> Space:
+    """Return the space of a search; with `own`, of trials that start from the model as it came.
+
+    Raises:
+        BadInput: a file of it is not valid, or has what the model or the method cannot.
+    """
+    fixed = _fixed(request, own=own)
     pretrained = request.model != BUILTIN
     space = load_space(
         request.method, file=request.space, pretrained=pretrained, fixed=fixed, distill=request.distill

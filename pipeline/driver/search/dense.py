@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from pipeline.driver.execute import Cluster, Peak, run_each
+from pipeline.driver.search.own import check_learned
 from pipeline.driver.search.resolved import ResolvedSearch
 from pipeline.driver.search.watcher import Watcher
 from pipeline.model.source import read_weights
@@ -15,6 +16,7 @@ from pipeline.study.space import load_space
 from pipeline.study.store import Store, send
 from pipeline.task.loading import Task
 from pipeline.trial.anchors import (
+    AS_IT_CAME,
     RATE_FACTORS,
     Banks,
     DenseRecipe,
@@ -50,13 +52,18 @@ def find_anchors(resolved: ResolvedSearch, cluster: Cluster, watcher: Watcher) -
         BadInput: training diverged at every learning rate.
     """
     inputs = resolved.inputs
-    recipe = dense_recipe(inputs.method, pretrained=inputs.source.pretrained)
+    recipe = AS_IT_CAME if resolved.own else dense_recipe(inputs.method, pretrained=inputs.source.pretrained)
     folder = _dense_folder(resolved.store, resolved.task, inputs, recipe)
     dense = read_dense(folder)
     if dense is None:
         rates = recipe.learning_rates
-        watcher.stage(f"training the dense network at {len(rates)} learning rates")
-        runs = run_each(cluster, partial(train_dense, recipe=recipe), inputs, rates, done=watcher.dense)
+        watcher.stage(
+            f"training the dense network at {len(rates)} learning rates"
+            if recipe.epochs
+            else "measuring the dense network, which is the model as it came"
+        )
+        done = watcher.dense if recipe.epochs else lambda: None
+        runs = run_each(cluster, partial(train_dense, recipe=recipe), inputs, rates, done=done)
         whole = [run for run in runs if run is not None]
         if not whole:
             raise BadInput(
@@ -64,7 +71,10 @@ def find_anchors(resolved: ResolvedSearch, cluster: Cluster, watcher: Watcher) -
                 f"{', '.join(f'{r:g}' for r in rates)}. Is the task's label right, and the model a trained one?"
             )
         dense = write_dense(folder, whole, recipe)
-    return anchors_of(dense, inputs), weights_file(folder)
+    anchors = anchors_of(dense, inputs)
+    if resolved.own:
+        check_learned(anchors.dense, anchors.constant, inputs.source, metric_name=inputs.metric_name)
+    return anchors, weights_file(folder)
 
 
 def _dense_folder(store: Store, task: Task, inputs: TrialInputs, recipe: DenseRecipe) -> Path:

@@ -8,8 +8,9 @@ from pipeline.driver.search.request import Search
 from pipeline.methods.registry import METHODS
 from pipeline.methods.smp import check_fitted, find_fitted
 from pipeline.model.folder import BUILTIN
-from pipeline.model.resolve import resolve_model
+from pipeline.model.resolve import classes_of, resolve_model
 from pipeline.model.source import ModelSource, Weights, read_weights
+from pipeline.study.metrics import AGREEMENT
 from pipeline.study.records import BadInput
 from pipeline.study.store import DataFacts, Store
 from pipeline.task.loading import Task, load_task, look_at_test, train_texts
@@ -23,7 +24,7 @@ def read_task(request: Search, *, cache: Path) -> Task:
     Raises:
         BadInput: there is no such task, or it cannot be read.
     """
-    return load_task(
+    task = load_task(
         request.task,
         cache=cache,
         text=request.text,
@@ -31,6 +32,12 @@ def read_task(request: Search, *, cache: Path) -> Task:
         metric=request.metric,
         drop_empty=request.drop_empty,
     )
+    if task.metric == AGREEMENT and not request.no_training:
+        raise BadInput(
+            f"Networks are trained on rows with labels; the rows of {task.name} have none. Give --no-training and a "
+            "fine-tuned model by --model, or name the rows' label."
+        )
+    return task
 
 
 def data_facts(task: Task, inputs: TrialInputs) -> DataFacts:
@@ -72,10 +79,12 @@ def make_inputs(request: Search, task: Task, *, study: str, cache: Path) -> Tria
     Raises:
         BadInput: the model cannot be read, or reaches fewer tokens than the task's rows have.
     """
+    blank = task.metric == AGREEMENT
+    classes = classes_of(request.model) if blank else task.class_names
     source = resolve_model(
         request.model,
-        outputs=task.outputs,
-        class_names=task.class_names,
+        outputs=len(classes) if blank else task.outputs,
+        class_names=classes,
         regression=task.regression,
         train_texts=train_texts(task) if request.model == BUILTIN else [],
         trust_remote_code=request.trust_remote_code,
@@ -95,6 +104,7 @@ def make_inputs(request: Search, task: Task, *, study: str, cache: Path) -> Tria
         checkpointing=request.activation_checkpointing,
         fitted=_fitted(request, task, source, study=study),
         cache=cache,
+        answers=Store(request.store).study(study).origin.answers() if blank else None,
     )
 
 

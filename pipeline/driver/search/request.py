@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pipeline.driver.execute import Resources
 from pipeline.driver.search.budget import Budget
@@ -19,10 +19,14 @@ from pipeline.study.space import known_methods
 from pipeline.study.store import DEFAULT_STORE
 
 SCHEDULERS = ("asha", "none")
-STARTS = ("pretrained", "dense")
+OWN, DENSE, PRETRAINED = STARTS = ("own", "dense", "pretrained")
 FRONT, ALL = KEPT = ("front", "all")  # networks whose weights stay in the store
 SEARCHED = ("compression", "macs", "latency")  # objectives beside the metric, of networks that are cut
 SPARSITY = "sparsity"  # that of networks whose single weights are zero
+
+METHOD, TRIALS = "snip", 5
+UNTRAINED_METHOD, UNTRAINED_TRIALS = "obs", 1  # without training: one trial gives the whole curve
+BY_MODE: Any = None  # the default of a field that __post_init__ fills
 
 WHAT, HOW, WHERE, RUN = "What is cut", "How it is searched", "Where it is kept", "What it runs on"
 
@@ -42,10 +46,11 @@ class Search:
     method: Annotated[
         str,
         Option(
-            f"{', '.join(known_methods())}. chance is the baseline; search_spaces/ has a file on each.",
+            f"{', '.join(known_methods())}. chance is the baseline; search_spaces/ has a file on each. "
+            f"[dim]Default: {METHOD}, without training {UNTRAINED_METHOD}[/]",
             WHAT,
         ),
-    ] = "snip"
+    ] = BY_MODE
     text: Annotated[
         tuple[str, ...], Option("Text column of an hf: data set; twice for pairs of texts.", WHAT)
     ] = ()
@@ -57,7 +62,14 @@ class Search:
     drop_empty: Annotated[bool, Option("Leave rows without a text out; else they are refused.", WHAT)] = False
     trust_remote_code: Annotated[bool, Option("Run a tokenizer's own code.", WHAT)] = False
     space: Annotated[Path | None, Option("A TOML file whose keys replace the packaged ones.", HOW)] = None
-    trials: Annotated[int, Option("Trials of the study in all; may be raised later.", HOW)] = 5
+    trials: Annotated[
+        int,
+        Option(
+            f"Trials of the study in all; may be raised later. [dim]Default: {TRIALS}, without training "
+            f"{UNTRAINED_TRIALS}[/]",
+            HOW,
+        ),
+    ] = BY_MODE
     minutes: Annotated[
         float | None, Option("Start no new trial after this running time, restarts included.", HOW)
     ] = None
@@ -87,10 +99,19 @@ class Search:
     start: Annotated[
         str | None,
         Option(
-            "dense: trials start from the fine-tuned network; pretrained. [dim]Default: set by the space[/]",
+            "own: the model is fine-tuned for the task, and is the dense network as it came; dense: a dense network is "
+            "trained first, trials start from it; pretrained: it is trained, too, they start from the model. "
+            "[dim]Default: own if the model's head knows the task's classes, else set by the space[/]",
             HOW,
         ),
     ] = None
+    no_training: Annotated[
+        bool,
+        Option(
+            "Cut the model, which is fine-tuned for the task, without a step of training: a front in minutes.",
+            HOW,
+        ),
+    ] = False
     objective: Annotated[
         str | None,
         Option(
@@ -166,7 +187,11 @@ class Search:
     ] = "off"
 
     def __post_init__(self) -> None:
-        """Read the paths that may be given as text, and refuse numbers that are none."""
+        """Fill defaults that depend on others, read paths given as text, and refuse numbers that are none."""
+        if self.method is BY_MODE:
+            object.__setattr__(self, "method", UNTRAINED_METHOD if self.no_training else METHOD)
+        if self.trials is BY_MODE:
+            object.__setattr__(self, "trials", UNTRAINED_TRIALS if self.no_training else TRIALS)
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, float) and not math.isfinite(value):

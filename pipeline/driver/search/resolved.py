@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from pipeline.driver.search.check import check, kept_space
+from pipeline.driver.search.check import check, kept_space, space_of
 from pipeline.driver.search.inputs import check_method, data_facts, make_inputs, read_task
 from pipeline.driver.search.latency import shapes_of
 from pipeline.driver.search.names import earlier_name, study_name
+from pipeline.driver.search.own import remarks_of, starts_from_own
 from pipeline.driver.search.request import Search
 from pipeline.driver.search.watcher import Watcher
 from pipeline.driver.warm_start import StudyKind, warm_starts
@@ -39,6 +40,7 @@ class ResolvedSearch:
     starts: str  # as `StudySpec.starts`; those of a study that has begun are kept
     anchors: Anchors | None  # of a study that has begun
     data: DataFacts  # what a user should know of its rows and model
+    own: bool  # the model is the dense network as it came
 
     @property
     def study(self) -> StudyStore:
@@ -71,7 +73,7 @@ def resolve(request: Search, watcher: Watcher) -> ResolvedSearch:
     check_model(request.model)
     check_method(request, store)
     kind = StudyKind(request.method, request.distill, checked.objective)
-    starts = _find_starts(request, store, checked.space, kind)
+    _find_starts(request, store, checked.space, kind)
     watcher.stage("reading the task")
     task = read_task(request, cache=store.cache)
     name = study_name(request, task)
@@ -82,12 +84,16 @@ def resolve(request: Search, watcher: Watcher) -> ResolvedSearch:
         if earlier != name:
             name, inputs = earlier, make_inputs(request, task, study=earlier, cache=store.cache)
     shapes = shapes_of(request.latency_grid, length=inputs.length, max_length=inputs.source.max_length)
-    anchors, space = None, checked.space
-    if store.study(name).exists():
-        spec = store.study(name).read_spec()
-        anchors, starts = spec.anchors, spec.starts
-        if (spec.method, spec.distill) == (request.method, request.distill):
-            space = kept_space(checked, spec.space_toml)
+    begun = store.study(name).read_spec() if store.study(name).exists() else None
+    own = starts_from_own(request, inputs.source, begun=begun)
+    space = space_of(request, own=True) if own else checked.space
+    starts = _find_starts(request, store, space, kind) if begun is None else begun.starts
+    if begun is not None and (begun.method, begun.distill) == (request.method, request.distill):
+        space = kept_space(replace(checked, space=space), begun.space_toml)
+    data = data_facts(task, inputs)
+    if own:
+        said = remarks_of(request, inputs.source, task.class_names)
+        data = replace(data, remarks=(*data.remarks, *said))
     return ResolvedSearch(
         request=request,
         name=name,
@@ -98,8 +104,9 @@ def resolve(request: Search, watcher: Watcher) -> ResolvedSearch:
         inputs=inputs,
         shapes=shapes,
         starts=starts,
-        anchors=anchors,
-        data=data_facts(task, inputs),
+        anchors=None if begun is None else begun.anchors,
+        data=data,
+        own=own,
     )
 
 

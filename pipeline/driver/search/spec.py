@@ -8,8 +8,10 @@ from pathlib import Path
 from pipeline.driver.search.names import model_name
 from pipeline.driver.search.resolved import ResolvedSearch
 from pipeline.model.source import write_source
+from pipeline.study.metrics import AGREEMENT
 from pipeline.study.records import Anchors, StudySpec, refer
 from pipeline.study.store import send
+from pipeline.trial.answers import answers_of
 from pipeline.trial.distillation import NONE, write_arrays
 
 
@@ -34,6 +36,7 @@ def make_spec(resolved: ResolvedSearch, anchors: Anchors) -> StudySpec:
         distill=request.distill,
         starts=resolved.starts,
         compile=request.compile,
+        own=resolved.own,
         latency_at=str(resolved.shapes[0]) if resolved.objective == "latency" else "",
     )
 
@@ -70,6 +73,10 @@ def open_study(resolved: ResolvedSearch, spec: StudySpec, *, dense: Path | None)
     if dense is not None and needs_dense:
         path = origin.dense()
         shutil.copyfile(dense, path)
+        send(path)
+    if spec.metric_name == AGREEMENT:
+        path = origin.answers()
+        write_arrays(path, answers_of(resolved.inputs.data))
         send(path)
     if resolved.inputs.fitted is not None:
         path = origin.fitted()

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from pipeline.driver.execute import check_resources, connect, run_queue
 from pipeline.driver.tracking import Tracker, TrackingLost, open_if_answering
-from pipeline.export.confirm.points import choose_points, fresh_seed
-from pipeline.export.confirm.retrain import Retraining, SharedInputs, retrain
+from pipeline.export.confirm.points import choose_points, fresh_seed, trains_nothing
+from pipeline.export.confirm.retrain import Retraining, SharedInputs, measure_itself, retrain
 from pipeline.export.confirm_options import ConfirmOptions
 from pipeline.export.reopen import reopen
 from pipeline.fronts.confirmed import Confirmed, load_confirmed
@@ -109,11 +109,17 @@ def confirm_study(study: str, options: ConfirmOptions, log: Log) -> ConfirmResul
         opened = reopen(store, study, task=options.task)
         test = opened.test()
         store.study(study).confirmations.write_test(test.ids, test.labels)
-        log(f"starting Ray: {len(todo)} trainings")
-        shared = SharedInputs(opened.inputs, test, store.place, study)
-        with connect(options.resources, shared_bytes=opened.inputs.source.nbytes) as cluster:
-            progress = _Progress(found.spec, len(todo), log, lost)
-            run_queue(cluster, retrain, shared, _until(options.minutes, todo), ended=progress.ended)
+        progress = _Progress(found.spec, len(todo), log, lost)
+        as_they_are, to_train = _by_training(store, found.spec, todo)
+        if as_they_are:
+            log(f"nothing is trained in this study: {len(as_they_are)} networks are measured as they are")
+        for item in _until(options.minutes, as_they_are):
+            progress.ended(item, measure_itself(opened, item))
+        if to_train:
+            log(f"starting Ray: {len(to_train)} trainings")
+            shared = SharedInputs(opened.inputs, test, store.place, study)
+            with connect(options.resources, shared_bytes=opened.inputs.source.nbytes) as cluster:
+                run_queue(cluster, retrain, shared, _until(options.minutes, to_train), ended=progress.ended)
     known = load_confirmed(study, store=store.root)
     if known is None:
         raise RuntimeError(f"No training of {study} came to its end: {'; '.join(lost)}")
@@ -142,12 +148,24 @@ def _missing(
     records = {point.trial: store.study(spec.name).read_record(point.trial) for point in chosen}
     for number in range(seeds):
         for point in chosen:
-            if not kept.has(point.trial, point.point, number):
-                record = records[point.trial]
+            record = records[point.trial]
+            untrained = trains_nothing(spec, record)
+            if not kept.has(point.trial, point.point, number) and not (untrained and number):
                 threshold = record.points[point.point].threshold
                 goal = Goal(point.kind, point.round, threshold, getattr(point, spec.share))
-                seed = fresh_seed(spec.seed, number)
+                seed = record.seed if untrained else fresh_seed(spec.seed, number)
                 yield Retraining(point.trial, point.point, number, seed, record.params, goal)
+
+
+def _by_training(
+    store: Store, spec: StudySpec, items: Sequence[Retraining]
+) -> tuple[list[Retraining], list[Retraining]]:
+    """Return the items whose trials trained nothing, and the others."""
+    numbers = {item.trial for item in items}
+    untrained = {each for each in numbers if trains_nothing(spec, store.study(spec.name).read_record(each))}
+    return [item for item in items if item.trial in untrained], [
+        item for item in items if item.trial not in untrained
+    ]
 
 
 def _until(minutes: float | None, items: Sequence[Retraining]) -> Iterator[Retraining]:

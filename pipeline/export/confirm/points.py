@@ -7,7 +7,7 @@ import hashlib
 import numpy as np
 
 from pipeline.fronts.front import Front, FrontPoint
-from pipeline.study.records import BadInput
+from pipeline.study.records import BadInput, StudySpec, TrialRecord
 
 
 def choose_points(found: Front, points: str) -> tuple[FrontPoint, ...]:
@@ -34,6 +34,11 @@ def choose_points(found: Front, points: str) -> tuple[FrontPoint, ...]:
         free = [place for place in range(len(gains)) if place not in places]
         places.append(min(free, key=lambda place: abs(gains[place] - gain)))
     return tuple(found.points[place] for place in sorted(places))
+
+
+def trains_nothing(spec: StudySpec, record: TrialRecord) -> bool:
+    """Return whether a trial cut the user's own network and trained it no further: there is nothing to repeat."""
+    return spec.own and not (float(record.params["tune_epochs"]) or float(record.params["recover_epochs"]))
 
 
 def fresh_seed(study_seed: int, number: int) -> int:

@@ -1,4 +1,4 @@
-"""Train one point on one fresh seed, in a worker: tune, cut, recover, measure on test rows."""
+"""Train one point on one fresh seed, in a worker: tune, cut, recover, measure on test rows; or measure it as it is."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.export.network import network_of
+from pipeline.export.reopen import Reopened
 from pipeline.study.provenance import provenance
 from pipeline.study.records import Ask, Params
 from pipeline.study.store import NO_PREDICTIONS, Confirmation, Store
@@ -66,6 +68,20 @@ def retrain(shared: SharedInputs, item: Retraining) -> Confirmation:
             NO_PREDICTIONS,
         )
     Store(shared.root).study(shared.study).confirmations.write(found)
+    return found
+
+
+def measure_itself(study: Reopened, item: Retraining) -> Confirmation:
+    """Measure the network of a trial that trained nothing on test rows, and write its confirmation into the store."""
+    started = time.monotonic()
+    own = network_of(study, item.trial, item.point)
+    found = _measured(
+        SharedInputs(study.inputs, study.test(), study.store.place, study.spec.name),
+        item,
+        Repeated(own.model, own.anatomy, 0.0, "measured as it is: nothing is trained in this study"),
+        started,
+    )
+    study.store.study(study.spec.name).confirmations.write(found)
     return found
 
 

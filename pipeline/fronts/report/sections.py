@@ -40,7 +40,7 @@ def _provenance(views: Sequence[StudyView]) -> Section:
             "seed": spec.seed,
             "precision": spec.precision,
             "objective": spec.objective,
-            "dense metric": f"{spec.anchors.dense:.4f} (learning rate {spec.anchors.dense_learning_rate:g})",
+            "dense metric": f"{spec.anchors.dense:.4f} ({spec.dense_origin})",
             "constant metric": f"{spec.anchors.constant:.4f}",
             "trained": f"{front.epochs:g} epochs, {front.seconds / 3600:.2f} hours",
             **view.provenance,

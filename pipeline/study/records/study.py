@@ -51,6 +51,10 @@ class StudySpec:
         "off"  # auto: the first tuning is compiled where that is faster; replays are then not bit-equal
     )
 
+    own: bool = (
+        False  # the dense network is the model as it came, fine-tuned by the user; trials start from it
+    )
+
     @property
     def warm_starts(self) -> list[Params]:
         """Parameters of the first trials, from earlier studies."""
@@ -66,6 +70,13 @@ class StudySpec:
     def approach(self) -> str:
         """The method, with the distillation if there is one: snip, snip+kd."""
         return self.method if self.distill == "none" else f"{self.method}+{self.distill}"
+
+    @property
+    def dense_origin(self) -> str:
+        """How the dense network was made, in words."""
+        if self.own:
+            return "the model as it came, not trained"
+        return f"plain fine-tuning, lr {self.anchors.dense_learning_rate:g}"
 
     @property
     def second(self) -> Objective:

@@ -1,6 +1,7 @@
 """The inputs of all trials of a study, as they were when the study began.
 
-ROOT/studies/NAME/model/, dense.safetensors, teacher.safetensors, fitted.safetensors
+ROOT/studies/NAME/model/, dense.safetensors, teacher.safetensors, answers.safetensors,
+fitted.safetensors
 """
 
 from __future__ import annotations
@@ -28,6 +29,10 @@ class Origin:
     def teacher(self) -> Path:
         """Return the file of the dense network's outputs for the training rows, if trials distil from them."""
         return _fetched(self.study / "teacher.safetensors")
+
+    def answers(self) -> Path:
+        """Return the file of what the dense network predicts, if the task's rows have no labels."""
+        return _fetched(self.study / "answers.safetensors")
 
     def fitted(self) -> Path:
         """Return the file of what was fitted to the base model, for a method that needs a fit."""
