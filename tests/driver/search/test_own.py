@@ -15,9 +15,9 @@ from pipeline.model.resolve import resolve_model
 from pipeline.model.source import ModelSource
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
-from tests.kit.fitted import rename_outputs, write_fitted
+from tests.kit.fitted import rename_outputs
 from tests.kit.synthetic import spec
-from tests.kit.toy import prunefront_here, write_task
+from tests.kit.toy import prunefront_here, write_model, write_task
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +27,8 @@ def task(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def fitted(task):
-    folder = task.parent / "fitted"
-    assert write_fitted(folder, task, cache=task.parent / "cache") > 0.9
+    folder = write_model(task.parent / "fitted")
+    rename_outputs(folder, ["0", "1"])
     return folder
 
 
