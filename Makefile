@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install search test test-long test-random test-all lint docs bench compare chaos lock clean
+.PHONY: help install search test test-long test-random test-all lint docs bench compare chaos faults lock clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,9 @@ bench: install  ## ratios, measured in pairs on this machine
 
 chaos: install  ## twenty times kill -9 on three Ray nodes; nothing may be lost, doubled or left running
 	$(BIN)/python -m tests.chaos
+
+faults: install  ## random schedules of faults in a driver's writes: make faults [SEED=N] [SECONDS=N]
+	$(BIN)/python -m tests.faults $(or $(SEED),) $(if $(SEED),$(or $(SECONDS),120))
 
 compare: install  ## methods side by side: make compare TASKS="SST-2/task.toml MRPC/task.toml" MODEL=FOLDER [STORE=DIR]
 	$(BIN)/python -m tests.benchmarks.comparison $(foreach task,$(TASKS),--task $(task)) --model $(MODEL) \

@@ -15,8 +15,10 @@ from pipeline.cli.confirm import confirm
 from pipeline.cli.export import export
 from pipeline.cli.finite import only_finite
 from pipeline.cli.fit_pruner import fit_pruner
+from pipeline.cli.interruption import INTERRUPTED, goes_on, interruptible
 from pipeline.cli.output import OutputLost, errors
 from pipeline.cli.outside_errors import outside_cause
+from pipeline.cli.passwords import refuse_passwords
 from pipeline.cli.plan import plan
 from pipeline.cli.report import report
 from pipeline.cli.search import search
@@ -24,7 +26,7 @@ from pipeline.cli.show import show
 from pipeline.cli.studies import studies
 from pipeline.study.records import BadInput
 
-DONE, FAILURE, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILURE, BAD_INPUT = 0, 1, 2
 
 app = typer.Typer(
     name="prunefront",
@@ -50,17 +52,31 @@ app.command("fit-pruner")(only_finite(fit_pruner))
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit with 0 done, 1 failure, 2 bad input or 130 interrupted."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    given = sys.argv[1:] if arguments is None else arguments
+    with interruptible():
+        try:
+            code = run(given, typed=True)
+        except KeyboardInterrupt:  # before typer's own handling, or after it
+            errors(goes_on(given))
+            code = INTERRUPTED
+    sys.exit(code)
 
 
-def run(arguments: list[str]) -> int:
-    """Run a command and return its exit code; an error is one message on stderr."""
+def run(arguments: list[str], *, typed: bool = False) -> int:
+    """Run a command and return its exit code; an error is one message on stderr.
+
+    Args:
+        arguments: of the command.
+        typed: whether they are this process's command line.
+    """
     try:
+        if typed:
+            refuse_passwords(arguments)
         app(args=arguments, prog_name="prunefront")
     except SystemExit as leave:  # raised by typer: usage errors are 2, Ctrl-C is 130
         code = leave.code if isinstance(leave.code, int) else FAILURE
         if code == INTERRUPTED:
-            errors("Interrupted. Everything that was found is kept; the same command goes on from here.")
+            errors(goes_on(arguments))
         return code
     except BadInput as error:
         errors(str(error))

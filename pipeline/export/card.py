@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import yaml
+
 from pipeline.fronts.front import Front, FrontPoint
 from pipeline.fronts.numbers import millions, percent
 from pipeline.model.folder import BUILTIN
@@ -60,12 +62,13 @@ def from_hub(spec: StudySpec) -> bool:
 def _head(facts: Facts) -> str:
     """Return the head by which the hub sorts models."""
     spec = facts.front.spec
-    entries = ["---", "library_name: transformers", "pipeline_tag: text-classification"]
+    entries: dict[str, object] = {"library_name": "transformers", "pipeline_tag": "text-classification"}
     if facts.licence is not None:
-        entries.append(f"license: {facts.licence}")
+        entries["license"] = facts.licence
     if from_hub(spec):
-        entries.append(f"base_model: {spec.model}")
-    return "\n".join([*entries, "tags:", "- prunefront", "- pruning", "---"])
+        entries["base_model"] = spec.model
+    entries["tags"] = ["prunefront", "pruning"]
+    return f"---\n{yaml.safe_dump(entries, sort_keys=False, allow_unicode=True)}---"
 
 
 def _summary(facts: Facts) -> str:

@@ -9,6 +9,7 @@ from pipeline.model.folder import BUILTIN
 
 _FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---\s*\n", re.DOTALL)
 _LICENCE = re.compile(r"^license:\s*[\"']?([\w.-]+)", re.MULTILINE)
+_IDENTIFIER = re.compile(r"[\w.-]{1,100}")
 SECONDS = 5.0  # timeout of the hub
 
 
@@ -44,4 +45,4 @@ def _on_hub(model: str) -> str | None:
     ):  # offline, gone, gated, a renamed model: the hub's client has many exceptions for "not known"
         return None
     licence = None if card is None else card.get("license")
-    return licence if isinstance(licence, str) else None
+    return licence if isinstance(licence, str) and _IDENTIFIER.fullmatch(licence) else None

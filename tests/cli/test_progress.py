@@ -18,6 +18,7 @@ from rich.console import Console
 
 from pipeline.cli.live_view import TRIALS_SHOWN, Pace, body, clock, counts
 from pipeline.cli.plot import braille
+from pipeline.cli.progress import Terminal
 from pipeline.driver.search.budget import Budget
 from pipeline.driver.search.watcher import SearchProgress
 from pipeline.fronts.front import front_of
@@ -146,3 +147,20 @@ def test_the_view_fits_its_terminal(tmp_path: Path, width: int) -> None:
     assert sum(any("⠁" <= sign <= "⣿" for sign in line) for line in lines) == 3, (
         "three networks, three heights"
     )
+
+
+def test_square_brackets_and_escapes_are_texts(tmp_path: Path) -> None:
+    """A trial's reason may name a file as [/data/x], or come from a library that colours its messages."""
+    store = Store(tmp_path)
+    store.write_spec(spec())
+    failed = replace(record(0, state="failed", reason="cannot open [/data/x] \x1b[31m[cpu, cuda]"), params={})
+    store.study("toy").write_record(failed)
+    console = Console(file=io.StringIO(), width=200)
+    shown = Terminal(console)
+    shown.on_change(standing(tmp_path / "other"), store.study("toy").read_record(0))
+    shown.warn("[/] is no place")
+    shown.stage("[/]")
+    said = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "cannot open [/data/x] \N{REPLACEMENT CHARACTER}[31m[cpu, cuda]" in said
+    assert "[/] is no place" in said
+    assert "\x1b[31m[" not in said

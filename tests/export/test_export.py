@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 import pipeline
 from pipeline.cli.app import run
+from pipeline.export import card
 from pipeline.export.export import Exported, export
 from pipeline.export.licence import in_card, licence_of
 from pipeline.fronts.front import load_front
@@ -21,6 +25,7 @@ from pipeline.study.records import BadInput
 from pipeline.study.store import Store
 from pipeline.trial.latency import timing
 from tests.kit.onetrial import NAME, Study
+from tests.kit.tracking import SPEC
 
 FILES = {
     "README.md", "config.json", "front.png", "model.onnx", "model.safetensors", "modeling_cut.py", "prunefront.json",
@@ -229,6 +234,16 @@ def test_the_command(study: Study, tmp_path: Path, capsys: pytest.CaptureFixture
     )
     assert run(["export", NAME, *to]) == 2
     assert "a folder with files in it" in capsys.readouterr().err
+
+
+def test_no_text_of_a_study_adds_to_the_head_of_a_card() -> None:
+    texts = ("x\nmodel-index: theirs", "mit\n---\n# theirs")
+    made = replace(SPEC, model=texts[0], model_fingerprint="f@1")
+    facts = SimpleNamespace(front=SimpleNamespace(spec=made), licence=texts[1])
+    whole = card._head(facts)  # type: ignore[arg-type]
+    head = yaml.safe_load(whole.removeprefix("---\n").removesuffix("---"))
+    assert sorted(head) == ["base_model", "library_name", "license", "pipeline_tag", "tags"]
+    assert (head["base_model"], head["license"]) == texts
 
 
 def test_licences(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ _NAME = re.compile(
     r"[a-z0-9]([a-z0-9-]{0,45}[a-z0-9])?"
 )  # of Kubernetes objects, with room for what KubeRay adds
 _IMAGE = re.compile(r"[\w][\w.:/@-]*")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.,-]*")  # of Slurm's partitions, of AWS's regions and machines
 _CLOCK = re.compile(r"(\d+-)?\d{1,2}:\d\d:\d\d")
 
 
@@ -139,6 +140,14 @@ def check_launch(launch: Launch) -> None:
             raise BadInput(
                 f"Kubernetes names are of lower case letters, digits and '-'; {option} is {name!r}."
             )
+    refuse_secret("--dashboard", launch.dashboard, way_out="Ray's token is read from ~/.ray/auth_token.")
+    for option, word in (
+        ("--partition", launch.partition),
+        ("--region", launch.region),
+        ("--instance", launch.instance),
+    ):
+        if word is not None and not _WORD.fullmatch(word):
+            raise BadInput(f"Names of partitions, regions and machines are one word; {option} is {word!r}.")
     if not _IMAGE.fullmatch(launch.image):
         raise BadInput(f"An image is named as registry/name:tag; --image is {launch.image!r}.")
     if launch.time is not None and not _CLOCK.fullmatch(launch.time):

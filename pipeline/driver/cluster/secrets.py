@@ -51,7 +51,8 @@ def refuse_secret(option: str, address: str, *, way_out: str) -> None:
         secret = secret or any(_SECRET_OPTIONS.search(name) for name, _ in parse_qsl(parts.query))
     except ValueError:
         secret = True
-    if secret or parts.netloc.count("@") > 1:
+    # what stands after '#' is sent nowhere: only a secret would be put there
+    if secret or parts.fragment or parts.netloc.count("@") > 1:
         raise BadInput(
             f"A manifest contains no secrets; the address given by {option} has one. Leave it out there: {way_out}"
         )

@@ -2,6 +2,7 @@
 
 from pipeline.driver.execute.cluster import (
     Cluster,
+    RayNotStarted,
     Resources,
     check_resources,
     cluster_of_this_machine,
@@ -10,12 +11,14 @@ from pipeline.driver.execute.cluster import (
 from pipeline.driver.execute.exclusive import NeverAlone, run_alone
 from pipeline.driver.execute.nodes import NodeView, StoreUnseen, is_here, views_of
 from pipeline.driver.execute.packing import Packing, Peak, pack
+from pipeline.driver.execute.private import OPEN, is_open
 from pipeline.driver.execute.protocol import TrialQueue
 from pipeline.driver.execute.queue import run_each, run_queue
 from pipeline.driver.execute.start import RayNotStarted
 from pipeline.driver.execute.trials import run_trials
 
 __all__ = [
+    "OPEN",
     "Cluster",
     "NeverAlone",
     "NodeView",
@@ -29,6 +32,7 @@ __all__ = [
     "cluster_of_this_machine",
     "connect",
     "is_here",
+    "is_open",
     "pack",
     "run_alone",
     "run_each",

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.driver.execute.private import keep_token
 from pipeline.driver.execute.start import ray_at, ray_here
 from pipeline.study.records import BadInput
 from pipeline.trial.training.process import usable_cores
@@ -102,10 +105,12 @@ def connect(resources: Resources, *, shared_bytes: int) -> Iterator[Cluster]:
 
     # Ray prints the raylets' messages about dead workers on stdout, whatever log_to_driver is; the queue warns itself
     worker.print_to_stdstream = lambda *_args, **_kwargs: None
+    handlers = _signal_handlers()
     cores = usable_cores()
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": True}
     if resources.address is None:
         requested = (resources.concurrent or 1) * resources.cpus_per_trial
+        keep_token()
         running = ray_here(
             num_cpus=max(cores, round(requested + 0.5)),
             include_dashboard=False,
@@ -115,7 +120,17 @@ def connect(resources: Resources, *, shared_bytes: int) -> Iterator[Cluster]:
     else:
         running = ray_at(resources.address, runtime_env={"env_vars": dict(WORKER_ENVIRONMENT)}, **quiet)
     with running:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         yield _wait_for_share(resources)
+
+
+def _signal_handlers() -> dict[int, Any]:
+    """Return the handlers of signals that Ray would replace by one that leaves without cleaning up."""
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    found = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    return {number: handler for number, handler in found.items() if callable(handler)}
 
 
 def _wait_for_share(resources: Resources) -> Cluster:

@@ -12,10 +12,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from pipeline.driver.execute.private import session_folder
 from pipeline.study.records import BadInput
 
 SOCKET_BYTES = 107  # of a socket's path, on Linux
 SESSION = "/ray/session_2026-11-30_10-15-10_123456_1234567/sockets/plasma_store.1"  # below Ray's folder: the longest
+PRIVATE = "/prunefront-1000000"  # about the name of `session_folder`
 LEAST_FILES, ENOUGH_FILES = 512, 65_536  # that a process may have open
 ANSWER_S = 5.0  # for a cluster to answer at its address
 HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(
@@ -42,7 +44,7 @@ def ray_here(**options: Any) -> Iterator[None]:
 
     _check_files()
     with _short_folder() as folder, _empty_folder() as empty:
-        options |= {} if folder is None else {"_temp_dir": folder}
+        options |= {"_temp_dir": session_folder() if folder is None else folder}
         for attempt in (1, 2):
             try:
                 with _standing_in(empty), _without("RAY_ADDRESS"):
@@ -142,7 +144,7 @@ def _short_folder() -> Iterator[str | None]:
         BadInput: no other folder can be written.
     """
     usual = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
-    if len(os.fsencode(usual + SESSION)) <= SOCKET_BYTES:
+    if len(os.fsencode(usual + PRIVATE + SESSION)) <= SOCKET_BYTES:
         yield None
         return
     try:

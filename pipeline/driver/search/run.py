@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 
-from pipeline.driver.execute import Cluster, Packing, connect, pack, run_trials
+from pipeline.driver.execute import OPEN, Cluster, Packing, connect, is_open, pack, run_trials
 from pipeline.driver.search.budget import Meter
 from pipeline.driver.search.check import check_gpu_hours
 from pipeline.driver.search.dense import find_anchors, find_peak, write_teacher_of
@@ -69,6 +69,8 @@ def run(request: Search, watcher: Watcher) -> Front:
             watcher.warn(
                 f"RAY_ADDRESS is {address}: this search runs apart from it, on this machine. --address joins a cluster."
             )
+        if request.address is None and is_open():
+            watcher.warn(OPEN)
         watcher.stage("starting Ray")
         shared = resolved.inputs.source.nbytes
         cluster = stack.enter_context(connect(request.resources, shared_bytes=shared))

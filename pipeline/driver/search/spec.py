@@ -8,9 +8,10 @@ from pathlib import Path
 from pipeline.driver.search.names import model_name
 from pipeline.driver.search.resolved import ResolvedSearch
 from pipeline.model.source import write_source
+from pipeline.study.ledger import shown
 from pipeline.study.metrics import AGREEMENT
 from pipeline.study.records import Anchors, StudySpec, refer
-from pipeline.study.store import send
+from pipeline.study.store import LedgerPlace, send
 from pipeline.trial.answers import answers_of
 from pipeline.trial.distillation import NONE, write_arrays
 
@@ -61,6 +62,7 @@ def open_study(resolved: ResolvedSearch, spec: StudySpec, *, dense: Path | None)
     )
     study.task.write(task)
     study.data.write(resolved.data)
+    study.ledger.write(LedgerPlace(shown(resolved.ledger_url)))
     if study.exists():
         return
     model = study.folder / "model"

@@ -30,13 +30,15 @@ class Synced:
 def sync(store: Store, *, tracking: str | None, ledger: str | None) -> Iterator[Synced]:
     """Publish each study of the store, one after the other.
 
-    To `tracking`, else MLFLOW_TRACKING_URI, else where the study's search could not publish, else the store's own
-    database. A study that is being searched publishes by itself and is left out.
+    To `tracking`, else MLFLOW_TRACKING_URI, else the store's own database. A study that is being searched publishes by
+    itself and is left out; so is one whose search published, or has its ledger, at an address that is not given now.
     """
     url = ledger or sqlite_url(store.studies_db)
     held = ledger is not None or store.studies_db.exists()  # else its ledger is elsewhere, and not named
     for study in store.list_studies():
         try:
+            if ledger is None:
+                _check_ledger(store, study)
             with hold(url, study) if held else nullcontext():
                 found = _deliver(store, study, tracking)
         except BadInput as refusal:
@@ -44,11 +46,30 @@ def sync(store: Store, *, tracking: str | None, ledger: str | None) -> Iterator[
         yield found
 
 
+def _check_ledger(store: Store, study: str) -> None:
+    """Refuse a study whose ledger is elsewhere: its driver may be publishing now, and two would publish all twice.
+
+    Raises:
+        BadInput: it is.
+    """
+    place = store.study(study).ledger.read().place
+    if place and not (place.startswith("sqlite") and store.studies_db.exists()):
+        raise BadInput(
+            f"One command at a time publishes a study; the ledger of {study!r}, which tells whether it is searched, "
+            f"is {place}. Give it by --ledger."
+        )
+
+
 def _deliver(store: Store, study: str, tracking: str | None) -> Synced:
     spec, outbox = store.study(study).read_spec(), store.study(study).outbox.read()
     requested = tracking or os.environ.get("MLFLOW_TRACKING_URI")
-    if requested is None and outbox is not None:
-        requested = outbox.address
+    own = shown(address_of(None, store_root=store.root))
+    if requested is None and outbox is not None and outbox.address != own:
+        raise BadInput(
+            "A name and a password for MLflow are sent only to an address that is given now, and not to one that a "
+            f"store names. The search of {study!r} could not reach {outbox.address}: if that is right, give it by "
+            f"--tracking; for the store's own database, --tracking {own}."
+        )
     reach = partial(open_tracking, requested, store_root=store.root)
     tracker = reach()
     address = shown(address_of(requested, store_root=store.root))

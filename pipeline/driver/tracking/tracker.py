@@ -86,6 +86,7 @@ class Tracker:
         found = self._mlflow.runs(experiment_id, tag=published.SPEC, value=tags[published.SPEC])
         if found:
             run = found[0]
+            self._merge(experiment_id, run, found[1:])
             self._mlflow.reopen(run)
         else:
             tags |= _source() | published.provenance_tags(provenance) | {NOTE: notes.study_intro(spec)}
@@ -100,6 +101,13 @@ class Tracker:
         self._study = _Study(spec, experiment_id, run.id, self._trials(experiment_id, run.id), standing)
         self._was = ENDED.get(run.status) if found else None
         return run.id
+
+    def _merge(self, experiment_id: str, kept: Run, others: Sequence[Run]) -> None:
+        """Bring further runs of the study, of drivers or syncs that published at once, into one."""
+        for other in others:
+            for run in self._mlflow.runs(experiment_id, tag=PARENT, value=other.id):
+                self._mlflow.write(run.id, tags={PARENT: kept.id})
+            self._mlflow.delete(other.id)
 
     @property
     def was(self) -> State | None:

@@ -4,7 +4,7 @@ from pipeline.study.ledger.earlier import Counts, Found
 from pipeline.study.ledger.lease import Holder, Lease, LeaseLost, hold, holder_of
 from pipeline.study.ledger.ledger import Ledger, open_ledger
 from pipeline.study.ledger.samplers import check_sampler, quiet_optuna
-from pipeline.study.ledger.storage import CommitsLost, LedgerLost
+from pipeline.study.ledger.storage import CommitsLost, LedgerLost, shown
 
 __all__ = [
     "CommitsLost",
@@ -20,4 +20,5 @@ __all__ = [
     "holder_of",
     "open_ledger",
     "quiet_optuna",
+    "shown",
 ]

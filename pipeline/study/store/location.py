@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.study.records import BadInput
+from pipeline.study.store.checks import NAME
 from pipeline.study.store.objects import Bucket, is_light, is_object_store, open_bucket
 
 STUDIES, SPEC = "studies", "spec.json"
@@ -54,4 +55,5 @@ class Location:
     def list_studies(self) -> list[str]:
         """Return the names of the studies that have a spec, sorted."""
         self.refresh_once(self.studies)
-        return sorted(path.parent.name for path in self.studies.glob(f"*/{SPEC}"))
+        names = (path.parent.name for path in self.studies.glob(f"*/{SPEC}"))
+        return sorted(name for name in names if NAME.fullmatch(name))

@@ -1,6 +1,7 @@
 """A store in an object store: s3://BUCKET/PREFIX, with a working copy of what is read on each machine.
 
-Files are written whole into the working copy and sent to the bucket at once: a bucket never has part of a file. Before
+Files are written whole into the working copy and sent to the bucket at once, under a name with a leading dot until they
+are whole: a bucket never has part of a file. Before
 a read the working copy is compared with the bucket (by size and time of writing); weights, checkpoints and models are
 fetched when they are needed. Names with a leading dot, caches and databases stay on the machine. Attempts of trials
 have a random part in their names, so that no two machines use the same one: S3 needs no locks. During a search
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -133,9 +135,16 @@ class Bucket:
         return sum(size for name, (size, _) in found.items() if where(name))
 
     def _send_one(self, path: Path) -> None:
+        """Send a file under another name, and copy it in the bucket: closing a stream that broke off completes it."""
         key = self._key(path)
-        with path.open("rb") as source, self._files.open_output_stream(key) as target:
-            shutil.copyfileobj(source, target, 1 << 22)
+        part = f"{key.rpartition('/')[0]}/.{path.name}.{secrets.token_hex(4)}.part"
+        try:
+            with path.open("rb") as source, self._files.open_output_stream(part) as target:
+                shutil.copyfileobj(source, target, 1 << 22)
+            self._files.copy_file(part, key)
+        finally:
+            with suppress(OSError):  # a rule of the bucket removes what a killed process leaves
+                self._files.delete_file(part)
         written = self._files.get_file_info(key).mtime_ns
         os.utime(path, ns=(written, written))  # equal times mean equal files
 
@@ -176,8 +185,11 @@ class Bucket:
         if known.type == fs.FileType.Directory:
             found = self._files.get_file_info(fs.FileSelector(key, recursive=True, allow_not_found=True))
         start = len(self.place) + 1
+        files = {each.path[start:]: each for each in found if each.type == fs.FileType.File}
         return {
-            each.path[start:]: (each.size, each.mtime_ns) for each in found if each.type == fs.FileType.File
+            name: (each.size, each.mtime_ns)
+            for name, each in files.items()
+            if not name.rpartition("/")[2].startswith(".")  # on its way
         }
 
     def _key(self, path: Path) -> str:
@@ -224,8 +236,11 @@ _OPEN: dict[Path, Bucket] = {}  # of this process, by the folder of the working 
 def open_bucket(place: Path) -> Bucket:
     """Return the bucket at a place, with its working copy in the user's cache folder."""
     name = str(place).removeprefix(_AS_PATH).strip("/")
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    copy = (caches / "prunefront" / "stores" / hashlib.sha256(name.encode()).hexdigest()[:16]).resolve()
+    copy = (
+        caches / "prunefront" / "stores" / hashlib.sha256(f"{endpoint}{name}".encode()).hexdigest()[:16]
+    ).resolve()
     return _OPEN.setdefault(copy, Bucket(name, copy))
 
 

@@ -4,9 +4,7 @@ Files are written whole (`whole_file`). The arrays are written first and the JSO
 if record.json exists, the record is complete. JSON here is Python's, with NaN and
 Infinity. `format` counts up when a file changes in a way that older programs would misread.
 
-A trial's record is written once (`publish_record`): of several processes, paused or cut off ones among them, the
-first that writes record.json decides. Arrays that find another process's under their name are record-XXXXXXXX.npz, by
-their checksum.
+Arrays that found another process's under their name (`written_once`) are record-XXXXXXXX.npz, by their checksum.
 
 Shapes: P points, L layers, H heads, N neurons, V validation rows.
 """
@@ -17,6 +15,7 @@ import errno
 import io
 import json
 import math
+import re
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from pathlib import Path
@@ -39,8 +38,8 @@ from pipeline.study.records import (
     State,
     TrialRecord,
 )
-from pipeline.study.store.objects import bucket_of, drop, send
-from pipeline.study.whole_file import write_new, write_whole
+from pipeline.study.store.objects import send
+from pipeline.study.whole_file import write_whole
 
 FORMAT = 1
 JSON, ARRAYS = "record.json", "record.npz"
@@ -48,6 +47,7 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # of a full disk or a full quota
 SQLITE_FULL = "database or disk is full"  # sqlite's message on such a disk
 
 T = TypeVar("T")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but tabs and ends of lines
 
 
 class Damaged(BadInput):
@@ -99,60 +99,13 @@ def save_record(folder: Path, record: TrialRecord) -> None:
         OSError: the disk is full or gone; an earlier record may no longer be readable.
         ValueError: the points' predictions differ in length or type.
     """
-    stored, arrays = _encode(record)
+    stored, arrays = encode(record)
     write_and_send(folder / ARRAYS, arrays)
     write_json(folder / JSON, stored)
 
 
-def publish_record(folder: Path, record: TrialRecord, *, weights_of: tuple[str, ...] = ()) -> bool:
-    """Write a trial's record unless it has one; return whether it was written.
-
-    Args:
-        folder: of the trial.
-        record: how it ended.
-        weights_of: the folders of its attempts with its weights.
-
-    Raises:
-        OSError: the disk is full or gone.
-        ValueError: the points' predictions differ in length or type.
-    """
-    if _fetched(folder / JSON).is_file():
-        return False
-    stored, data = _encode(record, weights_of=weights_of)
-    arrays = folder / ARRAYS
-    if not _send_new(arrays, data):  # of an attempt that died before its JSON, or that is just here, too
-        arrays = folder / _own_name(stored.arrays)
-        write_and_send(arrays, data)
-    if _send_new(folder / JSON, _json_bytes(stored)):
-        return True
-    if load_scalars(folder).arrays != stored.arrays:
-        arrays.unlink(missing_ok=True)
-        drop(arrays)
-    return False
-
-
-def _send_new(path: Path, data: bytes) -> bool:
-    """Write a file, and send it to the bucket, unless there is one; return whether it was written."""
-    if not write_new(_fetched(path), data):
-        return False
-    try:
-        send(path)
-    except OSError:
-        path.unlink(missing_ok=True)  # here alone it would hide that the bucket lacks it
-        raise
-    return True
-
-
-def _fetched(path: Path) -> Path:
-    """Return a path whose file is as the store's bucket has it; on a disk there is nothing to fetch."""
-    bucket = bucket_of(path)
-    if bucket is not None:
-        bucket.fetch(path)
-    return path
-
-
-def _encode(record: TrialRecord, *, weights_of: tuple[str, ...] = ()) -> tuple[StoredRecord, bytes]:
-    """Return the content of both files."""
+def encode(record: TrialRecord, *, weights_of: tuple[str, ...] = ()) -> tuple[StoredRecord, bytes]:
+    """Return the content of both files of a record."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **_pack(record.points))  # type: ignore[arg-type]  # savez has a keyword of its own
     arrays = buffer.getvalue()
@@ -162,7 +115,8 @@ def _encode(record: TrialRecord, *, weights_of: tuple[str, ...] = ()) -> tuple[S
     return StoredRecord(**scalars, points=points, arrays=checksum, weights_of=weights_of), arrays
 
 
-def _own_name(checksum: str) -> str:
+def own_name(checksum: str) -> str:
+    """Return the name of a record's arrays where another process's have the usual one."""
     return f"record-{checksum[:16]}.npz"
 
 
@@ -173,7 +127,7 @@ def load_record(folder: Path) -> TrialRecord:
         BadInput: there is no record, it is damaged, or a newer version wrote it.
     """
     stored = load_scalars(folder)
-    own = folder / _own_name(stored.arrays)
+    own = folder / own_name(stored.arrays)
     path = own if own.is_file() else folder / ARRAYS
     try:
         data = _read(path)
@@ -200,10 +154,11 @@ def load_scalars(folder: Path) -> StoredRecord:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a dataclass with its format number."""
-    write_and_send(path, _json_bytes(value))
+    write_and_send(path, json_bytes(value))
 
 
-def _json_bytes(value: Any) -> bytes:
+def json_bytes(value: Any) -> bytes:
+    """Return the content of a JSON file with its format number."""
     text = json.dumps({"format": FORMAT} | asdict(value), default=_as_python, ensure_ascii=False)
     # a message from the operating system may have a lone surrogate, which UTF-8 cannot encode
     return text.encode("utf-8", errors="replace")
@@ -216,7 +171,7 @@ def read_json(path: Path, reader: TypeAdapter[T]) -> T:
         BadInput: there is no such file, it is damaged, or a newer version wrote it.
     """
     try:
-        document = json.loads(_read(path))
+        document = _without_controls(json.loads(_read(path)))
         written = int(document.pop("format"))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, BadInput):
@@ -231,6 +186,22 @@ def read_json(path: Path, reader: TypeAdapter[T]) -> T:
         return reader.validate_python(document)
     except ValidationError as error:
         raise _damaged(path, "; ".join(f"{e['loc']}: {e['msg']}" for e in error.errors()[:3])) from error
+
+
+def _without_controls(value: Any) -> Any:
+    """Return a JSON value without the control characters of its texts, which a terminal would obey."""
+    if isinstance(value, str):
+        return value if value.isprintable() else _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, list):
+        return [_without_controls(each) for each in value] if _has_texts(value) else value
+    if isinstance(value, dict):
+        return {_without_controls(key): _without_controls(each) for key, each in value.items()}
+    return value
+
+
+def _has_texts(values: list[Any]) -> bool:
+    """Return whether a list may have texts in it; long ones are of numbers."""
+    return not all(isinstance(each, int | float) for each in values)
 
 
 def write_and_send(path: Path, data: bytes) -> None:

@@ -38,15 +38,19 @@ from pipeline.study.store.recordfile import (
     JSON,
     load_record,
     load_scalars,
-    publish_record,
     read_json,
     write_and_send,
     write_json,
 )
 from pipeline.study.store.study_table import StudyTable
+<<<<<<< HEAD
 from pipeline.study.store.studyfile import data_file, latency_file, outbox_file, spent_file, task_file
+=======
+from pipeline.study.store.studyfile import latency_file, ledger_file, outbox_file, spent_file, task_file
+>>>>>>> 3eab777 (Signals end a search in order; Ray's token and sessions are private; uploads are whole; addresses from a store get no password; a harness of schedules)
 from pipeline.study.store.validation_rows import read_rows, write_rows
 from pipeline.study.store.weights import Weights
+from pipeline.study.store.written_once import publish_record
 
 SPACE, VALIDATION = "space.toml", "validation.npz"
 _SPEC = TypeAdapter(StudySpec)
@@ -64,6 +68,7 @@ class StudyStore:
         task: how the study's task is named; reads as None if it was not written.
         data: what is known of the study's rows and model; reads as empty if it was not written.
         latency: what is known of the latency of the study's networks.
+        ledger: where its ledger is.
         outbox: what was not yet published in MLflow when the study's last driver ended; reads as None if nothing, or
             if that driver was killed.
         spent: what the study has used up to now.
@@ -86,6 +91,7 @@ class StudyStore:
         self.task: Final = task_file(self.folder)
         self.data: Final = data_file(self.folder)
         self.latency: Final = latency_file(self.folder)
+        self.ledger: Final = ledger_file(self.folder)
         self.outbox: Final = outbox_file(self.folder)
         self.spent: Final = spent_file(self.folder)
 

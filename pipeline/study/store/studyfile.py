@@ -1,6 +1,10 @@
 """Small files of a study, each one dataclass in JSON; each may be missing.
 
+<<<<<<< HEAD
 ROOT/studies/NAME/task.json, data.json, outbox.json, spent.json, latency.json
+=======
+ROOT/studies/NAME/task.json, ledger.json, outbox.json, spent.json, latency.json
+>>>>>>> 3eab777 (Signals end a search in order; Ray's token and sessions are private; uploads are whole; addresses from a store get no password; a harness of schedules)
 """
 
 from __future__ import annotations
@@ -62,6 +66,7 @@ class Spent:
 
 
 @dataclass(frozen=True)
+<<<<<<< HEAD
 class DataFacts:
     """What is known of a study's rows and model beside its spec, as they were last read.
 
@@ -74,6 +79,12 @@ class DataFacts:
     shared: dict[str, int] = field(default_factory=dict)
     cut: dict[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+=======
+class LedgerPlace:
+    """Where the ledger of a study is, without user, password and options; empty if that was not written."""
+
+    place: str = ""
+>>>>>>> 3eab777 (Signals end a search in order; Ray's token and sessions are private; uploads are whole; addresses from a store get no password; a harness of schedules)
 
 
 _TASK: TypeAdapter[TaskReference | None] = TypeAdapter(TaskReference)
@@ -81,6 +92,7 @@ _OUTBOX: TypeAdapter[Outbox | None] = TypeAdapter(Outbox)
 _DATA = TypeAdapter(DataFacts)
 _SPENT = TypeAdapter(Spent)
 _LATENCY = TypeAdapter(StudyLatency)
+_LEDGER = TypeAdapter(LedgerPlace)
 
 
 def task_file(study: Path) -> StudyFile[TaskReference | None]:
@@ -101,6 +113,11 @@ def outbox_file(study: Path) -> StudyFile[Outbox | None]:
 def spent_file(study: Path) -> StudyFile[Spent]:
     """Return the file of the resources that a study has used."""
     return StudyFile(study / "spent.json", _SPENT, Spent())
+
+
+def ledger_file(study: Path) -> StudyFile[LedgerPlace]:
+    """Return the file that says where a study's ledger is."""
+    return StudyFile(study / "ledger.json", _LEDGER, LedgerPlace())
 
 
 def latency_file(study: Path) -> StudyFile[StudyLatency]:

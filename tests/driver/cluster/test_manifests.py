@@ -297,6 +297,9 @@ def test_json_holds_the_same_text(here: Here, printed: Callable[..., str], kind:
         ([*SHARED, "--nodes", "0"], "--nodes"),
         ([*SHARED, "--claim", "Not_a_name"], "--claim"),
         ([*SHARED, "--time", "tomorrow"], "--time"),
+        ([*SHARED, "--partition", "gpu\nrm -r /\n#"], "--partition"),
+        ([*SHARED, "--region", "x\n- y"], "--region"),
+        ([*SHARED, "--instance", "$(x)"], "--instance"),
         ([*SHARED, "--method", "snap"], "snip"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
@@ -329,13 +332,15 @@ def test_an_unknown_kind_is_refused(here: Here) -> None:
         ["--ledger", "postgresql://me:s3c@s3cr3t@db/pf", "--tracking", TRACKING],
         ["--ledger", LEDGER, "--tracking", "https://me:s3cr3t@mlflow.example.org"],
         ["--ledger", LEDGER, "--tracking", "https://s3cr3t@mlflow.example.org"],
+        ["--ledger", LEDGER, "--tracking", "https://mlflow.example.org/#s3cr3t"],
+        ["--ledger", LEDGER, "--tracking", TRACKING, "--dashboard", "http://u:s3cr3t@head:8265"],
     ],
 )
 def test_secrets_are_refused_and_never_printed(here: Here, kind: str, options: list[str]) -> None:
     code, out, message = here("cluster", kind, *options, "--store", "/shared", "--claim", "runs")
     assert code == 2
     assert "s3cr3t" not in out + message
-    assert "MLFLOW_TRACKING_PASSWORD" in message or "PGPASSWORD" in message
+    assert any(where in message for where in ("MLFLOW_TRACKING_PASSWORD", "PGPASSWORD", "auth_token"))
 
 
 # A study of the store.

@@ -51,7 +51,10 @@ def wait_for(store: Path, count: int, process: subprocess.Popen[str]) -> None:
 
 @pytest.mark.timeout(420)
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's, of SQLAlchemy 2.1
-def test_a_search_that_is_killed_twice_ends_with_every_trial_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
+def test_a_search_that_is_killed_twice_ends_with_every_trial_once(
+    tmp_path: Path, how: signal.Signals
+) -> None:
     task, store = write_task(tmp_path / "task"), tmp_path / "store"
     arguments: list[str | Path] = ["search", "--task", task, "--space", task.parent / "quick.toml"]
     arguments += ["--name", "toy", "--store", store, "--trials", str(TRIALS)]
@@ -64,10 +67,12 @@ def test_a_search_that_is_killed_twice_ends_with_every_trial_once(tmp_path: Path
 
     second = start(arguments)
     wait_for(store, 3, second)
-    os.kill(second.pid, signal.SIGINT)
+    os.kill(second.pid, how)
     message = second.communicate(timeout=60)[1]
     assert second.returncode == 130, message
     assert "the same command goes on" in message
+    assert f"--name toy --store {store}" in message
+    assert len(list((store / "studies/toy/trials").glob("*/attempt-*/interrupted"))) > 0
     after_second = records(store)
 
     last = prunefront(*arguments, "--json")

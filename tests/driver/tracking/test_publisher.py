@@ -21,10 +21,11 @@ from mlflow import MlflowClient
 
 from pipeline.driver.tracking import Publisher, open_tracking, sync
 from pipeline.driver.tracking import publisher as room
+from pipeline.driver.tracking.connection import Connection
 from pipeline.driver.tracking.published import TRIAL
 from pipeline.study.ledger import LeaseLost, LedgerLost, hold
 from pipeline.study.records import BadInput
-from pipeline.study.store import Store
+from pipeline.study.store import LedgerPlace, Store
 from tests.kit.synthetic import point, record, spec
 
 pytestmark = pytest.mark.filterwarnings(
@@ -141,8 +142,11 @@ def test_a_server_that_answers_500_blocks_no_search_and_sync_delivers_later(stor
         assert not sent.close("complete")
         outbox = store.study("toy").outbox.read()
         assert (outbox.address, outbox.trials, outbox.state) == (address, (0, 1, 2), "complete")
-        (found,) = sync(store, tracking=None, ledger=None)  # where the search could not deliver: still broken
+        (found,) = sync(store, tracking=address, ledger=None)  # still broken
         assert (found.delivered, found.complete) == (0, False)
+    (found,) = sync(store, tracking=None, ledger=None)
+    assert (found.delivered, found.complete) == (0, False)
+    assert f"could not reach {address}: if that is right, give it by --tracking" in found.note
     ours = f"sqlite:///{store.mlflow_db}"
     (found,) = sync(store, tracking=ours, ledger=None)
     assert (found.study, found.delivered, found.complete, found.note) == ("toy", 3, True, "")
@@ -163,6 +167,37 @@ def test_a_study_that_is_being_searched_is_not_synced(store: Store) -> None:
     assert not found.complete
     assert f"process {os.getpid()}" in found.note
     assert not store.artifacts.exists()
+
+
+def test_a_study_whose_ledger_is_elsewhere_is_synced_only_with_it(store: Store) -> None:
+    end(store, 0)
+    store.study("toy").ledger.write(LedgerPlace("postgresql://db/pf"))
+    (found,) = sync(store, tracking=None, ledger=None)
+    assert (found.delivered, found.complete) == (0, False)
+    assert "is postgresql://db/pf. Give it by --ledger" in found.note
+    (found,) = sync(store, tracking=None, ledger=f"sqlite:///{store.root}/elsewhere.db")
+    assert (found.delivered, found.complete) == (1, True)
+
+
+def test_two_that_publish_at_once_leave_each_run_once(store: Store) -> None:
+    """Each makes a run of the study before the other looks."""
+    for number in (0, 1):
+        end(store, number)
+    trackers = [open_tracking(None, store_root=store.root) for _ in range(2)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Connection, "runs", lambda *_, **__: [])
+        for tracker in trackers:
+            tracker.start_study(spec(), provenance={})
+    for tracker, numbers in zip(trackers, ((0, 1), (0,)), strict=True):
+        for number in numbers:
+            tracker.publish(store.study("toy").read_record(number))
+        tracker.finish_study("complete")
+    (found,) = sync(store, tracking=None, ledger=None)
+    assert found.complete
+    client = MlflowClient(f"sqlite:///{store.mlflow_db}")
+    (experiment,) = [e for e in client.search_experiments() if e.name == "prunefront/toy"]
+    runs = client.search_runs([experiment.experiment_id])
+    assert sorted(run.data.tags.get(TRIAL, "study") for run in runs) == ["0", "1", "study"]
 
 
 def test_a_driver_that_was_taken_over_delivers_nothing_more(store: Store) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -112,6 +113,31 @@ def test_a_record_written_anew_is_read_anew(machine: Callable[[str], None]) -> N
     assert not Store(there).study("toy").write_record(record(0, point(0.6, 0.5)))
     save_record(Store(there).study("toy").trial_folder(0), record(0, point(0.7, 0.5)))
     assert Store(there).study("toy").read_table()["metric"].to_pylist() == [0.7]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, OSError])
+def test_what_breaks_off_is_not_there_under_its_name(
+    machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    store = Store(Path(f"s3://bucket/broken-{error.__name__}"))
+    assert store.bucket is not None
+    path = store.bucket.copy / "weights.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"old" * 1000)
+    store.bucket.send(path)
+    path.write_bytes(bytes(20 << 20))
+
+    def break_off(source: Any, target: Any, size: int) -> None:
+        target.write(source.read(12 << 20))
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.study.store.objects.shutil.copyfileobj", break_off)
+        with pytest.raises((error, ObjectStoreLost)):
+            store.bucket.send(path)
+    assert [(name, size) for name, (size, _) in contents(store).items()] == [("weights.safetensors", 3000)]
+    store.bucket.send(path)
+    assert contents(store)["weights.safetensors"][0] == 20 << 20
 
 
 def test_an_object_store_that_does_not_answer_is_named(

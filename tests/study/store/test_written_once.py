@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.study import whole_file
 from pipeline.study.records import TrialRecord
-from pipeline.study.store import Store, StudyStore, recordfile
+from pipeline.study.store import Store, StudyStore, written_once
 from pipeline.study.whole_file import write_new
 from tests.kit.synthetic import point, record, spec
 from tests.kit.tracking import same
@@ -65,15 +65,15 @@ def test_a_writer_that_was_paused_between_two_files_neither_wins_nor_spoils(
 ) -> None:
     """The second writes its whole record while the first stands still before one of its files."""
     first, second = of(0.8), of(0.7)
-    written = recordfile._send_new
+    written = written_once.send_new
 
     def pause(path: Path, data: bytes) -> bool:
         if path.name == paused_before:
-            monkeypatch.setattr(recordfile, "_send_new", written)
+            monkeypatch.setattr(written_once, "send_new", written)
             assert study.write_record(second)
         return written(path, data)
 
-    monkeypatch.setattr(recordfile, "_send_new", pause)
+    monkeypatch.setattr(written_once, "send_new", pause)
     assert not study.write_record(first)
     assert same(study.read_record(0), second)
 

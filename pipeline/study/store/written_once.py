@@ -1,0 +1,69 @@
+"""A trial's record is written once: of several processes, paused or cut off ones among them, the first decides.
+
+The JSON appears under its name only if there is none. It has the checksum of its arrays, which never replace others.
+In a bucket that is checked just before the file is sent, and two machines might both send one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pipeline.study.records import TrialRecord
+from pipeline.study.store.objects import bucket_of, drop, send
+from pipeline.study.store.recordfile import (
+    ARRAYS,
+    JSON,
+    encode,
+    json_bytes,
+    load_scalars,
+    own_name,
+    write_and_send,
+)
+from pipeline.study.whole_file import write_new
+
+
+def publish_record(folder: Path, record: TrialRecord, *, weights_of: tuple[str, ...] = ()) -> bool:
+    """Write a trial's record unless it has one; return whether it was written.
+
+    Args:
+        folder: of the trial.
+        record: how it ended.
+        weights_of: the folders of its attempts with its weights.
+
+    Raises:
+        OSError: the disk is full or gone.
+        ValueError: the points' predictions differ in length or type.
+    """
+    if _fetched(folder / JSON).is_file():
+        return False
+    stored, data = encode(record, weights_of=weights_of)
+    arrays = folder / ARRAYS
+    if not send_new(arrays, data):  # of an attempt that died before its JSON, or that is just here, too
+        arrays = folder / own_name(stored.arrays)
+        write_and_send(arrays, data)
+    if send_new(folder / JSON, json_bytes(stored)):
+        return True
+    if load_scalars(folder).arrays != stored.arrays:
+        arrays.unlink(missing_ok=True)
+        drop(arrays)
+    return False
+
+
+def send_new(path: Path, data: bytes) -> bool:
+    """Write a file, and send it to the bucket, unless there is one; return whether it was written."""
+    if not write_new(_fetched(path), data):
+        return False
+    try:
+        send(path)
+    except OSError:
+        path.unlink(missing_ok=True)  # here alone it would hide that the bucket lacks it
+        raise
+    return True
+
+
+def _fetched(path: Path) -> Path:
+    """Return a path whose file is as the store's bucket has it; on a disk there is nothing to fetch."""
+    bucket = bucket_of(path)
+    if bucket is not None:
+        bucket.fetch(path)
+    return path

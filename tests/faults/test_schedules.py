@@ -1,0 +1,89 @@
+"""Schedules of a study of two trials: a fault at every point of a driver, then another one; then the books are read.
+
+A sample in the quick tests, all of them in the long ones; `make faults` draws at random. A schedule that failed once is
+in `corpus.txt`, and always tried.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kit.points import FAULTS
+from tests.kit.schedules import Outcome, Schedule, Study, hurried
+
+CORPUS = Path(__file__).with_name("corpus.txt")
+SAMPLE = 12  # every so many-th schedule
+MLFLOW_SAMPLE = 60
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:This process .* is multi-threaded:DeprecationWarning",
+    "ignore:The ``noload`` loader strategy",  # MLflow's, of SQLAlchemy 2.1
+)
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    with hurried():
+        yield
+
+
+def told(outcomes: list[Outcome]) -> list[str]:
+    return [f"{each.schedule} ({each.point}): {'; '.join(each.wrong)}" for each in outcomes if each.wrong]
+
+
+def corpus(kind: str) -> list[Schedule]:
+    """The schedules that failed once: a line each, `kind fault at then`."""
+    rows = [line.split("\t") for line in CORPUS.read_text().splitlines() if line and not line.startswith("#")]
+    return [Schedule(fault, int(at), int(then)) for name, fault, at, then in rows if name == kind]
+
+
+@pytest.mark.parametrize("stops", [False, True], ids=["complete", "stopped"])
+def test_a_sample_of_schedules_loses_and_doubles_nothing(tmp_path: Path, stops: bool) -> None:
+    study = Study(tmp_path, stops=stops)
+    every = study.schedules()
+    assert {each.fault for each in every} == set(FAULTS)
+    chosen = [*corpus("stopped" if stops else "complete"), *every[stops * 5 :: SAMPLE * (1 + stops)]]
+    assert told([study.try_out(schedule) for schedule in chosen]) == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("stops", [False, True], ids=["complete", "stopped"])
+def test_every_fault_at_every_point_loses_and_doubles_nothing(tmp_path: Path, stops: bool) -> None:
+    study = Study(tmp_path, stops=stops)
+    chosen = study.schedules()[:: 1 + 3 * stops]
+    assert told([study.try_out(schedule) for schedule in chosen]) == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+def test_a_sample_of_schedules_with_mlflow_publishes_each_trial_once(tmp_path: Path) -> None:
+    study = Study(tmp_path, mlflow=True)
+    every = [each for each in study.schedules() if each.fault != "undone"]
+    chosen = every[:: max(1, len(every) // MLFLOW_SAMPLE)]
+    assert told([study.try_out(schedule) for schedule in chosen]) == []
+
+
+def test_the_books_show_what_is_wrong(tmp_path: Path) -> None:
+    """An audit that cannot fail is none: each of these is found."""
+    study = Study(tmp_path)
+    root = study.undisturbed()
+    record = root / "store/studies/s/trials/00000/record.json"
+    for spoil, says in (
+        (
+            lambda: record.write_text(record.read_text().replace('"metric": 0.9', '"metric": 0.8')),
+            "the ledger has",
+        ),
+        (
+            lambda: (root / "store/studies/s/trials/00000/weights/recovered.safetensors").write_text("1"),
+            "another process",
+        ),
+        (lambda: (root / "store/studies/s/.x.0a1b2c3d.part").touch(), "left over"),
+        (lambda: record.unlink(), "cannot"),
+    ):
+        spoil()
+        assert any(says in wrong for wrong in study.audit(root)), says

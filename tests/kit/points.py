@@ -1,0 +1,168 @@
+"""The writes of a process as numbered points, and a fault at one of them.
+
+A point is a file that is opened for writing, renamed, linked or removed, a folder that is made or removed, each below a
+root, and a commit of a database, before and after. Nothing of the program is replaced: Python's audit hook tells of
+the files, SQLAlchemy of the commits.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.exc import OperationalError
+
+KILLED = 9
+AN_HOUR = 3600.0
+WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+FILES = ("open", "os.mkdir", "os.rename", "os.link")  # what a disk may refuse
+
+# name of a fault -> the kinds of points that it may befall
+FAULTS: dict[str, tuple[str, ...]] = {
+    "kill": ("files", "before", "after"),
+    "power": ("files", "before", "after"),
+    "pause": ("files", "before", "after"),
+    "no space": ("refusable",),
+    "io error": ("refusable",),
+    "answer lost": ("after",),
+    "refused": ("before",),
+    "undone": ("after",),
+    "clock": ("before",),
+}
+
+
+@dataclass
+class Points:
+    """The points of this process; inert without a `root`."""
+
+    root: str = ""
+    at: int = 0
+    fault: str = ""
+    seen: list[str] = field(default_factory=list)
+    on_pause: Callable[[], None] = lambda: None
+    unflushed: set[str] = field(default_factory=set)  # files whose content is in the page cache alone
+    unnamed: dict[str, str] = field(
+        default_factory=dict
+    )  # names not flushed with their folder: name -> folder
+    shift_s: float = 0.0  # of the clock
+
+    def begin(self, root: Path, *, fault: str = "", at: int = 0) -> None:
+        """Number the points from 1; the fault befalls number `at`."""
+        self.root, self.at, self.fault, self.seen = str(root), at, fault, []
+        self.unflushed, self.unnamed = set(), {}
+
+    def end(self) -> list[str]:
+        """Return what was seen; nothing more is."""
+        self.root = ""
+        return self.seen
+
+    def reach(self, name: str, kinds: tuple[str, ...]) -> None:
+        """Reach a point."""
+        self.seen.append(name)
+        if len(self.seen) != self.at or not set(kinds) & set(FAULTS[self.fault]):
+            return
+        match self.fault:
+            case "kill" | "undone":
+                os._exit(KILLED)
+            case "power":
+                self._lose_power()
+                os._exit(KILLED)
+            case "pause":
+                self.on_pause()
+            case "no space":
+                raise OSError(errno.ENOSPC, "No space left on device", name)
+            case "io error":
+                raise OSError(errno.EIO, "Input/output error", name)
+            case "answer lost" | "refused":
+                raise OperationalError("COMMIT", {}, Exception("server closed the connection"))
+            case "clock":
+                self.shift_s = AN_HOUR
+
+    def _lose_power(self) -> None:
+        self.root = ""
+        for path in self.unflushed:
+            if Path(path).exists():
+                os.truncate(path, 0)
+        for name in self.unnamed:
+            if Path(name).is_file():
+                Path(name).unlink()
+
+    def heard(self, event: str, arguments: tuple[Any, ...]) -> None:
+        """Take in an audit event: a file or a folder is about to change."""
+        if not self.root:
+            return
+        if event == "open":
+            path, _, flags = arguments
+            if not isinstance(path, str | bytes | os.PathLike) or not (flags or 0) & WRITES:
+                return
+            paths = [path]
+        elif event in ("os.rename", "os.link"):
+            paths = list(arguments[:2])
+        elif event in ("os.mkdir", "os.remove", "os.rmdir"):
+            paths = [arguments[0]]
+        else:
+            return
+        names = [os.fsdecode(path) for path in paths]
+        if not names[-1].startswith(self.root) or ".db" in names[-1]:
+            return
+        kinds = ("files", "refusable") if event in FILES else ("files",)
+        self.reach(f"{event} {names[-1].removeprefix(self.root)}", kinds)
+        self._note(event, names)
+
+    def _note(self, event: str, names: list[str]) -> None:
+        """Keep account of what a power failure would take."""
+        if event == "open":
+            self.unflushed.add(names[0])
+        elif event in ("os.rename", "os.link"):
+            if names[0] in self.unflushed:
+                self.unflushed.add(names[1])
+            self.unnamed[names[1]] = str(Path(names[1]).parent)
+
+    def flushed(self, path: str) -> None:
+        """Take in that a file or a folder was flushed."""
+        self.unflushed = {name for name in self.unflushed if not _same(name, path)}
+        self.unnamed = {name: folder for name, folder in self.unnamed.items() if folder != path}
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return Path(one).samefile(other)
+    except OSError:
+        return False
+
+
+POINTS = Points()
+_installed = False
+
+
+def install() -> None:
+    """Begin to listen, for the rest of this process; inert until POINTS has a root."""
+    global _installed
+    if _installed:
+        return
+    _installed = True
+    sys.addaudithook(POINTS.heard)
+    commit, fsync, now = DefaultDialect.do_commit, os.fsync, time.time
+
+    def committing(self: Any, connection: Any) -> None:
+        if POINTS.root:
+            POINTS.reach("commit before", ("before",))
+        commit(self, connection)
+        if POINTS.root:
+            POINTS.reach("commit after", ("after",))
+
+    def flushing(descriptor: int) -> None:
+        fsync(descriptor)
+        if POINTS.root:
+            POINTS.flushed(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+
+    DefaultDialect.do_commit = committing  # type: ignore[method-assign]
+    os.fsync = flushing  # type: ignore[assignment]
+    time.time = lambda: now() + POINTS.shift_s
