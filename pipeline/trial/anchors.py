@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from pipeline.model.device import default_device
 from pipeline.model.source import ModelSource, Weights, build
 from pipeline.study.metrics import constant
 from pipeline.study.records import Anchors
-from pipeline.study.whole_file import whole_file, write_whole
+from pipeline.study.whole_file import whole_file, write_new
 from pipeline.trial.distillation import Outputs, Teacher, compute_outputs
 from pipeline.trial.inputs import TrialInputs
 from pipeline.trial.measure import measure
@@ -33,6 +34,10 @@ from pipeline.trial.training.recipe import Recipe
 
 # Around the space's default: next to a dense network at a poor learning rate every cut one would look good.
 RATE_FACTORS = (0.5, 1.0, 2.0)
+ABOUT, WEIGHTS = (
+    "dense.json",
+    "weights",
+)  # the description, and its key with the name of the file of the weights
 SEED = 0  # not the study's: studies of all seeds share the anchor
 
 
@@ -154,27 +159,40 @@ def dense_folder(cache: Path, *, task_fingerprint: str, model_fingerprint: str, 
 
 def weights_file(folder: Path) -> Path:
     """Return the path of the dense network's weights in its folder."""
-    return folder / "model.safetensors"
+    about = read_dense(folder) or {}
+    return folder / str(about.get(WEIGHTS, "model.safetensors"))
 
 
 def read_dense(folder: Path) -> dict[str, Any] | None:
-    """Read what `write_dense` wrote about the network; None if there is none."""
-    path = folder / "dense.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    """Read what `write_dense` wrote about the network; None if there is none, or it is damaged: it is trained anew."""
+    try:
+        about: dict[str, Any] = json.loads((folder / ABOUT).read_text())
+        name = about.get(WEIGHTS, "model.safetensors")  # older ones have this name
+        return about if "metric" in about and (folder / Path(name).name).is_file() else None
+    except (OSError, ValueError, AttributeError, TypeError):
+        return None
 
 
 def write_dense(folder: Path, runs: list[DenseRun], recipe: DenseRecipe) -> dict[str, Any]:
-    """Write the best run: the weights first, then its description, so that this implies that they are there."""
+    """Write the best run: the weights first, then its description, so that this implies that they are there.
+
+    Of two studies that train it at once the first decides: its weights and its numbers belong together.
+    """
     from safetensors.numpy import save_file
 
     best = max(runs, key=lambda run: run.metric)
-    with whole_file(weights_file(folder)) as part:
+    weights = folder / f"model-{secrets.token_hex(4)}.safetensors"
+    with whole_file(weights) as part:
         save_file({k: np.ascontiguousarray(v) for k, v in best.weights.items()}, part)
     about = {name: value for name, value in vars(best).items() if name != "weights"}
     about["tried"] = {f"{run.learning_rate:g}": run.metric for run in runs}
     about["epochs"] = recipe.epochs * len(recipe.learning_rates)
-    write_whole(folder / "dense.json", json.dumps(about, indent=2).encode())
-    return about
+    about[WEIGHTS] = weights.name
+    if read_dense(folder) is None:
+        (folder / ABOUT).unlink(missing_ok=True)  # it is damaged
+    if not write_new(folder / ABOUT, json.dumps(about, indent=2).encode()):
+        weights.unlink()
+    return read_dense(folder) or about
 
 
 def anchors_of(dense: dict[str, Any], inputs: TrialInputs) -> Anchors:

@@ -17,6 +17,7 @@ import pytest
 from rich.console import Console
 
 from pipeline.cli.live_view import TRIALS_SHOWN, Pace, body, clock, counts
+from pipeline.cli.output import Printer
 from pipeline.cli.plot import braille
 from pipeline.cli.progress import Terminal
 from pipeline.driver.search.budget import Budget
@@ -155,7 +156,7 @@ def test_square_brackets_and_escapes_are_texts(tmp_path: Path) -> None:
     store.write_spec(spec())
     failed = replace(record(0, state="failed", reason="cannot open [/data/x] \x1b[31m[cpu, cuda]"), params={})
     store.study("toy").write_record(failed)
-    console = Console(file=io.StringIO(), width=200)
+    console = Printer(file=io.StringIO(), width=200, markup=False, emoji=False)
     shown = Terminal(console)
     shown.on_change(standing(tmp_path / "other"), store.study("toy").read_record(0))
     shown.warn("[/] is no place")

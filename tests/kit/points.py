@@ -28,7 +28,7 @@ FILES = ("open", "os.mkdir", "os.rename", "os.link")  # what a disk may refuse
 FAULTS: dict[str, tuple[str, ...]] = {
     "kill": ("files", "before", "after"),
     "power": ("files", "before", "after"),
-    "pause": ("files", "before", "after"),
+    "pause": ("files", "after"),  # before a commit sqlite's own lock keeps the others out
     "no space": ("refusable",),
     "io error": ("refusable",),
     "answer lost": ("after",),

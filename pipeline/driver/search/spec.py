@@ -12,6 +12,7 @@ from pipeline.study.ledger import shown
 from pipeline.study.metrics import AGREEMENT
 from pipeline.study.records import Anchors, StudySpec, refer
 from pipeline.study.store import LedgerPlace, send
+from pipeline.study.whole_file import whole_file
 from pipeline.trial.answers import answers_of
 from pipeline.trial.distillation import NONE, write_arrays
 
@@ -74,7 +75,8 @@ def open_study(resolved: ResolvedSearch, spec: StudySpec, *, dense: Path | None)
     needs_dense = resolved.space.may_have("start_dense", True) or spec.distill != NONE
     if dense is not None and needs_dense:
         path = origin.dense()
-        shutil.copyfile(dense, path)
+        with whole_file(path) as part:
+            shutil.copyfile(dense, part)
         send(path)
     if spec.metric_name == AGREEMENT:
         path = origin.answers()

@@ -40,7 +40,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from pipeline.study.ledger.storage import cannot_open, database_errors, driver_url, engine_options
+from pipeline.study.ledger.storage import LedgerLost, cannot_open, database_errors, driver_url, engine_options
 from pipeline.study.records import BadInput
 
 BEAT_S = 10.0
@@ -175,6 +175,10 @@ def hold(url: str, study: str, *, take_over: bool = False) -> Iterator[Lease]:
     lease = Lease(engine, study, token, url=url)
     try:
         yield lease
+    except FileNotFoundError:  # a driver that took over may have removed what this one was writing
+        with suppress(LedgerLost):
+            lease.check()
+        raise
     finally:
         lease.give_back()
 

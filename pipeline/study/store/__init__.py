@@ -16,11 +16,7 @@ from pipeline.study.store.recordfile import NO_SPACE, SQLITE_FULL, Damaged, load
 from pipeline.study.store.store import DEFAULT_STORE, Store
 from pipeline.study.store.study import StudyStore
 from pipeline.study.store.study_table import Points, StudyTable, TrialRow, curve_params
-<<<<<<< HEAD
-from pipeline.study.store.studyfile import DataFacts, Outbox, Spent
-=======
-from pipeline.study.store.studyfile import LedgerPlace, Outbox, Spent
->>>>>>> 3eab777 (Signals end a search in order; Ray's token and sessions are private; uploads are whole; addresses from a store get no password; a harness of schedules)
+from pipeline.study.store.studyfile import DataFacts, LedgerPlace, Outbox, Spent
 from pipeline.study.store.weights import RECOVERED, WEIGHTS, Retrained, Weights, before_cut
 
 __all__ = [

@@ -1,7 +1,8 @@
 """The attempts at a trial: one folder each, written by one process and only read by later attempts.
 
-trials/NNNNN/attempt-KK/           on a disk
-trials/NNNNN/attempt-KK-XXXXXXXX/  in an object store, where another machine may choose the same number
+trials/NNNNN/attempt-KK-XXXXXXXX/
+
+The second part is random: a process that was paused, or another machine, may choose the same number.
 """
 
 from __future__ import annotations
@@ -57,20 +58,12 @@ class Attempts:
         bucket = bucket_of(self.trial)
         if bucket is not None:
             bucket.fetch(self.trial)
-        number = self.count()
-        while True:
-            number += 1
-            name = f"attempt-{number:02d}"  # sorted by name = by number
-            if bucket is not None:  # another machine may choose the same number
-                name += f"-{secrets.token_hex(4)}"
-            folder = self.trial / name
-            try:
-                folder.mkdir(parents=True)
-            except FileExistsError:  # another process created it first
-                continue
-            if bucket is not None:
-                write_and_send(folder / BEGUN, b"")
-            return folder
+        # sorted by name = by number
+        folder = self.trial / f"attempt-{self.count() + 1:02d}-{secrets.token_hex(4)}"
+        folder.mkdir(parents=True)
+        if bucket is not None:
+            write_and_send(folder / BEGUN, b"")
+        return folder
 
     def record_at_rung(self) -> TrialRecord | None:
         """Return the record that the running trial wrote at its last rung; None if it has reached none."""

@@ -1,7 +1,8 @@
 """Points of a front that were trained again on fresh seeds and measured on test rows.
 
     STUDY/confirm/test.npz                    ids and labels of the test rows
-    STUDY/confirm/TTTTT-PP/seed-SS.json/.npz  point PP of trial TTTTT on the SS-th fresh seed, and its predictions
+    STUDY/confirm/TTTTT-PP/seed-SS.json       point PP of trial TTTTT on the SS-th fresh seed
+    STUDY/confirm/TTTTT-PP/seed-SS-XXXXXXXX.npz  its predictions
 
 A confirmation is complete if its JSON exists: the predictions are written first.
 """
@@ -9,14 +10,16 @@ A confirmation is complete if its JSON exists: the predictions are written first
 from __future__ import annotations
 
 import io
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from pydantic import TypeAdapter
 
 from pipeline.study.records import Array, BadInput, Measurement, State
-from pipeline.study.store.recordfile import read_json, write_and_send, write_json
+from pipeline.study.store.recordfile import Damaged, read_json, write_and_send, write_json
 from pipeline.study.store.validation_rows import read_rows, write_rows
 
 CONFIRM, TEST = "confirm", "test.npz"
@@ -49,7 +52,14 @@ class Confirmation(_Scalars):
     predictions: Array
 
 
-_SCALARS = TypeAdapter(_Scalars)
+@dataclass(frozen=True, eq=False)
+class _Stored(_Scalars):
+    """The content of a JSON file."""
+
+    arrays: str = ""  # the name of the file of the predictions; empty: as the JSON's, of earlier versions
+
+
+_STORED = TypeAdapter(_Stored)
 
 
 @dataclass(frozen=True)
@@ -89,9 +99,10 @@ class Confirmations:
         path = self._path(found.trial, found.point, found.number)
         buffer = io.BytesIO()
         np.savez_compressed(buffer, predictions=found.predictions)
-        write_and_send(path.with_suffix(".npz"), buffer.getvalue())
+        arrays = f"{path.stem}-{secrets.token_hex(4)}.npz"  # of two that confirm at once, none replaces the other's
+        write_and_send(path.with_name(arrays), buffer.getvalue())
         scalars = {name: value for name, value in vars(found).items() if name != "predictions"}
-        write_json(path, _Scalars(**scalars))
+        write_json(path, _Stored(**scalars, arrays=arrays))
 
     def has(self, trial: int, point: int, number: int) -> bool:
         """Return whether a point is confirmed on a seed."""
@@ -106,9 +117,17 @@ class Confirmations:
         return [self._read(path) for path in sorted(self.folder.glob("*/seed-*.json"))]
 
     def _read(self, path: Path) -> Confirmation:
-        stored = read_json(path, _SCALARS)
-        with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
-            return Confirmation(**vars(stored), predictions=arrays["predictions"])
+        stored = read_json(path, _STORED)
+        scalars = {name: value for name, value in vars(stored).items() if name != "arrays"}
+        file = path.with_name(Path(stored.arrays).name) if stored.arrays else path.with_suffix(".npz")
+        try:
+            with np.load(file, allow_pickle=False) as arrays:
+                return Confirmation(**scalars, predictions=arrays["predictions"])
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            raise Damaged(
+                f"A store's files are whole; {file} is damaged: {error}. Remove {path}: the same `confirm` makes both "
+                "again."
+            ) from error
 
     def _path(self, trial: int, point: int, number: int) -> Path:
         return self.folder / f"{trial:05d}-{point:02d}" / f"seed-{number:02d}.json"

@@ -1,4 +1,8 @@
-"""The scores of a study's exported networks on its test rows: exports.json in its folder."""
+"""The scores of a study's exported networks on its test rows: a file for each, so that two exports lose none.
+
+STUDY/exports/NNNNN-PP-XXXXXXXXXXXXXXXX.json   point PP of trial NNNNN, and the beginning of its weights' sha256
+STUDY/exports.json                             all of them, as earlier versions wrote them
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from pydantic import TypeAdapter
 
 from pipeline.study.store.recordfile import read_json, write_json
 
-EXPORTS = "exports.json"
+EXPORTS, FOLDER = "exports.json", "exports"
 
 
 @dataclass(frozen=True)
@@ -48,9 +52,12 @@ class Exports:
     folder: Path
 
     def read(self) -> tuple[TestScores, ...]:
-        """Return all scores, in the order in which they were measured."""
+        """Return all scores, by trial and point."""
         path = self.folder / EXPORTS
-        return read_json(path, _FILE).networks if path.is_file() else ()
+        found = list(read_json(path, _FILE).networks) if path.is_file() else []
+        for each in sorted((self.folder / FOLDER).glob("*.json")):
+            found += read_json(each, _FILE).networks
+        return tuple(sorted(found, key=lambda scores: (scores.trial, scores.point)))
 
     def find(self, trial: int, point: int, weights_sha256: str) -> TestScores | None:
         """Return the scores of a point's network, if it was measured with these weights."""
@@ -59,4 +66,5 @@ class Exports:
 
     def add(self, scores: TestScores) -> None:
         """Add the scores of one network."""
-        write_json(self.folder / EXPORTS, _File((*self.read(), scores)))
+        name = f"{scores.trial:05d}-{scores.point:02d}-{scores.weights_sha256[:16]}.json"
+        write_json(self.folder / FOLDER / name, _File((scores,)))

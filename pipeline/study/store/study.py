@@ -1,8 +1,8 @@
 """One study's files in a store.
 
-    STUDY/spec.json, task.json, data.json, space.toml, validation.npz, points.arrow, model/
+    STUDY/spec.json, task.json, data.json, ledger.json, space.toml, validation.npz, points.arrow, model/
     STUDY/spent.json, outbox.json, latency.json
-    STUDY/trials/NNNNN/record.json, record.npz, weights/, attempt-KK/
+    STUDY/trials/NNNNN/record.json, record.npz, weights/, attempt-KK-XXXXXXXX/
     STUDY/confirm/
 
 points.arrow is a copy of the records' JSON, made by the driver: it may be out of date or missing, and nothing is lost.
@@ -43,11 +43,14 @@ from pipeline.study.store.recordfile import (
     write_json,
 )
 from pipeline.study.store.study_table import StudyTable
-<<<<<<< HEAD
-from pipeline.study.store.studyfile import data_file, latency_file, outbox_file, spent_file, task_file
-=======
-from pipeline.study.store.studyfile import latency_file, ledger_file, outbox_file, spent_file, task_file
->>>>>>> 3eab777 (Signals end a search in order; Ray's token and sessions are private; uploads are whole; addresses from a store get no password; a harness of schedules)
+from pipeline.study.store.studyfile import (
+    data_file,
+    latency_file,
+    ledger_file,
+    outbox_file,
+    spent_file,
+    task_file,
+)
 from pipeline.study.store.validation_rows import read_rows, write_rows
 from pipeline.study.store.weights import Weights
 from pipeline.study.store.written_once import publish_record

@@ -1,10 +1,6 @@
 """Small files of a study, each one dataclass in JSON; each may be missing.
 
-<<<<<<< HEAD
-ROOT/studies/NAME/task.json, data.json, outbox.json, spent.json, latency.json
-=======
-ROOT/studies/NAME/task.json, ledger.json, outbox.json, spent.json, latency.json
->>>>>>> 3eab777 (Signals end a search in order; Ray's token and sessions are private; uploads are whole; addresses from a store get no password; a harness of schedules)
+ROOT/studies/NAME/task.json, data.json, ledger.json, outbox.json, spent.json, latency.json
 """
 
 from __future__ import annotations
@@ -66,7 +62,6 @@ class Spent:
 
 
 @dataclass(frozen=True)
-<<<<<<< HEAD
 class DataFacts:
     """What is known of a study's rows and model beside its spec, as they were last read.
 
@@ -79,12 +74,13 @@ class DataFacts:
     shared: dict[str, int] = field(default_factory=dict)
     cut: dict[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
-=======
+
+
+@dataclass(frozen=True)
 class LedgerPlace:
     """Where the ledger of a study is, without user, password and options; empty if that was not written."""
 
     place: str = ""
->>>>>>> 3eab777 (Signals end a search in order; Ray's token and sessions are private; uploads are whole; addresses from a store get no password; a harness of schedules)
 
 
 _TASK: TypeAdapter[TaskReference | None] = TypeAdapter(TaskReference)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
 from pipeline.study.records import Array
-from pipeline.study.store.recordfile import write_and_send
+from pipeline.study.store.recordfile import Damaged, write_and_send
 
 
 def write_rows(path: Path, ids: list[str], labels: Array) -> None:
@@ -23,6 +24,12 @@ def read_rows(path: Path) -> tuple[list[str], Array]:
 
     Raises:
         OSError: there is no such file.
+        Damaged: it is not whole.
     """
-    with np.load(path, allow_pickle=False) as arrays:
-        return arrays["ids"].tolist(), arrays["labels"]
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays["ids"].tolist(), arrays["labels"]
+    except (ValueError, KeyError, EOFError, BadZipFile) as error:
+        raise Damaged(
+            f"A store's files are whole; {path} is damaged: {error}. Restore it from a copy."
+        ) from error

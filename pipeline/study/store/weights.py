@@ -5,7 +5,7 @@
 
 An attempt writes them into its own folder; they are moved here just after the trial's record, which says whose they
 are, is written. Missing weights are trained again when they are needed (export/network.py), and the result is in
-retrained.json.
+retrained-PP.json, for point PP.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ from pipeline.study.store.recordfile import JSON, read_json, write_json
 from pipeline.study.whole_file import move
 
 WEIGHTS, RECOVERED = "weights", "recovered"
-RETRAINED = "retrained.json"
 SUFFIX = ".safetensors"
 
 
@@ -136,16 +135,17 @@ class Weights:
 
     def note_retrained(self, trial: int, point: int, found: Retrained) -> None:
         """Write the result of training a network again."""
-        known = self._retrained(trial) | {point: found}
-        write_json(self._trial(trial) / RETRAINED, _Noted(known))
+        write_json(self._trial(trial) / f"retrained-{point:02d}.json", _Noted({point: found}))
 
     def retrained(self, point: PointRef) -> Retrained | None:
         """Return the result of training a point's network again; None if it never was."""
         return self._retrained(point.trial).get(point.point)
 
     def _retrained(self, trial: int) -> dict[int, Retrained]:
-        path = self._trial(trial) / RETRAINED
-        return read_json(path, _RETRAINED)["points"] if path.is_file() else {}
+        found: dict[int, Retrained] = {}
+        for path in sorted(self._trial(trial).glob("retrained*.json")):  # earlier versions wrote one for all
+            found |= read_json(path, _RETRAINED)["points"]
+        return found
 
     def _trial(self, number: int) -> Path:
         return self.trials / f"{number:05d}"
