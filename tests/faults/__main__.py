@@ -12,10 +12,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.faults.test_schedules import CORPUS
 from tests.kit.schedules import Study, hurried
 
 SECONDS = 120.0
+CORPUS = Path(__file__).with_name("corpus.txt")
 
 
 def main() -> int:

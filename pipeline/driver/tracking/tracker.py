@@ -173,9 +173,8 @@ class Tracker:
             page = as_html([front, hypervolume_figure(series)])
             (folder / "front.html").write_text(page, encoding="utf-8")
             (folder / "front.png").write_bytes(still(front))
-        table, charts = (
-            views.link(study.experiment_id, study.spec.name, charts=as_charts) for as_charts in (False, True)
-        )
+        place = study.experiment_id, study.spec.name
+        table, charts = (views.link(*place, charts=as_charts) for as_charts in (False, True))
         note = notes.study_note(found, table=table, charts=charts)
         self._mlflow.write(study.run_id, tags={NOTE: note, TABLES: _tables(published.FRONT)})
 
