@@ -17,6 +17,7 @@ from pipeline.study.records import StudySpec
 
 CLOSED_PIPE = 141  # exit code where the reader of our output has gone, as shells count SIGPIPE
 NAME = re.compile(r"\{(\w+)\}")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 PIPE_WIDTH = 120  # columns of a table that is not printed on a terminal
 
 
@@ -38,9 +39,18 @@ class Printer(Console):
         except OSError as error:
             raise OutputLost(error.strerror or str(error)) from error
 
+    def render_str(self, text: str, **options: Any) -> Text:
+        """Return a text, of a line or of a table's cell, without what a terminal would obey."""
+        return super().render_str(plain(text), **options)
+
     def on_broken_pipe(self) -> NoReturn:
         """Leave."""
         leave()
+
+
+def plain(text: str) -> str:
+    """Return a text whose control characters, but tabs and ends of lines, are replaced."""
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def leave() -> NoReturn:
@@ -65,7 +75,7 @@ def styled(markup: str, **values: object) -> Text:
     text, found = Text.from_markup(markup, emoji=False), Text()
     end = 0
     for match in NAME.finditer(text.plain):
-        value = Text(str(values[match[1]]))
+        value = Text(plain(str(values[match[1]])))
         for span in text[match.start() : match.end()].spans:
             value.stylize(span.style)
         found += text[end : match.start()] + value

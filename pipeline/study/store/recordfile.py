@@ -15,7 +15,6 @@ import errno
 import io
 import json
 import math
-import re
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from pathlib import Path
@@ -47,7 +46,6 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # of a full disk or a full quota
 SQLITE_FULL = "database or disk is full"  # sqlite's message on such a disk
 
 T = TypeVar("T")
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but tabs and ends of lines
 
 
 class Damaged(BadInput):
@@ -171,7 +169,7 @@ def read_json(path: Path, reader: TypeAdapter[T]) -> T:
         BadInput: there is no such file, it is damaged, or a newer version wrote it.
     """
     try:
-        document = _without_controls(json.loads(_read(path)))
+        document = json.loads(_read(path))
         written = int(document.pop("format"))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         if isinstance(error, BadInput):
@@ -186,22 +184,6 @@ def read_json(path: Path, reader: TypeAdapter[T]) -> T:
         return reader.validate_python(document)
     except ValidationError as error:
         raise _damaged(path, "; ".join(f"{e['loc']}: {e['msg']}" for e in error.errors()[:3])) from error
-
-
-def _without_controls(value: Any) -> Any:
-    """Return a JSON value without the control characters of its texts, which a terminal would obey."""
-    if isinstance(value, str):
-        return value if value.isprintable() else _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", value)
-    if isinstance(value, list):
-        return [_without_controls(each) for each in value] if _has_texts(value) else value
-    if isinstance(value, dict):
-        return {_without_controls(key): _without_controls(each) for key, each in value.items()}
-    return value
-
-
-def _has_texts(values: list[Any]) -> bool:
-    """Return whether a list may have texts in it; long ones are of numbers."""
-    return not all(isinstance(each, int | float) for each in values)
 
 
 def write_and_send(path: Path, data: bytes) -> None:
