@@ -180,7 +180,9 @@ def drive(root: Path, *, take_over: bool, stops: bool, mlflow: bool) -> None:
                 try:
                     worker._attempt(store, ask, shared)
                 except _Stop:
-                    queue.verdicts[ask.number] = Verdict(goes_on=False, redundant=False, reason="others are better")
+                    queue.verdicts[ask.number] = Verdict(
+                        goes_on=False, redundant=False, reason="others are better"
+                    )
                     queue.on_stop(ask.number)
                 else:
                     queue.on_end(ask.number, None)

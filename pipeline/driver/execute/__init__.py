@@ -2,7 +2,6 @@
 
 from pipeline.driver.execute.cluster import (
     Cluster,
-    RayNotStarted,
     Resources,
     check_resources,
     cluster_of_this_machine,
