@@ -16,6 +16,7 @@ import ray
 
 from pipeline.cli.outside_errors import outside_cause
 from pipeline.driver.execute import RayNotStarted, start
+from pipeline.driver.execute.private import session_folder
 from pipeline.study.records import BadInput
 
 SETTINGS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
@@ -57,7 +58,7 @@ def test_ray_here_is_apart_from_others_and_from_the_working_folder(
     with start.ray_here(num_cpus=2):
         (call,) = started
         assert (call["address"], call["RAY_ADDRESS"], call["num_cpus"]) == ("local", None, 2)
-        assert "_temp_dir" not in call
+        assert call["_temp_dir"] == session_folder(), "its sessions are the user's alone"
         assert Path(call["cwd"]) != tmp_path
         assert list(Path(call["cwd"]).iterdir()) == [], "it is there for Ray's workers as long as they run"
         assert Path.cwd() == tmp_path
