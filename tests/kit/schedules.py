@@ -342,7 +342,7 @@ class Study:
     def _judge(self, root: Path, pid: int, code: int, found: Outcome, *, may_stop: bool) -> None:
         with suppress(OSError):
             said = (root / f"said.{pid}").read_text()
-            if code == 0 or (may_stop and code in (1, KILLED)):
+            if code == 0 or (may_stop and code in (1, 2, KILLED)):  # 2: the database refused as it was opened
                 return
             found.wrong.append(f"exit {code}: {said[-600:]}")
             return
