@@ -1,7 +1,7 @@
 """Schedules of a study of two trials: a fault at every point of a driver, then another one; then the books are read.
 
-A small sample in the quick tests, a larger one in the long ones; `make faults` draws at random. A schedule that failed once is
-in `corpus.txt`, and always tried.
+A small sample in the quick tests, a larger one in the long ones; `make faults` draws at random. A schedule that failed
+once is in `corpus.txt`, and always tried.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.kit.schedules import Outcome, Schedule, Study, hurried
 
 CORPUS = Path(__file__).with_name("corpus.txt")
 SAMPLE = 40  # every so many-th schedule
-MLFLOW_SAMPLE = 60
+MLFLOW_SAMPLE = 10
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:This process .* is multi-threaded:DeprecationWarning",
