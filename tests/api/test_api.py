@@ -111,7 +111,7 @@ def test_a_built_wheel_has_both_names(tmp_path: Path) -> None:
     assert found["version"][0] == found["version"][1] == pipeline.__version__
     assert found["same"]
     assert found["typed"]
-    assert found["methods"] == 23
+    assert found["methods"] == 25
     assert found["twins"] == []
     told = subprocess.run(
         [sys.executable, "-P", "-m", "prunefront", "--help"],

@@ -49,7 +49,10 @@ def copy_study(
     """Copy a study of a store under another name, as if another method or seed had found the same."""
     target = store / "studies" / name
     shutil.copytree(store / "studies" / study, target)
-    space = load_space(method, file=None, pretrained=False).toml
+    own = target / "threshold.toml"  # the trial was cut at one
+    own.write_text("[threshold]\nvalue = 0.9\n")
+    space = load_space(method, file=own if method == "snip" else None, pretrained=False).toml
+    own.unlink()
     changed = {"name": name, "task": task, "method": method, "seed": seed, "space_toml": space}
     file = target / "spec.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | changed))

@@ -60,7 +60,7 @@ class Mirror:
         return trials[number] if 0 <= number < len(trials) else None
 
     def draw(
-        self, spec: StudySpec, space: Space, *, start: int, nonce: str, params: Params | None = None
+        self, spec: StudySpec, space: Space, *, start: int, nonce: str = "", params: Params | None = None
     ) -> FrozenTrial:
         """Draw the next trial and keep it as running, with its parameters and the sampler's notes.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,16 +28,12 @@ SEED = 5
 SHARE = 0.3  # of single weights that a first round sets to zero
 
 
-class _Interrupted(Exception):  # noqa: N818
-    """The process is gone."""
-
-
 @dataclass
 class _Listener(Listener):
-    """Copies the loop's state after `stop` steps, as a checkpoint would, and ends the loop there."""
+    """Copies the loop's state after the steps of `stops`, as checkpoints would."""
 
-    stop: int | None = None
-    taken: LoopState | None = None
+    stops: tuple[int, ...] = ()
+    taken: dict[int, LoopState] = field(default_factory=dict)
     done: int = 0
     values: list[dict[str, float]] = field(default_factory=list)
 
@@ -48,9 +43,8 @@ class _Listener(Listener):
 
     def on_step(self, state: Callable[[], LoopState]) -> None:
         self.done += 1
-        if self.done == self.stop:
-            self.taken = copy.deepcopy(state())
-            raise _Interrupted
+        if self.done in self.stops:
+            self.taken[self.done] = copy.deepcopy(state())
 
 
 def _loop(
@@ -76,17 +70,14 @@ def interrupted_and_continued_gives_the_same_scores(subject: Subject) -> None:
     """Check that a checkpoint after any step leads to the same weights and scores, bit for bit."""
     start, rows, batch = tiny_network(), tiny_rows(), tiny_batch()
     whole = copy.deepcopy(start)
-    through = subject.make()
-    _loop(subject, through, whole, rows, _Listener()).fit()
+    through, listener = subject.make(), _Listener(stops=(1, STEPS - 1, STEPS))
+    _loop(subject, through, whole, rows, listener).fit()
+    require(listener.done == STEPS, subject, f"Training makes {STEPS} steps")
     expected = through.score(*whole, [batch])
-    for stop in (1, STEPS - 1, STEPS):
-        listener = _Listener(stop)
-        with suppress(_Interrupted):
-            _loop(subject, subject.make(), copy.deepcopy(start), rows, listener).fit()
-        require(listener.done == stop, subject, f"Training makes step {stop}")
+    for stop, taken in listener.taken.items():
         second = copy.deepcopy(start)
         after = subject.make()
-        _loop(subject, after, second, rows, _Listener()).fit(listener.taken)
+        _loop(subject, after, second, rows, _Listener()).fit(taken)
         law = f"Interrupted after step {stop} and continued, training gives the same"
         require(same(expected, after.score(*second, [batch])), subject, f"{law} scores")
         require(_same_weights(whole[0], second[0]), subject, f"{law} weights")

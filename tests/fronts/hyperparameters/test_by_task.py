@@ -94,6 +94,8 @@ def penalised(tmp_path: Path) -> Path:
         for number, penalty in enumerate(penalties):
             made = Store(tmp_path).study(name).read_record(number)
             params = made.params | {"penalty_strength": float(penalty)}
+            for file in tmp_path.glob(f"studies/{name}/trials/{number:05d}/record.*"):
+                file.unlink()  # a record is written once
             Store(tmp_path).study(name).write_record(replace(made, params=params))
     write_study(tmp_path, "few", [(0.7, 0.3)], task="few", task_fingerprint="few")
     return tmp_path
