@@ -24,12 +24,17 @@ with interruptible():
 
 
 def started(*, cleaning: float, ignored: signal.Signals | None = None) -> subprocess.Popen[str]:
+    def signals() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell ignores it in what it runs in the background
+        if ignored is not None:
+            signal.signal(ignored, signal.SIG_IGN)
+
     process = subprocess.Popen(
         [sys.executable, "-c", CODE.format(cleaning=cleaning)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=None if ignored is None else lambda: signal.signal(ignored, signal.SIG_IGN),
+        preexec_fn=signals,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.fronts.statistics.means import LEVEL, Interval
-from pipeline.study.metrics import is_regression
+from pipeline.study.metrics import AGREEMENT, is_regression
 
 Rows = npt.NDArray[np.generic]
 Values = npt.NDArray[np.float64]
@@ -65,7 +65,7 @@ def scores_on_resamples(
     weights = counts.astype(np.float64)
     if is_regression(metric):
         return np.array([_correlations(labels, row, weights) for row in predictions]).reshape(-1, len(counts))
-    if metric == "accuracy":
+    if metric in ("accuracy", AGREEMENT):
         right: Values = (predictions == labels).astype(np.float64) @ weights.T / weights.sum(axis=1)
         return right
     confusion = _confusion(labels, predictions, weights, classes=classes)
