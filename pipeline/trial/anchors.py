@@ -34,10 +34,7 @@ from pipeline.trial.training.recipe import Recipe
 
 # Around the space's default: next to a dense network at a poor learning rate every cut one would look good.
 RATE_FACTORS = (0.5, 1.0, 2.0)
-ABOUT, WEIGHTS = (
-    "dense.json",
-    "weights",
-)  # the description, and its key with the name of the file of the weights
+ABOUT, WEIGHTS = "dense.json", "weights"  # the description, and its key with the name of the weights' file
 SEED = 0  # not the study's: studies of all seeds share the anchor
 
 
@@ -160,7 +157,7 @@ def dense_folder(cache: Path, *, task_fingerprint: str, model_fingerprint: str, 
 def weights_file(folder: Path) -> Path:
     """Return the path of the dense network's weights in its folder."""
     about = read_dense(folder) or {}
-    return folder / str(about.get(WEIGHTS, "model.safetensors"))
+    return folder / Path(about.get(WEIGHTS, "model.safetensors")).name  # a damaged file leads nowhere else
 
 
 def read_dense(folder: Path) -> dict[str, Any] | None:

@@ -399,3 +399,26 @@ def test_a_show_is_true_or_a_name(tmp_path: Path) -> None:
     file.write_text('[level]\nvalue = "head"\nshow = false\n')
     with pytest.raises(BadInput, match=r"one\.toml, \[level\]: show = False"):
         read_keys(file)
+
+
+def test_a_threshold_of_the_users_brings_back_the_methods_own_ranking(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text("[threshold]\nvalue = 0.2\n")
+    space = load_space("snip", file=file, pretrained=True)
+    assert "target" not in space.keys
+    assert (space.defaults()["threshold"], space.defaults()["rank_by"]) == (0.2, "own")
+    assert load_space("snip", file=None, pretrained=True).defaults()["rank_by"] == "obs"
+
+
+def test_a_threshold_on_another_methods_scores_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "both.toml"
+    file.write_text('[threshold]\nvalue = 0.2\n[rank_by]\nvalue = "fisher"\n')
+    with pytest.raises(BadInput, match=r"A threshold is on the scores of the method itself.*Give a target"):
+        load_space("snip", file=file, pretrained=True)
+
+
+def test_a_ranking_that_is_not_known_is_refused_with_those_that_are(tmp_path: Path) -> None:
+    file = tmp_path / "odd.toml"
+    file.write_text('[rank_by]\nvalue = "obss"\n')
+    with pytest.raises(BadInput, match="Known: 'own', 'obs', 'fisher'"):
+        load_space("first-order", file=file, pretrained=True)
