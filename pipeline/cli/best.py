@@ -112,6 +112,7 @@ def point_as_json(found: Front, point: FrontPoint, luck: tuple[float, float] | N
         "metric_name": spec.metric_name,
         "dense_metric": spec.anchors.dense,
         "point": asdict(point) | {"speedup": point.speedup},
+        "original": None if found.original is None else asdict(found.original),
         "halves": None if luck is None else {"chosen_on": luck[0], "scored_on": luck[1]},
     }
 
@@ -162,6 +163,7 @@ def _facts(found: Front, point: FrontPoint, luck: tuple[float, float] | None) ->
         "point": f"trial {point.trial}, {point.kind}" + (f", round {point.round + 1}" if point.round else ""),
         spec.metric_name: f"{point.metric:.4f}  ({point.metric - anchors.dense:+.4f} against dense, validation)",
         **_size(point, spec),
+        **_before(found, point),
         "size": f"{point.size_mb:.1f} MB  (dense {anchors.dense_size_mb:.1f} MB, fp32)",
         "MACs": f"{percent(point.macs / anchors.dense_macs)} of dense",
     }
@@ -172,6 +174,16 @@ def _facts(found: Front, point: FrontPoint, luck: tuple[float, float] | None) ->
             "the other half"
         )
     return facts
+
+
+def _before(found: Front, point: FrontPoint) -> dict[str, str]:
+    """Return how much is gone of the encoder before its first cut, if the study's model had been cut before."""
+    if found.original is None or found.first_encoder is None:
+        return {}
+    share = found.original.compression_of(point.encoder_parameters)
+    return {
+        "before": f"{percent(share)} of the encoder before its first cut, {millions(found.first_encoder)}"
+    }
 
 
 def _size(point: FrontPoint, spec: StudySpec) -> dict[str, str]:

@@ -43,6 +43,12 @@ def export(
         bool, typer.Option("--knee", help="The front's knee, which is also the default.")
     ] = False,
     onnx: Annotated[bool, typer.Option("--onnx", help="Also model.onnx, checked in onnxruntime.")] = False,
+    trim_vocabulary: Annotated[
+        bool, typer.Option("--trim-vocabulary", help="Keep the tokens alone that the training rows need.")
+    ] = False,
+    keep_text: Annotated[
+        Path | None, typer.Option(help="Trim, and keep the tokens of this text file, too.")
+    ] = None,
     push: Annotated[
         str | None, typer.Option(help="Also to this repository of the hub, OWNER/NAME; a new one is private.")
     ] = None,
@@ -83,6 +89,8 @@ def export(
         store=store,
         task=task,
         onnx=onnx,
+        trim_vocabulary=trim_vocabulary,
+        keep_text=keep_text,
         push=push,
         tracking=tracking,
         log=log,
@@ -108,6 +116,7 @@ def exported_as_json(done: Exported) -> dict[str, Any]:
         "test_rows": facts.scores.rows,
         "dense_metric": facts.front.spec.anchors.dense,
         "size_bytes": facts.size_bytes,
+        "original": None if facts.original is None else asdict(facts.original),
         "latency": [asdict(each) for each in facts.times],
         "onnx_difference": facts.onnx_difference,
         "pushed": done.pushed,
@@ -125,6 +134,11 @@ def _print(done: Exported) -> None:
         + ("zero" if spec.zeroes else "gone"),
         f"{spec.metric_name}, validation": f"{point.metric:.4f}  ({point.metric - anchors.dense:+.4f} against dense)",
     }
+    first = facts.original
+    if first is not None and first.encoder_parameters != anchors.dense_encoder_parameters:
+        rows["before"] = (
+            f"{percent(first.compression_of(point.encoder_parameters))} of its first encoder gone"
+        )
     for part, scores in facts.scores.parts.items():
         rows[f"{spec.metric_name}, {part}"] = f"{scores['metric']:.4f}  ({facts.scores.rows[part]:,} rows)"
     rows |= {

@@ -60,6 +60,7 @@ def front_as_json(found: Front) -> dict[str, Any]:
         "epochs": found.epochs,
         "left_out": found.left_out,
         "remarks": list(found.remarks),
+        "original": None if found.original is None else asdict(found.original),
         "points": [
             asdict(point) | {"speedup": point.speedup}
             for point in sorted(found.points, key=lambda p: (getattr(p, spec.share), -p.metric))

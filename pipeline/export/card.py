@@ -11,7 +11,7 @@ import yaml
 from pipeline.fronts.front import Front, FrontPoint
 from pipeline.fronts.numbers import millions, percent
 from pipeline.model.folder import BUILTIN
-from pipeline.study.records import StudySpec
+from pipeline.study.records import OriginalSize, StudySpec
 from pipeline.study.store import DataFacts, TestScores, Timed
 
 CARD, FIGURE, ONNX = "README.md", "front.png", "model.onnx"
@@ -40,6 +40,7 @@ class Facts:
     dense_neurons: int
     onnx_difference: float | None
     warnings: Sequence[str]
+    original: OriginalSize | None = None  # before the model's first cut, and with its whole vocabulary
     data: DataFacts = field(default_factory=DataFacts)  # with what the test rows have in common with others
 
 
@@ -108,6 +109,7 @@ def _rows(facts: Facts) -> list[tuple[str, str, str]]:
             millions(point.encoder_parameters),
             millions(anchors.dense_encoder_parameters),
         ),
+        *_first_row(facts),
         (
             f"multiply-accumulates of a row of {facts.length} tokens",
             millions(point.macs),
@@ -144,6 +146,15 @@ def _nonzero_row(facts: Facts) -> list[tuple[str, str, str]]:
     if count is None:
         return []
     return [("of them not zero", millions(count), millions(facts.front.spec.anchors.dense_parameters))]
+
+
+def _first_row(facts: Facts) -> list[tuple[str, str, str]]:
+    """Return how much is gone of the encoder before its first cut, if the model had been cut before."""
+    first, dense = facts.original, facts.front.spec.anchors.dense_encoder_parameters
+    if first is None or first.encoder_parameters == dense:
+        return []
+    shares = (percent(first.compression_of(count)) for count in (facts.point.encoder_parameters, dense))
+    return [("gone of the encoder before its first cut", *shares)]
 
 
 def _latency_row(each: Timed) -> tuple[str, str, str]:

@@ -30,6 +30,7 @@ from pipeline.export.onnx import check_installed, check_onnx, write_onnx
 from pipeline.export.provenance import record_of
 from pipeline.export.reopen import Reopened, reopen
 from pipeline.export.to_mlflow import publish, reach_tracker
+from pipeline.export.trimmed import Made, read_text, trim
 from pipeline.fronts.figures import Series, dots, front_figure, still
 from pipeline.fronts.front import Front, FrontPoint
 from pipeline.study.records import BadInput
@@ -71,6 +72,8 @@ def export(
     store: Path | str = DEFAULT_STORE,
     task: str | None = None,
     onnx: bool = False,
+    trim_vocabulary: bool = False,
+    keep_text: Path | str | None = None,
     push: str | None = None,
     tracking: str | None = None,
     log: Log = lambda _: None,
@@ -90,6 +93,8 @@ def export(
         store: the folder of the store.
         task: where the task is now, if it has moved.
         onnx: also write model.onnx, checked against PyTorch.
+        trim_vocabulary: keep the tokens alone that the task's training rows need.
+        keep_text: a text file whose tokens are kept, too; trims the vocabulary.
         push: also upload to this repository on the hub.
         tracking: MLflow's address; by default in the store.
         log: called with a line at each step.
@@ -101,6 +106,7 @@ def export(
         BadInput: no such study, trial or network, a folder in use, a task that changed, an extra that is missing, or
             the hub refuses the upload.
     """
+    trimmed_to = read_text(keep_text) if keep_text is not None else () if trim_vocabulary else None
     choice = Choice(trial, compression, sparsity, max_drop, max_latency_ms)
     folder, files = _folder(to), Store(Path(store))
     front, point = choose_point(files, study, choice)
@@ -115,9 +121,12 @@ def export(
         log("its weights are not kept: it is trained again, which takes as long as its trial …")
     opened = reopen(files, study, task=task)
     check_writable(str(opened.inputs.source.config["model_type"]))
-    network = network_of(opened, point.trial, point.point, on_epoch=_epochs(log))
+    made = Made(opened, network_of(opened, point.trial, point.point, on_epoch=_epochs(log)), point)
+    if trimmed_to is not None:
+        log("trimming its vocabulary …")
+        made = trim(made, trimmed_to)
     with whole_folder(folder) as part:
-        done = _write(part, opened, front, point, network=network, onnx=onnx, log=log)
+        done = _write(part, made, front, onnx=onnx, log=log)
     done = replace(done, folder=folder, warnings=(*done.facts.warnings, *done.facts.data.remarks, *warnings))
     if tracker is not None:
         log("publishing it …")
@@ -136,17 +145,9 @@ def _folder(to: Path | str) -> Path:
         raise BadInput(f"--to is a folder; {to} names a user who does not exist.") from error
 
 
-def _write(
-    part: Path,
-    opened: Reopened,
-    front: Front,
-    point: FrontPoint,
-    *,
-    network: Network,
-    onnx: bool,
-    log: Log,
-) -> Exported:
+def _write(part: Path, made: Made, front: Front, *, onnx: bool, log: Log) -> Exported:
     """Write all that is in the folder."""
+    opened, network, point = made.study, made.network, made.point
     source = opened.inputs.source
     write_checkpoint(part, network.model, network.anatomy, tokenizer_files=source.tokenizer_files)
     written = load(part)
@@ -163,10 +164,8 @@ def _write(
     networks = opened.store.study(front.spec.name).read_points().points()
     (part / FIGURE).write_bytes(still(front_figure([Series(front.spec, dots(networks))])))
     facts = _facts(
-        opened,
-        network,
+        made,
         front=front,
-        point=point,
         scores=scores,
         times=times,
         size_bytes=(part / WEIGHTS).stat().st_size,
@@ -178,20 +177,19 @@ def _write(
 
 
 def _facts(
-    opened: Reopened,
-    network: Network,
+    made: Made,
     *,
     front: Front,
-    point: FrontPoint,
     scores: TestScores,
     times: tuple[Timed, ...],
     size_bytes: int,
     onnx_difference: float | None,
 ) -> Facts:
+    opened, network = made.study, made.network
     anatomy, record = network.anatomy, network.record
     return Facts(
         front=front,
-        point=point,
+        point=made.point,
         scores=scores,
         times=times,
         size_bytes=size_bytes,
@@ -204,8 +202,9 @@ def _facts(
         dense_heads=anatomy.heads_per_layer,
         dense_neurons=anatomy.neurons_per_layer,
         onnx_difference=onnx_difference,
-        warnings=(*_retrained(network), *_disturbed(times)),
+        warnings=(*_retrained(network), *_disturbed(times), *made.remarks),
         data=opened.store.study(opened.spec.name).data.read(),
+        original=opened.inputs.source.original,
     )
 
 

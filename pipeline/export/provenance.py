@@ -31,6 +31,7 @@ def record_of(facts: Facts, network: Network) -> dict[str, Any]:
         "test": asdict(facts.scores),
         "latency": [asdict(each) for each in facts.times],
         "data": asdict(facts.data),
+        "original": None if facts.original is None else asdict(facts.original),
         "onnx_difference": facts.onnx_difference,
         # in the numbers of the dense model
         "kept": {

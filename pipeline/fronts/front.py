@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pipeline.study.pareto import front, hypervolume, knee
-from pipeline.study.records import FloatArray, Params, PointRef, StudySpec
+from pipeline.study.records import FloatArray, OriginalSize, Params, PointRef, StudySpec
 from pipeline.study.store import (
     DEFAULT_STORE,
     LatencySetup,
@@ -76,6 +76,13 @@ class Front:
     bench: LatencySetup | None = None  # what the points' latency_ms holds for
     latency_disturbed: bool = False  # the machine did other work while a latency_ms of a point was measured
     remarks: tuple[str, ...] = ()  # what a user should know of the study's rows and model
+    original: OriginalSize | None = None  # of a model that was cut before, or whose vocabulary is trimmed
+
+    @property
+    def first_encoder(self) -> int | None:
+        """Parameters of the encoder before its first cut, if the study's model had been cut before."""
+        whole = None if self.original is None else self.original.encoder_parameters
+        return None if whole == self.spec.anchors.dense_encoder_parameters else whole
 
     @property
     def hypervolume_normalised(self) -> float:
@@ -121,10 +128,12 @@ def read_front(files: StudyStore, *, trial: int | None = None) -> Front:
     table = files.read_points()
     found = front_of(table if trial is None else table.of_trials([trial]))
     found = with_latency(found, files.latency.read())
+    data = files.data.read()
     return replace(
         found,
         points=tuple(replace(p, retrained=files.weights.retrained(p)) for p in found.points),
-        remarks=files.data.read().remarks,
+        remarks=data.remarks,
+        original=data.original,
     )
 
 

@@ -14,10 +14,19 @@ BUILTIN = "builtin/tiny-bert"
 SHOWN_FILES = 8  # of a folder that is no model
 # One of them holds the vocabulary.
 VOCABULARY_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+# Of sentence-transformers: its modules and their folders, the encoder first; where old versions put that.
+MODULES, OLD_ENCODER = "modules.json", "0_Transformer"
 # What is fetched of a hub repository: configuration, weights, tokenizer; no other formats of the weights.
 HUB_FILES = (
     "config.json",
     "adapter_config.json",
+    "adapter_model.safetensors",
+    MODULES,
+    "0_*/*.json",
+    "0_*/*.txt",
+    "0_*/*.model",
+    "0_*/model*.safetensors",
+    "prunefront.json",
     "model*.safetensors",
     "model.safetensors.index.json",
     "tokenizer*",
@@ -30,7 +39,6 @@ HUB_FILES = (
 )
 ADAPTER = "adapter_config.json"
 POINTER = b"version https://git-lfs"
-OLD_SENTENCE_TRANSFORMERS = "0_Transformer"
 # Switches that change the form of a network's outputs, or how they are computed; never what they are.
 SWITCHES = {
     "return_dict": True,
@@ -42,7 +50,6 @@ SWITCHES = {
 # Entries that change what a network computes, with the value that this program's networks have.
 FIXED = {
     "quantization_config": (None, "Give the model as it was before it was quantised."),
-    "pruned_heads": (None, "Give the model as it was before heads were pruned from it."),
     "position_embedding_type": ("absolute", "Give a model whose positions are absolute."),
     "is_decoder": (False, "Give an encoder."),
     "add_cross_attention": (False, "Give an encoder without cross-attention."),
@@ -68,6 +75,27 @@ def find_folder(name: str) -> tuple[Path, str | None]:
     return snapshot, snapshot.name  # the cache names a snapshot by its commit
 
 
+def encoder_folder(folder: Path) -> Path:
+    """Return the folder of the encoder: of a sentence-transformers folder that of its first module, else itself.
+
+    Raises:
+        BadInput: the first module is no transformer, or its folder is not there.
+    """
+    if not any(folder.glob("*.safetensors")) and (folder / OLD_ENCODER).is_dir():
+        return folder / OLD_ENCODER
+    if not (folder / MODULES).is_file():
+        return folder
+    modules = json.loads((folder / MODULES).read_text(encoding="utf-8-sig"))
+    first = modules[0] if isinstance(modules, list) and modules else {}
+    kind, path = str(first.get("type", "?")), Path(str(first.get("path", "")))
+    if not kind.endswith("Transformer") or path.is_absolute() or ".." in path.parts:
+        raise BadInput(
+            f"A sentence-transformers folder begins with an encoder; {folder / MODULES} has {kind} in {path}. Give the "
+            "folder of a transformer."
+        )
+    return folder / path
+
+
 def as_folder(name: str) -> Path | None:
     """Return the folder that a name may mean; None if it is that of a user who does not exist."""
     try:
@@ -86,21 +114,16 @@ def check_files(folder: Path) -> None:
     found = ", ".join(sorted(path.name for path in folder.iterdir())[:SHOWN_FILES]) or "nothing"
     if (folder / ADAPTER).exists():
         raise BadInput(
-            f"A model is one whole network; {folder} holds an adapter (PEFT, LoRA: {ADAPTER}), which would be passed "
-            "over. Merge it with peft's merge_and_unload and save the result with save_pretrained; or take the "
-            "adapter's files out of the folder."
-        )
-    if (folder / OLD_SENTENCE_TRANSFORMERS).is_dir():
-        raise BadInput(
-            f"A model's folder has config.json and its weights; {folder} is an old sentence-transformers folder, which "
-            f"has them one below. Give {folder / OLD_SENTENCE_TRANSFORMERS}."
+            f"A model is one whole network; {folder} holds an adapter (PEFT, LoRA: {ADAPTER}) beside a model, which "
+            "would be passed over. Merge it with peft's merge_and_unload and save the result with save_pretrained; or "
+            "put one of the two into a folder of its own."
         )
     if not any(folder.glob("*.safetensors")):
         raise BadInput(
             f"Weights are read from safetensors only, since other formats can run code; {folder} holds "
             f"{found}. If you trust it, load it with transformers and save it again with save_pretrained."
         )
-    if not any(path for pattern in VOCABULARY_FILES for path in folder.glob(pattern)):
+    if not has_vocabulary(folder):
         raise BadInput(
             f"A model brings its tokenizer ({', '.join(VOCABULARY_FILES)}); {folder} holds {found}. Save it "
             "beside the weights with the tokenizer's save_pretrained."
@@ -164,6 +187,16 @@ def check_sizes(name: str, config: Any) -> None:
             raise BadInput(
                 f"An encoder has layers, heads and words; {name} has {key} = {size!r}. Correct config.json."
             )
+
+
+def has_vocabulary(folder: Path) -> bool:
+    """Return whether a folder holds a tokenizer's vocabulary."""
+    return any(path for pattern in VOCABULARY_FILES for path in folder.glob(pattern))
+
+
+def is_adapter(folder: Path) -> bool:
+    """Return whether a folder holds an adapter without its model."""
+    return (folder / ADAPTER).is_file() and not (folder / "config.json").is_file()
 
 
 @contextmanager

@@ -5,20 +5,41 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from pipeline.model.anatomy import find_architecture, read_anatomy
+from pipeline.model.adapter import merge, read_adapter
+from pipeline.model.anatomy import Anatomy, find_architecture
+from pipeline.model.builtin import tiny_bert
+from pipeline.model.completeness import (
+    check_all_is_read,
+    check_encoder_is_whole,
+    check_tokenizer,
+    fit_padding,
+)
+from pipeline.model.earlier_cut import (
+    LAYOUT,
+    PRUNED,
+    anatomy_as_given,
+    dense_entries,
+    layout_of_pruned,
+    network_class,
+    original_size,
+    was_cut,
+)
 from pipeline.model.folder import (
     BUILTIN,
     check_files,
     check_sizes,
+    encoder_folder,
     find_folder,
+    has_vocabulary,
+    is_adapter,
     overrides,
     read_config,
     readable,
@@ -29,14 +50,6 @@ from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-
-BUILTIN_LENGTH = 128  # tokens
-BUILTIN_VOCABULARY = 8_000
-BUILTIN_CHARACTERS = 1_000  # rarer ones become [UNK]: they would leave no room for words
-BUILTIN_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
-
-# Numbers of positions and the like, which older versions of transformers saved beside the weights.
-BUFFERS = ("position_ids", "token_type_ids")
 
 # Written by the library that saved a configuration; no properties of the network.
 VOLATILE_CONFIG = ("transformers_version", "_name_or_path")
@@ -74,7 +87,8 @@ def resolve_model(
         "problem_type": "regression" if regression else "single_label_classification",
     }
     if name == BUILTIN:
-        return _tiny_bert(train_texts, head)
+        config, fast = tiny_bert(train_texts, head)
+        return _source(BUILTIN, config, {}, fast, commit=None)
     _check_builtin(name)
     return _pretrained(name, head, trust_remote_code=trust_remote_code)
 
@@ -85,18 +99,17 @@ def check_model(name: str) -> None:
     Raises:
         BadInput: as `resolve_model`.
     """
-    from transformers import AutoConfig
-
     if name == BUILTIN:
         return
     _check_builtin(name)
     with readable(name):
-        folder, _ = find_folder(name)
+        folder, _ = _find(name)
+        if is_adapter(folder):
+            folder, _ = _find(read_adapter(folder).base)
         check_files(folder)
         config = read_config(folder)
         with quiet():
-            found = AutoConfig.from_pretrained(folder, trust_remote_code=False, **overrides(config))
-            find_architecture(found.model_type)
+            _configuration(folder, config, {})
 
 
 def classes_of(name: str) -> tuple[str, ...]:
@@ -112,7 +125,12 @@ def classes_of(name: str) -> tuple[str, ...]:
         )
     _check_builtin(name)
     with readable(name):
-        folder, _ = find_folder(name)
+        folder, _ = _find(name)
+        if is_adapter(folder):
+            raise BadInput(
+                f"Rows without labels get the classes of a model's own head; {name} is an adapter, which does not name "
+                "its classes. Merge it with peft's merge_and_unload, and name them in id2label of the result."
+            )
         return tuple(output_names(read_config(folder)))
 
 
@@ -122,42 +140,103 @@ def _check_builtin(name: str) -> None:
 
 
 def _pretrained(name: str, head: Mapping[str, Any], *, trust_remote_code: bool) -> ModelSource:
-    from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
-
     with readable(name):
-        folder, commit = find_folder(name)
-        check_files(folder)
-        own = read_config(folder)
+        folder, commit = _find(name)
+        adapter = read_adapter(folder) if is_adapter(folder) else None
+        place = folder if adapter is None else _find(adapter.base)[0]
+        check_files(place)
+        own = read_config(place)
         with quiet():
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **head, **overrides(own))
-            find_architecture(config.model_type)
+            config = _configuration(place, own, head)
             check_sizes(name, config)
-            model, info = AutoModelForSequenceClassification.from_pretrained(
-                folder,
-                config=config,
-                use_safetensors=True,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # the head of another task
-                dtype=torch.float32,
-                attn_implementation="sdpa",
-                trust_remote_code=False,
+            model, info = _network(place, config)
+            brought = folder if has_vocabulary(folder) else place
+            fast = _tokenizer(
+                brought, config, alone=brought != place or was_cut(own), trusted=trust_remote_code
             )
-            fast = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
-        read_anatomy(model)
-        _check_tokenizer(name, fast, tokens=config.vocab_size)
-    missing, other = {*info["missing_keys"]}, {key for key, *_ in info["mismatched_keys"]}
-    _check_encoder_is_whole(name, model, missing | other)
-    _check_all_is_read(name, model, info["unexpected_keys"])
-    weights = {
-        key: tensor.numpy() for key, tensor in model.state_dict().items() if key not in missing | other
-    }
-    remarks: tuple[str, ...] = ()
+        anatomy = anatomy_as_given(model)
+        check_tokenizer(name, fast, tokens=config.vocab_size)
+    fresh, absent = (
+        {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])},
+        info["missing_keys"],
+    )
+    remarks = [*fit_padding(name, model.config, fast)]
+    if adapter is not None:
+        replaced = merge(adapter, model)
+        fresh, absent = fresh - replaced, absent - replaced
+        own = {"num_labels": len(head["id2label"])} | own
+        remarks.append(f"The adapter in {folder.name} is merged into {adapter.base}.")
+    check_encoder_is_whole(name, model, fresh)
+    check_all_is_read(name, model, info["unexpected_keys"])
+    weights = {key: tensor.numpy() for key, tensor in model.state_dict().items() if key not in fresh}
     layer, match = _output_layer(model), NO_HEAD
-    if f"{layer}.weight" not in missing:
+    if f"{layer}.weight" not in absent:
         match = match_head(own, list(head["label2id"]), regression=head["problem_type"] == "regression")
-        remarks = _fit_head(weights, layer, match)
-        match = _of_whole_network(match, missing | other)
-    return _source(name, model.config, weights, fast, commit=commit, remarks=remarks, head=match)
+        remarks += _fit_head(weights, layer, match)
+        match = _of_whole_network(match, fresh)
+    found = _source(name, model.config, weights, fast, commit=commit, remarks=tuple(remarks), head=match)
+    return _with_original(found, anatomy, place) if was_cut(own) else found
+
+
+def _network(folder: Path, config: PreTrainedConfig) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """Load a classifier in fp32, with the library's report on its weights."""
+    model, info = network_class(config).from_pretrained(
+        folder,
+        config=config,
+        use_safetensors=True,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # the head of another task
+        dtype=torch.float32,
+        attn_implementation="sdpa",
+    )
+    return model, info
+
+
+def _tokenizer(
+    folder: Path, config: PreTrainedConfig, *, alone: bool, trusted: bool
+) -> PreTrainedTokenizerBase:
+    """Load a folder's tokenizer; `alone`: there is no config.json beside it that the library knows."""
+    from transformers import AutoTokenizer
+
+    known = {"config": config} if alone else {}
+    fast: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=trusted, **known)
+    return fast
+
+
+def _with_original(source: ModelSource, anatomy: Anatomy, folder: Path) -> ModelSource:
+    """Add to a network that was cut before what it was before that."""
+    original = original_size(anatomy, source.config[LAYOUT], folder)
+    gone = original.compression_of(anatomy.costs.encoder)
+    remark = (
+        f"The model was cut before: {100 * gone:.1f} % of its first encoder is gone. Compression counts from what is "
+        "there."
+    )
+    return replace(source, original=original, remarks=(*source.remarks, remark))
+
+
+def _find(name: str) -> tuple[Path, str | None]:
+    """Return the folder of a model's encoder, and its commit, as `find_folder`."""
+    folder, commit = find_folder(name)
+    return encoder_folder(folder), commit
+
+
+def _configuration(folder: Path, own: dict[str, Any], head: Mapping[str, Any]) -> PreTrainedConfig:
+    """Return the configuration of a model's own class, with a task's head; that of a cut network has its layout.
+
+    Raises:
+        BadInput: the class is unknown, or a newer version wrote it.
+    """
+    from transformers import AutoConfig
+
+    changed = {**head, **overrides(own)}
+    if not was_cut(own):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **changed)
+    else:
+        config = AutoConfig.for_model(**(dense_entries(own, folder) | changed))
+        if own.get(PRUNED):
+            setattr(config, LAYOUT, layout_of_pruned(config, own[PRUNED]))
+    find_architecture(config.model_type)
+    return config
 
 
 def _output_layer(model: PreTrainedModel) -> str:
@@ -187,89 +266,6 @@ def _of_whole_network(match: HeadMatch, fresh: set[str]) -> HeadMatch:
     if match.order is None or not fresh:
         return match
     return HeadMatch(None, f"its head lacks some of its weights ({', '.join(sorted(fresh)[:3])})")
-
-
-def _check_tokenizer(name: str, fast: PreTrainedTokenizerBase, *, tokens: int) -> None:
-    if not fast.is_fast:
-        raise BadInput(f"Rows are tokenised by a fast tokenizer; {name} has only {type(fast).__name__}.")
-    if fast.pad_token_id is None:
-        raise BadInput(
-            f"Rows of a batch are padded to one length; the tokenizer of {name} has no padding token. Give it one that "
-            "the model was trained with (tokenizer.pad_token = ...) and save it again with save_pretrained."
-        )
-    last = max(fast.get_vocab().values())
-    if last >= tokens:
-        raise BadInput(
-            f"Every token has an embedding; {name} has {tokens} of them and its tokenizer counts to {last}. "
-            "Give the tokenizer that the model was trained with."
-        )
-
-
-def _check_encoder_is_whole(name: str, model: PreTrainedModel, fresh: set[str]) -> None:
-    """Check that all weights of the encoder were read; the library would replace missing ones by random numbers."""
-    prefix = f"{model.base_model_prefix}."
-    lost = sorted(key for key in fresh if key.startswith(prefix) and ".pooler." not in key)
-    if lost:
-        raise BadInput(
-            f"A pretrained model brings all weights of its encoder; {name} lacks {len(lost)} of them or has "
-            f"them in other shapes ({', '.join(lost[:3])} ...). Give the folder of a whole model."
-        )
-
-
-def _check_all_is_read(name: str, model: PreTrainedModel, unread: Iterable[str]) -> None:
-    """Check that no weights of the encoder were left aside: the network would be another one than was trained."""
-    prefix = f"{model.base_model_prefix}."
-    parts = {part for part, _ in model.base_model.named_children()}
-    left = [key for key in sorted(unread) if key.removeprefix(prefix).split(".")[0] in parts]
-    left = [key for key in left if not key.endswith(BUFFERS)]
-    if left:
-        raise BadInput(
-            f"All weights of a model's encoder are read; {name} has {len(left)} that its network has no place for "
-            f"({', '.join(left[:3])} ...): more layers than config.json says, adapters, or parts of another class. "
-            "Load it with the class that it was trained with, and save it again as a plain encoder."
-        )
-
-
-def _tiny_bert(texts: Sequence[str], head: Mapping[str, Any]) -> ModelSource:
-    """Make a BERT of 4 layers, 4 heads and 512 neurons each, 128 wide: a search takes minutes on two cores."""
-    from transformers import BertConfig, BertTokenizer
-
-    vocabulary = word_pieces(texts, size=BUILTIN_VOCABULARY)
-    fast = BertTokenizer(vocab=vocabulary, do_lower_case=True, model_max_length=BUILTIN_LENGTH)
-    config = BertConfig(
-        vocab_size=len(vocabulary),
-        hidden_size=128,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        intermediate_size=512,
-        max_position_embeddings=BUILTIN_LENGTH,
-        attention_probs_dropout_prob=0.0,  # learns faster, and keeps PyTorch's fused attention on a CPU
-        pad_token_id=vocabulary["[PAD]"],
-        **head,
-    )
-    return _source(BUILTIN, config, {}, fast, commit=None)
-
-
-def word_pieces(texts: Sequence[str], *, size: int) -> dict[str, int]:
-    """Learn a lower-case WordPiece vocabulary, token -> number: the same for the same texts, in every process.
-
-    The library's trainer numbers continuing characters in the random order of a hash map, and breaks ties
-    between pairs by those numbers. Here they are fixed before it starts.
-    """
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
-
-    learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    learner.normalizer = normalizers.BertNormalizer(lowercase=True)
-    learner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    counts = Counter(c for text in texts for c in learner.normalizer.normalize_str(text) if not c.isspace())
-    common = sorted(counts, key=lambda c: (-counts[c], c))[:BUILTIN_CHARACTERS]
-    characters = sorted(common)
-    fixed = [*BUILTIN_SPECIAL, *characters, *(f"##{c}" for c in characters)]
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=size, min_frequency=2, special_tokens=fixed, limit_alphabet=0, show_progress=False
-    )
-    learner.train_from_iterator(texts, trainer)
-    return dict(sorted(learner.get_vocab().items(), key=lambda item: item[1]))
 
 
 def _source(

@@ -11,7 +11,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, cast
@@ -21,9 +21,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipeline.model.anatomy import Anatomy, read_anatomy
+from pipeline.model.anatomy import Anatomy
+from pipeline.model.earlier_cut import anatomy_as_given, network_class
 from pipeline.model.head import HeadMatch
-from pipeline.study.records import BadInput
+from pipeline.study.records import BadInput, OriginalSize
 from pipeline.study.whole_file import whole_file, whole_folder
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class ModelSource:
     config.json holds; `tokenizer_files` are the bytes by file name. `fingerprint` is the sha256 of
     configuration, vocabulary and weights, followed by @ and the commit for a model from the hub. `remarks` are
     sentences for the user on how it was read; `head` is how its own head fits the task, as the model was given: a copy
-    does not hold it.
+    does not hold it. `original` is there if it was cut before, or its vocabulary is trimmed.
     """
 
     name: str
@@ -58,6 +59,7 @@ class ModelSource:
     tokenizer_files: dict[str, bytes]
     remarks: tuple[str, ...] = ()
     head: HeadMatch = NO_HEAD
+    original: OriginalSize | None = None
 
     @property
     def pretrained(self) -> bool:
@@ -72,7 +74,7 @@ class ModelSource:
     @property
     def max_length(self) -> int:
         """Tokens of the longest row that the position embeddings reach."""
-        config = _config(self)
+        config = read_config(self)
         positions = int(config.max_position_embeddings)
         if config.model_type in POSITIONS_AFTER_PADDING:
             return positions - int(config.pad_token_id) - 1
@@ -84,10 +86,8 @@ def build(source: ModelSource, *, seed: int) -> tuple[PreTrainedModel, Anatomy]:
 
     Parts without weights are initialised from `seed`; torch's global generator is not advanced.
     """
-    from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
-
-    config = _config(source)
-    network: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+    config = read_config(source)
+    network = network_class(config)
     # torch.tensor copies: arrays out of Ray's object store are read-only and shared between trials.
     weights = {name: torch.tensor(array) for name, array in source.weights.items()}
     with torch.random.fork_rng(devices=[]), quiet():
@@ -99,7 +99,11 @@ def build(source: ModelSource, *, seed: int) -> tuple[PreTrainedModel, Anatomy]:
         else:
             model = network._from_config(config, dtype=torch.float32, attn_implementation="sdpa")
     model.eval()
-    return model, read_anatomy(model)
+    anatomy = anatomy_as_given(model)
+    if source.original is not None and source.original.trimmed:  # compression of the whole counts them
+        costs = replace(anatomy.costs, model=anatomy.costs.model + source.original.trimmed)
+        anatomy = replace(anatomy, costs=costs)
+    return model, anatomy
 
 
 def tokenizer(source: ModelSource) -> PreTrainedTokenizerFast:
@@ -138,6 +142,8 @@ def write_source(source: ModelSource, folder: Path) -> None:
             "tokenizer_files": sorted(source.tokenizer_files),
             "remarks": list(source.remarks),
         }
+        if source.original is not None:
+            about["original"] = asdict(source.original)
         (new / "source.json").write_text(json.dumps(about, indent=2))
 
 
@@ -164,6 +170,7 @@ def read_source(folder: Path) -> ModelSource:
             weights=load_file(path) if path.exists() else {},
             tokenizer_files={name: (folder / name).read_bytes() for name in about["tokenizer_files"]},
             remarks=tuple(about.get("remarks", ())),
+            original=OriginalSize(**about["original"]) if "original" in about else None,
         )
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         if isinstance(error, BadInput):
@@ -236,7 +243,8 @@ def load_weights(model: PreTrainedModel, path: Path) -> dict[str, Tensor]:
     return {name.removeprefix(SCORE): values for name, values in scores.items()}
 
 
-def _config(source: ModelSource) -> PreTrainedConfig:
+def read_config(source: ModelSource) -> PreTrainedConfig:
+    """Return a model's configuration as the library has it."""
     from transformers import AutoConfig
 
     return AutoConfig.for_model(**source.config)

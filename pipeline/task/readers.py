@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
+from pipeline.task.declared import declared_classes, named
 from pipeline.task.encodings import text_of
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -57,6 +58,8 @@ def read_columns(
 ) -> tuple[pa.Table, tuple[str, ...]]:
     """Read some columns of a file as strings; return them with remarks for the user on how they were read.
 
+    A column whose classes a parquet file declares (ClassLabel of datasets) is a dictionary array in their order.
+
     Raises:
         OSError, ValueError, pyarrow.ArrowException: the file cannot be read, or lacks a column.
     """
@@ -68,13 +71,15 @@ def read_columns(
         )
     data = _content(path)
     remarks: tuple[str, ...] = ()
+    classes: dict[str, list[str]] = {}
     if kind == ".parquet":
-        table = _read_parquet(data, columns)
+        table, classes = _read_parquet(data, columns)
     elif kind in JSON_LINES:
         table = _read_json_lines(text_of(data), columns)
     else:
         table, remarks = _read_delimited(text_of(data), columns, delimiter, kind)
     strings = {name: as_strings(table[name], name) for name in columns}
+    strings |= {name: named(strings[name], names, name) for name, names in classes.items()}
     return pa.table(strings), tuple(f"{path.name}: {remark}." for remark in remarks)
 
 
@@ -219,10 +224,11 @@ def _read_json_lines(text: str, columns: tuple[str, ...]) -> pa.Table:
     return pa.table({name: pa.array(column, pa.string()) for name, column in found.items()})
 
 
-def _read_parquet(data: bytes, columns: tuple[str, ...]) -> pa.Table:
+def _read_parquet(data: bytes, columns: tuple[str, ...]) -> tuple[pa.Table, dict[str, list[str]]]:
+    """Read columns, and the names of the classes whose numbers they hold, where these are declared."""
     parquet = pa.parquet.ParquetFile(pa.BufferReader(data))
     require_columns(columns, parquet.schema_arrow.names)
-    return parquet.read(columns=list(columns))
+    return parquet.read(columns=list(columns)), declared_classes(parquet.schema_arrow.metadata, columns)
 
 
 def _string(value: Any, place: str, name: str) -> str | None:

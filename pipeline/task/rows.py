@@ -229,7 +229,7 @@ def _assemble(
     columns |= {name: as_strings(text, name) for name, text in zip(TEXT_COLUMNS, texts, strict=False)}
     if label is None:
         label = pa.array([UNKNOWN] * len(ids))
-    columns["label"] = label if isinstance(label, pa.DictionaryArray) else as_strings(label, "label")
+    columns["label"] = label if pa.types.is_dictionary(label.type) else as_strings(label, "label")
     return pa.table(columns)
 
 

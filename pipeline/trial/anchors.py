@@ -91,15 +91,16 @@ def train_dense(inputs: TrialInputs, learning_rate: float, *, recipe: DenseRecip
     except TrainingFailed:
         return None
     measured = measure(model, anatomy, inputs.evaluate(model), length=inputs.length)
+    parameters = anatomy.costs.model  # with the rows of tokens that a trimmed vocabulary has lost
     weights = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
     gpu_peak_mb, gpu_total_mb = _gpu_memory_mb(device)
     return DenseRun(
         learning_rate=learning_rate,
         metric=measured.metric,
-        parameters=measured.parameters,
+        parameters=parameters,
         encoder_parameters=measured.encoder_parameters,
         macs=measured.macs,
-        size_mb=measured.size_mb,
+        size_mb=measured.size_mb * parameters / measured.parameters,
         peak_mb=peak_memory_mb(),
         gpu_peak_mb=gpu_peak_mb,
         gpu_total_mb=gpu_total_mb,

@@ -12,8 +12,9 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from pipeline.model.builtin import BUILTIN_SPECIAL, word_pieces
 from pipeline.model.folder import BUILTIN
-from pipeline.model.resolve import BUILTIN_SPECIAL, check_model, resolve_model, word_pieces
+from pipeline.model.resolve import check_model, resolve_model
 from pipeline.model.source import build, quiet, tokenizer
 from pipeline.study.records import BadInput
 
@@ -41,7 +42,9 @@ def folder(tmp_path, make_model):
 
 def _saved(model, folder: Path) -> Path:
     model.save_pretrained(folder)
-    vocabulary = word_pieces(TEXTS, size=100)
+    pieces, pads = [*word_pieces(TEXTS, size=100)], model.config.pad_token_id
+    pieces[0], pieces[pads] = pieces[pads], pieces[0]  # [PAD] is where the network has it
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
     transformers.BertTokenizer(vocab=vocabulary, do_lower_case=True).save_pretrained(folder)
     return folder
 
@@ -338,7 +341,7 @@ def test_switches_that_change_the_form_of_outputs_are_reset(folder, make_batch, 
     ("key", "value", "message"),
     [
         ("quantization_config", {"load_in_8bit": True}, "before it was quantised"),
-        ("pruned_heads", {"0": [1]}, "before heads were pruned"),
+        ("pruned_heads", {"0": [1]}, "in other shapes"),
         ("position_embedding_type", "relative_key", "positions are absolute"),
         ("is_decoder", True, "Give an encoder"),
         ("num_attention_heads", 0, "has num_attention_heads = 0"),
@@ -362,11 +365,74 @@ def test_an_adapter_beside_a_model_is_refused(folder):
         resolve(folder)
 
 
-def test_an_old_sentence_transformers_folder_says_where_the_model_is(folder):
-    (folder.parent / "sentence").mkdir()
-    folder.rename(folder.parent / "sentence" / "0_Transformer")
-    with pytest.raises(BadInput, match=r"Give .*sentence/0_Transformer\."):
-        resolve(folder.parent / "sentence")
+@pytest.mark.parametrize("place", ["", "0_Transformer", "encoder"])
+def test_the_encoder_of_a_sentence_transformers_folder_is_read(folder, place):
+    """It is beside modules.json, or in the folder of the first module."""
+    plain = resolve(folder).fingerprint
+    whole = folder.parent / "sentence"
+    if place:
+        whole.mkdir()
+        folder.rename(whole / place)
+        (whole / "config.json").write_text('{"__version__": {}}')
+    else:
+        folder.rename(whole)
+    modules = [
+        {"idx": 0, "name": "0", "path": place, "type": "sentence_transformers.models.Transformer"},
+        {"idx": 1, "name": "1", "path": "1_Pooling", "type": "sentence_transformers.models.Pooling"},
+    ]
+    (whole / "modules.json").write_text(json.dumps(modules))
+    check_model(str(whole))
+    assert resolve(whole).fingerprint == plain
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"), [("", "sentence_transformers.models.WordEmbeddings"), ("../elsewhere", "Transformer")]
+)
+def test_a_sentence_transformers_folder_without_an_encoder_is_refused(folder, path, kind):
+    (folder / "modules.json").write_text(json.dumps([{"path": path, "type": kind}]))
+    with pytest.raises(BadInput, match=r"begins with an encoder; .*modules\.json has"):
+        resolve(folder)
+
+
+def test_shards_and_a_missing_pooler_are_read(tmp_path, make_model, make_batch):
+    dense, _ = make_model("bert")
+    dense.save_pretrained(tmp_path / "model", max_shard_size="20KB")
+    assert len([*(tmp_path / "model").glob("model-0*.safetensors")]) > 2
+    vocabulary = word_pieces(TEXTS, size=100)
+    transformers.BertTokenizer(vocab=vocabulary, do_lower_case=True).save_pretrained(tmp_path / "model")
+    model, _ = build(resolve(tmp_path / "model"), seed=0)
+    inputs = {k: v for k, v in make_batch("bert").items() if k not in ("labels", "rows")}
+    with torch.no_grad():
+        torch.testing.assert_close(model(**inputs).logits, dense(**inputs).logits, rtol=0, atol=0)
+
+    weights = {k: v for k, v in dense.state_dict().items() if "pooler" not in k and "classifier" not in k}
+    shutil.rmtree(tmp_path / "model")
+    _saved(dense, tmp_path / "model")
+    save_file(weights, tmp_path / "model" / "model.safetensors", metadata={"format": "pt"})
+    source = resolve(tmp_path / "model")
+    assert not [name for name in source.weights if "pooler" in name]
+    # it starts from the trial's seed
+    one, two, other = (build(source, seed=seed)[0].bert.pooler.dense.weight for seed in (1, 1, 2))
+    assert torch.equal(one, two)
+    assert not torch.equal(one, other)
+
+
+def test_the_tokenizer_s_padding_token_is_the_network_s(tmp_path, make_model, folder):
+    _saved(make_model("bert")[0], tmp_path / "bert")
+    pads = tokenizer(resolve(tmp_path / "bert")).pad_token_id
+    edit_config(tmp_path / "bert", pad_token_id=pads + 7)
+    source = resolve(tmp_path / "bert")
+    assert source.config["pad_token_id"] == pads
+    assert build(source, seed=0)[0].bert.embeddings.word_embeddings.padding_idx == pads
+    assert source.remarks == (
+        f"The tokenizer pads with token {pads} ([PAD]), config.json names {pads + 7}: the tokenizer's is used.",
+    )
+    # where positions are counted from it, another one moves them all
+    edit_config(folder, pad_token_id=7)
+    with pytest.raises(
+        BadInput, match=r"counted from its padding token; .* has token 7, its tokenizer pads with 1"
+    ):
+        resolve(folder)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])

@@ -478,3 +478,23 @@ def test_a_validation_class_that_train_has_not(tmp_path: Path) -> None:
     (tmp_path / "dev.tsv").write_text("a\tlabel\nx\t0\ny\t7\n")
     with pytest.raises(BadInput, match=r"dev.tsv: 1 row has a class that train has not .* row 2 with '7'"):
         load(path)
+
+
+def parquet_part(path: Path, names: list[str], labels: list[int]) -> None:
+    texts = [f"{path.stem} {row}" for row in range(len(labels))]
+    features = {"a": {"dtype": "string", "_type": "Value"}, "label": {"names": names, "_type": "ClassLabel"}}
+    noted = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+    pq.write_table(pa.table({"a": texts, "label": labels}).replace_schema_metadata(noted), path)
+
+
+def test_classes_of_parquet_files_are_matched_by_their_declared_names(tmp_path: Path) -> None:
+    """Two files may number them differently: as numbers, every test label would be the wrong class."""
+    task = write_task(tmp_path, sentences(4), metric="f1")
+    task.write_text(task.read_text().replace(".tsv", ".parquet"))
+    parquet_part(tmp_path / "train.parquet", ["same", "differs"], [0, 1] * 20)
+    parquet_part(tmp_path / "test.parquet", ["differs", "same"], [0, 0, 1])
+    found = load(task)
+    assert found.class_names == ("same", "differs")  # as declared: F1 is that of "differs"
+    first = found.train.to_pylist()[0]
+    assert first["label"] == (int(first["text_a"].split()[1]) % 2)
+    assert open_test(found)["test"]["label"].to_pylist() == [1, 1, 0]

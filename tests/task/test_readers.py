@@ -228,3 +228,43 @@ def test_columns_of_parquet_without_a_value_are_refused(
     pq.write_table(pa.table({"label": labels, "sentence": ["x", "y"]}), tmp_path / "t.parquet")
     with pytest.raises(ValueError, match=message):
         read_columns(tmp_path / "t.parquet", COLUMNS, None)
+
+
+def declared(names: list[str]) -> dict[bytes, bytes]:
+    """What `datasets` writes into the schema of a parquet file whose labels are classes."""
+    features = {
+        "sentence": {"dtype": "string", "_type": "Value"},
+        "label": {"names": names, "_type": "ClassLabel"},
+    }
+    return {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+
+
+def test_classes_that_datasets_has_declared_have_their_names_and_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    table = pa.table({"sentence": ["a", "b", "c"], "label": pa.array([1, 0, -1])})
+    pq.write_table(table.replace_schema_metadata(declared(["same", "differs"])), path)
+    rows, _ = read_columns(path, COLUMNS, None)
+    assert rows["label"].to_pylist() == ["differs", "same", None]
+    assert rows["label"].combine_chunks().dictionary.to_pylist() == ["same", "differs"]
+    assert rows["sentence"].to_pylist() == ["a", "b", "c"]
+
+    pq.write_table(table.replace_schema_metadata({b"huggingface": b"?"}), path)
+    assert read_columns(path, COLUMNS, None)[0]["label"].to_pylist() == ["1", "0", "-1"]
+    pq.write_table(table.replace_schema_metadata(declared(["one"])), path)
+    with pytest.raises(ValueError, match=r"row 1 has '1' in 'label', whose 1 classes"):
+        read_columns(path, COLUMNS, None)
+
+
+def test_what_datasets_itself_writes_is_read_so(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(
+        {
+            "sentence": datasets.Value("string"),
+            "label": datasets.ClassLabel(names=["neg", "pos"]),
+            "list": datasets.List(datasets.ClassLabel(names=["u", "v"])),
+        }
+    )
+    rows = {"sentence": ["a", "b"], "label": [1, 0], "list": [[1], [0]]}
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(str(tmp_path / "t.parquet"))
+    found, _ = read_columns(tmp_path / "t.parquet", (*COLUMNS, "list"), None)
+    assert found.to_pydict() == {"sentence": ["a", "b"], "label": ["pos", "neg"], "list": ["v", "u"]}

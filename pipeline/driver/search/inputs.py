@@ -10,6 +10,7 @@ from pipeline.methods.smp import check_fitted, find_fitted
 from pipeline.model.folder import BUILTIN
 from pipeline.model.resolve import classes_of, resolve_model
 from pipeline.model.source import ModelSource, Weights, read_weights
+from pipeline.model.trim import trim_source
 from pipeline.study.metrics import AGREEMENT
 from pipeline.study.records import BadInput
 from pipeline.study.store import DataFacts, Store
@@ -64,6 +65,7 @@ def data_facts(task: Task, inputs: TrialInputs) -> DataFacts:
         shared=dict(task.shared) | test.shared,
         cut=cut,
         remarks=(*remarks, *inputs.source.remarks),
+        original=inputs.source.original,
     )
 
 
@@ -94,6 +96,9 @@ def make_inputs(request: Search, task: Task, *, study: str, cache: Path) -> Tria
             f"A row is at most as long as the model's positions reach; max_length is {task.max_length} tokens, and "
             f"{request.model} reaches {source.max_length}. Give a smaller max_length."
         )
+    fitted = _fitted(request, task, source, study=study)
+    if request.trim_vocabulary:
+        source, _ = trim_source(source, train_texts(task))
     return inputs_of(
         task,
         source,
@@ -102,7 +107,7 @@ def make_inputs(request: Search, task: Task, *, study: str, cache: Path) -> Tria
         distill=request.distill,
         compile=request.compile,
         checkpointing=request.activation_checkpointing,
-        fitted=_fitted(request, task, source, study=study),
+        fitted=fitted,
         cache=cache,
         answers=Store(request.store).study(study).origin.answers() if blank else None,
     )

@@ -31,7 +31,7 @@ def study_name(request: Search, task: Task) -> str:
 
 
 def default_name(request: Search, task: Task) -> str:
-    """Return task-model-method and what differs from the defaults: distillation, objective, no training, seed.
+    """Return task-model-method and what differs from the defaults: distillation, objective, training, vocabulary, seed.
 
     All in characters that a folder's name may have; of other characters a hash is added.
     """
@@ -43,6 +43,7 @@ def _rest(request: Search) -> list[str]:
     parts = [request.method] + ([request.distill] if request.distill != NONE else [])
     parts += [request.objective] if request.objective in ("macs", "latency") else []
     parts += ["no-training"] if request.no_training else []
+    parts += ["trimmed"] if request.trim_vocabulary else []
     return parts + ([f"seed{request.seed}"] if request.seed else [])
 
 

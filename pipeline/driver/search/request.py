@@ -60,6 +60,9 @@ class Search:
         Option("Metric of an hf: data set: accuracy, f1, accuracy_f1, matthews or pearson_spearman.", WHAT),
     ] = None
     drop_empty: Annotated[bool, Option("Leave rows without a text out; else they are refused.", WHAT)] = False
+    trim_vocabulary: Annotated[
+        bool, Option("Keep the tokens alone that the training rows need: the model's table shrinks.", WHAT)
+    ] = False
     trust_remote_code: Annotated[bool, Option("Run a tokenizer's own code.", WHAT)] = False
     space: Annotated[Path | None, Option("A TOML file whose keys replace the packaged ones.", HOW)] = None
     trials: Annotated[

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import socket
 import sqlite3
 import tempfile
 import warnings
@@ -30,7 +32,14 @@ ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 FIRST_CONTACT = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
-DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+PORTS = {
+    "postgresql": 5432,
+    "mysql": 3306,
+    "mssql": 1433,
+}  # of databases on a host, where the address has none
+DATABASES = ("sqlite", *PORTS)
+VARIABLE = "MLFLOW_TRACKING_URI"
+ANSWER_S = 5.0  # for a database's host to take a connection
 
 
 class NoAnswer(BadInput):
@@ -50,9 +59,15 @@ def connect(uri: str | None, *, store_root: Path) -> Connection:
     ours = sqlite_url(store.mlflow_db)
     address = address_of(uri, store_root=store_root)
     scheme = address.partition("://")[0] if "://" in address else "file"
+    given = f"{'--tracking' if uri else VARIABLE} is {shown(address) if '://' in address else address}"
+    if re.match(r"(databricks|uc)\b", address):
+        raise BadInput(
+            f"Trials are published to an MLflow database or server; {given}: Databricks, whose log-in is its own, is "
+            f"none. Give --tracking another URI such as {ours}, and copy the runs there when the study has ended."
+        )
     if scheme == "file":
         raise BadInput(
-            f"MLflow keeps runs in a database or on a server; {address} is a folder. Give --tracking a URI such as "
+            f"MLflow keeps runs in a database or on a server; {given}, a folder. Give --tracking a URI such as "
             f"{ours} or http://127.0.0.1:5000."
         )
     for name, value in ENVIRONMENT.items():
@@ -64,6 +79,7 @@ def connect(uri: str | None, *, store_root: Path) -> Connection:
         from mlflow import MlflowClient
 
         with _environment(FIRST_CONTACT), _quiet():
+            _reach_host(address)
             if (file := sqlite_file(address)) is not None and not file.exists():
                 _make_database(file, artifacts=store.artifacts)
             client = MlflowClient(address)
@@ -72,7 +88,7 @@ def connect(uri: str | None, *, store_root: Path) -> Connection:
         # MLflow's libraries raise their own errors: requests, SQLAlchemy, database drivers
         raise NoAnswer(
             f"Trials are published to MLflow; {shown(address)} cannot be used ({cause(error, address)}). Start the "
-            "server, correct --tracking (or MLFLOW_TRACKING_URI), or leave both out for a database in the store."
+            f"server, correct --tracking (or {VARIABLE}), or leave both out for a database in the store."
         ) from None  # the chain would show the address with its password
     database = scheme.partition("+")[0] in DATABASES
     artifacts = store.artifacts if database else None
@@ -82,7 +98,25 @@ def connect(uri: str | None, *, store_root: Path) -> Connection:
 
 def address_of(uri: str | None, *, store_root: Path) -> str:
     """Return MLflow's address: `uri`, else MLFLOW_TRACKING_URI, else a database in the store."""
-    return uri or os.environ.get("MLFLOW_TRACKING_URI") or sqlite_url(Store(store_root).mlflow_db)
+    return uri or os.environ.get(VARIABLE) or sqlite_url(Store(store_root).mlflow_db)
+
+
+def _reach_host(address: str) -> None:
+    """Ask whether a database's host takes connections: MLflow would try it for minutes.
+
+    Raises:
+        OSError: it does not.
+        sqlalchemy.exc.ArgumentError, ValueError: the address cannot be read.
+    """
+    from sqlalchemy import make_url
+
+    driver = address.partition("://")[0].partition("+")[0]
+    if driver not in PORTS:
+        return
+    url = make_url(address)
+    if url.host and "," not in url.host and not url.host.startswith(("/", "%2F")):
+        with socket.create_connection((url.host, url.port or PORTS[driver]), timeout=ANSWER_S):
+            pass
 
 
 def _make_database(file: Path, *, artifacts: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from pipeline.driver.tracking.connection import Status, Value
 from pipeline.fronts.front import Front, FrontPoint
 from pipeline.study.records import Measurement, ParamValue, Point, State, StudySpec, TrialRecord
-from pipeline.study.store import Shape
+from pipeline.study.store import DataFacts, Shape
 
 STUDY = "prunefront.study"  # tag: the study's name
 SPEC = "prunefront.spec"  # tag of a study's run: fingerprint of its spec
@@ -64,6 +64,14 @@ def provenance_tags(provenance: Mapping[str, str]) -> dict[str, str]:
     if "commit" in tags:
         tags["mlflow.source.git.commit"] = tags["commit"].removesuffix("+")
     return tags
+
+
+def data_tags(data: DataFacts) -> dict[str, str]:
+    """Return the tags of a study's rows: how many each part has, how many two parts share, how many are cut."""
+    counts = {f"data/rows_{part}": count for part, count in data.rows.items()}
+    counts |= {f"data/shared_{pair.replace('+', '_')}": count for pair, count in data.shared.items()}
+    counts |= {f"data/cut_{part}": count for part, count in data.cut.items()}
+    return {key: str(count) for key, count in counts.items()}
 
 
 def study_tags(spec: StudySpec) -> dict[str, str]:

@@ -17,6 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import TypeVar, final
 
 from pipeline.driver.tracking.connection import TrackingLost
+from pipeline.driver.tracking.published import data_tags
 from pipeline.driver.tracking.tracker import Tracker
 from pipeline.fronts.front import front_of, with_latency
 from pipeline.fronts.running_front import RunningFront
@@ -201,7 +202,8 @@ class Publisher:
         self._may_write()
         if self._tracker is None:
             self._tracker = self._open()
-        self._tracker.start_study(self._spec, provenance=provenance())
+        facts = provenance() | data_tags(self._study.data.read())
+        self._tracker.start_study(self._spec, provenance=facts)
         there = self._tracker.published()
         self._progress += 1
         left_out = {*there, *self._aside()}

@@ -1,7 +1,15 @@
 """The dataclasses that pass between modules: frozen, of numpy arrays, with no behaviour but their own invariants."""
 
 from pipeline.study.records.ask import Ask
-from pipeline.study.records.network import UNIT_KINDS, Masks, Measurement, Point, PointRef, Scores
+from pipeline.study.records.network import (
+    UNIT_KINDS,
+    Masks,
+    Measurement,
+    OriginalSize,
+    Point,
+    PointRef,
+    Scores,
+)
 from pipeline.study.records.objectives import OBJECTIVES, Anchors, Objective
 from pipeline.study.records.study import StudySpec, TaskReference, refer
 from pipeline.study.records.trial import RUNG_COLUMNS, HistoryRow, Rung, TrialRecord
@@ -31,6 +39,7 @@ __all__ = [
     "Masks",
     "Measurement",
     "Objective",
+    "OriginalSize",
     "ParamValue",
     "Params",
     "Point",

@@ -105,6 +105,24 @@ class Measurement:
 
 
 @dataclass(frozen=True)
+class OriginalSize:
+    """The size of a model before it was cut for the first time, or its vocabulary trimmed.
+
+    `compression` counts from the encoder as the study's model has it; `compression_total` counts the rows of the
+    embedding table that a trimmed vocabulary has lost.
+    """
+
+    parameters: int
+    encoder_parameters: int
+    tokens: int = 0  # of the vocabulary before it was trimmed; 0: it was not
+    trimmed: int = 0  # parameters of the rows that are gone with them
+
+    def compression_of(self, encoder_parameters: int) -> float:
+        """Return the share of the encoder before the first cut that is gone in a network."""
+        return 1 - encoder_parameters / self.encoder_parameters
+
+
+@dataclass(frozen=True)
 class Point:
     """One network of a trial, which can be made again: its masks and its measurements.
 

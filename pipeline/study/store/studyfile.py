@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from pydantic import TypeAdapter
 
-from pipeline.study.records import State, TaskReference
+from pipeline.study.records import OriginalSize, State, TaskReference
 from pipeline.study.store.latency import StudyLatency
 from pipeline.study.store.objects import drop
 from pipeline.study.store.recordfile import read_json, write_json
@@ -74,6 +74,7 @@ class DataFacts:
     shared: dict[str, int] = field(default_factory=dict)
     cut: dict[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    original: OriginalSize | None = None  # of a model that was cut before, or whose vocabulary is trimmed
 
 
 @dataclass(frozen=True)

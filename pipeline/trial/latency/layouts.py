@@ -49,7 +49,7 @@ def whole_layouts(anatomy: Anatomy) -> list[Masks]:
     """
     generator = np.random.default_rng(1)
     layers, heads, neurons = anatomy.dense_layers, anatomy.heads_per_layer, anatomy.neurons_per_layer
-    full = Masks.full(layers, heads, neurons)
+    full = anatomy.present
     nothing = Masks(full.heads & False, full.neurons & False, full.layers)
     found = [replace(nothing, layers=full.layers & False), nothing]
     for share in WHOLE_SHARES:
@@ -65,8 +65,8 @@ def whole_layouts(anatomy: Anatomy) -> list[Masks]:
 
 
 def _first(anatomy: Anatomy, heads: Sequence[int], neurons: Sequence[int]) -> Masks:
-    """Masks of the first `heads` and `neurons` of each layer; all layers are kept."""
-    return Masks(
+    """Masks of the first `heads` and `neurons` of each layer, as far as they are there; all layers are kept."""
+    return anatomy.present & Masks(
         np.arange(anatomy.heads_per_layer) < np.asarray(heads)[:, None],
         np.arange(anatomy.neurons_per_layer) < np.asarray(neurons)[:, None],
         np.ones(anatomy.dense_layers, bool),

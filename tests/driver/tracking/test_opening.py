@@ -109,6 +109,32 @@ def test_a_folder_is_refused_with_a_database_that_works(tmp_path: Path, uri: str
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("uri", ["databricks", "databricks://profile", "databricks-uc", "uc:main.models"])
+def test_databricks_is_refused_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str) -> None:
+    assert f"--tracking is {uri}: Databricks" in refusal(uri, tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert f"MLFLOW_TRACKING_URI is {uri}: Databricks" in refusal(None, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "uri", ["./mlruns", "file:///some/where", "nonsense://x", f"http://u:{SECRET}@127.0.0.1:9"]
+)
+def test_the_variable_is_named_where_it_is_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert "MLFLOW_TRACKING_URI" in refusal(None, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "mysql+pymysql", "mssql"])
+def test_a_database_whose_host_does_not_answer_is_refused_quickly(tmp_path: Path, scheme: str) -> None:
+    """MLflow itself tries for a minute and a half."""
+    message = refusal(f"{scheme}://user:{SECRET}@127.0.0.1:{free_port()}/db", tmp_path)
+    assert "ConnectionRefusedError" in message
+
+
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("no database" * 100)

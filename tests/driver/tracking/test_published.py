@@ -14,6 +14,7 @@ from pipeline.driver.tracking.connection import Value
 from pipeline.driver.tracking.published import BY_PERCENT
 from pipeline.fronts.front import front_of
 from pipeline.study.records import HistoryRow, StudySpec
+from pipeline.study.store import DataFacts
 from tests.kit.tracking import SPEC, record, stored, trials
 
 START = 1_700_000_000_000
@@ -156,3 +157,13 @@ def test_the_curve_table_counts_what_is_left() -> None:
     assert rows[1]["metric"] is None
     assert [row["kind"] for row in rows] == ["curve", "curve", "recovered"]
     json.dumps(table, allow_nan=False)
+
+
+def test_rows_that_two_parts_share_are_tags() -> None:
+    data = DataFacts(rows={"train": 80, "test": 9}, shared={"validation+train": 3}, cut={"train": 0})
+    assert published.data_tags(data) == {
+        "data/rows_train": "80",
+        "data/rows_test": "9",
+        "data/shared_validation_train": "3",
+        "data/cut_train": "0",
+    }

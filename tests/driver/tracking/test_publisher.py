@@ -25,7 +25,7 @@ from pipeline.driver.tracking.connection import Connection
 from pipeline.driver.tracking.published import TRIAL
 from pipeline.study.ledger import LeaseLost, LedgerLost, hold
 from pipeline.study.records import BadInput
-from pipeline.study.store import LedgerPlace, Store
+from pipeline.study.store import DataFacts, LedgerPlace, Store
 from tests.kit.synthetic import point, record, spec
 
 pytestmark = pytest.mark.filterwarnings(
@@ -94,6 +94,7 @@ def delivered(client: MlflowClient) -> list[int]:
 
 def test_what_ends_is_delivered_in_the_background(store: Store) -> None:
     end(store, 0)  # of an earlier driver
+    store.study("toy").data.write(DataFacts(rows={"train": 80}, shared={"validation+train": 3}))
     sent = courier(store, None)
     sent.start()
     for number in (1, 2):

@@ -12,7 +12,7 @@ import transformers
 from safetensors.torch import save_file
 
 from pipeline.export.checkpoint import load, load_tokenizer, whole_folder, write_checkpoint
-from pipeline.model.resolve import word_pieces
+from pipeline.model.builtin import word_pieces
 from pipeline.model.surgery import cut
 from pipeline.study.records import Masks
 from pipeline.task.batches import encoder_inputs

@@ -1,0 +1,92 @@
+"""Whether a model was read whole: all weights of its encoder, and the tokenizer that it was trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from pipeline.model.source import POSITIONS_AFTER_PADDING
+from pipeline.study.records import BadInput
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+
+# Numbers of positions and the like, which older versions of transformers saved beside the weights.
+BUFFERS = ("position_ids", "token_type_ids")
+
+
+def check_tokenizer(name: str, fast: PreTrainedTokenizerBase, *, tokens: int) -> None:
+    """Check that a tokenizer gives what batches need, and no number that has no embedding.
+
+    Raises:
+        BadInput: it does not.
+    """
+    if not fast.is_fast:
+        raise BadInput(f"Rows are tokenised by a fast tokenizer; {name} has only {type(fast).__name__}.")
+    if fast.pad_token_id is None:
+        raise BadInput(
+            f"Rows of a batch are padded to one length; the tokenizer of {name} has no padding token. Give it one that "
+            "the model was trained with (tokenizer.pad_token = ...) and save it again with save_pretrained."
+        )
+    last = max(fast.get_vocab().values())
+    if last >= tokens:
+        raise BadInput(
+            f"Every token has an embedding; {name} has {tokens} of them and its tokenizer counts to {last}. "
+            "Give the tokenizer that the model was trained with."
+        )
+
+
+def check_encoder_is_whole(name: str, model: PreTrainedModel, fresh: set[str]) -> None:
+    """Check that all weights of the encoder were read; the library would replace missing ones by random numbers.
+
+    Raises:
+        BadInput: some were not.
+    """
+    prefix = f"{model.base_model_prefix}."
+    lost = sorted(key for key in fresh if key.startswith(prefix) and ".pooler." not in key)
+    if lost:
+        raise BadInput(
+            f"A pretrained model brings all weights of its encoder; {name} lacks {len(lost)} of them or has "
+            f"them in other shapes ({', '.join(lost[:3])} ...). Give the folder of a whole model."
+        )
+
+
+def check_all_is_read(name: str, model: PreTrainedModel, unread: Iterable[str]) -> None:
+    """Check that no weights of the encoder were left aside: the network would be another one than was trained.
+
+    Raises:
+        BadInput: some were.
+    """
+    prefix = f"{model.base_model_prefix}."
+    parts = {part for part, _ in model.base_model.named_children()}
+    left = [key for key in sorted(unread) if key.removeprefix(prefix).split(".")[0] in parts]
+    left = [key for key in left if not key.endswith(BUFFERS)]
+    if left:
+        raise BadInput(
+            f"All weights of a model's encoder are read; {name} has {len(left)} that its network has no place for "
+            f"({', '.join(left[:3])} ...): more layers than config.json says, adapters, or parts of another class. "
+            "Load it with the class that it was trained with, and save it again as a plain encoder."
+        )
+
+
+def fit_padding(name: str, config: PreTrainedConfig, fast: PreTrainedTokenizerBase) -> tuple[str, ...]:
+    """Make the tokenizer's padding token that of the network; return what is to be said of it.
+
+    Raises:
+        BadInput: positions are counted from the network's own padding token, which is another one.
+    """
+    pads, known = fast.pad_token_id, config.pad_token_id
+    if pads == known:
+        return ()
+    if config.model_type in POSITIONS_AFTER_PADDING:
+        raise BadInput(
+            f"Positions of a {config.model_type} are counted from its padding token; config.json of {name} has token "
+            f"{known}, its tokenizer pads with {pads} ({fast.pad_token}). Give the tokenizer that the model was "
+            "trained with."
+        )
+    config.pad_token_id = pads
+    if known is None:
+        return ()
+    return (
+        f"The tokenizer pads with token {pads} ({fast.pad_token}), config.json names {known}: the tokenizer's is used.",
+    )

@@ -1,0 +1,136 @@
+"""Models that were cut before they were given: folders of `prunefront export`, checkpoints with pruned heads.
+
+Such a network has its class's dense shape and lacks units from the start. Its units are numbered as they are now: gone
+layers have no number, and what a layer has left are its first heads and neurons. Compression counts from what is there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.model.anatomy import Anatomy, read_anatomy
+from pipeline.model.modeling_cut import FORMAT
+from pipeline.model.surgery import cut
+from pipeline.study.records import BadInput, Masks, OriginalSize
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+LAYOUT = "cut_layout"  # of config.json: the heads and neurons of each layer that is left
+PRUNED = "pruned_heads"  # of config.json, as transformers 4 wrote it: the numbers of gone heads by layer
+KIND = "cut_"  # before the model_type of an exported folder
+RECORD = "prunefront.json"
+CODE = (
+    "auto_map",
+    "architectures",
+    "cut_format",
+    PRUNED,
+)  # entries of config.json that the dense class has not
+AS_GIVEN = "_anatomy_as_given"
+
+
+def was_cut(own: Mapping[str, Any]) -> bool:
+    """Return whether a config.json is that of a network that was cut before."""
+    return str(own.get("model_type", "")).startswith(KIND) or bool(own.get(PRUNED))
+
+
+def dense_entries(own: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the config.json of a cut network as that of its class, which keeps `cut_layout` as an entry of its own.
+
+    Raises:
+        BadInput: a newer version wrote it.
+    """
+    if int(own.get("cut_format", 0)) > FORMAT:
+        raise BadInput(
+            f"A cut network is read by a prunefront as new as the one that wrote it; {folder} has format "
+            f"{own['cut_format']}, this one knows {FORMAT}. Update prunefront."
+        )
+    kind = str(own.get("model_type", "")).removeprefix(KIND)
+    return {key: value for key, value in own.items() if key not in CODE} | {"model_type": kind}
+
+
+def layout_of_pruned(config: PreTrainedConfig, pruned: Mapping[str, Sequence[int]]) -> list[dict[str, int]]:
+    """Return the layout of a network whose heads were pruned; `pruned` has the numbers of gone heads by layer."""
+    neurons = getattr(config, "hidden_dim", None) or config.intermediate_size
+    return [
+        {
+            "layer": layer,
+            "heads": config.num_attention_heads - len({*pruned.get(str(layer), ())}),
+            "neurons": neurons,
+        }
+        for layer in range(config.num_hidden_layers)
+    ]
+
+
+def network_class(config: PreTrainedConfig) -> Any:
+    """Return the class of a configuration's classifier; if it was cut before, one that builds it as it is."""
+    from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+
+    network: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+    layout = getattr(config, LAYOUT, None)
+    if layout is None:
+        return network
+
+    def build(self: Any, *args: Any, **kwargs: Any) -> None:
+        network.__init__(self, *args, **kwargs)
+        setattr(self, AS_GIVEN, _cut_as(self, layout))
+        self.post_init()
+
+    return type(network.__name__, (network,), {"__init__": build})
+
+
+def anatomy_as_given(model: PreTrainedModel) -> Anatomy:
+    """Return the anatomy of a network that `network_class` built, dense or cut before; it is then of the plain class.
+
+    Raises:
+        BadInput: as `read_anatomy`.
+    """
+    anatomy: Anatomy | None = vars(model).pop(AS_GIVEN, None)
+    if anatomy is None:
+        return read_anatomy(model)
+    model.__class__ = type(model).__mro__[1]
+    return anatomy
+
+
+def original_size(anatomy: Anatomy, layout: Sequence[Mapping[str, int]], folder: Path) -> OriginalSize:
+    """Return the size that a network had before its first cut.
+
+    Its folder may tell; else its widest layers do, and the numbers of those that are left.
+    """
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        told = json.loads((folder / RECORD).read_text())
+        first, anchors = told.get("original") or {}, told["anchors"]
+        return OriginalSize(
+            int(first.get("parameters", anchors["dense_parameters"])),
+            int(first.get("encoder_parameters", anchors["dense_encoder_parameters"])),
+        )
+    costs = anatomy.costs
+    encoder = costs.layer * (1 + max(left["layer"] for left in layout))
+    return OriginalSize(costs.model - costs.encoder + encoder, encoder)
+
+
+def _cut_as(model: PreTrainedModel, layout: Sequence[Mapping[str, int]]) -> Anatomy:
+    """Cut a dense network to the sizes of `layout`, and count from there."""
+    dense = read_anatomy(model)
+    masks = Masks.full(dense.dense_layers, dense.heads_per_layer, dense.neurons_per_layer)
+    try:
+        sizes = [(int(left["heads"]), int(left["neurons"])) for left in layout]
+    except (TypeError, KeyError, ValueError) as error:
+        raise BadInput(f"{LAYOUT} of config.json has heads and neurons of each layer; {error!r}.") from error
+    for layer, (heads, neurons) in enumerate(sizes):
+        if layer < dense.dense_layers:
+            masks.heads[layer, max(heads, 0) :] = False
+            masks.neurons[layer, max(neurons, 0) :] = False
+    if [(row.sum(), other.sum()) for row, other in zip(masks.heads, masks.neurons, strict=True)] != sizes:
+        raise BadInput(
+            f"{LAYOUT} of config.json has the sizes of its {dense.dense_layers} layers of at most "
+            f"{dense.heads_per_layer} heads and {dense.neurons_per_layer} neurons; it has {sizes}. Export it again."
+        )
+    anatomy, costs = cut(model, dense, masks), dense.costs
+    there = costs.kept(masks)
+    return replace(anatomy, costs=replace(costs, encoder=there, model=costs.model - costs.encoder + there))

@@ -1,0 +1,120 @@
+"""An exported network without the tokens that its task does not need: same numbers, smaller, said everywhere."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import pipeline
+from pipeline.export.export import Exported, export
+from pipeline.export.trimmed import read_text
+from pipeline.fronts.front import load_front
+from pipeline.model.source import read_source, tokenizer
+from pipeline.study.records import BadInput
+from pipeline.study.store import Store
+from pipeline.task.loading import load_task, train_texts
+from pipeline.trial.latency import timing
+from tests.kit.onetrial import NAME, Study
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "WHOLE_SECONDS", 0.1)
+
+
+@pytest.fixture(scope="module")
+def both(made: Study, tmp_path_factory: pytest.TempPathFactory) -> tuple[Exported, Exported]:
+    """A network as it is, and with the tokens of train and of a text."""
+    folder = tmp_path_factory.mktemp("trimmed")
+    (folder / "served.txt").write_text("word\n\n", encoding="utf-8-sig")
+    shutil.copytree(made.store / "studies", folder / "store" / "studies")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timing, "WHOLE_SECONDS", 0.1)
+        return (
+            export(NAME, to=folder / "whole", store=folder / "store"),
+            export(NAME, to=folder / "small", store=folder / "store", keep_text=folder / "served.txt"),
+        )
+
+
+def test_texts_of_train_have_the_same_logits(both: tuple[Exported, Exported], made: Study) -> None:
+    whole, small = both
+    texts = train_texts(load_task(str(made.task_file), cache=made.store / "cache"))[:50]
+    logits, tokens = [], []
+    for each in (whole, small):
+        model, reader = pipeline.load(each.folder), pipeline.load_tokenizer(each.folder)
+        rows = reader(texts, padding=True, return_tensors="pt")
+        tokens.append([reader.convert_ids_to_tokens(row) for row in rows["input_ids"]])
+        with torch.no_grad():
+            logits.append(model(**rows).logits)
+    assert tokens[0] == tokens[1]
+    torch.testing.assert_close(*logits, rtol=0, atol=1e-6)
+    assert "w" in {token[0] for token in pipeline.load_tokenizer(small.folder).get_vocab()}
+
+
+def test_sizes_are_those_of_the_small_table(both: tuple[Exported, Exported], made: Study) -> None:
+    whole, small = both
+    source = read_source(Store(made.store).study(NAME).origin.model())
+    model = pipeline.load(small.folder)
+    rows = len(pipeline.load_tokenizer(small.folder))
+    gone = (len(tokenizer(source)) - rows) * 128
+    assert gone > 0
+    assert model.config.vocab_size == rows
+    point = small.facts.point
+    assert point.parameters == whole.facts.point.parameters - gone
+    assert sum(p.numel() for p in model.parameters()) == point.parameters
+    assert point.size_mb == pytest.approx(4e-6 * point.parameters)
+    assert point.compression == whole.facts.point.compression
+    dense = small.facts.front.spec.anchors.dense_parameters
+    assert point.compression_total == pytest.approx(1 - point.parameters / dense)
+    assert whole.facts.size_bytes - small.facts.size_bytes == pytest.approx(4 * gone, abs=200)
+
+
+def test_it_is_said(both: tuple[Exported, Exported]) -> None:
+    _, small = both
+    said = "The vocabulary is trimmed to"
+    assert any(said in warning for warning in small.warnings)
+    assert said in (small.folder / "README.md").read_text()
+    record = json.loads((small.folder / "prunefront.json").read_text())
+    assert record["original"]["trimmed"] == 128 * (
+        record["original"]["tokens"] - len(pipeline.load_tokenizer(small.folder))
+    )
+    assert json.loads((both[0].folder / "prunefront.json").read_text())["original"] is None
+
+
+def test_its_test_score_is_its_own(both: tuple[Exported, Exported]) -> None:
+    whole, small = both
+    assert small.facts.scores.weights_sha256 != whole.facts.scores.weights_sha256
+    assert small.facts.scores.rows == whole.facts.scores.rows
+
+
+def test_a_trimmed_export_is_a_model_again(both: tuple[Exported, Exported], made: Study) -> None:
+    from pipeline.model.resolve import resolve_model
+    from pipeline.model.source import build
+
+    small = both[1]
+    spec = load_front(NAME, store=made.store).spec
+    classes = tuple(json.loads((small.folder / "config.json").read_text())["id2label"].values())
+    source = resolve_model(
+        str(small.folder), outputs=len(classes), class_names=classes, regression=False, train_texts=[]
+    )
+    assert source.original is not None
+    assert source.original.encoder_parameters == spec.anchors.dense_encoder_parameters
+    rows = pipeline.load_tokenizer(small.folder)(["the bright river"], return_tensors="pt")
+    with torch.no_grad():
+        expected = pipeline.load(small.folder)(**rows).logits
+        np.testing.assert_array_equal(build(source, seed=0)[0](**rows).logits, expected)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(None, "cannot be read"), (b" \n", "has no text"), (b"\xff\xfea\0", "UTF-16")]
+)
+def test_a_text_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "t.txt").write_bytes(content)
+    with pytest.raises(BadInput, match=rf"--keep-text is a text file.*{message}"):
+        read_text(tmp_path / "t.txt")
