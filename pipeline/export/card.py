@@ -153,8 +153,8 @@ def _first_row(facts: Facts) -> list[tuple[str, str, str]]:
     first, dense = facts.original, facts.front.spec.anchors.dense_encoder_parameters
     if first is None or first.encoder_parameters == dense:
         return []
-    shares = (percent(first.compression_of(count)) for count in (facts.point.encoder_parameters, dense))
-    return [("gone of the encoder before its first cut", *shares)]
+    now, before = (percent(first.compression_of(count)) for count in (facts.point.encoder_parameters, dense))
+    return [("gone of the encoder before its first cut", now, before)]
 
 
 def _latency_row(each: Timed) -> tuple[str, str, str]:

@@ -100,18 +100,19 @@ def merge(adapter: Adapter, model: PreTrainedModel) -> set[str]:
         if key is None or (part and (part != "A.weight" or other is None)):
             lost.append(name)
             continue
-        added = tensor
+        change = tensor
         if part and other is not None:
-            added = _scale(adapter.settings, target, rank=tensor.shape[0]) * (other @ tensor)
-            added = own[key] + (added.T if adapter.settings.get("fan_in_fan_out") else added)
+            change = _scale(adapter.settings, target, rank=tensor.shape[0]) * (other @ tensor)
+            change = change.T if adapter.settings.get("fan_in_fan_out") else change
+        if change.shape != own[key].shape:
+            if part or key.startswith(f"{model.base_model_prefix}."):
+                lost.append(name)
+            continue  # else the head of a task with other classes
+        if part:
+            own[key].add_(change)
         else:
+            own[key].copy_(change)
             replaced.add(key)
-        if added.shape == own[key].shape:
-            own[key].copy_(added)
-        elif key.startswith(f"{model.base_model_prefix}."):
-            lost.append(name)
-        else:
-            replaced.discard(key)  # the head of a task with other classes
     if lost or not adapter.tensors:
         raise BadInput(
             f"An adapter fits the model that it was trained on; {adapter.base} has no place for {len(lost)} of the "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,25 @@ def match_head(config: Mapping[str, Any], class_names: Sequence[str], *, regress
     return HeadMatch(
         None, f"its head knows the classes {_listed(names)}, the task has {_listed(class_names)}"
     )
+
+
+def fit_head(weights: MutableMapping[str, Any], layer: str, match: HeadMatch) -> tuple[str, ...]:
+    """Bring the outputs of a model's head into the task's order, or take them away; return what is to be said of it."""
+    for name in (f"{layer}.weight", f"{layer}.bias"):
+        if match.order is None:
+            weights.pop(name, None)
+        elif name in weights:
+            weights[name] = weights[name][list(match.order)]
+    if match.order is None:
+        return (f"The model's own head is not used, it starts anew: {match.reason}.",)
+    return (f"The model's own head is used: {match.reason}.",) if match.reason else ()
+
+
+def of_whole_network(match: HeadMatch, fresh: set[str]) -> HeadMatch:
+    """Return the match, or why there is none: a head that lacks what lies below it predicts nothing."""
+    if match.order is None or not fresh:
+        return match
+    return HeadMatch(None, f"its head lacks some of its weights ({', '.join(sorted(fresh)[:3])})")
 
 
 def output_names(config: Mapping[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from pipeline.model.adapter import merge, read_adapter
+from pipeline.model.adapter import MERGE, Adapter, merge, read_adapter
 from pipeline.model.anatomy import Anatomy, find_architecture
 from pipeline.model.builtin import tiny_bert
 from pipeline.model.completeness import (
@@ -33,6 +33,7 @@ from pipeline.model.earlier_cut import (
     was_cut,
 )
 from pipeline.model.folder import (
+    ADAPTER,
     BUILTIN,
     check_files,
     check_sizes,
@@ -44,7 +45,7 @@ from pipeline.model.folder import (
     read_config,
     readable,
 )
-from pipeline.model.head import HeadMatch, match_head, output_names
+from pipeline.model.head import HeadMatch, fit_head, match_head, of_whole_network, output_names
 from pipeline.model.source import NO_HEAD, ModelSource, Weights, quiet
 from pipeline.study.records import BadInput
 
@@ -105,7 +106,7 @@ def check_model(name: str) -> None:
     with readable(name):
         folder, _ = _find(name)
         if is_adapter(folder):
-            folder, _ = _find(read_adapter(folder).base)
+            folder = _base_of(read_adapter(folder))
         check_files(folder)
         config = read_config(folder)
         with quiet():
@@ -143,7 +144,7 @@ def _pretrained(name: str, head: Mapping[str, Any], *, trust_remote_code: bool) 
     with readable(name):
         folder, commit = _find(name)
         adapter = read_adapter(folder) if is_adapter(folder) else None
-        place = folder if adapter is None else _find(adapter.base)[0]
+        place = folder if adapter is None else _base_of(adapter)
         check_files(place)
         own = read_config(place)
         with quiet():
@@ -164,7 +165,10 @@ def _pretrained(name: str, head: Mapping[str, Any], *, trust_remote_code: bool) 
     if adapter is not None:
         replaced = merge(adapter, model)
         fresh, absent = fresh - replaced, absent - replaced
-        own = {"num_labels": len(head["id2label"])} | own
+        if any(not key.startswith(model.base_model_prefix) for key in replaced):
+            own = {
+                "num_labels": len(head["id2label"])
+            }  # the names of the base model's head are not this one's
         remarks.append(f"The adapter in {folder.name} is merged into {adapter.base}.")
     check_encoder_is_whole(name, model, fresh)
     check_all_is_read(name, model, info["unexpected_keys"])
@@ -172,8 +176,8 @@ def _pretrained(name: str, head: Mapping[str, Any], *, trust_remote_code: bool) 
     layer, match = _output_layer(model), NO_HEAD
     if f"{layer}.weight" not in absent:
         match = match_head(own, list(head["label2id"]), regression=head["problem_type"] == "regression")
-        remarks += _fit_head(weights, layer, match)
-        match = _of_whole_network(match, fresh)
+        remarks += fit_head(weights, layer, match)
+        match = of_whole_network(match, fresh)
     found = _source(name, model.config, weights, fast, commit=commit, remarks=tuple(remarks), head=match)
     return _with_original(found, anatomy, place) if was_cut(own) else found
 
@@ -220,6 +224,21 @@ def _find(name: str) -> tuple[Path, str | None]:
     return encoder_folder(folder), commit
 
 
+def _base_of(adapter: Adapter) -> Path:
+    """Return the folder of the model that an adapter was trained on.
+
+    Raises:
+        BadInput: it is not there.
+    """
+    try:
+        return _find(adapter.base)[0]
+    except (BadInput, OSError, ValueError) as error:
+        raise BadInput(
+            f"An adapter is merged into the model that it was trained on; {adapter.folder} names {adapter.base}, which "
+            f"cannot be read: {str(error).splitlines()[0]} Correct base_model_name_or_path in {ADAPTER}, or: {MERGE}"
+        ) from error
+
+
 def _configuration(folder: Path, own: dict[str, Any], head: Mapping[str, Any]) -> PreTrainedConfig:
     """Return the configuration of a model's own class, with a task's head; that of a cut network has its layout.
 
@@ -229,6 +248,7 @@ def _configuration(folder: Path, own: dict[str, Any], head: Mapping[str, Any]) -
     from transformers import AutoConfig
 
     changed = {**head, **overrides(own)}
+    config: PreTrainedConfig
     if not was_cut(own):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **changed)
     else:
@@ -247,25 +267,6 @@ def _output_layer(model: PreTrainedModel) -> str:
         if isinstance(module, torch.nn.Linear) and not name.startswith(f"{model.base_model_prefix}.")
     ]
     return outside[-1]
-
-
-def _fit_head(weights: Weights, layer: str, match: HeadMatch) -> tuple[str, ...]:
-    """Bring the outputs of a model's head into the task's order, or take them away; return what is to be said of it."""
-    for name in (f"{layer}.weight", f"{layer}.bias"):
-        if match.order is None:
-            weights.pop(name, None)
-        elif name in weights:
-            weights[name] = weights[name][list(match.order)]
-    if match.order is None:
-        return (f"The model's own head is not used, it starts anew: {match.reason}.",)
-    return (f"The model's own head is used: {match.reason}.",) if match.reason else ()
-
-
-def _of_whole_network(match: HeadMatch, fresh: set[str]) -> HeadMatch:
-    """Return the match, or why there is none: a head that lacks what lies below it predicts nothing."""
-    if match.order is None or not fresh:
-        return match
-    return HeadMatch(None, f"its head lacks some of its weights ({', '.join(sorted(fresh)[:3])})")
 
 
 def _source(

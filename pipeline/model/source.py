@@ -136,7 +136,7 @@ def write_source(source: ModelSource, folder: Path) -> None:
         (new / "config.json").write_text(json.dumps(source.config, indent=2))
         if source.weights:
             save_file(source.weights, new / "model.safetensors", metadata={"format": "pt"})
-        about = {
+        about: dict[str, Any] = {
             "name": source.name,
             "fingerprint": source.fingerprint,
             "tokenizer_files": sorted(source.tokenizer_files),

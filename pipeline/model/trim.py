@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -87,7 +87,9 @@ def trim_network(model: PreTrainedModel, vocabulary: Vocabulary) -> None:
     table: Any = model.get_input_embeddings()
     rows = table.weight.detach()[torch.from_numpy(vocabulary.kept).to(table.weight.device)]
     settings = _config(json.loads(model.config.to_json_string(use_diff=False)), vocabulary.kept)
-    narrow = nn.Embedding(*rows.shape, padding_idx=settings.get("pad_token_id"), device="meta")
+    narrow = nn.Embedding(
+        rows.shape[0], rows.shape[1], padding_idx=settings.get("pad_token_id"), device="meta"
+    )
     narrow.weight = nn.Parameter(rows, requires_grad=table.weight.requires_grad)
     model.set_input_embeddings(narrow.train(table.training))
     for key in (key for key in settings if key.endswith(TOKEN) or key == "vocab_size"):
@@ -140,7 +142,7 @@ def _table(source: ModelSource) -> str:
     """Return the name of the embedding table's weights."""
     model = _on_meta(source)
     table = model.get_input_embeddings().weight
-    return next(name for name, parameter in model.named_parameters() if parameter is table)
+    return next(str(name) for name, parameter in model.named_parameters() if parameter is table)
 
 
 def _shape(source: ModelSource) -> tuple[int, int]:
@@ -159,15 +161,16 @@ def _tokenizer_files(fast: PreTrainedTokenizerFast, kept: IntArray) -> dict[str,
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast as General
 
+    general: Any = General  # without types
     backend = Tokenizer.from_str(json.dumps(trimmed_state(fast, kept)))
-    trimmed = General(
+    trimmed = general(
         tokenizer_object=backend,
         model_max_length=fast.model_max_length,
         padding_side=fast.padding_side,
         truncation_side=fast.truncation_side,
         model_input_names=fast.model_input_names,
         clean_up_tokenization_spaces=fast.clean_up_tokenization_spaces,
-        **cast("dict[str, Any]", fast.special_tokens_map),
+        **fast.special_tokens_map,
     )
     with tempfile.TemporaryDirectory() as folder:
         trimmed.save_pretrained(folder)

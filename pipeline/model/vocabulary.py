@@ -105,8 +105,9 @@ def check_same(
                 f"A trimmed vocabulary encodes the texts that it was trimmed to as before; {type(fast).__name__} "
                 f"cannot be trimmed so: {text[:60]!r} has other tokens. Leave --trim-vocabulary out."
             )
-    ends = trimmed.build_inputs_with_special_tokens([])
-    if [int(kept[each]) for each in ends] != fast.build_inputs_with_special_tokens([]):
+    pair = [texts[0], texts[0]] if texts else ["", ""]
+    before, after = (each(*pair)["input_ids"] for each in (fast, trimmed))
+    if [int(kept[each]) for each in after] != before:
         raise BadInput(
             f"A trimmed vocabulary keeps the special tokens around a text; {type(fast).__name__} cannot be trimmed so. "
             "Leave --trim-vocabulary out."

@@ -25,7 +25,7 @@ from pipeline.study.records import Anchors
 from pipeline.study.whole_file import whole_file, write_new
 from pipeline.trial.distillation import Outputs, Teacher, compute_outputs
 from pipeline.trial.inputs import TrialInputs
-from pipeline.trial.measure import measure
+from pipeline.trial.measure import BYTES_PER_PARAMETER, MEGABYTE, measure
 from pipeline.trial.training.loop import Listener, Loop, TrainingFailed
 from pipeline.trial.training.phases import Phase, steps_per_epoch
 from pipeline.trial.training.precision import resolve_precision
@@ -100,7 +100,7 @@ def train_dense(inputs: TrialInputs, learning_rate: float, *, recipe: DenseRecip
         parameters=parameters,
         encoder_parameters=measured.encoder_parameters,
         macs=measured.macs,
-        size_mb=measured.size_mb * parameters / measured.parameters,
+        size_mb=parameters * BYTES_PER_PARAMETER / MEGABYTE,
         peak_mb=peak_memory_mb(),
         gpu_peak_mb=gpu_peak_mb,
         gpu_total_mb=gpu_total_mb,

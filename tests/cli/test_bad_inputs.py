@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from tests.kit.toy import prunefront_here, write_model, write_task
@@ -76,6 +77,7 @@ def adapter_alone(folder: Path) -> None:
     (folder / "model").mkdir()
     settings = {"peft_type": "LORA", "base_model_name_or_path": "nobody/nothing"}
     (folder / "model" / "adapter_config.json").write_text(json.dumps(settings))
+    save_file({"query.lora_A.weight": torch.ones(2, 32)}, folder / "model" / "adapter_model.safetensors")
 
 
 HEADER = "sentence\tlabel\n"
@@ -121,7 +123,6 @@ OPTIONS = {
     "Databricks": (["--tracking", "databricks"], "Databricks"),
     "a folder for MLflow": (["--tracking", "./mlruns"], "./mlruns"),
     "a name with a slash": (["--name", "a/b"], "a/b"),
-    "a dead cluster": (["--address", "127.0.0.1:9"], "--address"),
 }
 BAD = {
     f"{kind}: {name}": case

@@ -13,7 +13,6 @@ import torch
 import pipeline
 from pipeline.export.export import Exported, export
 from pipeline.export.trimmed import read_text
-from pipeline.fronts.front import load_front
 from pipeline.model.source import read_source, tokenizer
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
@@ -92,18 +91,18 @@ def test_its_test_score_is_its_own(both: tuple[Exported, Exported]) -> None:
     assert small.facts.scores.rows == whole.facts.scores.rows
 
 
-def test_a_trimmed_export_is_a_model_again(both: tuple[Exported, Exported], made: Study) -> None:
+def test_a_trimmed_export_is_a_model_again(both: tuple[Exported, Exported]) -> None:
     from pipeline.model.resolve import resolve_model
     from pipeline.model.source import build
 
     small = both[1]
-    spec = load_front(NAME, store=made.store).spec
     classes = tuple(json.loads((small.folder / "config.json").read_text())["id2label"].values())
     source = resolve_model(
         str(small.folder), outputs=len(classes), class_names=classes, regression=False, train_texts=[]
     )
+    assert small.facts.original is not None
     assert source.original is not None
-    assert source.original.encoder_parameters == spec.anchors.dense_encoder_parameters
+    assert source.original.parameters == small.facts.original.parameters
     rows = pipeline.load_tokenizer(small.folder)(["the bright river"], return_tensors="pt")
     with torch.no_grad():
         expected = pipeline.load(small.folder)(**rows).logits

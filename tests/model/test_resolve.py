@@ -424,8 +424,8 @@ def test_the_tokenizer_s_padding_token_is_the_network_s(tmp_path, make_model, fo
     source = resolve(tmp_path / "bert")
     assert source.config["pad_token_id"] == pads
     assert build(source, seed=0)[0].bert.embeddings.word_embeddings.padding_idx == pads
-    assert source.remarks == (
-        f"The tokenizer pads with token {pads} ([PAD]), config.json names {pads + 7}: the tokenizer's is used.",
+    assert source.remarks[0] == (
+        f"The tokenizer pads with token {pads} ([PAD]), config.json names {pads + 7}: the tokenizer's is used."
     )
     # where positions are counted from it, another one moves them all
     edit_config(folder, pad_token_id=7)

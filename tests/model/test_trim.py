@@ -60,8 +60,8 @@ def test_rows_of_kept_tokens_have_the_same_logits(architecture: str, make_model:
     model, anatomy = build(source, seed=0)
     narrow, parts = build(small, seed=0)
     before, after = tokenizer(source), tokenizer(small)
-    old = before(WORDS, ["a story", "river"], padding=True, return_tensors="pt")
-    new = after(WORDS, ["a story", "river"], padding=True, return_tensors="pt")
+    how = {"padding": True, "truncation": True, "max_length": 30, "return_tensors": "pt"}
+    old, new = (each(WORDS, ["a story", "river"], **how) for each in (before, after))
     assert new.keys() == old.keys()
     assert vocabulary.kept[new["input_ids"].numpy()].tolist() == old["input_ids"].tolist()
     with torch.no_grad():
@@ -69,7 +69,7 @@ def test_rows_of_kept_tokens_have_the_same_logits(architecture: str, make_model:
         torch.testing.assert_close(narrow(**new).logits, logits, rtol=0, atol=0)
         trim_network(model, vocabulary)
         torch.testing.assert_close(model(**new).logits, logits, rtol=0, atol=0)
-        narrow(**after(MORE, padding=True, return_tensors="pt"))  # in other pieces, but it is read
+        narrow(**after(MORE, **how))  # in other pieces, but it is read
     rows = narrow.get_input_embeddings().weight.shape
     assert rows == (len(vocabulary.kept), vocabulary.width)
     assert len(vocabulary.kept) < vocabulary.before

@@ -73,7 +73,7 @@ def byte_level(*, ignore_merges: bool = False) -> Tokenizer:
             vocab_size=340, special_tokens=SPECIAL, initial_alphabet=alphabet, show_progress=False
         ),
     )
-    learner.post_processor = processors.RobertaProcessing(sep=("</s>", 2), cls=("<s>", 0))
+    learner.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
     return learner
 
 
