@@ -1,8 +1,8 @@
 """The built-in corpus: which package was this sentence of a docstring written for?
 
-Real language that is on every machine where prunefront runs: sentences from the docstrings of Python's
-standard library and of six packages that the lock installs. Sources are read as text, never imported;
-the packages' names are masked. Which sentences come out depends on nothing but the installed versions.
+Real language that needs no download: sentences from the docstrings of Python's standard library and of six packages
+with free licences. The rows are files of this package (`corpus/`): the same on every machine. This module made them:
+sources are read as text, never imported; the packages' names are masked.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import ast
 import json
 import re
 import sysconfig
-import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -24,8 +23,8 @@ from platform import python_version
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-# Part of the cache's key: raise it with any change that can change a sentence.
-CODE_VERSION = 1
+FOLDER = Path(__file__).with_name("corpus")
+VERSIONS = "versions"  # key of the files' metadata
 
 # class -> (distribution, import name); None: the standard library
 PACKAGES: dict[str, tuple[str, str] | None] = {
@@ -173,26 +172,31 @@ def _table(rows: Iterable[tuple[str, str]]) -> pa.Table:
     return pa.table({"text": [text for text, _ in ordered], "label": [label for _, label in ordered]})
 
 
-def build(cache: Path) -> tuple[Path, Path]:
-    """Return the parquet files of the official train and test split, parsed once per set of versions.
+def rows_of(split: str) -> Path:
+    """Return the file of the train or test split, as this package ships it."""
+    return FOLDER / f"{split}.parquet"
+
+
+def write_rows(folder: Path = FOLDER) -> None:
+    """Write both splits anew from the packages of this machine; `python -m pipeline.task.docstrings` calls it.
 
     Raises:
-        OSError: if a package is missing or the cache cannot be written.
+        FileNotFoundError: a package is missing.
     """
+    tables = corpus({label: _root(package) for label, package in PACKAGES.items()})
     versions = {package[0]: version(package[0]) for package in PACKAGES.values() if package}
-    key = json.dumps([CODE_VERSION, python_version(), versions], sort_keys=True)
-    folder = cache / f"docstrings-{sha256(key.encode()).hexdigest()[:16]}"
-    if not folder.is_dir():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache) as scratch:
-            fresh = Path(scratch) / "corpus"
-            fresh.mkdir()
-            train, test = corpus({label: _root(package) for label, package in PACKAGES.items()})
-            pq.write_table(train, fresh / "train.parquet")
-            pq.write_table(test, fresh / "test.parquet")
-            try:
-                fresh.rename(folder)
-            except OSError:
-                if not folder.is_dir():  # another process was first: its files are the same
-                    raise
-    return folder / "train.parquet", folder / "test.parquet"
+    made_of = {VERSIONS: json.dumps(versions | {"python": python_version()}, sort_keys=True)}
+    for split, table in zip(("train", "test"), tables, strict=True):
+        pq.write_table(
+            table.replace_schema_metadata(made_of), folder / f"{split}.parquet", compression="zstd"
+        )
+
+
+def versions_of(split: str) -> dict[str, str]:
+    """Return the versions of the packages that the rows were taken from."""
+    found: dict[str, str] = json.loads(pq.read_schema(rows_of(split)).metadata[VERSIONS.encode()])
+    return found
+
+
+if __name__ == "__main__":
+    write_rows()

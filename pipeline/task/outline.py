@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 from pipeline.study.metrics import AGREEMENT, METRICS, is_regression
@@ -62,7 +61,7 @@ def outline_of(
             f"{name_or_file} has its own. Leave them out, or write a task file."
         )
     if name_or_file == BUILTIN:
-        return _builtin(cache)
+        return _builtin()
     if name_or_file in GLUE_NAMES:
         return _glue(name_or_file.removeprefix("glue/"), cache)
     if name_or_file.endswith(".toml"):
@@ -80,14 +79,8 @@ def _path(name: str) -> Path:
         raise BadInput(f"A task file lies in a folder; {name} names a user who does not exist.") from error
 
 
-def _builtin(cache: Path) -> Outline:
-    try:
-        train, test = (FileSource(path, ("text",), "label") for path in docstrings.build(cache))
-    except (OSError, PackageNotFoundError) as error:
-        raise BadInput(
-            f"{BUILTIN} is read from the packages that prunefront needs and kept in the store: {error}. "
-            "Install prunefront with its dependencies; choose a store that can be written."
-        ) from error
+def _builtin() -> Outline:
+    train, test = (FileSource(docstrings.rows_of(split), ("text",), "label") for split in ("train", "test"))
     return Outline(BUILTIN, "accuracy", BUILTIN_MAX_LENGTH, train, TestSource((("test", test),)))
 
 

@@ -20,16 +20,13 @@ from rich.table import Table
 from pipeline.driver.search.api import search
 from pipeline.fronts.split_half import HalfScore, half_scores
 from pipeline.study.store import Store
+from tests.kit.toy import SHORT_CUT
 
-SHORT = """
+SHORT = (
+    SHORT_CUT
+    + """
 [tune_epochs]
 value = 1
-[rank_by]
-value = "own"
-[reconstruct]
-value = false
-[recover]
-value = "point"
 [recover_epochs]
 value = 0
 [rounds]
@@ -37,6 +34,7 @@ value = 1
 [level]
 value = "head"
 """
+)
 
 
 def score(method: str, *, seed: int, trials: int, folder: Path) -> HalfScore:

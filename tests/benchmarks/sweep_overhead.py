@@ -23,25 +23,22 @@ from pipeline.study.store import Store
 from pipeline.trial.inputs import TrialJob
 from pipeline.trial.trial import run_trial
 from tests.benchmarks.pairs import Row
-from tests.kit.toy import write_task
+from tests.kit.toy import SHORT_CUT, write_task
 
 NAME = "sweep"
 GOAL_S = 0.4
 SETTLED = 2  # the first trials import torch and load the model
-SPACE = """
+SPACE = (
+    SHORT_CUT
+    + """
 [tune_epochs]
 value = 1
-[rank_by]
-value = "own"
-[reconstruct]
-value = false
-[recover]
-value = "point"
 [recover_epochs]
 value = 0
 [rounds]
 value = 1
 """
+)
 
 
 class _Ends(SilentWatcher):

@@ -36,8 +36,11 @@ from pipeline.study.records import FloatArray, Masks, Measurement, Params, Point
 from pipeline.study.space import Space, parse_space
 from pipeline.study.store import Store
 from pipeline.trial.rungs import RUNG_ROWS, rung_rows
+from tests.kit.toy import SHORT_CUT
 
-SPACE = """
+SPACE = (
+    SHORT_CUT
+    + """
 [rounds]
 value = 1
 [spectral_bound]
@@ -58,17 +61,12 @@ value = 1.0
 low = 1
 high = 3
 default = 2
-[rank_by]
-value = "own"
-[reconstruct]
-value = false
-[recover]
-value = "point"
 [recover_epochs]
 low = 0
 high = 2
 default = 2
 """
+)
 STUDY = "table"
 VALIDATION_ROWS = 1200
 _NOTHING = (Masks.full(1, 1, 1), np.zeros(1, np.int16))

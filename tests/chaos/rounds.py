@@ -19,23 +19,19 @@ from rich.table import Table
 
 from tests.chaos.audit import STUDY, Audit, Running, audit, records, running
 from tests.chaos.machines import WORKERS, Nodes, Server, free_port, kill_group, start, wait_for
-from tests.kit.toy import write_task
+from tests.kit.toy import SHORT_CUT, write_task
 
 VICTIMS = ("driver", "node", "trial", "mlflow")
 FIRST_TRIALS = 8
 LATEST_S = 8.0  # after the round's first sign of life, the blow falls
 MORE_TRIALS = 4  # that a study gets when it has ended before its rounds
-SPACE = """
+SPACE = (
+    SHORT_CUT
+    + """
 [tune_epochs]
 low = 6
 high = 12
 default = 8
-[rank_by]
-value = "own"
-[reconstruct]
-value = false
-[recover]
-value = "point"
 [recover_epochs]
 low = 1
 high = 4
@@ -47,6 +43,7 @@ default = 1
 [batch_size]
 value = 8
 """
+)
 
 
 @dataclass(frozen=True)

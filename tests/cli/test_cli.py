@@ -20,7 +20,7 @@ from pipeline.study.records import Ask
 from pipeline.study.store import Store
 from pipeline.trial.inputs import TrialJob
 from pipeline.trial.trial import run_trial
-from tests.kit.toy import prunefront, prunefront_here, write_task
+from tests.kit.toy import prunefront, prunefront_here, small, write_task
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +37,8 @@ def searched(task: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     """A store with one real study of three trials, and what the search printed."""
     store = tmp_path_factory.mktemp("stores") / "store"
     run = prunefront(
-        "search", "--task", task, "--space", task.parent / "quick.toml", "--name", "toy", "--trials", "3",
-        "--start", "dense", "--concurrent", "1", "--store", store, "--json", "--quiet",
+        "search", *small(task), "--name", "toy", "--trials", "3",
+        "--start", "dense", "--concurrent", "1", "--latency-grid", "1x8", "--store", store, "--json", "--quiet",
     )  # fmt: skip
     assert (run.returncode, run.stderr) == (0, "")
     return store, json.loads(run.stdout)
@@ -154,17 +154,7 @@ def test_the_same_name_with_other_data_is_refused(
     searched: tuple[Path, dict[str, object]], tmp_path: Path, here: Callable[..., Run]
 ) -> None:
     other = write_task(tmp_path / "other", seed=1)
-    run = here(
-        "search",
-        "--task",
-        other,
-        "--space",
-        other.parent / "quick.toml",
-        "--name",
-        "toy",
-        "--store",
-        searched[0],
-    )
+    run = here("search", *small(other), "--name", "toy", "--store", searched[0])
     refused(run.returncode, run.stderr, "task_fingerprint")
 
 
@@ -173,7 +163,7 @@ def test_a_study_may_be_raised_and_goes_on(searched: tuple[Path, dict[str, objec
     store = searched[0]
     before = {path: path.stat().st_mtime_ns for path in store.rglob("record.json") if "trials" in path.parts}
     run = prunefront_here(
-        "search", "--task", task, "--space", task.parent / "quick.toml", "--name", "toy", "--trials", "4",
+        "search", *small(task), "--name", "toy", "--trials", "4",
         "--start", "dense", "--store", store, "--json",
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
@@ -205,18 +195,8 @@ def test_a_study_that_is_being_searched_is_refused(
     store = searched[0]
     with hold(f"sqlite:///{store}/studies.db", "toy"):
         run = here(
-            "search",
-            "--task",
-            task,
-            "--space",
-            task.parent / "quick.toml",
-            "--name",
-            "toy",
-            "--store",
-            store,
-            "--start",
-            "dense",
-        )
+            "search", *small(task), "--name", "toy", "--store", store, "--start", "dense",
+        )  # fmt: skip
     refused(run.returncode, run.stderr, f"process {os.getpid()}", "--take-over")
     assert "starting Ray" not in run.stderr
 

@@ -25,17 +25,13 @@ from pipeline.driver.search.watcher import SearchProgress
 from pipeline.fronts.front import front_of
 from pipeline.study.store import Spent, Store
 from tests.kit.synthetic import point, record, spec
-from tests.kit.toy import command, environment, write_task
+from tests.kit.toy import SHORT_CUT, command, environment, small, write_task
 
-SPACE = """
+SPACE = (
+    SHORT_CUT
+    + """
 [tune_epochs]
 value = 1
-[rank_by]
-value = "own"
-[reconstruct]
-value = false
-[recover]
-value = "point"
 [recover_epochs]
 value = 1
 [rounds]
@@ -43,6 +39,7 @@ value = 1
 [batch_size]
 value = 4
 """
+)
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -71,8 +68,8 @@ def on_a_terminal(arguments: list[str | Path], *, columns: int) -> tuple[int, st
 @pytest.mark.timeout(240)
 def test_a_search_on_a_terminal_shows_its_trials_within_their_epochs(tmp_path: Path) -> None:
     task = write_task(tmp_path / "task", rows=900)
-    (task.parent / "space.toml").write_text(SPACE)
-    arguments: list[str | Path] = ["search", "--task", task, "--space", task.parent / "space.toml"]
+    (tmp_path / "space.toml").write_text(SPACE)
+    arguments: list[str | Path] = ["search", *small(task), "--space", tmp_path / "space.toml"]
     arguments += ["--name", "toy", "--store", tmp_path / "store", "--trials", "2", "--latency-grid", "none"]
     code, shown = on_a_terminal([*arguments, "--minutes", "30"], columns=80)
     assert code == 0, shown

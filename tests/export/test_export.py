@@ -18,9 +18,11 @@ import yaml
 import pipeline
 from pipeline.cli.app import run
 from pipeline.export import card
+from pipeline.export.card import card as write_card
 from pipeline.export.export import Exported, export
 from pipeline.export.licence import in_card, licence_of
 from pipeline.fronts.front import load_front
+from pipeline.model.folder import BUILTIN
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
 from pipeline.trial.latency import timing
@@ -118,11 +120,13 @@ def test_the_card_has_what_the_record_has(exported: Exported) -> None:
         "trust_remote_code=True",
         "prunefront.load(",
         "onnxruntime.InferenceSession",
-        "trained from nothing",
+        "not stated where it came from",
         facts.front.spec.task_fingerprint,
         "(front.png)",
     ):
         assert said in card, said
+    study = replace(facts.front.spec, model=BUILTIN)
+    assert "trained from nothing" in write_card(replace(facts, front=replace(facts.front, spec=study)))
     record = json.loads((exported.folder / "prunefront.json").read_text())
     assert record["test"]["parts"]["test"]["metric"] == facts.scores.metric
     assert "host" not in record["provenance"] | record["exported_by"]

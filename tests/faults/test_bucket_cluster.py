@@ -13,18 +13,14 @@ from pipeline.study.store import Store
 from tests.chaos.machines import WORKERS, Nodes
 from tests.kit.bucket import contents, records
 from tests.kit.postgres import PASSWORD, Server, binaries, check_ledger, wait_for
-from tests.kit.toy import command, write_task
+from tests.kit.toy import SHORT_CUT, command, write_task
 
 TRIALS = 3
-SPACE = """
+SPACE = (
+    SHORT_CUT
+    + """
 [tune_epochs]
 value = 8
-[rank_by]
-value = "own"
-[reconstruct]
-value = false
-[recover]
-value = "point"
 [recover_epochs]
 value = 1
 [rounds]
@@ -32,6 +28,7 @@ value = 1
 [batch_size]
 value = 8
 """
+)
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from pipeline.cli.app import run as run_here
 from pipeline.study.ledger import LedgerLost, storage
 from tests.kit.inline import without_ray
 from tests.kit.ledger import ledger_at, record_of
-from tests.kit.toy import prunefront_here, write_task
+from tests.kit.toy import prunefront_here, small, write_task
 
 LOCK = """
 import sqlite3, sys
@@ -52,7 +52,7 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]
     folder = tmp_path_factory.mktemp("ledger-file")
     task = write_task(folder / "task", rows=120)
     asked = [
-        "search", "--task", str(task), "--space", str(task.parent / "quick.toml"), "--name", "toy", "--quiet",
+        "search", *map(str, small(task)), "--name", "toy", "--quiet",
         "--trials", "2", "--concurrent", "1", "--latency-grid", "none", "--scheduler", "none",
     ]  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.model.folder import BUILTIN
 from pipeline.model.resolve import resolve_model
 from pipeline.model.source import write_source
 from pipeline.study.records import Anchors, Ask, Params, StudySpec, TrialRecord, refer
@@ -13,7 +12,7 @@ from pipeline.study.store import Store
 from pipeline.task.loading import load_task, train_texts
 from pipeline.trial.inputs import TrialJob, inputs_of
 from pipeline.trial.trial import run_trial
-from tests.kit.toy import write_task
+from tests.kit.toy import write_model, write_task
 from tests.kit.trials import SNIP
 
 NAME, SEED = "toy", 5
@@ -42,8 +41,9 @@ def make_study(folder: Path, params: Params = TWO_ROUNDS, *, method: str = "snip
     task_file = write_task(folder / "task", rows=160)
     store = Store(folder / "store")
     task = load_task(str(task_file), cache=store.cache)
+    model = str(write_model(folder / "model"))
     source = resolve_model(
-        BUILTIN,
+        model,
         outputs=task.outputs,
         class_names=task.class_names,
         regression=False,
@@ -57,7 +57,7 @@ def make_study(folder: Path, params: Params = TWO_ROUNDS, *, method: str = "snip
         task_fingerprint=task.fingerprint,
         metric_name=task.metric,
         validation_rows=len(validation),
-        model=BUILTIN,
+        model=model,
         model_fingerprint=source.fingerprint,
         method=method,
         space_toml="",

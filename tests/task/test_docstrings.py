@@ -1,7 +1,9 @@
 """The built-in corpus: what counts as a sentence, what is masked, and the corpus itself."""
 
+import platform
 import re
 from collections import Counter
+from importlib.metadata import version
 from pathlib import Path
 from textwrap import dedent
 
@@ -18,10 +20,12 @@ from pipeline.task.docstrings import (
     PACKAGES,
     TEST_PER_CLASS,
     TRAIN_PER_CLASS,
-    build,
     corpus,
     docstrings,
+    rows_of,
     sentences,
+    versions_of,
+    write_rows,
 )
 from pipeline.task.loading import load_task, open_test
 
@@ -29,14 +33,8 @@ SIX = "One two three four five six."
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
-def splits(cache: Path) -> tuple[pa.Table, pa.Table]:
-    train, test = build(cache)
-    return pq.read_table(train), pq.read_table(test)
+def splits() -> tuple[pa.Table, pa.Table]:
+    return pq.read_table(rows_of("train")), pq.read_table(rows_of("test"))
 
 
 @pytest.mark.parametrize(
@@ -153,10 +151,19 @@ def test_lengths(splits: tuple[pa.Table, pa.Table]) -> None:
     assert (min(words), max(words)) == (MIN_WORDS, MAX_WORDS)
 
 
-def test_parsed_once(cache: Path, splits: tuple[pa.Table, pa.Table]) -> None:
-    before = [path.stat().st_mtime_ns for path in build(cache)]
-    assert [path.stat().st_mtime_ns for path in build(cache)] == before
-    assert [folder.name for folder in cache.iterdir()] == [build(cache)[0].parent.name]  # no scratch left
+@pytest.mark.long
+def test_the_rows_are_those_of_the_versions_that_the_files_name(
+    splits: tuple[pa.Table, pa.Table], tmp_path: Path
+) -> None:
+    named = versions_of("train")
+    assert versions_of("test") == named
+    assert named.keys() == {"python", *(package[0] for package in PACKAGES.values() if package)}
+    here = {name: platform.python_version() if name == "python" else version(name) for name in named}
+    if here != named:
+        pytest.skip("other versions are installed here")
+    write_rows(tmp_path)
+    for split, table in zip(("train", "test"), splits, strict=True):
+        assert pq.read_table(tmp_path / f"{split}.parquet").equals(table)
 
 
 def test_neither_the_order_of_files_nor_their_place_matters(tmp_path: Path) -> None:
@@ -174,8 +181,8 @@ def test_neither_the_order_of_files_nor_their_place_matters(tmp_path: Path) -> N
     assert tables[0][1].num_rows == 40
 
 
-def test_as_a_task(cache: Path) -> None:
-    task = load_task("builtin/docstrings", cache=cache)
+def test_as_a_task(tmp_path: Path) -> None:
+    task = load_task("builtin/docstrings", cache=tmp_path)
     assert (task.name, task.metric, task.outputs) == ("builtin/docstrings", "accuracy", 7)
     assert task.class_names == tuple(sorted(PACKAGES))
     assert (task.train.num_rows, task.validation.num_rows) == (6003, 1501)

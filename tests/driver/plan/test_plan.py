@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.cli.app import run as run_here
 from pipeline.study.store import Store
-from tests.kit.toy import prunefront_here, write_task
+from tests.kit.toy import prunefront_here, small, write_task
 
 KEYS = {
     "study",
@@ -40,7 +40,7 @@ def here(capsys: pytest.CaptureFixture[str]) -> Here:
 def test_a_probe_is_near_the_search_and_the_search_is_read_after_it(tmp_path: Path, here: Here) -> None:
     # trials of 160 rows take less than what starts and ends them, which varies most
     task, store = write_task(tmp_path / "task", rows=640), tmp_path / "store"
-    asked: list[str | Path] = ["--task", task, "--space", task.parent / "quick.toml", "--store", store]
+    asked: list[str | Path] = [*small(task), "--store", store]
     asked += ["--trials", "2", "--latency-grid", "none", "--quiet", "--json"]
 
     run = prunefront_here("plan", *asked, "--minutes", "1")

@@ -10,18 +10,14 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline.study.store import Store
-from tests.kit.toy import prunefront_here, write_task
+from tests.kit.toy import SHORT_CUT, prunefront_here, write_task
 
 TRIALS = 14
-SPACE = """
+SPACE = (
+    SHORT_CUT
+    + """
 [tune_epochs]
 value = 3
-[rank_by]
-value = "own"
-[reconstruct]
-value = false
-[recover]
-value = "point"
 [recover_epochs]
 low = 0
 high = 1
@@ -36,6 +32,7 @@ high = 3e-3
 log = true
 default = 1.5e-3
 """
+)
 
 
 @pytest.mark.long  # fourteen trials

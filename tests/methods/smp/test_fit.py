@@ -19,10 +19,9 @@ from pipeline.methods.smp import DEFAULT_STEPS, Fit, fit_pruner
 from pipeline.model.source import read_weights
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
-from tests.kit.toy import command, environment, write_task
+from tests.kit.toy import SHORT_CUT, command, environment, write_model, write_task
 
-SPACE = "[tune_epochs]\nvalue = 0\n[recover_epochs]\nvalue = 1\n"
-MODEL = "builtin/tiny-bert"
+SPACE = SHORT_CUT + "[tune_epochs]\nvalue = 0\n[recover_epochs]\nvalue = 1\n"
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +29,17 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_task(tmp_path_factory.mktemp("task"), rows=200)
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_model(tmp_path_factory.mktemp("model")))
+
+
 class Stopped(Exception):  # noqa: N818
     """Somebody pressed Ctrl-C."""
 
 
-def test_interrupted_and_continued_is_the_same(task: Path, tmp_path: Path, monkeypatch) -> None:
-    whole = Fit(MODEL, (str(task),), steps=3, store=tmp_path / "whole")
+def test_interrupted_and_continued_is_the_same(task: Path, model: str, tmp_path: Path, monkeypatch) -> None:
+    whole = Fit(model, (str(task),), steps=3, store=tmp_path / "whole")
     through = fit_pruner(whole)
 
     def stop(line: str) -> None:
@@ -65,9 +69,11 @@ def test_interrupted_and_continued_is_the_same(task: Path, tmp_path: Path, monke
 
 
 @pytest.mark.usefixtures("inline")
-def test_the_command_then_a_search(task: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_then_a_search(
+    task: Path, model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     store = tmp_path / "store"
-    asked = ["fit-pruner", "--model", MODEL, "--tasks", str(task), "--store", str(store)]
+    asked = ["fit-pruner", "--model", model, "--tasks", str(task), "--store", str(store)]
     process = subprocess.Popen(
         command(*asked, "--steps", "1000"), stderr=subprocess.PIPE, text=True, env=environment(),
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
@@ -91,7 +97,7 @@ def test_the_command_then_a_search(task: Path, tmp_path: Path, capsys: pytest.Ca
 
     (tmp_path / "space.toml").write_text(SPACE)
     asked = [
-        "search", "--method", "smp", "--task", str(task), "--space", str(tmp_path / "space.toml"),
+        "search", "--method", "smp", "--model", model, "--task", str(task), "--space", str(tmp_path / "space.toml"),
         "--store", str(store), "--trials", "1", "--concurrent", "1", "--latency-grid", "none",
         "--name", "toy", "--json",
     ]  # fmt: skip
@@ -100,7 +106,9 @@ def test_the_command_then_a_search(task: Path, tmp_path: Path, capsys: pytest.Ca
     record = Store(store).study("toy").read_record(0)
     assert record.state == "complete", record.reason
     assert record.recovered is not None
-    assert record.recovered.masks.heads.sum(axis=1).tolist() == [2, 2, 2, 2]  # half of every layer's
+    left = record.recovered.masks.heads.sum(axis=1)
+    assert left.max() - left.min() <= 1  # the same share of every layer
+    assert left.sum() in (6, 7)  # half of all
     assert reopen(Store(store), "toy").inputs.fitted is not None
 
 
@@ -109,9 +117,14 @@ def test_the_command_then_a_search(task: Path, tmp_path: Path, capsys: pytest.Ca
     [(["--steps", "0"], "--steps"), (["--seed", "-1"], "--seed"), (["nowhere.toml"], "nowhere.toml")],
 )
 def test_what_makes_no_sense_is_refused(
-    task: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+    task: Path,
+    model: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    says: str,
 ) -> None:
-    asked = ["fit-pruner", "--model", MODEL, "--tasks", str(task), "--store", str(tmp_path / "store")]
+    asked = ["fit-pruner", "--model", model, "--tasks", str(task), "--store", str(tmp_path / "store")]
     assert run_here([*asked, *arguments]) == 2
     assert says in capsys.readouterr().err
     assert not (tmp_path / "store").exists()
