@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install search test test-long test-random test-all lint docs bench compare chaos faults lock clean
+.PHONY: help install search test test-long test-random test-all lint docs bench compare chaos faults mutants lock clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,11 +44,14 @@ docs: install  ## the site, in site/: commands' pages from the program, dead lin
 bench: install  ## ratios, measured in pairs on this machine
 	$(BIN)/python -m tests.benchmarks
 
-chaos: install  ## twenty times kill -9 on three Ray nodes; nothing may be lost, doubled or left running
-	$(BIN)/python -m tests.chaos
+chaos: install  ## kills, pauses and SIGTERM on three Ray nodes, ROUNDS=40: nothing may be lost, doubled or left running
+	$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),20)
 
 faults: install  ## random schedules of faults in a driver's writes: make faults [SEED=N] [SECONDS=N]
 	$(BIN)/python -m tests.faults $(or $(SEED),) $(if $(SEED),$(or $(SECONDS),120))
+
+mutants: install  ## protections taken away one by one: which schedule of faults notices
+	$(BIN)/python -m tests.faults.mutants
 
 compare: install  ## methods side by side: make compare TASKS="SST-2/task.toml MRPC/task.toml" MODEL=FOLDER [STORE=DIR]
 	$(BIN)/python -m tests.benchmarks.comparison $(foreach task,$(TASKS),--task $(task)) --model $(MODEL) \

@@ -117,12 +117,17 @@ def whole_folder(path: Path) -> Iterator[Path]:
     _sync_folder(path.parent)
 
 
+def sweep(folder: Path, *, name: str = "*", older_s: float) -> None:
+    """Remove the temporary files and folders that killed writers left in a folder; `name` is a pattern of theirs."""
+    for left in folder.glob(f".{name}.????????.part"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > older_s:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+
 def _part(path: Path) -> Path:
     """Return an unused temporary name, after removing what killed writers of the same name left."""
-    for left in path.parent.glob(f".{glob.escape(path.name)}.????????.part"):
-        with suppress(OSError):
-            if time.time() - left.stat().st_mtime > LEFTOVER_S:
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+    sweep(path.parent, name=glob.escape(path.name), older_s=LEFTOVER_S)
     return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
 
 

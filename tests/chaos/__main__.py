@@ -1,10 +1,11 @@
-"""make chaos: a search on three Ray nodes, struck by kill -9 twenty times; then its books are read.
+"""make chaos: a search on three Ray nodes, struck twenty times or more; then its books are read.
 
     python -m tests.chaos [--rounds 20] [--seed 0] [--folder /tmp/prunefront-chaos] [--json FILE]
 
-Each round kills, at a random moment, the driver, a worker node, a trial's process or the MLflow server. An
-interrupted chaos goes on in its folder: remove that to begin anew. Ends with 1 if anything was lost, doubled, left
-running, done again or begun anew in spite of a checkpoint.
+Each round kills, at a random moment, the driver, a worker node, a trial's process or the MLflow server; or it pauses
+the driver while another one takes over; or it sends the driver SIGTERM. An interrupted chaos goes on in its folder:
+remove that to begin anew. Ends with 1 if anything was lost, doubled, left running, done again or begun anew in spite of
+a checkpoint.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def main() -> int:
 
     def told(found: Round) -> None:
         console.print(
-            f"round {found.number + 1}: {found.victim} (process {found.process}) killed after {found.after_s:.1f} s "
+            f"round {found.number + 1}: {found.victim} (process {found.process}) struck after {found.after_s:.1f} s "
             f"with {found.ended} trials ended; at work again after {found.back_s:.1f} s {found.note}"
         )
 

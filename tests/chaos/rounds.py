@@ -1,4 +1,8 @@
-"""Rounds of chaos: a search runs, something is killed, the same command goes on; then the books are read."""
+"""Rounds of chaos: a search runs, something is struck, the same command goes on; then the books are read.
+
+A blow is kill -9 of the driver, a node, a trial's process or the MLflow server; SIGTERM of the driver ("term"); or a
+pause of the driver, which another one takes over from, and which goes on then.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +21,14 @@ from typing import final
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.study.ledger import holder_of
 from tests.chaos.audit import STUDY, Audit, Running, audit, records, running
 from tests.chaos.machines import WORKERS, Nodes, Server, free_port, kill_group, start, wait_for
 from tests.kit.toy import SHORT_CUT, write_task
 
-VICTIMS = ("driver", "node", "trial", "mlflow")
+VICTIMS = ("driver", "node", "trial", "mlflow", "pause", "term")
+TAKEN_S = 120.0  # in which another driver takes over, and a paused one notices that it has
+INTERRUPTED, LEASE_LOST = 130, 1  # exit codes of a driver
 FIRST_TRIALS = 8
 LATEST_S = 8.0  # after the round's first sign of life, the blow falls
 MORE_TRIALS = 4  # that a study gets when it has ended before its rounds
@@ -133,7 +140,7 @@ class Chaos:
         wait_for(lambda: self._keep_going(notes) and self._is_at_work(), "a trial at work")
         after = time.monotonic() - began
         seen, at_work = records(self.store), running(self.store)
-        process = self._strike(victim, chance)
+        process = self._strike(victim, chance, notes)
         struck = time.monotonic()
         self._wait_for_life(notes)
         back = time.monotonic() - struck
@@ -143,8 +150,17 @@ class Chaos:
         self._write()
         return row
 
-    def _strike(self, victim: str, chance: random.Random) -> int:
-        """kill -9, and what was killed is started again."""
+    def _strike(self, victim: str, chance: random.Random, notes: list[str]) -> int:
+        """Strike; what was killed is started again."""
+        if victim == "pause":
+            return self._pause(chance, notes)
+        if victim == "term":
+            assert self.driver is not None
+            self.driver.terminate()
+            if (code := self.driver.wait(TAKEN_S)) != INTERRUPTED:
+                notes.append(f"SIGTERM: the driver ended with code {code}")
+            process, self.driver = self.driver.pid, None
+            return process
         if victim == "driver":
             assert self.driver is not None
             self.driver.kill()
@@ -163,6 +179,30 @@ class Chaos:
             process = self.server.kill()
             self.server.start()
         return process
+
+    def _pause(self, chance: random.Random, notes: list[str]) -> int:
+        """The driver stands still, its trials go on; another one takes over; then the first goes on, and notices."""
+        first, url = self.driver, f"sqlite:///{self.store}/studies.db"
+        assert first is not None
+        os.kill(first.pid, signal.SIGSTOP)
+        try:
+            second = start([*self._command(), "--take-over"], self.nodes.env, self.folder / "driver.log")
+            self.driver = second
+
+            def has_taken_over() -> bool:
+                holder = holder_of(url, STUDY)
+                return second.poll() is not None or (holder is not None and holder.pid == second.pid)
+
+            wait_for(has_taken_over, "a take-over", seconds=TAKEN_S)
+            time.sleep(chance.uniform(0, LATEST_S))
+        finally:
+            os.kill(first.pid, signal.SIGCONT)
+        try:
+            if (code := first.wait(TAKEN_S)) != LEASE_LOST:
+                notes.append(f"the driver that was paused ended with code {code}")
+        finally:
+            kill_group(first)
+        return first.pid
 
     def _wait_for_life(self, notes: list[str]) -> None:
         """Until a trial is seen to begin, to leave a checkpoint, or to end, from now on."""
@@ -235,7 +275,7 @@ def schedule(rounds: int, seed: int) -> tuple[str, ...]:
 
 def table(rounds: list[Round]) -> Table:
     """The rounds, for people."""
-    found = Table("round", "killed", "process", "after", "ended", "running then", "at work again", "note")
+    found = Table("round", "struck", "process", "after", "ended", "running then", "at work again", "note")
     for each in rounds:
         at_work = ", ".join(
             f"{one.number} ({'checkpoint' if one.has_checkpoint else 'no checkpoint'})"

@@ -32,6 +32,8 @@ def main() -> int:
         studies = {
             "complete": Study(Path(folder) / "complete"),
             "stopped": Study(Path(folder) / "stopped", stops=True),
+            "exporter": Study(Path(folder) / "exporter", actor="exporter"),
+            "sync": Study(Path(folder) / "sync", actor="sync"),
         }
         generator = random.Random(seed)
         drawn = {name: study.pairs(generator) for name, study in studies.items()}

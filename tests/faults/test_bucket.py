@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from pipeline.study.store import Store, objects
+from pipeline.study.store import Store, object_client, objects
 from pipeline.study.store.objects import ObjectStoreLost, open_bucket
 from tests.kit.bucket import KEYS, records
 from tests.kit.gate import Gate, gate, patched
@@ -30,7 +30,7 @@ def way(endpoint: str, machine: Callable[[str], None], monkeypatch: pytest.Monke
 
 
 def test_a_bucket_is_waited_for_as_long_as_patience_lasts(way: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(objects, "ATTEMPTS", 1)
+    monkeypatch.setattr(object_client, "ATTEMPTS", 1)
     monkeypatch.setattr(objects, "RETRY_PAUSES_S", (0.1, 0.1))
     bucket = open_bucket(Path("s3://bucket/waits"))
     bucket.copy.mkdir(parents=True, exist_ok=True)
@@ -108,9 +108,9 @@ def hasty(asked: list[str]) -> list[str]:
     """The command, with less patience, whose driver writes into the bucket all the time."""
     return patched(
         asked,
-        "from pipeline.study.store import objects",
+        "from pipeline.study.store import object_client, objects",
         "from pipeline.driver.search import budget",
-        "objects.ATTEMPTS, objects.RETRY_PAUSES_S, budget.NOTE_EVERY_S = 1, (1, 2, 4, 8), 1.0",
+        "object_client.ATTEMPTS, objects.RETRY_PAUSES_S, budget.NOTE_EVERY_S = 1, (1, 2, 4, 8), 1.0",
     )
 
 

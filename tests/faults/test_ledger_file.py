@@ -101,7 +101,7 @@ def test_a_locked_ledger_is_refused_with_what_to_do(
 ) -> None:
     monkeypatch.setattr(storage, "BUSY_TIMEOUT_S", 0.5)
     with locked(store / "studies.db"):
-        assert run_here([*searched[1], "--trials", "3", "--store", str(store)]) == 2
+        assert run_here([*searched[1], "--trials", "3", "--store", str(store)]) == 1
     message = " ".join(capsys.readouterr().err.split())
     assert "database is locked" in message
     assert "another program" in message

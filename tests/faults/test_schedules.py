@@ -11,12 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.study.ledger import lease
 from tests.kit.points import FAULTS
+from tests.kit.postgres import PASSWORD, Server, binaries
 from tests.kit.schedules import Outcome, Schedule, Study, hurried
 
 CORPUS = Path(__file__).with_name("corpus.txt")
-SAMPLE = 40  # every so many-th schedule
-MLFLOW_SAMPLE = 10
+SAMPLE = 60  # every so many-th schedule
+EXPORTER_SAMPLE = 10
+MLFLOW_SAMPLE = POSTGRESQL_SAMPLE = 10
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:This process .* is multi-threaded:DeprecationWarning",
@@ -50,6 +53,12 @@ def test_a_sample_of_schedules_loses_and_doubles_nothing(tmp_path: Path, stops: 
     assert told([study.try_out(schedule) for schedule in chosen]) == []
 
 
+def test_exporters_that_are_killed_or_run_at_once_lose_nothing(tmp_path: Path) -> None:
+    study = Study(tmp_path, actor="exporter")
+    chosen = [*corpus("exporter"), *study.schedules()[::EXPORTER_SAMPLE]]
+    assert told([study.try_out(schedule) for schedule in chosen]) == []
+
+
 @pytest.mark.long
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("stops", [False, True], ids=["complete", "stopped"])
@@ -61,10 +70,28 @@ def test_more_schedules_lose_and_double_nothing(tmp_path: Path, stops: bool) -> 
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
-def test_a_sample_of_schedules_with_mlflow_publishes_each_trial_once(tmp_path: Path) -> None:
-    study = Study(tmp_path, mlflow=True)
+@pytest.mark.parametrize("actor", ["driver", "sync"])
+def test_a_sample_of_schedules_with_mlflow_publishes_each_trial_once(tmp_path: Path, actor: str) -> None:
+    study = Study(tmp_path, actor=actor, mlflow=True)
     every = [each for each in study.schedules() if each.fault != "undone"]
     chosen = every[:: max(1, len(every) // MLFLOW_SAMPLE)]
+    assert told([study.try_out(schedule) for schedule in chosen]) == []
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1200)
+@pytest.mark.skipif(binaries() is None, reason="no PostgreSQL server here (apt-get install postgresql)")
+def test_a_sample_of_schedules_on_postgresql_loses_and_doubles_nothing(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its commits: files are the same with any ledger. Paused before one it holds locks, which the server ends."""
+    monkeypatch.setattr(lease, "IDLE_S", 1.0)
+    monkeypatch.setenv("PGPASSWORD", PASSWORD)
+    study = Study(tmp_path, server=server)
+    commits = [at for at, name in enumerate(study.points, start=1) if name.startswith("commit")]
+    every = [each for each in study.schedules() if each.at in commits]
+    every += [Schedule("pause", at) for at in commits if study.points[at - 1] == "commit before"]
+    chosen = every[:: max(1, len(every) // POSTGRESQL_SAMPLE)]
     assert told([study.try_out(schedule) for schedule in chosen]) == []
 
 

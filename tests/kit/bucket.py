@@ -46,9 +46,10 @@ def bucket_server() -> Iterator[str]:
         running.wait(20)
 
 
-def contents(store: Store) -> dict[str, Any]:
+def contents(store: Store) -> dict[str, tuple[int, int]]:
+    """Bytes and stamp of all objects by name, those on their way, too."""
     assert store.bucket is not None
-    return store.bucket._listing(store.bucket.place)
+    return {name: (found.size, found.stamp) for name, found in store.bucket._client.listing("").items()}
 
 
 def records(store: Store) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from sqlalchemy.exc import OperationalError
 
 KILLED = 9
 AN_HOUR = 3600.0
+WORKERS = " (worker)"  # after a point's name
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 FILES = ("open", "os.mkdir", "os.rename", "os.link")  # what a disk may refuse
 
@@ -29,6 +30,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "kill": ("files", "before", "after"),
     "power": ("files", "before", "after"),
     "pause": ("files", "after"),  # before a commit sqlite's own lock keeps the others out
+    "orphan": ("worker",),  # the driver is killed, its worker goes on when another driver has finished
     "no space": ("refusable",),
     "io error": ("refusable",),
     "answer lost": ("after",),
@@ -52,6 +54,8 @@ class Points:
         default_factory=dict
     )  # names not flushed with their folder: name -> folder
     shift_s: float = 0.0  # of the clock
+    in_worker: bool = False  # a trial's process, in another life
+    orphaned: bool = False
 
     def begin(self, root: Path, *, fault: str = "", at: int = 0) -> None:
         """Number the points from 1; the fault befalls number `at`."""
@@ -65,8 +69,12 @@ class Points:
 
     def reach(self, name: str, kinds: tuple[str, ...]) -> None:
         """Reach a point."""
+        if self.in_worker:
+            name, kinds = name + WORKERS, (*kinds, "worker")
         self.seen.append(name)
-        if len(self.seen) != self.at or not set(kinds) & set(FAULTS[self.fault]):
+        # a pause before a commit is asked for by name, where the database lets go of its locks
+        befalls = (*FAULTS[self.fault], "before") if self.fault == "pause" else FAULTS[self.fault]
+        if len(self.seen) != self.at or not set(kinds) & set(befalls):
             return
         match self.fault:
             case "kill" | "undone":
@@ -75,6 +83,11 @@ class Points:
                 self._lose_power()
                 os._exit(KILLED)
             case "pause":
+                self.on_pause()
+            case "orphan":
+                if os.fork():
+                    os._exit(KILLED)
+                self.orphaned = True
                 self.on_pause()
             case "no space":
                 raise OSError(errno.ENOSPC, "No space left on device", name)
@@ -112,8 +125,7 @@ class Points:
         names = [os.fsdecode(path) for path in paths]
         if not names[-1].startswith(self.root) or ".db" in names[-1]:
             return
-        kinds = ("files", "refusable") if event in FILES else ("files",)
-        self.reach(f"{event} {names[-1].removeprefix(self.root)}", kinds)
+        self.reach(f"{event} {names[-1].removeprefix(self.root)}", kinds_of(event))
         self._note(event, names)
 
     def _note(self, event: str, names: list[str]) -> None:
@@ -129,6 +141,14 @@ class Points:
         """Take in that a file or a folder was flushed."""
         self.unflushed = {name for name in self.unflushed if not _same(name, path)}
         self.unnamed = {name: folder for name, folder in self.unnamed.items() if folder != path}
+
+
+def kinds_of(name: str) -> tuple[str, ...]:
+    """The kinds of a point, by its name."""
+    if name.startswith("commit"):
+        return (name.split()[1],)
+    kinds = ("files", "refusable") if name.split()[0] in FILES else ("files",)
+    return (*kinds, "worker") if name.endswith(WORKERS) else kinds
 
 
 def _same(one: str, other: str) -> bool:

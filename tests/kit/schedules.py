@@ -1,4 +1,4 @@
-"""A study of two trials under a schedule: drivers in processes of their own, with a fault at one point of the first.
+"""A study of two trials under a schedule: processes with a fault at one point of the first; then the books are read.
 
 Ledger, store, lease, queue and worker are the program's own; a trial is a few files instead of a training. Every
 process adds its own noise to its metric, so that what one process overwrites of another shows by value.
@@ -11,50 +11,43 @@ import os
 import random
 import shutil
 import signal
-import sqlite3
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from pipeline.cli.outside_errors import outside_cause
 from pipeline.driver.execute import trials as worker
 from pipeline.driver.search import trial_source
-from pipeline.driver.search.budget import Budget, Meter
-from pipeline.driver.search.study_queue import StudyQueue
-from pipeline.driver.search.study_results import StudyResults
-from pipeline.driver.search.trial_source import TrialSource
-from pipeline.driver.search.watcher import SilentWatcher
-from pipeline.driver.tracking import Publisher, Tracker, open_tracking
-from pipeline.study.halving import Verdict
-from pipeline.study.ledger import hold, open_ledger, storage
-from pipeline.study.records import BadInput, Masks, Measurement, Point, TrialRecord
-from pipeline.study.store import Store, save_record
-from pipeline.study.whole_file import whole_file, whole_folder
-from tests.kit.ledger import SPACE, spec_of
-from tests.kit.points import FAULTS, KILLED, POINTS, install
+from pipeline.driver.tracking import busy, open_tracking
+from pipeline.study.ledger import hold, storage
+from pipeline.study.records import BadInput, TrialRecord
+from pipeline.study.store import Store
+from pipeline.study.store import study as study_room
+from tests.kit.actors import SPEC, TRIALS, drive, export, publish
+from tests.kit.books import LedgerBooks, query
+from tests.kit.points import FAULTS, KILLED, POINTS, install, kinds_of
+from tests.kit.postgres import PASSWORD, Server
 
-TRIALS = 2
-SPEC = spec_of("random")
-STOPPED = 1  # the trial that is stopped at a rung
 PATIENCE_S = 60.0  # for a process of a schedule
 FAULT_OF_OURS = 70  # exit code of an error that no message knows
+ACTORS = {"driver": drive, "sync": publish, "exporter": export}
+PAUSES = ("pause", "orphan")
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A fault at a point of the first driver, then an undisturbed one."""
+    """A fault at a point of the first process, then an undisturbed one."""
 
     fault: str
     at: int
-    then: int = 0  # a kill at that point of the second driver; 0: none
+    then: int = 0  # a kill at that point of the second process; 0: none
 
     def __str__(self) -> str:
         return f"{self.fault} at {self.at}" + (f", kill at {self.then}" if self.then else "")
@@ -69,129 +62,8 @@ class Outcome:
     wrong: list[str] = field(default_factory=list)
 
 
-def _body(_inputs: Any, job: Any, *_: Any) -> TrialRecord:
-    """A trial: a checkpoint, weights, a record with this process's noise."""
-    own, pid = job.attempts[-1], os.getpid()
-    with whole_folder(own / "checkpoint-000-0000001") as part:
-        (part / "state.pt").write_bytes(b"x")
-    with whole_file(own / "weights" / "recovered.safetensors") as part:
-        part.write_bytes(str(pid).encode())
-    metric = 0.9 - 0.1 * job.ask.number + pid % 9973 * 1e-7
-    measured = Measurement(metric, {}, 0.3 + 0.1 * job.ask.number, 0.0, 1, 1, 1, 1.0)
-    point = Point("recovered", 1, 0.0, measured, Masks.full(1, 1, 1), np.full(1, pid % 1000, np.int16))
-    found = TrialRecord(job.ask.number, "complete", "", job.ask.params, job.ask.seed, points=(point,))
-    return replace(found, provenance={"pid": str(pid)})
-
-
-class _Stop(BaseException):
-    """Tune stops a trial at a rung."""
-
-
-def _stopped_body(inputs: Any, job: Any, *rest: Any) -> TrialRecord:
-    if job.ask.number == STOPPED:
-        left = TrialRecord(
-            STOPPED, "stopped", "", job.ask.params, job.ask.seed, provenance={"pid": str(os.getpid())}
-        )
-        save_record(job.attempts[-1], left)
-        raise _Stop
-    return _body(inputs, job, *rest)
-
-
-class _InStep:
-    """The publisher without its thread: what is owed is published at once, so that points have an order."""
-
-    def __init__(self, publisher: Publisher) -> None:
-        self.publisher, self.off = publisher, False
-        Tracker.publish_front = lambda self, found, points: self.publish_standing(found)  # type: ignore[method-assign]
-
-    def _try(self, call: Callable[[], object]) -> None:
-        from pipeline.study.ledger import LeaseLost
-
-        if self.off:
-            return
-        for _ in range(2):
-            try:
-                call()
-                return
-            except LeaseLost:
-                self.off = True
-                return
-            except Exception as lost:
-                self.publisher._lose(lost)
-
-    def enqueue(self, number: int, *, again: bool = False) -> None:
-        self.publisher.enqueue(number, again=again)
-        self._try(self.publisher._publish_owed)
-
-    def close(self, state: Any) -> bool:
-        self._try(self.publisher._publish_owed)
-        self._try(lambda: self.publisher._finish(state))
-        return self.publisher.done
-
-    def messages(self) -> list[str]:
-        return []
-
-    def abandon(self) -> None:
-        self.off = True
-
-
-class _Nowhere:
-    """No MLflow."""
-
-    def enqueue(self, number: int, *, again: bool = False) -> None: ...
-    def close(self, state: Any) -> bool:
-        return True
-
-    def messages(self) -> list[str]:
-        return []
-
-    def abandon(self) -> None: ...
-
-
-def drive(root: Path, *, take_over: bool, stops: bool, mlflow: bool) -> None:
-    """What a search does with its trials."""
-    store, url = Store(root / "store"), f"sqlite:///{root}/studies.db"
-    study = store.study("s")
-    with hold(url, "s", take_over=take_over) as lease:
-        ledger = open_ledger(url, SPEC, SPACE, trials=TRIALS, lease=lease)
-        if not study.exists():
-            study.write_validation(["0"], np.zeros(1, np.int64))
-            study.write_spec(SPEC)
-        publisher: Any = _Nowhere()
-        if mlflow:
-            publisher = _InStep(
-                Publisher(
-                    SPEC, store=store, open_tracker=partial(open_tracking, None, store_root=store.root),
-                    may_write=lease.check, address="the store",
-                )
-            )  # fmt: skip
-        meter = Meter(store, "s", gpus_per_trial=0.0, may_write=ledger.check)
-        queue = StudyQueue(
-            TrialSource(ledger, Budget(TRIALS), meter, warn=lambda _: None),
-            StudyResults(SPEC, store, may_write=ledger.check),
-            publisher=publisher, watcher=SilentWatcher(), halving=None,
-        )  # fmt: skip
-        shared = worker._TrialShared(
-            None, store.place, "s", 1.0, _stopped_body if stops else _body, 60.0, 0.05
-        )  # type: ignore[arg-type]
-        try:
-            queue.settle()
-            while (ask := queue.next()) is not None:
-                try:
-                    worker._attempt(store, ask, shared)
-                except _Stop:
-                    queue.verdicts[ask.number] = Verdict(
-                        goes_on=False, redundant=False, reason="others are better"
-                    )
-                    queue.on_stop(ask.number)
-                else:
-                    queue.on_end(ask.number, None)
-        finally:
-            queue.close()
-
-
 def _child(root: Path, run: Callable[[], None], *, fault: str = "", at: int = 0, on_pause: Any = None) -> int:
-    """Start a process that runs a driver; return its number."""
+    """Start a process that runs an actor; return its number."""
     pid = os.fork()
     if pid:
         return pid
@@ -233,28 +105,55 @@ def _wait(pid: int) -> int:
 class Study:
     """Schedules of one kind of study, from one template of databases."""
 
-    def __init__(self, folder: Path, *, stops: bool = False, mlflow: bool = False) -> None:
-        """Run it once undisturbed: its points are those of every schedule."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        actor: str = "driver",
+        stops: bool = False,
+        mlflow: bool = False,
+        server: Server | None = None,
+    ) -> None:
+        """Run it once undisturbed: its points are those of every schedule.
+
+        Args:
+            folder: for all of it.
+            actor: the first process, and the last: "driver", "sync" or "exporter" of a study that has ended.
+            stops: the second trial is stopped at a rung.
+            mlflow: a driver publishes its trials.
+            server: with the ledger, a database for each schedule; None: sqlite.
+        """
         install()
-        self.folder, self.mlflow, self.stops = folder, mlflow, stops
-        self.run = partial(drive, stops=stops, mlflow=mlflow)
+        self.folder, self.actor, self.server = folder, actor, server
+        self.mlflow = mlflow or actor == "sync"
+        how: dict[str, Any] = {"stops": stops, "mlflow": mlflow} if actor == "driver" else {}
+        self.run = partial(ACTORS[actor], **how)
         self.template = folder / "template"
         (self.template / "store").mkdir(parents=True)  # also makes `folder`
         self._make_databases()
-        self.run(
-            self._new(), take_over=False
-        )  # what is imported late is there for all processes that are forked
+        if actor != "driver":
+            drive(self.template, self.url(self.template))
+        # what is imported late is there for all processes that are forked
+        root = self._new()
+        self.run(root, self.url(root))
+        self._remove(root)
         root = self.undisturbed()
         (seen,) = root.glob("seen.*")
         self.points = seen.read_text().splitlines()
-        self.draws = {number: row["params"] for number, row in _ledger(root).items()}
+        self.draws = {n: row["params"] for n, row in LedgerBooks(self.url(root)).asked().items()}
         assert self.audit(root) == []
-        shutil.rmtree(root)
+        self._remove(root)
+
+    def url(self, root: Path) -> str:
+        """The ledger of a schedule."""
+        if self.server is None:
+            return f"sqlite:///{root}/studies.db"
+        return self.server.url(f"s_{root.name}", password=PASSWORD)
 
     def undisturbed(self) -> Path:
-        """Run a driver without a fault; return its folder."""
+        """Run an actor without a fault; return its folder."""
         root = self._new()
-        pid = _child(root, partial(self.run, root, take_over=False))
+        pid = _child(root, partial(self.run, root, self.url(root)))
         code = _wait(pid)
         assert code == 0, (root / f"said.{pid}").read_text()
         return root
@@ -262,8 +161,10 @@ class Study:
     def _make_databases(self) -> None:
         import optuna
 
-        url = f"sqlite:///{self.template}/studies.db"
-        optuna.storages.RDBStorage(url).engine.dispose()
+        if self.server is not None:
+            self.server.create("s_template")
+        url = self.url(self.template)
+        optuna.storages.RDBStorage(storage.driver_url(url)).engine.dispose()
         with hold(url, "s"):
             pass
         if self.mlflow:
@@ -272,70 +173,90 @@ class Study:
     def _new(self) -> Path:
         root = self.folder / os.urandom(4).hex()
         shutil.copytree(self.template, root)
+        if self.server is not None:
+            self.server.run(
+                "createdb", "-h", "127.0.0.1", "-p", str(self.server.port), "-U", "prunefront",
+                "-T", "s_template", f"s_{root.name}",
+            )  # fmt: skip
         return root
+
+    def _remove(self, root: Path) -> None:
+        shutil.rmtree(root)
+        if self.server is not None:
+            self.server.run(
+                "dropdb", "--force", "-h", "127.0.0.1", "-p", str(self.server.port), "-U", "prunefront",
+                f"s_{root.name}",
+            )  # fmt: skip
 
     def schedules(self) -> list[Schedule]:
         """Every fault at every point that it may befall."""
         found = []
         for at, name in enumerate(self.points, start=1):
-            kinds = _kinds(name)
+            kinds = set(kinds_of(name))
             found += [Schedule(fault, at) for fault, befalls in FAULTS.items() if kinds & set(befalls)]
         return found
 
     def pairs(self, generator: random.Random) -> Iterator[Schedule]:
-        """Random schedules, with a second fault in the driver that goes on."""
+        """Random schedules, with a second fault in the process that goes on."""
         every = self.schedules()
         while True:
             first = generator.choice(every)
             yield replace(first, then=generator.randint(1, len(self.points)))
 
     def try_out(self, schedule: Schedule) -> Outcome:
-        """Run a schedule, then an undisturbed driver, and read the books."""
+        """Run a schedule, then an undisturbed process, and read the books."""
         root = self._new()
+        run = partial(self.run, root, self.url(root))
         found = Outcome(schedule, self.points[schedule.at - 1] if schedule.at <= len(self.points) else "")
-        if schedule.fault == "pause":
+        if schedule.fault in PAUSES:
             self._pause(root, schedule, found)
         else:
-            pid = _child(root, partial(self.run, root, take_over=False), fault=schedule.fault, at=schedule.at)
+            pid = _child(root, run, fault=schedule.fault, at=schedule.at)
             self._judge(root, pid, _wait(pid), found, may_stop=schedule.fault not in ("clock",))
             if schedule.fault == "undone":
-                _undo_last(root / "studies.db")
+                LedgerBooks(self.url(root)).undo_last()
         if schedule.then:
-            pid = _child(root, partial(self.run, root, take_over=False), fault="kill", at=schedule.then)
-            _wait(pid)
+            _wait(_child(root, run, fault="kill", at=schedule.then))
         told = _digests(root) if schedule.fault != "power" else {}
-        pid = _child(root, partial(self.run, root, take_over=False))
+        pid = _child(root, run)
         self._judge(root, pid, _wait(pid), found, may_stop=False)
+        if self.actor == "exporter":
+            drive(root, self.url(root))  # removes what killed writers left
         if any(_digests(root).get(number) != was for number, was in told.items()):
             found.wrong.append("a record changed")
         found.wrong += self.audit(root)
-        shutil.rmtree(root)
+        self._remove(root)
         return found
 
     def _pause(self, root: Path, schedule: Schedule, found: Outcome) -> None:
-        """The first driver stands still at a point; another takes over and finishes; then the first goes on."""
+        """The first process stands still at a point; another one, a reader too, goes its way; then the first goes on.
+
+        An orphan is a worker whose driver is dead: nobody waits for it but this harness, until its pipe closes.
+        """
         (there, reached), (goes_on, go) = os.pipe(), os.pipe()
 
         def stand_still() -> None:
             os.write(reached, b"x")
             os.read(goes_on, 1)
 
-        first = _child(
-            root,
-            partial(self.run, root, take_over=False),
-            fault="pause",
-            at=schedule.at,
-            on_pause=stand_still,
-        )
+        run = partial(self.run, root, self.url(root))
+        first = _child(root, run, fault=schedule.fault, at=schedule.at, on_pause=stand_still)
         os.close(reached)
+        is_orphan = schedule.fault == "orphan"
         if os.read(there, 1):
-            second = _child(root, partial(self.run, root, take_over=True))
+            if is_orphan:
+                _wait(first)
+            _read(root, found)
+            second = _child(root, partial(run, take_over=not is_orphan))
             self._judge(root, second, _wait(second), found, may_stop=False)
         ended = _digests(root)
         os.write(go, b"x")
-        self._judge(root, first, _wait(first), found, may_stop=True)
+        if is_orphan:
+            os.read(there, 1)
+        else:
+            self._judge(root, first, _wait(first), found, may_stop=True)
         if any(_digests(root).get(number) != was for number, was in ended.items()):
-            found.wrong.append("the paused driver changed a record")
+            found.wrong.append("the paused process changed a record")
         for descriptor in (there, goes_on, go):
             os.close(descriptor)
 
@@ -352,11 +273,12 @@ class Study:
     def audit(self, root: Path) -> list[str]:
         """Return what is wrong with ledger, store and MLflow."""
         store, wrong = Store(root / "store"), []
-        study, asked = store.study("s"), _ledger(root)
+        study, asked = store.study("s"), LedgerBooks(self.url(root)).asked()
         if sorted(asked) != list(range(TRIALS)):
             return [f"the ledger has the trials {sorted(asked)}"]
+        draws = getattr(self, "draws", None)
         for number, row in asked.items():
-            if row["params"] != self.draws.get(number):
+            if draws is not None and row["params"] != draws.get(number):
                 wrong.append(f"trial {number} was drawn in another way")
             if row["state"] == "RUNNING":
                 wrong.append(f"trial {number} is left running")
@@ -379,34 +301,61 @@ class Study:
             if p.name.endswith(".part") or p.name.startswith("attempt-")
         ]
         wrong += [f"left over: {path.relative_to(root)}" for path in left]
-        return wrong + (self._mlflow_differs(root, asked) if self.mlflow else [])
-
-    def _mlflow_differs(self, root: Path, asked: dict[int, Any]) -> list[str]:
-        query = (
-            "SELECT t.value, r.status,"
-            " (SELECT value FROM latest_metrics m WHERE m.run_uuid = r.run_uuid AND m.key = 'metric')"
-            " FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = 'prunefront.trial'"
-            " WHERE r.lifecycle_stage = 'active' ORDER BY t.value"
-        )
-        runs = _query(root / "store" / "mlflow.db", query)
-        wrong = []
-        if [int(number) for number, *_ in runs] != list(range(TRIALS)):
-            wrong.append(f"MLflow has the trials {[number for number, *_ in runs]}")
-        for number, status, metric in runs:
-            values = asked[int(number)]["values"]
-            if status == "RUNNING":
-                wrong.append(f"MLflow: trial {number} is left running")
-            if values is not None and (metric is None or abs(metric - float(f"{values[0]:.6g}")) > 1e-9):
-                wrong.append(f"MLflow has {metric} of trial {number}, the ledger {values[0]}")
-        return wrong
+        wrong += _exports_differ(root) if self.actor == "exporter" else []
+        return wrong + (_mlflow_differs(root, asked) if self.mlflow else [])
 
 
-def _kinds(name: str) -> set[str]:
-    if name.startswith("commit"):
-        return {name.split()[1]}
-    return (
-        {"files", "refusable"} if name.startswith(("open", "os.mkdir", "os.rename", "os.link")) else {"files"}
+def _read(root: Path, found: Outcome) -> None:
+    """Somebody reads, as `show` and `report` do, while a writer stands still."""
+    store = Store(root / "store")
+    if "s" not in store.list_studies():
+        return
+    try:
+        study = store.study("s")
+        table = study.read_points()
+        for number in study.finished_numbers():
+            study.read_record(number)
+        study.confirmations.read()
+        study.exports.read()
+        del table
+    except Exception as error:
+        found.wrong.append(f"a reader: {type(error).__name__}: {error}")
+
+
+def _exports_differ(root: Path) -> list[str]:
+    """What exporters that ended well have left: each its scores, and a confirmation that is one process's."""
+    study, wrong = Store(root / "store").study("s"), []
+    ended = {path.name.partition(".")[2] for path in root.glob("said.*") if path.read_text() == "done"}
+    there = {str(int(scores.weights_sha256)) for scores in study.exports.read()}
+    if not ended <= there:
+        wrong.append(f"the test scores of {sorted(ended - there)} are lost")
+    confirmed = study.confirmations.read()
+    if len(confirmed) != 1:
+        wrong.append(f"{len(confirmed)} confirmations")
+    for each in confirmed:
+        if each.predictions.tolist() != [int(each.provenance["pid"]) % 1000]:
+            wrong.append("a confirmation's predictions are another process's")
+    return wrong
+
+
+def _mlflow_differs(root: Path, asked: dict[int, Any]) -> list[str]:
+    words = (
+        "SELECT t.value, r.status,"
+        " (SELECT value FROM latest_metrics m WHERE m.run_uuid = r.run_uuid AND m.key = 'metric')"
+        " FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = 'prunefront.trial'"
+        " WHERE r.lifecycle_stage = 'active' ORDER BY t.value"
     )
+    runs = query(root / "store" / "mlflow.db", words)
+    wrong = []
+    if [int(number) for number, *_ in runs] != list(range(TRIALS)):
+        wrong.append(f"MLflow has the trials {[number for number, *_ in runs]}")
+    for number, status, metric in runs:
+        values = asked[int(number)]["values"]
+        if status == "RUNNING":
+            wrong.append(f"MLflow: trial {number} is left running")
+        if values is not None and (metric is None or abs(metric - float(f"{values[0]:.6g}")) > 1e-9):
+            wrong.append(f"MLflow has {metric} of trial {number}, the ledger {values[0]}")
+    return wrong
 
 
 def _values(record: TrialRecord) -> tuple[float, ...]:
@@ -414,45 +363,9 @@ def _values(record: TrialRecord) -> tuple[float, ...]:
     return tuple(SPEC.values(vars(record.recovered.measurement)).tolist())
 
 
-def _query(file: Path, query: str, *values: Any) -> list[Any]:
-    with closing(sqlite3.connect(file)) as database:
-        return database.execute(query, values).fetchall()
-
-
-def _ledger(root: Path) -> dict[int, dict[str, Any]]:
-    """The trials that were wholly asked for, read without Optuna."""
-    file, found = root / "studies.db", {}
-    for row, number, state in _query(file, "SELECT trial_id, number, state FROM trials"):
-        params = _query(
-            file, "SELECT value_json FROM trial_user_attributes WHERE trial_id = ? AND key = 'params'", row
-        )
-        if params and params[0][0] != "null":
-            values = _query(file, "SELECT value FROM trial_values WHERE trial_id = ? ORDER BY objective", row)
-            found[number] = {
-                "state": state, "params": params[0][0], "values": tuple(v for (v,) in values) or None
-            }  # fmt: skip
-    return found
-
-
 def _digests(root: Path) -> dict[str, str]:
     records = (root / "store/studies/s/trials").glob("[0-9]*/record.json")
     return {path.parent.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in records}
-
-
-def _undo_last(file: Path) -> None:
-    """Undo the last commits, as a fail-over to a replica that lags: the last trial is gone, or runs again."""
-    with closing(sqlite3.connect(file)) as database:
-        rows = database.execute("SELECT trial_id, number, state FROM trials ORDER BY number").fetchall()
-        if not rows:
-            return
-        row, number, state = rows[-1]
-        if state != "RUNNING":
-            database.execute("UPDATE trials SET state = 'RUNNING' WHERE trial_id = ?", (row,))
-            database.execute("DELETE FROM trial_values WHERE trial_id = ?", (row,))
-        elif number > 0:
-            for table in ("s", "_values", "_params", "_user_attributes", "_system_attributes"):
-                database.execute(f"DELETE FROM trial{table} WHERE trial_id = ?", (row,))
-        database.commit()
 
 
 @contextmanager
@@ -460,7 +373,9 @@ def hurried() -> Iterator[None]:
     """No pauses between tries, no peaks of memory: neither is what schedules are about."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trial_source, "RETRY_PAUSES_S", (0.0, 0.0))
+        patch.setattr(busy, "PAUSES_S", ())
         patch.setattr(storage, "BUSY_TIMEOUT_S", 5)
+        patch.setattr(study_room, "ABANDONED_S", -1.0)  # all are killed ones
         patch.setattr(worker, "_peaks", dict)
         patch.setattr(worker, "_send", lambda _report: None)
         patch.setattr("optuna.storages._rdb.storage.time.sleep", lambda _: None)

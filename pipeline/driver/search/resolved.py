@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 
 from pipeline.driver.search.check import check, kept_space, space_of
@@ -17,7 +17,7 @@ from pipeline.driver.search.watcher import Watcher
 from pipeline.driver.warm_start import StudyKind, warm_starts
 from pipeline.model.resolve import check_model
 from pipeline.model.source import ModelSource
-from pipeline.study.ledger import Lease, hold
+from pipeline.study.ledger import Lease, LedgerLost, NotOpened, hold, shown
 from pipeline.study.records import Anchors, BadInput
 from pipeline.study.space import Space
 from pipeline.study.store import DataFacts, Shape, Store, StudyStore, sqlite_url
@@ -51,6 +51,20 @@ class ResolvedSearch:
     def ledger_url(self) -> str:
         """Where the ledger is."""
         return self.request.ledger or sqlite_url(self.store.studies_db)
+
+    @contextmanager
+    def ledger_errors(self) -> Iterator[None]:
+        """Turn the refusal of a ledger that this study has had before, and that cannot be opened now, into LedgerLost.
+
+        Its address is right: it is away, or locked.
+        """
+        try:
+            yield
+        except NotOpened as refusal:
+            known = self.study.ledger.read().place == shown(self.ledger_url)
+            if refusal.refused or not known:
+                raise
+            raise LedgerLost(str(refusal)) from None
 
     def hold(self) -> AbstractContextManager[Lease]:
         """Return the study's lease: within it no other driver writes to the study.

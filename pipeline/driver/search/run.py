@@ -56,6 +56,7 @@ def run(request: Search, watcher: Watcher) -> Front:
     for remark in resolved.data.remarks:
         watcher.warn(remark)
     with ExitStack() as stack:
+        stack.enter_context(resolved.ledger_errors())
         spec = lease = tracker = None
         if resolved.anchors is not None:
             # another study of this name, or driver, is refused before anything is started

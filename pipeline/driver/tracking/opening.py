@@ -12,9 +12,10 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pipeline.driver.tracking.addresses import shown
+from pipeline.driver.tracking.busy import PatientClient
 from pipeline.driver.tracking.connection import Connection, cause
 from pipeline.driver.tracking.relocation import OwnDatabase
 from pipeline.study.records import BadInput
@@ -93,7 +94,7 @@ def connect(uri: str | None, *, store_root: Path) -> Connection:
     database = scheme.partition("+")[0] in DATABASES
     artifacts = store.artifacts if database else None
     own = OwnDatabase(ours, store.artifacts) if address == ours else None
-    return Connection(client, address, artifacts=artifacts, own=own)
+    return Connection(cast("MlflowClient", PatientClient(client)), address, artifacts=artifacts, own=own)
 
 
 def address_of(uri: str | None, *, store_root: Path) -> str:

@@ -26,6 +26,7 @@ STATE = "prunefront.state"
 REASON = "prunefront.reason"
 
 STATUS: dict[State, Status] = {"complete": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
+ENDED: dict[str, State] = {status: state for state, status in STATUS.items()}
 
 STANDING = "trials"  # metric of a study's run: how many have ended
 DENSE = "dense_metric"  # metric of a study's run: its dense anchor

@@ -12,7 +12,7 @@ from pipeline.driver.tracking.addresses import shown
 from pipeline.driver.tracking.opening import address_of
 from pipeline.driver.tracking.publisher import Publisher
 from pipeline.driver.tracking.tracker import open_tracking
-from pipeline.study.ledger import hold
+from pipeline.study.ledger import Lease, LeaseLost, LedgerLost, hold
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store, sqlite_url
 
@@ -39,9 +39,9 @@ def sync(store: Store, *, tracking: str | None, ledger: str | None) -> Iterator[
         try:
             if ledger is None:
                 _check_ledger(store, study)
-            with hold(url, study) if held else nullcontext():
-                found = _deliver(store, study, tracking)
-        except BadInput as refusal:
+            with hold(url, study) if held else nullcontext() as lease:
+                found = _deliver(store, study, tracking, lease)
+        except (BadInput, LeaseLost, LedgerLost) as refusal:
             found = Synced(study, 0, False, str(refusal))
         yield found
 
@@ -60,7 +60,7 @@ def _check_ledger(store: Store, study: str) -> None:
         )
 
 
-def _deliver(store: Store, study: str, tracking: str | None) -> Synced:
+def _deliver(store: Store, study: str, tracking: str | None, lease: Lease | None) -> Synced:
     spec, outbox = store.study(study).read_spec(), store.study(study).outbox.read()
     requested = tracking or os.environ.get("MLFLOW_TRACKING_URI")
     own = shown(address_of(None, store_root=store.root))
@@ -73,7 +73,8 @@ def _deliver(store: Store, study: str, tracking: str | None) -> Synced:
     reach = partial(open_tracking, requested, store_root=store.root)
     tracker = reach()
     address = shown(address_of(requested, store_root=store.root))
-    publisher = Publisher(spec, store=store, open_tracker=reach, may_write=lambda: None, address=address)
+    may_write = lease.check if lease is not None else lambda: None
+    publisher = Publisher(spec, store=store, open_tracker=reach, may_write=may_write, address=address)
     publisher.start(tracker)
     done = publisher.close(outbox.state if outbox is not None else tracker.was or "stopped")
     return Synced(study, publisher.delivered, done, " ".join(publisher.messages()))

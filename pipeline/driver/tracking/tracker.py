@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, final
 
-from pipeline.driver.tracking import confirmations, notes, pruners, published, views
+from pipeline.driver.tracking import confirmations, doubles, notes, pruners, published, views
 from pipeline.driver.tracking.connection import PARENT, Connection, Run, now
 from pipeline.driver.tracking.models import ExportedModel
 from pipeline.driver.tracking.opening import connect
@@ -26,7 +26,6 @@ from pipeline.study.store import Points, load_record, save_record
 # Tags that MLflow's pages read
 NOTE, TABLES = "mlflow.note.content", "mlflow.loggedArtifacts"
 KIND = "mlflow.experimentKind"
-ENDED: dict[str, State] = {status: state for state, status in published.STATUS.items()}
 
 
 @dataclass
@@ -86,7 +85,7 @@ class Tracker:
         found = self._mlflow.runs(experiment_id, tag=published.SPEC, value=tags[published.SPEC])
         if found:
             run = found[0]
-            self._merge(experiment_id, run, found[1:])
+            doubles.merge(self._mlflow, experiment_id, run.id, found[1:])
             self._mlflow.reopen(run)
         else:
             tags |= _source() | published.provenance_tags(provenance) | {NOTE: notes.study_intro(spec)}
@@ -98,16 +97,11 @@ class Tracker:
             (folder / "space.toml").write_text(spec.space_toml)
             (folder / "spec.json").write_text(json.dumps(asdict(spec), indent=2))
         standing = int(run.metrics.get(published.STANDING, -1))
-        self._study = _Study(spec, experiment_id, run.id, self._trials(experiment_id, run.id), standing)
-        self._was = ENDED.get(run.status) if found else None
+        self._study = _Study(
+            spec, experiment_id, run.id, doubles.trials_of(self._mlflow, experiment_id, run.id), standing
+        )
+        self._was = published.ENDED.get(run.status) if found else None
         return run.id
-
-    def _merge(self, experiment_id: str, kept: Run, others: Sequence[Run]) -> None:
-        """Bring further runs of the study, of drivers or syncs that published at once, into one."""
-        for other in others:
-            for run in self._mlflow.runs(experiment_id, tag=PARENT, value=other.id):
-                self._mlflow.write(run.id, tags={PARENT: kept.id})
-            self._mlflow.delete(other.id)
 
     @property
     def was(self) -> State | None:
@@ -117,7 +111,11 @@ class Tracker:
     def published(self) -> dict[int, State]:
         """Return the trials that are completely in MLflow, by number."""
         trials = self._started().trials
-        return {number: ENDED[run.status] for number, run in trials.items() if run.status in ENDED}
+        return {
+            number: published.ENDED[run.status]
+            for number, run in trials.items()
+            if run.status in published.ENDED
+        }
 
     def publish(self, record: TrialRecord) -> None:
         """Write a trial's run. A trial that is complete in MLflow stays as it is."""
@@ -205,8 +203,15 @@ class Tracker:
         pruners.publish(self._mlflow, about, files, tags=_source())
 
     def finish_study(self, state: State) -> None:
-        """End the study's run: complete, stopped (interrupted) or failed."""
-        self._mlflow.end(self._started().run_id, published.STATUS[state])
+        """End the study's run: complete, stopped (interrupted) or failed; of runs that are there twice one stays."""
+        study = self._started()
+        tag, value = published.SPEC, published.fingerprint(study.spec)
+        runs = self._mlflow.runs(study.experiment_id, tag=tag, value=value)
+        if runs:  # the oldest stays, whoever made it
+            study.run_id = runs[0].id
+            doubles.merge(self._mlflow, study.experiment_id, study.run_id, runs[1:])
+        doubles.trials_of(self._mlflow, study.experiment_id, study.run_id)
+        self._mlflow.end(study.run_id, published.STATUS[state])
 
     def publish_model(self, spec: StudySpec, model: ExportedModel) -> str | None:
         """Add an exported network to its trial's run and return its address; None if the trial is not in MLflow.
@@ -266,24 +271,6 @@ class Tracker:
         tags = published.trial_tags(record, study=study.spec.name) | _source()
         tags |= {PARENT: study.run_id, NOTE: notes.trial_note(record, study.spec)}
         return tags | ({TABLES: _tables(published.CURVE)} if record.points else {})
-
-    def _trials(self, experiment_id: str, run_id: str) -> dict[int, Run]:
-        """Return the study's trials in MLflow, by number.
-
-        A request whose answer was lost is sent again by MLflow's client, so that there may be two runs of a
-        trial: the one that ended, else the older one, stays.
-        """
-        found: dict[int, Run] = {}
-        for run in self._mlflow.runs(experiment_id, tag=PARENT, value=run_id):
-            if published.TRIAL not in run.tags:
-                continue  # a user's own run below ours
-            number = int(run.tags[published.TRIAL])
-            other = found.setdefault(number, run)
-            if other is not run:
-                better = run.status in ENDED and other.status not in ENDED
-                found[number], drop = (run, other) if better else (other, run)
-                self._mlflow.delete(drop.id)
-        return found
 
 
 def _source() -> dict[str, str]:

@@ -4,7 +4,7 @@ from pipeline.study.ledger.earlier import Counts, Found
 from pipeline.study.ledger.lease import Holder, Lease, LeaseLost, hold, holder_of
 from pipeline.study.ledger.ledger import Ledger, open_ledger
 from pipeline.study.ledger.samplers import check_sampler, quiet_optuna
-from pipeline.study.ledger.storage import CommitsLost, LedgerLost, shown
+from pipeline.study.ledger.storage import CommitsLost, LedgerLost, NotOpened, shown
 
 __all__ = [
     "CommitsLost",
@@ -15,6 +15,7 @@ __all__ = [
     "LeaseLost",
     "Ledger",
     "LedgerLost",
+    "NotOpened",
     "check_sampler",
     "hold",
     "holder_of",

@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, final
 
 from sqlalchemy import (
@@ -35,15 +34,25 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    text,
     update,
 )
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from pipeline.study.ledger.storage import LedgerLost, cannot_open, database_errors, driver_url, engine_options
+from pipeline.study.ledger.processes import birth_of, is_alive, this_place
+from pipeline.study.ledger.storage import (
+    POSTGRES,
+    LedgerLost,
+    cannot_open,
+    database_errors,
+    driver_url,
+    engine_options,
+)
 from pipeline.study.records import BadInput
 
 BEAT_S = 10.0
+IDLE_S = 60.0  # a driver that stands still in a transaction for this long loses it: a server frees its locks
 SILENT_S = 180.0  # a driver that has not renewed for this long counts as dead: many beats
 
 _LEASES = Table(
@@ -89,8 +98,8 @@ class Holder:
     @property
     def gone(self) -> bool:
         """Whether its process is dead, or has not renewed the lease for SILENT_S."""
-        if self.place == _place():
-            return not _lives(self.pid, self.born)
+        if self.place == this_place():
+            return not is_alive(self.pid, self.born)
         return self.silent_s > SILENT_S
 
 
@@ -120,6 +129,10 @@ class Lease:
         Raises:
             LeaseLost: another driver has taken over; the message names it.
         """
+        if connection.dialect.name == POSTGRES:
+            connection.execute(
+                text(f"SET LOCAL idle_in_transaction_session_timeout = {round(1000 * IDLE_S)}")
+            )
         holder = _holder(connection, self._study, lock=True)
         if holder is None or holder.token != self._token:
             by = f"by {holder}" if holder is not None else "and given back"
@@ -235,9 +248,9 @@ def _row(study: str, token: str, *, now: float) -> dict[str, Any]:
         "token": token,
         "person": person,
         "host": socket.gethostname(),
-        "place": _place(),
+        "place": this_place(),
         "pid": pid,
-        "born": _born(pid),
+        "born": birth_of(pid),
         "since": time.time(),
         "beat": now,
     }
@@ -262,39 +275,3 @@ def _now(connection: Connection) -> float:
     """Return the database's clock in seconds; only differences are meaningful."""
     now: datetime = connection.execute(select(func.current_timestamp())).scalar_one()
     return now.replace(tzinfo=now.tzinfo or UTC).timestamp()
-
-
-def _place() -> str:
-    """Return where a process number is unique: this boot of this machine, and this namespace of process numbers."""
-    parts = [socket.gethostname()]
-    with suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
-    with suppress(OSError):
-        parts.append(str(Path("/proc/self/ns/pid").readlink()))
-    return " ".join(parts)
-
-
-def _lives(pid: int, born: str) -> bool:
-    """Return whether the process exists, is the same one, and has not ended."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # somebody else's
-        pass
-    stat = _stat(pid)
-    return not stat or (stat[0] != "Z" and _born(pid) == born)
-
-
-def _born(pid: int) -> str:
-    """Return when a process began, in ticks since boot; empty where that cannot be read."""
-    stat = _stat(pid)
-    return stat[19] if stat else ""
-
-
-def _stat(pid: int) -> list[str]:
-    """Return the fields of /proc/PID/stat from the state on: before it is a name, which may contain anything."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return []

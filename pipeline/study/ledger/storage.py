@@ -40,6 +40,12 @@ FORMAT = 1  # counts up when something is written in a way that older programs w
 BUSY_TIMEOUT_S = 60  # how long sqlite waits for another process's write
 CONNECT_S = 10  # how long a server may take to answer; libpq alone waits for minutes
 POSTGRES = "postgresql"
+REFUSALS = (
+    "authentication failed",
+    "no password supplied",
+    "does not exist",
+    "pg_hba.conf",
+)  # PostgreSQL's words
 ABSENT = "(absent)"
 LATE_KEYS = {"space.start_dense.value": "false"}  # of spaces, that came later: what a study was without them
 
@@ -48,6 +54,12 @@ _PLAIN_URL = re.compile(
     r"(?P<scheme>[\w+]+)://(?:[^/@?:]*(?::(?P<password>[^@?]*))?@)?"
     r"(?P<place>[^/@?:]*(?::\d+)?(?:/[^@?:]*)?)(?:\?(?P<options>[^@]*))?"
 )
+
+
+class NotOpened(BadInput):
+    """The ledger's database cannot be opened. `refused`: it answers, and refuses this user, password or name."""
+
+    refused = False
 
 
 class LedgerLost(RuntimeError):  # noqa: N818 (a fact about a database, not a fault of the program)
@@ -111,7 +123,7 @@ def open_study(url: str, spec: StudySpec) -> RDBStorage:
     return storage
 
 
-def cannot_open(url: str, error: Exception) -> BadInput:
+def cannot_open(url: str, error: Exception) -> NotOpened:
     """Return the error for a ledger that cannot be opened, without the secrets of its URL."""
     if isinstance(error, ImportError) and url.startswith(POSTGRES):
         way_out = "Install its driver: pip install 'prunefront[postgresql]'."
@@ -129,10 +141,12 @@ def cannot_open(url: str, error: Exception) -> BadInput:
             f"Start the server, or correct --ledger; of a database server it is {POSTGRES}://USER@HOST/DATABASE, with "
             "the password in PGPASSWORD, of a file sqlite:////folder/studies.db."
         )
-    return BadInput(
+    found = NotOpened(
         f"The ledger is a database that Optuna can open; {shown(url)} cannot be opened ({cause_of(error, url)}). "
         f"{way_out}"
     )
+    found.refused = isinstance(error, ImportError) or any(word in cause_of(error, url) for word in REFUSALS)
+    return found
 
 
 def refuse_difference(frozen: StudySpec, requested: StudySpec) -> None:

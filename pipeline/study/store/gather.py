@@ -10,7 +10,16 @@ import pyarrow as pa
 
 from pipeline.study.records import TrialRecord
 from pipeline.study.store.recordfile import JSON, load_record, load_scalars, write_and_send
-from pipeline.study.store.table import empty, from_bytes, joined, rows_of, still_valid, table_of, to_bytes
+from pipeline.study.store.table import (
+    Written,
+    empty,
+    from_bytes,
+    joined,
+    rows_of,
+    still_valid,
+    table_of,
+    to_bytes,
+)
 
 TABLE, TRIALS = "points.arrow", "trials"
 
@@ -20,15 +29,20 @@ def trial_folder(study: Path, number: int) -> Path:
     return study / TRIALS / f"{number:05d}"
 
 
-def when_written(study: Path) -> dict[int, int]:
-    """Return when each trial's record was written: trial number -> ns."""
+def all_written(study: Path) -> dict[int, Written]:
+    """Return when each trial's record was written, and its bytes, by trial number."""
     trials = study / TRIALS
-    found: dict[int, int] = {}
+    found: dict[int, Written] = {}
     for folder in trials.iterdir() if trials.is_dir() else ():
         if folder.name.isdecimal():
             with suppress(FileNotFoundError):
-                found[int(folder.name)] = (folder / JSON).stat().st_mtime_ns
+                found[int(folder.name)] = _written(folder)
     return found
+
+
+def _written(folder: Path) -> Written:
+    facts = (folder / JSON).stat()
+    return facts.st_mtime_ns, facts.st_size
 
 
 def read_trial(study: Path, number: int) -> tuple[TrialRecord, pa.Table]:
@@ -39,7 +53,7 @@ def read_trial(study: Path, number: int) -> tuple[TrialRecord, pa.Table]:
     """
     folder = trial_folder(study, number)
     record = load_record(folder)
-    return record, table_of(rows_of(record, written_ns=(folder / JSON).stat().st_mtime_ns))
+    return record, table_of(rows_of(record, written=_written(folder)))
 
 
 def study_table(study: Path) -> pa.Table:
@@ -66,7 +80,7 @@ def _collect(study: Path, rows: Sequence[pa.Table] = ()) -> tuple[pa.Table, bool
     """Return the whole table, and whether it differs from points.arrow."""
     path = study / TABLE
     gathered = from_bytes(path.read_bytes()) if path.is_file() else empty()
-    written = when_written(study)
+    written = all_written(study)
     valid, known = still_valid(gathered, written)
     fresh = {number: when for number, when in written.items() if number not in known}
     given, given_numbers = still_valid(joined(empty(), *rows), fresh)
@@ -74,6 +88,6 @@ def _collect(study: Path, rows: Sequence[pa.Table] = ()) -> tuple[pa.Table, bool
     read = [
         row
         for number in unread
-        for row in rows_of(load_scalars(trial_folder(study, number)), written_ns=written[number])
+        for row in rows_of(load_scalars(trial_folder(study, number)), written=written[number])
     ]
     return joined(valid, given, table_of(read)), bool(fresh) or len(valid) < len(gathered)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.study.records import BadInput
 from pipeline.study.store.checks import NAME
+from pipeline.study.store.links import check_links
 from pipeline.study.store.objects import Bucket, is_light, is_object_store, open_bucket
 
 STUDIES, SPEC = "studies", "spec.json"
@@ -22,7 +23,7 @@ class Location:
     root: Path
     place: Path
     bucket: Bucket | None
-    _refreshed: set[Path] = field(default_factory=set, init=False, repr=False)
+    _seen: set[Path] = field(default_factory=set, init=False, repr=False)
 
     @classmethod
     def of(cls, place: Path) -> Location:
@@ -46,14 +47,22 @@ class Location:
         if self.bucket is not None:
             self.bucket.fetch(folder, where=is_light)
 
-    def refresh_once(self, folder: Path) -> None:
-        """Refresh a folder of studies, unless this object has refreshed it, or all studies, before."""
-        if self.bucket is not None and not {folder, self.studies} & self._refreshed:
-            self._refreshed.add(folder)
+    def see(self, folder: Path) -> None:
+        """Refresh a folder of studies and check its links, unless this object has done so before.
+
+        Raises:
+            BadInput: a symbolic link leads out of the store.
+        """
+        if {folder, self.studies} & self._seen:
+            return
+        if self.bucket is None:
+            check_links(self.root, folder)
+        else:
             self.refresh(folder)
+        self._seen.add(folder)
 
     def list_studies(self) -> list[str]:
         """Return the names of the studies that have a spec, sorted."""
-        self.refresh_once(self.studies)
+        self.see(self.studies)
         names = (path.parent.name for path in self.studies.glob(f"*/{SPEC}"))
         return sorted(name for name in names if NAME.fullmatch(name))

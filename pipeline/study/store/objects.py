@@ -1,21 +1,17 @@
 """A store in an object store: s3://BUCKET/PREFIX, with a working copy of what is read on each machine.
 
-Files are written whole into the working copy and sent to the bucket at once, under a name with a leading dot until they
-are whole: a bucket never has part of a file. Before
-a read the working copy is compared with the bucket (by size and time of writing); weights, checkpoints and models are
-fetched when they are needed. Names with a leading dot, caches and databases stay on the machine. Attempts of trials
-have a random part in their names, so that no two machines use the same one: S3 needs no locks. During a search
-(`retrying`) requests to an unreachable bucket are retried, as those to its ledger are; otherwise they raise at once.
-
-The endpoint is AWS_ENDPOINT_URL if that is set (MinIO, Ceph, R2 ...); keys are found as AWS's own programs find them.
+Files are written whole into the working copy and sent to the bucket at once: a bucket never has part of a file. Before
+a read the working copy is compared with the bucket (by size and ETag, of which the local file's time of writing has a
+hash); weights, checkpoints and models are fetched when they are needed. Names with a leading dot, caches and databases
+stay on the machine. Attempts of trials have a random part in their names, so that no two machines use the same one, and
+a record is sent only if the bucket has none (`send_new`). During a search (`retrying`) requests to an unreachable
+bucket are retried, as those to its ledger are; otherwise they raise at once.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from pipeline.study.store.object_client import Found, NotThere, ObjectClient, endpoint_url
 from pipeline.study.whole_file import whole_file
 
 OBJECTS = "s3://"
@@ -34,7 +31,6 @@ LATER = (".safetensors", ".pt")  # fetched when they are needed
 SETTLED_S = (
     60.0  # a file that the bucket lacks is removed if it is older; a younger one may be on its way to it
 )
-ATTEMPTS = 4  # of one request: about 4 s if there is no answer
 RETRY_PAUSES_S = (1, 2, 4, 8, 15, 30, 60)  # two minutes: enough for a restart of the server
 
 Result = TypeVar("Result")
@@ -64,23 +60,22 @@ class Bucket:
     on_retry: Callable[[str], None] | None = field(default=None, init=False)  # None: no retries
 
     @cached_property
-    def _files(self) -> Any:
+    def _client(self) -> ObjectClient:
+        return ObjectClient(self.place)
+
+    @property
+    def filesystem(self) -> Any:
+        """The file system, for Ray Tune, which writes to the bucket itself."""
         from pyarrow import fs
 
-        endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-        options: dict[str, Any] = {"retry_strategy": fs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS)}
-        if endpoint:
+        options: dict[str, Any] = {}
+        if endpoint := endpoint_url():
             parts = urlsplit(endpoint)
             options |= {"scheme": parts.scheme, "endpoint_override": parts.netloc}
             options["region"] = (
                 os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
             )
         return fs.S3FileSystem(**options)
-
-    @property
-    def filesystem(self) -> Any:
-        """The file system, for Ray Tune, which writes to the bucket itself."""
-        return self._files
 
     @contextmanager
     def retrying(self, on_retry: Callable[[str], None]) -> Iterator[None]:
@@ -102,13 +97,17 @@ class Bucket:
         elif self._shared(path):
             self._request("written to", lambda: self._send_one(path), wait=wait)
 
+    def send_new(self, path: Path) -> bool:
+        """Send a file of the working copy unless the bucket has one; return whether the bucket has this one now."""
+        return self._request("written to", lambda: self._send_new(path))
+
     def check_reachable(self) -> None:
         """Send one request, without retries.
 
         Raises:
             ObjectStoreLost: it does not answer.
         """
-        self._request("read", lambda: self._listing(f"{self.place}/seen"), wait=False)
+        self._request("read", lambda: self._client.listing("seen"), wait=False)
 
     def drop(self, path: Path) -> None:
         """Remove a file or a folder from the bucket."""
@@ -125,48 +124,39 @@ class Bucket:
 
     def names(self, path: Path) -> list[str]:
         """Return the names of the files and folders directly in a folder of the bucket."""
-        key = path.relative_to(self.copy).as_posix() + "/"
-        found = self._request("read", lambda: self._listing(self._key(path)))
-        return sorted({name.removeprefix(key).partition("/")[0] for name in found})
+        found = self._request("read", lambda: self._client.names(self._key(path)))
+        return [name for name in found if not name.startswith(".")]
 
     def size(self, path: Path, *, where: Callable[[str], bool]) -> int:
         """Return the bytes of all files below a folder of the bucket for whose names `where` is true."""
-        found = self._request("read", lambda: self._listing(self._key(path)))
-        return sum(size for name, (size, _) in found.items() if where(name))
+        found = self._request("read", lambda: self._listing(path))
+        return sum(each.size for name, each in found.items() if where(name))
 
     def _send_one(self, path: Path) -> None:
-        """Send a file under another name, and copy it in the bucket: closing a stream that broke off completes it."""
-        key = self._key(path)
-        part = f"{key.rpartition('/')[0]}/.{path.name}.{secrets.token_hex(4)}.part"
-        try:
-            with path.open("rb") as source, self._files.open_output_stream(part) as target:
-                shutil.copyfileobj(source, target, 1 << 22)
-            self._files.copy_file(part, key)
-        finally:
-            with suppress(OSError):  # a rule of the bucket removes what a killed process leaves
-                self._files.delete_file(part)
-        written = self._files.get_file_info(key).mtime_ns
-        os.utime(path, ns=(written, written))  # equal times mean equal files
+        _stamp(path, self._client.put(self._key(path), path))
+
+    def _send_new(self, path: Path) -> bool:
+        ours, found = self._client.create(self._key(path), path)
+        _stamp(path, found)
+        return ours
 
     def _drop(self, path: Path) -> None:
-        for name in self._listing(self._key(path)):
-            self._files.delete_file(f"{self.place}/{name}")
+        self._client.delete([*self._listing(path)])
 
     def _fetch(self, path: Path, where: Callable[[str], bool]) -> set[str]:
-        found = {name: info for name, info in self._listing(self._key(path)).items() if where(name)}
-        for name, (size, written) in sorted(found.items(), key=lambda i: (i[0].endswith(".json"), i[0])):
-            self._fetch_one(self.copy / name, size, written)
+        found = {name: each for name, each in self._listing(path).items() if where(name)}
+        for name, each in sorted(found.items(), key=lambda i: (i[0].endswith(".json"), i[0])):
+            self._fetch_one(self.copy / name, each)
         return set(found)
 
-    def _fetch_one(self, local: Path, size: int, written: int) -> None:
+    def _fetch_one(self, local: Path, found: Found) -> None:
         with suppress(FileNotFoundError):
             known = local.stat()
-            if (known.st_size, known.st_mtime_ns) == (size, written):
+            if (known.st_size, known.st_mtime_ns) == (found.size, found.stamp):
                 return
-        with suppress(FileNotFoundError), whole_file(local, durable=False) as part:  # it may be gone by now
-            with self._files.open_input_stream(self._key(local)) as source, part.open("wb") as target:
-                shutil.copyfileobj(source, target, 1 << 22)
-            os.utime(part, ns=(written, written))
+        with suppress(NotThere), whole_file(local, durable=False) as part:  # it may be gone by now
+            self._client.fetch(self._key(local), part)
+            _stamp(part, found)
 
     def _forget(self, local: Path) -> None:
         with suppress(OSError):
@@ -174,27 +164,14 @@ class Bucket:
                 local.unlink()
                 local.parent.rmdir()  # if nothing else is in it
 
-    def _listing(self, key: str) -> dict[str, tuple[int, int]]:
-        """Return an object, or all objects below it: name after the prefix -> (bytes, time of writing in ns)."""
-        from pyarrow import fs
-
-        known = self._files.get_file_info(key)
-        if known.type == fs.FileType.NotFound:
-            return {}
-        found = [known]
-        if known.type == fs.FileType.Directory:
-            found = self._files.get_file_info(fs.FileSelector(key, recursive=True, allow_not_found=True))
-        start = len(self.place) + 1
-        files = {each.path[start:]: each for each in found if each.type == fs.FileType.File}
-        return {
-            name: (each.size, each.mtime_ns)
-            for name, each in files.items()
-            if not name.rpartition("/")[2].startswith(".")  # on its way
-        }
+    def _listing(self, path: Path) -> dict[str, Found]:
+        """Return an object, or all objects below it, by name after the prefix; without those on their way."""
+        found = self._client.listing(self._key(path))
+        return {name: each for name, each in found.items() if not name.rpartition("/")[2].startswith(".")}
 
     def _key(self, path: Path) -> str:
         name = path.relative_to(self.copy).as_posix()
-        return self.place if name == "." else f"{self.place}/{name}"
+        return "" if name == "." else name
 
     def _shared(self, path: Path) -> bool:
         parts = path.relative_to(self.copy).parts
@@ -236,10 +213,9 @@ _OPEN: dict[Path, Bucket] = {}  # of this process, by the folder of the working 
 def open_bucket(place: Path) -> Bucket:
     """Return the bucket at a place, with its working copy in the user's cache folder."""
     name = str(place).removeprefix(_AS_PATH).strip("/")
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or ""
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     copy = (
-        caches / "prunefront" / "stores" / hashlib.sha256(f"{endpoint}{name}".encode()).hexdigest()[:16]
+        caches / "prunefront" / "stores" / hashlib.sha256(f"{endpoint_url()}{name}".encode()).hexdigest()[:16]
     ).resolve()
     return _OPEN.setdefault(copy, Bucket(name, copy))
 
@@ -254,6 +230,12 @@ def send(path: Path, *, wait: bool = True) -> None:
     bucket = bucket_of(path)
     if bucket is not None:
         bucket.send(path, wait=wait)
+
+
+def send_new(path: Path) -> bool:
+    """Send a file to its bucket unless that has one; return whether it is the bucket's. Without a bucket it is."""
+    bucket = bucket_of(path)
+    return bucket is None or bucket.send_new(path)
 
 
 def drop(path: Path) -> None:
@@ -271,3 +253,10 @@ def is_light(name: str) -> bool:
         and "model" not in parts
         and not any(p.startswith("checkpoint-") for p in parts)
     )
+
+
+def _stamp(path: Path, found: Found | None) -> None:
+    """Note of a local file of which object it is a copy: equal stamps mean equal files. None: of none that is there."""
+    if found is not None:
+        with suppress(FileNotFoundError):
+            os.utime(path, ns=(found.stamp, found.stamp))

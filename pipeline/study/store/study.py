@@ -10,7 +10,6 @@ points.arrow is a copy of the records' JSON, made by the driver: it may be out o
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, final
@@ -22,14 +21,15 @@ from pipeline.study.records import Array, BadInput, StudySpec, TrialRecord
 from pipeline.study.store.attempts import Attempts, remove
 from pipeline.study.store.checks import check_name
 from pipeline.study.store.confirmations import CONFIRM, Confirmations
+from pipeline.study.store.exports import FOLDER as EXPORTS
 from pipeline.study.store.exports import Exports
 from pipeline.study.store.gather import (
     TRIALS,
+    all_written,
     gather,
     read_trial,
     study_table,
     trial_folder,
-    when_written,
 )
 from pipeline.study.store.location import SPEC, Location
 from pipeline.study.store.objects import drop, place_text
@@ -52,10 +52,12 @@ from pipeline.study.store.studyfile import (
     task_file,
 )
 from pipeline.study.store.validation_rows import read_rows, write_rows
-from pipeline.study.store.weights import Weights
+from pipeline.study.store.weights import WEIGHTS, Weights
 from pipeline.study.store.written_once import publish_record
+from pipeline.study.whole_file import sweep
 
 SPACE, VALIDATION = "space.toml", "validation.npz"
+ABANDONED_S = 60.0  # a part file that is older has no writer any more: those of a study take seconds
 _SPEC = TypeAdapter(StudySpec)
 
 
@@ -112,7 +114,7 @@ class StudyStore:
 
     def exists(self) -> bool:
         """Return whether the study has a spec."""
-        self._location.refresh_once(self.folder)
+        self._location.see(self.folder)
         return (self.folder / SPEC).is_file()
 
     def write_spec(self, spec: StudySpec) -> None:
@@ -185,13 +187,13 @@ class StudyStore:
         remove(sorted(known, key=lambda each: each == last))
 
     def complete_all(self) -> None:
-        """Complete the trials that have ended and whose process died before it had done so; remove part files."""
+        """Complete the trials that have ended and whose process died before it had done so; remove old part files."""
         for folder in sorted({path.parent for path in (self.folder / TRIALS).glob("*/attempt-*")}):
             if folder.name.isdecimal() and (folder / JSON).is_file():
                 self.complete(int(folder.name))
-        for pattern in ("", f"{TRIALS}/*/"):
-            for part in self.folder.glob(f"{pattern}.*.????????.part"):
-                shutil.rmtree(part, ignore_errors=True) if part.is_dir() else part.unlink(missing_ok=True)
+        for pattern in ("", f"{TRIALS}/*/", f"{TRIALS}/*/{WEIGHTS}/", f"{CONFIRM}/*/", f"{EXPORTS}/"):
+            for folder in self.folder.glob(pattern) if pattern else (self.folder,):
+                sweep(folder, older_s=ABANDONED_S)
 
     def read_record(self, number: int) -> TrialRecord:
         """Return a trial's record, with masks and predictions.
@@ -227,11 +229,11 @@ class StudyStore:
 
     def finished_numbers(self) -> list[int]:
         """Return the numbers of the trials that have ended, sorted."""
-        return sorted(when_written(self.folder))
+        return sorted(all_written(self.folder))
 
     def ended_in_order(self) -> list[int]:
         """Return the numbers of the trials that have ended, in the order in which their records were written."""
-        written = when_written(self.folder)
+        written = all_written(self.folder)
         return sorted(written, key=lambda number: (written[number], number))
 
     def read_trial(self, number: int) -> tuple[TrialRecord, pa.Table]:

@@ -17,8 +17,9 @@ import pyarrow as pa
 from pipeline.study.records import Point, TrialRecord
 from pipeline.study.store.recordfile import StoredPoint, StoredRecord
 
-FORMAT = 2  # a table of another format is made again
+FORMAT = 3  # a table of another format is made again
 
+Written = tuple[int, int]  # when a record was written, in ns, and its bytes
 _TEXT = pa.dictionary(pa.int32(), pa.string())  # a trial's texts are repeated in all of its rows
 COLUMNS = pa.schema(
     [
@@ -44,7 +45,9 @@ COLUMNS = pa.schema(
         ("dense_latency_ms", pa.float64()),
         ("sparsity", pa.float64()),
         ("nonzero_parameters", pa.int64()),
-        ("written_ns", pa.int64()),  # when the record was written: a record with another time is read again
+        # when the record was written, and its bytes: a record with another time or size is read again
+        ("written_ns", pa.int64()),
+        ("written_bytes", pa.int64()),
     ],
     metadata={"format": str(FORMAT)},
 )
@@ -69,12 +72,13 @@ def joined(table: pa.Table, *more: pa.Table) -> pa.Table:
     return both.sort_by([("number", "ascending"), ("point", "ascending")])
 
 
-def still_valid(table: pa.Table, written_ns: Mapping[int, int]) -> tuple[pa.Table, set[int]]:
-    """Return the rows whose records are unchanged (`written_ns`: trial number -> time), and their trials."""
+def still_valid(table: pa.Table, written: Mapping[int, Written]) -> tuple[pa.Table, set[int]]:
+    """Return the rows whose records are unchanged (`written`: by trial number), and their trials."""
     numbers, first = np.unique(table["number"].to_numpy(), return_index=True)
-    seen = dict(zip(numbers.tolist(), table["written_ns"].to_numpy()[first].tolist(), strict=True))
-    known = {number for number, when in seen.items() if written_ns.get(number) == when}
-    if len(known) == len(seen):
+    columns = (table[name].to_numpy()[first].tolist() for name in ("written_ns", "written_bytes"))
+    seen = zip(numbers.tolist(), zip(*columns, strict=True), strict=True)
+    known = {number for number, then in seen if written.get(number) == then}
+    if len(known) == len(numbers):
         return table, known
     return table.filter(pa.array(np.isin(table["number"].to_numpy(), sorted(known)))), known
 
@@ -97,7 +101,7 @@ def from_bytes(data: bytes) -> pa.Table:
     return table if table.schema.equals(COLUMNS, check_metadata=True) else empty()
 
 
-def rows_of(record: StoredRecord | TrialRecord, *, written_ns: int) -> list[dict[str, Any]]:
+def rows_of(record: StoredRecord | TrialRecord, *, written: Written) -> list[dict[str, Any]]:
     """Return a trial's rows: one per point, or one row without a point if it has none."""
     trial = {
         "number": record.number,
@@ -106,7 +110,8 @@ def rows_of(record: StoredRecord | TrialRecord, *, written_ns: int) -> list[dict
         "params": json.dumps(record.params),
         "epochs": record.epochs,
         "seconds": record.seconds,
-        "written_ns": written_ns,
+        "written_ns": written[0],
+        "written_bytes": written[1],
     }
     shown: Sequence[StoredPoint | Point] = record.points
     points = [

@@ -1,7 +1,7 @@
 """A trial's record is written once: of several processes, paused or cut off ones among them, the first decides.
 
-The JSON appears under its name only if there is none. It has the checksum of its arrays, which never replace others.
-In a bucket that is checked just before the file is sent, and two machines might both send one.
+The JSON appears under its name only if there is none, on a disk and in a bucket. It has the checksum of its arrays,
+which never replace others.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.study.records import TrialRecord
-from pipeline.study.store.objects import bucket_of, drop, send
+from pipeline.study.store.objects import bucket_of, drop
+from pipeline.study.store.objects import send_new as send_if_new
 from pipeline.study.store.recordfile import (
     ARRAYS,
     JSON,
@@ -54,11 +55,14 @@ def send_new(path: Path, data: bytes) -> bool:
     if not write_new(_fetched(path), data):
         return False
     try:
-        send(path)
+        ours = send_if_new(path)
     except OSError:
         path.unlink(missing_ok=True)  # here alone it would hide that the bucket lacks it
         raise
-    return True
+    if not ours:  # another machine was quicker
+        path.unlink(missing_ok=True)
+        _fetched(path)
+    return ours
 
 
 def _fetched(path: Path) -> Path:

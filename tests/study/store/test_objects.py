@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -9,14 +10,13 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
 from pipeline.cli.app import run as run_here
 from pipeline.study.records import BadInput, PointRef
-from pipeline.study.store import Store, save_record
+from pipeline.study.store import Store, object_client, save_record, written_once
 from pipeline.study.store.attempts import remove
 from pipeline.study.store.objects import ObjectStoreLost, is_object_store, place_text
 from pipeline.trial import checkpoint as resume
@@ -115,6 +115,33 @@ def test_a_record_written_anew_is_read_anew(machine: Callable[[str], None]) -> N
     assert Store(there).study("toy").read_table()["metric"].to_pylist() == [0.7]
 
 
+class Breaking(io.RawIOBase):
+    """A file of `size` bytes whose reading breaks off at 12 MiB."""
+
+    def __init__(self, size: int, error: type[BaseException]) -> None:
+        self._size, self._error, self._at = size, error, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = (0, self._at, self._size)[whence] + offset
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, size: int = -1) -> bytes:
+        if self._at > 12 << 20:
+            raise self._error
+        data = bytes(min(size, self._size - self._at) if size >= 0 else self._size - self._at)
+        self._at += len(data)
+        return data
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, OSError])
 def test_what_breaks_off_is_not_there_under_its_name(
     machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
@@ -126,24 +153,80 @@ def test_what_breaks_off_is_not_there_under_its_name(
     path.write_bytes(b"old" * 1000)
     store.bucket.send(path)
     path.write_bytes(bytes(20 << 20))
-
-    def break_off(source: Any, target: Any, size: int) -> None:
-        target.write(source.read(12 << 20))
-        raise error
-
     with monkeypatch.context() as patch:
-        patch.setattr("pipeline.study.store.objects.shutil.copyfileobj", break_off)
-        with pytest.raises((error, ObjectStoreLost)):
+        patch.setattr(object_client, "_source", lambda _: Breaking(20 << 20, error))
+        with pytest.raises(BaseException) as broken:  # noqa: PT011
             store.bucket.send(path)
+        assert isinstance(broken.value, error | ObjectStoreLost)
     assert [(name, size) for name, (size, _) in contents(store).items()] == [("weights.safetensors", 3000)]
     store.bucket.send(path)
     assert contents(store)["weights.safetensors"][0] == 20 << 20
 
 
+@pytest.mark.parametrize("paused_before", ["record.npz", "record.json"])
+def test_of_two_machines_that_end_a_trial_at_once_the_first_decides(
+    machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, paused_before: str
+) -> None:
+    """One has looked, and found no record; the other sends its own before the first one sends."""
+    there = Path(f"s3://bucket/at-once-{paused_before}")
+    first = Store(there)
+    first.write_spec(spec())
+    machine("second")
+    second = Store(there)
+    send = written_once.send_if_new
+
+    def pause(path: Path) -> bool:
+        if path.name == paused_before:
+            monkeypatch.setattr(written_once, "send_if_new", send)
+            assert second.study("toy").write_record(record(0, point(0.7, 0.5)))
+        return send(path)
+
+    monkeypatch.setattr(written_once, "send_if_new", pause)
+    assert not first.study("toy").write_record(record(0, point(0.8, 0.5)))
+    machine("third")
+    for store in (first, second, Store(there)):
+        store.study("toy").refresh()
+        (found,) = store.study("toy").read_record(0).points
+        assert found.measurement.metric == 0.7
+
+
+def test_a_record_whose_answer_was_lost_is_ones_own(
+    machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client sends it again, and is told that there is one."""
+    store = Store(Path("s3://bucket/lost-answer"))
+    assert store.bucket is not None
+    path = store.bucket.copy / "spent.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("{}")
+    assert store.bucket.send_new(path)
+    assert store.bucket.send_new(path)
+    path.write_text("[]")
+    assert not store.bucket.send_new(path)
+    assert contents(store)["spent.json"][0] == 2
+
+
+def test_a_file_of_the_same_size_and_second_is_fetched_anew(machine: Callable[[str], None]) -> None:
+    there = Path("s3://bucket/same-second")
+    first = Store(there)
+    assert first.bucket is not None
+    machine("second")
+    second = Store(there)
+    assert second.bucket is not None
+    for number in range(4):
+        for store, text in ((first, "a"), (second, "b")):
+            path = store.bucket.copy / "outbox.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text + str(number))
+            store.bucket.send(path)
+        first.bucket.fetch(first.bucket.copy / "outbox.json")
+        assert (first.bucket.copy / "outbox.json").read_text() == f"b{number}"
+
+
 def test_an_object_store_that_does_not_answer_is_named(
     machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeline.study.store.objects.ATTEMPTS", 1)
+    monkeypatch.setattr("pipeline.study.store.object_client.ATTEMPTS", 1)
     with pytest.raises(BadInput, match="s3://nowhere/runs") as refusal:
         Store(Path("s3://nowhere/runs")).check_writable()
     assert KEYS["AWS_SECRET_ACCESS_KEY"] not in str(refusal.value)

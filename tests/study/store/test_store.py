@@ -424,7 +424,7 @@ class TestTable:
         store.study("sst2-snip").gather()
         json_file = store.study("sst2-snip").trial_folder(0) / "record.json"
         status = json_file.stat()
-        json_file.write_text("no longer JSON")
+        json_file.write_text("no longer JSON".ljust(status.st_size))
         os.utime(json_file, ns=(status.st_atime_ns, status.st_mtime_ns))
         assert len(store.study("sst2-snip").read_table()) == 2
 
@@ -484,7 +484,9 @@ class TestTable:
             0, COLUMNS.field("number"), pa.array(np.repeat(np.arange(10_000, dtype=np.int32), 32))
         )
         data = to_bytes(table.cast(COLUMNS))
-        written = dict.fromkeys(range(10_000), table["written_ns"][0].as_py())
+        written = dict.fromkeys(
+            range(10_000), (table["written_ns"][0].as_py(), table["written_bytes"][0].as_py())
+        )
         start = time.process_time()
         back, known = still_valid(from_bytes(data), written)
         values = np.column_stack([back[name].to_numpy() for name in ("metric", "compression")])

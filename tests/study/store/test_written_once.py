@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,7 +106,15 @@ def test_the_weights_are_those_of_the_attempts_that_the_record_names(study: Stud
 
 def test_part_files_of_killed_processes_are_removed(study: StudyStore) -> None:
     study.write_record(of(0.8))
-    for folder in (study.folder, study.trial_folder(0)):
+    folders = [
+        study.folder, study.trial_folder(0), study.trial_folder(0) / "weights", study.folder / "exports",
+        study.folder / "confirm" / "00000-00",
+    ]  # fmt: skip
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
         (folder / ".record.json.0a1b2c3d.part").write_bytes(b"half")
+        os.utime(folder / ".record.json.0a1b2c3d.part", (0, 0))
+    young = study.folder / ".spent.json.0a1b2c3d.part"  # somebody writes it now
+    young.write_bytes(b"half")
     study.complete_all()
-    assert not list(study.folder.rglob("*.part"))
+    assert list(study.folder.rglob("*.part")) == [young]
