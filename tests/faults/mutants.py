@@ -220,7 +220,7 @@ def main() -> int:
             shown = (
                 "LIVES"
                 if found is None
-                else f"{found.schedule}, {found.point.split('/')[-1]}: {found.wrong[0][:110]!r}"
+                else f"{found.schedule}, {found.point.split('/')[-1]}: {found.wrong[0][:240]!r}"
             )
             print(f"{mutant.name}: {tried} schedules, {time.monotonic() - began:.0f} s, {shown}", flush=True)
     print(f"{len(MUTANTS) - alive} of {len(MUTANTS)} are shown")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -95,8 +96,12 @@ def find_peak(store: Store, task: Task, inputs: TrialInputs) -> Peak | None:
     return Peak(known["peak_mb"], known["gpu_peak_mb"], known["gpu_total_mb"])
 
 
-def write_teacher_of(resolved: ResolvedSearch, cluster: Cluster, watcher: Watcher) -> None:
+def write_teacher_of(
+    resolved: ResolvedSearch, cluster: Cluster, watcher: Watcher, *, may_write: Callable[[], None]
+) -> None:
     """Write the dense network's outputs for the training rows, once per study, if its trials learn from them.
+
+    `may_write` is called before that; it raises LeaseLost if another driver has taken over.
 
     Raises:
         BadInput: they are not written yet, and the network's weights are gone.
@@ -119,5 +124,6 @@ def write_teacher_of(resolved: ResolvedSearch, cluster: Cluster, watcher: Watche
     )
     with_dense = replace(inputs, dense=read_weights(dense))
     (teacher,) = run_each(cluster, teach, with_dense, [banks], done=lambda: None)
+    may_write()
     write_teacher(origin.teacher(), teacher)
     send(origin.teacher())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from pipeline.driver.execute import Cluster, NeverAlone, run_alone
 from pipeline.driver.search.watcher import Watcher
@@ -59,9 +60,18 @@ def shapes_of(grid: str | None, *, length: int, max_length: int) -> tuple[Shape,
 
 
 def find_table(
-    cluster: Cluster, store: Store, spec: StudySpec, source: ModelSource, shape: Shape, watcher: Watcher
+    cluster: Cluster,
+    store: Store,
+    spec: StudySpec,
+    source: ModelSource,
+    shape: Shape,
+    watcher: Watcher,
+    *,
+    may_write: Callable[[], None],
 ) -> LatencyTable | None:
     """Return the study's table of latencies: the stored one if it was measured on such a machine, else a new one.
+
+    `may_write` is called before a new one is stored; it raises LeaseLost if another driver has taken over.
 
     Earlier trials keep what they read from an earlier table, together with its time of the dense network. None if no
     machine is free for an exclusive measurement and the objective is not latency.
@@ -86,6 +96,7 @@ def find_table(
             "keep theirs, relative to their own dense network's."
         )
     if table != before.table:
+        may_write()
         store.study(spec.name).latency.write(StudyLatency(table))
         # of another objective the front is timed whole, after the last trial
         if table.disturbed and spec.objective == "latency":
@@ -102,8 +113,13 @@ def time_networks(
     source: ModelSource,
     shapes: tuple[Shape, ...],
     watcher: Watcher,
+    *,
+    may_write: Callable[[], None],
 ) -> None:
-    """Time the whole networks of the front, exclusively; skip those that were timed on such a machine before."""
+    """Time the whole networks of the front, exclusively; skip those that were timed on such a machine before.
+
+    `may_write` is called before the times are stored; it raises LeaseLost if another driver has taken over.
+    """
     points = load_front(spec.name, store=store.root).points
     known = store.study(spec.name).latency.read()
     timed_points = [
@@ -118,6 +134,7 @@ def time_networks(
     except NeverAlone as never:
         watcher.warn(f"The latency of the front's networks is not measured: {never}.")
         return
+    may_write()
     store.study(spec.name).latency.write(StudyLatency(known.table, timed))
     if StudyLatency(None, timed).disturbed:
         watcher.warn(f"{DISTURBED} The same command times the front's networks again.")

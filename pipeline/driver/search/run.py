@@ -101,8 +101,9 @@ def _run_study(
     pack_trials = _pack(resolved, cluster)
     packing = pack_trials()
     ledger = _open_ledger(resolved, spec, lease)
+    ledger.check()
     open_study(resolved, spec, dense=dense)
-    write_teacher_of(resolved, packing.cluster, watcher)
+    write_teacher_of(resolved, packing.cluster, watcher, may_write=ledger.check)
     queue = _make_queue(resolved, spec, ledger, packing.cluster, lease, watcher, tracker)
     try:
         _run_trials(resolved, spec, packing, pack_trials, queue, watcher)
@@ -176,11 +177,13 @@ def _run_trials(
 ) -> None:
     """Run all trials that are owed, after the table of latencies and before the front's latencies."""
     store, shapes, source = resolved.store, resolved.shapes, resolved.inputs.source
-    cluster = packing.cluster
+    cluster, may_write = packing.cluster, queue.source.ledger.check
     queue.settle()
     if queue.has_work():
-        table = find_table(cluster, store, spec, source, shapes[0], watcher) if shapes else None
-        queue.source.ledger.check()
+        table = None
+        if shapes:
+            table = find_table(cluster, store, spec, source, shapes[0], watcher, may_write=may_write)
+        may_write()
         inputs = inputs_of_study(resolved.inputs, resolved.study, latency=table)
         first = alone(packing)
         if first is not None:
@@ -193,7 +196,7 @@ def _run_trials(
             watcher.stage(f"running trials, {packing.reason}")
             _run_queue(resolved, packing.cluster, inputs, queue)
     if shapes:
-        time_networks(cluster, store, spec, source, shapes, watcher)
+        time_networks(cluster, store, spec, source, shapes, watcher, may_write=may_write)
 
 
 def _run_queue(
