@@ -9,9 +9,18 @@ import torch
 
 from pipeline.methods.base import OneShot
 from pipeline.methods.registry import METHODS, PACKAGED
-from pipeline.model.anatomy import Anatomy
+from pipeline.model.anatomy import ARCHITECTURES, Anatomy
 from pipeline.study.records import ParamValue, Scores
 from pipeline.trial.conformance import LAWS, Subject, check_method, subject_of
+from pipeline.trial.conformance.laws import (
+    scores_fit_the_anatomy_and_are_finite,
+    the_penalty_is_a_finite_scalar_and_back_propagates,
+)
+from pipeline.trial.conformance.training_laws import (
+    a_second_round_goes_on_from_the_first_ones_cut,
+    activation_checkpointing_changes_nothing,
+    interrupted_and_continued_gives_the_same_scores,
+)
 from tests.kit.pruner import tiny_pruner
 
 # What a case switches on: a method's fields, as few as its forms need.
@@ -130,12 +139,38 @@ def subject(name: str, fields: dict[str, ParamValue]) -> Subject:
 
 
 def subjects(name: str, found: list[dict[str, ParamValue]]) -> list[Subject]:
-    """A method in its forms: the first on every architecture, the others on BERT."""
+    """A method in its forms: the first on BERT and, turn by turn, one of the others; all others on BERT.
+
+    The first on every architecture is one of the long tests.
+    """
     first, *others = [subject(name, fields) for fields in found]
-    return [first, *(replace(other, architectures=("bert",)) for other in others)]
+    turn = OTHERS[list(SETTINGS).index(name) % len(OTHERS)]
+    return [
+        replace(first, architectures=("bert", turn)),
+        *(replace(other, architectures=("bert",)) for other in others),
+    ]
 
 
-CASES = [case for name, found in SETTINGS.items() for case in subjects(name, found)]
+OTHERS = [name for name in sorted(ARCHITECTURES) if name != "bert"]
+BY_METHOD = [subjects(name, found) for name, found in SETTINGS.items()]
+CASES = [case for forms in BY_METHOD for case in forms]
+# A form's own parts are its scores and its penalty; that training goes on where it stopped is a method's.
+LONG_FOR_OTHER_FORMS = (
+    interrupted_and_continued_gives_the_same_scores,
+    activation_checkpointing_changes_nothing,
+    a_second_round_goes_on_from_the_first_ones_cut,
+)
+LAW_OF_CASE = [
+    pytest.param(
+        law,
+        case,
+        id=f"{law.__name__}-{case}",
+        marks=[pytest.mark.long] * (place > 0 and law in LONG_FOR_OTHER_FORMS),
+    )
+    for law in LAWS
+    for forms in BY_METHOD
+    for place, case in enumerate(forms)
+]
 
 
 def test_the_laws_are_tested_on_every_method() -> None:
@@ -147,10 +182,17 @@ def test_the_laws_are_tested_on_every_method() -> None:
             assert not choices or value in choices
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+@pytest.mark.parametrize(("law", "case"), LAW_OF_CASE)
 def test_every_method_keeps_the_laws(law: Callable[[Subject], None], case: Subject) -> None:
     law(case)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("case", [forms[0] for forms in BY_METHOD], ids=str)
+def test_every_method_scores_every_architecture(case: Subject) -> None:
+    everywhere = replace(case, architectures=tuple(ARCHITECTURES))
+    scores_fit_the_anatomy_and_are_finite(everywhere)
+    the_penalty_is_a_finite_scalar_and_back_propagates(everywhere)
 
 
 class Broken(OneShot):
