@@ -30,7 +30,10 @@ def test_attention_of_a_loaded_checkpoint_is_written_as_its_products(
     assert check_onnx(tmp_path / "model.onnx", loaded, make_split("bert")) < 1e-4
 
 
-@pytest.mark.parametrize("kind", ["distilbert", "electra", "roberta"])
+LONG = [pytest.param(kind, marks=pytest.mark.long) for kind in ("electra", "roberta")]  # ten seconds each
+
+
+@pytest.mark.parametrize("kind", ["distilbert", *LONG])
 def test_cut_networks_compute_the_same(kind, make_model, make_split, make_batch, tmp_path: Path) -> None:
     model, anatomy = make_model(kind, layers=4)
     masks = Masks.full(4, 4, 64)
