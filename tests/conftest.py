@@ -19,13 +19,14 @@ import torch
 from hypothesis import settings
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from pipeline.model.anatomy import ARCHITECTURES, Anatomy
+from pipeline.model.anatomy import Anatomy
 from pipeline.model.source import ModelSource
 from pipeline.task.batches import Batch, Split, TaskData
 from pipeline.trial.conformance.networks import tiny_batch, tiny_config, tiny_network, tiny_rows
 from pipeline.trial.inputs import TrialInputs
 from tests.kit.bucket import KEYS, bucket_server
 from tests.kit.inline import without_ray
+from tests.kit.networks import KINDS
 from tests.kit.one_ray import one_ray
 from tests.kit.pages_folder import make_pages_folder
 from tests.kit.postgres import Server, postgres
@@ -46,9 +47,9 @@ MakeBatch = Callable[..., Batch]
 MakeInputs = Callable[..., TrialInputs]
 
 
-@pytest.fixture(params=sorted(ARCHITECTURES), scope="session")
+@pytest.fixture(params=KINDS, scope="session")
 def architecture(request: pytest.FixtureRequest) -> str:
-    """Every known `model_type` in turn."""
+    """The six BERT families in turn; tests/model/test_architectures.py has the others."""
     return str(request.param)
 
 

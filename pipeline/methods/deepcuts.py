@@ -28,6 +28,8 @@ from torch import Tensor, nn
 
 from pipeline.methods.base import OneShot, Unstructured
 from pipeline.model.anatomy import Anatomy
+from pipeline.model.cut_blocks import features_out
+from pipeline.model.layer_parts import as_matrix
 from pipeline.model.unstructured import Matrices, Scope, lift, matrices, shares
 from pipeline.study.records import Scores
 from pipeline.task.batches import Batch, encoder_inputs
@@ -69,7 +71,9 @@ class Saliency(OneShot):
                 for name, weight in weights.items():
                     activation = None if self.saliency == "smooth" else activations[name]
                     shift = SHIFT if self.saliency == "cam-shifted" else 0.0
-                    sums[name] += saliency(weight.detach(), gradients[name], activation, shift=shift)
+                    linear = sweep.maps[name]
+                    whole, slope = (as_matrix(each, linear) for each in (weight.detach(), gradients[name]))
+                    sums[name] += as_matrix(saliency(whole, slope, activation, shift=shift), linear)
         finally:
             model.train(training)
             for weight, flag in zip(weights.values(), flags, strict=True):
@@ -105,23 +109,24 @@ class _Sweep:
 
     def __init__(self, anatomy: Anatomy, weights: Matrices, *, noise: float, device: torch.device) -> None:
         self._weights, self._noise = weights, noise
-        self._maps = {
-            f"{part.index}.{name}": getattr(part, name) for part in anatomy.layers for name in _MAPS
+        self.maps = {
+            f"{part.index}.{name}": linear for part in anatomy.layers for name, linear in part.maps.items()
         }
         self._generator = torch.Generator(device).manual_seed(0)
         self._real = torch.ones(0)
 
     def run(self, model: nn.Module, batch: Batch, *, passes: int) -> tuple[Matrices, Matrices]:
-        """Return means over passes: G [out, in] and A [out]."""
+        """Return means over passes: G as weights are stored, and A [out]."""
         real = batch["attention_mask"].unsqueeze(-1).float()
         self._real = real / real.sum()
         means = {
-            name: torch.zeros(weight.shape[0], device=weight.device) for name, weight in self._weights.items()
+            name: torch.zeros(features_out(self.maps[name]), device=weight.device)
+            for name, weight in self._weights.items()
         }
         gradients = {name: torch.zeros_like(weight) for name, weight in self._weights.items()}
         with ExitStack() as hooks, torch.enable_grad():
             for name in self._weights:
-                hooks.callback(self._maps[name].register_forward_hook(self._hook(means[name])).remove)
+                hooks.callback(self.maps[name].register_forward_hook(self._hook(means[name])).remove)
             for _ in range(passes):
                 logits = model(**encoder_inputs(batch)).logits
                 loss = task_loss(logits, batch["labels"], regression=logits.shape[-1] == 1)
@@ -132,6 +137,8 @@ class _Sweep:
 
     def _hook(self, mean: Tensor) -> Callable[[nn.Module, object, Tensor], Tensor]:
         def hook(_linear: nn.Module, _args: object, output: Tensor) -> Tensor:
+            if output.shape[:2] != self._real.shape[:2]:  # of relative positions, not of tokens
+                return output
             mean.add_((output.detach().float() * self._real).sum(dim=(0, 1)))
             if not self._noise:
                 return output
@@ -139,6 +146,3 @@ class _Sweep:
             return output + self._noise * drawn.to(output.dtype)
 
         return hook
-
-
-_MAPS = ("query", "key", "value", "attention_output", "ffn_in", "ffn_out")

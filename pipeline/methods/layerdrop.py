@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from pipeline.methods.base import OneShot
 from pipeline.model.anatomy import Anatomy, encoder_layers
+from pipeline.model.layer_parts import hidden_of
 from pipeline.study.records import FloatArray, Scores
 from pipeline.task.batches import Batch, encoder_inputs
 
@@ -92,8 +93,8 @@ def _mean_changes(model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) 
     rows = 0
 
     def hook(slot: int) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def add(_layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-            sums[slot] += change(args[0], output)
+        def add(_layer: nn.Module, args: tuple[Tensor, ...], output: Tensor | tuple[Tensor, ...]) -> None:
+            sums[slot] += change(args[0], hidden_of(output))
 
         return add
 

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from pipeline.methods.base import OneShot
 from pipeline.model.anatomy import Anatomy, encoder_layers
+from pipeline.model.layer_parts import hidden_of
 from pipeline.study.records import FloatArray, Scores
 from pipeline.task.batches import Batch, encoder_inputs
 
@@ -100,8 +101,8 @@ class MPruner(OneShot):
         rows = 0
         outputs: list[Tensor] = []
 
-        def keep(_layer: nn.Module, _args: object, output: Tensor) -> None:
-            outputs.append(output)
+        def keep(_layer: nn.Module, _args: object, output: Tensor | tuple[Tensor, ...]) -> None:
+            outputs.append(hidden_of(output))
 
         training = model.training
         model.eval()

@@ -31,6 +31,7 @@ from pipeline.methods.bases.branches import Branch, read_branches
 from pipeline.methods.bases.elimination import eliminate
 from pipeline.methods.bases.gates import KINDS, Level
 from pipeline.model.anatomy import Anatomy
+from pipeline.model.layer_parts import matrix
 from pipeline.study.records import FloatArray, Scores
 from pipeline.task.batches import Batch
 
@@ -87,12 +88,12 @@ class Obs(OneShot):
 
     def _weight(self, branch: Branch) -> torch.Tensor:
         """Return the projection [d, n], its rows weighted."""
-        weight = branch.linear.weight.detach().float()
+        weight = matrix(branch.block.output).detach().float()
         return weight * branch.sensitivity.sqrt()[:, None] if self.errors == "loss" else weight
 
     def _whole(self, branch: Branch) -> float:
         """Return what errors are divided by."""
         if self.errors == "loss":
             return 1.0
-        weight = branch.linear.weight.detach().float()
+        weight = matrix(branch.block.output).detach().float()
         return max(float(((weight @ branch.covariance) * weight).sum()), torch.finfo(weight.dtype).tiny)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from pipeline.model.source import POSITIONS_AFTER_PADDING
+from pipeline.model.anatomy import find_architecture
 from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def fit_padding(name: str, config: PreTrainedConfig, fast: PreTrainedTokenizerBa
     pads, known = fast.pad_token_id, config.pad_token_id
     if pads == known:
         return ()
-    if config.model_type in POSITIONS_AFTER_PADDING:
+    if find_architecture(config.model_type).positions_after_padding:
         raise BadInput(
             f"Positions of a {config.model_type} are counted from its padding token; config.json of {name} has token "
             f"{known}, its tokenizer pads with {pads} ({fast.pad_token}). Give the tokenizer that the model was "

@@ -29,6 +29,8 @@ CODE = (
     "auto_map",
     "architectures",
     "cut_format",
+    "cut_layers",
+    "cut_row",
     PRUNED,
 )  # entries of config.json that the dense class has not
 AS_GIVEN = "_anatomy_as_given"
@@ -117,6 +119,11 @@ def original_size(anatomy: Anatomy, layout: Sequence[Mapping[str, int]], folder:
 def _cut_as(model: PreTrainedModel, layout: Sequence[Mapping[str, int]]) -> Anatomy:
     """Cut a dense network to the sizes of `layout`, and count from there."""
     dense = read_anatomy(model)
+    if any("kept_heads" in left for left in layout):
+        raise BadInput(
+            f"Layers of a {dense.architecture} share a table of all heads; one that was cut before is not cut again. "
+            "Give the model as it was before it was cut."
+        )
     masks = Masks.full(dense.dense_layers, dense.heads_per_layer, dense.neurons_per_layer)
     try:
         sizes = [(int(left["heads"]), int(left["neurons"])) for left in layout]
@@ -133,4 +140,4 @@ def _cut_as(model: PreTrainedModel, layout: Sequence[Mapping[str, int]]) -> Anat
         )
     anatomy, costs = cut(model, dense, masks), dense.costs
     there = costs.kept(masks)
-    return replace(anatomy, costs=replace(costs, encoder=there, model=costs.model - costs.encoder + there))
+    return replace(anatomy, costs=replace(costs, gone=costs.encoder - there))

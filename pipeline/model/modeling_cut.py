@@ -1,194 +1,96 @@
-"""Encoders whose layers differ: fewer heads here, no feed-forward block there. For transformers 4.57 and 5.
+"""Networks whose layers differ: fewer heads here, no feed-forward block there. For transformers 4.57 and 5.
 
 This file is copied beside exported weights, so that `from_pretrained(folder, trust_remote_code=True)` finds it:
-it imports torch and transformers only. It builds the library's own network and narrows its layers before the weights
-are loaded; no line of the library's code is repeated here. `pipeline.model.surgery` cuts with the same stand-ins and
-the same table of places. `config.cut_layout` has an entry for each layer that is left:
+it imports torch, transformers and its neighbour only. It builds the library's own network and narrows its layers
+before the weights are loaded; no line of the library's code is repeated here. A network's class is the library's with
+Cut before its name: CutBertModel. Its configuration also has
 
-    {"layer": its number in the dense model, "heads": how many it kept, "neurons": how many it kept}
+    cut_row     where its family keeps the parts of a layer: an Architecture as JSON
+    cut_layers  the number of layers of the dense model
+    cut_layout  an entry for each layer that is left: {"layer": its number in the dense model, "heads": how many it
+                kept, "neurons": how many it kept}; "kept_heads": which, where layers share a table of all heads
 
-0 means that the block is gone: y = LayerNorm(x) is left of it, exactly, and without a residual addition.
+0 means that the block is gone: only its LayerNorm is left of a post-LayerNorm block, nothing of others.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from transformers import (
-    BertConfig,
-    BertForSequenceClassification,
-    BertModel,
-    CamembertConfig,
-    CamembertForSequenceClassification,
-    CamembertModel,
-    DistilBertConfig,
-    DistilBertForSequenceClassification,
-    DistilBertModel,
-    ElectraConfig,
-    ElectraForSequenceClassification,
-    ElectraModel,
-    RobertaConfig,
-    RobertaForSequenceClassification,
-    RobertaModel,
-    XLMRobertaConfig,
-    XLMRobertaForSequenceClassification,
-    XLMRobertaModel,
-)
+import transformers
+from torch import nn
+
+from .cut_blocks import Architecture, NoLayer, cut_block, features_out, pick_heads, replace_module
 
 FORMAT = 1  # of cut_layout; a newer one needs a newer file
+AUTO_CLASSES = {  # by the end of a class's name
+    "Config": "AutoConfig",
+    "Model": "AutoModel",
+    "ForSequenceClassification": "AutoModelForSequenceClassification",
+    "ForImageClassification": "AutoModelForImageClassification",
+}
 
 
-class Nothing:
-    """What a removed block returns in place of its branch: x + nothing is x, without a kernel."""
-
-    def __add__(self, residual: Tensor) -> Tensor:
-        """Return the residual itself."""
-        return residual
-
-
-NOTHING = Nothing()
-
-
-def nothing() -> Nothing | float:
-    """Return what is added in place of a removed block; under torch.compile a 0.0, which the compiler drops."""
-    return 0.0 if torch.compiler.is_compiling() else NOTHING
-
-
-class NoAttention(nn.Module):
-    """Replaces an attention block without heads; it has no attention weights to return."""
-
-    def forward(self, *_args: object, **_kwargs: object) -> tuple[Nothing | float, None]:
-        """Return (nothing, None), whatever the arguments: transformers 4 and 5 differ in them."""
-        return nothing(), None
-
-
-class NoFfn(nn.Module):
-    """Replaces a feed-forward block without neurons."""
-
-    def forward(self, _hidden_states: Tensor) -> Nothing | float:
-        """Return nothing."""
-        return nothing()
-
-
-class NormOnly(nn.Module):
-    """Replaces the module that projects a branch, adds it and normalises: LayerNorm(x)."""
-
-    def __init__(self, norm: nn.Module) -> None:
-        super().__init__()
-        self.LayerNorm = norm  # the library's name, so that names in the state dict stay
-
-    def forward(self, _nothing: Nothing | float, residual: Tensor) -> Tensor:
-        """Return LayerNorm(residual)."""
-        normed: Tensor = self.LayerNorm(residual)
-        return normed
-
-
-class Architecture(NamedTuple):
-    """Where one family keeps its parts: `layers` is a path below the base model, the rest below a layer.
-
-    `attention` computes the heads and holds their number (`head_count`) and total width (`head_width`).
-    `attention_norm` and `ffn_norm` are the modules that project, add and normalise, with a `LayerNorm` in
-    them; None where the layer itself adds and normalises.
-    """
-
-    layers: str
-    query: str
-    key: str
-    value: str
-    attention_output: str
-    ffn_in: str
-    ffn_out: str
-    attention: str
-    attention_norm: str | None
-    ffn: str
-    ffn_norm: str | None
-    head_count: str
-    head_width: str
-
-
-BERT = Architecture(
-    layers="encoder.layer",
-    query="attention.self.query",
-    key="attention.self.key",
-    value="attention.self.value",
-    attention_output="attention.output.dense",
-    ffn_in="intermediate.dense",
-    ffn_out="output.dense",
-    attention="attention.self",
-    attention_norm="attention.output",
-    ffn="intermediate",
-    ffn_norm="output",
-    head_count="num_attention_heads",
-    head_width="all_head_size",
-)
-DISTILBERT = Architecture(
-    layers="transformer.layer",
-    query="attention.q_lin",
-    key="attention.k_lin",
-    value="attention.v_lin",
-    attention_output="attention.out_lin",
-    ffn_in="ffn.lin1",
-    ffn_out="ffn.lin2",
-    attention="attention",
-    attention_norm=None,
-    ffn="ffn",
-    ffn_norm=None,
-    head_count="n_heads",
-    head_width="dim",
-)
-
-
-def narrow(base: nn.Module, config: Any, where: Architecture) -> None:
+def narrow(model: Any, config: Any) -> None:
     """Narrow the layers of a newly built dense network to the sizes in `config.cut_layout`."""
-    if config.cut_format > FORMAT:
-        raise ValueError(
-            f"A cut network's layout is read by code of the same format or a newer one; it has format "
-            f"{config.cut_format}, this code knows {FORMAT}. Update prunefront, or empty the cache of "
-            "transformers' modules."
-        )
-    if config.cut_layout is None:
-        return
-    head_size = config.hidden_size // config.num_attention_heads
-    layers: Any = base.get_submodule(where.layers)
-    for layer, left in zip(layers, config.cut_layout, strict=True):
-        if left["heads"] == 0:
-            remove_block(layer, where.attention, where.attention_norm, NoAttention())
-        elif left["heads"] < config.num_attention_heads:
-            width = left["heads"] * head_size
-            for path in (where.query, where.key, where.value):
-                replace_module(layer, path, nn.Linear(config.hidden_size, width))
-            replace_module(layer, where.attention_output, nn.Linear(width, config.hidden_size))
-            set_heads(layer, where, count=left["heads"], width=width)
-        if left["neurons"] == 0:
-            remove_block(layer, where.ffn, where.ffn_norm, NoFfn())
-        elif left["neurons"] < layer.get_submodule(where.ffn_in).out_features:
-            replace_module(layer, where.ffn_in, nn.Linear(config.hidden_size, left["neurons"]))
-            replace_module(layer, where.ffn_out, nn.Linear(left["neurons"], config.hidden_size))
+    where = Architecture.from_json(config.cut_row)
+    dense = [*model.base_model.get_submodule(where.layers)]
+    layers = []
+    for place, left in enumerate(config.cut_layout):
+        layer = dense[place if config.cut_layers is None else left["layer"]]
+        output = layer.get_submodule(where.ffn.parts[-1].path)
+        neurons = output.weight.numel() // features_out(output)
+        for branch, units, kept in (
+            (where.attention, getattr(config, where.units), left["heads"]),
+            (where.ffn, neurons, left["neurons"]),
+        ):
+            cut_block(layer, where, branch, torch.arange(units, device="cpu") < kept)
+        if len(left.get("kept_heads", ())) > 0:
+            pick_heads(layer.get_submodule(where.attention.block), where, left["kept_heads"])
+        layers.append(layer)
+    replace_module(model.base_model, where.layers, nn.ModuleList(layers))
+    settle(model, where)
 
 
-def remove_block(layer: nn.Module, path: str, norm_path: str | None, stand_in: nn.Module) -> None:
-    """Replace a layer's attention or feed-forward block by its LayerNorm."""
-    replace_module(layer, path, stand_in)
-    if norm_path is not None:  # else the layer itself adds the nothing and normalises
-        replace_module(layer, norm_path, NormOnly(layer.get_submodule(f"{norm_path}.LayerNorm")))
+def settle(model: Any, where: Architecture) -> None:
+    """Give the layers that are left their new places; put a stand-in where there are none and the model needs one."""
+    layers = model.base_model.get_submodule(where.layers)
+    for place, layer in enumerate(layers):
+        for module in layer.modules():
+            if "layer_idx" in vars(module):  # its place in a cache of keys and values
+                module.layer_idx = place
+    if where.needs_layer and not len(layers):
+        layers.append(NoLayer())
 
 
-def set_heads(layer: nn.Module, where: Architecture, *, count: int, width: int) -> None:
-    """Set the number of heads and their total width: transformers 4 splits the heads by them."""
-    attention = layer.get_submodule(where.attention)
-    setattr(attention, where.head_count, count)
-    setattr(attention, where.head_width, width)
-
-
-def replace_module(layer: nn.Module, path: str, module: nn.Module) -> None:
-    """Set the module at a path below a layer; `nn.Module.set_submodule` is missing in older torch."""
-    parent, _, name = path.rpartition(".")
-    setattr(layer.get_submodule(parent), name, module)
+@contextmanager
+def _as_dense(config: Any, dense_class: Any) -> Iterator[None]:
+    """Make a configuration that of the dense network in the context: its layers are built with their own types."""
+    own, layers, types = type(config), config.num_hidden_layers, getattr(config, "layer_types", None)
+    depth, code = config.cut_layers, vars(config).pop("auto_map", None)
+    config.__class__ = dense_class
+    if depth is not None:
+        config.num_hidden_layers = depth
+        if types is not None:
+            # without any layer there is one type all the same
+            by_number = {left["layer"]: kind for left, kind in zip(config.cut_layout, types, strict=False)}
+            config.layer_types = [by_number.get(n, "full_attention") for n in range(depth)]
+    try:
+        yield
+    finally:
+        config.__class__, config.num_hidden_layers = own, layers
+        if types is not None:
+            config.layer_types = types
+        if code is not None:
+            config.auto_map = code
 
 
 class _Layout:
     """The fields of a cut network's configuration beside the dense one's; `num_hidden_layers` counts layers left."""
 
+    cut_row: Any = None
+    cut_layers: Any = None
     cut_layout: Any = None  # None: nothing is cut
     cut_format: Any = FORMAT
 
@@ -196,104 +98,37 @@ class _Layout:
 class _Cut:
     """The library's network, narrowed before its weights are loaded."""
 
-    where = BERT
-
     def __init__(self, config: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(config, *args, **kwargs)
-        narrow(self.base_model, config, self.where)
+        if config.cut_format > FORMAT:
+            raise ValueError(
+                f"A cut network's layout is read by code of the same format or a newer one; it has format "
+                f"{config.cut_format}, this code knows {FORMAT}. Update prunefront, or empty the cache of "
+                "transformers' modules."
+            )
+        if config.cut_layout is None:
+            super().__init__(config, *args, **kwargs)
+            return
+        with _as_dense(config, type(self).dense_config):
+            super().__init__(config, *args, **kwargs)
+        narrow(self, config)
         self.post_init()
 
 
-# `_auto_class` makes save_pretrained copy this file, also in transformers 4.
-
-
-class CutBertConfig(_Layout, BertConfig):
-    model_type = "cut_bert"
-    _auto_class = "AutoConfig"
-
-
-class CutBertModel(_Cut, BertModel):
-    config_class = CutBertConfig
-    _auto_class = "AutoModel"
-
-
-class CutBertForSequenceClassification(_Cut, BertForSequenceClassification):
-    config_class = CutBertConfig
-    _auto_class = "AutoModelForSequenceClassification"
-
-
-class CutRobertaConfig(_Layout, RobertaConfig):
-    model_type = "cut_roberta"
-    _auto_class = "AutoConfig"
-
-
-class CutRobertaModel(_Cut, RobertaModel):
-    config_class = CutRobertaConfig
-    _auto_class = "AutoModel"
-
-
-class CutRobertaForSequenceClassification(_Cut, RobertaForSequenceClassification):
-    config_class = CutRobertaConfig
-    _auto_class = "AutoModelForSequenceClassification"
-
-
-class CutXLMRobertaConfig(_Layout, XLMRobertaConfig):
-    model_type = "cut_xlm-roberta"
-    _auto_class = "AutoConfig"
-
-
-class CutXLMRobertaModel(_Cut, XLMRobertaModel):
-    config_class = CutXLMRobertaConfig
-    _auto_class = "AutoModel"
-
-
-class CutXLMRobertaForSequenceClassification(_Cut, XLMRobertaForSequenceClassification):
-    config_class = CutXLMRobertaConfig
-    _auto_class = "AutoModelForSequenceClassification"
-
-
-class CutCamembertConfig(_Layout, CamembertConfig):
-    model_type = "cut_camembert"
-    _auto_class = "AutoConfig"
-
-
-class CutCamembertModel(_Cut, CamembertModel):
-    config_class = CutCamembertConfig
-    _auto_class = "AutoModel"
-
-
-class CutCamembertForSequenceClassification(_Cut, CamembertForSequenceClassification):
-    config_class = CutCamembertConfig
-    _auto_class = "AutoModelForSequenceClassification"
-
-
-class CutElectraConfig(_Layout, ElectraConfig):
-    model_type = "cut_electra"
-    _auto_class = "AutoConfig"
-
-
-class CutElectraModel(_Cut, ElectraModel):
-    config_class = CutElectraConfig
-    _auto_class = "AutoModel"
-
-
-class CutElectraForSequenceClassification(_Cut, ElectraForSequenceClassification):
-    config_class = CutElectraConfig
-    _auto_class = "AutoModelForSequenceClassification"
-
-
-class CutDistilBertConfig(_Layout, DistilBertConfig):
-    model_type = "cut_distilbert"
-    _auto_class = "AutoConfig"
-
-
-class CutDistilBertModel(_Cut, DistilBertModel):
-    config_class = CutDistilBertConfig
-    where = DISTILBERT
-    _auto_class = "AutoModel"
-
-
-class CutDistilBertForSequenceClassification(_Cut, DistilBertForSequenceClassification):
-    config_class = CutDistilBertConfig
-    where = DISTILBERT
-    _auto_class = "AutoModelForSequenceClassification"
+def __getattr__(name: str) -> Any:
+    """Make the class of a cut network, or of its configuration, from the library's of the same name."""
+    dense = getattr(transformers, name.removeprefix("Cut"), None) if name.startswith("Cut") else None
+    end = next((end for end in AUTO_CLASSES if name.endswith(end)), None)
+    if dense is None or end is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # `_auto_class` makes save_pretrained copy this file, also in transformers 4.
+    fields = {"__module__": __name__, "_auto_class": AUTO_CLASSES[end]}
+    if end == "Config":
+        made = type(name, (_Layout, dense), {**fields, "model_type": f"cut_{dense.model_type}"})
+    else:
+        config = dense.config_class
+        made = type(
+            name,
+            (_Cut, dense),
+            {**fields, "dense_config": config, "config_class": __getattr__(f"Cut{config.__name__}")},
+        )
+    return globals().setdefault(name, made)

@@ -46,7 +46,7 @@ from pipeline.model.folder import (
     readable,
 )
 from pipeline.model.head import HeadMatch, fit_head, match_head, of_whole_network, output_names
-from pipeline.model.source import NO_HEAD, ModelSource, Weights, quiet
+from pipeline.model.source import NO_HEAD, ModelSource, Weights, attention_of, quiet
 from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:
@@ -184,14 +184,15 @@ def _pretrained(name: str, head: Mapping[str, Any], *, trust_remote_code: bool) 
 
 def _network(folder: Path, config: PreTrainedConfig) -> tuple[PreTrainedModel, dict[str, Any]]:
     """Load a classifier in fp32, with the library's report on its weights."""
-    model, info = network_class(config).from_pretrained(
+    network = network_class(config)
+    model, info = network.from_pretrained(
         folder,
         config=config,
         use_safetensors=True,
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # the head of another task
         dtype=torch.float32,
-        attn_implementation="sdpa",
+        attn_implementation=attention_of(network),
     )
     return model, info
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from pipeline.model.anatomy import Anatomy
+from pipeline.model.anatomy import Anatomy, find_architecture
 from pipeline.model.earlier_cut import anatomy_as_given, network_class
 from pipeline.model.head import HeadMatch
 from pipeline.study.records import BadInput, OriginalSize
@@ -29,9 +29,6 @@ from pipeline.study.whole_file import whole_file, whole_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
-
-# Families whose positions are counted from the padding token's number.
-POSITIONS_AFTER_PADDING = ("roberta", "xlm-roberta", "camembert")
 
 SCORE = "score/"  # before the name of a matrix, in a file of weights: a state dict has no such names
 NO_SCORES: Mapping[str, Tensor] = MappingProxyType({})
@@ -76,7 +73,7 @@ class ModelSource:
         """Tokens of the longest row that the position embeddings reach."""
         config = read_config(self)
         positions = int(config.max_position_embeddings)
-        if config.model_type in POSITIONS_AFTER_PADDING:
+        if find_architecture(config.model_type).positions_after_padding:
             return positions - int(config.pad_token_id) - 1
         return positions
 
@@ -87,6 +84,8 @@ def build(source: ModelSource, *, seed: int) -> tuple[PreTrainedModel, Anatomy]:
     Parts without weights are initialised from `seed`; torch's global generator is not advanced.
     """
     config = read_config(source)
+    if find_architecture(config.model_type).causal:
+        config.use_cache = False  # of keys and values: for texts that are written on
     network = network_class(config)
     # torch.tensor copies: arrays out of Ray's object store are read-only and shared between trials.
     weights = {name: torch.tensor(array) for name, array in source.weights.items()}
@@ -94,16 +93,27 @@ def build(source: ModelSource, *, seed: int) -> tuple[PreTrainedModel, Anatomy]:
         torch.default_generator.manual_seed(seed)
         if weights:  # only what is missing from them is initialised
             model = network.from_pretrained(
-                None, config=config, state_dict=weights, dtype=torch.float32, attn_implementation="sdpa"
+                None,
+                config=config,
+                state_dict=weights,
+                dtype=torch.float32,
+                attn_implementation=attention_of(network),
             )
         else:
-            model = network._from_config(config, dtype=torch.float32, attn_implementation="sdpa")
+            model = network._from_config(
+                config, dtype=torch.float32, attn_implementation=attention_of(network)
+            )
     model.eval()
     anatomy = anatomy_as_given(model)
     if source.original is not None and source.original.trimmed:  # compression of the whole counts them
-        costs = replace(anatomy.costs, model=anatomy.costs.model + source.original.trimmed)
+        costs = replace(anatomy.costs, other=anatomy.costs.other + source.original.trimmed)
         anatomy = replace(anatomy, costs=costs)
     return model, anatomy
+
+
+def attention_of(network: Any) -> str:
+    """Return how a class of networks computes attention: by PyTorch's fused kernels where it can."""
+    return "sdpa" if network._supports_sdpa else "eager"
 
 
 def tokenizer(source: ModelSource) -> PreTrainedTokenizerFast:

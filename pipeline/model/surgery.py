@@ -1,6 +1,7 @@
 """Remove units: by hooks (`masked`) or by making the network physically smaller (`cut`), with the same result.
 
-Of a block that is gone its LayerNorm is left: y = LN(x), without the output bias. Masks are in the
+Of a block that is gone its LayerNorm is left where it comes last: y = LN(x); else nothing: y = x. The output bias
+goes with it. Masks are in the
 numbers of the dense model. Shapes: L layers, H heads of k features, N neurons, d hidden features.
 """
 
@@ -9,21 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.model.anatomy import Anatomy, LayerParts, encoder_layers, find_architecture, layer_parts
-from pipeline.model.modeling_cut import (
-    Architecture,
-    NoAttention,
-    NoFfn,
-    remove_block,
-    replace_module,
-    set_heads,
-)
+from pipeline.model.anatomy import Anatomy, encoder_layers, find_architecture
+from pipeline.model.cut_blocks import cut_block, pick_heads
+from pipeline.model.layer_parts import LayerParts, layer_parts, returned
+from pipeline.model.modeling_cut import settle
 from pipeline.study.records import BoolArray, Masks
 
 if TYPE_CHECKING:
@@ -38,11 +34,16 @@ def masked(model: PreTrainedModel, anatomy: Anatomy, masks: Masks) -> Iterator[N
         ValueError: if the masks keep what is not there, or units of a layer that goes.
     """
     _check_masks(masks, anatomy)
+    where = find_architecture(anatomy.architecture)
     layers = encoder_layers(model, anatomy.architecture)
+
+    def pass_input(_layer: nn.Module, args: tuple[Tensor, ...], _output: object) -> object:
+        return returned(where, args[0])
+
     with ExitStack() as hooks:
         for layer, parts in zip(layers, anatomy.layers, strict=True):
             if not masks.layers[parts.index]:
-                hooks.callback(layer.register_forward_hook(_pass_input).remove)
+                hooks.callback(layer.register_forward_hook(pass_input).remove)
                 continue
             heads = np.repeat(masks.heads[parts.index, parts.heads], anatomy.head_size)
             neurons = masks.neurons[parts.index, parts.neurons]
@@ -68,78 +69,32 @@ def cut(model: PreTrainedModel, anatomy: Anatomy, masks: Masks) -> Anatomy:
     where = find_architecture(anatomy.architecture)
     layers = encoder_layers(model, anatomy.architecture)
     left: list[LayerParts] = []
-    for layer, parts in zip(list(layers), anatomy.layers, strict=True):
-        if masks.layers[parts.index]:
-            _cut_attention(layer, parts, where, kept=masks.heads[parts.index, parts.heads])
-            _cut_ffn(layer, parts, where, kept=masks.neurons[parts.index, parts.neurons])
-            heads, neurons = (
-                np.flatnonzero(masks.heads[parts.index]),
-                np.flatnonzero(masks.neurons[parts.index]),
-            )
-            left.append(layer_parts(layer, where, index=parts.index, heads=heads, neurons=neurons))
-        else:
+    places: list[int] = []  # among the layers before the cut
+    for place, (layer, parts) in enumerate(zip(list(layers), anatomy.layers, strict=True)):
+        if not masks.layers[parts.index]:
             del layers[len(left)]
-    model.config.num_hidden_layers = len(layers)
+            continue
+        kept = (masks.heads[parts.index, parts.heads], masks.neurons[parts.index, parts.neurons])
+        for branch, units in zip((where.attention, where.ffn), kept, strict=True):
+            cut_block(layer, where, branch, torch.from_numpy(units))
+        heads, neurons = np.flatnonzero(masks.heads[parts.index]), np.flatnonzero(masks.neurons[parts.index])
+        if 0 < len(heads) < len(parts.heads):
+            pick_heads(layer.get_submodule(where.attention.block), where, heads.tolist())
+        left.append(layer_parts(layer, where, index=parts.index, heads=heads, neurons=neurons))
+        places.append(place)
+    _note_layers(model, places)
+    settle(model, where)
     return replace(anatomy, layers=tuple(left))
 
 
-def _cut_attention(layer: nn.Module, parts: LayerParts, where: Architecture, *, kept: BoolArray) -> None:
-    """Narrow one layer's attention to the heads of `kept` [h], or remove it."""
-    if kept.all():  # also if none was left
-        return
-    if not kept.any():
-        remove_block(layer, where.attention, where.attention_norm, NoAttention())
-        return
-    head_size = _there(parts.query).out_features // len(kept)
-    features = torch.from_numpy(np.flatnonzero(np.repeat(kept, head_size)))
-    for path, linear in ((where.query, parts.query), (where.key, parts.key), (where.value, parts.value)):
-        replace_module(layer, path, _rows(_there(linear), features))
-    replace_module(layer, where.attention_output, _columns(_there(parts.attention_output), features))
-    set_heads(layer, where, count=int(kept.sum()), width=len(features))
-
-
-def _cut_ffn(layer: nn.Module, parts: LayerParts, where: Architecture, *, kept: BoolArray) -> None:
-    """Narrow one layer's feed-forward network to the neurons of `kept` [n], or remove it."""
-    if kept.all():
-        return
-    if not kept.any():
-        remove_block(layer, where.ffn, where.ffn_norm, NoFfn())
-        return
-    neurons = torch.from_numpy(np.flatnonzero(kept))
-    replace_module(layer, where.ffn_in, _rows(_there(parts.ffn_in), neurons))
-    replace_module(layer, where.ffn_out, _columns(_there(parts.ffn_out), neurons))
-
-
-def _rows(linear: nn.Linear, kept: Tensor) -> nn.Linear:
-    """Return the linear map to only the features of `kept`."""
-    kept = kept.to(linear.weight.device)
-    bias = None if linear.bias is None else linear.bias.index_select(0, kept)
-    return _narrowed(linear, linear.weight.index_select(0, kept), bias)
-
-
-def _columns(linear: nn.Linear, kept: Tensor) -> nn.Linear:
-    """Return the linear map from only the features of `kept`."""
-    bias = None if linear.bias is None else linear.bias.clone()
-    return _narrowed(linear, linear.weight.index_select(1, kept.to(linear.weight.device)), bias)
-
-
-def _narrowed(linear: nn.Linear, weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    # "meta": nothing is allocated or initialised that is replaced on the next lines
-    narrowed = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
-    narrowed.weight = nn.Parameter(weight, requires_grad=linear.weight.requires_grad)
-    if bias is not None:
-        narrowed.bias = nn.Parameter(bias, requires_grad=linear.bias.requires_grad)
-    return narrowed.train(linear.training)
-
-
-def _there(linear: nn.Linear | None) -> nn.Linear:
-    if linear is None:
-        raise ValueError("Only a block that is there can be narrowed; in this Anatomy it is gone.")
-    return linear
-
-
-def _pass_input(_layer: nn.Module, args: tuple[Tensor, ...], _output: Tensor) -> Tensor:
-    return args[0]
+def _note_layers(model: PreTrainedModel, places: list[int]) -> None:
+    """Note in the configuration how many layers are left, and their types where it lists them."""
+    configs: list[Any] = [model.config, model.base_model.config]
+    for config in {id(each): each for each in configs}.values():
+        config.num_hidden_layers = len(places)
+        types = getattr(config, "layer_types", None)
+        if types is not None:
+            config.layer_types = [types[place] for place in places]
 
 
 def _zero_output(_linear: nn.Module, _args: tuple[Tensor, ...], output: Tensor) -> Tensor:

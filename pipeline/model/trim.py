@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import nn
 
+from pipeline.model.anatomy import find_architecture
 from pipeline.model.earlier_cut import network_class
-from pipeline.model.source import POSITIONS_AFTER_PADDING, ModelSource, build, quiet, read_config, tokenizer
+from pipeline.model.source import ModelSource, build, quiet, read_config, tokenizer
 from pipeline.model.vocabulary import IntArray, check_same, needed_tokens, trimmed_state
 from pipeline.study.records import BadInput, OriginalSize
 
@@ -110,7 +111,7 @@ def _named(source: ModelSource) -> list[int]:
     """Return the tokens that a configuration names, and those before a padding token that must not move."""
     values = [value for key, value in source.config.items() if key.endswith(TOKEN)]
     flat = [each for value in values for each in (value if isinstance(value, list) else [value])]
-    fixed = source.config["model_type"] in POSITIONS_AFTER_PADDING
+    fixed = find_architecture(source.config["model_type"]).positions_after_padding
     before = range(source.config["pad_token_id"]) if fixed else ()
     return [*before, *(each for each in flat if isinstance(each, int) and each >= 0)]
 
@@ -131,7 +132,10 @@ def _config(config: Mapping[str, Any], kept: IntArray) -> dict[str, Any]:
 def _check_padding(source: ModelSource, kept: IntArray) -> None:
     """Refuse to move a padding token that positions are counted from."""
     pads = source.config.get("pad_token_id")
-    if source.config["model_type"] in POSITIONS_AFTER_PADDING and kept.tolist().index(pads) != pads:
+    if (
+        find_architecture(source.config["model_type"]).positions_after_padding
+        and kept.tolist().index(pads) != pads
+    ):
         raise BadInput(
             f"Positions of a {source.config['model_type']} are counted from its padding token, which a trimmed "
             f"vocabulary would have to move from {pads}. Leave --trim-vocabulary out."

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pipeline.model.anatomy import Anatomy
+from pipeline.model.layer_parts import unit_sums
 from pipeline.study.records import Scores
 
 Matrices = dict[str, Tensor]  # by "layer.matrix", numbered as in the dense model
@@ -27,20 +28,10 @@ Scope = Literal[
 
 
 def matrices(anatomy: Anatomy) -> Matrices:
-    """Return the six weight matrices of every layer that is there; no biases, no embeddings, no head."""
-    found: Matrices = {}
-    for part in anatomy.layers:
-        for name, linear in (
-            ("query", part.query),
-            ("key", part.key),
-            ("value", part.value),
-            ("attention_output", part.attention_output),
-            ("ffn_in", part.ffn_in),
-            ("ffn_out", part.ffn_out),
-        ):
-            if linear is not None:
-                found[f"{part.index}.{name}"] = linear.weight
-    return found
+    """Return the weight matrices of every layer that is there, as they are stored; no biases, embeddings, head."""
+    return {
+        f"{part.index}.{name}": linear.weight for part in anatomy.layers for name, linear in part.maps.items()
+    }
 
 
 @torch.no_grad()
@@ -145,19 +136,13 @@ def count_to_remove(anatomy: Anatomy, sparsity: float) -> int:
 def lift(scores: Mapping[str, Tensor], anatomy: Anatomy) -> Scores:
     """Return scores of heads and neurons: the sum over a unit's weights; NaN for units that are gone.
 
-    A head has rows of query, key and value, and columns of the output; a neuron a row and a column.
+    Of a BERT a head has rows of query, key and value, and columns of the output; a neuron a row and a column.
     """
     heads = np.full((anatomy.dense_layers, anatomy.heads_per_layer), np.nan)
     neurons = np.full((anatomy.dense_layers, anatomy.neurons_per_layer), np.nan)
     for part in anatomy.layers:
-        i = part.index
-        if len(part.heads):
-            rows = torch.stack(
-                [scores[f"{i}.{name}"].double().sum(1) for name in ("query", "key", "value")]
-            ).sum(0)
-            total = rows + scores[f"{i}.attention_output"].double().sum(0)
-            heads[i, part.heads] = total.reshape(len(part.heads), -1).sum(1).cpu().numpy()
-        if len(part.neurons):
-            total = scores[f"{i}.ffn_in"].double().sum(1) + scores[f"{i}.ffn_out"].double().sum(0)
-            neurons[i, part.neurons] = total.cpu().numpy()
+        for block, found, units in ((part.attention, heads, part.heads), (part.ffn, neurons, part.neurons)):
+            if block is not None:
+                values = {name: scores[f"{part.index}.{name}"] for name in block.maps}
+                found[part.index, units] = unit_sums(block, values, len(units)).cpu().numpy()
     return Scores(heads=heads, neurons=neurons)

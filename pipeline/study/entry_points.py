@@ -6,7 +6,7 @@ A package names what it brings in its pyproject.toml:
     my-method = "my_package.my_method:MyMethod"    # its space: my-method.toml, beside my_method.py
 
     [project.entry-points."prunefront.encoders"]
-    my-encoder = "my_package.my_encoder:ARCHITECTURE"    # a row of pipeline.model.anatomy, by config.model_type
+    my-encoder = "my_package.my_encoder:ARCHITECTURE"    # like pipeline.model.architectures, by config.model_type
 """
 
 from __future__ import annotations

@@ -8,26 +8,30 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pipeline.model.layer_parts import matrix
+
 RIDGE = 1e-3  # of the covariance's mean diagonal (ours; 1e-4 and 1e-2 were tried: docs/log.md)
 ITERATIONS = 24  # of conjugate gradients
 
 
 @torch.no_grad()
 def fit(linear: nn.Linear, inputs: Tensor, outputs: Tensor) -> None:
-    """Fit a map with a bias to give `outputs` [T, d] of `inputs` [T, n]; weights that are zero stay zero.
+    """Fit a map to give `outputs` [T, d] of `inputs` [T, n]; weights that are zero stay zero.
 
-    The ridge pulls towards the weights as they are; the bias makes the mean right.
+    The ridge pulls towards the weights as they are; the bias makes the mean right, if there is one.
     """
-    weight = linear.weight
-    centre = inputs.mean(0)
+    weight = matrix(linear)
+    centre = inputs.mean(0) if linear.bias is not None else torch.zeros_like(inputs[0])
     centred, missing = inputs - centre, outputs - inputs @ weight.T
     covariance = centred.T @ centred / len(inputs)
     covariance.diagonal().add_(RIDGE * covariance.diagonal().mean())
-    right = (missing - missing.mean(0)).T @ centred / len(inputs)  # [d, n]
+    mean = missing.mean(0) if linear.bias is not None else 0.0
+    right = (missing - mean).T @ centred / len(inputs)  # [d, n]
     kept = weight != 0
     change = _solve(covariance, right) if bool(kept.all()) else _solve_kept(covariance, right, kept)
     weight.add_(change)
-    linear.bias.copy_(outputs.mean(0) - weight @ centre)
+    if linear.bias is not None:
+        linear.bias.copy_(outputs.mean(0) - weight @ centre)
 
 
 def _solve(covariance: Tensor, right: Tensor) -> Tensor:

@@ -144,8 +144,9 @@ def counted_macs(model: PreTrainedModel, anatomy: Anatomy, inputs: Mapping[str, 
 
     layers = encoder_layers(model, anatomy.architecture)
     names = {module: name for name, module in model.named_modules()}
-    # PyTorch counts the products of the MATH kernel, not the fused kernel for CPUs
-    with torch.inference_mode(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+    # PyTorch counts the products of the MATH kernel, not the fused kernel for CPUs. Its counter needs gradients where
+    # a module is called with a parameter.
+    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         model(**inputs)
     by_module = counter.get_flop_counts()
     root = type(model).__name__

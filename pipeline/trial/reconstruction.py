@@ -28,7 +28,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from pipeline.model.anatomy import Anatomy, encoder_layers
+from pipeline.model.anatomy import Anatomy, encoder_layers, find_architecture
+from pipeline.model.cut_blocks import Architecture
+from pipeline.model.layer_parts import Block, hidden_of, returned
 from pipeline.task.batches import Batch, Split, encoder_inputs
 from pipeline.trial.least_squares import fit
 
@@ -40,7 +42,7 @@ TOKENS_PER_INPUT = (
 )
 BATCH = 64  # rows
 
-Place = tuple[int, str]  # the layer's number in the dense model, the projection's name in LayerParts
+Place = tuple[int, str]  # the layer's number in the dense model, the projection's name
 
 
 @final
@@ -67,8 +69,9 @@ class Reconstruction:
             for batch in _at_most(rows, _tokens(anatomy)).in_length_order(BATCH)
         )
         targets: dict[Place, Tensor] = {}
-        for place, output, inputs, residual in _projections(model, anatomy, batches):
-            targets[place] = output(inputs) + residual
+        for place, block, inputs, residual in _projections(model, anatomy, batches):
+            branch = block.output(inputs)
+            targets[place] = (branch if block.scale is None else block.scale(branch)) + residual
         return cls(batches, targets)
 
     @torch.no_grad()
@@ -81,18 +84,19 @@ class Reconstruction:
             model: the network; its output projections get new weights, in place.
             anatomy: its own.
         """
-        for place, output, inputs, residual in _projections(model, anatomy, self.batches):
-            fit(output, inputs, self.targets[place] - residual)
+        for place, block, inputs, residual in _projections(model, anatomy, self.batches):
+            branch, factors = self.targets[place] - residual, block.factors
+            fit(block.output, inputs, branch if factors is None else branch / factors)
 
 
 @torch.no_grad()
 def _projections(
     model: PreTrainedModel, anatomy: Anatomy, batches: Sequence[Batch]
-) -> Iterator[tuple[Place, nn.Linear, Tensor, Tensor]]:
+) -> Iterator[tuple[Place, Block, Tensor, Tensor]]:
     """Go through a network from below, with all batches at once, and stop at every output projection.
 
-    Yields its place, the projection, its inputs [T, n] and the residual [T, d] that its output is added to. What the
-    caller makes of the projection is what the layers above it read.
+    Yields its place, the block that it ends, its inputs [T, n] and the residual [T, d] that the branch is added to.
+    What the caller makes of the projection is what the layers above it read.
     """
     training = model.training
     model.train(False)
@@ -102,21 +106,15 @@ def _projections(
         hidden = [each[0].args[0] for each in calls] if anatomy.layers else []
         for number, layer in enumerate(encoder_layers(model, anatomy.architecture)):
             part = anatomy.layers[number]
-            for name, output, before in (
-                ("attention_output", part.attention_output, None),
-                ("ffn_out", part.ffn_out, part.ffn_in),
-            ):
-                if output is None:
-                    continue
+            for name, block, _ in part.blocks:
                 reached = [
-                    each[number].up_to(layer, state, output, residual=before)
-                    for each, state in zip(calls, hidden, strict=True)
+                    each[number].up_to(layer, state, block) for each, state in zip(calls, hidden, strict=True)
                 ]
                 inputs, residual = (
                     torch.cat([found[tokens] for found, tokens in zip(side, real, strict=True)])
                     for side in zip(*reached, strict=True)
                 )
-                yield (part.index, name), output, inputs, residual
+                yield (part.index, name), block, inputs, residual
             hidden = [each[number].run(layer, state) for each, state in zip(calls, hidden, strict=True)]
     finally:
         model.train(training)
@@ -131,17 +129,11 @@ class _Call:
 
     def run(self, layer: nn.Module, hidden: Tensor) -> Tensor:
         """Return the layer's output [B, T, d] for a hidden state."""
-        output: Tensor | tuple[Tensor, ...] = layer(hidden, *self.args[1:], **self.kwargs)
-        return output if isinstance(output, Tensor) else output[0]
+        return hidden_of(layer(hidden, *self.args[1:], **self.kwargs))
 
-    def up_to(
-        self, layer: nn.Module, hidden: Tensor, output: nn.Linear, *, residual: nn.Linear | None
-    ) -> tuple[Tensor, Tensor]:
-        """Run a layer up to a projection; return its input, and the residual that its output is added to.
-
-        The residual is the input of the map `residual`, or the layer's own without one: so it is in post-LayerNorm
-        blocks.
-        """
+    def up_to(self, layer: nn.Module, hidden: Tensor, block: Block) -> tuple[Tensor, Tensor]:
+        """Run a layer up to a block's output; return its input, and the residual that the branch is added to."""
+        output, residual = block.output, block.reads
         inputs: dict[nn.Module, Tensor] = {}
 
         def keep(module: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -163,12 +155,13 @@ class _ReachedError(Exception):
 
 def _calls(model: PreTrainedModel, anatomy: Anatomy, batch: Batch) -> list[_Call]:
     """Return what the model gives to each of its layers, without running them."""
+    where = find_architecture(anatomy.architecture)
     layers = encoder_layers(model, anatomy.architecture)
     found: list[_Call] = []
     with ExitStack() as undo:
         for number, layer in enumerate(layers):
             undo.callback(layers.__setitem__, number, layer)
-            layers[number] = _Recorder(found)
+            layers[number] = _Recorder(found, layer, where)
         model.base_model(**batch)
     return found
 
@@ -176,15 +169,15 @@ def _calls(model: PreTrainedModel, anatomy: Anatomy, batch: Batch) -> list[_Call
 class _Recorder(nn.Module):
     """Takes the place of a layer: it keeps what it is given, and returns the hidden state."""
 
-    def __init__(self, found: list[_Call]) -> None:
+    def __init__(self, found: list[_Call], layer: nn.Module, where: Architecture) -> None:
         super().__init__()
-        self._found = found
+        self._found, self._where = found, where
+        vars(self).update({name: getattr(layer, name) for name in where.layer_attributes})
 
-    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor | tuple[Tensor, None]:
         """Return the hidden state [B, T, d] as it comes."""
         self._found.append(_Call(args, kwargs))
-        hidden: Tensor = args[0]
-        return hidden
+        return returned(self._where, args[0])
 
 
 def _tokens(anatomy: Anatomy) -> int:

@@ -30,8 +30,8 @@ from tests.kit.onetrial import NAME, Study
 from tests.kit.tracking import SPEC
 
 FILES = {
-    "README.md", "config.json", "front.png", "model.onnx", "model.safetensors", "modeling_cut.py", "prunefront.json",
-    "tokenizer.json", "tokenizer_config.json",
+    "README.md", "config.json", "cut_blocks.py", "front.png", "model.onnx", "model.safetensors", "modeling_cut.py",
+    "prunefront.json", "tokenizer.json", "tokenizer_config.json",
 }  # fmt: skip
 
 

@@ -8,14 +8,14 @@ import pytest
 
 from pipeline.export.checkpoint.writing import check_writable
 from pipeline.model.anatomy import find_architecture
-from pipeline.model.modeling_cut import BERT
+from pipeline.model.architectures import BERT
 from pipeline.study.records import BadInput
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, *, name: str, points: str) -> None:
     """A distribution of one module, on the search path."""
     (folder / f"{name}.py").write_text(
-        "from pipeline.model.modeling_cut import BERT\nROW = BERT._replace(ffn='mlp')\n"
+        "from pipeline.model.architectures import BERT\nROW = BERT._replace(ffn=BERT.ffn._replace(block='mlp'))\n"
     )
     about = folder / f"{name}-1.0.dist-info"
     about.mkdir()
@@ -31,12 +31,12 @@ def test_a_row_of_another_package_is_found(tmp_path: Path, monkeypatch: pytest.M
         name="rows",
         points="my-bert = rows:ROW\nno-row = rows:BERT.layers\nbert = rows:ROW",
     )
-    assert find_architecture("my-bert") == BERT._replace(ffn="mlp")
+    assert find_architecture("my-bert") == BERT._replace(ffn=BERT.ffn._replace(block="mlp"))
     assert find_architecture("bert") is BERT, "a name of this package stays its own"
     with pytest.raises(BadInput, match=r"'no-row' is 'encoder\.layer'"):
         find_architecture("no-row")
-    with pytest.raises(BadInput, match=r"'gpt2' is not\. Known are .*my-bert"):
-        find_architecture("gpt2")
+    with pytest.raises(BadInput, match=r"'neobert' is not\. Known are .*my-bert"):
+        find_architecture("neobert")
 
 
 def test_a_name_that_cannot_be_imported_or_is_brought_twice_is_refused(

@@ -202,8 +202,8 @@ def test_pickled_weights_are_refused_with_the_way_out(folder):
 
 
 def test_an_unknown_architecture_is_refused(folder):
-    transformers.GPT2Config(n_layer=1, n_embd=8, n_head=2).save_pretrained(folder)
-    with pytest.raises(BadInput, match=r"'gpt2' is not\. Known are bert"):
+    transformers.OPTConfig(num_hidden_layers=1).save_pretrained(folder)
+    with pytest.raises(BadInput, match=r"'opt' is not\. Known are bert"):
         resolve(folder)
 
 

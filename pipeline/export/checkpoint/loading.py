@@ -10,9 +10,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from pipeline.export.checkpoint.writing import AUTO_CLASSES, CLASSES, CONFIG, WEIGHTS
+from pipeline.export.checkpoint.writing import CLASSIFIER, CONFIG, WEIGHTS, class_name
 from pipeline.model import modeling_cut
-from pipeline.model.source import quiet
+from pipeline.model.anatomy import find_architecture
+from pipeline.model.architectures import ARCHITECTURES, row_to_json
+from pipeline.model.source import attention_of, quiet
+from pipeline.study.entry_points import ENCODERS, names_in
 from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:
@@ -28,10 +31,9 @@ def load(folder: Path | str) -> PreTrainedModel:
     place = Path(folder).expanduser()
     settings = _settings(place)
     kind = str(settings["model_type"]).removeprefix("cut_")
-    config_class, network_class = (
-        getattr(modeling_cut, CLASSES[kind] + AUTO_CLASSES[auto])
-        for auto in ("AutoConfig", "AutoModelForSequenceClassification")
-    )
+    name = class_name(kind)
+    config_class, network_class = (getattr(modeling_cut, name + end) for end in ("Config", CLASSIFIER))
+    settings["cut_row"] = row_to_json(find_architecture(kind))  # this package's own; earlier ones wrote none
     with quiet():
         try:
             network, found = network_class.from_pretrained(
@@ -39,7 +41,7 @@ def load(folder: Path | str) -> PreTrainedModel:
                 config=config_class.from_dict(settings),
                 state_dict=load_file(place / WEIGHTS),
                 dtype=torch.float32,
-                attn_implementation="sdpa",
+                attn_implementation=attention_of(network_class),
                 output_loading_info=True,
             )
         except (SafetensorError, RuntimeError, ValueError, TypeError, KeyError, OSError) as error:
@@ -80,7 +82,7 @@ def _settings(folder: Path) -> dict[str, Any]:
             "`prunefront export` wrote."
         ) from error
     kind = str(settings.get("model_type"))
-    if kind.removeprefix("cut_") not in CLASSES or not kind.startswith("cut_"):
+    if not kind.startswith("cut_") or kind.removeprefix("cut_") not in {*ARCHITECTURES, *names_in(ENCODERS)}:
         raise BadInput(
             f"prunefront.load reads what `prunefront export` wrote; {folder} holds a model of type {kind!r}. Load it "
             "with transformers."

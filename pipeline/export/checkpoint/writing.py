@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.model import modeling_cut
-from pipeline.model.anatomy import Anatomy
+from pipeline.model import cut_blocks, modeling_cut
+from pipeline.model.anatomy import Anatomy, find_architecture
+from pipeline.model.architectures import row_to_json
 from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:
@@ -17,22 +18,7 @@ if TYPE_CHECKING:
 
 WEIGHTS, CONFIG, RECORD, CODE = "model.safetensors", "config.json", "prunefront.json", "modeling_cut.py"
 
-# The first part of the modelling file's class names, by the dense network's `config.model_type`.
-CLASSES = {
-    "bert": "CutBert",
-    "roberta": "CutRoberta",
-    "xlm-roberta": "CutXLMRoberta",
-    "distilbert": "CutDistilBert",
-    "electra": "CutElectra",
-    "camembert": "CutCamembert",
-}
-AUTO_CLASSES = {
-    "AutoConfig": "Config",
-    "AutoModel": "Model",
-    "AutoModelForSequenceClassification": "ForSequenceClassification",
-}
-# The key of the number of layers; num_hidden_layers for the others.
-LAYER_COUNT = {"distilbert": "n_layers"}
+CLASSIFIER = "ForSequenceClassification"
 # Properties of the process that wrote it, or of its place.
 VOLATILE = ("_name_or_path", "transformers_version", "architectures", "auto_map", "model_type")
 
@@ -45,18 +31,31 @@ def layout(anatomy: Anatomy) -> list[dict[str, int]]:
     ]
 
 
+def class_name(model_type: str) -> str:
+    """Return the first part of the modelling file's class names: the library's with Cut before it.
+
+    Raises:
+        BadInput: the library has no classifier of this type.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+
+    dense = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES.get(model_type)
+    if dense is None:
+        raise BadInput(
+            f"An exported folder brings the code that builds its network from transformers' own class; model_type "
+            f"{model_type!r} is another package's, and transformers has no class for it. Its studies can be searched "
+            "and compared, not exported."
+        )
+    return f"Cut{str(dense).removesuffix(CLASSIFIER)}"
+
+
 def check_writable(model_type: str) -> None:
     """Check that the modelling file has classes for an architecture.
 
     Raises:
         BadInput: it has none.
     """
-    if model_type not in CLASSES:
-        raise BadInput(
-            f"An exported folder brings the code that builds its network, for {', '.join(CLASSES)}; model_type "
-            f"{model_type!r} is another package's, and {CODE} has no class for it. Its studies can be searched and "
-            "compared, not exported."
-        )
+    class_name(model_type)
 
 
 def write_checkpoint(
@@ -85,7 +84,8 @@ def write_checkpoint(
             continue  # a tokenizer's own code: whoever loads the folder trusts ours alone
         (folder / name).write_bytes(_for_any_version(name, content))
     (folder / CONFIG).write_text(json.dumps(_configuration(model, anatomy), indent=2, sort_keys=True) + "\n")
-    shutil.copyfile(modeling_cut.__file__, folder / CODE)
+    for module in (modeling_cut, cut_blocks):
+        shutil.copyfile(str(module.__file__), folder / Path(str(module.__file__)).name)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
 
@@ -101,20 +101,34 @@ def _configuration(model: PreTrainedModel, anatomy: Anatomy) -> dict[str, Any]:
     With the dense type, transformers would load the folder into the dense network and fill what is missing with
     random numbers, without an error.
     """
-    kind = anatomy.architecture
-    dense = {
-        k: v for k, v in json.loads(model.config.to_json_string(use_diff=False)).items() if k not in VOLATILE
-    }
-    left = layout(anatomy)
-    module = CODE.removesuffix(".py")
-    return dense | {
-        "model_type": f"cut_{kind}",
-        "architectures": [CLASSES[kind] + AUTO_CLASSES["AutoModelForSequenceClassification"]],
-        "auto_map": {auto: f"{module}.{CLASSES[kind]}{suffix}" for auto, suffix in AUTO_CLASSES.items()},
-        LAYER_COUNT.get(kind, "num_hidden_layers"): len(left),
-        "cut_layout": left,
-        "cut_format": modeling_cut.FORMAT,
-    }
+    config, where = model.config, find_architecture(anatomy.architecture)
+    dense = {k: v for k, v in json.loads(config.to_json_string(use_diff=False)).items() if k not in VOLATILE}
+    left: list[dict[str, Any]] = [*layout(anatomy)]
+    if where.head_table is not None:
+        for entry, parts in zip(left, anatomy.layers, strict=True):
+            some = 0 < len(parts.heads) < anatomy.heads_per_layer
+            entry |= {"kept_heads": parts.heads.tolist()} if some else {}
+    count = type(config).attribute_map.get("num_hidden_layers", "num_hidden_layers")
+    depth: dict[str, Any] = {count: len(left)}
+    if (
+        dense.get("layer_types") == []
+    ):  # the library reads no such list; one that is not there stands for none
+        depth = {count: 1, "layer_types": ["full_attention"]}
+    name, module = class_name(anatomy.architecture), CODE.removesuffix(".py")
+    ends = ("Config", "Model", CLASSIFIER)
+    return (
+        dense
+        | depth
+        | {
+            "model_type": f"cut_{anatomy.architecture}",
+            "architectures": [name + CLASSIFIER],
+            "auto_map": {modeling_cut.AUTO_CLASSES[end]: f"{module}.{name}{end}" for end in ends},
+            "cut_row": row_to_json(where),
+            "cut_layers": anatomy.dense_layers,
+            "cut_layout": left,
+            "cut_format": modeling_cut.FORMAT,
+        }
+    )
 
 
 def _check_plain(model: PreTrainedModel) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.model.anatomy import Anatomy
+from pipeline.model.layer_parts import Block
 from pipeline.task.batches import Batch, encoder_inputs
 
 Place = tuple[int, str]  # the layer's number in the dense model, attention_output or ffn_out
@@ -22,7 +23,7 @@ Place = tuple[int, str]  # the layer's number in the dense model, attention_outp
 class Branch:
     """One output projection: its inputs' moments, and how much the loss depends on its outputs."""
 
-    linear: nn.Linear
+    block: Block
     sum: Tensor = field(default_factory=lambda: torch.zeros(0))  # of inputs [n]
     products: Tensor = field(default_factory=lambda: torch.zeros(0))  # of inputs [n, n]
     squares: Tensor = field(
@@ -53,12 +54,7 @@ def read_branches(model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) 
     Labels are drawn from the network's own predictions, so that squared derivatives are its Fisher information; those
     of the rows are not read.
     """
-    found = {
-        (part.index, name): Branch(linear)
-        for part in anatomy.layers
-        for name, linear in (("attention_output", part.attention_output), ("ffn_out", part.ffn_out))
-        if linear is not None
-    }
+    found = {(part.index, name): Branch(block) for part in anatomy.layers for name, block, _ in part.blocks}
     device, training = next(model.parameters()).device, model.training
     draws = torch.Generator(device).manual_seed(0)
     model.eval()
@@ -95,7 +91,7 @@ def _add(model: nn.Module, found: dict[Place, Branch], inputs: Batch, draws: tor
 
     with ExitStack() as hooks, torch.enable_grad():
         for branch in found.values():
-            handle = branch.linear.register_forward_hook(
+            handle = branch.block.output.register_forward_hook(
                 lambda _linear, args, output, branch=branch: hook(branch, args, output)
             )
             hooks.callback(handle.remove)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.model.anatomy import Anatomy
+from pipeline.model.layer_parts import matrix
 from pipeline.study.records import Scores
 
 Level = Literal["block", "head", "neuron", "head-only"]
@@ -63,9 +64,9 @@ class Gates:
         heads, neurons = present.heads.sum(axis=1), present.neurons.sum(axis=1)
         units = {
             "heads": (present.heads, present.heads * costs.head),
-            "attention": (heads > 0, (heads > 0) * (heads * costs.head + anatomy.hidden_size)),
+            "attention": (heads > 0, (heads > 0) * (heads * costs.head + np.array(costs.attention_rest))),
             "neurons": (present.neurons, present.neurons * costs.neuron),
-            "ffn": (neurons > 0, (neurons > 0) * (neurons * costs.neuron + anatomy.hidden_size)),
+            "ffn": (neurons > 0, (neurons > 0) * (neurons * costs.neuron + np.array(costs.ffn_rest))),
         }
         self._shapes = {kind: units[kind][0].shape for kind in self.kinds}
         found = [units[kind] for kind in self.kinds]
@@ -120,7 +121,7 @@ class Gates:
         for site in self._sites:
             gates = values[site.units].to(site.linear.weight.dtype)
             if site.width:
-                site.linear.weight.mul_(gates.repeat_interleave(site.width))
+                matrix(site.linear).mul_(gates.repeat_interleave(site.width))
             else:
                 site.linear.weight.mul_(gates)
                 if site.linear.bias is not None:

@@ -34,8 +34,9 @@ from torch import Tensor, nn
 
 from pipeline.methods.base import OneShot
 from pipeline.methods.bases.gates import Gates
-from pipeline.model.anatomy import Anatomy, LayerParts
-from pipeline.study.records import Array, FloatArray, Scores
+from pipeline.model.anatomy import Anatomy, find_architecture
+from pipeline.model.layer_parts import LayerParts
+from pipeline.study.records import Array, BadInput, FloatArray, Scores
 from pipeline.task.batches import Batch, encoder_inputs
 
 if TYPE_CHECKING:
@@ -131,7 +132,15 @@ def seeing_maps(anatomy: Anatomy, mask: Callable[[], Tensor], take: Take) -> Ite
     """Call `take` with the maps [B, h, T, T] of each layer that has heads, at every forward pass in the context.
 
     `mask` gives [B, T] of the batch at hand.
+
+    Raises:
+        BadInput: attention of the family has more to it than queries and keys.
     """
+    if not find_architecture(anatomy.architecture).plain_scores:
+        raise BadInput(
+            f"SMP reads maps softmax(q k) of queries and keys alone; in a {anatomy.architecture} positions change "
+            "them. Search with another method of heads: dsp, l0, snip."
+        )
     waiting: dict[int, Tensor] = {}
 
     def hook(part: LayerParts, *, is_query: bool) -> Callable[[nn.Module, object, Tensor], None]:

@@ -33,6 +33,7 @@ from pipeline.methods.base import PruningMethod, Run
 from pipeline.methods.snip.norms import head_power_sums, masked_power_sum
 from pipeline.methods.snip.spectral import SpectralBound
 from pipeline.model.anatomy import Anatomy
+from pipeline.model.layer_parts import Block, matrix
 from pipeline.study.records import FloatArray, Scores
 from pipeline.task.batches import Batch, encoder_inputs
 
@@ -43,7 +44,7 @@ NORM_FLOOR = 1e-6  # a smaller norm counts as this: no root's infinite slope at 
 class _Branch:
     """A residual branch of the network at hand, and the units it holds, numbered as in the dense model."""
 
-    linear: nn.Linear  # the heads' context goes in, f(x) comes out
+    block: Block  # the heads' context goes into its output, f(x) comes out of its branch
     units: tuple[int, ...]
     names: tuple[str, ...]
     by_head: bool
@@ -193,12 +194,12 @@ class Snip(PruningMethod):
         ffn: list[_Branch] = []
         for part in anatomy.layers:
             i = part.index
-            if part.attention_output is not None:
+            if part.attention is not None:
                 units = tuple(i * heads + int(head) for head in part.heads) if by_head else (i,)
                 names = tuple(f"head.{i}.{head}" for head in part.heads) if by_head else (f"attention.{i}",)
-                attention.append(_Branch(part.attention_output, units, names, by_head))
-            if part.ffn_out is not None:
-                ffn.append(_Branch(part.ffn_out, (first_ffn + i,), (f"ffn.{i}",), by_head=False))
+                attention.append(_Branch(part.attention, units, names, by_head))
+            if part.ffn is not None:
+                ffn.append(_Branch(part.ffn, (first_ffn + i,), (f"ffn.{i}",), by_head=False))
         return attention + ffn
 
     def _unit_weights(self, anatomy: Anatomy) -> FloatArray:
@@ -240,7 +241,9 @@ class Snip(PruningMethod):
             return hook
 
         handles = [
-            branch.linear.register_forward_hook(catch(slot, branch.by_head))
+            (branch.block.output if branch.by_head else branch.block.branch).register_forward_hook(
+                catch(slot, branch.by_head)
+            )
             for slot, branch in enumerate(branches)
         ]
         try:
@@ -253,7 +256,10 @@ class Snip(PruningMethod):
     def _power_sums(self, branch: _Branch, caught: Tensor, mask: Tensor, head_size: int) -> Tensor:
         power = 2 if self.norm == "rms" else 1
         if branch.by_head:
-            return head_power_sums(caught, branch.linear.weight, mask, head_size=head_size, power=power)
+            weight, factors = matrix(branch.block.output), branch.block.factors
+            if factors is not None:
+                weight = weight * factors[:, None]
+            return head_power_sums(caught, weight, mask, head_size=head_size, power=power)
         return masked_power_sum(caught, mask, power=power).reshape(1)
 
     def _norms(self, sums: Tensor, count: Tensor) -> Tensor:
@@ -261,15 +267,16 @@ class Snip(PruningMethod):
         return mean.clamp_min(NORM_FLOOR**2).sqrt() if self.norm == "rms" else mean.clamp_min(NORM_FLOOR)
 
     def _bounded(self, anatomy: Anatomy) -> dict[str, Tensor]:
-        """Return the matrices under (3): SNGP's three per layer, or the two output projections."""
+        """Return the matrices under (3): SNGP's three per layer (a gate is a fourth), or the two output projections."""
         weights: dict[str, Tensor] = {}
         for part in anatomy.layers:
             if part.attention_output is not None:
                 weights[f"attention_output.{part.index}"] = part.attention_output.weight
-            if part.ffn_out is not None:
-                weights[f"ffn_out.{part.index}"] = part.ffn_out.weight
-            if part.ffn_in is not None and self.bound_scope == "branch":
-                weights[f"ffn_in.{part.index}"] = part.ffn_in.weight
+            if part.ffn is not None:
+                weights[f"ffn_out.{part.index}"] = part.ffn.output.weight
+                if self.bound_scope == "branch":
+                    names = list(part.ffn.maps)[:-1]
+                    weights |= {f"{name}.{part.index}": part.ffn.maps[name].weight for name in names}
         return weights
 
     def _spectral_bound(self, run: Run) -> SpectralBound:

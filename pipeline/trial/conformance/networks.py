@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pipeline.model.anatomy import Anatomy, read_anatomy
+from pipeline.model.anatomy import Anatomy, find_architecture, read_anatomy
 from pipeline.task.batches import Batch, Split
 
 if TYPE_CHECKING:
@@ -19,36 +19,61 @@ VOCABULARY = 100
 POSITIONS = 40
 LONGEST = 24  # tokens of a row
 FIRST_WORD = 5  # lower token numbers are special in one family or another
-TWO_SEGMENTS = ("bert", "electra")  # families with two token types
+WIDTH = HEADS * HEAD_SIZE
+
+# One of each kind of layer: other families share a row, or differ in less.
+STRUCTURES = ("bert", "distilbert", "modernbert", "deberta-v2", "mpnet", "nomic_bert", "qwen3", "gpt2")
+
+# What a family's configuration has beside, or in place of, the plain sizes. Heads in groups of two have half the size.
+GROUPED = {"num_attention_heads": 2 * HEADS, "num_key_value_heads": HEADS, "head_dim": HEAD_SIZE // 2}
+SPECIAL = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+DECODER = SPECIAL | {"use_cache": False}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "bert": {"type_vocab_size": 2},
+    "electra": {
+        "type_vocab_size": 2,
+        "embedding_size": WIDTH // 2,  # not the encoder's width, as in the real small one
+    },
+    "modernbert": SPECIAL | {"cls_token_id": 1, "sep_token_id": 2, "local_attention": 8},
+    "deberta-v2": {
+        "relative_attention": True,
+        "position_buckets": 8,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "pos_att_type": "p2c|c2p",
+        "position_biased_input": False,
+    },
+    "nomic_bert": {"type_vocab_size": 2},
+    "eurobert": SPECIAL | GROUPED | {"mask_token_id": 3},
+    "llama": DECODER | GROUPED,
+    "qwen3": DECODER | GROUPED | {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1},
+    "gpt2": DECODER,
+}
 
 
-def tiny_config(model_type: str, *, layers: int = LAYERS, outputs: int = OUTPUTS) -> PreTrainedConfig:
-    """Return the configuration of a network with 4 heads of 8 features and 64 neurons a layer, 32 wide."""
+def tiny_config(
+    model_type: str, *, layers: int = LAYERS, outputs: int = OUTPUTS, **changes: Any
+) -> PreTrainedConfig:
+    """Return the configuration of a network with 4 units of 8 features and 64 neurons a layer, 32 wide."""
     from transformers import AutoConfig
 
-    width = HEADS * HEAD_SIZE
-    shape: dict[str, Any] = {
-        "hidden_size": width,
-        "intermediate_size": NEURONS,
-        "num_hidden_layers": layers,
-        "num_attention_heads": HEADS,
-        "type_vocab_size": 2 if model_type in TWO_SEGMENTS else 1,
-    }
-    if model_type == "distilbert":
-        shape = {"dim": width, "hidden_dim": NEURONS, "n_layers": layers, "n_heads": HEADS}
-    if model_type == "electra":
-        shape["embedding_size"] = width // 2  # not the encoder's width, as in the real small one
-    return AutoConfig.for_model(
-        model_type,
-        vocab_size=VOCABULARY,
-        max_position_embeddings=POSITIONS,
-        num_labels=outputs,
-        **shape,
+    sizes = {"hidden_size": WIDTH, "num_hidden_layers": layers, "num_attention_heads": HEADS}
+    neurons = find_architecture(model_type).neurons
+    shape = sizes | {neurons: NEURONS, "max_position_embeddings": POSITIONS, "vocab_size": VOCABULARY}
+    config_class: Any = type(AutoConfig.for_model(model_type))
+    names = config_class.attribute_map
+    of_family = FAMILIES.get(model_type, {})
+    if model_type not in FAMILIES and "type_vocab_size" in vars(config_class()):
+        of_family = {"type_vocab_size": 1}
+    every = shape | of_family | changes
+    config: PreTrainedConfig = config_class(
+        num_labels=outputs, **{names.get(key, key): value for key, value in every.items()}
     )
+    return config
 
 
 def tiny_network(
-    model_type: str = "bert", *, layers: int = LAYERS, outputs: int = OUTPUTS, seed: int = 0
+    model_type: str = "bert", *, layers: int = LAYERS, outputs: int = OUTPUTS, seed: int = 0, **changes: Any
 ) -> tuple[PreTrainedModel, Anatomy]:
     """Return a new classifier in eval mode, and its Anatomy.
 
@@ -60,7 +85,7 @@ def tiny_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         classes: Any = AutoModelForSequenceClassification  # without types
-        model = classes.from_config(tiny_config(model_type, layers=layers, outputs=outputs))
+        model = classes.from_config(tiny_config(model_type, layers=layers, outputs=outputs, **changes))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
@@ -86,7 +111,8 @@ def tiny_rows(
             type=pa.list_(pa.int32()),
         ),
     }
-    if model_type in TWO_SEGMENTS:
+    config = tiny_config(model_type)
+    if getattr(config, "type_vocab_size", 1) == 2:
         columns["token_type_ids"] = pa.array(
             [[0] * (length // 2) + [1] * (length - length // 2) for length in lengths],
             type=pa.list_(pa.int8()),
@@ -95,7 +121,7 @@ def tiny_rows(
         columns["label"] = pa.array(generator.uniform(0, 5, size=rows), type=pa.float32())
     else:
         columns["label"] = pa.array(generator.integers(0, outputs, size=rows), type=pa.int64())
-    return Split(pa.table(columns), pad_token_id=tiny_config(model_type).pad_token_id)
+    return Split(pa.table(columns), pad_token_id=config.pad_token_id)
 
 
 def tiny_batch(model_type: str = "bert", *, rows: int = 6, outputs: int = OUTPUTS, seed: int = 0) -> Batch:

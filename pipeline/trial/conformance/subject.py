@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from pipeline.methods.base import PruningMethod, Run
-from pipeline.model.anatomy import ARCHITECTURES, Anatomy
+from pipeline.model.anatomy import Anatomy
 from pipeline.model.unstructured import Matrices
 from pipeline.study.records import UNIT_KINDS, Array, ParamValue, Scores
 from pipeline.task.batches import Batch, encoder_inputs
+from pipeline.trial.conformance.networks import STRUCTURES
 from pipeline.trial.curve import Ranking, UnitRanking, WeightRanking
 from pipeline.trial.curve.allocation import removal_order
 
@@ -46,7 +47,7 @@ class Subject:
     draws: bool = False
     ranks: bool = False
     fitted: Mapping[str, Array] | None = None
-    architectures: tuple[str, ...] = tuple(ARCHITECTURES)
+    architectures: tuple[str, ...] = STRUCTURES
 
     def make(self) -> PruningMethod:
         """Return a fresh instance."""

@@ -187,19 +187,18 @@ def _sparing_attention(
 def _present_units(kind: str, anatomy: Anatomy) -> tuple[BoolArray, npt.NDArray[np.int64]]:
     """Which units of a kind are present, and the parameters of each: both in the shape of their scores.
 
-    A head or neuron is counted without the output bias, which is removed with the last unit of its block.
+    A head or neuron is counted without what goes with the last unit of its block: the output bias.
     """
     present, costs = anatomy.present, anatomy.costs
     heads, neurons = present.heads.sum(axis=1), present.neurons.sum(axis=1)
-    bias = anatomy.hidden_size
     if kind == "heads":
         return present.heads, np.full(present.heads.shape, costs.head)
     if kind == "attention":
-        return heads > 0, heads * costs.head + bias
+        return heads > 0, heads * costs.head + np.array(costs.attention_rest)
     if kind == "neurons":
         return present.neurons, np.full(present.neurons.shape, costs.neuron)
     if kind == "ffn":
-        return neurons > 0, neurons * costs.neuron + bias
+        return neurons > 0, neurons * costs.neuron + np.array(costs.ffn_rest)
     return present.layers, costs.kept_by_layer(present)
 
 
@@ -208,14 +207,16 @@ def _compressions(order: tuple[Removal, ...], anatomy: Anatomy) -> FloatArray:
     present, costs = anatomy.present, anatomy.costs
     parameters = {UNITS[kind]: _present_units(kind, anatomy)[1] for kind in UNIT_KINDS}
     left = {"head": present.heads.sum(axis=1), "neuron": present.neurons.sum(axis=1)}
+    rest = {"head": costs.attention_rest, "neuron": costs.ffn_rest}
     freed = [costs.encoder - costs.kept(present)]
     for removal in order:
         if removal.index is None:
             freed.append(int(parameters[removal.kind][removal.layer]))
         else:
             left[removal.kind][removal.layer] -= 1
-            bias = anatomy.hidden_size if left[removal.kind][removal.layer] == 0 else 0
-            freed.append(int(parameters[removal.kind][removal.layer, removal.index]) + bias)
+            last = left[removal.kind][removal.layer] == 0
+            more = rest[removal.kind][removal.layer] if last else 0
+            freed.append(int(parameters[removal.kind][removal.layer, removal.index]) + more)
     return np.cumsum(freed) / costs.encoder
 
 

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor, nn
 
-from pipeline.model.anatomy import Anatomy, encoder_layers
+from pipeline.model.anatomy import Anatomy, encoder_layers, find_architecture
+from pipeline.model.cut_blocks import Architecture
+from pipeline.model.layer_parts import returned
 from pipeline.model.surgery import cut
 from pipeline.study.records import Masks, Measurement
 from pipeline.trial.curve.allocation import Removal, Step, choose
@@ -97,6 +99,7 @@ class _LowerLayers:
         needed = _soonest_first(later)
         self._held = {below: self._held[below] for below in self._held if below == start or below in needed}
         self._batch = -1
+        where = find_architecture(anatomy.architecture)
         layers = encoder_layers(model, anatomy.architecture)
         with ExitStack() as undo:
             undo.callback(model.register_forward_pre_hook(self._next_batch).remove)
@@ -106,7 +109,7 @@ class _LowerLayers:
                     keep = partial(self._keep, below, needed)
                     undo.callback(layers[below].register_forward_pre_hook(keep).remove)
             for number, layer in enumerate(list(layers)[:start]):
-                layers[number] = _Known(layer, partial(self._state, start))
+                layers[number] = _Known(layer, partial(self._state, start), where)
                 undo.callback(layers.__setitem__, number, layer)
             yield
 
@@ -131,14 +134,15 @@ class _LowerLayers:
 class _Known(nn.Module):
     """A layer that need not be computed: it returns the hidden state above all such layers."""
 
-    def __init__(self, layer: nn.Module, state: Callable[[], Tensor]) -> None:
+    def __init__(self, layer: nn.Module, state: Callable[[], Tensor], where: Architecture) -> None:
         super().__init__()
         self.layer = layer  # its parameters still count
-        self._state = state
+        self._state, self._where = state, where
+        vars(self).update({name: getattr(layer, name) for name in where.layer_attributes})
 
-    def forward(self, *_args: object, **_kwargs: object) -> Tensor:
+    def forward(self, *_args: object, **_kwargs: object) -> Tensor | tuple[Tensor, None]:
         """Return the hidden state [B, T, d], whatever the input is."""
-        return self._state()
+        return returned(self._where, self._state())
 
 
 def _soonest_first(later: Sequence[int]) -> list[int]:

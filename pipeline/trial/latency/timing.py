@@ -167,7 +167,8 @@ def _marked(model: PreTrainedModel, anatomy: Anatomy, clock: Clock, labels: list
     with ExitStack() as hooks:
         for layer in encoder_layers(model, anatomy.architecture):
             hooks.callback(layer.register_forward_pre_hook(marks("start")).remove)
-            hooks.callback(layer.get_submodule(where.ffn).register_forward_pre_hook(marks("ffn")).remove)
+            ffn = layer.get_submodule(where.ffn.pre_norm or where.ffn.block)
+            hooks.callback(ffn.register_forward_pre_hook(marks("ffn")).remove)
             hooks.callback(layer.register_forward_hook(marks("end")).remove)
         yield
 

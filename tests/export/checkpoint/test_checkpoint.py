@@ -14,9 +14,11 @@ from torch import nn
 import pipeline
 from pipeline.export.checkpoint import layout, whole_folder, write_checkpoint, write_record
 from pipeline.model import modeling_cut
+from pipeline.model.architectures import ARCHITECTURES
 from pipeline.model.surgery import cut, masked
 from pipeline.study.records import BadInput, Masks
 from pipeline.task.batches import encoder_inputs
+from pipeline.trial.conformance.networks import tiny_batch, tiny_network
 from tests.kit.networks import KINDS
 
 LAYERS, HEADS, NEURONS = 3, 4, 64
@@ -251,6 +253,38 @@ def test_a_newer_checkpoint_is_refused(folder):
         pipeline.load(folder)
     with pytest.raises(ValueError, match="has format 2, this code knows 1"):
         modeling_cut.CutBertModel(modeling_cut.CutBertConfig(cut_format=2))
+
+
+def test_a_folder_of_an_earlier_version_is_read(folder, make_model, make_batch):
+    """Its configuration has no row and no number of dense layers."""
+    batch = make_batch("bert")
+    expected = logits(pipeline.load(folder), batch)
+    config = json.loads((folder / "config.json").read_text())
+    for key in ("cut_row", "cut_layers"):
+        del config[key]
+    (folder / "config.json").write_text(json.dumps(config))
+    assert torch.equal(logits(pipeline.load(folder), batch), expected)
+
+
+def test_transformers_loads_a_folder_of_every_new_kind(tmp_path, monkeypatch):
+    """By from_pretrained, with the code in the folder; fresh environments: test_strangers.py."""
+    import transformers
+
+    monkeypatch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    for kind in sorted(set(ARCHITECTURES) - set(KINDS)):
+        model, anatomy = tiny_network(kind)
+        masks = masks_of(heads=(4, 0, 2), neurons=(64, 9, 0))
+        masks.heads[0] = masks.neurons[0] = masks.layers[0] = kind != "modernbert"
+        saved(tmp_path / kind, model, anatomy, masks)
+        loaded = transformers.AutoModelForSequenceClassification.from_pretrained(
+            tmp_path / kind, trust_remote_code=True
+        )
+        batch = tiny_batch(kind)
+        assert torch.equal(logits(loaded, batch), logits(pipeline.load(tmp_path / kind), batch)), kind
+        base = transformers.AutoModel.from_pretrained(tmp_path / kind, trust_remote_code=True)
+        assert (
+            type(base).__name__ == f"{type(loaded).__name__.removesuffix('ForSequenceClassification')}Model"
+        )
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path, make_model):
