@@ -49,6 +49,10 @@ def export(
     keep_text: Annotated[
         Path | None, typer.Option(help="Trim, and keep the tokens of this text file, too.")
     ] = None,
+    plain: Annotated[
+        bool,
+        typer.Option("--plain", help="A uniform network in transformers' own configuration: no code in it."),
+    ] = False,
     push: Annotated[
         str | None, typer.Option(help="Also to this repository of the hub, OWNER/NAME; a new one is private.")
     ] = None,
@@ -91,6 +95,7 @@ def export(
         onnx=onnx,
         trim_vocabulary=trim_vocabulary,
         keep_text=keep_text,
+        plain=plain,
         push=push,
         tracking=tracking,
         log=log,

@@ -41,6 +41,7 @@ class Facts:
     onnx_difference: float | None
     warnings: Sequence[str]
     original: OriginalSize | None = None  # before the model's first cut, and with its whole vocabulary
+    plain: bool = False  # whether the folder holds no code of ours
     data: DataFacts = field(default_factory=DataFacts)  # with what the test rows have in common with others
 
 
@@ -207,8 +208,13 @@ def _loading(facts: Facts) -> str:
         else f"For onnxruntime: `prunefront export {facts.front.spec.name} --trial {facts.point.trial} --{share} "
         f"{getattr(facts.point, share):.4f} --to DIR --onnx`."
     )
-    return (
-        "## How to load it\n\n"
+    plain = (
+        "With torch and transformers alone; its configuration is the library's own, and no code is in this folder:"
+        "\n\n```python\nfrom transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
+        'tokenizer = AutoTokenizer.from_pretrained("DIR")\n'
+        'model = AutoModelForSequenceClassification.from_pretrained("DIR")\n```'
+    )
+    cut = (
         "With torch and transformers (4.57 or 5) alone. `modeling_cut.py` in this folder builds the library's own "
         "network and narrows its layers; it is the code that is trusted here:\n\n"
         "```python\nfrom transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
@@ -216,9 +222,9 @@ def _loading(facts: Facts) -> str:
         'model = AutoModelForSequenceClassification.from_pretrained("DIR", trust_remote_code=True)\n```\n\n'
         "With prunefront, which runs no code of this folder:\n\n"
         "```python\nimport prunefront\n\n"
-        'model, tokenizer = prunefront.load("DIR"), prunefront.load_tokenizer("DIR")\n```\n\n'
-        f"{onnx}"
+        'model, tokenizer = prunefront.load("DIR"), prunefront.load_tokenizer("DIR")\n```'
     )
+    return f"## How to load it\n\n{plain if facts.plain else cut}\n\n{onnx}"
 
 
 def _origin(facts: Facts) -> str:

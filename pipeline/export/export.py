@@ -19,14 +19,17 @@ from pipeline.export.checkpoint import (
     check_writable,
     layout,
     load,
+    load_plain,
     whole_folder,
     write_checkpoint,
+    write_plain,
     write_record,
 )
 from pipeline.export.choice import Choice, choose_point
 from pipeline.export.licence import licence_of
 from pipeline.export.network import Network, network_of
 from pipeline.export.onnx import check_installed, check_onnx, write_onnx
+from pipeline.export.plain import check_plain
 from pipeline.export.provenance import record_of
 from pipeline.export.reopen import Reopened, reopen
 from pipeline.export.to_mlflow import publish, reach_tracker
@@ -74,6 +77,7 @@ def export(
     onnx: bool = False,
     trim_vocabulary: bool = False,
     keep_text: Path | str | None = None,
+    plain: bool = False,
     push: str | None = None,
     tracking: str | None = None,
     log: Log = lambda _: None,
@@ -95,6 +99,7 @@ def export(
         onnx: also write model.onnx, checked against PyTorch.
         trim_vocabulary: keep the tokens alone that the task's training rows need.
         keep_text: a text file whose tokens are kept, too; trims the vocabulary.
+        plain: in the library's own configuration, without code of ours.
         push: also upload to this repository on the hub.
         tracking: MLflow's address; by default in the store.
         log: called with a line at each step.
@@ -121,12 +126,14 @@ def export(
         log("its weights are not kept: it is trained again, which takes as long as its trial …")
     opened = reopen(files, study, task=task)
     check_writable(str(opened.inputs.source.config["model_type"]))
+    if plain:
+        check_plain(opened, point)
     made = Made(opened, network_of(opened, point.trial, point.point, on_epoch=_epochs(log)), point)
     if trimmed_to is not None:
         log("trimming its vocabulary …")
         made = trim(made, trimmed_to)
     with whole_folder(folder) as part:
-        done = _write(part, made, front, onnx=onnx, log=log)
+        done = _write(part, made, front, onnx=onnx, plain=plain, log=log)
     done = replace(done, folder=folder, warnings=(*done.facts.warnings, *done.facts.data.remarks, *warnings))
     if tracker is not None:
         log("publishing it …")
@@ -145,12 +152,13 @@ def _folder(to: Path | str) -> Path:
         raise BadInput(f"--to is a folder; {to} names a user who does not exist.") from error
 
 
-def _write(part: Path, made: Made, front: Front, *, onnx: bool, log: Log) -> Exported:
+def _write(part: Path, made: Made, front: Front, *, onnx: bool, plain: bool, log: Log) -> Exported:
     """Write all that is in the folder."""
     opened, network, point = made.study, made.network, made.point
     source = opened.inputs.source
-    write_checkpoint(part, network.model, network.anatomy, tokenizer_files=source.tokenizer_files)
-    written = load(part)
+    write, read = (write_plain, load_plain) if plain else (write_checkpoint, load)
+    write(part, network.model, network.anatomy, tokenizer_files=source.tokenizer_files)
+    written = read(part)
     _check_same(written, network.model, opened)
     log("measuring it on the test rows …")
     scores = _test(opened, point, written, weights=part / WEIGHTS)
@@ -171,7 +179,7 @@ def _write(part: Path, made: Made, front: Front, *, onnx: bool, log: Log) -> Exp
         size_bytes=(part / WEIGHTS).stat().st_size,
         onnx_difference=difference,
     )
-    (part / CARD).write_text(card(facts))
+    (part / CARD).write_text(card(replace(facts, plain=plain)))
     write_record(part, record_of(facts, network))
     return Exported(part, facts)
 

@@ -85,6 +85,7 @@ MODERNBERT = Architecture(
     head_width=("all_head_size",),
     layer_attributes=("attention_type",),
     window="sliding_window",
+    fixed_pattern=True,
 )
 # Relative positions are embedded once for all layers, and read through each layer's query and key maps, or through
 # maps of their own. The convolution of v2-xlarge stands between two layers.
@@ -132,6 +133,7 @@ def _rotary(ffn: tuple[Part, ...]) -> Architecture:
             dropout="post_attention_dropout",
         ),
         ffn=Branch(block="mlp", parts=ffn, post_norm="post_mlp_layernorm", dropout="post_mlp_dropout"),
+        plain_heads=True,
     )
 
 

@@ -69,6 +69,12 @@ class Architecture(NamedTuple):
     needs_layer: bool = False  # whether the model fails without any layer
     causal: bool = False
     plain_scores: bool = False  # whether attention is softmax(q k / sqrt(size)), with nothing before or added
+    plain_heads: bool = (
+        False  # whether the library's configuration can say that there are fewer heads of one size
+    )
+    fixed_pattern: bool = (
+        False  # whether types of layers follow from their places; the first is built otherwise
+    )
     positions_after_padding: bool = False  # whether positions are counted from the padding token's number
     requires: tuple[
         tuple[str, int], ...

@@ -8,10 +8,10 @@ from pipeline.methods.base import PruningMethod
 from pipeline.model.anatomy import Anatomy
 from pipeline.study.records import Scores
 from pipeline.trial.components import make_ranking_method
-from pipeline.trial.curve import Ranking, UnitRanking, WeightRanking
+from pipeline.trial.curve import Ranking, UniformRanking, UnitRanking, WeightRanking, uniform_groups
 from pipeline.trial.curve.allocation import removal_order
 from pipeline.trial.inputs import TrialInputs
-from pipeline.trial.settings import OWN, TrialSettings
+from pipeline.trial.settings import OWN, UNIFORM, TrialSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -43,6 +43,9 @@ def rank_network(
     reconstruction = inputs.reconstruction(model, anatomy) if settings.reconstruct else None
     if not isinstance(scores, Scores):
         return WeightRanking(scores, anatomy, reconstruction)
+    if settings.allocation == UNIFORM:
+        groups = uniform_groups(scores, model, anatomy, score_per_parameter=per_parameter)
+        return UniformRanking(groups, anatomy, reconstruction)
     order = removal_order(
         scores,
         anatomy,

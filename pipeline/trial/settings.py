@@ -8,6 +8,7 @@ from pipeline.study.records import Params, ParamValue
 
 OWN = "own"  # of `rank_by`: the method that trained the network ranks it, too
 POINT, LADDER = "point", "ladder"  # of `recover`: one cut network is trained on, or one after the other
+UNITS, UNIFORM = "units", "uniform"  # of `allocation`: units go one by one, or alike in all layers
 CURVE_STEPS, REFITTED_STEPS = 32, 16  # networks on a curve; a refit takes as long as measuring the network
 
 
@@ -35,6 +36,7 @@ class TrialSettings:
     reconstruct: bool = False
     rank_by: str = OWN
     recover: str = POINT
+    allocation: str = UNITS
     ladder_steps: int = 1  # networks that a ladder recovers
     ladder_end: float = 0.95  # compression, or sparsity, of the last of them
 
@@ -62,6 +64,7 @@ class TrialSettings:
             reconstruct=bool(params.get("reconstruct", False)),
             rank_by=str(params.get("rank_by", OWN)),
             recover=str(params.get("recover", POINT)),
+            allocation=str(params.get("allocation", UNITS)),
             ladder_steps=int(params.get("ladder_steps", 1)),
             ladder_end=float(params.get("ladder_end", 0.95)),
         )

@@ -1,6 +1,7 @@
 """Exported folders: transformers 4.57 and 5 load them, and `prunefront.load` does without remote code."""
 
 from pipeline.export.checkpoint.loading import load, load_tokenizer
+from pipeline.export.checkpoint.plain import load_plain, why_not_plain, write_plain
 from pipeline.export.checkpoint.whole import check_free, whole_folder
 from pipeline.export.checkpoint.writing import (
     CODE,
@@ -20,8 +21,11 @@ __all__ = [
     "check_writable",
     "layout",
     "load",
+    "load_plain",
     "load_tokenizer",
     "whole_folder",
+    "why_not_plain",
     "write_checkpoint",
+    "write_plain",
     "write_record",
 ]

@@ -78,16 +78,20 @@ def write_checkpoint(
     """
     from safetensors.torch import save_file
 
-    _check_plain(model)
-    for name, content in tokenizer_files.items():
-        if name.endswith(".py"):
-            continue  # a tokenizer's own code: whoever loads the folder trusts ours alone
-        (folder / name).write_bytes(_for_any_version(name, content))
+    check_no_hooks(model)
+    write_tokenizer(folder, tokenizer_files)
     (folder / CONFIG).write_text(json.dumps(_configuration(model, anatomy), indent=2, sort_keys=True) + "\n")
     for module in (modeling_cut, cut_blocks):
         shutil.copyfile(str(module.__file__), folder / Path(str(module.__file__)).name)
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def write_tokenizer(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write a tokenizer's files, but for its own code: whoever loads the folder trusts ours alone."""
+    for name, content in files.items():
+        if not name.endswith(".py"):
+            (folder / name).write_bytes(_for_any_version(name, content))
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
@@ -131,7 +135,7 @@ def _configuration(model: PreTrainedModel, anatomy: Anatomy) -> dict[str, Any]:
     )
 
 
-def _check_plain(model: PreTrainedModel) -> None:
+def check_no_hooks(model: PreTrainedModel) -> None:
     """Check that there are no hooks and parametrisations: a file of weights would lose what they do."""
     for name, module in model.named_modules():
         if module._forward_hooks or module._forward_pre_hooks or "parametrizations" in module._modules:

@@ -73,7 +73,7 @@ def removal_order(
     for place, kind in enumerate(UNIT_KINDS):
         ranked: FloatArray | None = getattr(scores, kind)
         if ranked is not None:
-            there, parameters = _present_units(kind, anatomy)
+            there, parameters = present_units(kind, anatomy)
             _check_scores(kind, ranked, there)
             values = ranked / np.maximum(parameters, 1) if score_per_parameter else ranked
             units = np.argwhere(there)
@@ -184,7 +184,7 @@ def _sparing_attention(
     return tuple(taken)
 
 
-def _present_units(kind: str, anatomy: Anatomy) -> tuple[BoolArray, npt.NDArray[np.int64]]:
+def present_units(kind: str, anatomy: Anatomy) -> tuple[BoolArray, npt.NDArray[np.int64]]:
     """Which units of a kind are present, and the parameters of each: both in the shape of their scores.
 
     A head or neuron is counted without what goes with the last unit of its block: the output bias.
@@ -205,7 +205,7 @@ def _present_units(kind: str, anatomy: Anatomy) -> tuple[BoolArray, npt.NDArray[
 def _compressions(order: tuple[Removal, ...], anatomy: Anatomy) -> FloatArray:
     """Compression after 0, 1 ... len(order) removals."""
     present, costs = anatomy.present, anatomy.costs
-    parameters = {UNITS[kind]: _present_units(kind, anatomy)[1] for kind in UNIT_KINDS}
+    parameters = {UNITS[kind]: present_units(kind, anatomy)[1] for kind in UNIT_KINDS}
     left = {"head": present.heads.sum(axis=1), "neuron": present.neurons.sum(axis=1)}
     rest = {"head": costs.attention_rest, "neuron": costs.ffn_rest}
     freed = [costs.encoder - costs.kept(present)]
