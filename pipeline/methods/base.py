@@ -45,6 +45,8 @@ class PruningMethod(ABC):
 
     # Whether it needs something that is fitted once per base model, before any study, and passed to `equip`.
     needs_fit: ClassVar[bool] = False
+    # Whether it reads attention maps as softmax(q k): of networks whose positions are not part of attention.
+    needs_plain_scores: ClassVar[bool] = False
 
     def equip(self, fitted: Mapping[str, Array]) -> None:
         """Take what was fitted to the base model; called right after the instance is made."""

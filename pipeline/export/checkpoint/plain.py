@@ -18,7 +18,8 @@ from pipeline.export.checkpoint.writing import (
     write_tokenizer,
 )
 from pipeline.model.anatomy import Anatomy, find_architecture
-from pipeline.model.source import attention_of, classifier_of, quiet
+from pipeline.model.earlier_cut import LAYOUT, network_class
+from pipeline.model.source import attention_of, quiet
 from pipeline.study.records import Masks
 from pipeline.trial.curve import is_uniform
 
@@ -63,7 +64,8 @@ def write_plain(
     write_tokenizer(folder, tokenizer_files)
     config: Any = model.config
     where, names = find_architecture(anatomy.architecture), type(config).attribute_map
-    kept = {k: v for k, v in json.loads(config.to_json_string(use_diff=False)).items() if k not in VOLATILE}
+    every = json.loads(config.to_json_string(use_diff=False))
+    kept = {key: value for key, value in every.items() if key not in (*VOLATILE, LAYOUT)}
     first = anatomy.layers[0]
     sizes = {"num_hidden_layers": len(anatomy.layers), where.neurons: len(first.neurons)}
     if len(first.heads) < anatomy.heads_per_layer:
@@ -87,7 +89,7 @@ def load_plain(folder: Path) -> PreTrainedModel:
     from transformers import AutoConfig
 
     with quiet():
-        network = classifier_of(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+        network = network_class(AutoConfig.from_pretrained(folder, trust_remote_code=False))
         model, found = network.from_pretrained(
             folder, output_loading_info=True, dtype=torch.float32, attn_implementation=attention_of(network)
         )

@@ -251,6 +251,7 @@ class Smp(OneShot):
     """A fitted scorer's view of a task's attention maps."""
 
     needs_fit: ClassVar[bool] = True
+    needs_plain_scores: ClassVar[bool] = True
 
     scope: Literal["layer", "network"]
     _scorer: HeadScorer | None = field(default=None, init=False, repr=False)

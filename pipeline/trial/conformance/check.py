@@ -8,6 +8,7 @@ from dataclasses import is_dataclass
 
 from pipeline.methods.base import PruningMethod
 from pipeline.methods.registry import METHODS
+from pipeline.model.anatomy import find_architecture
 from pipeline.study.records import Array, ParamValue
 from pipeline.study.space import TRIAL_KEYS, load_space
 from pipeline.trial.conformance.laws import (
@@ -21,6 +22,7 @@ from pipeline.trial.conformance.laws import (
     the_penalty_is_a_finite_scalar_and_back_propagates,
     the_same_seed_gives_the_same_scores,
 )
+from pipeline.trial.conformance.networks import STRUCTURES
 from pipeline.trial.conformance.subject import Subject, require
 from pipeline.trial.conformance.training_laws import (
     a_second_round_goes_on_from_the_first_ones_cut,
@@ -104,7 +106,10 @@ def subject_of(
         if fields is None:
             _, own = space.split(space.defaults())
             fields = {key: value for key, value in own.items() if key not in TRIAL_KEYS}
-    return Subject(method, fields or {}, by_threshold, draws, ranks, fitted)
+    architectures = tuple(
+        kind for kind in STRUCTURES if find_architecture(kind).plain_scores or not method.needs_plain_scores
+    )
+    return Subject(method, fields or {}, by_threshold, draws, ranks, fitted, architectures)
 
 
 def _name_of(method: type[PruningMethod]) -> str | None:
