@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
 
 from pipeline.model.anatomy import find_architecture
 from pipeline.study.records import BadInput
@@ -66,6 +69,21 @@ def check_all_is_read(name: str, model: PreTrainedModel, unread: Iterable[str]) 
             f"All weights of a model's encoder are read; {name} has {len(left)} that its network has no place for "
             f"({', '.join(left[:3])} ...): more layers than config.json says, adapters, or parts of another class. "
             "Load it with the class that it was trained with, and save it again as a plain encoder."
+        )
+
+
+def check_finite(name: str, weights: Mapping[str, npt.NDArray[np.generic]]) -> None:
+    """Check that a model's weights are numbers: half precision ends at 65,504, and a run that diverged is saved, too.
+
+    Raises:
+        BadInput: some are not.
+    """
+    odd = [key for key, array in weights.items() if not np.isfinite(array).all()]
+    if odd:
+        raise BadInput(
+            f"A model's weights are finite numbers; {name} has NaN or infinity in {len(odd)} of its tensors "
+            f"({', '.join(sorted(odd)[:3])}). Give a checkpoint from before its training diverged, or one that was "
+            "saved in bf16 or fp32."
         )
 
 

@@ -19,6 +19,7 @@ from pipeline.model.builtin import tiny_bert
 from pipeline.model.completeness import (
     check_all_is_read,
     check_encoder_is_whole,
+    check_finite,
     check_tokenizer,
     fit_padding,
 )
@@ -173,6 +174,7 @@ def _pretrained(name: str, head: Mapping[str, Any], *, trust_remote_code: bool) 
     check_encoder_is_whole(name, model, fresh)
     check_all_is_read(name, model, info["unexpected_keys"])
     weights = {key: tensor.numpy() for key, tensor in model.state_dict().items() if key not in fresh}
+    check_finite(name, weights)
     layer, match = _output_layer(model), NO_HEAD
     if f"{layer}.weight" not in absent:
         match = match_head(own, list(head["label2id"]), regression=head["problem_type"] == "regression")

@@ -64,7 +64,7 @@ def trim_source(source: ModelSource, texts: Sequence[str]) -> tuple[ModelSource,
     known = source.weights.get(table)
     before, width = _shape(source) if known is None else known.shape
     vocabulary = Vocabulary(kept, before, width)
-    files = _tokenizer_files(fast, kept)
+    files = tokenizer_files(fast, kept)
     weights = dict(source.weights)
     if known is not None:
         weights[table] = np.ascontiguousarray(known[kept])
@@ -160,7 +160,7 @@ def _on_meta(source: ModelSource) -> Any:
         return network_class(config)(config)
 
 
-def _tokenizer_files(fast: PreTrainedTokenizerFast, kept: IntArray) -> dict[str, bytes]:
+def tokenizer_files(fast: PreTrainedTokenizerFast, kept: IntArray) -> dict[str, bytes]:
     """Return the files of the trimmed tokenizer, which is of the library's general class."""
     from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast as General

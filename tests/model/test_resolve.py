@@ -459,6 +459,17 @@ def test_weights_of_the_encoder_without_a_place_are_refused(folder):
                 resolve(folder)
 
 
+@pytest.mark.parametrize("odd", [float("nan"), float("-inf")])
+def test_weights_that_are_no_numbers_are_refused(folder, odd):
+    weights = load_file(folder / "model.safetensors")
+    weights["roberta.encoder.layer.1.output.dense.bias"][3] = odd
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(
+        BadInput, match=r"NaN or infinity in 1 of its tensors \(roberta\.encoder\.layer\.1\.output"
+    ):
+        resolve(folder)
+
+
 def test_a_tokenizer_without_padding_is_refused(folder):
     path = folder / "tokenizer_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"pad_token": None}))

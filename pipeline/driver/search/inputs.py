@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow.compute as pc
+
 from pipeline.driver.search.request import Search
 from pipeline.methods.registry import METHODS
 from pipeline.methods.smp import check_fitted, find_fitted
@@ -99,7 +101,7 @@ def make_inputs(request: Search, task: Task, *, study: str, cache: Path) -> Tria
     fitted = _fitted(request, task, source, study=study)
     if request.trim_vocabulary:
         source, _ = trim_source(source, train_texts(task))
-    return inputs_of(
+    inputs = inputs_of(
         task,
         source,
         method=request.method,
@@ -111,6 +113,26 @@ def make_inputs(request: Search, task: Task, *, study: str, cache: Path) -> Tria
         cache=cache,
         answers=Store(request.store).study(study).origin.answers() if blank else None,
     )
+    check_types(request, inputs)
+    return inputs
+
+
+def check_types(request: Search, inputs: TrialInputs) -> None:
+    """Refuse token types that the network has not: the second text of a pair has type 1.
+
+    Raises:
+        BadInput: rows have such.
+    """
+    known = inputs.source.config.get("type_vocab_size")
+    for rows in (inputs.data.train, inputs.data.validation):
+        if known and "token_type_ids" in rows.table.column_names:
+            found = 1 + int(pc.max(pc.list_flatten(rows.table["token_type_ids"])).as_py())
+            if found > known:
+                raise BadInput(
+                    f"Tokens have the types that the network knows; the tokenizer of {request.model} gives {found}, "
+                    f"type_vocab_size of its config.json is {known}. Give the tokenizer that the model was trained "
+                    'with, or leave token_type_ids out of "model_input_names" in tokenizer_config.json.'
+                )
 
 
 def check_method(request: Search, store: Store) -> None:

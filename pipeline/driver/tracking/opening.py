@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass_environment
 
 from pipeline.driver.tracking.addresses import shown
 from pipeline.driver.tracking.busy import PatientClient
@@ -90,6 +92,7 @@ def connect(uri: str | None, *, store_root: Path) -> Connection:
         raise NoAnswer(
             f"Trials are published to MLflow; {shown(address)} cannot be used ({cause(error, address)}). Start the "
             f"server, correct --tracking (or {VARIABLE}), or leave both out for a database in the store."
+            f"{_proxy(address)}"
         ) from None  # the chain would show the address with its password
     database = scheme.partition("+")[0] in DATABASES
     artifacts = store.artifacts if database else None
@@ -118,6 +121,18 @@ def _reach_host(address: str) -> None:
     if url.host and "," not in url.host and not url.host.startswith(("/", "%2F")):
         with socket.create_connection((url.host, url.port or PORTS[driver]), timeout=ANSWER_S):
             pass
+
+
+def _proxy(address: str) -> str:
+    """Return a sentence on the proxy that stands between a server and this machine, if there is one."""
+    url = urlsplit(address)
+    if url.scheme not in ("http", "https") or url.scheme not in getproxies_environment():
+        return ""
+    if not url.hostname or proxy_bypass_environment(url.hostname):
+        return ""
+    return (
+        f" {url.scheme}_proxy is set: if the server is reached without it, name {url.hostname} in no_proxy."
+    )
 
 
 def _make_database(file: Path, *, artifacts: Path) -> None:

@@ -68,10 +68,15 @@ def provenance_tags(provenance: Mapping[str, str]) -> dict[str, str]:
 
 
 def data_tags(data: DataFacts) -> dict[str, str]:
-    """Return the tags of a study's rows: how many each part has, how many two parts share, how many are cut."""
+    """Return the tags of a study's rows: how many each part has, how many two parts share, how many are cut.
+
+    Of a model that was cut before, or whose vocabulary is trimmed, also its sizes before.
+    """
     counts = {f"data/rows_{part}": count for part, count in data.rows.items()}
     counts |= {f"data/shared_{pair.replace('+', '_')}": count for pair, count in data.shared.items()}
     counts |= {f"data/cut_{part}": count for part, count in data.cut.items()}
+    if data.original is not None:
+        counts |= {f"model/before/{key}": count for key, count in asdict(data.original).items()}
     return {key: str(count) for key, count in counts.items()}
 
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from transformers import AutoModelForSequenceClassification, BertTokenizer
 
+from pipeline.driver.search.inputs import check_types
+from pipeline.driver.search.request import Search
 from pipeline.export.checkpoint import load, write_checkpoint
 from pipeline.model.anatomy import read_anatomy
 from pipeline.model.source import build, read_source
 from pipeline.model.surgery import cut
+from pipeline.study.records import BadInput
 from pipeline.study.store import Store
 from pipeline.trial.latency import timing
 from tests.kit.toy import fitted_model, prunefront_here, write_task
@@ -129,3 +133,16 @@ def test_a_front_of_a_trimmed_model_counts_its_table(task: Path, model: Path, st
     small = task.parent / "trimmed"
     run("export", found["study"], "--store", store, "--knee", "--to", small)
     assert load(small).config.vocab_size == source.config["vocab_size"]
+
+
+def test_token_types_that_the_network_has_not_are_refused(make_inputs: Any) -> None:
+    """It would be an index out of range in a worker."""
+    inputs = make_inputs()
+    types = inputs.data.train.table["token_type_ids"].to_pylist()
+    assert max(map(max, types)) == 1
+    check_types(Search(model="mine"), inputs)
+    config = inputs.source.config | {"type_vocab_size": 1}
+    with pytest.raises(
+        BadInput, match=r"the tokenizer of mine gives 2, type_vocab_size of its config.json is 1"
+    ):
+        check_types(Search(model="mine"), replace(inputs, source=replace(inputs.source, config=config)))

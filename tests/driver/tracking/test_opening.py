@@ -95,6 +95,18 @@ def test_a_server_that_refuses_is_quoted(tmp_path: Path, status: int) -> None:
     assert f"HTTP status {status}" in message
 
 
+def test_a_proxy_in_between_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    address = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{free_port()}")
+    assert "http_proxy is set: if the server is reached without it, name 127.0.0.1 in no_proxy" in refusal(
+        address, tmp_path
+    )
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    assert "proxy" not in refusal(address, tmp_path)
+
+
 def test_the_environment_names_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")

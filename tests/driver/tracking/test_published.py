@@ -13,7 +13,7 @@ from pipeline.driver.tracking import published
 from pipeline.driver.tracking.connection import Value
 from pipeline.driver.tracking.published import BY_PERCENT
 from pipeline.fronts.front import front_of
-from pipeline.study.records import HistoryRow, StudySpec
+from pipeline.study.records import HistoryRow, OriginalSize, StudySpec
 from pipeline.study.store import DataFacts
 from tests.kit.tracking import SPEC, record, stored, trials
 
@@ -167,3 +167,6 @@ def test_rows_that_two_parts_share_are_tags() -> None:
         "data/shared_validation_train": "3",
         "data/cut_train": "0",
     }
+    before = published.data_tags(replace(data, rows={}, shared={}, cut={}, original=OriginalSize(9, 7, 5, 2)))
+    names = ("parameters", "encoder_parameters", "tokens", "trimmed")
+    assert before == dict(zip((f"model/before/{name}" for name in names), "9752", strict=True))

@@ -14,12 +14,15 @@ from safetensors.torch import save_file
 from pipeline.export.checkpoint import load, load_tokenizer, whole_folder, write_checkpoint
 from pipeline.model.builtin import word_pieces
 from pipeline.model.surgery import cut
+from pipeline.model.trim import tokenizer_files
+from pipeline.model.vocabulary import needed_tokens
 from pipeline.study.records import Masks
 from pipeline.task.batches import encoder_inputs
 from tests.kit.environments import with_transformers_4, with_transformers_5
 from tests.kit.networks import KINDS
 
 LAYERS, HEADS, NEURONS = 5, 4, 64
+TRIMMED = ("bert", "roberta", "xlm-roberta")  # WordPiece, BPE, Unigram
 WORDS = ["the bright river of people and a tired story", "every scene of the story was bright or tired"]
 LEFT = {0: (2, 64), 1: (0, 7), 2: (4, 0), 3: (0, 0)}  # layer -> heads and neurons; layer 4 is gone
 
@@ -58,6 +61,9 @@ def exported(make_model, make_batch, tmp_path_factory) -> dict[str, Path]:
         anatomy = cut(model, anatomy, masks())
         tokenizer_of(kind).save_pretrained(root / f"{kind}-tokenizer")
         files = {path.name: path.read_bytes() for path in (root / f"{kind}-tokenizer").iterdir()}
+        if kind in TRIMMED:
+            fast = transformers.AutoTokenizer.from_pretrained(root / f"{kind}-tokenizer", config=model.config)
+            files = tokenizer_files(fast, needed_tokens(fast, WORDS[:1]))
         folders[kind] = root / f"cut-{kind}"
         with whole_folder(folders[kind]) as part:
             write_checkpoint(part, model, anatomy, tokenizer_files=files)
