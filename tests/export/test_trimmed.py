@@ -11,12 +11,13 @@ import pytest
 import torch
 
 import pipeline
+from pipeline.export import trimmed
 from pipeline.export.export import Exported, export
 from pipeline.export.trimmed import read_text
 from pipeline.model.source import read_source, tokenizer
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
-from pipeline.task.loading import load_task, train_texts
+from pipeline.task.loading import Task, load_task, train_texts
 from pipeline.trial.latency import timing
 from tests.kit.onetrial import NAME, Study
 
@@ -26,14 +27,22 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timing, "WHOLE_SECONDS", 0.1)
 
 
+REMOVED, SERVED = "scene", "river"  # words that train is said to lack; the served text has one of them
+
+
+def texts_of(task: Task) -> list[str]:
+    return [" ".join({*text.split()} - {REMOVED, SERVED}) for text in train_texts(task)]
+
+
 @pytest.fixture(scope="module")
 def both(made: Study, tmp_path_factory: pytest.TempPathFactory) -> tuple[Exported, Exported]:
     """A network as it is, and with the tokens of train and of a text."""
     folder = tmp_path_factory.mktemp("trimmed")
-    (folder / "served.txt").write_text("word\n\n", encoding="utf-8-sig")
+    (folder / "served.txt").write_text(f"{SERVED}\n\n", encoding="utf-8-sig")
     shutil.copytree(made.store / "studies", folder / "store" / "studies")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(timing, "WHOLE_SECONDS", 0.1)
+        patch.setattr(trimmed, "train_texts", texts_of)
         return (
             export(NAME, to=folder / "whole", store=folder / "store"),
             export(NAME, to=folder / "small", store=folder / "store", keep_text=folder / "served.txt"),
@@ -42,7 +51,9 @@ def both(made: Study, tmp_path_factory: pytest.TempPathFactory) -> tuple[Exporte
 
 def test_texts_of_train_have_the_same_logits(both: tuple[Exported, Exported], made: Study) -> None:
     whole, small = both
-    texts = train_texts(load_task(str(made.task_file), cache=made.store / "cache"))[:50]
+    every = train_texts(load_task(str(made.task_file), cache=made.store / "cache"))
+    texts = [text for text in every if REMOVED not in text][:50]
+    assert any(SERVED in text for text in texts)
     logits, tokens = [], []
     for each in (whole, small):
         model, reader = pipeline.load(each.folder), pipeline.load_tokenizer(each.folder)
@@ -52,7 +63,8 @@ def test_texts_of_train_have_the_same_logits(both: tuple[Exported, Exported], ma
             logits.append(model(**rows).logits)
     assert tokens[0] == tokens[1]
     torch.testing.assert_close(*logits, rtol=0, atol=1e-6)
-    assert "w" in {token[0] for token in pipeline.load_tokenizer(small.folder).get_vocab()}
+    vocabularies = [pipeline.load_tokenizer(each.folder).get_vocab() for each in both]
+    assert vocabularies[0].keys() - vocabularies[1].keys() == {REMOVED}
 
 
 def test_sizes_are_those_of_the_small_table(both: tuple[Exported, Exported], made: Study) -> None:
@@ -60,7 +72,7 @@ def test_sizes_are_those_of_the_small_table(both: tuple[Exported, Exported], mad
     source = read_source(Store(made.store).study(NAME).origin.model())
     model = pipeline.load(small.folder)
     rows = len(pipeline.load_tokenizer(small.folder))
-    gone = (len(tokenizer(source)) - rows) * 128
+    gone = (len(tokenizer(source)) - rows) * int(source.config["hidden_size"])
     assert gone > 0
     assert model.config.vocab_size == rows
     point = small.facts.point
@@ -79,9 +91,9 @@ def test_it_is_said(both: tuple[Exported, Exported]) -> None:
     assert any(said in warning for warning in small.warnings)
     assert said in (small.folder / "README.md").read_text()
     record = json.loads((small.folder / "prunefront.json").read_text())
-    assert record["original"]["trimmed"] == 128 * (
-        record["original"]["tokens"] - len(pipeline.load_tokenizer(small.folder))
-    )
+    assert record["original"]["trimmed"] == pipeline.load(small.folder).config.hidden_size
+    assert record["original"]["tokens"] == 1 + len(pipeline.load_tokenizer(small.folder))
+    assert any("have removed tokens and are read in other pieces" in warning for warning in small.warnings)
     assert json.loads((both[0].folder / "prunefront.json").read_text())["original"] is None
 
 

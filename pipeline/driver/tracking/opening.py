@@ -13,11 +13,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
+from urllib import request
 from urllib.parse import urlsplit
-from urllib.request import (
-    getproxies_environment,
-    proxy_bypass_environment,  # type: ignore[attr-defined]
-)
 
 from pipeline.driver.tracking.addresses import shown
 from pipeline.driver.tracking.busy import PatientClient
@@ -129,9 +126,9 @@ def _reach_host(address: str) -> None:
 def _proxy(address: str) -> str:
     """Return a sentence on the proxy that stands between a server and this machine, if there is one."""
     url = urlsplit(address)
-    if url.scheme not in ("http", "https") or url.scheme not in getproxies_environment():
+    if url.scheme not in ("http", "https") or url.scheme not in request.getproxies_environment():
         return ""
-    if not url.hostname or proxy_bypass_environment(url.hostname):
+    if not url.hostname or request.proxy_bypass_environment(url.hostname):  # type: ignore[attr-defined]
         return ""
     return (
         f" {url.scheme}_proxy is set: if the server is reached without it, name {url.hostname} in no_proxy."
