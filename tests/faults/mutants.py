@@ -49,6 +49,18 @@ def _nothing(*_: Any, **__: Any) -> None:
     return None
 
 
+_sync = whole_file._sync
+
+
+def _folders_alone(path: Path) -> None:
+    if path.is_dir():
+        _sync(path)
+
+
+def _none_of(_spec: Any, records: Any, **_: Any) -> bool:
+    return not list(records)
+
+
 def _replacing(path: Path, data: bytes) -> bool:
     whole_file.write_whole(path, data)
     return True
@@ -106,7 +118,7 @@ MUTANTS = (
         key="write_new",
         instead=_replacing,
     ),
-    _gone("files are not flushed", "power", where=whole_file, key="_sync", instead=_nothing),
+    _gone("files are not flushed", "power", where=whole_file, key="_sync", instead=_folders_alone),
     _gone(
         "moved weights are not flushed with their folder",
         "power",
@@ -129,7 +141,7 @@ MUTANTS = (
         instead=_unguarded,
     ),
     _gone(
-        "lost commits are not written again", "undone", where=Ledger, key="_restore", instead=lambda *_: ()
+        "records of lost commits are strangers'", "undone", where=ledger_room, key="are_of", instead=_none_of
     ),
     _gone(
         "ended trials without a record are not run again",

@@ -35,6 +35,7 @@ from tests.kit.books import LedgerBooks, query
 from tests.kit.points import FAULTS, KILLED, POINTS, install, kinds_of
 from tests.kit.postgres import PASSWORD, Server
 
+SLEEP = time.sleep  # `hurried` takes it from Optuna, and so from all
 PATIENCE_S = 60.0  # for a process of a schedule
 FAULT_OF_OURS = 70  # exit code of an error that no message knows
 ACTORS = {"driver": drive, "sync": publish, "exporter": export}
@@ -96,7 +97,7 @@ def _wait(pid: int) -> int:
         found, status = os.waitpid(pid, os.WNOHANG)
         if found:
             return os.waitstatus_to_exitcode(status)
-        time.sleep(0.001)
+        SLEEP(0.002)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     return -1
