@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from pipeline.study.records import TrialRecord
-from pipeline.study.store.recordfile import JSON, load_record, load_scalars, write_and_send
+from pipeline.study.store.recordfile import JSON, Damaged, load_record, load_scalars, write_and_send
 from pipeline.study.store.table import (
     Written,
     empty,
@@ -60,7 +61,7 @@ def study_table(study: Path) -> pa.Table:
     """Return the rows of all trials that have ended, gathered or not.
 
     Raises:
-        BadInput: a record cannot be read.
+        BadInput: records cannot be read; all that are damaged are named.
     """
     return _collect(study)[0]
 
@@ -85,9 +86,15 @@ def _collect(study: Path, rows: Sequence[pa.Table] = ()) -> tuple[pa.Table, bool
     fresh = {number: when for number, when in written.items() if number not in known}
     given, given_numbers = still_valid(joined(empty(), *rows), fresh)
     unread = [number for number in sorted(fresh) if number not in given_numbers]
-    read = [
-        row
-        for number in unread
-        for row in rows_of(load_scalars(trial_folder(study, number)), written=written[number])
-    ]
+    read: list[dict[str, Any]] = []
+    damaged: list[Damaged] = []
+    for number in unread:
+        try:
+            record = load_scalars(trial_folder(study, number))
+        except Damaged as error:
+            damaged.append(error)
+        else:
+            read += rows_of(record, written=written[number])
+    if damaged:
+        raise Damaged("\n".join(map(str, damaged)))
     return joined(valid, given, table_of(read)), bool(fresh) or len(valid) < len(gathered)

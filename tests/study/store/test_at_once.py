@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.study.store import Confirmation, Retrained, Store, exports, save_record
+from pipeline.study.store import Confirmation, Damaged, Retrained, Store, exports, save_record
 from pipeline.study.store.study import StudyStore
 from tests.kit.synthetic import point, record, spec
 
@@ -102,3 +102,15 @@ def test_files_of_earlier_versions_that_had_one_for_all_are_read(study: StudySto
     assert [(each.trial, each.metric) for each in study.exports.read()] == [(0, 0.5), (1, 0.7)]
     assert study.exports.find(1, 2, "ab") is not None
     assert {point: found.metric for point, found in study.weights._retrained(1).items()} == {2: 0.8, 3: 0.7}
+
+
+def test_all_damaged_records_are_named_in_one_message(study: StudyStore) -> None:
+    for number in range(3):
+        study.write_record(record(number, point(0.8, 0.5)))
+    for number in (0, 2):
+        (study.trial_folder(number) / "record.json").write_bytes(b"{")
+    with pytest.raises(Damaged) as damaged:
+        study.read_table()
+    assert "00000/record.json is damaged" in str(damaged.value)
+    assert "00002/record.json is damaged" in str(damaged.value)
+    assert "00001" not in str(damaged.value)
