@@ -1,7 +1,7 @@
 """Models that were cut before they were given: folders of `prunefront export`, checkpoints with pruned heads.
 
-Such a network has its class's dense shape and lacks units from the start. Its units are numbered as they are now: gone
-layers have no number, and what a layer has left are its first heads and neurons. Compression counts from what is there.
+Such a network has its class's dense shape and lacks units from the start. Its layers keep their numbers, since a layer
+may depend on its place; what it has left are its first heads and neurons. Compression counts from what is there.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pipeline.model.anatomy import Anatomy, read_anatomy
 from pipeline.model.modeling_cut import FORMAT
 from pipeline.model.surgery import cut
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 LAYOUT = "cut_layout"  # of config.json: the heads and neurons of each layer that is left
+DEPTH = "cut_layers"  # of config.json: the layers of the dense network; the first versions did not write it
 PRUNED = "pruned_heads"  # of config.json, as transformers 4 wrote it: the numbers of gone heads by layer
 KIND = "cut_"  # before the model_type of an exported folder
 RECORD = "prunefront.json"
@@ -29,7 +32,6 @@ CODE = (
     "auto_map",
     "architectures",
     "cut_format",
-    "cut_layers",
     "cut_row",
     PRUNED,
 )  # entries of config.json that the dense class has not
@@ -78,9 +80,10 @@ def network_class(config: PreTrainedConfig) -> Any:
     if layout is None:
         return network
 
-    def build(self: Any, *args: Any, **kwargs: Any) -> None:
-        network.__init__(self, *args, **kwargs)
-        setattr(self, AS_GIVEN, _cut_as(self, layout))
+    def build(self: Any, config: Any, *args: Any, **kwargs: Any) -> None:
+        _deepen(config, layout)
+        network.__init__(self, config, *args, **kwargs)
+        setattr(self, AS_GIVEN, _cut_as(self, layout))  # notes in the configuration how many layers are left
         self.post_init()
 
     return type(network.__name__, (network,), {"__init__": build})
@@ -99,11 +102,8 @@ def anatomy_as_given(model: PreTrainedModel) -> Anatomy:
     return anatomy
 
 
-def original_size(anatomy: Anatomy, layout: Sequence[Mapping[str, int]], folder: Path) -> OriginalSize:
-    """Return the size that a network had before its first cut.
-
-    Its folder may tell; else its widest layers do, and the numbers of those that are left.
-    """
+def original_size(anatomy: Anatomy, folder: Path) -> OriginalSize:
+    """Return the size that a network had before its first cut: its folder's record may tell, else the dense shape."""
     with suppress(OSError, ValueError, KeyError, TypeError):
         told = json.loads((folder / RECORD).read_text())
         first, anchors = told.get("original") or {}, told["anchors"]
@@ -112,8 +112,7 @@ def original_size(anatomy: Anatomy, layout: Sequence[Mapping[str, int]], folder:
             int(first.get("encoder_parameters", anchors["dense_encoder_parameters"])),
         )
     costs = anatomy.costs
-    encoder = costs.layer * (1 + max(left["layer"] for left in layout))
-    return OriginalSize(costs.model - costs.encoder + encoder, encoder)
+    return OriginalSize(costs.model + costs.gone, costs.encoder + costs.gone)
 
 
 def _cut_as(model: PreTrainedModel, layout: Sequence[Mapping[str, int]]) -> Anatomy:
@@ -124,20 +123,47 @@ def _cut_as(model: PreTrainedModel, layout: Sequence[Mapping[str, int]]) -> Anat
             f"Layers of a {dense.architecture} share a table of all heads; one that was cut before is not cut again. "
             "Give the model as it was before it was cut."
         )
-    masks = Masks.full(dense.dense_layers, dense.heads_per_layer, dense.neurons_per_layer)
+    full = Masks.full(dense.dense_layers, dense.heads_per_layer, dense.neurons_per_layer)
+    masks = Masks(full.heads & False, full.neurons & False, full.layers & False)
     try:
-        sizes = [(int(left["heads"]), int(left["neurons"])) for left in layout]
+        sizes = [
+            (place, int(left["heads"]), int(left["neurons"]))
+            for place, left in zip(_places(model.config, layout), layout, strict=True)
+        ]
     except (TypeError, KeyError, ValueError) as error:
         raise BadInput(f"{LAYOUT} of config.json has heads and neurons of each layer; {error!r}.") from error
-    for layer, (heads, neurons) in enumerate(sizes):
-        if layer < dense.dense_layers:
-            masks.heads[layer, max(heads, 0) :] = False
-            masks.neurons[layer, max(neurons, 0) :] = False
-    if [(row.sum(), other.sum()) for row, other in zip(masks.heads, masks.neurons, strict=True)] != sizes:
+    for layer, heads, neurons in sizes:
+        if 0 <= layer < dense.dense_layers:
+            masks.heads[layer, : max(heads, 0)] = masks.neurons[layer, : max(neurons, 0)] = True
+            masks.layers[layer] = True
+    found = [
+        (layer, masks.heads[layer].sum(), masks.neurons[layer].sum())
+        for layer in np.flatnonzero(masks.layers)
+    ]
+    if found != sizes:
         raise BadInput(
-            f"{LAYOUT} of config.json has the sizes of its {dense.dense_layers} layers of at most "
+            f"{LAYOUT} of config.json has layers out of {dense.dense_layers}, in their order, of at most "
             f"{dense.heads_per_layer} heads and {dense.neurons_per_layer} neurons; it has {sizes}. Export it again."
         )
     anatomy, costs = cut(model, dense, masks), dense.costs
     there = costs.kept(masks)
     return replace(anatomy, costs=replace(costs, gone=costs.encoder - there))
+
+
+def _places(config: Any, layout: Sequence[Mapping[str, int]]) -> list[int]:
+    """Return the numbers of the layers that are left, in the network that is built and then cut."""
+    deep = getattr(config, DEPTH, None) is not None
+    return [int(left["layer"]) if deep else place for place, left in enumerate(layout)]
+
+
+def _deepen(config: Any, layout: Sequence[Mapping[str, int]]) -> None:
+    """Give the configuration of a cut network the dense one's layers, in place; those that are gone are of any type."""
+    depth, types = getattr(config, DEPTH, None), getattr(config, "layer_types", None)
+    if depth is None:
+        return
+    config.num_hidden_layers = depth
+    if types is not None:
+        known = dict(zip(_places(config, layout), types, strict=False))
+        config.layer_types = [
+            known.get(layer, types[0] if types else "full_attention") for layer in range(depth)
+        ]

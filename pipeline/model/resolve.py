@@ -212,7 +212,7 @@ def _tokenizer(
 
 def _with_original(source: ModelSource, anatomy: Anatomy, folder: Path) -> ModelSource:
     """Add to a network that was cut before what it was before that."""
-    original = original_size(anatomy, source.config[LAYOUT], folder)
+    original = original_size(anatomy, folder)
     gone = original.compression_of(anatomy.costs.encoder)
     remark = (
         f"The model was cut before: {100 * gone:.1f} % of its first encoder is gone. Compression counts from what is "

@@ -85,10 +85,15 @@ def test_an_exported_folder_is_a_model(
     in_layers = sum(p.numel() for p in layers.parameters())
     assert (anatomy.costs.encoder, anatomy.costs.model) == (in_layers, there)
     assert anatomy.costs.compression(anatomy.present) == 0.0
-    assert (anatomy.dense_layers, anatomy.heads_per_layer, anatomy.neurons_per_layer) == (3, HEADS, NEURONS)
-    assert anatomy.present.heads.sum(axis=1).tolist() == [2, 0, 4]
-    assert anatomy.present.neurons.sum(axis=1).tolist() == [64, 7, 0]
-    # without prunefront.json: the widest layer times the highest number of one
+    assert (anatomy.dense_layers, anatomy.heads_per_layer, anatomy.neurons_per_layer) == (
+        LAYERS,
+        HEADS,
+        NEURONS,
+    )
+    assert anatomy.present.heads.sum(axis=1).tolist() == [2, 0, 0, 4]
+    assert anatomy.present.neurons.sum(axis=1).tolist() == [64, 7, 0, 0]
+    assert anatomy.present.layers.tolist() == [True, True, False, True]
+    # without prunefront.json it is the dense shape's
     first = OriginalSize(there - in_layers + before.costs.layer * 4, before.costs.layer * 4)
     assert source.original == first
     gone = 100 * (1 - in_layers / (4 * before.costs.layer))
@@ -108,7 +113,7 @@ def test_it_is_cut_further_and_exported_again(make_model: Any, make_batch: Any, 
     model, anatomy = build(source, seed=0)
     masks = anatomy.present
     masks.heads[0, 0] = masks.neurons[1, 3] = False
-    masks.heads[2, :] = False
+    masks.heads[3, :] = False
     rows = inputs(make_batch, "bert")
     with torch.no_grad():
         with masked(model, anatomy, masks):
@@ -116,7 +121,7 @@ def test_it_is_cut_further_and_exported_again(make_model: Any, make_batch: Any, 
         smaller = cut(model, anatomy, masks)
         torch.testing.assert_close(model(**rows).logits, expected, rtol=0, atol=1e-5)
     costs = smaller.costs
-    # 5 heads of 3 (8 x 32 + 8) + 32 x 8, a neuron of 32 + 1 + 32, and the output bias of layer 2's attention
+    # 5 heads of 3 (8 x 32 + 8) + 32 x 8, a neuron of 32 + 1 + 32, and the output bias of layer 3's attention
     gone = 5 * (3 * (8 * 32 + 8) + 32 * 8) + 65 + 32
     assert costs.compression(smaller.present) == pytest.approx(gone / costs.encoder)
     files = tokenizer_files(tmp_path / "more")
@@ -144,9 +149,10 @@ def test_what_it_was_before_the_first_cut_is_read_from_its_record(make_model: An
     ("changes", "message"),
     [
         ({"cut_format": 99}, "has format 99, this one knows"),
-        ({"cut_layout": [{"heads": 9, "neurons": 64}] * 3}, "at most 4 heads and 64 neurons"),
-        ({"cut_layout": [{"heads": 2}] * 3}, "cut_layout of config.json"),
-        ({"cut_layout": [{"heads": 2, "neurons": 64}]}, "sizes of its 3 layers"),
+        ({"cut_layout": [{"layer": 0, "heads": 9, "neurons": 64}]}, "at most 4 heads and 64 neurons"),
+        ({"cut_layout": [{"layer": 0, "heads": 2}]}, "cut_layout of config.json has heads and neurons"),
+        ({"cut_layout": [{"layer": 4, "heads": 2, "neurons": 64}]}, "layers out of 4, in their order"),
+        ({"cut_layout": [{"layer": at, "heads": 2, "neurons": 64} for at in (1, 0)]}, "in their order"),
         ({"model_type": "cut_gpt9"}, "cannot be read"),
     ],
 )
@@ -168,6 +174,21 @@ def test_an_export_with_weights_of_another_shape_is_refused(make_model: Any, tmp
     save_file(weights | {name: weights[name][:8].clone()}, path, metadata={"format": "pt"})
     with pytest.raises(BadInput, match="in other shapes"):
         resolve(tmp_path / "small")
+
+
+def test_an_export_of_the_first_versions_has_no_depth(
+    make_model: Any, make_batch: Any, tmp_path: Path
+) -> None:
+    """Its layers are numbered as they are left."""
+    made, _ = exported("bert", make_model, tmp_path / "small")
+    path = tmp_path / "small" / "config.json"
+    config = json.loads(path.read_text())
+    path.write_text(json.dumps({k: v for k, v in config.items() if k not in ("cut_layers", "cut_row")}))
+    model, anatomy = build(resolve(tmp_path / "small"), seed=0)
+    rows = inputs(make_batch, "bert")
+    with torch.no_grad():
+        torch.testing.assert_close(model(**rows).logits, made(**rows).logits, rtol=0, atol=0)
+    assert anatomy.present.heads.sum(axis=1).tolist() == [2, 0, 4]
 
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert"])
@@ -202,6 +223,6 @@ def test_pruned_heads_of_transformers_4(kind: str, make_model: Any, make_batch: 
 def test_every_unit_that_is_there_has_a_number(make_model: Any, tmp_path: Path) -> None:
     exported("bert", make_model, tmp_path / "small")
     _, anatomy = build(resolve(tmp_path / "small"), seed=0)
-    assert [parts.index for parts in anatomy.layers] == [0, 1, 2]
+    assert [parts.index for parts in anatomy.layers] == [0, 1, 3]
     assert [parts.heads.tolist() for parts in anatomy.layers] == [[0, 1], [], [0, 1, 2, 3]]
     np.testing.assert_array_equal(anatomy.layers[1].neurons, np.arange(7))
