@@ -137,7 +137,7 @@ def _cut_as(model: PreTrainedModel, layout: Sequence[Mapping[str, int]]) -> Anat
             masks.heads[layer, : max(heads, 0)] = masks.neurons[layer, : max(neurons, 0)] = True
             masks.layers[layer] = True
     found = [
-        (layer, masks.heads[layer].sum(), masks.neurons[layer].sum())
+        (int(layer), int(masks.heads[layer].sum()), int(masks.neurons[layer].sum()))
         for layer in np.flatnonzero(masks.layers)
     ]
     if found != sizes:
