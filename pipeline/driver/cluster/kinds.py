@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from pipeline.driver.cluster import autoscaler, dockerfile, kuberay, ray_job, slurm
-from pipeline.driver.cluster.launch import Launch, check_launch
+from pipeline.driver.cluster.launch import Launch, check_image, check_launch
 from pipeline.driver.search.check import check
 from pipeline.study.records import BadInput
 
@@ -38,6 +38,7 @@ def manifest(kind: str, launch: Launch) -> Manifest:
     """
     if kind not in KINDS:
         raise BadInput(f"A cluster's manifest is one of {', '.join(KINDS)}; given was {kind!r}.")
+    check_image(launch)
     if kind != DOCKERFILE:
         check(replace(launch.search, address="auto"))  # not on this machine
         check_launch(launch)

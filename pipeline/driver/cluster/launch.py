@@ -148,10 +148,19 @@ def check_launch(launch: Launch) -> None:
     ):
         if word is not None and not _WORD.fullmatch(word):
             raise BadInput(f"Names of partitions, regions and machines are one word; {option} is {word!r}.")
-    if not _IMAGE.fullmatch(launch.image):
-        raise BadInput(f"An image is named as registry/name:tag; --image is {launch.image!r}.")
+    check_image(launch)
     if launch.time is not None and not _CLOCK.fullmatch(launch.time):
         raise BadInput(f"Slurm's time is [days-]hours:minutes:seconds; --time is {launch.time!r}.")
+
+
+def check_image(launch: Launch) -> None:
+    """Refuse a name of an image that would add lines to a manifest.
+
+    Raises:
+        BadInput: it is none.
+    """
+    if not _IMAGE.fullmatch(launch.image):
+        raise BadInput(f"An image is named as registry/name:tag; --image is {launch.image!r}.")
 
 
 def _check_ledger(ledger: str | None) -> None:

@@ -125,7 +125,10 @@ def _reach_host(address: str) -> None:
 
 def _proxy(address: str) -> str:
     """Return a sentence on the proxy that stands between a server and this machine, if there is one."""
-    url = urlsplit(address)
+    try:
+        url = urlsplit(address)
+    except ValueError:  # it is no address: that is said
+        return ""
     if url.scheme not in ("http", "https") or url.scheme not in request.getproxies_environment():
         return ""
     if not url.hostname or request.proxy_bypass_environment(url.hostname):  # type: ignore[attr-defined]

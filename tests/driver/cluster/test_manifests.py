@@ -343,6 +343,14 @@ def test_secrets_are_refused_and_never_printed(here: Here, kind: str, options: l
     assert any(where in message for where in ("MLFLOW_TRACKING_PASSWORD", "PGPASSWORD", "auth_token"))
 
 
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_an_image_adds_no_line_to_a_manifest(here: Here, kind: str) -> None:
+    options = ["--ledger", LEDGER, "--tracking", TRACKING, "--store", "/shared", "--claim", "runs"]
+    code, out, message = here("cluster", kind, *options, "--image", "x\nRUN touch /tmp/x")
+    assert (code, out) == (2, "")
+    assert "--image is" in message
+
+
 # A study of the store.
 
 

@@ -65,6 +65,10 @@ def test_an_unreachable_server_is_refused_quickly(tmp_path: Path) -> None:
     }
 
 
+def test_an_address_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+    assert "correct --tracking" in refusal(f"http://user:{SECRET}@[::1", tmp_path)
+
+
 def test_a_server_that_does_not_answer_is_refused_quickly(tmp_path: Path) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
