@@ -7,6 +7,7 @@ import shutil
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +20,7 @@ SOCKET_BYTES = 107  # of a socket's path, on Linux
 SESSION = "/ray/session_2026-11-30_10-15-10_123456_1234567/sockets/plasma_store.1"  # below Ray's folder: the longest
 PRIVATE = "/prunefront-1000000"  # about the name of `session_folder`
 LEAST_FILES, ENOUGH_FILES = 512, 65_536  # that a process may have open
+START_S = 200.0  # for Ray to come up or to fail, also on a busy machine
 ANSWER_S = 5.0  # for a cluster to answer at its address
 HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(
     (0, 0, 0, 4, 0, 0, 0, 0, 0)
@@ -38,7 +40,7 @@ def ray_here(**options: Any) -> Iterator[None]:
 
     Raises:
         BadInput: the machine's limits do not allow it.
-        RayNotStarted: it did not come up, twice.
+        RayNotStarted: it did not come up, twice. Where it hangs, the process ends with the same message.
     """
     import ray
 
@@ -47,7 +49,7 @@ def ray_here(**options: Any) -> Iterator[None]:
         options |= {"_temp_dir": session_folder() if folder is None else folder}
         for attempt in (1, 2):
             try:
-                with _standing_in(empty), _without("RAY_ADDRESS"):
+                with _standing_in(empty), _without("RAY_ADDRESS"), _in_time():
                     ray.init(address="local", **options)
                 break
             except Exception as error:  # Ray has no class for this
@@ -88,6 +90,26 @@ def _no_answer(address: str, why: str) -> BadInput:
         f"--address names a running Ray cluster; {address!r} did not answer ({why.rstrip('.')}). Start one with "
         "`ray start --head`, or leave --address out."
     )
+
+
+@contextmanager
+def _in_time() -> Iterator[None]:
+    """End this process if Ray hangs as it starts: it then waits inside its library, where no exception reaches.
+
+    Its processes end with this one. No trial has been begun by then.
+    """
+
+    def end() -> None:
+        print(_why(TimeoutError(f"it did not come up in {START_S:.0f} s")), file=sys.stderr, flush=True)
+        os._exit(1)
+
+    timer = threading.Timer(START_S, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _why(error: Exception) -> str:

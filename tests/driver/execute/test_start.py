@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -95,6 +97,27 @@ def test_ray_is_started_once_more_and_then_the_machine_is_named(monkeypatch: pyt
         pytest.fail("it has not started")
     assert len(tried) == 2
     assert outside_cause(raised.value) == str(raised.value)
+
+
+def test_a_start_that_hangs_ends_with_the_message() -> None:
+    """Ray waits inside its library for a part of it that does not answer: no exception ends that."""
+    script = (
+        "import sys, time, types\n"
+        "from pipeline.driver.execute import start\n"
+        "start.START_S = 0.3\n"
+        "sys.modules['ray'] = types.SimpleNamespace(init=lambda **_: time.sleep(60), shutdown=lambda: None)\n"
+        "with start.ray_here():\n"
+        "    print('started')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert (
+        "Ray does not start on this machine (TimeoutError: it did not come up in 0 s). The machine may be"
+        in (done.stderr)
+    )
+    assert "Traceback" not in done.stderr
 
 
 def test_too_few_open_files_are_refused(
