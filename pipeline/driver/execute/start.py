@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,8 @@ SESSION = "/ray/session_2026-11-30_10-15-10_123456_1234567/sockets/plasma_store.
 PRIVATE = "/prunefront-1000000"  # about the name of `session_folder`
 LEAST_FILES, ENOUGH_FILES = 512, 65_536  # that a process may have open
 START_S = 200.0  # for Ray to come up or to fail, also on a busy machine
+SAY_S = 1.0  # for the shell
+WATCH = 'for i in $(seq "$2"); do sleep 1; kill -0 "$1" 2>/dev/null || exit; done; printf "%s\\n" "$3" >&2'
 ANSWER_S = 5.0  # for a cluster to answer at its address
 HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(
     (0, 0, 0, 4, 0, 0, 0, 0, 0)
@@ -94,22 +97,23 @@ def _no_answer(address: str, why: str) -> BadInput:
 
 @contextmanager
 def _in_time() -> Iterator[None]:
-    """End this process if Ray hangs as it starts: it then waits inside its library, where no exception reaches.
+    """End this process if Ray hangs as it starts, with one message; Ray's processes end with it.
 
-    Its processes end with this one. No trial has been begun by then.
+    It waits inside its library then and holds Python's lock: no exception and no thread of ours gets through. So a
+    shell says the message, and faulthandler, which needs no lock, ends the process. No trial has been begun by then.
     """
-
-    def end() -> None:
-        print(_why(TimeoutError(f"it did not come up in {START_S:.0f} s")), file=sys.stderr, flush=True)
-        os._exit(1)
-
-    timer = threading.Timer(START_S, end)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+    message = _why(TimeoutError(f"it did not come up in {START_S:.0f} s"))
+    command = ["sh", "-c", WATCH, "sh", str(os.getpid()), str(round(START_S)), message]
+    with (
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as shell,
+        Path(os.devnull).open("w") as nowhere,
+    ):
+        faulthandler.dump_traceback_later(START_S + SAY_S, exit=True, file=nowhere)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            shell.kill()
 
 
 def _why(error: Exception) -> str:

@@ -100,12 +100,12 @@ def test_ray_is_started_once_more_and_then_the_machine_is_named(monkeypatch: pyt
 
 
 def test_a_start_that_hangs_ends_with_the_message() -> None:
-    """Ray waits inside its library for a part of it that does not answer: no exception ends that."""
+    """Ray waits inside its library and holds Python's lock, as the call of ctypes does here."""
     script = (
-        "import sys, time, types\n"
+        "import ctypes, sys, types\n"
         "from pipeline.driver.execute import start\n"
         "start.START_S = 0.3\n"
-        "sys.modules['ray'] = types.SimpleNamespace(init=lambda **_: time.sleep(60), shutdown=lambda: None)\n"
+        "sys.modules['ray'] = types.SimpleNamespace(init=lambda **_: ctypes.PyDLL(None).sleep(60))\n"
         "with start.ray_here():\n"
         "    print('started')\n"
     )
