@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from typing import Annotated
 
 import typer
 
@@ -16,7 +17,7 @@ from pipeline.cli.export import export
 from pipeline.cli.finite import only_finite
 from pipeline.cli.fit_pruner import fit_pruner
 from pipeline.cli.interruption import INTERRUPTED, goes_on, interruptible
-from pipeline.cli.output import OutputLost, errors
+from pipeline.cli.output import OutputLost, errors, out
 from pipeline.cli.outside_errors import outside_cause
 from pipeline.cli.passwords import refuse_passwords
 from pipeline.cli.plan import plan
@@ -24,19 +25,38 @@ from pipeline.cli.report import report
 from pipeline.cli.search import search
 from pipeline.cli.show import show
 from pipeline.cli.studies import studies
+from pipeline.cli.version import versions
 from pipeline.study.records import BadInput
 
 DONE, FAILURE, BAD_INPUT = 0, 1, 2
 
 app = typer.Typer(
     name="prunefront",
-    help="Find how small and fast a fine-tuned encoder can get, and what that costs in accuracy.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _version(asked: bool) -> None:
+    """Print the versions and what computes, and leave."""
+    if asked:
+        for name, value in versions().items():
+            out.print(f"{name} {value}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Versions and hardware.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Find how small and fast a fine-tuned encoder can get, and what that costs in accuracy."""
+
+
 app.command()(only_finite(search))
 app.command()(only_finite(plan))
 app.command()(only_finite(cluster))

@@ -9,17 +9,22 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from pipeline.cli.output import identity, out, print_json, styled
+from pipeline.cli.output import err, identity, out, print_json, styled
+from pipeline.cli.selection import Selection
+from pipeline.cli.shared_options import with_options_of
 from pipeline.fronts.front import Front, FrontPoint, load_front
 from pipeline.fronts.numbers import millions, percent, short
-from pipeline.fronts.pick import best_of_task, pick
+from pipeline.fronts.pick import best_of_task, pick_within, why
 from pipeline.fronts.split_half import luck_of
 from pipeline.study.records import BadInput, StudySpec
 from pipeline.study.space import parse_space
 from pipeline.study.store import DEFAULT_STORE, place_text
 
 
+@with_options_of(Selection)
 def best(
+    selection: Selection,
+    *,
     study: Annotated[str | None, typer.Argument(help="Name of the study.")] = None,
     task: Annotated[
         str | None, typer.Option(help="Instead of a study: the best over all studies of a task.")
@@ -35,17 +40,6 @@ def best(
         Path | None,
         typer.Option(help="With --by-task: folder for figures of the good penalties, as html, png and svg."),
     ] = None,
-    max_drop: Annotated[
-        float | None, typer.Option(help="Largest drop of the metric below the dense network's.")
-    ] = None,
-    min_metric: Annotated[float | None, typer.Option(help="Least metric.")] = None,
-    min_compression: Annotated[float | None, typer.Option(help="Least compression, 0 to 1.")] = None,
-    min_sparsity: Annotated[
-        float | None, typer.Option(help="Least sparsity, 0 to 1, of studies of single weights.")
-    ] = None,
-    max_latency_ms: Annotated[
-        float | None, typer.Option(help="Most milliseconds of a batch, as in `show`.")
-    ] = None,
     halves: Annotated[
         bool,
         typer.Option(
@@ -56,20 +50,16 @@ def best(
     store: Annotated[Path, typer.Option(help="Folder of the store.")] = DEFAULT_STORE,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Show one point of a front, with its penalty, threshold and spectral settings.
-
-    With a bound on the metric the smallest network; with one on compression, sparsity or latency the best; with none
-    the knee.
-    """
+    """Show one point of a front, with its penalty, threshold and spectral settings."""
+    bounds = selection.bounds
     if by_task:
         if study is not None or halves:
             raise BadInput(
                 "--by-task is over studies, and has intervals where --halves has a guess. Leave them out."
             )
         from pipeline.cli.by_task import show_by_task
-        from pipeline.fronts.hyperparameters import Bounds, best_by_task
+        from pipeline.fronts.hyperparameters import best_by_task
 
-        bounds = Bounds(max_drop, min_metric, min_compression, min_sparsity)
         found_by_task = best_by_task(store, bounds, task=task)
         show_by_task(found_by_task, csv_file=csv, figures=figures, as_json=as_json)
         return
@@ -79,29 +69,16 @@ def best(
         raise BadInput("best looks at one study, or at all studies of one --task. Name one of the two.")
     if study is not None:
         found = load_front(study, store=store)
-        point = pick(
-            found,
-            max_drop=max_drop,
-            min_metric=min_metric,
-            min_compression=min_compression,
-            min_sparsity=min_sparsity,
-            max_latency_ms=max_latency_ms,
-        )
+        point = pick_within(found, bounds)
     else:
-        found, point = best_of_task(
-            str(task),
-            store=store,
-            max_drop=max_drop,
-            min_metric=min_metric,
-            min_compression=min_compression,
-            min_sparsity=min_sparsity,
-            max_latency_ms=max_latency_ms,
-        )
+        found, point = best_of_task(str(task), bounds, store=store)
     luck = luck_of(found.spec.name, point.gain, store=store) if halves else None
     if as_json:
         print_json(point_as_json(found, point, luck))
     else:
         _print(found, point, luck, store=store)
+        if reason := why(found, bounds, point):
+            err.print(reason, style="dim", soft_wrap=True)
 
 
 def point_as_json(found: Front, point: FrontPoint, luck: tuple[float, float] | None) -> dict[str, Any]:

@@ -7,8 +7,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-
+from pipeline.cli.columns import Column, print_table
 from pipeline.cli.output import err, out, print_json
 from pipeline.fronts.numbers import percent, short
 from pipeline.fronts.setting_columns import columns_of, columns_of_any
@@ -33,7 +32,7 @@ def show_by_task(
     if as_json:
         print_json({"rows": rows})
         return
-    out.print(_table(choices))
+    _print_table(choices)
     for choice in choices:
         for line in _sentences(choice):
             out.print(f"• {line}")
@@ -129,19 +128,29 @@ def _missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
-def _table(choices: list[Choice]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("task", "model", "method"):
-        table.add_column(column)
+def _print_table(choices: list[Choice]) -> None:
     fast = any(choice.speed_up for choice in choices)
     own = _own_columns(choices)
-    numbers = ["penalty", "good from … to", "threshold", *own, "lr", "metric", "vs dense", "compr."]
-    for column in numbers + (["speed-up"] if fast else []):
-        table.add_column(column, justify="right", no_wrap=True)
-    for choice in choices:
-        cells = [choice.task, choice.model, choice.method, *_cells(choice, own)]
-        table.add_row(*cells, *([f"{choice.speed_up:.2f} ×" if choice.speed_up else "–"] if fast else []))
-    return table
+    names = (Column(name, right=False, shortens=True) for name in ("task", "model", "method"))
+    columns = [
+        *names,
+        Column("penalty"),
+        Column("good from … to", 5),
+        Column("threshold", 6),
+        *(Column(name, 9) for name in own),
+        Column("lr", 8),
+        Column("metric"),
+        Column("vs dense", 2),
+        Column("compr."),
+    ]
+    rows = [(choice.task, choice.model, choice.method, *_cells(choice, own)) for choice in choices]
+    if fast:
+        columns.append(Column("speed-up", 3))
+        rows = [
+            (*row, f"{choice.speed_up:.2f} ×" if choice.speed_up else "–")
+            for row, choice in zip(rows, choices, strict=True)
+        ]
+    print_table(columns, rows)
 
 
 def _own_columns(choices: list[Choice]) -> list[str]:

@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from pipeline.cli.output import log, out, print_json, styled
+from pipeline.cli.selection import Selection
 from pipeline.cli.shared_options import with_options_of
 from pipeline.export.confirm_options import ConfirmOptions
 from pipeline.fronts.numbers import percent
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from pipeline.fronts.confirmed import ConfirmedPoint
 
 
-@with_options_of(ConfirmOptions)
+@with_options_of(ConfirmOptions, Selection)
 def confirm(
     options: ConfirmOptions,
+    selection: Selection,
     *,
     study: Annotated[str, typer.Argument(help="Name of the study.")],
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
@@ -34,7 +36,7 @@ def confirm(
     """
     from pipeline.export.confirm import confirm_study
 
-    done = confirm_study(study, options, (lambda _: None) if quiet else log)
+    done = confirm_study(study, options, (lambda _: None) if quiet else log, selection.bounds)
     if as_json:
         print_json(confirmed_as_json(done))
     else:

@@ -10,8 +10,9 @@ import typer
 from rich.table import Table
 
 from pipeline.cli.output import err, log, out, print_json
+from pipeline.cli.selection import Selection
+from pipeline.cli.shared_options import with_options_of
 from pipeline.fronts.numbers import millions, percent
-from pipeline.study.records import BadInput
 from pipeline.study.store import DEFAULT_STORE
 
 if TYPE_CHECKING:
@@ -20,28 +21,15 @@ if TYPE_CHECKING:
 MEGABYTE = 10**6  # bytes
 
 
+@with_options_of(Selection)
 def export(
+    selection: Selection,
+    *,
     study: Annotated[str, typer.Argument(help="Name of the study.")],
     to: Annotated[Path, typer.Option(help="Folder to write: absent or empty.")],
     trial: Annotated[
         int | None, typer.Option(min=0, help="A point of this trial, instead of one of the study's front.")
     ] = None,
-    compression: Annotated[
-        float | None, typer.Option(min=0, max=1, help="The best network that is at least this small.")
-    ] = None,
-    sparsity: Annotated[
-        float | None, typer.Option(min=0, max=1, help="The best network with at least this share of zeros.")
-    ] = None,
-    max_drop: Annotated[
-        float | None,
-        typer.Option(min=0, help="The smallest network whose metric drops by no more than this."),
-    ] = None,
-    max_latency_ms: Annotated[
-        float | None, typer.Option(min=0, help="The best network that is at least this fast.")
-    ] = None,
-    knee: Annotated[
-        bool, typer.Option("--knee", help="The front's knee, which is also the default.")
-    ] = False,
     onnx: Annotated[bool, typer.Option("--onnx", help="Also model.onnx, checked in onnxruntime.")] = False,
     trim_vocabulary: Annotated[
         bool, typer.Option("--trim-vocabulary", help="Keep the tokens alone that the training rows need.")
@@ -69,27 +57,14 @@ def export(
     The folder has the cut network's weights, configuration, tokenizer, a model card, and the code that loads it. A
     network of a method on single weights keeps its size; its cut weights are zeros.
     """
-    bounds = {
-        "--compression": compression,
-        "--sparsity": sparsity,
-        "--max-drop": max_drop,
-        "--max-latency-ms": max_latency_ms,
-    }
-    given = [name for name, value in bounds.items() if value is not None] + ["--knee"] * knee
-    if len(given) > 1:
-        raise BadInput(
-            f"One bound chooses a network; given are {' and '.join(given)}. Leave all but one out."
-        )
+    bounds = selection.bounds
     from pipeline.export.export import export as write
 
     done = write(
         study,
         to=to,
         trial=trial,
-        compression=compression,
-        sparsity=sparsity,
-        max_drop=max_drop,
-        max_latency_ms=max_latency_ms,
+        **vars(bounds),
         store=store,
         task=task,
         onnx=onnx,

@@ -5,34 +5,37 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import wraps
-from typing import Annotated, Any, TypeVar, get_origin, get_type_hints
+from typing import Annotated, Any, get_origin, get_type_hints
 
 import typer
 
 from pipeline.driver.search.option import OptionField, options_of
 
-Request = TypeVar("Request")
 Command = Callable[..., None]
 
 
-def with_options_of(kind: type[Request]) -> Callable[[Command], Command]:
-    """Give a command all options of a dataclass; an instance becomes the command's first argument.
+def with_options_of(*kinds: type) -> Callable[[Command], Command]:
+    """Give a command all options of dataclasses; an instance of each becomes one of the command's first arguments.
 
     Typer sees one function with the options of both.
 
     Args:
-        kind: a dataclass whose fields all have an `Option`.
+        kinds: dataclasses whose fields all have an `Option`.
     """
-    shared = options_of(kind)
+    fields_of = [(kind, options_of(kind)) for kind in kinds]
+    shared = [field for _, own in fields_of for field in own]
 
     def decorate(command: Command) -> Command:
-        _, *own = inspect.signature(command).parameters.values()
+        own = list(inspect.signature(command).parameters.values())[len(kinds) :]
         hints = get_type_hints(command, include_extras=True)
 
         @wraps(command)
         def combined(**given: Any) -> None:  # typer calls by name
-            request = kind(**{field.name: _value(field, given.pop(field.name)) for field in shared})
-            command(request, **given)
+            requests = [
+                kind(**{field.name: _value(field, given.pop(field.name)) for field in own})
+                for kind, own in fields_of
+            ]
+            command(*requests, **given)
 
         parameters = [
             *(_parameter(field) for field in shared),
@@ -49,7 +52,9 @@ def with_options_of(kind: type[Request]) -> Callable[[Command], Command]:
 def _parameter(field: OptionField) -> inspect.Parameter:
     """Return the field as a parameter that typer reads."""
     option, default = field.option, field.default
-    flags = (field.flag,) if field.type is bool else ()  # else typer would add --no-…
+    flags = (
+        (field.flag, *option.also) if field.type is bool or option.also else ()
+    )  # else typer would add --no-…
     info = typer.Option(*flags, help=option.help, rich_help_panel=option.panel, envvar=option.environment)
     kind = field.type
     if option.as_text:

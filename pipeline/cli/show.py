@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
+from pipeline.cli.columns import Column, print_table
 from pipeline.cli.output import identity, out, print_json, styled
 from pipeline.driver.tracking import shown
 from pipeline.fronts.front import Front, FrontPoint, load_front
@@ -83,7 +83,9 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
         return
     out.print()
     print(_plot(found))
-    out.print(_table(found))
+    settings = setting_columns(found)
+    rows = [_row(number, point, found, settings) for number, point in enumerate(found.points, 1)]
+    print_table(_columns(found, settings.values()), rows)
     out.print(
         styled(
             "[bold]{name}[/]: {approach} on {task} with {model}. {counts} {left_out}",
@@ -206,29 +208,32 @@ def _gain_name(found: Front) -> str:
     return found.spec.second.label.partition(" (")[0]
 
 
-def _table(found: Front) -> Table:
-    table = Table(header_style="bold", box=None, pad_edge=False, collapse_padding=True)
+def _columns(found: Front, settings: Iterable[str]) -> list[Column]:
+    """Return the columns; settings give way first, then sizes."""
     spec = found.spec
-    second = [] if spec.objective == spec.share else [spec.second.short]
-    times = _TIMES if found.bench is not None else ()
-    sizes = ("non-zero",) if spec.zeroes else ("encoder", "MACs")
-    measured = (OBJECTIVES[spec.share].short, spec.metric_name, "vs dense", *sizes)
-    for column in (*second, *measured, *times, "trial"):
-        table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("kind", no_wrap=True)
-    settings = setting_columns(found)
-    for name in settings.values():
-        table.add_column(name, justify="right", style="dim", no_wrap=True)
-    for point in found.points:
-        table.add_row(*_row(point, found, settings))
-    return table
+    second = [] if spec.objective == spec.share else [Column(spec.second.short)]
+    sizes = [Column("non-zero", 5)] if spec.zeroes else [Column("encoder", 5), Column("MACs", 4)]
+    times = [Column("ms"), Column("speed", 3)] if found.bench is not None else []
+    return [
+        Column("#"),
+        *second,
+        Column(OBJECTIVES[spec.share].short),
+        Column(spec.metric_name),
+        Column("vs dense"),
+        *sizes,
+        *times,
+        Column("trial", 2),
+        Column("kind", 1, right=False),
+        *(Column(name, 9, dim=True) for name in settings),
+    ]
 
 
-def _row(point: FrontPoint, found: Front, keys: Iterable[str]) -> list[str]:
+def _row(number: int, point: FrontPoint, found: Front, keys: Iterable[str]) -> list[str]:
     spec, anchors = found.spec, found.spec.anchors
     second = [] if spec.objective == spec.share else [percent(point.gain)]
     sizes = [millions(point.encoder_parameters), f"{100 * point.macs / anchors.dense_macs:.0f} %"]
     return [
+        str(number),
         *second,
         percent(getattr(point, spec.share)),
         f"{point.metric:.4f}",

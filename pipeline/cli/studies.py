@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
+from pipeline.cli.columns import Column, print_table
 from pipeline.cli.output import err, identity, out, print_json, styled
 from pipeline.fronts.front import Front, load_front
 from pipeline.fronts.numbers import percent
@@ -43,7 +43,7 @@ def studies(
         report = {"sync": [asdict(one) for one in synced]} if deliver else {}
         print_json({"store": str(store), "studies": [_as_json(found) for found in fronts]} | report)
     elif fronts:
-        out.print(_table(fronts))
+        print_table(COLUMNS, [_row(found) for found in fronts])
     else:
         out.print(styled("No studies in {store} yet. [cyan]prunefront search[/] makes one.", store=store))
 
@@ -59,26 +59,30 @@ def _as_json(found: Front) -> dict[str, Any]:
     }
 
 
-def _table(fronts: list[Front]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("study", no_wrap=True)  # a name is typed again: nothing of it may be missing
-    for column in ("task", "model", "method"):
-        table.add_column(column, overflow="fold")
-    for column in ("trials", "front", "hypervolume", "dense"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for found in fronts:
-        spec = found.spec
-        table.add_row(
-            spec.name,
-            spec.task,
-            spec.model,
-            spec.approach,
-            str(found.trials),
-            str(len(found.points)),
-            percent(found.hypervolume_normalised),
-            f"{spec.anchors.dense:.4f}",
-        )
-    return table
+COLUMNS = (
+    Column("study", right=False),  # a name is typed again: nothing of it may be missing
+    Column("task", 4, right=False, shortens=True),
+    Column("model", 5, right=False, shortens=True),
+    Column("method", 3, right=False),
+    Column("trials"),
+    Column("front", 2),
+    Column("hypervolume", 6),
+    Column("dense", 1),
+)
+
+
+def _row(found: Front) -> tuple[str, ...]:
+    spec = found.spec
+    return (
+        spec.name,
+        spec.task,
+        spec.model,
+        spec.approach,
+        str(found.trials),
+        str(len(found.points)),
+        percent(found.hypervolume_normalised),
+        f"{spec.anchors.dense:.4f}",
+    )
 
 
 def _sync(store: Store, tracking: str | None, ledger: str | None) -> list[Synced]:

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
+from pipeline.fronts.bounds import Bounds
 from pipeline.fronts.front import Front, FrontPoint, read_front
-from pipeline.fronts.pick import pick
+from pipeline.fronts.pick import pick_within
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
 
 ROUNDING = 5e-5  # commands print shares with four digits: what was printed is found again
 
 
-@dataclass(frozen=True)
-class Choice:
-    """A trial, and bounds on its points or on the study's front; with nothing given, the front's knee."""
-
-    trial: int | None = None
-    compression: float | None = None  # at least
-    sparsity: float | None = None  # at least
-    max_drop: float | None = None  # below the dense metric
-    max_latency_ms: float | None = None
-
-
-def choose_point(store: Store, study: str, choice: Choice) -> tuple[Front, FrontPoint]:
+def choose_point(
+    store: Store, study: str, bounds: Bounds, *, trial: int | None = None
+) -> tuple[Front, FrontPoint]:
     """Return the study's front, and the chosen network: with `trial`, of that trial's points alone.
 
     Raises:
@@ -32,22 +24,26 @@ def choose_point(store: Store, study: str, choice: Choice) -> tuple[Front, Front
     files = store.study(study)
     whole = read_front(files)
     offered = whole
-    if choice.trial is not None:
-        _check_trial(store, study, choice.trial)
-        offered = read_front(files, trial=choice.trial)
+    if trial is not None:
+        _check_trial(store, study, trial)
+        offered = read_front(files, trial=trial)
         if not offered.points:
             raise BadInput(
-                f"What is exported predicts better than a constant; trial {choice.trial} of {study!r} has no such "
+                f"What is exported predicts better than a constant; trial {trial} of {study!r} has no such "
                 f"network. On the study's front are trials {_trials(whole)}."
             )
-    point = pick(
-        offered,
-        max_drop=choice.max_drop,
-        min_compression=None if choice.compression is None else choice.compression - ROUNDING,
-        min_sparsity=None if choice.sparsity is None else choice.sparsity - ROUNDING,
-        max_latency_ms=choice.max_latency_ms,
+    return whole, pick_within(offered, _rounded(bounds))
+
+
+def _rounded(bounds: Bounds) -> Bounds:
+    """Return the bounds with shares as far below as printing rounds them."""
+
+    def below(share: float | None) -> float | None:
+        return None if share is None else max(share - ROUNDING, 0.0)
+
+    return replace(
+        bounds, min_compression=below(bounds.min_compression), min_sparsity=below(bounds.min_sparsity)
     )
-    return whole, point
 
 
 def _check_trial(store: Store, study: str, number: int) -> None:

@@ -22,7 +22,12 @@ class ConfirmOptions:
     """The options of a confirmation."""
 
     seeds: Annotated[int, Option("Fresh seeds of every point.", WHAT)] = 5
-    points: Annotated[str, Option("all, knee, or how many, spread over the front.", WHAT)] = "knee"
+    points: Annotated[
+        str,
+        Option(
+            "best (as `prunefront best`, with the bounds below), all, knee, or how many, spread out.", WHAT
+        ),
+    ] = "best"
     minutes: Annotated[float | None, Option("No new training starts after this long.", WHAT)] = None
     task: Annotated[str | None, Option("Where the task is now, if it has moved.", WHAT)] = None
     store: Annotated[Path, Option("Folder of the store.", WHERE)] = DEFAULT_STORE

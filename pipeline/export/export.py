@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from hashlib import file_digest
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from pipeline.export.checkpoint import (
     write_plain,
     write_record,
 )
-from pipeline.export.choice import Choice, choose_point
+from pipeline.export.choice import choose_point
 from pipeline.export.licence import licence_of
 from pipeline.export.network import Network, network_of
 from pipeline.export.onnx import check_installed, check_onnx, write_onnx
@@ -34,8 +34,10 @@ from pipeline.export.provenance import record_of
 from pipeline.export.reopen import Reopened, reopen
 from pipeline.export.to_mlflow import publish, reach_tracker
 from pipeline.export.trimmed import Made, read_text, trim
+from pipeline.fronts.bounds import Bounds
 from pipeline.fronts.figures import Series, dots, front_figure, still
 from pipeline.fronts.front import Front, FrontPoint
+from pipeline.fronts.pick import why
 from pipeline.study.records import BadInput
 from pipeline.study.store import DEFAULT_STORE, Shape, Store, TestScores, Timed, TimedPoint
 from pipeline.task.batches import encoder_inputs
@@ -50,6 +52,7 @@ Log = Callable[[str], None]
 CHECKED_ROWS = 16  # of validation, on which the written network is compared with the one in memory
 TOLERANCE = 1e-5  # of logits, fp32
 LATENCY_BATCHES = (1, 32)  # rows, if the study timed none
+EARLIER = {"compression": "min_compression", "sparsity": "min_sparsity"}  # names of bounds
 
 
 @dataclass(frozen=True)
@@ -68,10 +71,6 @@ def export(
     *,
     to: Path | str,
     trial: int | None = None,
-    compression: float | None = None,
-    sparsity: float | None = None,
-    max_drop: float | None = None,
-    max_latency_ms: float | None = None,
     store: Path | str = DEFAULT_STORE,
     task: str | None = None,
     onnx: bool = False,
@@ -81,19 +80,16 @@ def export(
     push: str | None = None,
     tracking: str | None = None,
     log: Log = lambda _: None,
+    **bounds: Any,
 ) -> Exported:
     """Write one network of a study into a new folder that transformers loads, and measure it on the test rows, once.
 
-    Without a trial and a bound it is the front's knee.
+    Without a bound it is the smallest network within 0.01 of the dense metric, or the knee where there is none.
 
     Args:
         study: its name.
         to: a folder that is absent or empty; it appears whole or not at all.
         trial: choose among this trial's networks, not on the study's front.
-        compression: the best network with at least this part of the encoder removed.
-        sparsity: the best network with at least this part of the encoder zero.
-        max_drop: the smallest network whose metric is at most this far below the dense one's.
-        max_latency_ms: the best network at most this slow.
         store: the folder of the store.
         task: where the task is now, if it has moved.
         onnx: also write model.onnx, checked against PyTorch.
@@ -103,6 +99,8 @@ def export(
         push: also upload to this repository on the hub.
         tracking: MLflow's address; by default in the store.
         log: called with a line at each step.
+        bounds: of `pick`, such as max_drop=0.01; `compression` and `sparsity` are earlier names of min_compression and
+            min_sparsity.
 
     Returns:
         The folder, with what its model card holds.
@@ -112,23 +110,25 @@ def export(
             the hub refuses the upload.
     """
     trimmed_to = read_text(keep_text) if keep_text is not None else () if trim_vocabulary else None
-    choice = Choice(trial, compression, sparsity, max_drop, max_latency_ms)
+    asked = Bounds(**{EARLIER.get(name, name): value for name, value in bounds.items()})
     folder, files = _folder(to), Store(Path(store))
-    front, point = choose_point(files, study, choice)
+    front, chosen = choose_point(files, study, asked, trial=trial)
+    if reason := why(front, asked, chosen):
+        log(reason)
     check_free(folder)
     if onnx:
         check_installed()
     if push is not None:
         hub.check_name(push)
     tracker, warnings = reach_tracker(tracking, files)
-    log(f"making the network of trial {point.trial} …")
-    if files.study(study).weights.of_point(point) is None:
+    log(f"making the network of trial {chosen.trial} …")
+    if files.study(study).weights.of_point(chosen) is None:
         log("its weights are not kept: it is trained again, which takes as long as its trial …")
     opened = reopen(files, study, task=task)
     check_writable(str(opened.inputs.source.config["model_type"]))
     if plain:
-        check_plain(opened, point)
-    made = Made(opened, network_of(opened, point.trial, point.point, on_epoch=_epochs(log)), point)
+        check_plain(opened, chosen)
+    made = Made(opened, network_of(opened, chosen.trial, chosen.point, on_epoch=_epochs(log)), chosen)
     if trimmed_to is not None:
         log("trimming its vocabulary …")
         made = trim(made, trimmed_to)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from pipeline.fronts.notebook import as_html
+from pipeline.fronts.numbers import percent, short
 from pipeline.study.pareto import front, hypervolume, knee
 from pipeline.study.records import FloatArray, OriginalSize, Params, PointRef, StudySpec
 from pipeline.study.store import (
@@ -22,6 +25,9 @@ from pipeline.study.store import (
     Timed,
     TimedPoint,
 )
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -59,9 +65,12 @@ class FrontPoint(PointRef):
         return self.dense_latency_ms / self.latency_ms
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Front:
-    """The points of a study that no other point dominates, by rising gain (in a study of compression: that)."""
+    """The points of a study that no other point dominates, by rising gain (in a study of compression: that).
+
+    `len(front)`, `front[0]` and `for point in front` are over its points; a notebook shows a figure and a table.
+    """
 
     spec: StudySpec
     points: tuple[FrontPoint, ...]
@@ -96,6 +105,77 @@ class Front:
         """Why the front has no points."""
         finished = self.trials - sum(self.left_out.values())
         return "no network predicts better than a constant" if finished else "it has no finished trial"
+
+    def __len__(self) -> int:
+        """Return the number of points."""
+        return len(self.points)
+
+    def __iter__(self) -> Iterator[FrontPoint]:
+        """Iterate over the points."""
+        return iter(self.points)
+
+    def __getitem__(self, place: int) -> FrontPoint:
+        """Return a point; 0 is row 1 of `show`."""
+        return self.points[place]
+
+    def __bool__(self) -> bool:
+        """Return True: an empty front is a front."""
+        return True
+
+    def __repr__(self) -> str:
+        """Return the study, and what its front spans."""
+        ends = [self.points[0], self.points[-1]] if self.points else []
+        spans = (
+            f"{len(self)} points, {self.spec.metric_name} {ends[0].metric:.4f} to {ends[1].metric:.4f} at "
+            f"{100 * ends[0].gain:.0f} to {100 * ends[1].gain:.0f} %"
+            if ends
+            else self.why_empty
+        )
+        return f"<Front {self.spec.name}: {self.spec.approach} on {self.spec.task} with {self.spec.model}, {spans}>"
+
+    def to_pandas(self) -> DataFrame:
+        """Return a row per point; settings are columns `params.…`."""
+        from pandas import DataFrame
+
+        plain = [name for name in FrontPoint.__dataclass_fields__ if name not in ("params", "latencies")]
+        return DataFrame(
+            [
+                {name: getattr(point, name) for name in plain}
+                | {"speedup": point.speedup}
+                | {f"params.{key}": value for key, value in point.params.items()}
+                for point in self.points
+            ]
+        )
+
+    def _repr_html_(self) -> str:
+        heads = (
+            "#",
+            self.spec.second.short,
+            self.spec.metric_name,
+            "vs dense",
+            "MB",
+            "MACs",
+            "ms",
+            "trial",
+            "kind",
+        )
+        dense = self.spec.anchors
+        rows = [
+            (
+                str(number),
+                percent(point.gain),
+                f"{point.metric:.4f}",
+                f"{point.metric - dense.dense:+.4f}",
+                f"{point.size_mb:.1f}",
+                percent(point.macs / dense.dense_macs),
+                short(point.latency_ms),
+                str(point.trial),
+                point.kind,
+            )
+            for number, point in enumerate(self.points, 1)
+        ]
+        dots = [(point.gain, point.metric, point.kind == "recovered") for point in self.points]
+        return as_html(repr(self)[1:-1], heads, rows, dots, dense=dense.dense)
 
     @property
     def knee(self) -> FrontPoint | None:

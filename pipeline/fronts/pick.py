@@ -1,4 +1,4 @@
-"""Choose one point of a front by bounds: for `best`, `export` and the table by task."""
+"""Choose one point of a front by bounds: for `best`, `export`, `confirm` and the table by task."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.fronts.bounds import USUAL_DROP, Bounds
 from pipeline.fronts.front import Front, FrontPoint, load_front, objectives
 from pipeline.study.pareto import front, knee
 from pipeline.study.records import BadInput, FloatArray, StudySpec
@@ -21,63 +22,139 @@ def pick(
     min_compression: float | None = None,
     min_sparsity: float | None = None,
     max_latency_ms: float | None = None,
+    max_mb: float | None = None,
+    knee: bool = False,
+    point: int | None = None,
 ) -> FrontPoint:
-    """Return the best point of a front within the bounds; the knee if there are none.
+    """Return one point of a front.
 
-    With a bound on the metric (`max_drop` below the dense metric, `min_metric`) the smallest network (the one of
-    the greatest gain), with a bound on compression, sparsity or latency alone the best one.
+    With a bound on the metric (`max_drop`, `min_metric`) the smallest network within all bounds; with others alone the
+    best one; without any the smallest within 0.01 of the dense metric, or the knee where there is none.
+
+    Args:
+        found: the front.
+        max_drop: the metric is at most this far below the dense network's.
+        min_metric: the metric is at least this.
+        min_compression: share of the encoder's parameters that are gone, 0 to 1.
+        min_sparsity: share of them that are zero, of studies of single weights.
+        max_latency_ms: milliseconds of a batch, as in `show`.
+        max_mb: size of the whole network's weights in fp32, in MB.
+        knee: the point farthest above the straight line between the front's ends.
+        point: the row's number in `show`, from 1.
 
     Raises:
-        BadInput: the front is empty, no point is within the bounds, or the study has no networks of the kind that a
-            bound is about.
+        BadInput: the front is empty, no point is within the bounds, the study has no networks of the kind that a bound
+            is about, or a bound makes no sense.
     """
-    _check_kind(found.spec, min_compression=min_compression, min_sparsity=min_sparsity)
-    least = min_sparsity if found.spec.zeroes else min_compression
+    return pick_within(
+        found,
+        Bounds(
+            max_drop=max_drop,
+            min_metric=min_metric,
+            min_compression=min_compression,
+            min_sparsity=min_sparsity,
+            max_latency_ms=max_latency_ms,
+            max_mb=max_mb,
+            knee=knee,
+            point=point,
+        ),
+    )
+
+
+def pick_within(found: Front, bounds: Bounds) -> FrontPoint:
+    """Return one point of a front, as `pick`."""
+    _check_kind(found.spec, bounds)
     if not found.points:
         raise BadInput(
-            f"A best point stands on a front; that of study {found.spec.name!r} is empty: {found.why_empty}. Run "
-            "`prunefront search` with its name again, for more trials."
+            f"Study {found.spec.name!r} has no point to choose: {found.why_empty}. Run `prunefront search` with its "
+            "name again, for more trials."
         )
-    if max_drop is None and min_metric is None and least is None and max_latency_ms is None:
-        return found.points[knee(objectives(found.points))]
-    floor = -np.inf if min_metric is None else min_metric
-    if max_drop is not None:
-        floor = max(floor, found.spec.anchors.dense - max_drop)
-    share = found.spec.share
-    fit = [p for p in found.points if p.metric >= floor and getattr(p, share) >= (least or 0.0)]
-    if max_latency_ms is not None:
-        fit = [p for p in fit if p.latency_ms is not None and p.latency_ms <= max_latency_ms]
+    if bounds.point is not None:
+        if bounds.point > len(found.points):
+            raise BadInput(
+                f"--point is {bounds.point}; the front of {found.spec.name!r} has {len(found.points)} rows."
+            )
+        return found.points[bounds.point - 1]
+    if bounds.knee:
+        return _knee(found)
+    if not bounds.given:
+        near = [p for p in found.points if p.metric >= found.spec.anchors.dense - USUAL_DROP]
+        return max(near, key=lambda p: (p.gain, p.metric)) if near else _knee(found)
+    floor = _floor(found, bounds)
+    fit = [p for p in found.points if _fits(p, found, bounds, floor)]
     if not fit:
-        bounds = [f"metric >= {floor:.4f}"] if floor > -np.inf else []
-        bounds += [f"{share} >= {least:.3f}"] if least is not None else []
-        bounds += [f"latency <= {max_latency_ms:g} ms"] if max_latency_ms is not None else []
-        raise _none_fits(found, bounds)
+        raise _none_fits(found, bounds, floor)
     if floor > -np.inf:
         return max(fit, key=lambda p: (p.gain, p.metric))
     return max(fit, key=lambda p: (p.metric, p.gain))
 
 
-def _none_fits(found: Front, bounds: list[str]) -> BadInput:
-    """Return the error for a front without a point within the bounds, with what the front offers."""
-    metrics, shares = zip(*((p.metric, getattr(p, found.spec.share)) for p in found.points), strict=True)
-    return BadInput(
-        f"The front of {found.spec.name!r} has no point with {' and '.join(bounds)} (dense: "
-        f"{found.spec.anchors.dense:.4f}). It offers metrics of {min(metrics):.4f} to {max(metrics):.4f} at "
-        f"{'sparsities' if found.spec.zeroes else 'compressions'} of {max(shares):.3f} to {min(shares):.3f}"
-        f"{_latencies(found)}. Ask for less, or search longer."
+def why(found: Front, bounds: Bounds, chosen: FrontPoint) -> str | None:
+    """Return how a point was chosen where nothing was asked for; None if something was."""
+    if bounds.given:
+        return None
+    drop = found.spec.anchors.dense - chosen.metric
+    if drop <= USUAL_DROP:
+        return f"Chosen: the smallest network within {USUAL_DROP} of the dense {found.spec.metric_name}."
+    return (
+        f"No network is within {USUAL_DROP} of the dense {found.spec.metric_name}: this is the front's knee, "
+        f"{drop:.4f} below. --max-drop chooses another."
     )
 
 
-def _check_kind(spec: StudySpec, *, min_compression: float | None, min_sparsity: float | None) -> None:
-    if spec.zeroes and min_compression is not None:
+def _knee(found: Front) -> FrontPoint:
+    return found.points[knee(objectives(found.points))]
+
+
+def _floor(found: Front, bounds: Bounds) -> float:
+    """Return the least metric; minus infinity without a bound on it."""
+    floor = -np.inf if bounds.min_metric is None else bounds.min_metric
+    return floor if bounds.max_drop is None else max(floor, found.spec.anchors.dense - bounds.max_drop)
+
+
+def _fits(point: FrontPoint, found: Front, bounds: Bounds, floor: float) -> bool:
+    least = _least_share(found.spec, bounds)
+    most_ms, most_mb = bounds.max_latency_ms, bounds.max_mb
+    return (
+        point.metric >= floor
+        and (least is None or getattr(point, found.spec.share) >= least)
+        and (most_ms is None or (point.latency_ms is not None and point.latency_ms <= most_ms))
+        and (most_mb is None or point.size_mb <= most_mb)
+    )
+
+
+def _least_share(spec: StudySpec, bounds: Bounds) -> float | None:
+    return bounds.min_sparsity if spec.zeroes else bounds.min_compression
+
+
+def _none_fits(found: Front, bounds: Bounds, floor: float) -> BadInput:
+    """Return the error for a front without a point within the bounds, with what the front offers."""
+    asked = [f"metric >= {floor:.4f}"] if floor > -np.inf else []
+    least = _least_share(found.spec, bounds)
+    asked += [f"{found.spec.share} >= {least:.3f}"] if least is not None else []
+    asked += [f"latency <= {bounds.max_latency_ms:g} ms"] if bounds.max_latency_ms is not None else []
+    asked += [f"size <= {bounds.max_mb:g} MB"] if bounds.max_mb is not None else []
+    metrics, shares, sizes = zip(
+        *((p.metric, getattr(p, found.spec.share), p.size_mb) for p in found.points), strict=True
+    )
+    return BadInput(
+        f"The front of {found.spec.name!r} has no point with {' and '.join(asked)} (dense: "
+        f"{found.spec.anchors.dense:.4f}). It offers metrics of {min(metrics):.4f} to {max(metrics):.4f} at "
+        f"{'sparsities' if found.spec.zeroes else 'compressions'} of {max(shares):.3f} to {min(shares):.3f}, sizes of "
+        f"{min(sizes):.1f} to {max(sizes):.1f} MB{_latencies(found)}. Ask for less, or search longer."
+    )
+
+
+def _check_kind(spec: StudySpec, bounds: Bounds) -> None:
+    if spec.zeroes and bounds.min_compression is not None:
         raise BadInput(
-            f"A compressed network is smaller; those of {spec.name!r} have zeros in place of weights ({spec.method}), "
+            f"{spec.name!r} is a study of single weights ({spec.method}): its networks have zeros in place of weights, "
             "and none is smaller than another. Ask for a sparsity, or for a study that cuts."
         )
-    if not spec.zeroes and min_sparsity is not None:
+    if not spec.zeroes and bounds.min_sparsity is not None:
         raise BadInput(
-            f"A sparse network has zeros in place of weights; those of {spec.name!r} are cut ({spec.method}). Ask "
-            "for a compression, or for a study of single weights."
+            f"{spec.name!r} is a study that cuts ({spec.method}): its networks have no zeros. Ask for a compression, "
+            "or for a study of single weights."
         )
 
 
@@ -97,27 +174,25 @@ def _comparable(points: list[tuple[Front, FrontPoint]]) -> FloatArray:
 
 
 def best_of_task(
-    task: str,
-    *,
-    store: Path | str = DEFAULT_STORE,
-    max_drop: float | None = None,
-    min_metric: float | None = None,
-    min_compression: float | None = None,
-    min_sparsity: float | None = None,
-    max_latency_ms: float | None = None,
+    task: str, bounds: Bounds | None = None, *, store: Path | str = DEFAULT_STORE
 ) -> tuple[Front, FrontPoint]:
     """Return the best point over all studies of a task, and the front of its study.
 
-    Without a bound: the knee of the front of all their points together. Studies whose networks have zeros share no
-    front with those that cut: they count if `min_sparsity` is given, or if there are no others.
+    Studies whose networks have zeros share no front with those that cut: they count if `min_sparsity` is given, or if
+    there are no others.
 
     Raises:
-        BadInput: no study of the task has a point that meets the bounds.
+        BadInput: no study of the task has a point that meets the bounds, or the bounds number a row.
     """
+    bounds = bounds or Bounds()
+    if bounds.point is not None:
+        raise BadInput("--point is a row of one study's front. Name the study instead of a task.")
     files = Store(Path(store))
     names = files.list_studies()
     of_task = [found for name in names if (found := load_front(name, store=store)).spec.task == task]
-    zeroes = min_sparsity is not None or all(found.spec.zeroes or not found.points for found in of_task)
+    zeroes = bounds.min_sparsity is not None or all(
+        found.spec.zeroes or not found.points for found in of_task
+    )
     of_task = [found for found in of_task if found.spec.zeroes == zeroes]
     points = [(found, point) for found in of_task for point in found.points]
     if not points:
@@ -126,12 +201,5 @@ def best_of_task(
         raise BadInput(f"--task names a task with a finished trial in {store}; {task!r} has none. {known}")
     together = front(_comparable(points))
     merged = replace(of_task[0], points=tuple(points[index][1] for index in together))
-    point = pick(
-        merged,
-        max_drop=max_drop,
-        min_metric=min_metric,
-        min_compression=min_compression,
-        min_sparsity=min_sparsity,
-        max_latency_ms=max_latency_ms,
-    )
+    point = pick_within(merged, bounds)
     return next((owner, found) for owner, found in points if found is point)

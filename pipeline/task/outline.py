@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.study.metrics import AGREEMENT, METRICS, is_regression
+from pipeline.study.nearest import did_you_mean
 from pipeline.study.records import BadInput
 from pipeline.task import docstrings
 from pipeline.task.glue import GLUE, LABEL, MAX_LENGTH, REPOSITORY, ROW_NUMBER
@@ -67,8 +68,8 @@ def outline_of(
     if name_or_file.endswith(".toml"):
         return _file(_path(name_or_file))
     raise BadInput(
-        f"A task is {BUILTIN}, {', '.join(GLUE_NAMES)}, hf:NAME or hf:NAME@CONFIG of a hub data set, or "
-        f"a path to a task file that ends in .toml; {name_or_file!r} is none of them."
+        f"There is no task {name_or_file!r}.{did_you_mean(name_or_file, (BUILTIN, *GLUE_NAMES))} A task is {BUILTIN}, "
+        f"{', '.join(GLUE_NAMES)}, hf:NAME or hf:NAME@CONFIG of a hub data set, or a task file (.toml)."
     )
 
 

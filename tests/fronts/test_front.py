@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
 
+from pipeline.fronts.bounds import Bounds
 from pipeline.fronts.front import load_front
-from pipeline.fronts.pick import best_of_task, pick
+from pipeline.fronts.pick import best_of_task, pick, why
 from pipeline.study.records import BadInput, TrialRecord
 from pipeline.study.store import Store
 from tests.kit.synthetic import point, record, spec
@@ -76,7 +78,10 @@ def test_a_curve_point_is_the_trial_that_cuts_there_and_does_not_recover(store: 
         ({"min_compression": 0.45}, (0.75, 0.5)),
         ({"min_compression": 0.3, "min_metric": 0.7}, (0.7, 0.8)),
         # heights over the chord from (0, 0.9) to (0.8, 0.7), both axes scaled to 1: 0.25, -0.125 inside
-        ({}, (0.85, 0.4)),
+        ({"knee": True}, (0.85, 0.4)),
+        ({}, (0.9, 0.0)),  # the smallest within 0.01 of the dense metric, 0.9
+        ({"point": 3}, (0.75, 0.5)),
+        ({"max_mb": 2.0}, (0.9, 0.0)),
     ],
 )
 def test_pick(store: Path, bounds: dict[str, float], expected: tuple[float, float]) -> None:
@@ -91,6 +96,49 @@ def test_pick_refuses_what_the_front_does_not_have(store: Path) -> None:
         pick(load_front("toy", store=store), min_metric=0.8, min_compression=0.7)
 
 
+def test_where_no_point_is_near_dense_it_is_the_knee_and_that_is_said(tmp_path: Path) -> None:
+    points = (point(0.8, 0.3), point(0.79, 0.6), point(0.6, 0.7))
+    found = load_front("toy", store=stored(tmp_path, *(record(n, each) for n, each in enumerate(points))))
+    chosen = pick(found)
+    assert chosen == found.knee
+    assert why(found, Bounds(), chosen) == (
+        f"No network is within 0.01 of the dense {found.spec.metric_name}: this is the front's knee, "
+        f"{0.9 - chosen.metric:.4f} below. --max-drop chooses another."
+    )
+    assert why(found, Bounds(knee=True), chosen) is None
+
+
+@pytest.mark.parametrize(
+    ("bounds", "says"),
+    [
+        ({"min_compression": 95}, "--min-compression is 95. It is a share, from 0 to 1. Did you mean 0.95?"),
+        ({"min_sparsity": -0.1}, "--min-sparsity is -0.1"),
+        ({"max_drop": -0.2}, "--max-drop is -0.2. It must be 0 or more."),
+        ({"point": 0}, "numbered from 1"),
+        ({"point": 9}, "--point is 9; the front of 'toy' has 4 rows."),
+        ({"knee": True, "max_drop": 0.1}, "--max-drop and --knee name different points"),
+    ],
+)
+def test_bounds_that_no_point_can_have_are_refused(store: Path, bounds: dict[str, float], says: str) -> None:
+    with pytest.raises(BadInput, match=re.escape(says)):
+        pick(load_front("toy", store=store), **bounds)
+
+
+def test_a_front_in_python(store: Path) -> None:
+    found = load_front("toy", store=store)
+    assert len(found) == len(list(found)) == 4
+    assert found[0] == found.points[0]
+    assert (
+        repr(found) == "<Front toy: snip on toy with tiny, 4 points, accuracy 0.9000 to 0.7000 at 0 to 80 %>"
+    )
+    table = found.to_pandas()
+    assert table["metric"].tolist() == [0.9, 0.85, 0.75, 0.7]
+    assert table["params.penalty_strength"].notna().all()
+    html = found._repr_html_()
+    assert html.count("<tr>") == 5
+    assert "<svg" in html
+
+
 def test_an_empty_front_is_read_and_has_no_best_point(tmp_path: Path) -> None:
     found = load_front("toy", store=stored(tmp_path, record(0, state="failed", reason="out of memory")))
     assert found.points == ()
@@ -103,7 +151,7 @@ def test_an_empty_front_is_read_and_has_no_best_point(tmp_path: Path) -> None:
 def test_best_of_a_task_looks_across_its_studies(store: Path) -> None:
     stored(store, record(0, point(0.88, 0.6)), name="other")
     stored(store, record(0, point(0.99, 0.9)), name="another-task", task="elsewhere")
-    found, best = best_of_task("toy", store=store, min_compression=0.5)
+    found, best = best_of_task("toy", Bounds(min_compression=0.5), store=store)
     assert (found.spec.name, best.metric) == ("other", 0.88)
     with pytest.raises(BadInput, match="elsewhere, toy"):
         best_of_task("nothing", store=store)

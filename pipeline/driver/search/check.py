@@ -22,6 +22,7 @@ from pipeline.driver.search.shared_store import check_ledger, check_objects
 from pipeline.methods.registry import METHODS, in_one_round, looks_only, ranks_weights
 from pipeline.model.folder import BUILTIN
 from pipeline.study.ledger import check_sampler
+from pipeline.study.nearest import did_you_mean
 from pipeline.study.records import BadInput, Params
 from pipeline.study.space import FROM_SCRATCH, Space, load_space, parse_space, read_document
 from pipeline.trial.distillation import DISTILLATIONS, NONE
@@ -49,7 +50,8 @@ def check(request: Search) -> Checked:
     """
     if request.method not in METHODS:
         raise BadInput(
-            f"A search runs one of the methods {', '.join(METHODS)}; given was {request.method!r}."
+            f"There is no method {request.method!r}.{did_you_mean(request.method, METHODS)} "
+            f"Methods: {', '.join(METHODS)}."
         )
     objective = objective_of(request)
     check_grid(request.latency_grid, objective=objective)

@@ -18,6 +18,7 @@ class Option:
     panel: str
     environment: str | None = None  # variable that is read where the option is not given
     as_text: bool = False  # the command passes the text as it was typed, and the dataclass reads it
+    also: tuple[str, ...] = ()  # other names of the option
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pipeline.driver.execute import check_resources, connect, run_queue
 from pipeline.driver.tracking import Tracker, TrackingLost, open_if_answering
@@ -18,6 +19,7 @@ from pipeline.export.confirm.points import choose_points, fresh_seed, trains_not
 from pipeline.export.confirm.retrain import Retraining, SharedInputs, measure_itself, retrain
 from pipeline.export.confirm_options import ConfirmOptions
 from pipeline.export.reopen import reopen
+from pipeline.fronts.bounds import Bounds
 from pipeline.fronts.confirmed import Confirmed, load_confirmed
 from pipeline.fronts.front import FrontPoint, load_front
 from pipeline.study.records import BadInput, StudySpec
@@ -52,13 +54,14 @@ def confirm(
     cpus_per_trial: float = ConfirmOptions.cpus_per_trial,
     gpus_per_trial: float | None = ConfirmOptions.gpus_per_trial,
     log: Log = lambda _: None,
+    **bounds: Any,
 ) -> ConfirmResult:
     """Train chosen points of a front again on fresh seeds, as far as that is not done yet, and measure on test rows.
 
     Args:
         study: its name.
         seeds: how many fresh seeds each point is trained on, 2 or more.
-        points: "all", "knee", or a number of points spread over the front.
+        points: "best" (within the bounds), "all", "knee", or a number of points spread over the front.
         minutes: start no new training after this long; the same call continues.
         task: where the task is now, if it has moved.
         store: the folder of the store.
@@ -68,6 +71,7 @@ def confirm(
         cpus_per_trial: cores, and threads, of a training.
         gpus_per_trial: may be a part; by default 1 where there are GPUs.
         log: called with a line when something begins or ends.
+        bounds: of `pick`, such as max_drop=0.01.
 
     Returns:
         What is known of the points, from this call and earlier ones.
@@ -87,15 +91,17 @@ def confirm(
         cpus_per_trial=cpus_per_trial,
         gpus_per_trial=gpus_per_trial,
     )
-    return confirm_study(study, options, log)
+    return confirm_study(study, options, log, Bounds(**bounds))
 
 
-def confirm_study(study: str, options: ConfirmOptions, log: Log) -> ConfirmResult:
+def confirm_study(
+    study: str, options: ConfirmOptions, log: Log, bounds: Bounds | None = None
+) -> ConfirmResult:
     """Do what `confirm` does, with all options in one object."""
     _check(options)
     store = Store(options.store)
     found = load_front(study, store=store.root)
-    chosen = choose_points(found, options.points)
+    chosen = choose_points(found, options.points, bounds)
     todo = list(_missing(store, found.spec, chosen, seeds=options.seeds))
     lost: list[str] = []
     tracker = open_if_answering(

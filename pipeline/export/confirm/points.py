@@ -6,22 +6,35 @@ import hashlib
 
 import numpy as np
 
+from pipeline.fronts.bounds import Bounds, flag
 from pipeline.fronts.front import Front, FrontPoint
+from pipeline.fronts.pick import pick_within
 from pipeline.study.records import BadInput, StudySpec, TrialRecord
 
 
-def choose_points(found: Front, points: str) -> tuple[FrontPoint, ...]:
-    """Choose all points, the knee, or a number of points spread evenly over the front, its ends among them.
+def choose_points(found: Front, points: str, bounds: Bounds | None = None) -> tuple[FrontPoint, ...]:
+    """Choose the best point, all points, the knee, or points spread evenly over the front, its ends among them.
+
+    Args:
+        found: the front.
+        points: "best" (the one within the bounds, as `pick` chooses it), "all", "knee", or how many.
+        bounds: of the best point.
 
     Raises:
-        BadInput: `points` is none of these, or the front is empty.
+        BadInput: `points` is none of these, the front is empty, no point is within the bounds, or bounds are given for
+            other points than the best one.
     """
-    if points not in ("all", "knee") and not (points.isdecimal() and int(points) > 0):
-        raise BadInput(f"--points is all, knee, or how many; given was {points!r}.")
+    bounds = bounds or Bounds()
+    if points not in ("best", "all", "knee") and not (points.isdecimal() and int(points) > 0):
+        raise BadInput(f"--points is {points!r}. It is best, all, knee, or how many.")
+    if points != "best" and bounds.given:
+        raise BadInput(f"--points {points} and {flag(bounds.given[0])} name different points. Leave one out.")
     if not found.points:
         raise BadInput(
-            f"What is confirmed stands on a front; that of {found.spec.name!r} is empty. Search longer."
+            f"The front of {found.spec.name!r} is empty: there is nothing to confirm. Search longer."
         )
+    if points == "best":
+        return (pick_within(found, bounds),)
     if points == "all":
         return found.points
     if points == "knee" or int(points) == 1:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.fronts.bounds import Bounds
 from pipeline.fronts.confirmed import ConfirmedPoint, load_confirmed
 from pipeline.fronts.front import Front, FrontPoint, front_of, objectives
 from pipeline.fronts.hyperparameters.profile import Profile, penalty_profile
 from pipeline.fronts.hyperparameters.trial_fronts import TrialFront, trial_fronts
-from pipeline.fronts.pick import pick
+from pipeline.fronts.pick import pick_within
 from pipeline.fronts.statistics import Interval, interval
 from pipeline.study.pareto import front
 from pipeline.study.records import BadInput, StudySpec
@@ -51,32 +52,14 @@ class Choice:
         return point.dense_latency_ms / point.latency_ms
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """A user's bounds on a point."""
-
-    max_drop: float | None = None
-    min_metric: float | None = None
-    min_compression: float | None = None
-    min_sparsity: float | None = None
-
-    def pick(self, found: Front) -> FrontPoint:
-        """Return the point of a front that is within the bounds."""
-        return pick(
-            found,
-            max_drop=self.max_drop,
-            min_metric=self.min_metric,
-            min_compression=self.min_compression,
-            min_sparsity=self.min_sparsity,
-        )
-
-
 def best_by_task(store: Path | str, bounds: Bounds, *, task: str | None = None) -> list[Choice]:
     """Return a choice for every task × model × method of a store, by task, the best point first.
 
     Raises:
-        BadInput: the store has no study (of that task).
+        BadInput: the store has no study (of that task), or the bounds number a row.
     """
+    if bounds.point is not None:
+        raise BadInput("--point is a row of one study's front. Leave it out with --by-task.")
     files = Store(Path(store))
     specs = [files.study(name).read_spec() for name in files.list_studies()]
     of_kind: defaultdict[tuple[str, ...], list[StudySpec]] = defaultdict(list)
@@ -106,7 +89,7 @@ def _choice(files: Store, specs: Sequence[StudySpec], bounds: Bounds) -> Choice:
     merged = replace(fronts[0], points=tuple(owned[at][1] for at in together))
     point, why = None, ""
     try:
-        point = bounds.pick(merged)
+        point = pick_within(merged, bounds)
     except BadInput as reason:
         why = str(reason)
     study = next((found.spec.name for found, each in owned if each is point), specs[0].name)
@@ -144,7 +127,7 @@ def _metric(
     offered = []
     for found in fronts:
         try:
-            offered.append(bounds.pick(found).metric)
+            offered.append(pick_within(found, bounds).metric)
         except BadInput:
             continue
     if len({found.spec.seed for found in fronts}) > 1 and len(offered) == len(fronts):

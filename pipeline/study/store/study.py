@@ -17,6 +17,7 @@ from typing import Final, final
 import pyarrow as pa
 from pydantic import TypeAdapter
 
+from pipeline.study.nearest import did_you_mean
 from pipeline.study.records import Array, BadInput, StudySpec, TrialRecord
 from pipeline.study.store.attempts import Attempts, remove
 from pipeline.study.store.checks import check_name
@@ -274,8 +275,8 @@ class StudyStore:
 
     def _check_exists(self) -> None:
         if not self.exists():
-            known = ", ".join(self._location.list_studies()) or "none"
+            known = self._location.list_studies()
             raise BadInput(
-                f"A study is in the store; {place_text(self._location.place)} has no study {self.name!r}. "
-                f"Its studies: {known}."
+                f"{place_text(self._location.place)} has no study {self.name!r}.{did_you_mean(self.name, known)} "
+                f"Its studies: {', '.join(known) or 'none'}."
             )

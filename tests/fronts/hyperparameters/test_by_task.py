@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from pipeline.cli.app import run
-from pipeline.fronts.hyperparameters import Bounds, best_by_task, write_profiles
+from pipeline.fronts.bounds import Bounds
+from pipeline.fronts.hyperparameters import best_by_task, write_profiles
 from pipeline.fronts.statistics import interval
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
