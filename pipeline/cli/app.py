@@ -73,7 +73,7 @@ app.command("fit-pruner")(only_finite(fit_pruner))
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit with 0 done, 1 failure, 2 bad input or 130 interrupted."""
     given = sys.argv[1:] if arguments is None else arguments
-    with interruptible():
+    with interruptible(given):
         try:
             code = run(given, typed=True)
         except KeyboardInterrupt:  # before typer's own handling, or after it

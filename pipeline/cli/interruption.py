@@ -21,10 +21,13 @@ PROMISE = "Everything that was found is kept"
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
+def interruptible(arguments: Sequence[str] | None = None) -> Iterator[None]:
     """Raise KeyboardInterrupt at the first of these signals; leave with INTERRUPTED at the second.
 
     A signal that is ignored, as SIGHUP is below `nohup`, stays so.
+
+    Args:
+        arguments: of the command that goes on, which is printed on leaving; None if nothing does.
     """
     before = {number: signal.getsignal(number) for number in SIGNALS}
     asked = False
@@ -32,6 +35,9 @@ def interruptible() -> Iterator[None]:
     def answer(number: int, _: FrameType | None) -> None:
         nonlocal asked
         if asked:
+            with suppress(OSError, ValueError):
+                if arguments is not None:
+                    errors(goes_on(arguments))
             os._exit(INTERRUPTED)
         asked = True
         if number == signal.SIGHUP:

@@ -11,7 +11,7 @@ import pytest
 CODE = """
 import time
 from pipeline.cli.interruption import INTERRUPTED, interruptible
-with interruptible():
+with interruptible(["search", "--name", "a b"]):
     try:
         print("ready", flush=True)
         time.sleep(60)
@@ -59,8 +59,9 @@ def test_the_second_leaves_at_once() -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "ends\n"
     process.send_signal(signal.SIGTERM)
-    out, _ = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (130, "")
+    assert "prunefront search --name 'a b'" in err
 
 
 def test_below_nohup_a_closed_terminal_is_no_matter() -> None:
