@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from pipeline.study.ledger.tables import made_once
 from pipeline.study.records import OBJECTIVES, BadInput, StudySpec
 from pipeline.study.store import SQLITE_FULL
 
@@ -97,7 +98,7 @@ def open_study(url: str, spec: StudySpec) -> RDBStorage:
         BadInput: the storage cannot be opened, or it holds another study of that name.
     """
     try:
-        storage = RDBStorage(driver_url(url), engine_kwargs=engine_options(url))
+        storage = made_once(lambda: RDBStorage(driver_url(url), engine_kwargs=engine_options(url)))
         study = optuna.create_study(
             storage=storage, study_name=spec.name, directions=directions(), load_if_exists=True
         )

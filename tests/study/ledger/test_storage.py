@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from pathlib import Path
 
 import optuna
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy.exc import IntegrityError, OperationalError
 
+from pipeline.study.ledger import tables
 from pipeline.study.ledger.storage import open_study, refuse_difference, spec_difference
 from pipeline.study.records import BadInput
 from tests.kit.ledger import SPACE, ledger_at, spec_of
@@ -120,3 +123,44 @@ def test_a_study_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     study.set_user_attr("format", 2)
     with pytest.raises(BadInput, match="Install a newer prunefront"):
         open_study(url, spec_of())
+
+
+def test_two_drivers_make_the_tables_of_a_new_ledger_at_once(tmp_path: Path) -> None:
+    """They are other processes' studies: neither waits for the other's lease."""
+    for number in range(3):
+        url, gate, opened = f"sqlite:///{tmp_path}/{number}.db", threading.Barrier(2), list[str]()
+
+        def driver(
+            name: str, url: str = url, gate: threading.Barrier = gate, opened: list[str] = opened
+        ) -> None:
+            gate.wait()
+            try:
+                open_study(url, spec_of(name=name))
+                opened.append(name)
+            except Exception as error:
+                opened.append(f"{type(error).__name__}: {error}")
+
+        drivers = [threading.Thread(target=driver, args=(name,)) for name in "ab"]
+        for each in drivers:
+            each.start()
+        for each in drivers:
+            each.join()
+        assert sorted(opened) == ["a", "b"]
+
+
+def test_tables_that_another_driver_has_just_made_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "PAUSES_S", (0.0, 0.0))
+    errors: list[Exception] = [
+        IntegrityError("INSERT", {}, Exception("UNIQUE constraint failed: alembic_version.version_num")),
+        OperationalError("CREATE", {}, Exception("table studies already exists")),
+    ]
+
+    def make() -> str:
+        if errors:
+            raise errors.pop(0)
+        return "opened"
+
+    assert tables.made_once(make) == "opened"
+    errors = [OperationalError("", {}, Exception("unable to open database file"))]
+    with pytest.raises(OperationalError, match="unable to open"):
+        tables.made_once(make)
