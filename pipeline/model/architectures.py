@@ -150,11 +150,13 @@ LLAMA = NOMIC_BERT._replace(
     ffn=NOMIC_BERT.ffn._replace(pre_norm="post_attention_layernorm", post_norm=None, dropout=None),
     units="num_key_value_heads",
     causal=True,
+    plain_heads=False,  # its configuration takes numbers of heads that divide the hidden size
 )
 EUROBERT = LLAMA._replace(causal=False)
 QWEN3 = LLAMA._replace(
     attention=LLAMA.attention._replace(rest=("self_attn.q_norm", "self_attn.k_norm")),
     window="sliding_window",
+    plain_heads=True,
 )
 GPT2 = Architecture(
     layers="h",
