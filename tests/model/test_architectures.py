@@ -1,6 +1,7 @@
 """The laws of the cut on every row of the table, each over all that can go."""
 
 import copy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -216,6 +217,17 @@ def test_reconstruction_gives_a_twin_the_work_of_the_one_that_went(kind: str) ->
 def test_rows_survive_as_json() -> None:
     for row in ARCHITECTURES.values():
         assert Architecture.from_json(row_to_json(row)) == row
+
+
+def test_the_page_has_every_row() -> None:
+    page = (Path(__file__).parents[2] / "docs/guide/architectures.md").read_text()
+    lines = [line for line in page.splitlines() if line.startswith("| `") and line.count("|") == 6]
+    assert lines == [
+        f"| `{kind}` | {'group' if row.units == 'num_key_value_heads' else 'head'} "
+        f"| {'before' if row.attention.pre_norm else 'after'} | {'yes' if row.plain_scores else 'no'} "
+        f"| layers, width{', heads' * row.plain_heads} |"
+        for kind, row in sorted(ARCHITECTURES.items())
+    ]
 
 
 def test_what_no_row_describes_is_refused() -> None:
