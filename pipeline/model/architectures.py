@@ -112,7 +112,7 @@ MPNET = BERT._replace(
         post_norm="attention.LayerNorm",
         dropout="attention.dropout",
     ),
-    head_table=2,
+    head_table="position_bias",
     returns_tuple=True,
     plain_scores=False,
     positions_after_padding=True,

@@ -7,6 +7,7 @@ left, in other layers y = x, exactly, and without an addition.
 
 from collections.abc import Sequence
 from functools import cache
+from inspect import signature
 from typing import Any, NamedTuple
 
 import torch
@@ -57,9 +58,7 @@ class Architecture(NamedTuple):
     neurons: str = "intermediate_size"  # the configuration's number of neurons
     head_count: tuple[str, ...] = ()  # the block's attributes with its number of heads,
     head_width: tuple[str, ...] = ()  # and with their features together
-    head_table: int | None = (
-        None  # the block's argument with scores [1, H, T, T] of all heads, from a shared table
-    )
+    head_table: str | None = None  # the block's argument with scores of all heads, from a shared table
     layer_attributes: tuple[str, ...] = ()  # that the model reads of its layers
     window: str | None = None  # the block's attribute: a token reads those nearer than this
     relative: str | None = (
@@ -191,9 +190,11 @@ def pick_heads(block: Any, where: Architecture, kept: Sequence[int]) -> None:
     """Note which heads of the dense model a block has, if its family shares a table of all heads."""
     if where.head_table is not None:
         if not isinstance(block, PicksHeads):
+            # in another place in another version of the library
+            block.table_argument = [*signature(block.forward).parameters].index(where.head_table)
             kind: Any = type(block)  # any, since mypy takes a class for no key
             block.__class__ = _picking(kind)
-        block.kept_heads, block.table_argument = [int(head) for head in kept], where.head_table
+        block.kept_heads = [int(head) for head in kept]
 
 
 def cut_block(layer: nn.Module, where: Architecture, branch: Branch, kept: Tensor) -> None:
