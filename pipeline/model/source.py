@@ -172,13 +172,19 @@ def read_source(folder: Path) -> ModelSource:
         _check_names(folder, about["tokenizer_files"])
         path = folder / "config.json"
         config = json.loads(path.read_text())
+        config["model_type"]
+        files: dict[str, bytes] = {}
+        for name in about["tokenizer_files"]:
+            path = folder / name
+            files[name] = path.read_bytes()
+            _check_tokenizer(name, files[name])
         path = folder / "model.safetensors"
         return ModelSource(
             name=about["name"],
             fingerprint=about["fingerprint"],
             config=config,
             weights=load_file(path) if path.exists() else {},
-            tokenizer_files={name: (folder / name).read_bytes() for name in about["tokenizer_files"]},
+            tokenizer_files=files,
             remarks=tuple(about.get("remarks", ())),
             original=OriginalSize(**about["original"]) if "original" in about else None,
         )
@@ -189,6 +195,18 @@ def read_source(folder: Path) -> ModelSource:
             f"A study keeps a copy of its model; {path} is damaged: {type(error).__name__}: {error}. Restore "
             f"{folder} from a copy."
         ) from error
+
+
+def _check_tokenizer(name: str, content: bytes) -> None:
+    """Refuse a tokenizer's JSON file that is not whole: its library would not say which one it is.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is not.
+    """
+    if name.endswith(".json"):
+        document = json.loads(content)
+        if name == "tokenizer.json":
+            document["model"]
 
 
 def _check_names(folder: Path, names: object) -> None:

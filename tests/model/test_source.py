@@ -151,11 +151,21 @@ def test_a_copy_that_names_a_file_outside_its_folder_is_refused(tiny, tmp_path, 
         read_source(tmp_path / "model")
 
 
-@pytest.mark.parametrize("file", ["source.json", "config.json", "model.safetensors"])
+@pytest.mark.parametrize(
+    "file", ["source.json", "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"]
+)
 @pytest.mark.parametrize("left", [0, 20])
 def test_a_damaged_copy_is_refused_by_the_file_s_name(tiny, tmp_path, file, left):
     write_source(tiny, tmp_path / "model")
     path = tmp_path / "model" / file
     path.write_bytes(path.read_bytes()[:left] if path.exists() else b"x" * left)
     with pytest.raises(BadInput, match=rf"{file} is damaged"):
+        read_source(tmp_path / "model")
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json"])
+def test_a_copy_with_another_json_file_is_refused_by_its_name(tiny, tmp_path, file):
+    write_source(tiny, tmp_path / "model")
+    (tmp_path / "model" / file).write_text('{"format": 1}')
+    with pytest.raises(BadInput, match=rf"{file} is damaged: KeyError"):
         read_source(tmp_path / "model")
