@@ -62,7 +62,10 @@ def connect(uri: str | None, *, store_root: Path) -> Connection:
     ours = sqlite_url(store.mlflow_db)
     address = address_of(uri, store_root=store_root)
     scheme = address.partition("://")[0] if "://" in address else "file"
-    given = f"{'--tracking' if uri else VARIABLE} is {shown(address) if '://' in address else address}"
+    source = (
+        VARIABLE if address == os.environ.get(VARIABLE) else "--tracking"
+    )  # a command's option reads it, too
+    given = f"{source} is {shown(address) if '://' in address else address}"
     if re.match(r"(databricks|uc)\b", address):
         raise BadInput(
             f"Trials are published to an MLflow database or server; {given}: Databricks, whose log-in is its own, is "
