@@ -141,7 +141,7 @@ class Bucket:
         return ours
 
     def _drop(self, path: Path) -> None:
-        self._client.delete([*self._listing(path)])
+        self._client.delete([*self._client.listing(self._key(path))])  # hidden ones, too: Tune writes some
 
     def _fetch(self, path: Path, where: Callable[[str], bool]) -> set[str]:
         found = {name: each for name, each in self._listing(path).items() if where(name)}
