@@ -77,6 +77,7 @@ def reopen(store: Store, study: str, *, task: str | None = None) -> Reopened:
         label=where.label,
         metric=where.metric,
         drop_empty=where.drop_empty,
+        max_length=where.max_length,
     )
     if found.fingerprint != spec.task_fingerprint:
         raise BadInput(
@@ -100,9 +101,8 @@ def reopen(store: Store, study: str, *, task: str | None = None) -> Reopened:
 def _reference(store: Store, study: str, task: str | None) -> TaskReference:
     known = store.study(study).task.read()
     if task is not None:
-        if known and task.startswith("hf:"):
-            return replace(known, task=task)
-        return refer(task, drop_empty=known is not None and known.drop_empty)
+        moved = refer(task)
+        return moved if known is None else replace(known, task=moved.task)
     if known is None:
         raise BadInput(
             f"A study is opened again with its task; study {study!r} was made by an older prunefront, which did not "

@@ -3,7 +3,8 @@
     builtin/docstrings   sentences of installed packages; needs no download
     glue/sst2 ...        the nine tasks of GLUE, from the hub
     hf:NAME@CONFIG       any hub data set, or a local folder laid out like one; @CONFIG where it has several
-    PATH.toml            local csv, tsv, jsonl or parquet files, described by a task file
+    FILE or FOLDER       local csv, tsv, jsonl or parquet rows; columns by --text and --label, or by their names
+    PATH.toml            such files, described by a task file
 
 Validation is carved out of the official train split by the rows' own text, so that it is the same for every
 seed. Test rows are described by a Task and opened by `open_test` alone.
@@ -40,7 +41,7 @@ from pipeline.task.labels import (
     class_names,
     labelled,
 )
-from pipeline.task.outline import Outline, TestSource, outline_of
+from pipeline.task.outline import Outline, TestSource, outline_of, with_length
 from pipeline.task.overlap import TEXT_COLUMNS, row_keys, shared_rows, told
 from pipeline.task.rows import PartOfFile, fingerprint
 from pipeline.task.tokencache import WORTH_ROWS, kept, tokens_folder
@@ -103,18 +104,21 @@ def load_task(
     text: tuple[str, ...] = (),
     label: str | None = None,
     metric: str | None = None,
+    max_length: int | None = None,
     drop_empty: bool = False,
 ) -> Task:
     """Read the official train split of a task and carve validation out of it; test rows stay unread.
 
-    `text` (default "text"), `label` ("label") and `metric` ("accuracy") describe a hub data set and only
-    that. In `cache` are kept the parsed built-in corpus and what came from the hub. `drop_empty`: rows without a text
-    are left out; else they are refused.
+    `text`, `label`, `metric` (default "accuracy") and `max_length` (128) describe a file of rows or a hub data set, and
+    only these; the columns of a file are found by their usual names. In `cache` is kept what came from the hub.
+    `drop_empty`: rows without a text are left out; else they are refused.
 
     Raises:
         BadInput: there is no such task, or its description or its rows cannot be used.
     """
     outline = outline_of(name_or_file, cache=cache, text=text, label=label, metric=metric)
+    if max_length is not None:
+        outline = with_length(outline, max_length, name_or_file)
     return _load(outline, drop_empty=drop_empty)
 
 
@@ -237,7 +241,7 @@ def _load(outline: Outline, *, drop_empty: bool) -> Task:
     regression, blank = is_regression(outline.metric), outline.metric == AGREEMENT
     with said_of(outline.train):
         rows, told_of = outline.train.read_and_tell("train")
-        remarks = [*told_of]
+        remarks = [*outline.remarks, *told_of]
         rows = whole(rows, "train", remarks, drop_empty=drop_empty)
         names = () if regression or blank else class_names(rows["label"])
         remarks += alike(names)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.study.metrics import AGREEMENT, METRICS, is_regression
 from pipeline.study.nearest import did_you_mean
 from pipeline.study.records import BadInput
 from pipeline.task import docstrings
+from pipeline.task.datafile import is_data, look_into
 from pipeline.task.glue import GLUE, LABEL, MAX_LENGTH, REPOSITORY, ROW_NUMBER
 from pipeline.task.readers import DELIMITERS, kind_of
 from pipeline.task.rows import FileSource, HubSource, PartOfFile
@@ -39,6 +40,7 @@ class Outline:
     test: TestSource
     validation: Source | None = None
     positive: str | None = None  # of two classes: the one whose F1 is meant
+    remarks: tuple[str, ...] = ()  # for the user, on which columns were taken
 
 
 def outline_of(
@@ -56,9 +58,12 @@ def outline_of(
             )
         column = None if metric == AGREEMENT else label or LABEL
         return _hub(name_or_file, cache, text or ("text",), column, metric or "accuracy")
+    path = None if _has_a_name(name_or_file) else _path(name_or_file)
+    if path is not None and is_data(path):
+        return _data(path, text, label, metric or "accuracy")
     if text or label or metric:
         raise BadInput(
-            "--text, --label and --metric describe a hub data set (hf:NAME); the task "
+            "--text, --label and --metric describe a file of rows or a hub data set (hf:NAME); the task "
             f"{name_or_file} has its own. Leave them out, or write a task file."
         )
     if name_or_file == BUILTIN:
@@ -69,7 +74,49 @@ def outline_of(
         return _file(_path(name_or_file))
     raise BadInput(
         f"There is no task {name_or_file!r}.{did_you_mean(name_or_file, (BUILTIN, *GLUE_NAMES))} A task is {BUILTIN}, "
-        f"{', '.join(GLUE_NAMES)}, hf:NAME or hf:NAME@CONFIG of a hub data set, or a task file (.toml)."
+        f"{', '.join(GLUE_NAMES)}, hf:NAME or hf:NAME@CONFIG of a hub data set, a file or folder "
+        "of rows (csv, tsv, jsonl, parquet), or a task file (.toml)."
+    )
+
+
+def with_length(outline: Outline, max_length: int, name_or_file: str) -> Outline:
+    """Return the outline of a file of rows or a hub data set with rows of at most so many tokens.
+
+    Raises:
+        BadInput: the task has a length of its own, or there is no such length.
+    """
+    if _has_a_name(name_or_file):
+        raise BadInput(
+            f"--max-length is for a file of rows or a hub data set (hf:NAME); the task {name_or_file} has its own "
+            f"({outline.max_length}). Leave it out, or change the task file."
+        )
+    if max_length < 1:
+        raise BadInput(f"--max-length is {max_length}. A row has at least one token.")
+    return replace(outline, max_length=max_length)
+
+
+def _has_a_name(task: str) -> bool:
+    """Return whether a task is known by name, whatever files there are."""
+    return not task or task == BUILTIN or task.startswith("glue/") or task.endswith(".toml")
+
+
+def _data(path: Path, text: tuple[str, ...], label: str | None, metric: str) -> Outline:
+    found = look_into(path, text=text, label=label, labelled=metric != AGREEMENT)
+    regression = metric in METRICS and is_regression(metric)
+
+    def source(file: Path) -> FileSource:
+        return FileSource(file, found.text, found.label)
+
+    whole = source(found.train)
+    kept, test = (PartOfFile(whole, aside=aside, regression=regression) for aside in (False, True))
+    return Outline(
+        name=path.name.partition(".")[0] or path.resolve().name,
+        metric=metric,
+        max_length=MAX_LENGTH,
+        train=kept if found.test is None else whole,
+        test=TestSource((("test", test if found.test is None else source(found.test)),)),
+        validation=None if found.validation is None else source(found.validation),
+        remarks=found.remarks,
     )
 
 

@@ -69,7 +69,7 @@ def read_columns(
         raise ValueError(
             f"the suffix {kind!r} is none of {', '.join(SUFFIXES)} (.gz or .zst of each): {way_out}"
         )
-    data = _content(path)
+    data = content_of(path)
     remarks: tuple[str, ...] = ()
     classes: dict[str, list[str]] = {}
     if kind == ".parquet":
@@ -95,7 +95,12 @@ def require_columns(columns: Iterable[str], there: list[str]) -> None:
             raise ValueError(f"it has {count} {name!r}; its columns are {', '.join(map(repr, there))}")
 
 
-def _content(path: Path) -> bytes:
+def content_of(path: Path) -> bytes:
+    """Return a file's bytes, unpacked.
+
+    Raises:
+        OSError, ValueError: it cannot be read or unpacked.
+    """
     data = path.read_bytes()
     try:
         if path.suffix.lower() == ".gz":

@@ -21,6 +21,8 @@ def make_pages_folder(folder: Path) -> None:
     made = make_study(folder / "made")
     for name in ("train.tsv", "test.tsv"):
         shutil.copy(made.task_file.parent / name, folder / name)
+    rows = (folder / "train.tsv").read_text().replace("\t", ",").replace("sentence,label", "review,topic")
+    (folder / "reviews.csv").write_text(rows)
     text = made.task_file.read_text().replace('name = "toy"', 'name = "reviews"')
     for name in ("reviews.toml", "A.toml", "B.toml"):
         (folder / name).write_text(text)

@@ -34,6 +34,7 @@ def read_task(request: Search, *, cache: Path) -> Task:
         label=request.label,
         metric=request.metric,
         drop_empty=request.drop_empty,
+        max_length=request.max_length,
     )
     if task.metric == AGREEMENT and not request.no_training:
         raise BadInput(

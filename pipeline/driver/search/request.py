@@ -40,7 +40,13 @@ class Search:
     """
 
     task: Annotated[
-        str, Option("builtin/docstrings, glue/sst2 …, hf:NAME, or a task file (.toml).", WHAT)
+        str,
+        Option(
+            "A file of rows (csv, tsv, jsonl, parquet), a folder of train and test files, a task file (.toml), "
+            "hf:NAME, glue/sst2 … or builtin/docstrings.",
+            WHAT,
+            also=("--data",),
+        ),
     ] = "builtin/docstrings"
     model: Annotated[str, Option("A hub name, a folder, or builtin/tiny-bert.", WHAT)] = "builtin/tiny-bert"
     method: Annotated[
@@ -52,12 +58,21 @@ class Search:
         ),
     ] = BY_MODE
     text: Annotated[
-        tuple[str, ...], Option("Text column of an hf: data set; twice for pairs of texts.", WHAT)
+        tuple[str, ...], Option("Text column of a file or an hf: data set; twice for pairs of texts.", WHAT)
     ] = ()
-    label: Annotated[str | None, Option("Label column of an hf: data set.", WHAT)] = None
+    label: Annotated[str | None, Option("Label column of a file or an hf: data set.", WHAT)] = None
     metric: Annotated[
         str | None,
-        Option("Metric of an hf: data set: accuracy, f1, accuracy_f1, matthews or pearson_spearman.", WHAT),
+        Option(
+            "Metric of a file or an hf: data set: accuracy, f1, accuracy_f1, matthews or pearson_spearman.",
+            WHAT,
+        ),
+    ] = None
+    max_length: Annotated[
+        int | None,
+        Option(
+            "Tokens of a row of a file or an hf: data set; longer rows are cut. [dim]Default: 128[/]", WHAT
+        ),
     ] = None
     drop_empty: Annotated[bool, Option("Leave rows without a text out; else they are refused.", WHAT)] = False
     trim_vocabulary: Annotated[

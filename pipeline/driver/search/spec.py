@@ -60,6 +60,7 @@ def open_study(resolved: ResolvedSearch, spec: StudySpec, *, dense: Path | None)
         label=request.label,
         metric=request.metric,
         drop_empty=request.drop_empty,
+        max_length=request.max_length,
     )
     study.task.write(task)
     study.data.write(resolved.data)

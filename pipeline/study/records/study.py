@@ -23,6 +23,7 @@ class TaskReference:
     label: str | None = None
     metric: str | None = None
     drop_empty: bool = False  # rows without a text are left out
+    max_length: int | None = None  # tokens of a row; None: the task's own
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,9 @@ def refer(
     label: str | None = None,
     metric: str | None = None,
     drop_empty: bool = False,
+    max_length: int | None = None,
 ) -> TaskReference:
-    """Return a reference by which a task is found from any folder: a task file's path becomes absolute."""
-    name = str(Path(task).expanduser().resolve()) if task.endswith(".toml") else task
-    return TaskReference(name, text, label, metric, drop_empty)
+    """Return a reference by which a task is found from any folder: the path of a file or folder becomes absolute."""
+    named = task.startswith(("builtin/", "glue/", "hf:"))
+    name = task if named else str(Path(task).expanduser().resolve())
+    return TaskReference(name, text, label, metric, drop_empty, max_length)

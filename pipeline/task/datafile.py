@@ -1,0 +1,176 @@
+"""A file of rows, or a folder with train and test files, as a task: its columns are found by their usual names."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from pipeline.study.nearest import did_you_mean
+from pipeline.study.records import BadInput
+from pipeline.task.encodings import text_of
+from pipeline.task.readers import (
+    DELIMITERS,
+    GUESSED,
+    HEADER_CHARACTERS,
+    JSON_LINES,
+    SUFFIXES,
+    content_of,
+    kind_of,
+)
+
+TEXTS = (
+    "text",
+    "sentence",
+    "review",
+    "content",
+    "body",
+    "document",
+    "comment",
+    "message",
+    "tweet",
+    "title",
+    "question",
+)
+PAIRS = (
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("text_a", "text_b"),
+    ("text1", "text2"),
+    ("question", "sentence"),
+)
+LABELS = (
+    "label",
+    "labels",
+    "class",
+    "category",
+    "topic",
+    "sentiment",
+    "intent",
+    "target",
+    "tag",
+    "rating",
+    "stars",
+)
+VALIDATION, TEST = ("validation", "valid", "val", "dev"), ("test",)
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """Where the rows are, and the columns that are used."""
+
+    train: Path
+    validation: Path | None
+    test: Path | None
+    text: tuple[str, ...]
+    label: str | None
+    remarks: tuple[str, ...]  # what was found by name
+
+
+def is_data(path: Path) -> bool:
+    """Return whether a path is that of rows: a folder, or a file with the suffix of a known format."""
+    return path.is_dir() or kind_of(path) in (*SUFFIXES, *JSON_LINES)
+
+
+def look_into(path: Path, *, text: tuple[str, ...], label: str | None, labelled: bool) -> DataFile:
+    """Return the files of a path and the columns of its training rows; no other row is read.
+
+    Args:
+        path: a file, or a folder with train.*, and perhaps validation.* and test.*.
+        text: the text columns; empty to find them.
+        label: the label column; None to find it.
+        labelled: whether a label is wanted.
+
+    Raises:
+        BadInput: a file or a column is missing, or cannot be told from others.
+    """
+    train, validation, test = _files(path)
+    try:
+        there = _header(train)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise BadInput(f"{train} cannot be read: {error}.") from error
+    for name in (*text, *([label] if label else ())):
+        if there.count(name) != 1:
+            raise BadInput(
+                f"{train} has no column {name!r}.{did_you_mean(name, there)} It has: {', '.join(there)}."
+            )
+    found_label = label if label or not labelled else _label(train, there, text)
+    found_text = text or _texts(train, [name for name in there if name != found_label])
+    said = f"text is {' and '.join(found_text)}" + (f", label is {found_label}" if found_label else "")
+    remarks = () if text and (label or not labelled) else (f"{train.name}: {said} (of {', '.join(there)}).",)
+    return DataFile(train, validation, test, found_text, found_label, remarks)
+
+
+def _files(path: Path) -> tuple[Path, Path | None, Path | None]:
+    if not path.exists():
+        raise BadInput(f"There is no file or folder {path}.")
+    if path.is_file():
+        return path, None, None
+    train = _one(path, ("train",))
+    if train is None:
+        raise BadInput(
+            f"{path} has no file train.csv, .tsv, .jsonl or .parquet (.gz or .zst of each). Call one so, or name a "
+            "file."
+        )
+    return train, _one(path, VALIDATION), _one(path, TEST)
+
+
+def _one(folder: Path, stems: tuple[str, ...]) -> Path | None:
+    """Return the folder's file of a part; None if there is none."""
+    found = sorted(
+        each
+        for each in folder.iterdir()
+        if each.name.partition(".")[0].lower() in stems and kind_of(each) in (*SUFFIXES, *JSON_LINES)
+    )
+    if len(found) > 1:
+        raise BadInput(
+            f"{folder} has {' and '.join(each.name for each in found)}. Keep one of them, or write a task file."
+        )
+    return found[0] if found else None
+
+
+def _header(path: Path) -> list[str]:
+    """Return a file's columns."""
+    kind = kind_of(path)
+    if kind == ".parquet":
+        return list(pa.parquet.read_schema(pa.BufferReader(content_of(path))).names)
+    text = text_of(content_of(path))
+    if kind in JSON_LINES:
+        first = json.loads(next((line for line in text.splitlines() if line.strip()), "{}"))
+        return list(first) if isinstance(first, dict) else []
+    headers = [_split(text, delimiter) for delimiter in (DELIMITERS[kind], *GUESSED)]
+    return headers[0] if len(headers[0]) > 1 else max(headers, key=len)
+
+
+def _split(text: str, delimiter: str) -> list[str]:
+    lines = csv.reader(io.StringIO(text[:HEADER_CHARACTERS], newline=""), delimiter=delimiter)
+    return next((line for line in lines if line), [])
+
+
+def _label(train: Path, there: list[str], text: tuple[str, ...]) -> str:
+    free = {name.lower(): name for name in there if name not in text}
+    found = [free[name] for name in LABELS if name in free]
+    if found:
+        return found[0]
+    raise BadInput(f"Which column of {train} is the label? It has: {', '.join(there)}. Name it by --label.")
+
+
+def _texts(train: Path, there: list[str]) -> tuple[str, ...]:
+    known = {name.lower(): name for name in there}
+    for first, second in PAIRS:
+        if first in known and second in known:
+            return known[first], known[second]
+    found = [known[name] for name in TEXTS if name in known]
+    if found:
+        return (found[0],)
+    if len(there) == 1:
+        return (there[0],)
+    raise BadInput(
+        f"Which column of {train} is the text? It has: {', '.join(there)}. Name it by --text; twice for pairs."
+    )
