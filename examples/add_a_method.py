@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prunefront import OneShot, Scores, check_method
+from prunefront import OneShot, Scores, check_method, matrix
 
 
 @dataclass
@@ -31,7 +31,7 @@ class OutputNorm(OneShot):
     def norms(self, linear, units):
         if units == 0:
             return []
-        powers = linear.weight.detach().double().abs().pow(self.order).sum(dim=0)
+        powers = matrix(linear).detach().double().abs().pow(self.order).sum(dim=0)  # of [out, in]
         return powers.reshape(units, -1).sum(dim=1).pow(1 / self.order).cpu().numpy()
 
 

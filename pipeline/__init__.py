@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pipeline.fronts.front import Front, FrontPoint, load_front
     from pipeline.fronts.pick import pick
     from pipeline.methods.base import OneShot, PruningMethod, Run, Unstructured
+    from pipeline.model.layer_parts import matrix
     from pipeline.study.records import (
         Anchors,
         BadInput,
@@ -76,6 +77,7 @@ _MODULES = {
     "load": "export.checkpoint",
     "load_front": "fronts.front",
     "load_tokenizer": "export.checkpoint",
+    "matrix": "model.layer_parts",
     "pick": "fronts.pick",
     "search": "driver.search.api",
     "sentences": "fronts.compare",
@@ -106,6 +108,7 @@ __all__ = [
     "load",
     "load_front",
     "load_tokenizer",
+    "matrix",
     "pick",
     "search",
     "sentences",

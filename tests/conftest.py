@@ -1,11 +1,16 @@
 """Fixtures of several wings: tiny networks of every known architecture, rows for them, servers of our own."""
 
+import atexit
 import os
+import shutil
+from tempfile import mkdtemp
 
 # before torch, ray and huggingface_hub are imported anywhere
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+# the library copies the code of loaded folders to one place of the user's: two test processes would write there at once
+os.environ["HF_MODULES_CACHE"] = mkdtemp(prefix="prunefront-hf-modules-")
 # Ray gives its workers a low priority, by which the tests of the other core would starve those of this one
 os.environ["RAY_worker_niceness"] = "0"  # noqa: SIM112 (Ray's name)
 
@@ -33,6 +38,7 @@ from tests.kit.postgres import Server, postgres
 from tests.kit.trials import TRAIN
 
 torch.set_num_threads(1)
+atexit.register(shutil.rmtree, os.environ["HF_MODULES_CACHE"], ignore_errors=True)
 
 # `make test` draws the same examples every time; `make test-all` searches at random, and prints how to draw again
 # what failed.

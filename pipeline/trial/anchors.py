@@ -186,7 +186,9 @@ def write_dense(folder: Path, runs: list[DenseRun], recipe: DenseRecipe) -> dict
     about["tried"] = {f"{run.learning_rate:g}": run.metric for run in runs}
     about["epochs"] = recipe.epochs * len(recipe.learning_rates)
     about[WEIGHTS] = weights.name
-    if read_dense(folder) is None:
+    if (folder / ABOUT).exists() and read_dense(
+        folder
+    ) is None:  # in this order: another study may write it now
         (folder / ABOUT).unlink(missing_ok=True)  # it is damaged
     if not write_new(folder / ABOUT, json.dumps(about, indent=2).encode()):
         weights.unlink()

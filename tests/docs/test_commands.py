@@ -12,6 +12,7 @@ from pipeline.cli.app import run
 from pipeline.driver.search.check import check
 from pipeline.driver.search.request import Search
 from pipeline.fronts.front import Front, load_front
+from pipeline.study.store import Store
 from pipeline.trial.latency import timing
 from tests.kit.documents import ROOT, SHELL, Block, blocks, pages
 from tests.kit.pages_folder import OWN
@@ -61,9 +62,10 @@ def test_what_a_page_shows_runs(page: Path, here: Path, capsys: pytest.CaptureFi
 
 
 def tiny(words: list[str]) -> list[str]:
-    """The command with the one model that needs no download, where the model is really read."""
+    """The command with the model of the study that the store has, where the model is really read: nothing is probed."""
     if words[0] == "plan":
-        return ["builtin/tiny-bert" if word == "bert-base-uncased" else word for word in words]
+        model = Store(Path("mlflow_runs")).study(OWN).read_spec().model
+        return [model if word == "bert-base-uncased" else word for word in words]
     return words
 
 

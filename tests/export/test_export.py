@@ -227,8 +227,8 @@ def test_an_interrupted_export_leaves_nothing(
 
 def test_the_command(study: Study, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     to = ["--to", str(tmp_path / "out"), "--store", str(study.store)]
-    assert run(["export", NAME, *to, "--max-drop", "0.1", "--compression", "0.5"]) == 2
-    assert "One bound chooses a network" in capsys.readouterr().err
+    assert run(["export", NAME, *to, "--max-drop", "0.1", "--knee"]) == 2
+    assert "--max-drop and --knee name different points" in capsys.readouterr().err
     assert run(["export", NAME, *to, "--trial", "0", "--compression", "0.2", "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["folder"] == str(tmp_path / "out")

@@ -9,6 +9,7 @@ import torch
 from pipeline.methods.bases.branches import read_branches
 from pipeline.methods.fisher import Fisher
 from pipeline.methods.obs import Obs
+from pipeline.model.layer_parts import matrix
 from pipeline.task.batches import encoder_inputs
 from pipeline.trial.conformance.networks import HEAD_SIZE, tiny_batch, tiny_network
 
@@ -68,7 +69,7 @@ def test_relative_errors_end_near_one_and_blocks_cost_their_whole_output() -> No
     model, anatomy = tiny_network()
     batch = tiny_batch()
     branch = read_branches(model, anatomy, [batch])[0, "attention_output"]
-    weight = branch.linear.weight.detach()
+    weight = matrix(branch.block.output).detach()
     rows = weight * branch.sensitivity.sqrt()[:, None]
     expected = float(torch.trace(rows @ branch.second_moment @ rows.T))
     scores = Obs("block", "loss").score(model, anatomy, [batch])

@@ -192,7 +192,14 @@ class StudyStore:
         for folder in sorted({path.parent for path in (self.folder / TRIALS).glob("*/attempt-*")}):
             if folder.name.isdecimal() and (folder / JSON).is_file():
                 self.complete(int(folder.name))
-        for pattern in ("", f"{TRIALS}/*/", f"{TRIALS}/*/{WEIGHTS}/", f"{CONFIRM}/*/", f"{EXPORTS}/"):
+        for pattern in (
+            "",
+            f"{TRIALS}/*/",
+            f"{TRIALS}/*/{WEIGHTS}/",
+            f"{CONFIRM}/",
+            f"{CONFIRM}/*/",
+            f"{EXPORTS}/",
+        ):
             for folder in self.folder.glob(pattern) if pattern else (self.folder,):
                 sweep(folder, older_s=ABANDONED_S)
 
