@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -58,6 +59,7 @@ LABELS = (
     "rating",
     "stars",
 )
+HEADER_ROWS = 100  # of json lines: a row may leave out what is null
 VALIDATION, TEST = ("validation", "valid", "val", "dev"), ("test",)
 
 
@@ -142,8 +144,8 @@ def _header(path: Path) -> list[str]:
         return list(pa.parquet.read_schema(pa.BufferReader(content_of(path))).names)
     text = text_of(content_of(path))
     if kind in JSON_LINES:
-        first = json.loads(next((line for line in text.splitlines() if line.strip()), "{}"))
-        return list(first) if isinstance(first, dict) else []
+        rows = [json.loads(line) for line in islice(filter(str.strip, text.splitlines()), HEADER_ROWS)]
+        return list(dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row))
     headers = [_split(text, delimiter) for delimiter in (DELIMITERS[kind], *GUESSED)]
     return headers[0] if len(headers[0]) > 1 else max(headers, key=len)
 

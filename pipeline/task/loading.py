@@ -1,6 +1,6 @@
 """A task: a name or a file -> rows with labels -> TaskData, tokenised once per study.
 
-    builtin/docstrings   sentences of installed packages; needs no download
+    builtin/docstrings   sentences of docstrings, shipped with this package; needs no download
     glue/sst2 ...        the nine tasks of GLUE, from the hub
     hf:NAME@CONFIG       any hub data set, or a local folder laid out like one; @CONFIG where it has several
     FILE or FOLDER       local csv, tsv, jsonl or parquet rows; columns by --text and --label, or by their names

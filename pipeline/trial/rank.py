@@ -45,11 +45,11 @@ def rank_network(
         return WeightRanking(scores, anatomy, reconstruction)
     if settings.allocation == UNIFORM:
         groups = uniform_groups(scores, model, anatomy, score_per_parameter=per_parameter)
-        return UniformRanking(groups, anatomy, reconstruction)
+        return UniformRanking(groups, anatomy=anatomy, reconstruction=reconstruction)
     order = removal_order(
         scores,
         anatomy,
         score_per_parameter=per_parameter,
         min_attention_blocks=settings.min_attention_blocks,
     )
-    return UnitRanking(order, anatomy, reconstruction)
+    return UnitRanking(order, anatomy=anatomy, reconstruction=reconstruction)

@@ -176,7 +176,7 @@ def curves(bench: LatencySetup) -> Iterator[Row]:
 
     epoch = size.train // size.batch
     for level, goal in goals.items():
-        ranking = UnitRanking(bench.order(level), bench.anatomy)
+        ranking = UnitRanking(bench.order(level), anatomy=bench.anatomy)
         networks = ranking.steps(most=CURVE_STEPS)
 
         def walk(ranking: Any = ranking, networks: Any = networks) -> None:

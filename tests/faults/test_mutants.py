@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.faults.mutants import MUTANTS, Mutant, killing
-from tests.kit.schedules import hurried
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:This process .* is multi-threaded:DeprecationWarning",
-    "ignore:The ``noload`` loader strategy",  # MLflow's, of SQLAlchemy 2.1
-)
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with hurried():
-        yield
+pytestmark = [
+    pytest.mark.usefixtures("hurry"),
+    pytest.mark.filterwarnings(
+        "ignore:This process .* is multi-threaded:DeprecationWarning",
+        "ignore:The ``noload`` loader strategy",  # MLflow's, of SQLAlchemy 2.1
+    ),
+]
 
 
 @pytest.mark.long

@@ -6,7 +6,6 @@ once is in `corpus.txt`, and always tried.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,24 +13,20 @@ import pytest
 from pipeline.study.ledger import lease
 from tests.kit.points import FAULTS
 from tests.kit.postgres import PASSWORD, Server, binaries
-from tests.kit.schedules import Outcome, Schedule, Study, hurried
+from tests.kit.schedules import Outcome, Schedule, Study
 
 CORPUS = Path(__file__).with_name("corpus.txt")
 SAMPLE = 60  # every so many-th schedule
 EXPORTER_SAMPLE = 10
 MLFLOW_SAMPLE = POSTGRESQL_SAMPLE = 10
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:This process .* is multi-threaded:DeprecationWarning",
-    "ignore:The ``noload`` loader strategy",  # MLflow's, of SQLAlchemy 2.1
-)
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with hurried():
-        yield
+pytestmark = [
+    pytest.mark.usefixtures("hurry"),
+    pytest.mark.filterwarnings(
+        "ignore:This process .* is multi-threaded:DeprecationWarning",
+        "ignore:The ``noload`` loader strategy",  # MLflow's, of SQLAlchemy 2.1
+    ),
+]
 
 
 def told(outcomes: list[Outcome]) -> list[str]:

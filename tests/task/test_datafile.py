@@ -57,6 +57,14 @@ def test_named_columns_need_no_word(tmp_path: Path) -> None:
     assert not [line for line in task.remarks if "text is" in line]
 
 
+def test_a_row_of_json_lines_may_leave_a_column_out(tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl"
+    rows = [{"text": "no label yet"}, *({"text": f"t {n}", "label": n % 2} for n in range(60))]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(BadInput, match=r"x\.jsonl.*label"):  # a row without a label, not a column
+        load_task(str(file), cache=tmp_path)
+
+
 def test_rows_are_cut_to_a_length_of_ones_own(tmp_path: Path) -> None:
     file = str(write(tmp_path / "reviews.csv"))
     assert load_task(file, cache=tmp_path).max_length == 128

@@ -107,7 +107,7 @@ def ranked(scores: Scores | Matrices, anatomy: Anatomy, *, per_parameter: bool, 
     if not isinstance(scores, Scores):
         return WeightRanking(scores, anatomy)
     order = removal_order(scores, anatomy, score_per_parameter=per_parameter, min_attention_blocks=attention)
-    return UnitRanking(order, anatomy)
+    return UnitRanking(order, anatomy=anatomy)
 
 
 def same(one: Scores | Matrices, other: Scores | Matrices) -> bool:

@@ -65,14 +65,34 @@ class Ranking(ABC):
         return {}
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class UnitRanking(Ranking):
-    """Units by ascending score, as `allocation.removal_order` returns them: they are cut."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CutRanking(Ranking, ABC):
+    """Parts that are cut out, whatever their order."""
 
-    order: tuple[Removal, ...]
     anatomy: Anatomy
     reconstruction: Reconstruction | None = None  # refits what is left; None: it stays as it is
+
+    def walk(
+        self, model: PreTrainedModel, steps: Sequence[Step], examine: Examine
+    ) -> Iterator[tuple[Step, Evaluation, Measurement]]:
+        """Cut a copy further and further; layers that did not change are not computed again."""
+        refit = None if self.reconstruction is None else self.reconstruction.refit
+        return walk(model, self.anatomy, steps, examine, refit=refit)
+
+    def take(self, model: PreTrainedModel, step: Step) -> Anatomy:
+        """Cut the network, and refit what is left."""
+        anatomy = cut(model, self.anatomy, step.masks)
+        if step.removed and self.reconstruction is not None:
+            self.reconstruction.refit(model, anatomy)
+        return anatomy
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class UnitRanking(CutRanking):
+    """Units by ascending score, as `allocation.removal_order` returns them."""
+
+    order: tuple[Removal, ...]
 
     def at(self, *, threshold: float | None = None, target: float | None = None) -> Step:
         """Choose as `allocation.choose` does."""
@@ -88,20 +108,6 @@ class UnitRanking(Ranking):
         """Return the steps of `allocation.curve_steps`."""
         removed = None if include is None else include.removed
         return curve_steps(self.order, self.anatomy, most=most, include=removed)
-
-    def walk(
-        self, model: PreTrainedModel, steps: Sequence[Step], examine: Examine
-    ) -> Iterator[tuple[Step, Evaluation, Measurement]]:
-        """Cut a copy further and further; layers that did not change are not computed again."""
-        refit = None if self.reconstruction is None else self.reconstruction.refit
-        return walk(model, self.anatomy, steps, examine, refit=refit)
-
-    def take(self, model: PreTrainedModel, step: Step) -> Anatomy:
-        """Cut the network, and refit what is left."""
-        anatomy = cut(model, self.anatomy, step.masks)
-        if step.removed and self.reconstruction is not None:
-            self.reconstruction.refit(model, anatomy)
-        return anatomy
 
 
 @final

@@ -7,20 +7,15 @@ configuration can say that there are fewer; and layers. A group's score is its u
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 import numpy as np
 
 from pipeline.model.anatomy import Anatomy, find_architecture
-from pipeline.model.surgery import cut
-from pipeline.study.records import FloatArray, Masks, Measurement, Scores
+from pipeline.study.records import FloatArray, Masks, Scores
 from pipeline.trial.curve.allocation import Step, present_units
-from pipeline.trial.curve.ranking import Ranking
-from pipeline.trial.curve.walking import Examine, walk
-from pipeline.trial.measure import Evaluation
-from pipeline.trial.reconstruction import Reconstruction
+from pipeline.trial.curve.ranking import CutRanking
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -37,12 +32,10 @@ class Group:
 
 @final
 @dataclass(frozen=True, eq=False)
-class UniformRanking(Ranking):
-    """Groups by ascending score: they are cut."""
+class UniformRanking(CutRanking):
+    """Groups by ascending score."""
 
     groups: tuple[Group, ...]
-    anatomy: Anatomy
-    reconstruction: Reconstruction | None = None  # refits what is left; None: it stays as it is
 
     def at(self, *, threshold: float | None = None, target: float | None = None) -> Step:
         """Return what is left at a threshold, or once a target is reached."""
@@ -69,20 +62,6 @@ class UniformRanking(Ranking):
         even = np.linspace(compressions[0], compressions[-1], max(most - len(fixed), 0) + 2)[1:-1]
         nearest = np.abs(compressions[None, :] - even[:, None]).argmin(axis=1)
         return tuple(self._step(count) for count in sorted(fixed | {int(place) for place in nearest}))
-
-    def walk(
-        self, model: PreTrainedModel, steps: Sequence[Step], examine: Examine
-    ) -> Iterator[tuple[Step, Evaluation, Measurement]]:
-        """Cut a copy further and further; layers that did not change are not computed again."""
-        refit = None if self.reconstruction is None else self.reconstruction.refit
-        return walk(model, self.anatomy, steps, examine, refit=refit)
-
-    def take(self, model: PreTrainedModel, step: Step) -> Anatomy:
-        """Cut the network, and refit what is left."""
-        anatomy = cut(model, self.anatomy, step.masks)
-        if step.removed and self.reconstruction is not None:
-            self.reconstruction.refit(model, anatomy)
-        return anatomy
 
     def _step(self, count: int) -> Step:
         masks = self.anatomy.present

@@ -28,7 +28,7 @@ def drawn(seed: int = 0, *, layers: int = LAYERS) -> Scores:
 def ranking(kind: str, scores: Scores, *, layers: int = LAYERS, per_parameter: bool = False):
     model, anatomy = tiny_network(kind, layers=layers)
     groups = uniform_groups(scores, model, anatomy, score_per_parameter=per_parameter)
-    return model, UniformRanking(groups, anatomy)
+    return model, UniformRanking(groups, anatomy=anatomy)
 
 
 def test_groups_are_those_worked_out_by_hand() -> None:
