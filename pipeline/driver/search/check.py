@@ -26,6 +26,7 @@ from pipeline.study.nearest import did_you_mean
 from pipeline.study.records import BadInput, Params
 from pipeline.study.space import FROM_SCRATCH, Space, load_space, parse_space, read_document
 from pipeline.trial.distillation import DISTILLATIONS, NONE
+from pipeline.trial.settings import UNIFORM
 from pipeline.trial.training.compilation import check_compile
 from pipeline.trial.training.precision import Hardware, check_precision, hardware_of
 
@@ -75,7 +76,13 @@ def check(request: Search) -> Checked:
     _check_one_of("--distill", request.distill, (NONE, *DISTILLATIONS))
     if request.no_training:
         _check_needs_no_training(request)
-    return Checked(objective, space_of(request), _given_keys(request))
+    space = space_of(request)
+    if ranks_weights(request.method) and UNIFORM in space.keys["allocation"].values:
+        raise BadInput(
+            f"allocation = {UNIFORM!r} cuts layers and widths; {request.method} sets single weights to zero. "
+            "Leave it out of the space file, or choose a method that cuts."
+        )
+    return Checked(objective, space, _given_keys(request))
 
 
 def _check_needs_no_training(request: Search) -> None:

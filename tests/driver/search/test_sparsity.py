@@ -97,3 +97,12 @@ def test_gradual_methods_go_in_one_round(tmp_path: Path, method: str) -> None:
     else:
         with pytest.raises(BadInput, match="in one round"):
             check(wanted)
+
+
+def test_single_weights_have_no_uniform_allocation(tmp_path: Path, capsys) -> None:
+    (tmp_path / "space.toml").write_text('[allocation]\nvalue = "uniform"\n')
+    asked = ["search", "--method", "magnitude", "--space", str(tmp_path / "space.toml")]
+    assert run([*asked, "--store", str(tmp_path / "store")]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "allocation = 'uniform' cuts layers and widths; magnitude" in said
+    assert not (tmp_path / "store").exists()
