@@ -97,6 +97,8 @@ def look_into(path: Path, *, text: tuple[str, ...], label: str | None, labelled:
         there = _header(train)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise BadInput(f"{train} cannot be read: {error}.") from error
+    if not there:
+        raise BadInput(f"{train} is empty: it has no column.")
     for name in (*text, *([label] if label else ())):
         if there.count(name) != 1:
             raise BadInput(

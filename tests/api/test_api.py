@@ -98,6 +98,7 @@ def test_a_built_wheel_has_both_names(tmp_path: Path) -> None:
     there = {path.name for path in target.iterdir() if path.suffix != ".dist-info"} - {"bin"}
     assert there == {"pipeline", "prunefront"}
     assert (target / "pipeline" / "search_spaces" / "snip.toml").is_file()
+    assert (target / "pipeline" / "task" / "corpus" / "train.parquet").is_file()
     place = {"env": os.environ | {"PYTHONPATH": str(target)}, "cwd": tmp_path}
     run = subprocess.run(
         [sys.executable, "-P", "-c", WHEEL_CODE],

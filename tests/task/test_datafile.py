@@ -120,6 +120,9 @@ def test_folders_that_do_not_say_which_file_is_meant(tmp_path: Path) -> None:
         write(tmp_path / "two" / name)
     with pytest.raises(BadInput, match=r"has train.csv and train.jsonl. Keep one"):
         load_task(str(tmp_path / "two"), cache=tmp_path)
+    (tmp_path / "nothing.csv").write_text("")
+    with pytest.raises(BadInput, match=r"nothing.csv is empty"):
+        load_task(str(tmp_path / "nothing.csv"), cache=tmp_path)
     with pytest.raises(BadInput, match=r"There is no file or folder .*nowhere.csv"):
         load_task(str(tmp_path / "nowhere.csv"), cache=tmp_path)
 
