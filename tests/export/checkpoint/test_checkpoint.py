@@ -266,11 +266,10 @@ def test_a_folder_of_an_earlier_version_is_read(folder, make_model, make_batch):
     assert torch.equal(logits(pipeline.load(folder), batch), expected)
 
 
-def test_transformers_loads_a_folder_of_every_new_kind(tmp_path, monkeypatch):
+def test_transformers_loads_a_folder_of_every_new_kind(tmp_path):
     """By from_pretrained, with the code in the folder; fresh environments: test_strangers.py."""
     import transformers
 
-    monkeypatch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
     for kind in sorted(set(ARCHITECTURES) - set(KINDS)):
         model, anatomy = tiny_network(kind)
         masks = masks_of(heads=(4, 0, 2), neurons=(64, 9, 0))
