@@ -26,7 +26,7 @@ from pipeline.trial.training.compilation import Compilation
 from pipeline.trial.training.dropout import cheap_dropout
 from pipeline.trial.training.embeddings import Vocabulary
 from pipeline.trial.training.phases import Phase, schedule, steps_per_epoch
-from pipeline.trial.training.precision import LossScale, autocast, matmul_precision
+from pipeline.trial.training.precision import LossScale, autocast, matmul_precision, training_attention
 from pipeline.trial.training.process import keep_memory
 from pipeline.trial.training.recipe import Recipe, make_optimizer
 
@@ -193,7 +193,8 @@ class Loop:
 
     def _backward(self, batch: Batch, *, share: float) -> tuple[Tensor, ...]:
         """Add the gradients of a part of a batch; return its share of task loss, penalty and distillation loss."""
-        with autocast(self._device, self.recipe.precision):
+        precision = self.recipe.precision
+        with autocast(self._device, precision), training_attention(self._device, precision):
             forward = self.model if self.compilation is None else self.compilation.forward
             logits = forward(**encoder_inputs(batch)).logits
         loss = task_loss(logits, batch["labels"], regression=self.recipe.regression)

@@ -9,12 +9,13 @@ fp32 (scores, norms).
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, cast, final
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pipeline.study.records import BadInput
 
@@ -106,6 +107,16 @@ def check_precision(choice: str, hardware: Hardware | None) -> None:
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Return bf16 or fp16 autocast on `device`; for other precisions it is disabled."""
     return torch.autocast(device.type, dtype=HALF.get(precision, torch.bfloat16), enabled=precision in HALF)
+
+
+def training_attention(device: torch.device, precision: str) -> AbstractContextManager[None]:
+    """Return what chooses the kernel of attention for a forward pass that gradients follow.
+
+    PyTorch 2.13's fused attention on a CPU has a backward pass in bf16 that takes 2 to 15 times as long as that of
+    separate products, most at short rows (docs/log.md); in fp32, and without gradients, it is the faster one.
+    """
+    slow = device.type == "cpu" and precision == "bf16"
+    return sdpa_kernel(SDPBackend.MATH) if slow else nullcontext()
 
 
 @contextmanager
