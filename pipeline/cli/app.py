@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -73,6 +74,11 @@ app.command("fit-pruner")(only_finite(fit_pruner))
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit with 0 done, 1 failure, 2 bad input or 130 interrupted."""
     given = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # a terminal of ASCII or latin-1 shows ? for other characters
+            stream.reconfigure(errors="replace")
     with interruptible(given):
         try:
             code = run(given, typed=True)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.output import err, print_json
+from pipeline.cli.output import err, print_as_is, print_json
 from pipeline.cli.shared_options import with_options_of
 from pipeline.driver.search.request import Search
 
@@ -98,7 +98,7 @@ def cluster(
     if as_json:
         print_json(asdict(made))
         return
-    print(made.text, end="")
+    print_as_is(made.text.removesuffix("\n"))
     for note in made.notes:
         err.print(note, style="dim", markup=False, soft_wrap=True)
 

@@ -95,8 +95,17 @@ def errors(message: str) -> None:
 
 def print_json(value: dict[str, Any]) -> None:
     """Print one JSON object on stdout; numbers that JSON does not have (NaN, infinity) become null."""
+    print_as_is(json.dumps(_plain(value), indent=2, allow_nan=False))
+
+
+def print_as_is(text: str) -> None:
+    """Print a text on stdout that no terminal's width may wrap: JSON, a manifest, a plot.
+
+    Raises:
+        OutputLost: it cannot be written.
+    """
     try:
-        print(json.dumps(_plain(value), indent=2, allow_nan=False), flush=True)
+        print(text, flush=True)
     except BrokenPipeError:
         leave()
     except OSError as error:

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli.columns import Column, print_table
-from pipeline.cli.output import identity, out, print_json, styled
+from pipeline.cli.output import identity, out, print_as_is, print_json, styled
 from pipeline.driver.tracking import shown
 from pipeline.fronts.front import Front, FrontPoint, load_front
 from pipeline.fronts.numbers import millions, percent, short
@@ -82,7 +82,7 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
         )
         return
     out.print()
-    print(_plot(found))
+    print_as_is(_plot(found))
     settings = setting_columns(found)
     rows = [_row(number, point, found, settings) for number, point in enumerate(found.points, 1)]
     print_table(_columns(found, settings.values()), rows)

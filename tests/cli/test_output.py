@@ -5,15 +5,19 @@ from __future__ import annotations
 import io
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.table import Table
 
 from pipeline.cli.app import run
 from pipeline.cli.output import CLOSED_PIPE, OutputLost, Printer, print_json, styled
 from pipeline.cli.progress import Terminal
+from pipeline.study.store import Store
+from tests.kit.synthetic import point, record, spec
 
 ODD = ["[v1]", "[/]", "[red]", "a[/bold]", "\\[x]", "back\\", ":smile:", "{name}", "[link=x]y", "[[", "100 %"]
 
@@ -92,3 +96,33 @@ def test_an_output_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPat
         print_json(json.loads("{}"))
     os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
     full.close()
+
+
+SHOW = (sys.executable, "-m", "pipeline", "show", "toy", "--store")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A study of one trial."""
+    study = Store(tmp_path).study("toy")
+    study.write_record(record(0, point(0.9, 0.3), point(0.8, 0.6)))
+    study.write_validation(ids=np.arange(8), labels=np.array([0, 1] * 4))
+    study.write_spec(spec())
+    return tmp_path
+
+
+def test_show_ends_quietly_where_nobody_reads(store: Path) -> None:
+    """As `prunefront show STUDY | head -n 1`: the plot is printed before the table, and both may lose their reader."""
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as pipe:
+        shown = subprocess.run([*SHOW, store], stdout=pipe, stderr=subprocess.PIPE, text=True, check=False)
+    assert (shown.returncode, shown.stderr) == (CLOSED_PIPE, "")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_terminal_of_another_encoding_shows_what_it_can(encoding: str, store: Path) -> None:
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    shown = subprocess.run([*SHOW, store], env=environment, capture_output=True, check=False)
+    assert (shown.returncode, shown.stderr) == (0, b"")
+    assert "60.0 %" in shown.stdout.decode(encoding)

@@ -20,6 +20,7 @@ from pipeline.trial.training.process import usable_cores
 # Read by Ray when it is imported: no calls home, no files per trial, no second progress display, and Ctrl-C
 # reaches us instead of Tune (which would write a snapshot that is never read).
 RAY_ENVIRONMENT = {
+    "RAY_worker_niceness": "0",  # workers have their parent's priority; Ray's default starves them beside other work
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",

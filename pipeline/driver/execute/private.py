@@ -12,7 +12,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-MODE = "RAY_AUTH_MODE"
+MODE, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"
 OPEN = (
     f"{MODE} is disabled: whoever reaches this machine over the network, or works on it, can run code as you while the "
     "search runs. Leave it unset, or set it to token."
@@ -25,16 +25,30 @@ def is_open() -> bool:
 
 
 def keep_token() -> None:
-    """Let only the user read Ray's token, which is made if there is none."""
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
-    with suppress(OSError):  # somebody else's, or no home: Ray says so
-        if path.exists():
-            if path.stat().st_mode & 0o077:
-                path.chmod(0o600)
-            return
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
+    """Let only the user read Ray's token, which is made if there is none; below the session's folder without a home."""
+    named = os.environ.get(TOKEN_PATH)
+    try:
+        _keep(Path(named) if named else Path.home() / ".ray" / "auth_token")
+    except (OSError, RuntimeError):
+        folder = None if named else session_folder()
+        if folder is not None:  # else Ray says what is wrong
+            os.environ[TOKEN_PATH] = str(Path(folder) / "auth_token")
+            _keep(Path(folder) / "auth_token")
+
+
+def _keep(path: Path) -> None:
+    """Make the token of a path, or make it the user's alone.
+
+    Raises:
+        OSError: the path cannot be written, or is somebody else's.
+    """
+    if path.exists():
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))
 
 
 def session_folder() -> str | None:

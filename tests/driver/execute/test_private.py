@@ -28,6 +28,19 @@ def test_the_token_is_made_and_kept_for_the_user_alone(
     assert (mode(token), token.read_text()) == ("0o600", made)
 
 
+def test_without_a_home_the_token_is_in_the_folder_of_sessions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("RAY_AUTH_TOKEN_PATH", "RAY_TMPDIR"):
+        monkeypatch.setenv(name, "")  # as unset, and so that it is unset again afterwards
+    monkeypatch.setenv("HOME", "/proc/nowhere")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    keep_token()
+    token = tmp_path / f"prunefront-{os.getuid()}" / "auth_token"
+    assert os.environ["RAY_AUTH_TOKEN_PATH"] == str(token)
+    assert (mode(token), mode(token.parent), len(token.read_text())) == ("0o600", "0o700", 64)
+
+
 def test_sessions_are_in_a_folder_that_nobody_else_enters(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
