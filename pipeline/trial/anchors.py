@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
-from pipeline.model.device import default_device
+from pipeline.model.device import device_of
 from pipeline.model.source import ModelSource, Weights, build
 from pipeline.study.metrics import constant
 from pipeline.study.records import Anchors
@@ -26,6 +25,7 @@ from pipeline.study.whole_file import whole_file, write_new
 from pipeline.trial.distillation import Outputs, Teacher, compute_outputs
 from pipeline.trial.inputs import TrialInputs
 from pipeline.trial.measure import BYTES_PER_PARAMETER, MEGABYTE, measure
+from pipeline.trial.training.gpu_memory import count_anew, peaks_mb
 from pipeline.trial.training.loop import Listener, Loop, TrainingFailed
 from pipeline.trial.training.phases import Phase, steps_per_epoch
 from pipeline.trial.training.precision import resolve_precision
@@ -70,9 +70,8 @@ class DenseRun:
 
 def train_dense(inputs: TrialInputs, learning_rate: float, *, recipe: DenseRecipe) -> DenseRun | None:
     """Fine-tune the model at one learning rate; return None if it diverges."""
-    device = default_device()
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    device = device_of(inputs.device)
+    count_anew(device)
     model, anatomy = build(inputs.source, seed=SEED)
     nn.Module.to(model, device)
     train = inputs.data.train
@@ -93,7 +92,7 @@ def train_dense(inputs: TrialInputs, learning_rate: float, *, recipe: DenseRecip
     measured = measure(model, anatomy, inputs.evaluate(model), length=inputs.length)
     parameters = anatomy.costs.model  # with the rows of tokens that a trimmed vocabulary has lost
     weights = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
-    gpu_peak_mb, gpu_total_mb = _gpu_memory_mb(device)
+    gpu = peaks_mb(device)
     return DenseRun(
         learning_rate=learning_rate,
         metric=measured.metric,
@@ -102,18 +101,10 @@ def train_dense(inputs: TrialInputs, learning_rate: float, *, recipe: DenseRecip
         macs=measured.macs,
         size_mb=parameters * BYTES_PER_PARAMETER / MEGABYTE,
         peak_mb=peak_memory_mb(),
-        gpu_peak_mb=gpu_peak_mb,
-        gpu_total_mb=gpu_total_mb,
+        gpu_peak_mb=gpu.get("peak_gpu_reserved_mb", 0.0),
+        gpu_total_mb=gpu.get("gpu_total_mb", 0.0),
         weights=weights,
     )
-
-
-def _gpu_memory_mb(device: torch.device) -> tuple[float, float]:
-    """(peak of reserved memory since its count was reset, size of the card) in MB; zeros on a CPU."""
-    if device.type != "cuda":
-        return 0.0, 0.0
-    size = torch.cuda.get_device_properties(device).total_memory
-    return torch.cuda.max_memory_reserved(device) / 1e6, size / 1e6
 
 
 @dataclass(frozen=True)
@@ -132,7 +123,7 @@ def teach(inputs: TrialInputs, banks: Banks) -> Teacher:
     """
     if inputs.dense is None:
         raise ValueError("The teacher is the study's dense network; its weights are not there.")
-    device = default_device()
+    device = device_of(inputs.device)
 
     def outputs_of(source: ModelSource) -> Outputs:
         model, _ = build(source, seed=SEED)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import nn
 
-from pipeline.model.device import default_device
+from pipeline.model.device import AUTO, device_of
 from pipeline.model.source import ModelSource, build, read_weights
 from pipeline.task.batches import Split, TaskData
 from pipeline.trial.measure import Evaluation
@@ -35,13 +35,16 @@ def answers_of(data: TaskData) -> dict[str, npt.NDArray[np.generic]]:
     return {VALIDATION: data.validation.labels, CALIBRATION: data.calibration.labels}
 
 
-def answered(data: TaskData, source: ModelSource, evaluate: Evaluate, *, kept: Path | None) -> TaskData:
+def answered(
+    data: TaskData, source: ModelSource, evaluate: Evaluate, *, device: str = AUTO, kept: Path | None
+) -> TaskData:
     """Return the rows with the dense network's predictions as their labels.
 
     Args:
         data: of a task without labels.
         source: the dense network.
         evaluate: predicts rows, as `TrialInputs.evaluate`.
+        device: that the dense network runs on.
         kept: the file of earlier answers; it is not read if there is none.
     """
     if kept is not None and kept.exists():
@@ -51,13 +54,17 @@ def answered(data: TaskData, source: ModelSource, evaluate: Evaluate, *, kept: P
             for name, split in ((VALIDATION, data.validation), (CALIBRATION, data.calibration))
         )
     else:
-        validation, calibration = answered_rows(source, evaluate, data.validation, data.calibration)
+        validation, calibration = answered_rows(
+            source, evaluate, data.validation, data.calibration, device=device
+        )
     return replace(data, validation=validation, calibration=calibration)
 
 
-def answered_rows(source: ModelSource, evaluate: Evaluate, *splits: Split) -> tuple[Split, ...]:
+def answered_rows(
+    source: ModelSource, evaluate: Evaluate, *splits: Split, device: str = AUTO
+) -> tuple[Split, ...]:
     """Return rows with the dense network's predictions as their labels."""
     model, _ = build(source, seed=SEED)
-    nn.Module.to(model, default_device())
+    nn.Module.to(model, device_of(device))
     blank = [split.with_labels(np.zeros(len(split), np.int64)) for split in splits]
     return tuple(split.with_labels(evaluate(model, split).predictions) for split in blank)

@@ -14,6 +14,7 @@ from pipeline.study.records import HistoryRow, Measurement, Point, Rung, TrialRe
 from pipeline.trial.curve.allocation import Step
 from pipeline.trial.measure import Evaluation, count_zeroed
 from pipeline.trial.run import TrialRun
+from pipeline.trial.training.gpu_memory import peaks_mb
 
 
 @final
@@ -112,6 +113,7 @@ class Findings:
             "device": torch.cuda.get_device_name(run.device) if cuda else "cpu",
             "precision": run.recipe.precision,
             "threads": str(torch.get_num_threads()),
+            **{name: f"{value:.0f}" for name, value in peaks_mb(run.device).items()},
         }
 
 

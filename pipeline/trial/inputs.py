@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.methods.registry import ranks_weights
 from pipeline.model.anatomy import Anatomy
+from pipeline.model.device import AUTO
 from pipeline.model.source import ModelSource, Weights, read_weights, tokenizer
 from pipeline.study.metrics import AGREEMENT
 from pipeline.study.records import Ask
@@ -47,6 +48,7 @@ class TrialInputs:
     fitted: Weights | None = None  # to the base model, for a method that needs it
     checkpointing: bool = False  # of activations; no result depends on it
     compile: str = OFF  # or auto: the first tuning is compiled if that pays
+    device: str = AUTO  # what trials run on, as `device_of` reads it
 
     @property
     def zeroes(self) -> bool:
@@ -101,6 +103,7 @@ def inputs_of(
     distill: str = NONE,
     compile: str = OFF,
     checkpointing: bool = False,
+    device: str = AUTO,
     fitted: Weights | None = None,
     cache: Path | None = None,
     answers: Path | None = None,
@@ -122,9 +125,12 @@ def inputs_of(
         fitted=fitted,
         checkpointing=checkpointing,
         compile=compile,
+        device=device,
     )
     if task.metric == AGREEMENT:
-        return replace(inputs, data=answered(data, source, inputs.evaluate, kept=answers))
+        return replace(
+            inputs, data=answered(data, source, inputs.evaluate, device=inputs.device, kept=answers)
+        )
     return inputs
 
 

@@ -20,7 +20,7 @@ from pipeline.study import metrics
 from pipeline.study.records import Array, Measurement
 from pipeline.study.store import LatencyTable
 from pipeline.task.batches import Split, encoder_inputs
-from pipeline.trial.training.precision import autocast, matmul_precision
+from pipeline.trial.training.precision import autocast, gpu_kernels
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -163,7 +163,7 @@ def _logits(model: PreTrainedModel, split: Split, *, batch_size: int | None, pre
     training = model.training
     model.train(False)
     try:
-        with torch.inference_mode(), matmul_precision(device, precision), autocast(device, precision):
+        with torch.inference_mode(), gpu_kernels(device, precision), autocast(device, precision):
             for batch in split.in_length_order(size):
                 inputs = {
                     name: value.to(device, non_blocking=True) for name, value in encoder_inputs(batch).items()

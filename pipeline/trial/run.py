@@ -18,7 +18,7 @@ from torch import nn
 
 from pipeline.methods.base import PruningMethod, Run
 from pipeline.model.anatomy import Anatomy
-from pipeline.model.device import default_device
+from pipeline.model.device import device_of
 from pipeline.model.source import build
 from pipeline.model.surgery import cut
 from pipeline.model.unstructured import holding_zeros, matrices
@@ -33,9 +33,10 @@ from pipeline.trial.measure import Evaluation, measure
 from pipeline.trial.rank import rank_network
 from pipeline.trial.settings import TrialSettings
 from pipeline.trial.training.compilation import OFF, Compilation
+from pipeline.trial.training.gpu_memory import count_anew
 from pipeline.trial.training.loop import AtChance, Listener, Loop, LoopState
 from pipeline.trial.training.phases import Phase, phases, steps_per_epoch
-from pipeline.trial.training.precision import matmul_precision, resolve_precision
+from pipeline.trial.training.precision import gpu_kernels, resolve_precision
 from pipeline.trial.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ class TrialRun:
             ValueError: the trial starts from the dense network, or learns from a teacher, that is not given.
         """
         self.inputs, self.job, self.settings = inputs, job, TrialSettings.of(job.ask.params)
-        self.device = default_device()
+        self.device = device_of(inputs.device)
+        count_anew(self.device)
         self.recipe = Recipe(
             learning_rate=self.settings.learning_rate,
             batch_size=self.settings.batch_size,
@@ -266,7 +268,7 @@ class TrialRun:
         return model, anatomy
 
     def _ranking(self, model: PreTrainedModel, anatomy: Anatomy, method: PruningMethod) -> Ranking:
-        with matmul_precision(self.device, self.recipe.precision):
+        with gpu_kernels(self.device, self.recipe.precision):
             return rank_network(self.inputs, self.settings, method, model, anatomy)
 
     def _rewind(self) -> None:

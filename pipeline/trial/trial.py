@@ -16,6 +16,7 @@ from dataclasses import replace
 
 import torch
 
+from pipeline.model.device import device_of
 from pipeline.model.source import save_weights
 from pipeline.study.records import TrialRecord
 from pipeline.study.store import NO_SPACE, RECOVERED, WEIGHTS, before_cut, send
@@ -26,6 +27,7 @@ from pipeline.trial.findings import Findings
 from pipeline.trial.inputs import OnEpoch, TrialInputs, TrialJob
 from pipeline.trial.monitor import Monitor, OnRung
 from pipeline.trial.run import TrialRun
+from pipeline.trial.training.gpu_memory import release
 from pipeline.trial.training.loop import TrainingFailed
 from pipeline.trial.training.phases import Phase
 
@@ -52,8 +54,7 @@ def run_trial(
         return _attempt(inputs, job, on_epoch, on_rung)
     except torch.OutOfMemoryError:
         pass  # left first: its frames hold the network that did not fit
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    release(device_of(inputs.device))
     return _attempt(inputs, job, on_epoch, on_rung, parts=PARTS_AFTER_OOM)
 
 

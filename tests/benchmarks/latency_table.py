@@ -20,7 +20,7 @@ from pipeline.model.resolve import resolve_model
 from pipeline.model.source import build
 from pipeline.study.records import Masks
 from pipeline.study.store import Shape
-from pipeline.trial.latency import CpuClock, measure_table, measure_whole, setup_here
+from pipeline.trial.latency import CpuClock, measure_table, measure_whole, setup_on
 
 
 def random_masks(generator: np.random.Generator, layers: int, heads: int, neurons: int) -> Masks:
@@ -57,7 +57,7 @@ def main() -> None:
     )
     dense = build(source, seed=0)
     anatomy = dense[1]
-    table = measure_table(dense, setup_here(shape), CpuClock())
+    table = measure_table(dense, setup_on(torch.device("cpu"), shape), CpuClock())
     print(f"{table.bench}: dense {table.dense_ms:.3f} ms, table in {table.seconds:.1f} s")
     print("attention", {h: round(ms, 3) for h, ms in zip(table.heads, table.attention_ms, strict=True)})
     print("ffn", {n: round(ms, 3) for n, ms in zip(table.neurons, table.ffn_ms, strict=True)})

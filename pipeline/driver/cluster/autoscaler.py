@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.driver.cluster.launch import Launch
+from pipeline.driver.cluster.launch import NODE_ENVIRONMENT, Launch
 
 HOME = "/home/prunefront"  # of the image's user, which `dockerfile` makes
 TOKEN = "~/.ray/auth_token"  # what `ray get-auth-token --generate` makes
@@ -43,6 +43,7 @@ def tree(launch: Launch) -> Tree:
     own = [f"--volume {launch.search.store}:{launch.search.store}"]
     if launch.in_objects:
         own = [f"--env AWS_ENDPOINT_URL={launch.endpoint}"] if launch.endpoint else []
+    variables = [f"--env {name}={value}" for name, value in NODE_ENVIRONMENT.items()]
     return {
         "cluster_name": launch.name,
         "max_workers": launch.nodes.count,
@@ -53,7 +54,7 @@ def tree(launch: Launch) -> Tree:
             "image": launch.image,
             "container_name": "prunefront",
             "pull_before_run": True,
-            "run_options": ["--ulimit nofile=65536:65536", "--env RAY_USAGE_STATS_ENABLED=0", *own],
+            "run_options": ["--ulimit nofile=65536:65536", *variables, *own],
         },
         "file_mounts": {f"{HOME}/.ray/auth_token": TOKEN, f"{HOME}/.prunefront.env": SECRETS},
         "head_node_type": "head",

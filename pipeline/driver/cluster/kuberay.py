@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.driver.cluster.launch import Launch
+from pipeline.driver.cluster.launch import NODE_ENVIRONMENT, Launch
 from pipeline.driver.cluster.secrets import Secret
 
 KEPT_S = 600  # a cluster whose search has ended, for its logs
@@ -104,7 +104,7 @@ def _pod(launch: Launch, container: Tree) -> Tree:
 
 def _container(launch: Launch, name: str, resources: dict[str, str], secrets: tuple[Secret, ...]) -> Tree:
     mounts = [{"name": "shm", "mountPath": "/dev/shm"}]  # Ray's object store
-    environment = {"RAY_USAGE_STATS_ENABLED": "0"}
+    environment = dict(NODE_ENVIRONMENT)
     if launch.in_objects and launch.endpoint:
         environment["AWS_ENDPOINT_URL"] = launch.endpoint
     if launch.volume_claim:

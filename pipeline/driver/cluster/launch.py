@@ -15,10 +15,13 @@ from pipeline.driver.cluster.secrets import (
     Secret,
     refuse_secret,
 )
+from pipeline.driver.execute.cluster import WORKER_ENVIRONMENT
 from pipeline.driver.search.request import Search
 from pipeline.study.records import BadInput
 from pipeline.study.store import is_object_store
 
+# Of every node's processes; the driver passes the second part to its workers, too.
+NODE_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0"} | WORKER_ENVIRONMENT
 POSTGRES = "postgresql://USER@HOST/DATABASE"
 _NAME = re.compile(
     r"[a-z0-9]([a-z0-9-]{0,45}[a-z0-9])?"

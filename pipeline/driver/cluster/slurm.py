@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from pipeline.driver.cluster.launch import Launch
+from pipeline.driver.cluster.launch import NODE_ENVIRONMENT, Launch
 
 JOIN_S = 300  # until the head answers, at most
 
@@ -54,6 +54,7 @@ def _body(launch: Launch) -> tuple[str, ...]:
         f': "${{{s.variable}:?is to be exported before sbatch}}"' for s in launch.driver_secrets if s.needed
     )
     command = shlex.join(launch.command).replace("--address auto", '--address "$address"')
+    variables = " ".join(f"{name}={value}" for name, value in NODE_ENVIRONMENT.items())
     gpus = f" --num-gpus={launch.nodes.gpus}" if launch.nodes.gpus else ""
     start = f"--num-cpus={launch.nodes.cpus}{gpus} --block"
     return (
@@ -61,7 +62,7 @@ def _body(launch: Launch) -> tuple[str, ...]:
         'source "${PRUNEFRONT_VENV:-.venv}/bin/activate"  # on a file system that all nodes see',
         *needed,
         *(endpoint if launch.in_objects else ()),
-        "export RAY_USAGE_STATS_ENABLED=0 RAY_AUTH_MODE=token",
+        f"export {variables} RAY_AUTH_MODE=token",
         "RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')",
         "export RAY_AUTH_TOKEN",
         "",

@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeline.driver.execute.private import keep_token
 from pipeline.driver.execute.start import ray_at, ray_here
+from pipeline.model.device import CPU, CUDA
 from pipeline.study.records import BadInput
 from pipeline.trial.training.process import usable_cores
 
@@ -30,7 +31,13 @@ RAY_ENVIRONMENT = {
 }
 # Of workers: one heap per process, whose freed memory the next trial reuses. Each trial runs in its own thread, and
 # with glibc's many heaps (8 a core) each of them may keep a trial's memory (1 GB for MiniLM) until none is left.
-WORKER_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
+# Then: a process with no GPU of its own sees none (Ray 2.60 shows it all); batches of many lengths do not fragment a
+# GPU's memory.
+WORKER_ENVIRONMENT = {
+    "MALLOC_ARENA_MAX": "1",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
+    "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
+}
 # This machine's memory for the object store: the trials' shared inputs, and the dense networks' results. Ray's own
 # default is 30 % of all memory.
 LEAST_STORE_BYTES = 300_000_000
@@ -59,6 +66,11 @@ class Cluster:
     cpus: float = 1.0  # of all its nodes
     gpus: float = 0.0
     grows: bool = False  # nodes may join and leave: the number of concurrent trials follows
+
+    @property
+    def device(self) -> str:
+        """The device of its trials, as `device_of` reads it: without a GPU the CPU, whatever a trial sees."""
+        return CUDA if self.gpus_per_trial else CPU
 
 
 def check_resources(resources: Resources) -> None:

@@ -223,14 +223,7 @@ def _hand_in(study: StudyStore, job: TrialJob, record: TrialRecord) -> None:
 
 def _peaks() -> dict[str, str]:
     """Return the peak memory of this process, which may have run other trials before."""
-    import torch
-
-    peaks = {"peak_memory_mb": f"{peak_memory_mb():.0f}"}
-    if torch.cuda.is_available():
-        peaks["peak_gpu_memory_mb"] = f"{torch.cuda.max_memory_allocated() / 1e6:.0f}"
-        peaks["peak_gpu_reserved_mb"] = f"{torch.cuda.max_memory_reserved() / 1e6:.0f}"
-        peaks["gpu_total_mb"] = f"{torch.cuda.get_device_properties(0).total_memory / 1e6:.0f}"
-    return peaks
+    return {"peak_memory_mb": f"{peak_memory_mb():.0f}"}
 
 
 def reason_of(error: Exception) -> str:

@@ -154,7 +154,7 @@ def _from_probe(
     jobs: list[tuple[Params, int]] = [(space.defaults(), request.seed + place) for place in range(count)]
     watcher.stage(f"probing a short trial in {len(jobs)} worker{'s' * (len(jobs) > 1)}")
     started = time.monotonic()
-    found = run_each(cluster, probe, inputs, jobs, done=lambda: None)
+    found = run_each(cluster, probe, replace(inputs, device=cluster.device), jobs, done=lambda: None)
     opening += max(0.0, time.monotonic() - started - max(each.seconds for each in found))
     rows = len(inputs.data.train)
     overhead = _overhead(

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from pipeline.driver.search.request import Search
 from pipeline.methods.registry import METHODS
 from pipeline.methods.smp import check_fitted, find_fitted
+from pipeline.model.device import AUTO, CPU
 from pipeline.model.folder import BUILTIN
 from pipeline.model.resolve import classes_of, resolve_model
 from pipeline.model.source import ModelSource, Weights, read_weights
@@ -112,6 +113,7 @@ def make_inputs(request: Search, task: Task, *, study: str, cache: Path) -> Tria
         checkpointing=request.activation_checkpointing,
         fitted=fitted,
         cache=cache,
+        device=CPU if request.gpus_per_trial == 0 else AUTO,
         answers=Store(request.store).study(study).origin.answers() if blank else None,
     )
     check_types(request, inputs)

@@ -82,7 +82,7 @@ def find_table(
     before = store.study(spec.name).latency.read()
     watcher.stage(f"measuring the latency of blocks at {shape}")
     try:
-        table = run_alone(cluster, table_of, source, TableRequest(shape, before.table))
+        table = run_alone(cluster, table_of, source, TableRequest(shape, before.table, cluster.device))
     except NeverAlone as never:
         if spec.objective == "latency":
             raise BadInput(
@@ -130,7 +130,7 @@ def time_networks(
     watcher.stage(f"measuring the latency of {len(timed_points)} networks on the front")
     networks = tuple((point, _masks(store, spec, point)) for point in timed_points)
     try:
-        timed = run_alone(cluster, time_front, source, FrontRequest(shapes, networks))
+        timed = run_alone(cluster, time_front, source, FrontRequest(shapes, networks, cluster.device))
     except NeverAlone as never:
         watcher.warn(f"The latency of the front's networks is not measured: {never}.")
         return

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 
 from pipeline.driver.execute import OPEN, Cluster, Packing, connect, is_open, pack, run_trials
@@ -75,6 +76,7 @@ def run(request: Search, watcher: Watcher) -> Front:
         watcher.stage("starting Ray")
         shared = resolved.inputs.source.nbytes
         cluster = stack.enter_context(connect(request.resources, shared_bytes=shared))
+        resolved = replace(resolved, inputs=replace(resolved.inputs, device=cluster.device))
         check_gpu_hours(request, cluster.gpus_per_trial)
         check_shared(request, store)
         if lease is None:

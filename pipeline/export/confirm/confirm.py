@@ -123,8 +123,9 @@ def confirm_study(
             progress.ended(item, measure_itself(opened, item))
         if to_train:
             log(f"starting Ray: {len(to_train)} trainings")
-            shared = SharedInputs(opened.inputs, test, store.place, study)
             with connect(options.resources, shared_bytes=opened.inputs.source.nbytes) as cluster:
+                inputs = replace(opened.inputs, device=cluster.device)
+                shared = SharedInputs(inputs, test, store.place, study)
                 run_queue(cluster, retrain, shared, _until(options.minutes, to_train), ended=progress.ended)
     known = load_confirmed(study, store=store.root)
     if known is None:

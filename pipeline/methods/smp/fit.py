@@ -29,7 +29,7 @@ from pipeline.methods.smp.files import (
     write_state,
 )
 from pipeline.methods.smp.smp import WIDTH, HeadScorer, meta_loss, side_of
-from pipeline.model.device import default_device
+from pipeline.model.device import device_of
 from pipeline.model.folder import BUILTIN
 from pipeline.model.resolve import check_model, resolve_model
 from pipeline.model.source import ModelSource, build, tokenizer
@@ -204,7 +204,7 @@ class _Fitting:
         self, source: ModelSource, rows: list[Rows], settings: dict[str, Any], folder: Path, log: Log
     ) -> None:
         self.settings, self.folder, self.log, self.rows = settings, folder, log, rows
-        self.device = default_device()
+        self.device = device_of()
         seed = int(settings["seed"])
         self.model, self.anatomy = build(source, seed=seed)
         nn.Module.to(self.model, self.device).requires_grad_(requires_grad=False)

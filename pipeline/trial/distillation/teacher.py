@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pipeline.study.records import Array, BadInput
 from pipeline.study.whole_file import whole_file
 from pipeline.task.batches import Split, encoder_inputs
-from pipeline.trial.training.precision import autocast, matmul_precision
+from pipeline.trial.training.precision import autocast, gpu_kernels
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -58,7 +58,7 @@ def compute_outputs(model: PreTrainedModel, split: Split, *, precision: str) -> 
     It waits for the device once, at the end.
     """
     device = next(model.parameters()).device
-    cast, products = autocast(device, precision), matmul_precision(device, precision)
+    cast, products = autocast(device, precision), gpu_kernels(device, precision)
     logits: list[Tensor] = []
     features: list[Tensor] = []
     rows: list[Tensor] = []

@@ -12,7 +12,7 @@ server's allocator does; the share of time that it had a core is recorded beside
 
 from pipeline.trial.latency.clocks import Clock, CpuClock, CudaClock
 from pipeline.trial.latency.layouts import grids
-from pipeline.trial.latency.tasks import FrontRequest, TableRequest, setup_here, table_of, time_front
+from pipeline.trial.latency.tasks import FrontRequest, TableRequest, setup_on, table_of, time_front
 from pipeline.trial.latency.timing import TABLE_SECONDS, measure_table, measure_whole
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
     "grids",
     "measure_table",
     "measure_whole",
-    "setup_here",
+    "setup_on",
     "table_of",
     "time_front",
 ]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from pipeline.model.device import default_device
+from pipeline.model.device import AUTO, CUDA, device_of
 from pipeline.model.source import ModelSource, build
 from pipeline.study.provenance import provenance
 from pipeline.study.records import Masks
@@ -22,6 +22,7 @@ class TableRequest:
 
     shape: Shape
     known: LatencyTable | None = None
+    device: str = AUTO  # as `device_of` reads it
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,15 +31,16 @@ class FrontRequest:
 
     shapes: tuple[Shape, ...]
     networks: tuple[tuple[TimedPoint, Masks], ...]
+    device: str = AUTO  # as `device_of` reads it
 
 
 def table_of(source: ModelSource, request: TableRequest) -> LatencyTable:
     """Measure the table of a model on this process's device, with PyTorch's present number of threads."""
-    setup = setup_here(request.shape)
+    device, clock = _device(request.device)
+    setup = setup_on(device, request.shape)
     if request.known is not None and request.known.bench == setup:
         return request.known
     keep_memory()
-    device, clock = _device()
     model, anatomy = build(source, seed=0)
     model.to(device)  # type: ignore[arg-type]
     return measure_table((model, anatomy), setup, clock)
@@ -50,14 +52,14 @@ def time_front(source: ModelSource, request: FrontRequest) -> tuple[TimedPoint, 
     Known times that were measured while the machine did much other work are measured again.
     """
     keep_memory()
-    device, clock = _device()
+    device, clock = _device(request.device)
     model, anatomy = build(source, seed=0)
     model.to(device)  # type: ignore[arg-type]
     found = []
     for point, masks in request.networks:
         known = {each.bench: each for each in point.times if not each.disturbed}
         times = []
-        for setup in map(setup_here, request.shapes):
+        for setup in (setup_on(device, shape) for shape in request.shapes):
             if setup not in known:
                 known[setup] = measure_whole((model, anatomy), masks, setup, clock)
             times.append(known[setup])
@@ -65,13 +67,13 @@ def time_front(source: ModelSource, request: FrontRequest) -> tuple[TimedPoint, 
     return tuple(found)
 
 
-def setup_here(shape: Shape) -> LatencySetup:
-    """Return the setup that latencies measured by this process are valid for."""
-    if torch.cuda.is_available():
-        return LatencySetup(torch.cuda.get_device_name(), 1, shape.batch, shape.length)
+def setup_on(device: torch.device, shape: Shape) -> LatencySetup:
+    """Return the setup that latencies measured by this process on a device are valid for."""
+    if device.type == CUDA:
+        return LatencySetup(torch.cuda.get_device_name(device), 1, shape.batch, shape.length)
     return LatencySetup(provenance()["cpu"], torch.get_num_threads(), shape.batch, shape.length)
 
 
-def _device() -> tuple[torch.device, Clock]:
-    device = default_device()
-    return device, CudaClock() if device.type == "cuda" else CpuClock()
+def _device(said: str) -> tuple[torch.device, Clock]:
+    device = device_of(said)
+    return device, CudaClock() if device.type == CUDA else CpuClock()

@@ -26,7 +26,7 @@ from pipeline.trial.training.compilation import Compilation
 from pipeline.trial.training.dropout import cheap_dropout
 from pipeline.trial.training.embeddings import Vocabulary
 from pipeline.trial.training.phases import Phase, schedule, steps_per_epoch
-from pipeline.trial.training.precision import LossScale, autocast, matmul_precision, training_attention
+from pipeline.trial.training.precision import LossScale, autocast, gpu_kernels, training_attention
 from pipeline.trial.training.process import keep_memory
 from pipeline.trial.training.recipe import Recipe, make_optimizer
 
@@ -120,7 +120,7 @@ class Loop:
         """
         keep_memory()
         torch.manual_seed(self.phase.seed + 7919 * self.phase.first)
-        products = matmul_precision(self._device, self.recipe.precision)
+        products = gpu_kernels(self._device, self.recipe.precision)
         every = encoder_layers(self.model, self.anatomy.architecture)
         layers: list[nn.Module] = list(every) if self.recipe.checkpointing else []
         with self._vocabulary.reduced(), products, recompute_activations(layers), cheap_dropout(self.model):

@@ -120,21 +120,25 @@ def training_attention(device: torch.device, precision: str) -> AbstractContextM
 
 
 @contextmanager
-def matmul_precision(device: torch.device, precision: str) -> Iterator[None]:
-    """Make fp32 matrix products on a GPU tf32, unless `precision` is fp32, in the whole process, inside the context.
+def gpu_kernels(device: torch.device, precision: str) -> Iterator[None]:
+    """Choose a GPU's kernels in the whole process, inside the context; on a CPU do nothing.
 
-    It uses torch's older switch: once the newer one (`fp32_precision`) was set, reading the older one raises an error,
-    and torch.compile reads it.
+    fp32 matrix products are tf32, unless `precision` is fp32. cuDNN's attention is off: it builds a plan for each shape
+    (0.4 s each in FunASR issue 3704), and batches and cut layers have many. The first uses torch's older switch: once
+    the newer one (`fp32_precision`) was set, reading the older one raises an error, and torch.compile reads it.
     """
     if device.type != "cuda":
         yield
         return
     before = torch.get_float32_matmul_precision()
+    cudnn = torch.backends.cuda.cudnn_sdp_enabled()
     torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
+    torch.backends.cuda.enable_cudnn_sdp(False)
     try:
         yield
     finally:
         torch.set_float32_matmul_precision(before)
+        torch.backends.cuda.enable_cudnn_sdp(cudnn)
 
 
 @final

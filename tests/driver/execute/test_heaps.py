@@ -19,12 +19,12 @@ LEFT: list[weakref.ref[object]] = []  # of a worker's earlier trials
 
 
 @pytest.mark.usefixtures("one_ray")
-def test_workers_have_one_heap() -> None:
+def test_workers_have_one_heap_and_see_no_gpu_that_is_not_theirs() -> None:
+    names = ["MALLOC_ARENA_MAX", "PYTORCH_CUDA_ALLOC_CONF", "CUDA_VISIBLE_DEVICES"]
     with connect(Resources(concurrent=1), shared_bytes=0) as cluster:
-        found = run_each(
-            cluster, lambda _, name: os.environ.get(name), None, ["MALLOC_ARENA_MAX"], done=lambda: None
-        )
-    assert found == ["1"]
+        found = run_each(cluster, lambda _, name: os.environ.get(name), None, names, done=lambda: None)
+        assert cluster.device == "cpu"
+    assert found == ["1", "expandable_segments:True", ""]
 
 
 class Ring:

@@ -32,7 +32,7 @@ from pipeline.trial.latency import (
     grids,
     measure_table,
     measure_whole,
-    setup_here,
+    setup_on,
     time_front,
 )
 from tests.kit.networks import KINDS
@@ -212,7 +212,7 @@ def test_a_disturbed_measurement_is_said_and_made_again(tmp_path: Path) -> None:
 
 def test_only_what_was_disturbed_is_timed_again(make_config) -> None:
     source = ModelSource("bert", "", json.loads(make_config("bert").to_json_string()), {}, {})
-    here = setup_here(SHAPE)
+    here = setup_on(torch.device("cpu"), SHAPE)
     good, bad = Timed(here, 5.0, 0.5, 10.0), Timed(here, 5.0, 0.5, 10.0, core_share=0.5)
     dense = build(source, seed=0)[1].present
     wanted = tuple((TimedPoint(0, place, (each,)), dense) for place, each in enumerate((good, bad)))

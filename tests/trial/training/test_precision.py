@@ -22,7 +22,7 @@ from pipeline.trial.training.precision import (
     autocast,
     check_precision,
     choose_precision,
-    matmul_precision,
+    gpu_kernels,
     resolve_precision,
 )
 from pipeline.trial.training.recipe import Recipe
@@ -69,13 +69,21 @@ def test_of_this_machine():
 
 def test_products_are_tf32_on_a_gpu_alone_and_only_within():
     def inside(device: str, precision: str) -> str:
-        with matmul_precision(torch.device(device), precision):
+        with gpu_kernels(torch.device(device), precision):
             return torch.get_float32_matmul_precision()
 
     found = {each: inside("cuda", each) for each in ("fp32", "tf32", "bf16", "fp16")}
     assert found == {"fp32": "highest", "tf32": "high", "bf16": "high", "fp16": "high"}
     assert inside("cpu", "tf32") == "highest"
     assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_cudnns_attention_is_off_on_a_gpu_alone_and_only_within():
+    def inside(device: str) -> bool:
+        with gpu_kernels(torch.device(device), "bf16"):
+            return torch.backends.cuda.cudnn_sdp_enabled()
+
+    assert (inside("cuda"), inside("cpu"), torch.backends.cuda.cudnn_sdp_enabled()) == (False, True, True)
 
 
 @pytest.mark.parametrize(
