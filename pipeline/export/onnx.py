@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pipeline.model.image_inputs import IMAGES, image_shape
 from pipeline.study.records import BadInput
-from pipeline.task.batches import Split, encoder_inputs
+from pipeline.task.batches import INPUTS, Split, encoder_inputs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")  # of forward, as far as a network has them
 TOLERANCE = 1e-4  # of logits, fp32
 ONE_FILE_BYTES = 1_900_000_000  # protobuf ends at 2 GB; weights beyond it go into model.onnx.data
 TRACED = (2, 8)  # rows and tokens of the example: neither 0 nor 1, which an exporter takes for constants
@@ -50,28 +50,28 @@ class _Logits(nn.Module):
         self.model = model
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        pixel_values: Tensor | None = None,
     ) -> Tensor:
-        inputs = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if token_type_ids is not None:
-            inputs["token_type_ids"] = token_type_ids
+        every = (input_ids, attention_mask, token_type_ids, pixel_values)
+        inputs = {name: value for name, value in zip(INPUTS, every, strict=True) if value is not None}
         logits: Tensor = self.model(**inputs).logits
         return logits
 
 
 def write_onnx(path: Path, model: PreTrainedModel) -> None:
-    """Write a network by torch's exporter; rows and tokens of a batch are free.
+    """Write a network by torch's exporter; rows of a batch are free, and their tokens; images have one size.
 
     Args:
         path: of the file; beside it goes PATH.data if the weights are too large for one file.
         model: in eval mode, on the CPU.
     """
-    names = input_names(model)
-    words = torch.randint(0, int(model.config.vocab_size), TRACED)
-    example = {"input_ids": words, "attention_mask": torch.ones_like(words)}
-    if "token_type_ids" in names:
-        example["token_type_ids"] = torch.zeros_like(words)
+    example = _example(model)
     batch, length = torch.export.Dim("batch"), torch.export.Dim("sequence")
+    free = {0: batch} if IMAGES in example else {0: batch, 1: length}
     size = sum(p.numel() * p.element_size() for p in model.parameters())
     with torch.no_grad(), _quiet(), _plain_attention(model):
         torch.onnx.export(
@@ -79,12 +79,24 @@ def write_onnx(path: Path, model: PreTrainedModel) -> None:
             kwargs=example,
             f=str(path),
             dynamo=True,
-            input_names=list(names),
+            input_names=list(example),
             output_names=["logits"],
-            dynamic_shapes={name: {0: batch, 1: length} for name in names},
+            dynamic_shapes=dict.fromkeys(example, free),
             external_data=size > ONE_FILE_BYTES,
             verbose=False,
         )
+
+
+def _example(model: PreTrainedModel) -> dict[str, Tensor]:
+    """Return a batch that the exporter traces, by the network's inputs."""
+    names = input_names(model)
+    if names == (IMAGES,):
+        return {IMAGES: torch.rand(TRACED[0], *image_shape(model.config))}
+    words = torch.randint(0, int(model.config.vocab_size), TRACED)
+    example = {"input_ids": words, "attention_mask": torch.ones_like(words)}
+    if "token_type_ids" in names:
+        example["token_type_ids"] = torch.zeros_like(words)
+    return example
 
 
 def check_onnx(path: Path, model: PreTrainedModel, rows: Split) -> float:
@@ -125,6 +137,8 @@ def open_session(path: Path, *, threads: int | None = None) -> Any:
 
 def input_names(model: PreTrainedModel) -> tuple[str, ...]:
     """Return which of INPUTS the network takes: RoBERTa's token types have one kind and are left out."""
+    if model.main_input_name == IMAGES:
+        return (IMAGES,)
     taken = inspect.signature(model.forward).parameters
     kinds = getattr(model.config, "type_vocab_size", 1)
     return tuple(name for name in INPUTS if name in taken and (name != "token_type_ids" or kinds > 1))

@@ -64,7 +64,7 @@ class PruningMethod(ABC):
 
     def penalty(self, batch: Batch) -> Tensor:
         """Return a scalar >= 0 to add to the loss of the last forward pass, made on `batch`; zero unless overridden."""
-        return torch.zeros((), device=batch["input_ids"].device)
+        return torch.zeros((), device=batch["labels"].device)
 
     @abstractmethod
     def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores | Matrices:

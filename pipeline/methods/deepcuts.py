@@ -32,7 +32,7 @@ from pipeline.model.cut_blocks import features_out
 from pipeline.model.layer_parts import as_matrix
 from pipeline.model.unstructured import Matrices, Scope, lift, matrices, shares
 from pipeline.study.records import Scores
-from pipeline.task.batches import Batch, encoder_inputs
+from pipeline.task.batches import Batch, encoder_inputs, real_tokens
 from pipeline.task.losses import task_loss
 
 SHIFT = 10.0  # of shifted activations, so that tiny ones do not take the score away (the authors' code)
@@ -113,12 +113,11 @@ class _Sweep:
             f"{part.index}.{name}": linear for part in anatomy.layers for name, linear in part.maps.items()
         }
         self._generator = torch.Generator(device).manual_seed(0)
-        self._real = torch.ones(0)
+        self._batch: Batch = {}
 
     def run(self, model: nn.Module, batch: Batch, *, passes: int) -> tuple[Matrices, Matrices]:
         """Return means over passes: G as weights are stored, and A [out]."""
-        real = batch["attention_mask"].unsqueeze(-1).float()
-        self._real = real / real.sum()
+        self._batch = batch
         means = {
             name: torch.zeros(features_out(self.maps[name]), device=weight.device)
             for name, weight in self._weights.items()
@@ -137,9 +136,10 @@ class _Sweep:
 
     def _hook(self, mean: Tensor) -> Callable[[nn.Module, object, Tensor], Tensor]:
         def hook(_linear: nn.Module, _args: object, output: Tensor) -> Tensor:
-            if output.shape[:2] != self._real.shape[:2]:  # of relative positions, not of tokens
+            real = real_tokens(self._batch, output).unsqueeze(-1).float()
+            if output.shape[:2] != real.shape[:2]:  # of relative positions, not of tokens
                 return output
-            mean.add_((output.detach().float() * self._real).sum(dim=(0, 1)))
+            mean.add_((output.detach().float() * (real / real.sum())).sum(dim=(0, 1)))
             if not self._noise:
                 return output
             drawn = torch.randn(output.shape, generator=self._generator, device=output.device)

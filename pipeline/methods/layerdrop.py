@@ -106,5 +106,5 @@ def _mean_changes(model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) 
             hooks.callback(layer.register_forward_hook(hook(slot)).remove)
         for batch in batches:
             model(**{name: value.to(device) for name, value in encoder_inputs(batch).items()})
-            rows += len(batch["input_ids"])
+            rows += len(batch["labels"])
     return (sums.double() / rows).cpu().numpy()

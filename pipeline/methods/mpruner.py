@@ -32,7 +32,7 @@ from pipeline.methods.base import OneShot
 from pipeline.model.anatomy import Anatomy, encoder_layers
 from pipeline.model.layer_parts import hidden_of
 from pipeline.study.records import FloatArray, Scores
-from pipeline.task.batches import Batch, encoder_inputs
+from pipeline.task.batches import Batch, encoder_inputs, real_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -114,8 +114,8 @@ class MPruner(OneShot):
                 inputs = {name: value.to(device) for name, value in encoder_inputs(batch).items()}
                 outputs.clear()
                 model(**inputs)
-                sums += cka(outputs, inputs["attention_mask"])
-                rows += len(inputs["attention_mask"])
+                sums += cka(outputs, real_tokens(inputs, outputs[0]))
+                rows += len(batch["labels"])
         scores = np.full(anatomy.dense_layers, np.nan)
         similarity = (sums.double() / max(rows, 1)).cpu().numpy()
         scores[[part.index for part in anatomy.layers]] = layer_scores(similarity, stride=self.stride)

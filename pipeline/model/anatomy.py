@@ -16,7 +16,7 @@ from torch import nn
 from pipeline.model.architectures import ARCHITECTURES
 from pipeline.model.costs import Costs
 from pipeline.model.counting import count_costs, described
-from pipeline.model.cut_blocks import Architecture, NoLayer
+from pipeline.model.cut_blocks import Architecture, NoLayer, base_of
 from pipeline.model.layer_parts import LayerParts, features_in, layer_parts, linear_at
 from pipeline.study.entry_points import ENCODERS, load_entry, names_in
 from pipeline.study.records import BadInput, Masks
@@ -117,7 +117,8 @@ def read_anatomy(model: PreTrainedModel) -> Anatomy:
 
 def encoder_layers(model: PreTrainedModel, model_type: str) -> nn.ModuleList:
     """Return the model's own list of the layers that are there."""
-    layers = model.base_model.get_submodule(find_architecture(model_type).layers)
+    where = find_architecture(model_type)
+    layers = base_of(model, where).get_submodule(where.layers)
     if not isinstance(layers, nn.ModuleList):
         raise TypeError(f"Layers of {model_type} are a ModuleList; found was {type(layers).__name__}.")
     return nn.ModuleList() if len(layers) == 1 and isinstance(layers[0], NoLayer) else layers

@@ -176,6 +176,46 @@ GPT2 = Architecture(
     causal=True,
 )
 
+VIT = Architecture(
+    layers="layers",
+    attention=Branch(
+        block="attention",
+        parts=(
+            *_separate("attention", "q_proj", "k_proj", "v_proj"),
+            _output("attention_output", "attention.o_proj"),
+        ),
+        pre_norm="layernorm_before",
+        dropout="dropout",
+    ),
+    ffn=Branch(
+        block="mlp",
+        parts=(Part("ffn_in", "mlp.fc1"), _output("ffn_out", "mlp.fc2")),
+        pre_norm="layernorm_after",
+        dropout="dropout",
+    ),
+    head_count=("num_attention_heads",),
+    plain_scores=True,
+    plain_heads=True,
+)
+# A block's output is multiplied by LayerScale before it is added. The larger models have a gated feed-forward network.
+DINOV3_VIT = Architecture(
+    layers="model.layer",
+    attention=VIT.attention._replace(pre_norm="norm1", scale="layer_scale1", dropout="drop_path"),
+    ffn=Branch(
+        block="mlp",
+        parts=(
+            Part("ffn_gate", "mlp.gate_proj", optional=True),
+            Part("ffn_in", "mlp.up_proj"),
+            _output("ffn_out", "mlp.down_proj"),
+        ),
+        pre_norm="norm2",
+        scale="layer_scale2",
+        dropout="drop_path",
+    ),
+    head_count=("num_heads",),
+    own_head=True,
+)
+
 # By `config.model_type`.
 ARCHITECTURES: dict[str, Architecture] = {
     "bert": BERT,
@@ -194,6 +234,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     "gpt2": GPT2,
     "llama": LLAMA,
     "qwen3": QWEN3,
+    "vit": VIT,
+    "dinov3_vit": DINOV3_VIT,
 }
 
 

@@ -71,6 +71,9 @@ class Architecture(NamedTuple):
     plain_heads: bool = (
         False  # whether the library's configuration can say that there are fewer heads of one size
     )
+    own_head: bool = (
+        False  # whether the library has no classifier: a linear map of what its base model pools is one
+    )
     fixed_pattern: bool = (
         False  # whether types of layers follow from their places; the first is built otherwise
     )
@@ -195,6 +198,15 @@ def pick_heads(block: Any, where: Architecture, kept: Sequence[int]) -> None:
             kind: Any = type(block)  # any, since mypy takes a class for no key
             block.__class__ = _picking(kind)
         block.kept_heads = [int(head) for head in kept]
+
+
+def base_of(model: Any, where: Architecture) -> Any:
+    """Return the base model, the one whose layers the row names: a model itself, or the one below its head."""
+    try:
+        model.get_submodule(where.layers)
+    except AttributeError:
+        return model.base_model
+    return model
 
 
 def cut_block(layer: nn.Module, where: Architecture, branch: Branch, kept: Tensor) -> None:

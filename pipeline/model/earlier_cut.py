@@ -1,7 +1,8 @@
 """Models that were cut before they were given: folders of `prunefront export`, checkpoints with pruned heads.
 
 Such a network has its class's dense shape and lacks units from the start. Its layers keep their numbers, since a layer
-may depend on its place; what it has left are its first heads and neurons. Compression counts from what is there.
+may depend on its place, and so do heads that pick their columns of a shared table; else what it has left are its first
+heads and neurons. Compression counts from what is there.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.model.anatomy import Anatomy, read_anatomy
+from pipeline.model.anatomy import Anatomy, find_architecture, read_anatomy
+from pipeline.model.classes import classifier
 from pipeline.model.modeling_cut import FORMAT
 from pipeline.model.surgery import cut
 from pipeline.study.records import BadInput, Masks, OriginalSize
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
+
+Layout = Sequence[Mapping[str, Any]]  # of each layer that is left: its number, heads and neurons
 
 LAYOUT = "cut_layout"  # of config.json: the heads and neurons of each layer that is left
 DEPTH = "cut_layers"  # of config.json: the layers of the dense network; the first versions did not write it
@@ -35,6 +39,7 @@ CODE = (
     "cut_row",
     PRUNED,
 )  # entries of config.json that the dense class has not
+KEPT_HEADS = "kept_heads"  # of an entry of the layout: their numbers, where layers share a table of all heads
 AS_GIVEN = "_anatomy_as_given"
 
 
@@ -58,24 +63,21 @@ def dense_entries(own: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     return {key: value for key, value in own.items() if key not in CODE} | {"model_type": kind}
 
 
-def layout_of_pruned(config: PreTrainedConfig, pruned: Mapping[str, Sequence[int]]) -> list[dict[str, int]]:
+def layout_of_pruned(config: PreTrainedConfig, pruned: Mapping[str, Sequence[int]]) -> list[dict[str, Any]]:
     """Return the layout of a network whose heads were pruned; `pruned` has the numbers of gone heads by layer."""
     neurons = getattr(config, "hidden_dim", None) or config.intermediate_size
-    return [
-        {
-            "layer": layer,
-            "heads": config.num_attention_heads - len({*pruned.get(str(layer), ())}),
-            "neurons": neurons,
-        }
-        for layer in range(config.num_hidden_layers)
-    ]
+    shared = find_architecture(config.model_type).head_table is not None
+    found: list[dict[str, Any]] = []
+    for layer in range(config.num_hidden_layers):
+        kept = sorted({*range(config.num_attention_heads)} - {*pruned.get(str(layer), ())})
+        found.append({"layer": layer, "heads": len(kept), "neurons": neurons})
+        found[-1] |= {KEPT_HEADS: kept} if shared else {}
+    return found
 
 
 def network_class(config: PreTrainedConfig) -> Any:
     """Return the class of a configuration's classifier; if it was cut before, one that builds it as it is."""
-    from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
-
-    network: Any = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(config)]
+    network = classifier(config)
     layout = getattr(config, LAYOUT, None)
     if layout is None:
         return network
@@ -115,14 +117,9 @@ def original_size(anatomy: Anatomy, folder: Path) -> OriginalSize:
     return OriginalSize(costs.model + costs.gone, costs.encoder + costs.gone)
 
 
-def _cut_as(model: PreTrainedModel, layout: Sequence[Mapping[str, int]]) -> Anatomy:
+def _cut_as(model: PreTrainedModel, layout: Layout) -> Anatomy:
     """Cut a dense network to the sizes of `layout`, and count from there."""
     dense = read_anatomy(model)
-    if any("kept_heads" in left for left in layout):
-        raise BadInput(
-            f"Layers of a {dense.architecture} share a table of all heads; one that was cut before is not cut again. "
-            "Give the model as it was before it was cut."
-        )
     full = Masks.full(dense.dense_layers, dense.heads_per_layer, dense.neurons_per_layer)
     masks = Masks(full.heads & False, full.neurons & False, full.layers & False)
     try:
@@ -132,9 +129,12 @@ def _cut_as(model: PreTrainedModel, layout: Sequence[Mapping[str, int]]) -> Anat
         ]
     except (TypeError, KeyError, ValueError) as error:
         raise BadInput(f"{LAYOUT} of config.json has heads and neurons of each layer; {error!r}.") from error
-    for layer, heads, neurons in sizes:
+    for (layer, heads, neurons), left in zip(sizes, layout, strict=True):
         if 0 <= layer < dense.dense_layers:
-            masks.heads[layer, : max(heads, 0)] = masks.neurons[layer, : max(neurons, 0)] = True
+            numbers = [
+                each for each in left.get(KEPT_HEADS, range(heads)) if 0 <= each < dense.heads_per_layer
+            ]
+            masks.heads[layer, numbers] = masks.neurons[layer, : max(neurons, 0)] = True
             masks.layers[layer] = True
     found = [
         (int(layer), int(masks.heads[layer].sum()), int(masks.neurons[layer].sum()))
@@ -150,13 +150,13 @@ def _cut_as(model: PreTrainedModel, layout: Sequence[Mapping[str, int]]) -> Anat
     return replace(anatomy, costs=replace(costs, gone=costs.encoder - there))
 
 
-def _places(config: Any, layout: Sequence[Mapping[str, int]]) -> list[int]:
+def _places(config: Any, layout: Layout) -> list[int]:
     """Return the numbers of the layers that are left, in the network that is built and then cut."""
     deep = getattr(config, DEPTH, None) is not None
     return [int(left["layer"]) if deep else place for place, left in enumerate(layout)]
 
 
-def _deepen(config: Any, layout: Sequence[Mapping[str, int]]) -> None:
+def _deepen(config: Any, layout: Layout) -> None:
     """Give the configuration of a cut network the dense one's layers, in place; those that are gone are of any type."""
     depth, types = getattr(config, DEPTH, None), getattr(config, "layer_types", None)
     if depth is None:

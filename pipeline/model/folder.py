@@ -53,6 +53,11 @@ FIXED = {
     "position_embedding_type": ("absolute", "Give a model whose positions are absolute."),
     "is_decoder": (False, "Give an encoder."),
     "add_cross_attention": (False, "Give an encoder without cross-attention."),
+    "is_encoder_decoder": (
+        False,
+        "Its decoder reads the encoder by cross-attention, and no row describes how both are cut (Whisper, T5, BART). "
+        "Give an encoder, or a decoder, alone.",
+    ),
 }
 SIZES = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
 

@@ -20,8 +20,9 @@ from typing import Any
 import torch
 import transformers
 from torch import nn
+from transformers.modeling_outputs import ImageClassifierOutput
 
-from .cut_blocks import Architecture, NoLayer, cut_block, features_out, pick_heads, replace_module
+from .cut_blocks import Architecture, NoLayer, base_of, cut_block, features_out, pick_heads, replace_module
 
 FORMAT = 1  # of cut_layout; a newer one needs a newer file
 AUTO_CLASSES = {  # by the end of a class's name
@@ -30,12 +31,14 @@ AUTO_CLASSES = {  # by the end of a class's name
     "ForSequenceClassification": "AutoModelForSequenceClassification",
     "ForImageClassification": "AutoModelForImageClassification",
 }
+IMAGES = "ForImageClassification"
 
 
 def narrow(model: Any, config: Any) -> None:
     """Narrow the layers of a newly built dense network to the sizes in `config.cut_layout`."""
     where = Architecture.from_json(config.cut_row)
-    dense = [*model.base_model.get_submodule(where.layers)]
+    base = base_of(model, where)
+    dense = [*base.get_submodule(where.layers)]
     layers = []
     for place, left in enumerate(config.cut_layout):
         layer = dense[place if config.cut_layers is None else left["layer"]]
@@ -49,13 +52,13 @@ def narrow(model: Any, config: Any) -> None:
         if len(left.get("kept_heads", ())) > 0:
             pick_heads(layer.get_submodule(where.attention.block), where, left["kept_heads"])
         layers.append(layer)
-    replace_module(model.base_model, where.layers, nn.ModuleList(layers))
+    replace_module(base, where.layers, nn.ModuleList(layers))
     settle(model, where)
 
 
 def settle(model: Any, where: Architecture) -> None:
     """Give the layers that are left their new places; put a stand-in where there are none and the model needs one."""
-    layers = model.base_model.get_submodule(where.layers)
+    layers = base_of(model, where).get_submodule(where.layers)
     for place, layer in enumerate(layers):
         for module in layer.modules():
             if "layer_idx" in vars(module):  # its place in a cache of keys and values
@@ -114,9 +117,42 @@ class _Cut:
         self.post_init()
 
 
+class _PooledHead:
+    """A classifier of images: a linear map of what the base model pools. Of families for which the library has none."""
+
+    base_class: Any
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)  # type: ignore[call-arg]
+        own: Any = self
+        setattr(own, own.base_model_prefix, self.base_class(config))
+        own.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        own.post_init()
+
+    def forward(self, pixel_values: torch.Tensor, labels: Any = None, **kwargs: Any) -> Any:
+        """Return logits [B, C] of images [B, channels, height, width], and the loss if there are labels [B]."""
+        own: Any = self
+        kwargs.pop("return_dict", None)
+        logits = own.classifier(own.base_model(pixel_values, **kwargs).pooler_output)
+        loss = None if labels is None else nn.functional.cross_entropy(logits, labels)
+        return ImageClassifierOutput(loss=loss, logits=logits)
+
+
+def library_class(name: str) -> Any:
+    """Return the library's class of a name; None if there is none, and no base model to put a head on."""
+    found, family = getattr(transformers, name, None), name.removesuffix(IMAGES)
+    parent = getattr(transformers, f"{family}PreTrainedModel", None)
+    if found is not None or parent is None or not name.endswith(IMAGES):
+        return found
+    if name not in globals():
+        fields = {"__module__": __name__, "base_class": getattr(transformers, f"{family}Model")}
+        globals()[name] = type(name, (_PooledHead, parent), fields)
+    return globals()[name]
+
+
 def __getattr__(name: str) -> Any:
     """Make the class of a cut network, or of its configuration, from the library's of the same name."""
-    dense = getattr(transformers, name.removeprefix("Cut"), None) if name.startswith("Cut") else None
+    dense = library_class(name.removeprefix("Cut")) if name.startswith("Cut") else None
     end = next((end for end in AUTO_CLASSES if name.endswith(end)), None)
     if dense is None or end is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import final
 
@@ -26,7 +26,9 @@ IntArray = npt.NDArray[np.int64]
 # and the padding share falls from about a third to 3 % (SST-2, batches of 16 to 64).
 POOL_BATCHES = 50
 
-Batch = dict[str, Tensor]  # input_ids, attention_mask, (token_type_ids,) labels, rows
+# input_ids, attention_mask, (token_type_ids,) or pixel_values; labels, rows
+Batch = dict[str, Tensor]
+INPUTS = ("input_ids", "attention_mask", "token_type_ids", "pixel_values")  # of the encoder
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ class Split:
         """Return the rows with these classes as their labels."""
         column = pa.array(np.asarray(labels, np.int64))
         table = self.table.set_column(self.table.column_names.index("label"), "label", column)
-        return Split(table, self.pad_token_id)
+        return replace(self, table=table)
 
     def words(self, size: int) -> npt.NDArray[np.bool_]:
         """Return which of the tokenizer's `size` token numbers occur in a row, padding included."""
@@ -107,7 +109,7 @@ class Split:
 
     def take(self, rows: IntArray) -> Split:
         """Return the given rows, in that order."""
-        return Split(self.table.take(pa.array(rows)).combine_chunks(), self.pad_token_id)
+        return replace(self, table=self.table.take(pa.array(rows)).combine_chunks())
 
     def collate(self, rows: IntArray) -> Batch:
         """Return the given rows as one batch [B, T], padded on the right to the longest of them."""
@@ -200,7 +202,14 @@ class Feed:
 
 def encoder_inputs(batch: Batch) -> Batch:
     """Return the inputs of the encoder's forward pass in a batch."""
-    return {name: batch[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in batch}
+    return {name: batch[name] for name in INPUTS if name in batch}
+
+
+def real_tokens(batch: Batch, hidden: Tensor) -> Tensor:
+    """Return which tokens of hidden states [B, T, ...] are no padding, bool [B, T]: of images, all."""
+    if "attention_mask" in batch:
+        return batch["attention_mask"].bool()
+    return torch.ones(hidden.shape[:2], dtype=torch.bool, device=hidden.device)
 
 
 def batch_parts(batch: Batch, parts: int) -> list[Batch]:

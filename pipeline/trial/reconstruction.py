@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from pipeline.model.anatomy import Anatomy, encoder_layers, find_architecture
 from pipeline.model.cut_blocks import Architecture
 from pipeline.model.layer_parts import Block, hidden_of, returned
-from pipeline.task.batches import Batch, Split, encoder_inputs
+from pipeline.task.batches import Batch, Split, encoder_inputs, real_tokens
 from pipeline.trial.least_squares import fit
 
 if TYPE_CHECKING:
@@ -101,9 +101,9 @@ def _projections(
     training = model.training
     model.train(False)
     try:
-        real = [batch["attention_mask"].bool() for batch in batches]
         calls = [_calls(model, anatomy, batch) for batch in batches]
         hidden = [each[0].args[0] for each in calls] if anatomy.layers else []
+        real = [real_tokens(batch, state) for batch, state in zip(batches, hidden, strict=False)]
         for number, layer in enumerate(encoder_layers(model, anatomy.architecture)):
             part = anatomy.layers[number]
             for name, block, _ in part.blocks:

@@ -1,6 +1,7 @@
 """The laws of the cut on every row of the table, each over all that can go."""
 
 import copy
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import nn
 import pipeline
 from pipeline.export.checkpoint import write_checkpoint
 from pipeline.methods.bases.gates import Gates
+from pipeline.methods.registry import METHODS
 from pipeline.model.anatomy import encoder_layers, find_architecture, read_anatomy
 from pipeline.model.architectures import ARCHITECTURES, row_to_json
 from pipeline.model.cut_blocks import Architecture, features_of
@@ -18,15 +20,27 @@ from pipeline.model.layer_parts import matrix, unit_sums
 from pipeline.model.surgery import cut, masked
 from pipeline.model.unstructured import matrices
 from pipeline.study.records import BadInput, Masks
+from pipeline.study.space import TRIAL_KEYS, load_space
 from pipeline.task.batches import encoder_inputs
 from pipeline.trial.conformance.networks import tiny_batch, tiny_network, tiny_rows
 from pipeline.trial.measure import counted_macs
 from pipeline.trial.reconstruction import Reconstruction
+from tests.kit.abilities import NO_ONNX, NOT_IN_4
+from tests.kit.made_up import KIND as MADE_UP
+from tests.kit.made_up import made_up
 from tests.kit.networks import KINDS
 
 LAYERS, HEADS, NEURONS, SIZE = 3, 4, 64, 8
-NEW = tuple(sorted(set(ARCHITECTURES) - set(KINDS)))
+NEW = (*sorted(set(ARCHITECTURES) - set(KINDS)), MADE_UP)
+TOKENS = {"vit": 1 + 9, "dinov3_vit": 1 + 2 + 9}  # class, registers, patches
 every_new = pytest.mark.parametrize("kind", NEW)
+
+
+@pytest.fixture(autouse=True)
+def a_family_that_nobody_has() -> Iterator[None]:
+    """Of which there is a row, and nothing else: all that holds for others holds for it."""
+    with made_up():
+        yield
 
 
 def logits(model, batch) -> torch.Tensor:
@@ -80,12 +94,27 @@ def test_masked_is_cut_is_counted_and_comes_back(kind: str, tmp_path) -> None:
         layers = encoder_layers(smaller, kind)
         assert len(layers) == masks.layers.sum() == smaller.config.num_hidden_layers
         assert sum(p.numel() for p in layers.parameters()) == anatomy.costs.kept(masks), name
+        if kind == MADE_UP:  # another package's networks are not exported
+            continue
         (tmp_path / name).mkdir()
         write_checkpoint(tmp_path / name, smaller, present, tokenizer_files={})
         loaded = pipeline.load(tmp_path / name)
         assert torch.equal(logits(loaded, batch), logits(smaller, batch)), name
     assert logits(model, batch).equal(logits(copy.deepcopy(model), batch))
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes"), [("dinov3_vit", {"use_gated_mlp": False}), ("vit", {"qkv_bias": False})]
+)
+def test_optional_parts_may_be_absent(kind: str, changes: dict[str, bool]) -> None:
+    model, anatomy = tiny_network(kind, **changes)
+    masks = STEPS["some units"]
+    with masked(model, anatomy, masks):
+        expected = logits(model, tiny_batch(kind))
+    cut(model, anatomy, masks)
+    torch.testing.assert_close(logits(model, tiny_batch(kind)), expected, rtol=1e-4, atol=1e-5)
+    assert sum(p.numel() for p in encoder_layers(model, kind).parameters()) == anatomy.costs.kept(masks)
 
 
 @every_new
@@ -108,7 +137,7 @@ def test_formula_macs_are_those_counted(kind: str) -> None:
     for name in ("dense", "some units", "blocks", "the first layer"):
         smaller, present = copy.deepcopy((model, anatomy))
         present = cut(smaller, present, STEPS[name])
-        length = row["input_ids"].shape[1]
+        length = row["input_ids"].shape[1] if kind not in TOKENS else TOKENS[kind]
         assert counted_macs(smaller, present, row) == anatomy.costs.macs(STEPS[name], length), name
 
 
@@ -219,14 +248,49 @@ def test_rows_survive_as_json() -> None:
         assert Architecture.from_json(row_to_json(row)) == row
 
 
-def test_the_page_has_every_row() -> None:
+def snip_levels(kind: str) -> str:
+    """The levels of SNIP at which all units of a network get a finite score."""
+    model, anatomy = tiny_network(kind)
+    space, found = load_space("snip", file=None, pretrained=True), []
+    for level in ("block", "head"):
+        _, own = space.split(space.defaults() | {"level": level})
+        method = METHODS["snip"](**{key: value for key, value in own.items() if key not in TRIAL_KEYS})
+        scores = method.score(model, anatomy, [tiny_batch(kind)])
+        units = (scores.attention if level == "block" else scores.heads, scores.ffn)
+        found += [level] * all(np.isfinite(each).all() for each in units)
+    return ", ".join(found)
+
+
+def is_reconstructed(kind: str) -> bool:
+    """Whether fitting brings the end of a cut network's stream nearer to that of the uncut one."""
+    model, anatomy = tiny_network(kind)
+    rows = tiny_rows(kind, rows=64)
+    uncut = Reconstruction.of(model, anatomy, rows)
+    anatomy = cut(model, anatomy, STEPS["some units"])
+
+    def off() -> float:
+        end = [*uncut.targets][-1]
+        return float(
+            (Reconstruction.of(model, anatomy, rows).targets[end] - uncut.targets[end]).square().mean()
+        )
+
+    before = off()
+    uncut.refit(model, anatomy)
+    return off() < before
+
+
+def test_the_page_s_table_is_what_networks_can_do() -> None:
     page = (Path(__file__).parents[2] / "docs/guide/architectures.md").read_text()
-    _, *lines = [line for line in page.splitlines() if line.startswith("| `") and line.count("|") == 6]
+    _, *lines = [line for line in page.splitlines() if line.startswith("| `") and line.count("|") == 11]
+    yes = {True: "yes", False: "no"}
     assert lines == [
         f"| `{kind}` | {'group' if row.units == 'num_key_value_heads' else 'head'} "
-        f"| {'before' if row.attention.pre_norm else 'after'} | {'yes' if row.plain_scores else 'no'} "
-        f"| layers, width{', heads' * row.plain_heads} |"
+        f"| {'before' if row.attention.pre_norm else 'after'} | {snip_levels(kind)} | {yes[row.plain_scores]} "
+        f"| {yes[is_reconstructed(kind)]} "
+        f"| {'no' if row.own_head else 'layers, width' + ', heads' * row.plain_heads} "
+        f"| yes | {yes[kind not in NOT_IN_4]} | {yes[kind not in NO_ONNX]} |"
         for kind, row in sorted(ARCHITECTURES.items())
+        if kind != MADE_UP
     ]
 
 

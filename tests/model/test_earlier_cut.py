@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.export.checkpoint import load, write_checkpoint
 from pipeline.model.builtin import word_pieces
+from pipeline.model.earlier_cut import layout_of_pruned
 from pipeline.model.resolve import check_model, classes_of, resolve_model
 from pipeline.model.source import ModelSource, build, read_source, write_source
 from pipeline.model.surgery import cut, masked
@@ -218,6 +219,14 @@ def test_pruned_heads_of_transformers_4(kind: str, make_model: Any, make_batch: 
     assert source.original.encoder_parameters == anatomy.costs.encoder
     assert found.costs.encoder == anatomy.costs.encoder - 3 * anatomy.costs.head
     assert classes_of(str(folder)) == ("LABEL_0", "LABEL_1", "LABEL_2")
+
+
+def test_heads_that_share_a_table_keep_their_numbers() -> None:
+    config = transformers.MPNetConfig(num_hidden_layers=2, num_attention_heads=4, intermediate_size=8)
+    assert layout_of_pruned(config, {"0": [1]}) == [
+        {"layer": 0, "heads": 3, "neurons": 8, "kept_heads": [0, 2, 3]},
+        {"layer": 1, "heads": 4, "neurons": 8, "kept_heads": [0, 1, 2, 3]},
+    ]
 
 
 def test_every_unit_that_is_there_has_a_number(make_model: Any, tmp_path: Path) -> None:

@@ -359,6 +359,15 @@ def test_an_odd_configuration_is_refused(folder, key, value, message):
         resolve(folder)
 
 
+def test_an_encoder_with_a_decoder_is_refused_and_says_why(folder):
+    """Whisper as the library saves it: nothing of it is loaded first."""
+    config = transformers.WhisperConfig(d_model=32, encoder_layers=1, decoder_layers=1)
+    (folder / "config.json").write_text(config.to_json_string(use_diff=False))
+    for call in (check_model, resolve):
+        with pytest.raises(BadInput, match=r"is_encoder_decoder = true\. Its decoder reads .*Whisper"):
+            call(folder if call is resolve else str(folder))
+
+
 def test_an_adapter_beside_a_model_is_refused(folder):
     (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     with pytest.raises(BadInput, match=r"holds an adapter .*merge_and_unload"):

@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from pipeline.export.checkpoint.writing import CLASSIFIER, CONFIG, WEIGHTS, class_name
+from pipeline.export.checkpoint.writing import CONFIG, WEIGHTS, class_names
 from pipeline.model import modeling_cut
 from pipeline.model.anatomy import find_architecture
 from pipeline.model.architectures import ARCHITECTURES, row_to_json
@@ -31,8 +31,8 @@ def load(folder: Path | str) -> PreTrainedModel:
     place = Path(folder).expanduser()
     settings = _settings(place)
     kind = str(settings["model_type"]).removeprefix("cut_")
-    name = class_name(kind)
-    config_class, network_class = (getattr(modeling_cut, name + end) for end in ("Config", CLASSIFIER))
+    name, classifier = class_names(kind)
+    config_class, network_class = (getattr(modeling_cut, name + end) for end in ("Config", classifier))
     settings["cut_row"] = row_to_json(find_architecture(kind))  # this package's own; earlier ones wrote none
     with quiet():
         try:

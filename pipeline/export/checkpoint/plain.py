@@ -35,6 +35,8 @@ def why_not_plain(masks: Masks, config: Mapping[str, Any]) -> str | None:
         config: config.json of the dense model.
     """
     where = find_architecture(str(config["model_type"]))
+    if where.own_head:
+        return f"the library has no classifier of a {config['model_type']}"
     if not is_uniform(masks, fewer_heads=where.plain_heads):
         some = masks.layers.any() and (masks.heads[masks.layers].sum(axis=1) < masks.heads.shape[1]).any()
         if some and not where.plain_heads:
@@ -59,6 +61,7 @@ def write_plain(
         tokenizer_files: their bytes by name.
     """
     from safetensors.torch import save_file
+    from transformers.core_model_loading import revert_weight_conversion
 
     check_no_hooks(model)
     write_tokenizer(folder, tokenizer_files)
@@ -76,7 +79,9 @@ def write_plain(
     written = {names.get(key, key): value for key, value in sizes.items()}
     classes = {"model_type": anatomy.architecture, "architectures": [type(model).__name__]}
     (folder / CONFIG).write_text(json.dumps(kept | written | classes, indent=2, sort_keys=True) + "\n")
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    # names as in published files, which all versions of the library read
+    named = revert_weight_conversion(model, model.state_dict())
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.model import cut_blocks, modeling_cut
 from pipeline.model.anatomy import Anatomy, find_architecture
 from pipeline.model.architectures import row_to_json
+from pipeline.model.classes import classifier_name
 from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 WEIGHTS, CONFIG, RECORD, CODE = "model.safetensors", "config.json", "prunefront.json", "modeling_cut.py"
 
-CLASSIFIER = "ForSequenceClassification"
 # Properties of the process that wrote it, or of its place.
 VOLATILE = ("_name_or_path", "transformers_version", "architectures", "auto_map", "model_type")
+BACKBONE = ("stage_names", "out_features", "out_indices")  # names of all layers, which no classifier reads
 
 
 def layout(anatomy: Anatomy) -> list[dict[str, int]]:
@@ -31,22 +32,21 @@ def layout(anatomy: Anatomy) -> list[dict[str, int]]:
     ]
 
 
-def class_name(model_type: str) -> str:
-    """Return the first part of the modelling file's class names: the library's with Cut before it.
+def class_names(model_type: str) -> tuple[str, str]:
+    """Return the modelling file's first part of class names, the library's with Cut before it, and a classifier's end.
 
     Raises:
         BadInput: the library has no classifier of this type.
     """
-    from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
-
-    dense = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES.get(model_type)
+    dense = classifier_name(model_type)
     if dense is None:
         raise BadInput(
             f"An exported folder brings the code that builds its network from transformers' own class; model_type "
             f"{model_type!r} is another package's, and transformers has no class for it. Its studies can be searched "
             "and compared, not exported."
         )
-    return f"Cut{str(dense).removesuffix(CLASSIFIER)}"
+    end = next(end for end in modeling_cut.AUTO_CLASSES if end.startswith("For") and dense.endswith(end))
+    return f"Cut{dense.removesuffix(end)}", end
 
 
 def check_writable(model_type: str) -> None:
@@ -55,7 +55,7 @@ def check_writable(model_type: str) -> None:
     Raises:
         BadInput: it has none.
     """
-    class_name(model_type)
+    class_names(model_type)
 
 
 def write_checkpoint(
@@ -106,7 +106,11 @@ def _configuration(model: PreTrainedModel, anatomy: Anatomy) -> dict[str, Any]:
     random numbers, without an error.
     """
     config, where = model.config, find_architecture(anatomy.architecture)
-    dense = {k: v for k, v in json.loads(config.to_json_string(use_diff=False)).items() if k not in VOLATILE}
+    dense = {
+        k: v
+        for k, v in json.loads(config.to_json_string(use_diff=False)).items()
+        if k not in (*VOLATILE, *BACKBONE)
+    }
     left: list[dict[str, Any]] = [*layout(anatomy)]
     if where.head_table is not None:
         for entry, parts in zip(left, anatomy.layers, strict=True):
@@ -118,14 +122,14 @@ def _configuration(model: PreTrainedModel, anatomy: Anatomy) -> dict[str, Any]:
         dense.get("layer_types") == []
     ):  # the library reads no such list; one that is not there stands for none
         depth = {count: 1, "layer_types": ["full_attention"]}
-    name, module = class_name(anatomy.architecture), CODE.removesuffix(".py")
-    ends = ("Config", "Model", CLASSIFIER)
+    (name, classifier), module = class_names(anatomy.architecture), CODE.removesuffix(".py")
+    ends = ("Config", "Model", classifier)
     return (
         dense
         | depth
         | {
             "model_type": f"cut_{anatomy.architecture}",
-            "architectures": [name + CLASSIFIER],
+            "architectures": [name + classifier],
             "auto_map": {modeling_cut.AUTO_CLASSES[end]: f"{module}.{name}{end}" for end in ends},
             "cut_row": row_to_json(where),
             "cut_layers": anatomy.dense_layers,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.layer_parts import Block
-from pipeline.task.batches import Batch, encoder_inputs
+from pipeline.task.batches import Batch, encoder_inputs, real_tokens
 
 Place = tuple[int, str]  # the layer's number in the dense model, attention_output or ffn_out
 
@@ -70,12 +70,12 @@ def read_branches(model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) 
 
 def _add(model: nn.Module, found: dict[Place, Branch], inputs: Batch, draws: torch.Generator) -> None:
     """Add one batch."""
-    real = inputs["attention_mask"].bool()
     probes: list[
         Tensor
     ] = []  # zeros that are added to outputs: the loss's derivative by them is that by the outputs
 
     def hook(branch: Branch, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        real = real_tokens(inputs, output)
         read = args[0].detach()[real].float()
         if not branch.tokens:
             branch.sum, branch.products = (
@@ -100,7 +100,7 @@ def _add(model: nn.Module, found: dict[Place, Branch], inputs: Batch, draws: tor
             return
         derivatives = torch.autograd.grad(_own_loss(logits, draws), probes)
     for branch, derivative in zip(found.values(), derivatives, strict=True):
-        branch.squares += derivative[real].float().square().sum(0)
+        branch.squares += derivative[real_tokens(inputs, derivative)].float().square().sum(0)
 
 
 def _own_loss(logits: Tensor, draws: torch.Generator) -> Tensor:

@@ -37,7 +37,7 @@ from pipeline.methods.bases.gates import Gates
 from pipeline.model.anatomy import Anatomy, find_architecture
 from pipeline.model.layer_parts import LayerParts
 from pipeline.study.records import Array, BadInput, FloatArray, Scores
-from pipeline.task.batches import Batch, encoder_inputs
+from pipeline.task.batches import Batch, encoder_inputs, real_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -128,10 +128,10 @@ def square(maps: Tensor, side: int) -> Tensor:
 
 
 @contextmanager
-def seeing_maps(anatomy: Anatomy, mask: Callable[[], Tensor], take: Take) -> Iterator[None]:
+def seeing_maps(anatomy: Anatomy, at_hand: Callable[[], Batch], take: Take) -> Iterator[None]:
     """Call `take` with the maps [B, h, T, T] of each layer that has heads, at every forward pass in the context.
 
-    `mask` gives [B, T] of the batch at hand.
+    `at_hand` gives the batch.
 
     Raises:
         BadInput: attention of the family has more to it than queries and keys.
@@ -150,7 +150,8 @@ def seeing_maps(anatomy: Anatomy, mask: Callable[[], Tensor], take: Take) -> Ite
                 waiting[part.index] = output
                 return
             query, key = (output, other) if is_query else (other, output)
-            take(part, attention_maps(query, key, mask(), head_size=anatomy.head_size))
+            mask = real_tokens(at_hand(), query)
+            take(part, attention_maps(query, key, mask, head_size=anatomy.head_size))
 
         return keep
 
@@ -215,10 +216,12 @@ def meta_loss(
     The network is whole and frozen, in eval mode; only the scorer gets a gradient. Half of the layers, drawn at
     random, keep all heads.
     """
-    encoder, mask = model.base_model, batch["attention_mask"]
+    encoder = model.base_model
     seen: list[Tensor] = []
-    with torch.no_grad(), seeing_maps(anatomy, lambda: mask, lambda _, maps: seen.append(maps)):
-        full = represent(encoder(**encoder_inputs(batch))[0], mask, pair=pair)
+    with torch.no_grad(), seeing_maps(anatomy, lambda: batch, lambda _, maps: seen.append(maps)):
+        hidden = encoder(**encoder_inputs(batch))[0]
+    mask = real_tokens(batch, hidden)
+    full = represent(hidden, mask, pair=pair)
     maps = torch.stack(seen)  # [L, B, H, T, T]
     shape = maps.shape[:3]
     scores = scorer(square(maps.flatten(0, 1), scorer.side))[:, 0 if pair else 1].view(shape).mean(dim=1)
@@ -272,7 +275,7 @@ class Smp(OneShot):
         device = next(model.parameters()).device
         scorer = self._scorer.to(device)
         sums = torch.zeros(anatomy.dense_layers, anatomy.heads_per_layer, device=device, dtype=torch.float64)
-        rows, mask = 0, torch.empty(0)
+        rows, inputs = 0, Batch()
         numbers = {part.index: torch.from_numpy(part.heads).to(device) for part in anatomy.layers}
 
         def add(part: LayerParts, maps: Tensor) -> None:
@@ -284,11 +287,10 @@ class Smp(OneShot):
         model.eval()
         with ExitStack() as stack:
             stack.callback(model.train, training)
-            stack.enter_context(seeing_maps(anatomy, lambda: mask, add))
+            stack.enter_context(seeing_maps(anatomy, lambda: inputs, add))
             for batch in batches:
                 inputs = {name: value.to(device) for name, value in encoder_inputs(batch).items()}
-                mask = inputs["attention_mask"]
                 encoder(**inputs)
-                rows += len(mask)
+                rows += len(batch["labels"])
         means = np.where(anatomy.present.heads, (sums / rows).cpu().numpy(), np.nan)
         return Scores(heads=by_layer(means) if self.scope == "layer" else means)

@@ -35,7 +35,7 @@ from pipeline.methods.snip.spectral import SpectralBound
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.layer_parts import Block, matrix
 from pipeline.study.records import FloatArray, Scores
-from pipeline.task.batches import Batch, encoder_inputs
+from pipeline.task.batches import Batch, encoder_inputs, real_tokens
 
 NORM_FLOOR = 1e-6  # a smaller norm counts as this: no root's infinite slope at 0, no division by nothing
 
@@ -119,7 +119,7 @@ class Snip(PruningMethod):
         watched = self._watched
         if watched is None or len(self._caught) != len(watched.branches):
             raise RuntimeError("A penalty belongs to a training forward pass inside watch: there was none.")
-        mask = batch["attention_mask"].float()
+        mask = real_tokens(batch, next(iter(self._caught.values()))).float()
         sums = [
             self._power_sums(branch, self._caught.pop(slot), mask, watched.head_size)
             for slot, branch in enumerate(watched.branches)
@@ -149,7 +149,7 @@ class Snip(PruningMethod):
                 for batch in batches:
                     inputs = {name: value.to(device) for name, value in encoder_inputs(batch).items()}
                     model(**inputs)
-                    mask = inputs["attention_mask"].float()
+                    mask = real_tokens(inputs, next(iter(self._caught.values()))).float()
                     tokens += mask.sum()
                     sums += torch.cat(
                         [

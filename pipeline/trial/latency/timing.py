@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pipeline.model.anatomy import Anatomy, encoder_layers, find_architecture
+from pipeline.model.image_inputs import IMAGES, image_shape
 from pipeline.model.surgery import cut
 from pipeline.study.records import Masks
 from pipeline.study.store import LatencySetup, LatencyTable, Shape, Timed
@@ -206,8 +207,11 @@ def _runner(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Callable[[], A
 
 
 def _inputs(model: PreTrainedModel, shape: Shape) -> dict[str, Tensor]:
-    """Rows of random words without padding, [B, T]."""
+    """Rows of random words without padding, [B, T]; or random images, which have one number of tokens."""
     generator = torch.Generator().manual_seed(0)
+    if model.main_input_name == IMAGES:
+        size = (shape.batch, *image_shape(model.config))
+        return {IMAGES: torch.rand(size, generator=generator).to(model.device)}
     size = (shape.batch, shape.length)
     words = model.config.vocab_size
     tokens = torch.randint(words // 2, words, size, generator=generator).to(model.device)

@@ -66,7 +66,7 @@ class Compilation:
         self._verdict = ""  # until it is reached
         self._on = False  # whether the present step is compiled
         self._seen = 0  # steps of this phase, in this process
-        self._tokens = 0  # of the present step
+        self._tokens = 0  # of the present step; of images, pixel values
         self._compile_s: float | None = None
         self._eager_s: list[float] = []  # of steps
         # per token, since batches differ in length; by whether the step was compiled
@@ -86,7 +86,7 @@ class Compilation:
 
     def forward(self, **inputs: Tensor) -> Any:
         """Return the model's output for a batch."""
-        self._tokens += inputs["input_ids"].numel()
+        self._tokens += next(iter(inputs.values())).numel()
         if not self._on:
             return self._model(**inputs)
         try:

@@ -275,15 +275,17 @@ def test_transformers_loads_a_folder_of_every_new_kind(tmp_path):
         masks = masks_of(heads=(4, 0, 2), neurons=(64, 9, 0))
         masks.heads[0] = masks.neurons[0] = masks.layers[0] = kind != "modernbert"
         saved(tmp_path / kind, model, anatomy, masks)
-        loaded = transformers.AutoModelForSequenceClassification.from_pretrained(
+        batch = tiny_batch(kind)
+        end = "ForImageClassification" if "pixel_values" in batch else "ForSequenceClassification"
+        loaded = getattr(transformers, f"AutoModel{end}").from_pretrained(
             tmp_path / kind, trust_remote_code=True
         )
-        batch = tiny_batch(kind)
         assert torch.equal(logits(loaded, batch), logits(pipeline.load(tmp_path / kind), batch)), kind
         base = transformers.AutoModel.from_pretrained(tmp_path / kind, trust_remote_code=True)
-        assert (
-            type(base).__name__ == f"{type(loaded).__name__.removesuffix('ForSequenceClassification')}Model"
-        )
+        assert type(base).__name__ == f"{type(loaded).__name__.removesuffix(end)}Model"
+        with torch.no_grad():
+            found, inside = (each(**encoder_inputs(batch))[0] for each in (base, loaded.base_model))
+        assert torch.equal(found, inside), kind
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path, make_model):

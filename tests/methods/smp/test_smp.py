@@ -55,7 +55,7 @@ def test_maps_are_the_librarys(architecture, make_model, make_batch):
     batch = make_batch(architecture)
     found: list[torch.Tensor] = []
     mask = batch["attention_mask"]
-    with torch.no_grad(), seeing_maps(anatomy, lambda: mask, lambda _, maps: found.append(maps)):
+    with torch.no_grad(), seeing_maps(anatomy, lambda: batch, lambda _, maps: found.append(maps)):
         model(**encoder_inputs(batch))
     model.set_attn_implementation("eager")
     with torch.no_grad():

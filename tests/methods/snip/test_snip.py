@@ -11,8 +11,10 @@ from torch import nn
 from pipeline.methods.base import Run
 from pipeline.methods.snip.norms import head_power_sums, masked_power_sum
 from pipeline.methods.snip.snip import NORM_FLOOR, Snip
-from pipeline.model.surgery import cut
+from pipeline.model.anatomy import encoder_layers
+from pipeline.model.surgery import cut, masked
 from pipeline.task.batches import encoder_inputs
+from pipeline.trial.conformance.networks import tiny_batch, tiny_network
 
 PLAIN = {
     "penalty_strength": 1.0,
@@ -493,3 +495,48 @@ def test_layers_that_run_again_for_the_backward_pass_are_not_caught(make_model, 
         with pytest.raises(RuntimeError, match="training forward pass"):
             method.penalty(batch)
     counted.remove()
+
+
+def what_is_added(model, layer, batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """What attention and the ffn of a pre-LayerNorm layer add to the stream: differences of what is there [B, T, d]."""
+    stream = []
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, args: stream.append(args[0])),
+        layer.norm2.register_forward_pre_hook(lambda _, args: stream.append(args[0])),
+        layer.register_forward_hook(lambda _, args, output: stream.append(output)),
+    ]
+    with torch.no_grad():
+        model(**encoder_inputs(batch))
+    for hook in hooks:
+        hook.remove()
+    start, middle, end = stream
+    return middle - start, end - middle
+
+
+@pytest.mark.parametrize("norm", ["mean_abs", "rms"])
+def test_layer_scale_is_part_of_a_branch(norm: str):
+    """Images, and factors between block and addition (DINOv3): norms are those of what the stream gets."""
+    model, anatomy = tiny_network("dinov3_vit")
+    batch = tiny_batch("dinov3_vit")
+    layers = encoder_layers(model, "dinov3_vit")
+    with torch.no_grad():
+        for number, layer in enumerate(layers):
+            layer.layer_scale1.lambda1.copy_(torch.linspace(-0.5, 2, WIDTH) * (number + 1))
+    added = [what_is_added(model, layer, batch) for layer in layers]
+    scores = snip(norm=norm).score(model, anatomy, [batch])
+    assert scores.attention == pytest.approx([plain_norm(a, norm).item() for a, _ in added], rel=1e-4)
+    assert scores.ffn == pytest.approx([plain_norm(f, norm).item() for _, f in added], rel=1e-4)
+    (penalty,) = penalty_of(snip(norm=norm), model, anatomy, batch)
+    assert penalty.item() == pytest.approx(
+        (scores.attention.sum() + scores.ffn.sum()) / (2 * LAYERS), rel=1e-5
+    )
+    if norm == "mean_abs":  # of heads a stand-in
+        return
+    by_head = snip(norm=norm, level="head").score(model, anatomy, [batch]).heads
+    bias = (anatomy.layers[0].attention_output.bias * layers[0].layer_scale1.lambda1).detach()
+    for head in range(HEADS):
+        masks = anatomy.present
+        masks.heads[0] = np.arange(HEADS) == head
+        with masked(model, anatomy, masks):
+            alone, _ = what_is_added(model, layers[0], batch)
+        assert by_head[0, head] == pytest.approx(plain_norm(alone - bias, norm).item(), rel=1e-4)
