@@ -10,9 +10,12 @@ import torch
 
 from pipeline.export.checkpoint import load, write_checkpoint
 from pipeline.export.onnx import check_onnx, input_names, open_session, write_onnx
+from pipeline.model.architectures import ARCHITECTURES
 from pipeline.model.surgery import cut
 from pipeline.study.records import Masks
 from pipeline.task.batches import encoder_inputs
+from pipeline.trial.conformance.networks import tiny_network, tiny_rows
+from tests.kit.abilities import NO_ONNX
 
 
 def test_attention_of_a_loaded_checkpoint_is_written_as_its_products(
@@ -28,6 +31,19 @@ def test_attention_of_a_loaded_checkpoint_is_written_as_its_products(
     assert "Softmax" in kinds
     assert "IsNaN" not in kinds
     assert check_onnx(tmp_path / "model.onnx", loaded, make_split("bert")) < 1e-4
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", sorted(ARCHITECTURES))
+def test_a_cut_network_of_every_row(kind: str, tmp_path: Path) -> None:
+    """The table of docs/guide/architectures.md."""
+    model, anatomy = tiny_network(kind, layers=4)
+    masks = anatomy.present
+    masks.heads[1, 1:] = masks.heads[2] = masks.neurons[3] = masks.neurons[1, 10:] = False
+    masks.heads[0] = masks.neurons[0] = masks.layers[0] = False
+    cut(model, anatomy, masks)
+    write_onnx(tmp_path / "model.onnx", model)
+    assert (check_onnx(tmp_path / "model.onnx", model, tiny_rows(kind)) < 1e-4) == (kind not in NO_ONNX)
 
 
 LONG = [pytest.param(kind, marks=pytest.mark.long) for kind in ("electra", "roberta")]  # ten seconds each

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import subprocess
 from pathlib import Path
@@ -11,13 +12,16 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
-from pipeline.export.checkpoint import load, load_tokenizer, whole_folder, write_checkpoint
+from pipeline.export.checkpoint import load, load_tokenizer, whole_folder, write_checkpoint, write_plain
+from pipeline.model.architectures import ARCHITECTURES
 from pipeline.model.builtin import word_pieces
 from pipeline.model.surgery import cut
 from pipeline.model.trim import tokenizer_files
 from pipeline.model.vocabulary import needed_tokens
 from pipeline.study.records import Masks
 from pipeline.task.batches import encoder_inputs
+from pipeline.trial.conformance.networks import tiny_batch, tiny_network
+from tests.kit.abilities import NOT_IN_4
 from tests.kit.environments import with_transformers_4, with_transformers_5
 from tests.kit.networks import KINDS
 
@@ -69,6 +73,44 @@ def exported(make_model, make_batch, tmp_path_factory) -> dict[str, Path]:
             write_checkpoint(part, model, anatomy, tokenizer_files=files)
         save_file(encoder_inputs(make_batch(kind)), folders[kind].with_suffix(".inputs"))
     return folders
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("environment", [with_transformers_4, with_transformers_5])
+def test_every_row_loads_where_the_page_says(environment, tmp_path):
+    """The table of docs/guide/architectures.md; and plain folders of images, whose classes were renamed in 5."""
+    old, expected = environment is with_transformers_4, {}
+    for kind in sorted(ARCHITECTURES):
+        model, anatomy = tiny_network(kind, layers=LAYERS)
+        kept = masks()
+        if kind == "vit":
+            plain = anatomy.present
+            plain.neurons[:, 20:] = plain.layers[4] = plain.neurons[4] = plain.heads[4] = False
+            uniform, its_anatomy = copy.deepcopy((model, anatomy))
+            write(tmp_path / "plain", kind, uniform, cut(uniform, its_anatomy, plain), expected, write_plain)
+        write(tmp_path / kind, kind, model, cut(model, anatomy, kept), expected, write_checkpoint)
+    here = {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
+    command = [environment(), "-I", Path(__file__).with_name("stranger.py"), "--logits"]
+    run = subprocess.run(
+        [*command, *(tmp_path / name for name in expected)],
+        capture_output=True, text=True, env=here, cwd=tmp_path, check=False, timeout=200,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr[-3000:]
+    said = json.loads(run.stdout.splitlines()[-1])
+    loaded = {name for name, found in said.items() if not isinstance(found, str)}
+    assert loaded == set(expected) - (NOT_IN_4 if old else set()), said
+    for name in sorted(loaded):
+        torch.testing.assert_close(torch.tensor(said[name]), expected[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+def write(folder: Path, kind: str, model, anatomy, expected: dict[str, torch.Tensor], writer) -> None:
+    """An exported folder, rows beside it, and what its network computes for them."""
+    folder.mkdir()
+    writer(folder, model, anatomy, tokenizer_files={})
+    inputs = encoder_inputs(tiny_batch(kind))
+    save_file(inputs, folder.with_suffix(".inputs"))
+    with torch.no_grad():
+        expected[folder.name] = model(**inputs).logits
 
 
 @pytest.mark.long
