@@ -190,7 +190,8 @@ def _layers(facts: Facts) -> str:
         lines.append(f"| {layer} | {heads} | {neurons} |")
     lines += [
         "",
-        "Which ones stayed is in `prunefront.json`. Of a block that is gone y = LayerNorm(x) is left.",
+        "Which ones stayed is in `prunefront.json`. Of a block that is gone y = LayerNorm(x) is left, or y = x where "
+        "the LayerNorm comes before the block.",
     ]
     return "\n".join(lines)
 

@@ -123,7 +123,7 @@ class _PooledHead:
     base_class: Any
 
     def __init__(self, config: Any) -> None:
-        super().__init__(config)  # type: ignore[call-arg]
+        super().__init__(config)
         own: Any = self
         setattr(own, own.base_model_prefix, self.base_class(config))
         own.classifier = nn.Linear(config.hidden_size, config.num_labels)

@@ -30,7 +30,7 @@ class ImageSplit(Split):
     tokens: int = 197  # that the network makes of an image
 
     @property
-    def lengths(self) -> IntArray:  # type: ignore[override]
+    def lengths(self) -> IntArray:
         """Tokens of every row."""
         return np.full(len(self), self.tokens, np.int64)
 

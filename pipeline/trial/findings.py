@@ -108,6 +108,9 @@ class Findings:
             facts["resumed_at_epoch"] = f"{self._resumed_at:.4g}"
         if run.distillation is not None:
             facts["distill"] = run.inputs.distill
+        original = run.inputs.source.original
+        if original is not None and original.tokens:
+            facts["vocabulary"] = f"{run.model.config.vocab_size} of {original.tokens} tokens"
         cuda = run.device.type == "cuda"
         return facts | {
             "device": torch.cuda.get_device_name(run.device) if cuda else "cpu",

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import transformers
@@ -13,7 +17,7 @@ from pipeline.export.export import export
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
 from pipeline.trial.latency import timing
-from tests.kit.onetrial import NAME, Study, make_study
+from tests.kit.onetrial import NAME, Made, Study, make_study
 from tests.kit.trials import SNIP
 
 # Single neurons are ranked, so that widths change; the recovered network is the half.
@@ -54,6 +58,36 @@ def test_a_uniform_study_is_exported_without_our_code(tmp_path: Path) -> None:
     with torch.no_grad():
         assert model(**fast(["a bright river"], return_tensors="pt")).logits.isfinite().all()
     assert model.num_parameters() == done.facts.point.parameters
+    the_nearest_is_named(made, tmp_path / "other")
+
+
+def the_nearest_is_named(made: Made, folder: Path) -> None:
+    """Of a second trial, whose networks lack one neuron more in one layer and are better by 0.02."""
+    first = [point for point in made.record.points if point.measurement.compression > 0]
+    changed = []
+    for point in first:
+        masks = copy.deepcopy(point.masks)
+        layer = int(np.flatnonzero(masks.layers)[0])
+        masks.neurons[layer, np.flatnonzero(masks.neurons[layer])[0]] = False
+        better = replace(point.measurement, metric=point.measurement.metric + 0.02)
+        changed.append(replace(point, masks=masks, measurement=better))
+    made.store.study(NAME).write_record(replace(made.record, number=1, points=tuple(changed)))
+    with pytest.raises(BadInput) as refusal:
+        export(NAME, to=folder, store=made.store.root, trial=1, min_compression=0.3, plain=True)
+    said = str(refusal.value)
+    (asked,) = re.findall(
+        r"Of trial 1, compression ([0-9.]+)%, its layers keep different numbers of heads or", said
+    )
+    own = next(p.measurement for p in changed if f"{p.measurement.compression:.1%}" == f"{asked}%")
+    assert own.compression >= 0.3
+    near = [p.measurement for p in first if round(abs(p.measurement.compression - own.compression), 2) == 0]
+    nearest = max(near, key=lambda each: each.metric)
+    assert said.endswith(
+        f"The nearest such network of this study is --trial 0 --compression {nearest.compression:.4f}: accuracy "
+        f"{nearest.metric:.4f} in place of {own.metric:.4f} ({nearest.metric - own.metric:+.4f}), compression "
+        f"{nearest.compression:.1%} in place of {own.compression:.1%}. Or leave --plain out."
+    )
+    assert not folder.exists()
 
 
 def test_another_network_is_refused_with_the_nearest_that_is_uniform(study: Study, tmp_path: Path) -> None:

@@ -103,11 +103,11 @@ def tiny_network(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         config = tiny_config(model_type, layers=layers, outputs=outputs, **changes)
-        model: PreTrainedModel = classifier(config)._from_config(config)
+        made: Any = classifier(config)._from_config(config)
     with torch.no_grad():
-        for parameter in model.parameters():
+        for parameter in made.parameters():
             parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
-    model.eval()
+    model: PreTrainedModel = made.eval()
     return model, read_anatomy(model)
 
 

@@ -210,11 +210,12 @@ def _inputs(model: PreTrainedModel, shape: Shape) -> dict[str, Tensor]:
     """Rows of random words without padding, [B, T]; or random images, which have one number of tokens."""
     generator = torch.Generator().manual_seed(0)
     if model.main_input_name == IMAGES:
-        size = (shape.batch, *image_shape(model.config))
-        return {IMAGES: torch.rand(size, generator=generator).to(model.device)}
-    size = (shape.batch, shape.length)
+        pixels = torch.rand((shape.batch, *image_shape(model.config)), generator=generator)
+        return {IMAGES: pixels.to(model.device)}
     words = model.config.vocab_size
-    tokens = torch.randint(words // 2, words, size, generator=generator).to(model.device)
+    tokens = torch.randint(words // 2, words, (shape.batch, shape.length), generator=generator).to(
+        model.device
+    )
     return {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
 
 

@@ -119,6 +119,8 @@ def test_a_front_of_a_trimmed_model_counts_its_table(task: Path, model: Path, st
     network, _ = build(source, seed=0)
     there = sum(p.numel() for p in network.parameters())
     assert found["original"]["trimmed"] == plain.dense_parameters - there > 0
+    tokens = found["original"]["tokens"]
+    assert record.provenance["vocabulary"] == f"{source.config['vocab_size']} of {tokens} tokens"
     uncut = record.points[0].measurement
     assert (uncut.compression, uncut.parameters) == (0.0, there)
     assert uncut.compression_total == pytest.approx(1 - there / plain.dense_parameters)
