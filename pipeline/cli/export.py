@@ -12,13 +12,13 @@ from rich.table import Table
 from pipeline.cli.output import err, log, out, print_json
 from pipeline.cli.selection import Selection
 from pipeline.cli.shared_options import with_options_of
-from pipeline.fronts.numbers import millions, percent
+from pipeline.fronts.numbers import megabytes, millions, milliseconds, percent
 from pipeline.study.store import DEFAULT_STORE
 
 if TYPE_CHECKING:
+    from pipeline.export.card import Facts
     from pipeline.export.export import Exported
-
-MEGABYTE = 10**6  # bytes
+    from pipeline.export.int8 import Int8Network
 
 
 @with_options_of(Selection)
@@ -41,6 +41,20 @@ def export(
         bool,
         typer.Option("--plain", help="A uniform network in transformers' own configuration: no code in it."),
     ] = False,
+    int8: Annotated[
+        bool,
+        typer.Option(
+            "--int8",
+            help="Also in 8-bit integers, measured on the same rows; refused beyond --max-drop or --min-metric.",
+        ),
+    ] = False,
+    int8_kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="dynamic, static (onnxruntime) or torchao; repeatable, the fastest that holds is kept. "
+            "[dim]Default: dynamic and static[/]"
+        ),
+    ] = None,
     push: Annotated[
         str | None, typer.Option(help="Also to this repository of the hub, OWNER/NAME; a new one is private.")
     ] = None,
@@ -71,6 +85,7 @@ def export(
         trim_vocabulary=trim_vocabulary,
         keep_text=keep_text,
         plain=plain,
+        int8=int8_kind or int8,
         push=push,
         tracking=tracking,
         log=log,
@@ -98,14 +113,26 @@ def exported_as_json(done: Exported) -> dict[str, Any]:
         "size_bytes": facts.size_bytes,
         "original": None if facts.original is None else asdict(facts.original),
         "latency": [asdict(each) for each in facts.times],
+        "dense_test": None if facts.dense_scores is None else facts.dense_scores.parts,
         "onnx_difference": facts.onnx_difference,
+        "int8": [int8_as_json(form) for form in facts.int8],
         "pushed": done.pushed,
         "mlflow_model": done.mlflow_model,
         "warnings": list(done.warnings),
     }
 
 
+def int8_as_json(form: Int8Network) -> dict[str, Any]:
+    """Return the JSON object of an 8-bit network."""
+    return asdict(form) | {
+        "loss": form.loss,
+        "times": [asdict(t) | {"speedup": t.speedup} for t in form.times],
+    }
+
+
 def _print(done: Exported) -> None:
+    from pipeline.export.int8 import loss_said, speed_said
+
     facts = done.facts
     spec, point, anchors = facts.front.spec, facts.point, facts.front.spec.anchors
     rows = {
@@ -120,19 +147,28 @@ def _print(done: Exported) -> None:
             f"{percent(first.compression_of(point.encoder_parameters))} of its first encoder gone"
         )
     for part, scores in facts.scores.parts.items():
-        rows[f"{spec.metric_name}, {part}"] = f"{scores['metric']:.4f}  ({facts.scores.rows[part]:,} rows)"
+        rows[f"{spec.metric_name}, {part}"] = (
+            f"{scores['metric']:.4f}  ({_dense_test(facts, part)}{facts.scores.rows[part]:,} rows)"
+        )
     rows |= {
         "parameters": f"{millions(point.parameters)}  (dense {millions(anchors.dense_parameters)})",
-        "size": f"{facts.size_bytes / MEGABYTE:.1f} MB  (dense {anchors.dense_size_mb:.1f} MB)",
+        "size": f"{megabytes(facts.size_bytes)}  (dense {anchors.dense_size_mb:.1f} MB)",
     }
     for each in facts.times:
         bench = each.bench
         rows[f"latency, {bench.batch} × {bench.length}"] = (
-            f"{each.ms:.2f} ms, {each.dense_ms / each.ms:.2f} × as fast as dense  "
+            f"{milliseconds(each.ms)}{' ?' * each.disturbed}, {each.dense_ms / each.ms:.2f} × as fast as dense  "
             f"({bench.threads} thread(s), {bench.device})"
         )
     if facts.onnx_difference is not None:
         rows["model.onnx"] = f"logits within {facts.onnx_difference:.1g} of PyTorch's"
+    for form in facts.int8:
+        name = f"int8, {form.kind}" + " (kept)" * form.kept
+        rows[name] = f"{form.validation:.4f} on validation, {loss_said(form)}; {megabytes(form.size_bytes)}"
+        rows |= {
+            f"  {time.bench.batch} × {time.bench.length}, {form.kind}": speed_said(time)
+            for time in form.times
+        }
     if done.mlflow_model is not None:
         rows["MLflow"] = done.mlflow_model
     if done.pushed is not None:
@@ -144,3 +180,9 @@ def _print(done: Exported) -> None:
         table.add_row(name, value)
     out.print(table)
     out.print(f"\nHow to load it:  {done.folder / 'README.md'}", markup=False, soft_wrap=True)
+
+
+def _dense_test(facts: Facts, part: str) -> str:
+    """Return the dense network's score on the same rows, if it was measured."""
+    dense = facts.dense_scores
+    return "" if dense is None else f"dense {dense.parts[part]['metric']:.4f}; "

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import yaml
 
+from pipeline.export.int8 import Int8Network, card_section
 from pipeline.fronts.front import Front, FrontPoint
-from pipeline.fronts.numbers import millions, percent
+from pipeline.fronts.numbers import megabytes, millions, milliseconds, percent
 from pipeline.model.folder import BUILTIN
 from pipeline.study.records import OriginalSize, StudySpec
 from pipeline.study.store import DataFacts, TestScores, Timed
 
 CARD, FIGURE, ONNX = "README.md", "front.png", "model.onnx"
-MILLION = 10**6  # also bytes of a MB
 BELIEVE = ": of the two scores, that on the test rows is the one to believe."
 NO_TEST = ", and is too good by luck: no test row has a label to measure it on."
 VERSIONS = ("prunefront", "torch", "transformers", "optuna", "ray", "python")
@@ -42,12 +42,19 @@ class Facts:
     warnings: Sequence[str]
     original: OriginalSize | None = None  # before the model's first cut, and with its whole vocabulary
     plain: bool = False  # whether the folder holds no code of ours
+    int8: Sequence[Int8Network] = ()  # the 8-bit forms that were measured; one of them is kept
+    dense_scores: TestScores | None = (
+        None  # of the dense network on the same test rows; None if its weights are gone
+    )
     data: DataFacts = field(default_factory=DataFacts)  # with what the test rows have in common with others
 
 
 def card(facts: Facts) -> str:
     """Return the whole card, Markdown with the head that the hub reads."""
-    sections = (_head(facts), _summary(facts), _layers(facts), _loading(facts), _origin(facts))
+    sections = [_head(facts), _summary(facts), _layers(facts), _loading(facts)]
+    if facts.int8:
+        sections.append(card_section(facts.int8, metric_name=facts.front.spec.metric_name))
+    sections.append(_origin(facts))
     return "\n\n".join(sections) + "\n"
 
 
@@ -118,7 +125,7 @@ def _rows(facts: Facts) -> list[tuple[str, str, str]]:
         ),
         (
             "size of the weights (fp32)",
-            f"{facts.size_bytes / MILLION:.1f} MB",
+            megabytes(facts.size_bytes),
             f"{anchors.dense_size_mb:.1f} MB",
         ),
         *(_latency_row(each) for each in facts.times),
@@ -159,10 +166,14 @@ def _first_row(facts: Facts) -> list[tuple[str, str, str]]:
 
 
 def _latency_row(each: Timed) -> tuple[str, str, str]:
+    name = f"latency, {each.bench.batch} × {each.bench.length} tokens"
+    if each.disturbed:
+        return name, "not measured: the machine was busy", "–"
     return (
-        f"latency, {each.bench.batch} × {each.bench.length} tokens",
-        f"{each.ms:.2f} ms ({each.dense_ms / each.ms:.2f} × as fast; quartiles {each.spread_ms:.2f} ms apart)",
-        f"{each.dense_ms:.2f} ms",
+        name,
+        f"{milliseconds(each.ms)} ({each.dense_ms / each.ms:.2f} × as fast; quartiles {milliseconds(each.spread_ms)} "
+        "apart)",
+        milliseconds(each.dense_ms),
     )
 
 
@@ -171,7 +182,7 @@ def _test_row(facts: Facts, part: str) -> tuple[str, str, str]:
     return (
         f"{name} ({part}, {facts.scores.rows[part]:,} rows)",
         _score(facts.scores.parts[part]["metric"]),
-        "not measured",
+        "not measured" if facts.dense_scores is None else _score(facts.dense_scores.parts[part]["metric"]),
     )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from hashlib import file_digest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
+from torch import nn
 
 from pipeline.export import hub
 from pipeline.export.card import CARD, FIGURE, ONNX, Facts, card
@@ -26,7 +26,9 @@ from pipeline.export.checkpoint import (
     write_record,
 )
 from pipeline.export.choice import choose_point
+from pipeline.export.int8 import ONNX_KINDS, Int8Network, check_kinds, make_int8
 from pipeline.export.licence import licence_of
+from pipeline.export.measured import cpu_benches, disturbed, latencies, score_dense_on_test, score_on_test
 from pipeline.export.network import Network, network_of
 from pipeline.export.onnx import check_installed, check_onnx, write_onnx
 from pipeline.export.plain import check_plain
@@ -36,13 +38,11 @@ from pipeline.export.to_mlflow import publish, reach_tracker
 from pipeline.export.trimmed import Made, read_text, trim
 from pipeline.fronts.bounds import Bounds
 from pipeline.fronts.figures import Series, dots, front_figure, still
-from pipeline.fronts.front import Front, FrontPoint
-from pipeline.fronts.pick import why
+from pipeline.fronts.front import Front
+from pipeline.fronts.pick import least_metric, why
 from pipeline.study.records import BadInput
-from pipeline.study.store import DEFAULT_STORE, Shape, Store, TestScores, Timed, TimedPoint
+from pipeline.study.store import DEFAULT_STORE, Store, TestScores, Timed
 from pipeline.task.batches import encoder_inputs
-from pipeline.task.loading import REFUSED_LATER
-from pipeline.trial.latency import FrontRequest, time_front
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -51,8 +51,17 @@ Log = Callable[[str], None]
 
 CHECKED_ROWS = 16  # of validation, on which the written network is compared with the one in memory
 TOLERANCE = 1e-5  # of logits, fp32
-LATENCY_BATCHES = (1, 32)  # rows, if the study timed none
 EARLIER = {"compression": "min_compression", "sparsity": "min_sparsity"}  # names of bounds
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What else is in the folder, checked: model.onnx, no code of ours, 8-bit kinds with their least metric."""
+
+    onnx: bool
+    plain: bool
+    int8: tuple[str, ...]
+    least: float
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,7 @@ def export(
     trim_vocabulary: bool = False,
     keep_text: Path | str | None = None,
     plain: bool = False,
+    int8: bool | str | Sequence[str] = False,
     push: str | None = None,
     tracking: str | None = None,
     log: Log = lambda _: None,
@@ -96,6 +106,8 @@ def export(
         trim_vocabulary: keep the tokens alone that the task's training rows need.
         keep_text: a text file whose tokens are kept, too; trims the vocabulary.
         plain: in the library's own configuration, without code of ours.
+        int8: also in 8-bit integers: True for the faster of "dynamic" and "static" (onnxruntime), or kinds by name,
+            "torchao" among them. Measured on the same rows, and refused below max_drop or min_metric.
         push: also upload to this repository on the hub.
         tracking: MLflow's address; by default in the store.
         log: called with a line at each step.
@@ -106,8 +118,8 @@ def export(
         The folder, with what its model card holds.
 
     Raises:
-        BadInput: no such study, trial or network, a folder in use, a task that changed, an extra that is missing, or
-            the hub refuses the upload.
+        BadInput: no such study, trial or network, a folder in use, a task that changed, an extra that is missing, 8
+            bits cost more of the metric than the bounds allow, or the hub refuses the upload.
     """
     trimmed_to = read_text(keep_text) if keep_text is not None else () if trim_vocabulary else None
     asked = Bounds(**{EARLIER.get(name, name): value for name, value in bounds.items()})
@@ -118,6 +130,7 @@ def export(
     check_free(folder)
     if onnx:
         check_installed()
+    wanted = Wanted(onnx, plain, check_kinds(_kinds(int8)), least_metric(front, asked))
     if push is not None:
         hub.check_name(push)
     tracker, warnings = reach_tracker(tracking, files)
@@ -133,7 +146,7 @@ def export(
         log("trimming its vocabulary …")
         made = trim(made, trimmed_to)
     with whole_folder(folder) as part:
-        done = _write(part, made, front, onnx=onnx, plain=plain, log=log)
+        done = _write(part, made, front, wanted, original=opened, log=log)
     done = replace(done, folder=folder, warnings=(*done.facts.warnings, *done.facts.data.remarks, *warnings))
     if tracker is not None:
         log("publishing it …")
@@ -152,47 +165,73 @@ def _folder(to: Path | str) -> Path:
         raise BadInput(f"--to is a folder; {to} names a user who does not exist.") from error
 
 
-def _write(part: Path, made: Made, front: Front, *, onnx: bool, plain: bool, log: Log) -> Exported:
-    """Write all that is in the folder."""
+def _kinds(int8: bool | str | Sequence[str]) -> tuple[str, ...]:
+    """Return the 8-bit kinds that are asked for."""
+    if isinstance(int8, bool):
+        return ONNX_KINDS if int8 else ()
+    return (int8,) if isinstance(int8, str) else tuple(int8)
+
+
+def _write(part: Path, made: Made, front: Front, wanted: Wanted, *, original: Reopened, log: Log) -> Exported:
+    """Write all that is in the folder. What may be refused comes before the test rows are read.
+
+    `original` is the study before its vocabulary was trimmed: its dense network has all words.
+    """
     opened, network, point = made.study, made.network, made.point
     source = opened.inputs.source
-    write, read = (write_plain, load_plain) if plain else (write_checkpoint, load)
+    write, read = (write_plain, load_plain) if wanted.plain else (write_checkpoint, load)
     write(part, network.model, network.anatomy, tokenizer_files=source.tokenizer_files)
     written = read(part)
     _check_same(written, network.model, opened)
-    log("measuring it on the test rows …")
-    scores = _test(opened, point, written, weights=part / WEIGHTS)
     log("timing it …")
-    times = _times(opened, network, point)
+    times = latencies(opened, network, point)
     difference = None
-    if onnx:
+    if wanted.onnx:
         log("writing model.onnx …")
         write_onnx(part / ONNX, written)
         difference = check_onnx(part / ONNX, written, opened.inputs.data.validation)
+    forms = _in_int8(part, made, written, wanted, times, log) if wanted.int8 else None
+    log("measuring it on the test rows …")
+    scores = score_on_test(opened, (point.trial, point.point), written, weights=part / WEIGHTS)
     networks = opened.store.study(front.spec.name).read_points().points()
     (part / FIGURE).write_bytes(still(front_figure([Series(front.spec, dots(networks))])))
-    facts = _facts(
-        made,
-        front=front,
-        scores=scores,
-        times=times,
-        size_bytes=(part / WEIGHTS).stat().st_size,
+    facts = replace(
+        _facts(made, front, scores, times, (part / WEIGHTS).stat().st_size),
+        dense_scores=score_dense_on_test(original),
+        plain=wanted.plain,
         onnx_difference=difference,
+        int8=() if forms is None else _tested(opened, *forms),
     )
-    (part / CARD).write_text(card(replace(facts, plain=plain)))
+    (part / CARD).write_text(card(facts))
     write_record(part, record_of(facts, network))
     return Exported(part, facts)
 
 
-def _facts(
-    made: Made,
-    *,
-    front: Front,
-    scores: TestScores,
-    times: tuple[Timed, ...],
-    size_bytes: int,
-    onnx_difference: float | None,
-) -> Facts:
+def _in_int8(
+    part: Path, made: Made, written: PreTrainedModel, wanted: Wanted, times: Sequence[Timed], log: Log
+) -> tuple[tuple[Int8Network, ...], nn.Module]:
+    log(f"writing it in 8 bits: {', '.join(wanted.int8)} …")
+    return make_int8(
+        written,
+        made.study.inputs,
+        part,
+        kinds=wanted.int8,
+        benches=cpu_benches(times),
+        least=wanted.least,
+        onnx=part / ONNX if wanted.onnx else None,
+    )
+
+
+def _tested(opened: Reopened, forms: Sequence[Int8Network], kept: nn.Module) -> tuple[Int8Network, ...]:
+    """Return the forms, the kept one with its scores on the test rows."""
+    found = {
+        part: opened.inputs.evaluate(cast("PreTrainedModel", kept), rows, precision="fp32").metrics
+        for part, rows in opened.tests.items()
+    }
+    return tuple(replace(form, test=found) if form.kept else form for form in forms)
+
+
+def _facts(made: Made, front: Front, scores: TestScores, times: tuple[Timed, ...], size_bytes: int) -> Facts:
     opened, network = made.study, made.network
     anatomy, record = network.anatomy, network.record
     return Facts(
@@ -209,25 +248,10 @@ def _facts(
         dense_layers=anatomy.dense_layers,
         dense_heads=anatomy.heads_per_layer,
         dense_neurons=anatomy.neurons_per_layer,
-        onnx_difference=onnx_difference,
-        warnings=(*_retrained(network), *_disturbed(times), *made.remarks),
+        onnx_difference=None,
+        warnings=(*_retrained(network), *disturbed(times), *made.remarks),
         data=opened.store.study(opened.spec.name).data.read(),
         original=opened.inputs.source.original,
-    )
-
-
-def _note_test(opened: Reopened) -> None:
-    """Note in the store what reading the test rows has shown: they are not read again."""
-    file, test = opened.store.study(opened.spec.name).data, opened.opened_test
-    noted = file.read()
-    earlier = (remark for remark in noted.remarks if not remark.startswith(REFUSED_LATER))
-    file.write(
-        replace(
-            noted,
-            rows=noted.rows | {part: rows.num_rows for part, rows in test.parts.items()},
-            shared=noted.shared | dict(opened.task.shared) | test.shared,
-            remarks=tuple(dict.fromkeys((*earlier, *opened.task.remarks, *test.remarks))),
-        )
     )
 
 
@@ -241,46 +265,6 @@ def _check_same(written: PreTrainedModel, made: PreTrainedModel, opened: Reopene
         raise RuntimeError(
             f"A checkpoint computes what its network did; here logits differ by {difference:.2g}."
         )
-
-
-def _times(opened: Reopened, network: Network, point: FrontPoint) -> tuple[Timed, ...]:
-    """Return the latency at the study's shapes, on this machine: from the store, or measured now."""
-    known = opened.store.study(opened.spec.name).latency.read().of(point.trial, point.point)
-    timed = TimedPoint(point.trial, point.point, known)
-    shapes = tuple(each.bench.shape for each in known)
-    if not shapes:
-        shapes = tuple(Shape(batch, opened.inputs.length) for batch in LATENCY_BATCHES)
-    request = FrontRequest(shapes, ((timed, network.point.masks),))
-    return time_front(opened.inputs.source, request)[0].times
-
-
-def _test(opened: Reopened, point: FrontPoint, model: PreTrainedModel, *, weights: Path) -> TestScores:
-    """Return the scores on the test rows: from the store, or measured now and stored. In fp32, as written."""
-    kept = opened.store.study(opened.spec.name).exports
-    with weights.open("rb") as file:
-        digest = file_digest(file, "sha256").hexdigest()
-    known = kept.find(point.trial, point.point, digest)
-    if known is not None:
-        return known
-    found = {
-        part: opened.inputs.evaluate(model, rows, precision="fp32").metrics
-        for part, rows in opened.tests.items()
-    }
-    counts = {part: len(rows) for part, rows in opened.tests.items()}
-    scores = TestScores(point.trial, point.point, digest, found, counts)
-    kept.add(scores)
-    _note_test(opened)
-    return scores
-
-
-def _disturbed(times: tuple[Timed, ...]) -> tuple[str, ...]:
-    """Return a warning if latency was measured on a busy machine."""
-    if not any(each.disturbed for each in times):
-        return ()
-    share = min(each.core_share for each in times)
-    return (
-        f"The machine did other work while latency was measured ({share:.0%} of a core was free): it is too long.",
-    )
 
 
 def _retrained(network: Network) -> tuple[str, ...]:

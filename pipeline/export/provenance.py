@@ -32,6 +32,8 @@ def record_of(facts: Facts, network: Network) -> dict[str, Any]:
         "latency": [asdict(each) for each in facts.times],
         "data": asdict(facts.data),
         "original": None if facts.original is None else asdict(facts.original),
+        "dense_test": None if facts.dense_scores is None else asdict(facts.dense_scores),
+        "int8": [asdict(form) for form in facts.int8],
         "onnx_difference": facts.onnx_difference,
         # in the numbers of the dense model
         "kept": {

@@ -46,4 +46,10 @@ def _values(facts: Facts) -> dict[str, float]:
     scores = {
         f"{part}/{name}": value for part, found in facts.scores.parts.items() for name, value in found.items()
     }
+    for form in (each for each in facts.int8 if each.kept):
+        scores |= {
+            "int8/validation": form.validation,
+            "int8/loss": form.loss,
+            "int8/size_mb": form.size_bytes / 1e6,
+        }
     return scores | {f"latency_ms/{each.bench.shape}": each.ms for each in facts.times}

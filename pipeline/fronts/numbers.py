@@ -27,3 +27,14 @@ def millions(count: int) -> str:
 def ends(low: float, high: float) -> str:
     """Return the ends of an interval; a dash if it has none."""
     return f"{low:+.4f} to {high:+.4f}" if math.isfinite(low) else MISSING
+
+
+def megabytes(count: int) -> str:
+    """Return a number of bytes in MB of 10^6 bytes, 1234567 as "1.2 MB"."""
+    return f"{count / 1e6:.1f} MB"
+
+
+def milliseconds(value: float) -> str:
+    """Return a time with three digits, 1.2345 as "1.23 ms"; none of them after the point from 100 on."""
+    digits = 2 - math.floor(math.log10(value)) if value > 0 else 0
+    return f"{value:.{max(digits, 0)}f} ms"

@@ -80,7 +80,7 @@ def pick_within(found: Front, bounds: Bounds) -> FrontPoint:
     if not bounds.given:
         near = [p for p in found.points if p.metric >= found.spec.anchors.dense - USUAL_DROP]
         return max(near, key=lambda p: (p.gain, p.metric)) if near else _knee(found)
-    floor = _floor(found, bounds)
+    floor = least_metric(found, bounds)
     fit = [p for p in found.points if _fits(p, found, bounds, floor)]
     if not fit:
         raise _none_fits(found, bounds, floor)
@@ -106,7 +106,7 @@ def _knee(found: Front) -> FrontPoint:
     return found.points[knee(objectives(found.points))]
 
 
-def _floor(found: Front, bounds: Bounds) -> float:
+def least_metric(found: Front, bounds: Bounds) -> float:
     """Return the least metric; minus infinity without a bound on it."""
     floor = -np.inf if bounds.min_metric is None else bounds.min_metric
     return floor if bounds.max_drop is None else max(floor, found.spec.anchors.dense - bounds.max_drop)

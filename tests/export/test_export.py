@@ -17,14 +17,21 @@ import yaml
 
 import pipeline
 from pipeline.cli.app import run
+from pipeline.driver.search.dense import dense_recipe
 from pipeline.export import card
 from pipeline.export.card import card as write_card
 from pipeline.export.export import Exported, export
 from pipeline.export.licence import in_card, licence_of
+from pipeline.export.measured import score_dense_on_test
+from pipeline.export.reopen import reopen
 from pipeline.fronts.front import load_front
+from pipeline.fronts.numbers import milliseconds
 from pipeline.model.folder import BUILTIN
+from pipeline.model.source import build
+from pipeline.model.source import tokenizer as load_tokenizer_of
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
+from pipeline.trial.anchors import dense_folder, write_dense
 from pipeline.trial.latency import timing
 from tests.kit.onetrial import NAME, Study
 from tests.kit.tracking import SPEC
@@ -116,7 +123,7 @@ def test_the_card_has_what_the_record_has(exported: Exported) -> None:
         f"{facts.point.metric:.4f}",
         f"{facts.scores.metric:.4f}",
         f"{100 * facts.point.compression:.1f} %",
-        f"{facts.times[1].ms:.2f} ms",
+        "not measured: the machine was busy" if facts.times[1].disturbed else milliseconds(facts.times[1].ms),
         "trust_remote_code=True",
         "prunefront.load(",
         "onnxruntime.InferenceSession",
@@ -257,3 +264,35 @@ def test_licences(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text(head)
     assert licence_of(str(tmp_path)) == "apache-2.0"
     assert licence_of("somebody/nothing") is None  # the hub is not reached from here
+
+
+def test_the_dense_network_is_scored_on_the_same_rows_once(study: Study, tmp_path: Path) -> None:
+    """Its weights are in the store's cache, where a search puts them; without them the card says so."""
+    store = Store(study.store)
+    opened = reopen(store, NAME)
+    model, _ = build(opened.inputs.source, seed=3)
+    spec = opened.spec
+    folder = dense_folder(
+        store.cache,
+        task_fingerprint=spec.task_fingerprint,
+        model_fingerprint=spec.model_fingerprint,
+        recipe=dense_recipe(spec.method, pretrained=opened.inputs.source.pretrained),
+    )
+    assert score_dense_on_test(opened) is None
+    weights = {name: value.numpy() for name, value in model.state_dict().items()}
+    about = {"metric": spec.anchors.dense, "learning_rate": 1e-3}
+    write_dense(folder, [SimpleNamespace(weights=weights, **about)], dense_recipe("snip", pretrained=True))
+    sentences, labels = rows_of(study.task_file)
+    tokenizer = load_tokenizer_of(opened.inputs.source)
+    inputs = tokenizer(sentences, padding=True, truncation=True, max_length=16, return_tensors="pt")
+    with torch.no_grad():
+        found = [model.config.id2label[int(i)] for i in model(**inputs).logits.argmax(dim=-1)]
+    right = np.mean([each == label for each, label in zip(found, labels, strict=True)])
+    done = export(NAME, to=tmp_path / "model", store=study.store)
+    assert done.facts.dense_scores is not None
+    assert done.facts.dense_scores.metric == pytest.approx(right)
+    rows = [line for line in (done.folder / "README.md").read_text().splitlines() if "(test," in line]
+    assert rows[0].endswith(f"| {right:.4f} |")
+    assert len(store.study(NAME).exports.read()) == 2  # that of the dense network, and of the exported one
+    folder.joinpath("dense.json").unlink()
+    assert score_dense_on_test(opened) is None

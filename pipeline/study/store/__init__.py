@@ -3,7 +3,15 @@
 from pipeline.study.store.confirmations import NO_PREDICTIONS, Confirmation, Confirmations
 from pipeline.study.store.databases import sqlite_file, sqlite_url
 from pipeline.study.store.exports import TestScores
-from pipeline.study.store.latency import LatencySetup, LatencyTable, Shape, StudyLatency, Timed, TimedPoint
+from pipeline.study.store.latency import (
+    UNDISTURBED,
+    LatencySetup,
+    LatencyTable,
+    Shape,
+    StudyLatency,
+    Timed,
+    TimedPoint,
+)
 from pipeline.study.store.objects import (
     RETRY_PAUSES_S,
     ObjectStoreLost,
@@ -26,6 +34,7 @@ __all__ = [
     "RECOVERED",
     "RETRY_PAUSES_S",
     "SQLITE_FULL",
+    "UNDISTURBED",
     "WEIGHTS",
     "Confirmation",
     "Confirmations",

@@ -13,7 +13,14 @@ server's allocator does; the share of time that it had a core is recorded beside
 from pipeline.trial.latency.clocks import Clock, CpuClock, CudaClock
 from pipeline.trial.latency.layouts import grids
 from pipeline.trial.latency.tasks import FrontRequest, TableRequest, setup_on, table_of, time_front
-from pipeline.trial.latency.timing import TABLE_SECONDS, measure_table, measure_whole
+from pipeline.trial.latency.timing import (
+    TABLE_SECONDS,
+    measure_table,
+    measure_whole,
+    quartiles,
+    random_rows,
+    time_in_turns,
+)
 
 __all__ = [
     "TABLE_SECONDS",
@@ -25,7 +32,10 @@ __all__ = [
     "grids",
     "measure_table",
     "measure_whole",
+    "quartiles",
+    "random_rows",
     "setup_on",
     "table_of",
     "time_front",
+    "time_in_turns",
 ]

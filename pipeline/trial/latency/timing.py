@@ -22,7 +22,7 @@ from pipeline.model.image_inputs import IMAGES, image_shape
 from pipeline.model.surgery import cut
 from pipeline.study.records import Masks
 from pipeline.study.store import LatencySetup, LatencyTable, Shape, Timed
-from pipeline.trial.latency.clocks import MILLISECONDS, Clock
+from pipeline.trial.latency.clocks import MILLISECONDS, Clock, CpuClock
 from pipeline.trial.latency.layouts import mixed_layouts, whole_layouts
 from pipeline.trial.training.process import CoreShare
 
@@ -52,7 +52,7 @@ def measure_table(
     model, anatomy = dense
     mixed = [dense, *(_cut_copy(dense, masks) for masks in mixed_layouts(anatomy))]
     layouts = whole_layouts(anatomy)
-    inputs = _inputs(model, setup.shape)
+    inputs = random_rows(model, setup.shape)
     whole = [_runner(_cut_copy(dense, masks)[0], inputs) for masks in layouts]
     samples = _Samples([[] for _ in layouts])
     with torch.inference_mode():
@@ -68,25 +68,49 @@ def measure_table(
 
 
 def measure_whole(
-    dense: Network, masks: Masks, setup: LatencySetup, clock: Clock, *, seconds: float = WHOLE_SECONDS
+    dense: Network, masks: Masks, setup: LatencySetup, clock: Clock, *, seconds: float | None = None
 ) -> Timed:
     """Time the network that `masks` leaves of `dense`.
 
     Both networks run in turns, so that the machine's other work affects both alike. In its turn each runs several
     times, after an untimed run that fills the caches.
     """
-    inputs = _inputs(dense[0], setup.shape)
+    inputs = random_rows(dense[0], setup.shape)
     runs = [_runner(network, inputs) for network in (dense[0], _cut_copy(dense, masks)[0])]
-    times: list[list[float]] = [[], []]
+    (whole, cut_times), share = time_in_turns(runs, clock, seconds=seconds)
+    low, middle, high = quartiles(cut_times)
+    return Timed(setup, middle, high - low, quartiles(whole)[1], share)
+
+
+def time_in_turns(
+    runs: Sequence[Callable[[], Any]], clock: Clock | None = None, *, seconds: float | None = None
+) -> tuple[list[list[float]], float]:
+    """Time several networks in turns, in inference mode.
+
+    Args:
+        runs: each runs one network once.
+        clock: of their device; by default the CPU's.
+        seconds: after which no new round begins.
+
+    Returns:
+        The milliseconds of each network's runs, and the share of its runnable time in which the process had a core.
+    """
+    clock = CpuClock() if clock is None else clock
+    times: list[list[float]] = [[] for _ in runs]
     share = CoreShare()
     with torch.inference_mode():
         for run in runs:
             run()
-        for _ in _rounds(WHOLE_ROUNDS, seconds):
+        for _ in _rounds(WHOLE_ROUNDS, WHOLE_SECONDS if seconds is None else seconds):
             for place, run in enumerate(runs):
                 times[place] += _turn(run, clock)
-    low, middle, high = np.quantile(times[1], [0.25, 0.5, 0.75])
-    return Timed(setup, float(middle), float(high - low), float(np.median(times[0])), share.read())
+    return times, share.read()
+
+
+def quartiles(times: Sequence[float]) -> tuple[float, float, float]:
+    """Return the lower quartile, the median and the upper quartile."""
+    low, middle, high = np.quantile(times, [0.25, 0.5, 0.75])
+    return float(low), float(middle), float(high)
 
 
 class _Samples:
@@ -206,7 +230,7 @@ def _runner(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Callable[[], A
     return lambda: model(**inputs)
 
 
-def _inputs(model: PreTrainedModel, shape: Shape) -> dict[str, Tensor]:
+def random_rows(model: PreTrainedModel, shape: Shape) -> dict[str, Tensor]:
     """Rows of random words without padding, [B, T]; or random images, which have one number of tokens."""
     generator = torch.Generator().manual_seed(0)
     if model.main_input_name == IMAGES:
