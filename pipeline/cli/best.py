@@ -96,18 +96,26 @@ def point_as_json(found: Front, point: FrontPoint, luck: tuple[float, float] | N
 
 def _latency_facts(found: Front, point: FrontPoint) -> list[tuple[str, str]]:
     """Return the times of a point: at every shape at which its network was timed, or from the table."""
-    if point.latencies:
-        return [
-            (
-                f"ms, {each.bench.shape}",
-                f"{each.ms:.3g} ± {each.spread_ms / 2:.2g}  ({_against(each.ms, each.dense_ms)})",
-            )
-            for each in point.latencies
-        ]
-    if point.latency_ms is None or point.dense_latency_ms is None or found.bench is None:
+    bench = found.bench
+    if bench is None or point.latency_ms is None or point.dense_latency_ms is None:
         return []
-    value = f"{point.latency_ms:.3g}, from the table  ({_against(point.latency_ms, point.dense_latency_ms)})"
-    return [(f"ms, {found.bench.shape}", value)]
+    spread = "".join(
+        f" ± {each.spread_ms / 2:.2g}" for each in point.latencies if each.ms == point.latency_ms
+    )
+    rows = [
+        (
+            f"ms, {bench.shape}",
+            f"{point.latency}{spread}  ({_against(point.latency_ms, point.dense_latency_ms)}; "
+            f"{'estimated from the table of blocks, ' * (point.latency_source == 'table')}{bench.threads} thread(s), "
+            f"{bench.device})",
+        )
+    ]
+    for each in (each for each in point.latencies if each.bench != bench):
+        value = f"{each.ms:.3g}{'?' * each.disturbed} ± {each.spread_ms / 2:.2g}"
+        rows.append((f"ms, {each.bench.shape}", f"{value}  ({_against(each.ms, each.dense_ms)})"))
+    if point.latency_disturbed or any("?" in value for _, value in rows):
+        rows.append(("", "?: the machine did other work meanwhile; the true time is shorter"))
+    return rows
 
 
 def _against(ms: float, dense_ms: float) -> str:
@@ -142,7 +150,7 @@ def _facts(found: Front, point: FrontPoint, luck: tuple[float, float] | None) ->
         **_size(point, spec),
         **_before(found, point),
         "size": f"{point.size_mb:.1f} MB  (dense {anchors.dense_size_mb:.1f} MB, fp32)",
-        "MACs": f"{percent(point.macs / anchors.dense_macs)} of dense",
+        "MACs": f"{millions(point.macs)}, {percent(point.macs / anchors.dense_macs)} of dense",
     }
     facts |= dict(_latency_facts(found, point))
     if luck is not None:

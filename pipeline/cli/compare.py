@@ -11,6 +11,7 @@ import typer
 from rich.table import Table
 
 from pipeline.cli.output import log, out, print_json
+from pipeline.fronts.numbers import volume
 from pipeline.study.records import BadInput
 from pipeline.study.store import DEFAULT_STORE
 
@@ -205,7 +206,7 @@ def _table(panel: Panel, gain: str) -> Table:
         "seeds",
         "trials",
         "hypervolume",
-        "of possible",
+        "normalised",
         *(f"at {100 * at:.0f} % {gain}" for at in GAINS),
     ):
         table.add_column(column, justify="right", no_wrap=True)
@@ -215,7 +216,7 @@ def _table(panel: Panel, gain: str) -> Table:
             str(len(quality.seeds)),
             "–".join(dict.fromkeys((str(min(quality.trials)), str(max(quality.trials))))),
             f"{quality.hypervolume:.4f}",
-            f"{100 * quality.hypervolume_normalised.mean:.1f} %",
+            volume(quality.hypervolume_normalised.mean),
             *(
                 f"{at:.4f}" if lost < at.count else "none"
                 for at, lost in zip(quality.metric_at, quality.without, strict=True)
@@ -226,7 +227,7 @@ def _table(panel: Panel, gain: str) -> Table:
 
 def _print_standings(found: Standings, lines: list[str]) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("hypervolume, of possible")
+    table.add_column("normalised hypervolume")
     for method in found.methods:
         table.add_column(method, justify="right")
     for task, row in zip(found.tasks, found.scores.tolist(), strict=True):

@@ -14,7 +14,7 @@ from rich.text import Text
 from pipeline.cli.plot import braille
 from pipeline.driver.search.watcher import SearchProgress
 from pipeline.fronts.front import Front
-from pipeline.fronts.numbers import percent
+from pipeline.fronts.numbers import volume
 
 TRIALS_SHOWN = 12
 WIDE = 110  # columns from which on table and plot are side by side
@@ -84,7 +84,7 @@ def body(
 
 
 def counts(progress: SearchProgress, *, since_s: float) -> str:
-    """Return a line such as 7 complete, 1 stopped, 2 running of 16 trials · 12:31 of 30:00 · hypervolume 61.2 %."""
+    """Return a line such as 7 complete, 1 stopped, 2 running of 16 trials · 12:31 of 30:00 · hypervolume 0.612."""
     complete = progress.ended - progress.stopped - progress.failed
     kinds = (
         (complete, "complete"),
@@ -100,7 +100,7 @@ def counts(progress: SearchProgress, *, since_s: float) -> str:
     if budget.gpu_hours is not None:
         parts.append(f"{spent.gpu_seconds / 3600:.2f} of {budget.gpu_hours:g} GPU-hours")
     if progress.front is not None and progress.front.points:
-        parts.append(f"hypervolume {percent(progress.front.hypervolume_normalised)}")
+        parts.append(f"hypervolume {volume(progress.front.hypervolume_normalised)}")
     return " · ".join(parts)
 
 

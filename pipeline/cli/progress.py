@@ -15,7 +15,7 @@ from rich.text import Text
 from pipeline.cli.live_view import Pace, body, clock
 from pipeline.cli.output import err, styled
 from pipeline.driver.search.watcher import NEVER, SearchProgress, SilentWatcher, Watcher
-from pipeline.fronts.numbers import percent
+from pipeline.fronts.numbers import percent, volume
 from pipeline.study.records import StudySpec, TrialRecord
 
 REFRESH_PER_SECOND = 4
@@ -125,7 +125,7 @@ class Terminal(Watcher):
             parts.append(f"{now.failed} failed")
         if now.front is not None and now.front.points:
             parts.append(f"front {len(now.front.points)}")
-            parts.append(f"hypervolume {percent(now.front.hypervolume_normalised)}")
+            parts.append(f"hypervolume {volume(now.front.hypervolume_normalised)}")
         left = self._seconds_left(now)
         if left is not None:
             parts.append(f"{clock(left)} left")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import statistics
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,10 +13,10 @@ from pipeline.cli.columns import Column, print_table
 from pipeline.cli.output import identity, out, print_as_is, print_json, styled
 from pipeline.driver.tracking import shown
 from pipeline.fronts.front import Front, FrontPoint, load_front
-from pipeline.fronts.numbers import millions, percent, short
+from pipeline.fronts.numbers import VOLUME, millions, percent, short, volume
 from pipeline.fronts.setting_columns import setting_columns, shared_settings
 from pipeline.study.records import OBJECTIVES
-from pipeline.study.store import DEFAULT_STORE, LatencySetup, Retrained, Store, place_text, sqlite_url
+from pipeline.study.store import DEFAULT_STORE, Retrained, Store, place_text, sqlite_url
 
 _TIMES = ("ms", "speed")
 PLOT_WIDTH, PLOT_HEIGHT = 78, 16
@@ -84,7 +82,8 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
     out.print()
     print_as_is(_plot(found))
     settings = setting_columns(found)
-    rows = [_row(number, point, found, settings) for number, point in enumerate(found.points, 1)]
+    rows = [_dense_row(found, len(settings))]
+    rows += [_row(number, point, found, settings) for number, point in enumerate(found.points, 1)]
     print_table(_columns(found, settings.values()), rows)
     out.print(
         styled(
@@ -101,15 +100,16 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
         out.print(f"{_below_constant(found.below_constant)}", style="dim")
     out.print(
         f"Dense {spec.metric_name} {anchors.dense:.4f} ({spec.dense_origin}), "
-        f"constant prediction {anchors.constant:.4f}. Hypervolume {found.hypervolume:.4f}{_of_possible(found)}."
+        f"constant prediction {anchors.constant:.4f}."
     )
+    out.print(f"Normalised hypervolume {volume(found.hypervolume_normalised)} ({VOLUME}).", style="dim")
     out.print(
         f"The metric is on the {spec.validation_rows} validation rows by which the front was chosen.",
         style="dim",
     )
     if alike := shared_settings(found):
         out.print(
-            f"All of them: {', '.join(f'{key} {short(value)}' for key, value in alike.items())}.",
+            f"Same for all rows: {', '.join(f'{key} {short(value)}' for key, value in alike.items())}.",
             style="dim",
         )
     for remark in found.remarks:
@@ -117,7 +117,7 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
     if spec.zeroes:
         out.print(ZEROS, style="dim")
     if found.bench is not None:
-        out.print(f"{_latency(found, found.bench)}", style="dim")
+        out.print(f"{found.latency_conditions}.", style="dim")
     for point in found.points:
         if point.retrained is not None:
             out.print(f"{_retrained(point, point.retrained)}", style="dim")
@@ -143,22 +143,10 @@ def _in_mlflow(tracking: str | None, store: Path) -> str:
     return f"mlflow ui --backend-store-uri {database}"
 
 
-def _latency(found: Front, bench: LatencySetup) -> str:
-    """Return under which conditions the milliseconds of the table hold."""
-    dense = [p.dense_latency_ms for p in found.points if p.dense_latency_ms is not None]
-    from_table = any(point.latency_source == "table" for point in found.points)
-    return (
-        f"ms: a batch of {bench.batch} × {bench.length} tokens, {bench.precision}, {bench.threads} "
-        f"thread{'s' * (bench.threads > 1)}, {bench.device}; dense {statistics.median(dense):.3g}."
-        + (" ~: from the table of blocks; the others are measured." if from_table else "")
-        + (" The machine did other work meanwhile: they are too long." if found.latency_disturbed else "")
-    )
-
-
 def _milliseconds(point: FrontPoint) -> list[str]:
     if point.latency_ms is None or point.speedup is None:
         return ["", ""]
-    return [f"{'~' * (point.latency_source == 'table')}{point.latency_ms:.3g}", f"{point.speedup:.1f}×"]
+    return [point.latency, f"{point.speedup:.1f}×"]
 
 
 def _retrained(point: FrontPoint, again: Retrained) -> str:
@@ -167,11 +155,6 @@ def _retrained(point: FrontPoint, again: Retrained) -> str:
         f"The network at {percent(point.gain)} was trained again: {again.metric:.4f} instead of "
         f"{again.recorded:.4f}{apart}."
     )
-
-
-def _of_possible(found: Front) -> str:
-    share = found.hypervolume_normalised  # none, if the dense network is no better than a constant
-    return "" if math.isnan(share) else f", {percent(share)} of what is possible"
 
 
 def _left_out(found: Front) -> str:
@@ -212,7 +195,7 @@ def _columns(found: Front, settings: Iterable[str]) -> list[Column]:
     """Return the columns; settings give way first, then sizes."""
     spec = found.spec
     second = [] if spec.objective == spec.share else [Column(spec.second.short)]
-    sizes = [Column("non-zero", 5)] if spec.zeroes else [Column("encoder", 5), Column("MACs", 4)]
+    sizes = [Column("non-zero", 5)] if spec.zeroes else [Column("MB"), Column("params", 5), Column("MACs", 4)]
     times = [Column("ms"), Column("speed", 3)] if found.bench is not None else []
     return [
         Column("#"),
@@ -228,10 +211,36 @@ def _columns(found: Front, settings: Iterable[str]) -> list[Column]:
     ]
 
 
+def _dense_row(found: Front, settings: int) -> list[str]:
+    """Return the row of the dense network, which every other row is read against."""
+    spec, anchors = found.spec, found.spec.anchors
+    second = [] if spec.objective == spec.share else ["0.0 %"]
+    macs = f"{millions(anchors.dense_macs)} 100 %"
+    sizes = [f"{anchors.dense_size_mb:.1f}", millions(anchors.dense_parameters), macs]
+    dense_ms = found.dense_latency_ms
+    times = ["" if dense_ms is None else f"{dense_ms:.3g}", "1.0×"] if found.bench is not None else []
+    return [
+        "",
+        *second,
+        "0.0 %",
+        f"{anchors.dense:.4f}",
+        "",
+        *([millions(anchors.dense_parameters)] if spec.zeroes else sizes),
+        *times,
+        "",
+        "dense",
+        *([""] * settings),
+    ]
+
+
 def _row(number: int, point: FrontPoint, found: Front, keys: Iterable[str]) -> list[str]:
     spec, anchors = found.spec, found.spec.anchors
     second = [] if spec.objective == spec.share else [percent(point.gain)]
-    sizes = [millions(point.encoder_parameters), f"{100 * point.macs / anchors.dense_macs:.0f} %"]
+    sizes = [
+        f"{point.size_mb:.1f}",
+        millions(point.parameters),
+        f"{millions(point.macs)} {100 * point.macs / anchors.dense_macs:.0f} %",
+    ]
     return [
         str(number),
         *second,

@@ -11,7 +11,7 @@ import typer
 from pipeline.cli.columns import Column, print_table
 from pipeline.cli.output import err, identity, out, print_json, styled
 from pipeline.fronts.front import Front, load_front
-from pipeline.fronts.numbers import percent
+from pipeline.fronts.numbers import volume
 from pipeline.study.store import DEFAULT_STORE, Store
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _row(found: Front) -> tuple[str, ...]:
         spec.approach,
         str(found.trials),
         str(len(found.points)),
-        percent(found.hypervolume_normalised),
+        volume(found.hypervolume_normalised),
         f"{spec.anchors.dense:.4f}",
     )
 

@@ -6,63 +6,27 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from pipeline.fronts.front_point import FrontPoint as FrontPoint
 from pipeline.fronts.notebook import as_html
-from pipeline.fronts.numbers import percent, short
+from pipeline.fronts.numbers import percent
 from pipeline.study.pareto import front, hypervolume, knee
-from pipeline.study.records import FloatArray, OriginalSize, Params, PointRef, StudySpec
+from pipeline.study.records import FloatArray, OriginalSize, StudySpec
 from pipeline.study.store import (
     DEFAULT_STORE,
     LatencySetup,
-    Retrained,
     Store,
     StudyLatency,
     StudyStore,
     StudyTable,
-    Timed,
-    TimedPoint,
 )
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-
-@dataclass(frozen=True)
-class FrontPoint(PointRef):
-    """One network on a front: the parameters that make it again, and what it measures.
-
-    Of a curve point, `params` holds the threshold (or target) that cuts there, and no recovery: that is the
-    trial that the point is.
-    """
-
-    metric: float
-    compression: float
-    compression_total: float
-    parameters: int
-    encoder_parameters: int
-    macs: int
-    size_mb: float
-    sparsity: float
-    nonzero_parameters: int | None
-    gain: float  # of the study's second objective: records.Objective.gain
-    latency_ms: float | None  # at the study's own shape: measured, or else read from the table
-    dense_latency_ms: float | None
-    params: Params
-    latency_source: Literal["measured", "table"] | None = None
-    latencies: tuple[Timed, ...] = ()  # of the whole network, at every requested shape
-    retrained: Retrained | None = (
-        None  # its measurement after it was trained again, since its weights were gone
-    )
-
-    @property
-    def speedup(self) -> float | None:
-        """Time of the dense network / of this one."""
-        if self.latency_ms is None or self.dense_latency_ms is None:
-            return None
-        return self.dense_latency_ms / self.latency_ms
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,6 +63,29 @@ class Front:
         anchors = self.spec.anchors
         span = anchors.dense - anchors.constant
         return self.hypervolume / span if span > 0 else float("nan")
+
+    @property
+    def dense_latency_ms(self) -> float | None:
+        """The dense network's time: the median of what was measured beside the points, quiet ones where there are."""
+        known = [p for p in self.points if p.dense_latency_ms is not None]
+        quiet = [p for p in known if not p.latency_disturbed] or known
+        return median(p.dense_latency_ms or 0.0 for p in quiet) if quiet else None
+
+    @property
+    def latency_conditions(self) -> str:
+        """Under which conditions the points' latencies hold, and what their marks mean; empty without latencies."""
+        if self.bench is None:
+            return ""
+        bench = self.bench
+        said = (
+            f"ms: a batch of {bench.batch} × {bench.length} tokens, {bench.precision}, {bench.threads} "
+            f"thread{'s' * (bench.threads > 1)}, {bench.device}"
+        )
+        if any(point.latency_source == "table" for point in self.points):
+            said += ". ~: from the table of blocks; the others are measured"
+        if self.latency_disturbed:
+            said += ". ?: the machine did other work meanwhile; the true time is shorter"
+        return said
 
     @property
     def why_empty(self) -> str:
@@ -168,7 +155,7 @@ class Front:
                 f"{point.metric - dense.dense:+.4f}",
                 f"{point.size_mb:.1f}",
                 percent(point.macs / dense.dense_macs),
-                short(point.latency_ms),
+                point.latency,
                 str(point.trial),
                 point.kind,
             )
@@ -220,25 +207,30 @@ def read_front(files: StudyStore, *, trial: int | None = None) -> Front:
 def with_latency(found: Front, latency: StudyLatency) -> Front:
     """Return a front with the measured latency of those networks that were timed whole."""
     points = tuple(_timed(p, latency) for p in found.points)
-    read = latency.table if any(p.latency_source == "table" for p in points) else None
-    shown = StudyLatency(read, tuple(TimedPoint(p.trial, p.point, p.latencies) for p in points))
-    return replace(found, points=points, bench=latency.bench, latency_disturbed=shown.disturbed)
+    marked = any(point.latency_disturbed for point in points)
+    return replace(found, points=points, bench=latency.bench, latency_disturbed=marked)
 
 
 def _timed(point: FrontPoint, latency: StudyLatency) -> FrontPoint:
-    """Return a point with the measured latency of its network, if there is one; its gain stays that of the table."""
+    """Return a point with the measured latency of its network, if there is one; its gain stays that of the table.
+
+    What was measured on a busy machine gives way to the table's estimate, if that was measured on a quiet one.
+    """
     times = latency.of(point.trial, point.point)
+    quiet_table = point.latency_ms is not None and latency.table is not None and not latency.table.disturbed
     for each in times:
-        if each.bench == latency.bench:
+        if each.bench == latency.bench and not (each.disturbed and quiet_table):
             return replace(
                 point,
                 latency_ms=each.ms,
                 dense_latency_ms=each.dense_ms,
                 latency_source="measured",
+                latency_disturbed=each.disturbed,
                 latencies=times,
             )
     source: Literal["table"] | None = None if point.latency_ms is None else "table"
-    return replace(point, latency_source=source, latencies=times)
+    unsure = source is not None and not quiet_table
+    return replace(point, latency_source=source, latency_disturbed=unsure, latencies=times)
 
 
 def front_of(table: StudyTable) -> Front:

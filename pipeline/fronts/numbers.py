@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 MISSING = "–"
+# What a normalised hypervolume means, for whoever meets it.
+VOLUME = "1: the dense metric kept down to an empty encoder; more where cut networks beat the dense one"
 
 
 def short(value: object) -> str:
@@ -17,6 +19,14 @@ def short(value: object) -> str:
 def percent(share: float) -> str:
     """Return a share as a percentage, 0.5 as "50.0 %"; a dash for NaN."""
     return MISSING if math.isnan(share) else f"{100 * share:.1f} %"
+
+
+def volume(value: float) -> str:
+    """Return a normalised hypervolume with three digits; a dash where the dense network is no better than a constant.
+
+    It is no share: 1 is the dense metric kept down to an empty encoder, and networks that beat the dense one add to it.
+    """
+    return MISSING if math.isnan(value) else f"{value:.3f}"
 
 
 def millions(count: int) -> str:

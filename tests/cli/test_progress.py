@@ -78,7 +78,7 @@ def test_a_search_on_a_terminal_shows_its_trials_within_their_epochs(tmp_path: P
     assert epochs - {0.0, 1.0, 2.0}, "nothing moved within an epoch"
     assert re.search(r"→ \d+ %", shown), "no compression is projected"
     assert "accuracy against compression" in shown
-    assert re.search(r"of 2 trials · \d:\d\d of 30:00 · hypervolume [\d.]+ %", shown)
+    assert re.search(r"of 2 trials · \d:\d\d of 30:00 · hypervolume [\d.]+", shown)
     assert "In MLflow:" in shown, "the result is printed at the end"
     for chatter in ("INFO", "WARNING", "Warning", "raylet", "alembic", "(pid=", "Traceback"):
         assert chatter not in shown
@@ -117,13 +117,13 @@ def standing(tmp_path: Path, **other: object) -> SearchProgress:
 
 
 def test_counts_and_budgets(tmp_path: Path) -> None:
-    volume = "hypervolume 52.5 %"  # (0.4 · 0.2 + 0.3 · 0.3 + 0.1 · 0.4) / 0.4
+    volume = "hypervolume 0.525"  # (0.4 · 0.2 + 0.3 · 0.3 + 0.1 · 0.4) / 0.4
     assert counts(standing(tmp_path), since_s=9.0) == (
         f"3 complete, 1 stopped, 1 failed, 2 running of 16 trials · {volume}"
     )
     limited = Budget(16, minutes=90.0, gpu_hours=2.0)
     found = counts(standing(tmp_path, budget=limited, spent=Spent(61.0, 1800.0)), since_s=9.0)
-    assert found.endswith("of 16 trials · 1:10 of 1:30:00 · 0.50 of 2 GPU-hours · hypervolume 52.5 %")
+    assert found.endswith("of 16 trials · 1:10 of 1:30:00 · 0.50 of 2 GPU-hours · hypervolume 0.525")
     nothing = replace(standing(tmp_path), ended=0, stopped=0, failed=0, at_work=(), front=None)
     assert counts(nothing, since_s=0.0) == "none yet of 16 trials"
     assert [clock(s) for s in (5, 125, 7322)] == ["0:05", "2:05", "2:02:02"]

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.fronts.bounds import Bounds
-from pipeline.fronts.front import load_front
+from pipeline.fronts.front import FrontPoint, load_front, with_latency
 from pipeline.fronts.pick import best_of_task, pick, why
 from pipeline.study.records import BadInput, TrialRecord
-from pipeline.study.store import Store
+from pipeline.study.store import LatencySetup, LatencyTable, Store, StudyLatency, Timed, TimedPoint
 from tests.kit.synthetic import point, record, spec
 
 
@@ -160,3 +160,28 @@ def test_best_of_a_task_looks_across_its_studies(store: Path) -> None:
 def test_front_points_are_records(store: Path) -> None:
     names = [field.name for field in dataclasses.fields(load_front("toy", store=store).points[0])]
     assert names[:6] == ["trial", "point", "kind", "round", "metric", "compression"]
+
+
+def test_a_latency_of_a_busy_machine_gives_way_to_the_table_or_is_marked(store: Path) -> None:
+    """Points without a time of their own keep the table's; every place prints `FrontPoint.latency`."""
+    files = Store(store).study("toy")
+    bench = LatencySetup("a CPU", 1, 1, 8)
+    table = LatencyTable(bench, 1.0, (0,), (0.0,), (0,), (0.0,), (1.0, 3.0), (1.0, 2.0), 0.1, 1.0)
+    quiet, busy = Timed(bench, 3.0, 0.1, 9.0, 1.0), Timed(bench, 30.0, 0.1, 90.0, 0.3)
+    found = load_front("toy", store=store)
+    timed = dataclasses.replace(found, points=tuple(_with_table(p, 4.0) for p in found.points))
+    times = (TimedPoint(0, 0, (quiet,)), TimedPoint(0, 2, (busy,)))
+    assert files.latency.read() == StudyLatency()
+    shown = with_latency(timed, StudyLatency(table, times))
+    assert [point.latency for point in shown.points] == ["3", "~4", "~4", "~4"]
+    assert not shown.latency_disturbed
+    noisy = dataclasses.replace(table, core_share=0.2)
+    shown = with_latency(timed, StudyLatency(noisy, times))
+    assert [point.latency for point in shown.points] == ["3", "30?", "~4?", "~4?"]
+    assert shown.dense_latency_ms == 9.0  # that of the quiet measurement
+    assert "the true time is shorter" in shown.latency_conditions
+    assert with_latency(found, StudyLatency()).points[0].latency == "–"
+
+
+def _with_table(point: FrontPoint, ms: float) -> FrontPoint:
+    return dataclasses.replace(point, latency_ms=ms, dense_latency_ms=12.0)

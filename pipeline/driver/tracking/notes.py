@@ -8,6 +8,7 @@ import numpy as np
 
 from pipeline.driver.tracking.published import BY_PERCENT, CURVE, FRONT, clipped
 from pipeline.fronts.front import Front, FrontPoint
+from pipeline.fronts.numbers import VOLUME, millions, volume
 from pipeline.study.records import StudySpec, TrialRecord
 
 NOTE_ROWS = 20  # of a front: a note has 8,000 characters
@@ -52,11 +53,12 @@ def study_note(found: Front, *, table: str, charts: str) -> str:
         + (f" ({left_out})" if left_out else "")
         + f": [table]({table}), [charts]({charts}).",
         "",
-        f"Hypervolume **{found.hypervolume_normalised:.4f}** of (dense − constant). "
+        f"Normalised hypervolume **{volume(found.hypervolume_normalised)}** ({VOLUME}). "
         f"Dense {spec.metric_name}: **{anchors.dense:.4f}**; the best constant prediction: {anchors.constant:.4f}.",
         "",
-        _row(spec.share, spec.metric_name, "drop", "parameters", "size", *timed, "trial", "kind"),
-        "|---" * (7 + len(timed)) + "|",
+        _row(spec.share, spec.metric_name, "vs dense", "parameters", "size", "MACs", *timed, "trial", "kind"),
+        "|---" * (8 + len(timed)) + "|",
+        _dense_row(found),
         *(_point_row(point, spec, timed=bool(timed)) for point in _thinned(found.points)),
     ]
     if len(found.points) > NOTE_ROWS:
@@ -109,13 +111,31 @@ def _thinned(points: tuple[FrontPoint, ...]) -> Iterator[FrontPoint]:
     return (points[place] for place in places)
 
 
+def _dense_row(found: Front) -> str:
+    anchors = found.spec.anchors
+    dense_ms = found.dense_latency_ms
+    times = [] if found.bench is None else ["" if dense_ms is None else f"{dense_ms:.3g} (1.0 ×)"]
+    return _row(
+        "0.0 %",
+        f"{anchors.dense:.4f}",
+        "",
+        f"{anchors.dense_parameters / 1e6:.2f} M",
+        f"{anchors.dense_size_mb:.1f} MB",
+        millions(anchors.dense_macs),
+        *times,
+        "",
+        "dense",
+    )
+
+
 def _point_row(point: FrontPoint, spec: StudySpec, *, timed: bool) -> str:
     return _row(
         f"{100 * getattr(point, spec.share):.1f} %",
         f"{point.metric:.4f}",
-        f"{spec.anchors.dense - point.metric:+.4f}",
+        f"{point.metric - spec.anchors.dense:+.4f}",
         f"{point.parameters / 1e6:.2f} M",
         f"{point.size_mb:.1f} MB",
+        millions(point.macs),
         *_milliseconds(point, timed=timed),
         str(point.trial),
         point.kind,
@@ -123,12 +143,12 @@ def _point_row(point: FrontPoint, spec: StudySpec, *, timed: bool) -> str:
 
 
 def _milliseconds(point: FrontPoint, *, timed: bool) -> list[str]:
-    """Return the latency cell of a timed study; ~ marks a value from the table of blocks."""
+    """Return the latency cell of a timed study; ~ marks a value from the table of blocks, ? a busy machine."""
     if not timed:
         return []
     if point.latency_ms is None or point.speedup is None:
         return [""]
-    return [f"{'~' * (point.latency_source == 'table')}{point.latency_ms:.3g} ({point.speedup:.1f} ×)"]
+    return [f"{point.latency} ({point.speedup:.1f} ×)"]
 
 
 def _row(*cells: str) -> str:

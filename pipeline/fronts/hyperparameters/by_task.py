@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.fronts.bounds import Bounds
 from pipeline.fronts.confirmed import ConfirmedPoint, load_confirmed
-from pipeline.fronts.front import Front, FrontPoint, front_of, objectives
+from pipeline.fronts.front import Front, FrontPoint, front_of, objectives, with_latency
 from pipeline.fronts.hyperparameters.profile import Profile, penalty_profile
 from pipeline.fronts.hyperparameters.trial_fronts import TrialFront, trial_fronts
 from pipeline.fronts.pick import pick_within
@@ -82,7 +82,10 @@ def _order(choice: Choice) -> float:
 
 def _choice(files: Store, specs: Sequence[StudySpec], bounds: Bounds) -> Choice:
     tables = [files.study(spec.name).read_points() for spec in specs]
-    fronts = [front_of(table) for table in tables]
+    fronts = [
+        with_latency(front_of(table), files.study(spec.name).latency.read())
+        for spec, table in zip(specs, tables, strict=True)
+    ]
     trials = [one for table in tables for one in trial_fronts(table)]
     owned = [(found, point) for found in fronts for point in found.points]
     together = front(objectives(tuple(point for _, point in owned)))

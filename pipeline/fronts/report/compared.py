@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.fronts.compare import GAINS, Comparison, Panel, comparison_figures
-from pipeline.fronts.numbers import ends, short
+from pipeline.fronts.numbers import ends, short, volume
 from pipeline.fronts.report.markup import Block, Picture, Section, table
 
 
@@ -26,7 +26,7 @@ def _means(panel: Panel, *, metric: str) -> Block:
             quality.label,
             len(quality.seeds),
             f"{quality.hypervolume:.4f}",
-            f"{100 * quality.hypervolume_normalised.mean:.1f} %",
+            volume(quality.hypervolume_normalised.mean),
             *(
                 f"{at:.4f}" if lost < at.count else "no network so small"
                 for at, lost in zip(quality.metric_at, quality.without, strict=True)
@@ -38,7 +38,7 @@ def _means(panel: Panel, *, metric: str) -> Block:
         "study",
         "seeds",
         "hypervolume",
-        "of possible",
+        "normalised",
         *(f"{metric} at {100 * gain:.0f} %" for gain in GAINS),
     ]
     return table(f"Means over seeds with 95 % intervals, on {panel.rows} rows", head, rows)

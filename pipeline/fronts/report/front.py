@@ -58,7 +58,7 @@ def front_table(view: StudyView) -> Markup:
     keys = [*setting_columns(front), "learning_rate"]
     fast = any(point.latency_ms for point in front.points)
     second = [] if spec.objective == spec.share else [spec.second.short]
-    sizes = ["non-zero"] if spec.zeroes else ["parameters", "MACs"]
+    sizes = ["non-zero"] if spec.zeroes else ["parameters", "MB", "MACs"]
     head = ["", spec.share, *second, spec.metric_name, "vs dense", *sizes]
     head += (["latency"] if fast else []) + ["kind", *keys]
     rows = [
@@ -70,18 +70,45 @@ def front_table(view: StudyView) -> Markup:
             f"{point.metric:.4f}",
             f"{point.metric - anchors.dense:+.4f}",
             *_sizes(point, spec),
-            *([f"{point.latency_ms:.3g} ms" if point.latency_ms else "–"] if fast else []),
+            *([f"{point.latency} ms" if point.latency_ms else "–"] if fast else []),
             point.kind,
             *(short(point.params.get(key)) for key in keys),
         ]
         for point in front.points
     ]
+    rows.insert(0, _dense_row(view, len(head), fast=fast, second=bool(second)))
     shared = ", ".join(f"{key} {short(value)}" for key, value in shared_settings(front).items())
-    caption = f"The front of {spec.name}, point by point" + (f"; all of them: {shared}" if shared else "")
+    caption = f"The front of {spec.name}, point by point" + (
+        f"; the same in all rows: {shared}" if shared else ""
+    )
+    if fast:
+        caption += f". {front.latency_conditions}"
     return table(caption, head, rows, first_is_markup=True)
+
+
+def _dense_row(view: StudyView, cells: int, *, fast: bool, second: bool) -> list[str]:
+    """Return the row of the dense network, which the others are read against."""
+    front, anchors = view.front, view.front.spec.anchors
+    ms = front.dense_latency_ms
+    sizes = [f"{anchors.dense_parameters / 1e6:.2f} M", f"{anchors.dense_size_mb:.1f}", "100 %"]
+    row = [
+        "dense",
+        "0.0 %",
+        *(["0.0 %"] if second else []),
+        f"{anchors.dense:.4f}",
+        "",
+        *(sizes[:1] if front.spec.zeroes else sizes),
+        *(["–" if ms is None else f"{ms:.3g} ms"] if fast else []),
+        "",
+    ]
+    return row + [""] * (cells - len(row))
 
 
 def _sizes(point: FrontPoint, spec: StudySpec) -> list[str]:
     if spec.zeroes:
         return [f"{(point.nonzero_parameters or 0) / 1e6:.2f} M"]
-    return [f"{point.parameters / 1e6:.2f} M", f"{100 * point.macs / spec.anchors.dense_macs:.0f} %"]
+    return [
+        f"{point.parameters / 1e6:.2f} M",
+        f"{point.size_mb:.1f}",
+        f"{100 * point.macs / spec.anchors.dense_macs:.0f} %",
+    ]

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipeline.fronts.confirmed import Confirmed, load_confirmed
 from pipeline.fronts.figures import CURVE_DOTS, Dot, Series, dots
-from pipeline.fronts.front import Front, front_of
+from pipeline.fronts.front import Front, front_of, with_latency
 from pipeline.fronts.hyperparameters import Profile, TrialFront, importances, penalty_profile, trial_fronts
 from pipeline.study.pareto import hypervolume
 from pipeline.study.records import Masks, Point
@@ -61,7 +61,7 @@ def read_study(study: str, *, store: Path | str, share: float = 1.0) -> StudyVie
     files = Store(Path(store)).study(study)
     table = files.read_points()
     spec, ended = table.spec, table.trials()
-    front = replace(front_of(table), remarks=files.data.read().remarks)
+    front = replace(with_latency(front_of(table), files.latency.read()), remarks=files.data.read().remarks)
     every = Series(spec, dots(table.points()))
     series = replace(every, dots=_thinned(every, round(share * CURVE_DOTS)))
     trials = tuple(trial_fronts(table))

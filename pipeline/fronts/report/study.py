@@ -11,7 +11,7 @@ from pipeline.fronts.figures import (
     penalty_figure,
     promised_figure,
 )
-from pipeline.fronts.numbers import short
+from pipeline.fronts.numbers import VOLUME, short
 from pipeline.fronts.report.front import front_table
 from pipeline.fronts.report.markup import Block, Picture, Section, bullets, paragraphs, table
 from pipeline.fronts.report.reading import StudyView
@@ -50,7 +50,7 @@ def _pictures(view: StudyView, key: str, *, lines: int) -> list[Block]:
             f"growth-{key}",
             "Hypervolume over trials",
             hypervolume_figure([view.series]),
-            f"It ends at {ends_at:.4f} of what is possible.",
+            f"It ends at {ends_at:.4f} ({VOLUME}).",
         ),
         Picture(
             f"hours-{key}",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from pipeline.fronts.compare import Comparison, sentences
 from pipeline.fronts.front import Front, FrontPoint
+from pipeline.fronts.numbers import VOLUME, volume
 from pipeline.fronts.report.markup import Block, Markup, Section, bullets, table
 from pipeline.fronts.report.reading import StudyView
 from pipeline.fronts.report.words import in_words
@@ -41,7 +42,7 @@ def _at_a_glance(views: Sequence[StudyView]) -> Markup:
                 front.seen,
                 len(front.points),
                 f"{front.hypervolume:.4f}",
-                f"{100 * front.hypervolume_normalised:.1f} %",
+                volume(front.hypervolume_normalised),
                 "–" if knee is None else f"{knee.metric:.4f} at {100 * knee.gain:.1f} %",
             ]
         )
@@ -52,7 +53,7 @@ def _at_a_glance(views: Sequence[StudyView]) -> Markup:
         "networks",
         "on the front",
         "hypervolume",
-        "of possible",
+        "normalised",
         "at the knee",
     ]
     return table(f"{len(views)} studies", head, rows)
@@ -64,8 +65,8 @@ def _what(view: StudyView) -> str:
         return f"{spec.approach} on {spec.task} with {spec.model}: no finished trial has a network on the front yet."
     return (
         f"{spec.approach} on {spec.task} with {spec.model}: {front.trials} trials, {front.seen} networks measured, "
-        f"{len(front.points)} on the front. Hypervolume {front.hypervolume:.4f}, "
-        f"{100 * front.hypervolume_normalised:.1f} % of what is possible."
+        f"{len(front.points)} on the front. Normalised hypervolume "
+        f"{volume(front.hypervolume_normalised)} ({VOLUME})."
     )
 
 

@@ -15,9 +15,11 @@ def in_words(point: FrontPoint, spec: StudySpec) -> str:
             f"{point.trial}, {point.kind})"
         )
     latency = ""
-    if point.latency_ms and point.dense_latency_ms:
-        latency = f", {point.dense_latency_ms / point.latency_ms:.2f} times as fast"
+    if point.speedup is not None:
+        latency = f", {point.speedup:.2f} times as fast{' (?)' * point.latency_disturbed}"
+    anchors = spec.anchors
     return (
-        f"{percent(point.compression)} of the encoder gone at {point.metric:.4f}, "
-        f"{millions(point.parameters)} parameters left{latency} (trial {point.trial}, {point.kind})"
+        f"{percent(point.compression)} of the encoder gone at {point.metric:.4f}, {millions(point.parameters)} of "
+        f"{millions(anchors.dense_parameters)} parameters and {point.size_mb:.1f} of "
+        f"{anchors.dense_size_mb:.1f} MB left{latency} (trial {point.trial}, {point.kind})"
     )

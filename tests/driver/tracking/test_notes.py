@@ -34,11 +34,12 @@ def test_a_studys_note_has_its_front(tmp_path: Path) -> None:
         for line in lines
         if "%" in line
     ]
-    assert rows[1] == ["25.0 %", "0.8500", "+0.0500", "0.00 M", "0.0 MB", "0", "recovered"]
-    assert [row[0] for row in rows] == ["0.0 %", "25.0 %", "50.0 %", "75.0 %", "90.0 %", "100.0 %"]
+    assert rows[0] == ["0.0 %", "0.9000", "", "0.00 M", "0.0 MB", "0.01 M", "", "dense"]
+    assert rows[2] == ["25.0 %", "0.8500", "-0.0500", "0.00 M", "0.0 MB", "0.00 M", "0", "recovered"]
+    assert [row[0] for row in rows] == ["0.0 %", "0.0 %", "25.0 %", "50.0 %", "75.0 %", "90.0 %", "100.0 %"]
     text = "\n".join(lines)
     assert "**6 networks** on the front, from 6 trials (1 failed, 1 stopped): [table](#/table)" in text
-    assert "Hypervolume **0.6531**" in text  # 0.5225 / 0.8
+    assert "Normalised hypervolume **0.653**" in text  # 0.5225 / 0.8
     assert "Left out, 1 ×: the loss is not a number" in text
 
 
