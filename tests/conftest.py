@@ -31,6 +31,7 @@ from pipeline.trial.conformance.networks import tiny_batch, tiny_config, tiny_ne
 from pipeline.trial.inputs import TrialInputs
 from tests.kit.bucket import KEYS, bucket_server
 from tests.kit.inline import without_ray
+from tests.kit.kinds import CLASSES, VALUES
 from tests.kit.networks import KINDS
 from tests.kit.one_ray import one_ray
 from tests.kit.pages_folder import make_pages_folder
@@ -114,9 +115,9 @@ def make_inputs(make_config: MakeConfig, make_split: MakeSplit) -> MakeInputs:
                 for seed, rows in enumerate((TRAIN, 9, 15))
             )
         )
-        metric = "pearson_spearman" if regression else "accuracy"
+        kind = VALUES if regression else CLASSES
         source = ModelSource("tiny", "0", config, {}, {})
-        return TrialInputs(method, metric, regression, precision, 24, source, data)
+        return TrialInputs(method, kind, precision, 24, source, data)
 
     return make
 

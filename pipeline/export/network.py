@@ -114,6 +114,6 @@ def _train_again(study: Reopened, record: TrialRecord, point: Point, on_epoch: O
 def _measured_again(study: Reopened, model: PreTrainedModel, point: Point) -> Retrained:
     inputs = study.inputs
     found = inputs.evaluate(model)
-    labels = inputs.data.validation.labels
+    labels = inputs.kind.labels(inputs.data.validation)
     error = standard_error(inputs.metric_name, labels, found.predictions, classes=inputs.classes)
     return Retrained(point.measurement.metric, found.metrics["metric"], error)

@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.model.source import read_source, tokenizer
-from pipeline.study.metrics import AGREEMENT
 from pipeline.study.records import BadInput, StudySpec, TaskReference, refer
 from pipeline.study.store import Store
 from pipeline.task.batches import Split
@@ -45,11 +44,13 @@ class Reopened:
     def tests(self) -> dict[str, Split]:
         """All parts of the official dev split by name: `test`; MNLI has `test_mismatched`, too."""
         parts = tokenise_test(self.task, tokenizer(self.inputs.source), rows=self.opened_test.parts)
-        if self.task.metric != AGREEMENT:
+        if not self.task.kind.unlabelled:
             return parts
-        return dict(
-            zip(parts, answered_rows(self.inputs.source, self.inputs.evaluate, *parts.values()), strict=True)
+        inputs = self.inputs
+        answers = answered_rows(
+            inputs.source, inputs.kind, inputs.precision, *parts.values(), device=inputs.device
         )
+        return dict(zip(parts, answers, strict=True))
 
     @cached_property
     def opened_test(self) -> OpenedTest:

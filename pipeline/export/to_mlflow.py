@@ -28,7 +28,7 @@ def publish(tracker: Tracker, folder: Path, facts: Facts, task: Task) -> tuple[s
         checkpoint=folder,
         text=task.text,
         max_length=task.max_length,
-        regression=task.regression,
+        classes=task.kind.one_class,
         values=_values(facts),
     )
     try:

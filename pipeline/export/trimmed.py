@@ -16,7 +16,6 @@ from pipeline.export.reopen import Reopened
 from pipeline.fronts.front import FrontPoint
 from pipeline.model.source import tokenizer
 from pipeline.model.trim import Vocabulary, trim_network, trim_source
-from pipeline.study.metrics import AGREEMENT
 from pipeline.study.records import BadInput
 from pipeline.task.batches import Split, TaskData, encoder_inputs
 from pipeline.task.encodings import text_of
@@ -72,7 +71,7 @@ def trim(made: Made, texts: Sequence[str]) -> Made:
     trim_network(model, vocabulary)
     data = tokenise(study.task, tokenizer(source))
     before = study.inputs.data
-    if study.spec.metric_name == AGREEMENT:  # the labels are the dense network's answers
+    if study.task.kind.unlabelled:  # the labels are the dense network's answers
         data = TaskData(
             *(
                 now.with_labels(old.labels)

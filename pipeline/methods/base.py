@@ -19,6 +19,7 @@ from pipeline.model.anatomy import Anatomy
 from pipeline.model.unstructured import Matrices
 from pipeline.study.records import Array, Scores
 from pipeline.task.batches import Batch
+from pipeline.task.kinds import UNTOLD, Kind
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,17 @@ class PruningMethod(ABC):
     needs_fit: ClassVar[bool] = False
     # Whether it reads attention maps as softmax(q k): of networks whose positions are not part of attention.
     needs_plain_scores: ClassVar[bool] = False
+
+    _kind: Kind = UNTOLD
+
+    @property
+    def kind(self) -> Kind:
+        """What the task is: its outputs and losses. Untold, one output is a value and several are classes."""
+        return self._kind
+
+    def tell(self, kind: Kind) -> None:
+        """Take what the task is; called right after the instance is made."""
+        self._kind = kind
 
     def equip(self, fitted: Mapping[str, Array]) -> None:
         """Take what was fitted to the base model; called right after the instance is made."""

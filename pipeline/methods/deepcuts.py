@@ -33,7 +33,7 @@ from pipeline.model.layer_parts import as_matrix
 from pipeline.model.unstructured import Matrices, Scope, lift, matrices, shares
 from pipeline.study.records import Scores
 from pipeline.task.batches import Batch, encoder_inputs, real_tokens
-from pipeline.task.losses import task_loss
+from pipeline.task.kinds import Kind
 
 SHIFT = 10.0  # of shifted activations, so that tiny ones do not take the score away (the authors' code)
 
@@ -58,7 +58,7 @@ class Saliency(OneShot):
         weights = matrices(anatomy)
         sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
         noisy = self.saliency in ("smooth", "combined")
-        sweep = _Sweep(anatomy, weights, noise=self.noise if noisy else 0.0, device=device)
+        sweep = _Sweep(anatomy, weights, self.kind, noise=self.noise if noisy else 0.0, device=device)
         flags = [weight.requires_grad for weight in weights.values()]
         training = model.training
         model.eval()
@@ -107,8 +107,10 @@ class DeepCutsLifted(Saliency):
 class _Sweep:
     """Gradients of the matrices and mean outputs of their maps, for a batch at a time."""
 
-    def __init__(self, anatomy: Anatomy, weights: Matrices, *, noise: float, device: torch.device) -> None:
-        self._weights, self._noise = weights, noise
+    def __init__(
+        self, anatomy: Anatomy, weights: Matrices, kind: Kind, *, noise: float, device: torch.device
+    ) -> None:
+        self._weights, self._kind, self._noise = weights, kind, noise
         self.maps = {
             f"{part.index}.{name}": linear for part in anatomy.layers for name, linear in part.maps.items()
         }
@@ -127,8 +129,7 @@ class _Sweep:
             for name in self._weights:
                 hooks.callback(self.maps[name].register_forward_hook(self._hook(means[name])).remove)
             for _ in range(passes):
-                logits = model(**encoder_inputs(batch)).logits
-                loss = task_loss(logits, batch["labels"], regression=logits.shape[-1] == 1)
+                loss = self._kind.loss(self._kind.outputs(model(**encoder_inputs(batch)), batch), batch)
                 found = torch.autograd.grad(loss, list(self._weights.values()))
                 for gradient, each in zip(gradients.values(), found, strict=True):
                     gradient += each / passes

@@ -62,7 +62,7 @@ class FirstOrder(OneShot):
         """Return scores of one forward and backward pass in eval mode; only the gates get a gradient."""
         gates = Gates(anatomy, self.level, device=next(model.parameters()).device)
         sums, rows = torch.zeros(len(gates), device=gates.layer.device), 0
-        for found in gate_derivatives(model, gates, batches):
+        for found in gate_derivatives(model, gates, batches, self.kind):
             sums += importance(found, estimate=self.estimate)
             rows += len(found)
         values = sums.double() / rows

@@ -42,7 +42,7 @@ class Fisher(OneShot):
     def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
         """Return scores of one forward and backward pass in eval mode; only the gates get a gradient."""
         gates = Gates(anatomy, self.level, device=next(model.parameters()).device)
-        derivatives = torch.cat(list(gate_derivatives(model, gates, batches))).double()  # [B, D]
+        derivatives = torch.cat(list(gate_derivatives(model, gates, batches, self.kind))).double()  # [B, D]
         values = derivatives.square().mean(0)
         if self.rearrange:
             for units in _groups(gates):

@@ -59,7 +59,7 @@ class Obs(OneShot):
             "ffn": (anatomy.dense_layers,),
         }
         found = {kind: np.full(shapes[kind], np.nan) for kind in KINDS[self.level]}
-        branches = read_branches(model, anatomy, batches)
+        branches = read_branches(model, anatomy, batches, self.kind)
         for part in anatomy.layers:
             for name, kinds, units in (
                 ("attention_output", ("heads", "attention"), part.heads),

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.model.anatomy import Anatomy, find_architecture, read_anatomy
-from pipeline.model.classes import classifier
+from pipeline.model.heads import network_of
 from pipeline.model.modeling_cut import FORMAT
 from pipeline.model.surgery import cut
 from pipeline.study.records import BadInput, Masks, OriginalSize
@@ -75,9 +75,9 @@ def layout_of_pruned(config: PreTrainedConfig, pruned: Mapping[str, Sequence[int
     return found
 
 
-def network_class(config: PreTrainedConfig) -> Any:
-    """Return the class of a configuration's classifier; if it was cut before, one that builds it as it is."""
-    network = classifier(config)
+def network_class(config: PreTrainedConfig, head: str) -> Any:
+    """Return the class of a configuration's network with a head; if it was cut before, one that builds it as it is."""
+    network = network_of(config, head)
     layout = getattr(config, LAYOUT, None)
     if layout is None:
         return network

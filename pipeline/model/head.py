@@ -6,6 +6,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.model.heads import Head
 from pipeline.study.classes import class_key
 
 SHOWN = 5  # names of classes in a message
@@ -30,7 +31,7 @@ class HeadMatch:
         return self.order is not None and self.order != tuple(range(len(self.order)))
 
 
-def match_head(config: Mapping[str, Any], class_names: Sequence[str], *, regression: bool) -> HeadMatch:
+def match_head(config: Mapping[str, Any], head: Head) -> HeadMatch:
     """Match the outputs of a model's head to a task's classes by name.
 
     Names are equal if they are one class as labels (0 and 0.0, white space), or differ in case alone. An output that
@@ -38,13 +39,12 @@ def match_head(config: Mapping[str, Any], class_names: Sequence[str], *, regress
 
     Args:
         config: the model's own config.json: `id2label`, `num_labels` and `problem_type` are read.
-        class_names: of the task, in its order; not read for a regression.
-        regression: whether the task has values in place of classes.
+        head: that the task needs; its names are the task's classes, in its order.
     """
-    names = output_names(config)
+    names, class_names = output_names(config), head.names
     if config.get("problem_type") == "multi_label_classification":
         return HeadMatch(None, "its head gives any number of labels to a row")
-    if regression:
+    if head.problem_type == "regression":
         if len(names) != 1:
             return HeadMatch(None, f"its head has {len(names)} outputs, a regression has 1")
         return HeadMatch((0,))

@@ -47,6 +47,7 @@ from pipeline.model.folder import (
     readable,
 )
 from pipeline.model.head import HeadMatch, fit_head, match_head, of_whole_network, output_names
+from pipeline.model.heads import Head
 from pipeline.model.source import NO_HEAD, ModelSource, Weights, attention_of, quiet
 from pipeline.study.records import BadInput
 
@@ -60,9 +61,7 @@ VOLATILE_CONFIG = ("transformers_version", "_name_or_path")
 def resolve_model(
     name: str,
     *,
-    outputs: int,
-    class_names: Sequence[str],
-    regression: bool,
+    head: Head,
     train_texts: Sequence[str],
     trust_remote_code: bool = False,
 ) -> ModelSource:
@@ -70,9 +69,7 @@ def resolve_model(
 
     Args:
         name: a hub name, a folder, or `builtin/tiny-bert`.
-        outputs: classes, or 1 for a regression.
-        class_names: one per class; not read for a regression.
-        regression: whether the label is a value.
+        head: what stands on the encoder.
         train_texts: what the built-in model's WordPiece vocabulary is learned from.
         trust_remote_code: for the tokenizer; the network's code is always the library's own, since a cut
             needs to know it.
@@ -80,17 +77,9 @@ def resolve_model(
     Raises:
         BadInput: if the model is missing, unreachable, of an unknown architecture, or has no safetensors.
     """
-    if not regression and len(class_names) != outputs:
-        raise ValueError(f"{outputs} outputs have {outputs} class names; given are {list(class_names)}.")
-    names = ["value"] if regression else list(class_names)
-    head = {
-        "id2label": dict(enumerate(names)),
-        "label2id": {label: number for number, label in enumerate(names)},
-        "problem_type": "regression" if regression else "single_label_classification",
-    }
     if name == BUILTIN:
-        config, fast = tiny_bert(train_texts, head)
-        return _source(BUILTIN, config, {}, fast, commit=None)
+        config, fast = tiny_bert(train_texts, head.settings)
+        return _source(BUILTIN, config, {}, fast, network=head.network, commit=None)
     _check_builtin(name)
     return _pretrained(name, head, trust_remote_code=trust_remote_code)
 
@@ -141,7 +130,7 @@ def _check_builtin(name: str) -> None:
         raise BadInput(f"The only built-in model is {BUILTIN}; {name} does not exist.")
 
 
-def _pretrained(name: str, head: Mapping[str, Any], *, trust_remote_code: bool) -> ModelSource:
+def _pretrained(name: str, head: Head, *, trust_remote_code: bool) -> ModelSource:
     with readable(name):
         folder, commit = _find(name)
         adapter = read_adapter(folder) if is_adapter(folder) else None
@@ -149,9 +138,9 @@ def _pretrained(name: str, head: Mapping[str, Any], *, trust_remote_code: bool) 
         check_files(place)
         own = read_config(place)
         with quiet():
-            config = _configuration(place, own, head)
+            config = _configuration(place, own, head.settings)
             check_sizes(name, config)
-            model, info = _network(place, config)
+            model, info = _network(place, config, head.network)
             brought = folder if has_vocabulary(folder) else place
             fast = _tokenizer(
                 brought, config, alone=brought != place or was_cut(own), trusted=trust_remote_code
@@ -167,9 +156,7 @@ def _pretrained(name: str, head: Mapping[str, Any], *, trust_remote_code: bool) 
         replaced = merge(adapter, model)
         fresh, absent = fresh - replaced, absent - replaced
         if any(not key.startswith(model.base_model_prefix) for key in replaced):
-            own = {
-                "num_labels": len(head["id2label"])
-            }  # the names of the base model's head are not this one's
+            own = {"num_labels": len(head.names)}  # the names of the base model's head are not this one's
         remarks.append(f"The adapter in {folder.name} is merged into {adapter.base}.")
     check_encoder_is_whole(name, model, fresh)
     check_all_is_read(name, model, info["unexpected_keys"])
@@ -177,16 +164,25 @@ def _pretrained(name: str, head: Mapping[str, Any], *, trust_remote_code: bool) 
     check_finite(name, weights)
     layer, match = _output_layer(model), NO_HEAD
     if f"{layer}.weight" not in absent:
-        match = match_head(own, list(head["label2id"]), regression=head["problem_type"] == "regression")
+        match = match_head(own, head)
         remarks += fit_head(weights, layer, match)
         match = of_whole_network(match, fresh)
-    found = _source(name, model.config, weights, fast, commit=commit, remarks=tuple(remarks), head=match)
+    found = _source(
+        name,
+        model.config,
+        weights,
+        fast,
+        network=head.network,
+        commit=commit,
+        remarks=tuple(remarks),
+        head=match,
+    )
     return _with_original(found, anatomy, place) if was_cut(own) else found
 
 
-def _network(folder: Path, config: PreTrainedConfig) -> tuple[PreTrainedModel, dict[str, Any]]:
-    """Load a classifier in fp32, with the library's report on its weights."""
-    network = network_class(config)
+def _network(folder: Path, config: PreTrainedConfig, head: str) -> tuple[PreTrainedModel, dict[str, Any]]:
+    """Load a network with a head in fp32, with the library's report on its weights."""
+    network = network_class(config, head)
     model, info = network.from_pretrained(
         folder,
         config=config,
@@ -278,6 +274,7 @@ def _source(
     weights: Weights,
     fast: PreTrainedTokenizerBase,
     *,
+    network: str,
     commit: str | None,
     remarks: tuple[str, ...] = (),
     head: HeadMatch = NO_HEAD,
@@ -293,4 +290,4 @@ def _source(
         fast.save_pretrained(temporary)
         files = {path.name: path.read_bytes() for path in sorted(Path(temporary).iterdir()) if path.is_file()}
     fingerprint = digest.hexdigest() + (f"@{commit}" if commit else "")
-    return ModelSource(name, fingerprint, settings, weights, files, remarks, head)
+    return ModelSource(name, fingerprint, settings, weights, files, remarks, head, network=network)

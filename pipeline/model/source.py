@@ -24,6 +24,7 @@ from torch import Tensor
 from pipeline.model.anatomy import Anatomy, find_architecture
 from pipeline.model.earlier_cut import anatomy_as_given, network_class
 from pipeline.model.head import HeadMatch
+from pipeline.model.heads import CLASSIFIER
 from pipeline.study.records import BadInput, OriginalSize
 from pipeline.study.whole_file import whole_file, whole_folder
 
@@ -45,8 +46,8 @@ class ModelSource:
     `weights` (fp32, by state-dict name) lacks what each trial initialises from its own seed. `config` is what
     config.json holds; `tokenizer_files` are the bytes by file name. `fingerprint` is the sha256 of
     configuration, vocabulary and weights, followed by @ and the commit for a model from the hub. `remarks` are
-    sentences for the user on how it was read; `head` is how its own head fits the task, as the model was given: a copy
-    does not hold it. `original` is there if it was cut before, or its vocabulary is trimmed.
+    sentences for the user on how it was read; `head` is how its own head fits the task, as given: a copy does not hold
+    it. `original`: if it was cut before, or its vocabulary trimmed. `network`: a key of `heads.HEADS`.
     """
 
     name: str
@@ -57,6 +58,7 @@ class ModelSource:
     remarks: tuple[str, ...] = ()
     head: HeadMatch = NO_HEAD
     original: OriginalSize | None = None
+    network: str = CLASSIFIER
 
     @property
     def pretrained(self) -> bool:
@@ -86,7 +88,7 @@ def build(source: ModelSource, *, seed: int) -> tuple[PreTrainedModel, Anatomy]:
     config = read_config(source)
     if find_architecture(config.model_type).causal:
         config.use_cache = False  # of keys and values: for texts that are written on
-    network = network_class(config)
+    network = network_class(config, source.network)
     # torch.tensor copies: arrays out of Ray's object store are read-only and shared between trials.
     weights = {name: torch.tensor(array) for name, array in source.weights.items()}
     with torch.random.fork_rng(devices=[]), quiet():
@@ -152,6 +154,7 @@ def write_source(source: ModelSource, folder: Path) -> None:
             "tokenizer_files": sorted(source.tokenizer_files),
             "remarks": list(source.remarks),
         }
+        about |= {"network": source.network} if source.network != CLASSIFIER else {}
         if source.original is not None:
             about["original"] = asdict(source.original)
         (new / "source.json").write_text(json.dumps(about, indent=2))
@@ -187,6 +190,7 @@ def read_source(folder: Path) -> ModelSource:
             tokenizer_files=files,
             remarks=tuple(about.get("remarks", ())),
             original=OriginalSize(**about["original"]) if "original" in about else None,
+            network=str(about.get("network", CLASSIFIER)),
         )
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         if isinstance(error, BadInput):

@@ -157,7 +157,7 @@ def _shape(source: ModelSource) -> tuple[int, int]:
 def _on_meta(source: ModelSource) -> Any:
     config = read_config(source)
     with torch.device("meta"), quiet():
-        return network_class(config)(config)
+        return network_class(config, source.network)(config)
 
 
 def tokenizer_files(fast: PreTrainedTokenizerFast, kept: IntArray) -> dict[str, bytes]:

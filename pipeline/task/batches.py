@@ -25,6 +25,7 @@ IntArray = npt.NDArray[np.int64]
 # Rows are shuffled, then sorted by length inside pools of this many batches: random enough for SGD,
 # and the padding share falls from about a third to 3 % (SST-2, batches of 16 to 64).
 POOL_BATCHES = 50
+NO_LABEL = -100  # of a token that has none: what torch's losses leave out
 
 # input_ids, attention_mask, (token_type_ids,) or pixel_values; labels, rows
 Batch = dict[str, Tensor]
@@ -72,8 +73,11 @@ class Split:
 
     @cached_property
     def labels(self) -> npt.NDArray[np.generic]:
-        """Label of every row: int64 classes or float32 values."""
-        return np.asarray(self.table["label"].combine_chunks().to_numpy(zero_copy_only=False))
+        """Label of every row: numbers [R], or lists of one length [R, C]; lists with an entry per token are batched."""
+        column = self.table["label"].combine_chunks()
+        if pa.types.is_fixed_size_list(column.type):
+            return np.asarray(column.flatten().to_numpy()).reshape(len(column), -1)
+        return np.asarray(column.to_numpy(zero_copy_only=False))
 
     @cached_property
     def _offsets(self) -> IntArray:
@@ -86,8 +90,13 @@ class Split:
 
     @cached_property
     def _columns(self) -> dict[str, npt.NDArray[np.generic]]:
-        names = ["input_ids"] + (["token_type_ids"] if "token_type_ids" in self.table.column_names else [])
-        return {name: self._flat(name) for name in names}
+        names = [name for name in ("input_ids", "token_type_ids") if name in self.table.column_names]
+        return {name: self._flat(name) for name in [*names, *["label"] * self.labels_tokens]}
+
+    @cached_property
+    def labels_tokens(self) -> bool:
+        """Whether a row's label is a list with an entry per token."""
+        return bool(pa.types.is_list(self.table.schema.field("label").type))
 
     @cached_property
     def lengths(self) -> IntArray:
@@ -95,8 +104,12 @@ class Split:
         return np.diff(self._offsets)
 
     def with_labels(self, labels: npt.NDArray[np.generic]) -> Split:
-        """Return the rows with these classes as their labels."""
-        column = pa.array(np.asarray(labels, np.int64))
+        """Return the rows with these classes [R], or vectors [R, C], as their labels."""
+        if labels.ndim > 1:
+            flat = pa.array(np.ascontiguousarray(labels, np.float32).reshape(-1))
+            column = pa.FixedSizeListArray.from_arrays(flat, labels.shape[1])
+        else:
+            column = pa.array(np.asarray(labels, np.int64))
         table = self.table.set_column(self.table.column_names.index("label"), "label", column)
         return replace(self, table=table)
 
@@ -120,10 +133,10 @@ class Split:
         batch: Batch = {}
         for name, values in self._columns.items():
             padded = values[places].astype(np.int64)
-            padded[~real] = self.pad_token_id if name == "input_ids" else 0
+            padded[~real] = {"input_ids": self.pad_token_id, "label": NO_LABEL}.get(name, 0)
             batch[name] = torch.from_numpy(padded)
         batch["attention_mask"] = torch.from_numpy(real.astype(np.int64))
-        batch["labels"] = torch.from_numpy(self.labels[rows])
+        batch["labels"] = batch.pop("label") if self.labels_tokens else torch.from_numpy(self.labels[rows])
         batch["rows"] = torch.from_numpy(rows)
         return batch
 

@@ -14,8 +14,6 @@ from hashlib import sha256
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.study.classes import class_key
-
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -26,31 +24,23 @@ VALIDATION_ROWS = 2000  # at most: a standard error of about one point, and a cu
 CALIBRATION_ROWS = 512
 
 
-def validation_rows(
-    texts: Sequence[tuple[str, ...]], labels: npt.NDArray[np.generic], *, regression: bool
-) -> BoolArray:
-    """Choose validation rows among the official train rows [R]: a fifth, at most 2,000, equal texts together."""
-    rows = min(VALIDATION_ROWS, max(1, round(VALIDATION_FRACTION * len(texts))))
-    keys = [text_key(*row) for row in texts]
-    return carve(keys, strata(labels, regression=regression), rows=rows, salt="validation")
+def validation_rows(keys: Sequence[str], strata: IntArray) -> BoolArray:
+    """Choose validation rows among the official train rows [R]: a fifth, at most 2,000, equal keys together."""
+    return carve(keys, strata, rows=_aside(len(keys)), salt="validation")
 
 
-def test_rows(
-    texts: Sequence[tuple[str, ...]], labels: Sequence[str | None], *, regression: bool
-) -> BoolArray:
-    """Choose test rows [R] of a task that has none: as many as `validation_rows`, by labels as they are written."""
-    rows = min(VALIDATION_ROWS, max(1, round(VALIDATION_FRACTION * len(texts))))
-    keys = [text_key(*row) for row in texts]
-    if regression:
-        return carve(keys, np.zeros(len(keys), dtype=np.int64), rows=rows, salt="test")
-    _, classes = np.unique([class_key(label or "") for label in labels], return_inverse=True)
-    return carve(keys, strata(classes, regression=False), rows=rows, salt="test")
+def test_rows(keys: Sequence[str], strata: IntArray) -> BoolArray:
+    """Choose test rows [R] of a task that has none: as many as `validation_rows`."""
+    return carve(keys, strata, rows=_aside(len(keys)), salt="test")
 
 
-def calibration_rows(ids: Sequence[str], labels: npt.NDArray[np.generic], *, regression: bool) -> BoolArray:
+def calibration_rows(ids: Sequence[str], strata: IntArray) -> BoolArray:
     """Choose calibration rows among the train rows [R]: at most 512; they stay train rows, too."""
-    rows = min(CALIBRATION_ROWS, len(ids))
-    return carve(ids, strata(labels, regression=regression), rows=rows, salt="calibration")
+    return carve(ids, strata, rows=min(CALIBRATION_ROWS, len(ids)), salt="calibration")
+
+
+def _aside(rows: int) -> int:
+    return min(VALIDATION_ROWS, max(1, round(VALIDATION_FRACTION * rows)))
 
 
 def text_key(*texts: str) -> str:
@@ -58,16 +48,11 @@ def text_key(*texts: str) -> str:
     return "\x1f".join(sorted(" ".join(text.casefold().split()) for text in texts))
 
 
-def strata(labels: npt.NDArray[np.generic], *, regression: bool) -> IntArray:
-    """Return the stratum [R] of each label [R]: its class, or its decile.
-
-    Where values repeat there are fewer bins.
-    """
-    if not regression:
-        return labels.astype(np.int64)
-    values = labels.astype(np.float64)
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, QUANTILE_BINS + 1)[1:-1]))
-    bins: IntArray = np.digitize(values, edges).astype(np.int64)
+def deciles(values: npt.NDArray[np.generic]) -> IntArray:
+    """Return the decile [R] of each value [R]. Where values repeat there are fewer bins."""
+    numbers = values.astype(np.float64)
+    edges = np.unique(np.quantile(numbers, np.linspace(0, 1, QUANTILE_BINS + 1)[1:-1]))
+    bins: IntArray = np.digitize(numbers, edges).astype(np.int64)
     return bins
 
 

@@ -20,60 +20,37 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pipeline.study.metrics import AGREEMENT, METRICS, is_regression
 from pipeline.study.records import BadInput
 from pipeline.task.batches import Split, TaskData
 from pipeline.task.carve import calibration_rows, validation_rows
-from pipeline.task.checked import (
-    OF_ONE_CLASS,
-    numbered,
-    positive_last,
-    require_different,
-    require_unseen,
-    said_of,
-    unknown,
-    whole,
-)
-from pipeline.task.labels import (
-    alike,
-    class_names,
-    labelled,
-)
+from pipeline.task.checked import require_unseen, said_of, unknown, whole
+from pipeline.task.kinds import Kind
+from pipeline.task.kinds.base import TEXT_COLUMNS
+from pipeline.task.labels import alike, labelled
 from pipeline.task.outline import Outline, TestSource, outline_of, with_length
-from pipeline.task.overlap import TEXT_COLUMNS, row_keys, shared_rows, told
+from pipeline.task.overlap import row_keys, shared_rows, told
 from pipeline.task.rows import PartOfFile, fingerprint
 from pipeline.task.tokencache import WORTH_ROWS, kept, tokens_folder
-from pipeline.task.tokens import encode
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
 REFUSED_LATER = "An export and a confirmation will be refused, as things are."
-
-
-NO_LABELS = (
-    "The rows have no labels: the metric is agreement, the share of rows for which a network predicts the class that "
-    "the dense network predicts."
-)
 
 
 @dataclass(frozen=True)
 class Task:
     """A task with its rows as text.
 
-    `train` and `validation` have the columns id, text_a, text_b (of pairs) and label: int64, the index in
-    `class_names`, or float32 for a regression. `outputs` is the number of classes, 1 for a regression; of a task
-    without labels (metric AGREEMENT) the label is -1, and there are no classes: the model has them;
-    `text` are the columns' own names; `max_length` is in tokens. `fingerprint` is the sha256 of train and
-    validation rows, classes, metric and max_length.
+    `train` and `validation` have the columns id, text_a, text_b (of pairs) and label, as `Kind.numbered` returned it;
+    of a task without labels it is -1, and its kind has no classes: the model has them. `text` are the columns' own
+    names; `max_length` is in tokens. `fingerprint` is the sha256 of train and validation rows, classes, metric and
+    max_length.
     """
 
     name: str
-    metric: str
-    outputs: int
-    regression: bool
-    class_names: tuple[str, ...]
+    kind: Kind
     text: tuple[str, ...]
     max_length: int
     train: pa.Table
@@ -83,6 +60,16 @@ class Task:
     drop_empty: bool = False  # rows without a text are left out
     shared: Mapping[str, int] = field(default_factory=dict)  # rows of two parts, as `shared_rows`
     remarks: tuple[str, ...] = ()  # for the user, on how the rows were read
+
+    @property
+    def metric(self) -> str:
+        """The name of its metric."""
+        return self.kind.metric
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Its classes, in their order; of a regression none."""
+        return self.kind.class_names
 
 
 @dataclass(frozen=True)
@@ -151,7 +138,7 @@ def read_test(task: Task) -> OpenedTest:
             if unlabelled and not rows.num_rows:
                 continue
             rows = whole(rows, part, remarks, drop_empty=task.drop_empty)
-            parts[part] = unknown(rows) if task.metric == AGREEMENT else numbered(rows, task.class_names)
+            parts[part] = unknown(rows) if task.kind.unlabelled else task.kind.numbered(rows)
     known = {"train": row_keys(task.train), "validation": row_keys(task.validation)}
     shared = {
         pair: count
@@ -200,15 +187,14 @@ def tokenise(task: Task, tokenizer: PreTrainedTokenizerFast, *, cache: Path | No
     """
     rows = {"train": task.train, "validation": task.validation}
     if cache is None or sum(part.num_rows for part in rows.values()) < WORTH_ROWS:
-        splits = {name: _split(part, tokenizer, task.max_length) for name, part in rows.items()}
+        splits = {name: _split(task, part, tokenizer) for name, part in rows.items()}
     else:
         folder = tokens_folder(cache, task_fingerprint=task.fingerprint, tokenizer=tokenizer)
         splits = {
-            name: _split(part, tokenizer, task.max_length, file=folder / f"{name}.arrow")
-            for name, part in rows.items()
+            name: _split(task, part, tokenizer, file=folder / f"{name}.arrow") for name, part in rows.items()
         }
     train, validation = splits["train"], splits["validation"]
-    aside = calibration_rows(train.ids, train.labels, regression=task.regression)
+    aside = calibration_rows(train.ids, task.kind.strata(train.table["label"]))
     return TaskData(train=train, calibration=train.take(np.flatnonzero(aside)), validation=validation)
 
 
@@ -223,76 +209,60 @@ def tokenise_test(
         BadInput, ValueError: as `open_test` and `tokenise`.
     """
     parts = open_test(task) if rows is None else rows
-    return {part: _split(found, tokenizer, task.max_length) for part, found in parts.items()}
+    return {part: _split(task, found, tokenizer) for part, found in parts.items()}
 
 
 def _split(
-    rows: pa.Table, tokenizer: PreTrainedTokenizerBase, max_length: int, *, file: Path | None = None
+    task: Task, rows: pa.Table, tokenizer: PreTrainedTokenizerBase, *, file: Path | None = None
 ) -> Split:
     if tokenizer.pad_token_id is None:
         raise ValueError("Batches are padded: the tokenizer needs a padding token, and this one has none.")
-    make = partial(encode, rows, tokenizer, max_length=max_length)
+    make = partial(task.kind.encode, rows, tokenizer, max_length=task.max_length)
     return Split(make() if file is None else kept(file, make), int(tokenizer.pad_token_id))
 
 
 def _load(outline: Outline, *, drop_empty: bool) -> Task:
-    if outline.metric not in METRICS:
-        raise BadInput(f"A metric is one of {', '.join(METRICS)}; {outline.name} has {outline.metric!r}.")
-    regression, blank = is_regression(outline.metric), outline.metric == AGREEMENT
     with said_of(outline.train):
         rows, told_of = outline.train.read_and_tell("train")
         remarks = [*outline.remarks, *told_of]
         rows = whole(rows, "train", remarks, drop_empty=drop_empty)
-        names = () if regression or blank else class_names(rows["label"])
-        remarks += alike(names)
-        names = positive_last(names, outline.positive, outline.metric)
-        train = unknown(rows) if blank else numbered(rows, names)
-        if regression and pc.count_distinct(train["label"]).as_py() == 1:
-            raise ValueError("its rows have one and the same label; a regression needs different ones")
+        kind = outline.kind.learn(rows, outline.described)
+        remarks += alike(kind.class_names)
+        train = unknown(rows) if kind.unlabelled else kind.numbered(rows)
+        kind.require(train, "train")
         if outline.validation is None:
-            train, validation = _carved(train, regression)
-            if not blank:
-                require_different(validation)
+            train, validation = _carved(train, kind)
+            kind.require(validation, "validation")
     shared: dict[str, int] = {}
     if outline.validation is not None:
         with said_of(outline.validation):
             rows, told_of = outline.validation.read_and_tell("validation")
             remarks += told_of
             rows = whole(rows, "validation", remarks, drop_empty=drop_empty)
-            validation = unknown(rows) if blank else numbered(rows, names)
-            if not blank:
-                require_different(validation)
+            validation = unknown(rows) if kind.unlabelled else kind.numbered(rows)
+            kind.require(validation, "validation")
         shared = shared_rows({"train": row_keys(train), "validation": row_keys(validation)})
         require_unseen(shared, validation.num_rows, outline.validation)
         remarks += told(shared, {"validation": validation.num_rows})
-    if blank:
-        remarks.append(NO_LABELS)
-    if len(names) == 2 and outline.metric in OF_ONE_CLASS:
-        remarks.append(f"F1 is that of the class {names[1]!r}.")
-    absent = {*range(len(names))} - {*validation["label"].to_pylist()}
-    remarks += [f"No validation row has the class {names[number]!r}." for number in sorted(absent)]
+    remarks += kind.remarks(validation)
     return Task(
         name=outline.name,
-        metric=outline.metric,
-        outputs=1 if regression else len(names),
-        regression=regression,
-        class_names=names,
+        kind=kind,
         text=outline.train.text,
         max_length=outline.max_length,
         train=train,
         validation=validation,
         test=outline.test,
-        fingerprint=fingerprint([outline.metric, outline.max_length, names], train, validation),
+        fingerprint=fingerprint([kind.metric, outline.max_length, kind.class_names], train, validation),
         drop_empty=drop_empty,
         shared=shared,
         remarks=tuple(remarks),
     )
 
 
-def _carved(rows: pa.Table, regression: bool) -> tuple[pa.Table, pa.Table]:
+def _carved(rows: pa.Table, kind: Kind) -> tuple[pa.Table, pa.Table]:
     """Split the official train split into train, and validation by the rows' own text."""
-    texts = [rows[name].to_pylist() for name in TEXT_COLUMNS if name in rows.column_names]
-    aside = validation_rows(list(zip(*texts, strict=True)), rows["label"].to_numpy(), regression=regression)
+    aside = validation_rows(kind.keys(rows), kind.strata(rows["label"]))
     if not aside.any():
         raise ValueError(f"its {rows.num_rows} rows are too few, or too alike, to carve validation out")
     return rows.filter(pa.array(~aside)).combine_chunks(), rows.filter(pa.array(aside)).combine_chunks()

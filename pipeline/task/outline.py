@@ -5,17 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pipeline.study.metrics import AGREEMENT, METRICS, is_regression
+from pipeline.study.metrics import AGREEMENT
 from pipeline.study.nearest import did_you_mean
 from pipeline.study.records import BadInput
 from pipeline.task import docstrings
 from pipeline.task.datafile import is_data, look_into
 from pipeline.task.glue import GLUE, LABEL, MAX_LENGTH, REPOSITORY, ROW_NUMBER
+from pipeline.task.kinds import Classification, Description, Kind, Regression, scored_by
 from pipeline.task.readers import DELIMITERS, kind_of
 from pipeline.task.rows import FileSource, HubSource, PartOfFile
 from pipeline.task.taskfile import read_taskfile
 
 Source = FileSource | HubSource | PartOfFile
+Scored = tuple[type[Kind], str]  # a kind of task, and its metric
 
 BUILTIN = "builtin/docstrings"
 GLUE_NAMES = tuple(f"glue/{name}" for name in GLUE)
@@ -34,12 +36,12 @@ class Outline:
     """A task before its rows are read."""
 
     name: str
-    metric: str
+    kind: type[Kind]
+    described: Description
     max_length: int
     train: Source
     test: TestSource
     validation: Source | None = None
-    positive: str | None = None  # of two classes: the one whose F1 is meant
     remarks: tuple[str, ...] = ()  # for the user, on which columns were taken
 
 
@@ -57,10 +59,10 @@ def outline_of(
                 f"--metric {AGREEMENT} is for rows without labels; --label is {label!r}. Leave it out."
             )
         column = None if metric == AGREEMENT else label or LABEL
-        return _hub(name_or_file, cache, text or ("text",), column, metric or "accuracy")
+        return _hub(name_or_file, cache, text or ("text",), column, scored_by(None, metric, of=name_or_file))
     path = None if _has_a_name(name_or_file) else _path(name_or_file)
     if path is not None and is_data(path):
-        return _data(path, text, label, metric or "accuracy")
+        return _data(path, text, label, scored_by(None, metric, of=name_or_file))
     if text or label or metric:
         raise BadInput(
             "--text, --label and --metric describe a file of rows or a hub data set (hf:NAME); the task "
@@ -100,18 +102,19 @@ def _has_a_name(task: str) -> bool:
     return not task or task == BUILTIN or task.startswith("glue/") or task.endswith(".toml")
 
 
-def _data(path: Path, text: tuple[str, ...], label: str | None, metric: str) -> Outline:
+def _data(path: Path, text: tuple[str, ...], label: str | None, scored: Scored) -> Outline:
+    kind, metric = scored
     found = look_into(path, text=text, label=label, labelled=metric != AGREEMENT)
-    regression = metric in METRICS and is_regression(metric)
 
     def source(file: Path) -> FileSource:
         return FileSource(file, found.text, found.label)
 
     whole = source(found.train)
-    kept, test = (PartOfFile(whole, aside=aside, regression=regression) for aside in (False, True))
+    kept, test = (PartOfFile(whole, aside=aside, kind=kind) for aside in (False, True))
     return Outline(
         name=path.name.partition(".")[0] or path.resolve().name,
-        metric=metric,
+        kind=kind,
+        described=Description(metric),
         max_length=MAX_LENGTH,
         train=kept if found.test is None else whole,
         test=TestSource((("test", test if found.test is None else source(found.test)),)),
@@ -129,7 +132,10 @@ def _path(name: str) -> Path:
 
 def _builtin() -> Outline:
     train, test = (FileSource(docstrings.rows_of(split), ("text",), "label") for split in ("train", "test"))
-    return Outline(BUILTIN, "accuracy", BUILTIN_MAX_LENGTH, train, TestSource((("test", test),)))
+    described = Description("accuracy")
+    return Outline(
+        BUILTIN, Classification, described, BUILTIN_MAX_LENGTH, train, TestSource((("test", test),))
+    )
 
 
 def _glue(name: str, cache: Path) -> Outline:
@@ -139,10 +145,11 @@ def _glue(name: str, cache: Path) -> Outline:
         return HubSource(REPOSITORY, name, (split,), task.text, LABEL, cache, ROW_NUMBER)
 
     test = TestSource(tuple((part, source(split)) for part, split in task.test))
-    return Outline(f"glue/{name}", task.metric, MAX_LENGTH, source("train"), test)
+    kind, metric = scored_by(None, task.metric, of=name)
+    return Outline(f"glue/{name}", kind, Description(metric), MAX_LENGTH, source("train"), test)
 
 
-def _hub(name: str, cache: Path, text: tuple[str, ...], label: str | None, metric: str) -> Outline:
+def _hub(name: str, cache: Path, text: tuple[str, ...], label: str | None, scored: Scored) -> Outline:
     path, _, config = name.removeprefix("hf:").partition("@")
     if not path:
         raise BadInput(f"A hub data set has a name: hf:NAME or hf:NAME@CONFIG; given was {name!r}.")
@@ -155,7 +162,8 @@ def _hub(name: str, cache: Path, text: tuple[str, ...], label: str | None, metri
 
     # some data sets hide the labels of their test split: then their dev split is what there is to test on
     test = TestSource((("test", source("test", "validation")),))
-    return Outline(name, metric, MAX_LENGTH, source("train"), test)
+    kind, metric = scored
+    return Outline(name, kind, Description(metric), MAX_LENGTH, source("train"), test)
 
 
 def _file(path: Path) -> Outline:
@@ -163,7 +171,8 @@ def _file(path: Path) -> Outline:
         settings = read_taskfile(path)
     except (OSError, ValueError) as error:
         raise BadInput(f"A task file is TOML with the places of its rows. {path}: {error}.") from error
-    if settings.metric in METRICS and settings.regression not in (None, is_regression(settings.metric)):
+    kind, metric = scored_by(None, settings.metric, of=settings.name)
+    if settings.regression not in (None, kind is Regression):
         raise BadInput(
             f"The metric determines what is predicted, numbers by pearson_spearman alone. {path}: metric is "
             f"{settings.metric!r} and regression is {str(settings.regression).lower()}. Leave regression out."
@@ -181,17 +190,15 @@ def _file(path: Path) -> Outline:
     if settings.files.test is not None:
         test: Source = source(settings.files.test)
     else:
-        regression = settings.metric in METRICS and is_regression(settings.metric)
         train, test = (
-            PartOfFile(source(settings.files.train), aside=aside, regression=regression)
-            for aside in (False, True)
+            PartOfFile(source(settings.files.train), aside=aside, kind=kind) for aside in (False, True)
         )
     return Outline(
         name=settings.name,
-        metric=settings.metric,
+        kind=kind,
+        described=Description(metric, settings.positive),
         max_length=settings.max_length,
         train=train,
         test=TestSource((("test", test),)),
         validation=source(settings.files.validation) if settings.files.validation else None,
-        positive=settings.positive,
     )

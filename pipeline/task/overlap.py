@@ -8,8 +8,8 @@ from itertools import combinations
 import pyarrow as pa
 
 from pipeline.task.carve import text_key
+from pipeline.task.kinds.base import TEXT_COLUMNS
 
-TEXT_COLUMNS = ("text_a", "text_b")
 RowKey = tuple[str, object]
 
 

@@ -23,7 +23,8 @@ import pyarrow.compute as pc
 
 from pipeline.study.whole_file import whole_file
 from pipeline.task.carve import test_rows
-from pipeline.task.overlap import TEXT_COLUMNS
+from pipeline.task.kinds import Kind
+from pipeline.task.kinds.base import TEXT_COLUMNS
 from pipeline.task.readers import as_strings, read_columns, require_columns
 
 HUB_BATCH_ROWS = 10_000
@@ -79,7 +80,7 @@ class PartOfFile:
 
     file: FileSource
     aside: bool
-    regression: bool
+    kind: type[Kind]
 
     way_out: ClassVar[str] = FileSource.way_out
 
@@ -103,7 +104,7 @@ class PartOfFile:
     def read_and_tell(self, part: str) -> tuple[pa.Table, tuple[str, ...]]:
         """Read the rows of the part, as `FileSource.read_and_tell`."""
         rows, remarks = self.file.read_and_tell(part)
-        aside = test_rows(_texts(rows), rows["label"].to_pylist(), regression=self.regression)
+        aside = test_rows(self.kind.keys(rows), self.kind.written_strata(rows["label"].to_pylist()))
         if not aside.any():
             raise ValueError(
                 f"its {rows.num_rows} rows are too few, or too alike, to keep some aside to test on"
@@ -113,11 +114,6 @@ class PartOfFile:
             "aside to test on."
         )
         return rows.filter(pa.array(aside == self.aside)).combine_chunks(), (*remarks, told)
-
-
-def _texts(rows: pa.Table) -> list[tuple[str, ...]]:
-    columns = [rows[name].to_pylist() for name in TEXT_COLUMNS if name in rows.column_names]
-    return [tuple(text or "" for text in row) for row in zip(*columns, strict=True)]
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from torch import nn
 
 from pipeline.model.device import device_of
 from pipeline.model.source import ModelSource, Weights, build
-from pipeline.study.metrics import constant
 from pipeline.study.records import Anchors
 from pipeline.study.whole_file import whole_file, write_new
 from pipeline.trial.distillation import Outputs, Teacher, compute_outputs
@@ -81,7 +80,7 @@ def train_dense(inputs: TrialInputs, learning_rate: float, *, recipe: DenseRecip
         warmup_fraction=recipe.warmup_fraction,
         weight_decay=recipe.weight_decay,
         precision=resolve_precision(inputs.precision, device),
-        regression=inputs.regression,
+        kind=inputs.kind,
         checkpointing=inputs.checkpointing,
     )
     steps = round(recipe.epochs * steps_per_epoch(len(train), recipe.batch_size))
@@ -129,7 +128,7 @@ def teach(inputs: TrialInputs, banks: Banks) -> Teacher:
         model, _ = build(source, seed=SEED)
         nn.Module.to(model, device)
         return compute_outputs(
-            model, inputs.data.train, precision=resolve_precision(inputs.precision, device)
+            model, inputs.data.train, inputs.kind, precision=resolve_precision(inputs.precision, device)
         )
 
     dense = outputs_of(replace(inputs.source, weights=inputs.dense))
@@ -189,7 +188,7 @@ def write_dense(folder: Path, runs: list[DenseRun], recipe: DenseRecipe) -> dict
 def anchors_of(dense: dict[str, Any], inputs: TrialInputs) -> Anchors:
     """Return both anchors, on the validation set."""
     return Anchors(
-        constant=constant(inputs.metric_name, inputs.data.validation.labels, classes=inputs.classes),
+        constant=inputs.kind.constant(inputs.data.validation),
         dense=dense["metric"],
         dense_learning_rate=dense["learning_rate"],
         dense_epochs=dense["epochs"],

@@ -7,10 +7,8 @@ such a task.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -19,12 +17,9 @@ from torch import nn
 from pipeline.model.device import AUTO, device_of
 from pipeline.model.source import ModelSource, build, read_weights
 from pipeline.task.batches import Split, TaskData
-from pipeline.trial.measure import Evaluation
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-Evaluate = Callable[["PreTrainedModel", Split], Evaluation]
+from pipeline.task.kinds import Kind
+from pipeline.trial.measure import kept_outputs
+from pipeline.trial.training.precision import resolve_precision
 
 VALIDATION, CALIBRATION = "validation", "calibration"
 SEED = 0  # initialises nothing: the network is whole
@@ -36,14 +31,21 @@ def answers_of(data: TaskData) -> dict[str, npt.NDArray[np.generic]]:
 
 
 def answered(
-    data: TaskData, source: ModelSource, evaluate: Evaluate, *, device: str = AUTO, kept: Path | None
+    data: TaskData,
+    source: ModelSource,
+    kind: Kind,
+    precision: str,
+    *,
+    device: str = AUTO,
+    kept: Path | None,
 ) -> TaskData:
     """Return the rows with the dense network's predictions as their labels.
 
     Args:
         data: of a task without labels.
         source: the dense network.
-        evaluate: predicts rows, as `TrialInputs.evaluate`.
+        kind: of the task.
+        precision: of the study.
         device: that the dense network runs on.
         kept: the file of earlier answers; it is not read if there is none.
     """
@@ -55,16 +57,19 @@ def answered(
         )
     else:
         validation, calibration = answered_rows(
-            source, evaluate, data.validation, data.calibration, device=device
+            source, kind, precision, data.validation, data.calibration, device=device
         )
     return replace(data, validation=validation, calibration=calibration)
 
 
 def answered_rows(
-    source: ModelSource, evaluate: Evaluate, *splits: Split, device: str = AUTO
+    source: ModelSource, kind: Kind, precision: str, *splits: Split, device: str = AUTO
 ) -> tuple[Split, ...]:
     """Return rows with the dense network's predictions as their labels."""
     model, _ = build(source, seed=SEED)
-    nn.Module.to(model, device_of(device))
-    blank = [split.with_labels(np.zeros(len(split), np.int64)) for split in splits]
-    return tuple(split.with_labels(evaluate(model, split).predictions) for split in blank)
+    there = device_of(device)
+    nn.Module.to(model, there)
+    how = resolve_precision(precision, there)
+    return tuple(
+        split.with_labels(kind.answers(kept_outputs(model, split, kind, precision=how))) for split in splits
+    )

@@ -13,6 +13,7 @@ from pipeline.methods.registry import METHODS
 from pipeline.model.source import Weights
 from pipeline.study.records import Params
 from pipeline.study.space import load_space
+from pipeline.task.kinds import Kind
 from pipeline.trial.distillation import DISTILLATIONS, NONE, Distillation, DistillationInputs
 from pipeline.trial.inputs import TrialInputs, TrialJob
 
@@ -27,18 +28,19 @@ RANKING_METHODS = {
 }
 
 
-def make_method(name: str, params: Params, fitted: Weights | None = None) -> PruningMethod:
+def make_method(name: str, params: Params, kind: Kind, fitted: Weights | None = None) -> PruningMethod:
     """Make a fresh method from the parameters that are its fields, with what was fitted to its base model."""
     method = _made_from(METHODS[name], params)
+    method.tell(kind)
     if fitted is not None:
         method.equip(fitted)
     return method
 
 
-def make_ranking_method(name: str) -> tuple[PruningMethod, bool]:
+def make_ranking_method(name: str, kind: Kind) -> tuple[PruningMethod, bool]:
     """Make the method of a value of `rank_by`, at its defaults; return also whether it ranks by score / parameters."""
     params = load_space(RANKING_METHODS[name], file=None, pretrained=True).defaults()
-    return make_method(RANKING_METHODS[name], params), bool(params["score_per_parameter"])
+    return make_method(RANKING_METHODS[name], params, kind), bool(params["score_per_parameter"])
 
 
 def make_distillation(inputs: TrialInputs, job: TrialJob, device: torch.device) -> Distillation | None:
@@ -53,7 +55,7 @@ def make_distillation(inputs: TrialInputs, job: TrialJob, device: torch.device) 
         raise ValueError("A trial that distils is given its teacher's outputs; there are none.")
     distillation = _made_from(DISTILLATIONS[inputs.distill], job.ask.params)
     labels = inputs.data.train.labels
-    distillation.bind(DistillationInputs(inputs.teacher, labels, inputs.regression, device, job.ask.seed))
+    distillation.bind(DistillationInputs(inputs.teacher, labels, inputs.kind, device, job.ask.seed))
     return distillation
 
 

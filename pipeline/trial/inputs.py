@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from pipeline.methods.registry import ranks_weights
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.device import AUTO
+from pipeline.model.head import output_names
+from pipeline.model.heads import Head
 from pipeline.model.source import ModelSource, Weights, read_weights, tokenizer
-from pipeline.study.metrics import AGREEMENT
 from pipeline.study.records import Ask
 from pipeline.study.store import LatencyTable, StudyStore
 from pipeline.task.batches import Split, TaskData
+from pipeline.task.kinds import Kind
 from pipeline.task.loading import Task, tokenise
 from pipeline.trial.answers import answered
 from pipeline.trial.distillation import NONE, Teacher, read_teacher
@@ -35,8 +37,7 @@ class TrialInputs:
     """What all trials of a study share, through Ray's object store: a trial reads nothing else."""
 
     method: str
-    metric_name: str
-    regression: bool
+    kind: Kind
     precision: str  # one of PRECISIONS
     length: int  # tokens of a row for MACs: the longest of validation
     source: ModelSource
@@ -56,9 +57,14 @@ class TrialInputs:
         return ranks_weights(self.method)
 
     @property
+    def metric_name(self) -> str:
+        """The name of the task's metric."""
+        return self.kind.metric
+
+    @property
     def classes(self) -> int:
-        """The task's number of classes; 0 for a regression."""
-        return 0 if self.regression else len(self.source.config["id2label"])
+        """The task's number of classes; 0 if it has none."""
+        return self.kind.classes
 
     def reconstruction(self, model: PreTrainedModel, anatomy: Anatomy) -> Reconstruction:
         """Read from a network, on the calibration rows, what networks that are cut from it are refitted to."""
@@ -78,8 +84,7 @@ class TrialInputs:
         return evaluate(
             model,
             self.data.validation if rows is None else rows,
-            metric_name=self.metric_name,
-            regression=self.regression,
+            self.kind,
             precision=resolve_precision(self.precision, device) if precision is None else precision,
         )
 
@@ -113,10 +118,10 @@ def inputs_of(
     `answers` is the file of what the study's dense network predicted for rows without labels, if it has begun.
     """
     data = tokenise(task, tokenizer(source), cache=cache)
+    kind = task.kind.named(output_names(source.config)) if task.kind.unlabelled else task.kind
     inputs = TrialInputs(
         method=method,
-        metric_name=task.metric,
-        regression=task.regression,
+        kind=kind,
         precision=precision,
         length=int(data.validation.lengths.max()),
         source=source,
@@ -127,11 +132,15 @@ def inputs_of(
         compile=compile,
         device=device,
     )
-    if task.metric == AGREEMENT:
-        return replace(
-            inputs, data=answered(data, source, inputs.evaluate, device=inputs.device, kept=answers)
-        )
+    if kind.unlabelled:
+        found = answered(data, source, kind, inputs.precision, device=inputs.device, kept=answers)
+        return replace(inputs, data=found)
     return inputs
+
+
+def head_of(kind: Kind) -> Head:
+    """Return the head that a kind of task needs on the encoder."""
+    return Head(kind.output_names, kind.network, kind.problem_type)
 
 
 def inputs_of_study(

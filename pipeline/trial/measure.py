@@ -9,17 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 (the field's name for it)
 
 from pipeline.model.anatomy import Anatomy, encoder_layers
 from pipeline.model.unstructured import matrices
-from pipeline.study import metrics
 from pipeline.study.records import Array, Measurement
 from pipeline.study.store import LatencyTable
 from pipeline.task.batches import Split, encoder_inputs
+from pipeline.task.kinds import Kind
+from pipeline.task.padded import alike
 from pipeline.trial.training.precision import autocast, gpu_kernels
 
 if TYPE_CHECKING:
@@ -33,10 +32,7 @@ MEGABYTE = 10**6  # bytes
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """A network's results on a split: `predictions` [V] in the split's order, int16 classes or float32 values.
-
-    `loss` is the mean over rows of the cross-entropy, or of the squared error for a regression.
-    """
+    """A network's results on a split: mean loss, scores by name, and predictions [V, ...] as `Kind.judge` has them."""
 
     loss: float
     metrics: dict[str, float]
@@ -46,9 +42,8 @@ class Evaluation:
 def evaluate(
     model: PreTrainedModel,
     split: Split,
+    kind: Kind,
     *,
-    metric_name: str,
-    regression: bool,
     batch_size: int | None = None,
     precision: str = "fp32",
 ) -> Evaluation:
@@ -57,26 +52,14 @@ def evaluate(
     A network whose outputs are not finite has a NaN loss; its metrics are those of its predictions all the same.
 
     Args:
-        model: a sequence classifier.
+        model: with the head of the kind.
         split: V >= 1 rows.
-        metric_name: of the task, one of those in study/metrics.py.
-        regression: whether the label is a value, and the model has one output.
+        kind: of the task.
         batch_size: rows of a batch; None for one that is fast on the device. No result depends on it.
         precision: of training/precision.py.
     """
-    logits = _logits(model, split, batch_size=batch_size, precision=precision)
-    labels = torch.tensor(split.labels)  # a copy: Arrow memory is read-only
-    if regression:
-        values = logits.squeeze(-1)
-        loss = F.mse_loss(values, labels.float())
-        predictions: Array = values.numpy()
-    else:
-        loss = F.cross_entropy(logits, labels)
-        predictions = logits.argmax(dim=-1).numpy().astype(np.int16)
-    scores = metrics.evaluate(
-        metric_name, split.labels, predictions, classes=0 if regression else logits.shape[1]
-    )
-    return Evaluation(float(loss), scores, predictions)
+    judged = kind.judge(kept_outputs(model, split, kind, batch_size=batch_size, precision=precision), split)
+    return Evaluation(judged.loss, kind.score(judged, split), judged.predictions)
 
 
 def measure(
@@ -154,8 +137,18 @@ def counted_macs(model: PreTrainedModel, anatomy: Anatomy, inputs: Mapping[str, 
     return int(flops) // 2  # PyTorch counts a multiplication and an addition as two
 
 
-def _logits(model: PreTrainedModel, split: Split, *, batch_size: int | None, precision: str) -> Tensor:
-    """[V, C] in fp32 on the CPU, in the split's order. It waits for the device once, at the end."""
+def kept_outputs(
+    model: PreTrainedModel,
+    split: Split,
+    kind: Kind,
+    *,
+    batch_size: int | None = None,
+    precision: str = "fp32",
+) -> Tensor:
+    """Return what is kept of a network's outputs for all rows [R, ...], in fp32 on the CPU, in the split's order.
+
+    What has an entry per token is padded with zeros to the longest row. It waits for the device once, at the end.
+    """
     device = next(model.parameters()).device
     size = batch_size or (CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH)
     outputs: list[Tensor] = []
@@ -165,14 +158,13 @@ def _logits(model: PreTrainedModel, split: Split, *, batch_size: int | None, pre
     try:
         with torch.inference_mode(), gpu_kernels(device, precision), autocast(device, precision):
             for batch in split.in_length_order(size):
-                inputs = {
-                    name: value.to(device, non_blocking=True) for name, value in encoder_inputs(batch).items()
-                }
-                outputs.append(model(**inputs).logits.float())
+                here = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+                found = kind.outputs(model(**encoder_inputs(here)), here)
+                outputs.append(kind.kept(found, here))
                 rows.append(batch["rows"])
     finally:
         model.train(training)
-    found = torch.cat(outputs)
+    found = torch.cat(alike(outputs))
     ordered = torch.empty(found.shape)
     ordered[torch.cat(rows)] = found.cpu()
     return ordered

@@ -38,7 +38,7 @@ def rank_network(
     batches = inputs.data.calibration.in_length_order(CALIBRATION_BATCH)
     per_parameter = settings.score_per_parameter
     if settings.rank_by != OWN and not inputs.zeroes:
-        method, per_parameter = make_ranking_method(settings.rank_by)
+        method, per_parameter = make_ranking_method(settings.rank_by, inputs.kind)
     scores = method.score(model, anatomy, batches)
     reconstruction = inputs.reconstruction(model, anatomy) if settings.reconstruct else None
     if not isinstance(scores, Scores):

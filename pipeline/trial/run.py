@@ -71,7 +71,7 @@ class TrialRun:
             warmup_fraction=self.settings.warmup_fraction,
             weight_decay=self.settings.weight_decay,
             precision=resolve_precision(inputs.precision, self.device),
-            regression=inputs.regression,
+            kind=inputs.kind,
             parts=parts,
             checkpointing=inputs.checkpointing,
         )
@@ -80,7 +80,7 @@ class TrialRun:
         self.per_epoch = steps_per_epoch(rows, self.settings.batch_size)
         torch.manual_seed(job.ask.seed)
         self.model, self.anatomy = self._network_at_start()
-        self.method = make_method(inputs.method, job.ask.params, inputs.fitted)
+        self.method = make_method(inputs.method, job.ask.params, inputs.kind, inputs.fitted)
         self.distillation = make_distillation(inputs, job, self.device)
         self.compilation = None if inputs.compile == OFF else Compilation()
         self.phase = self.phases[0]
@@ -161,7 +161,9 @@ class TrialRun:
         later = any(phase.steps for phase in self.phases[self.phase_index + 1 :])
         if self.distillation is None or not self.distillation.takes_snapshots() or not later:
             return None
-        outputs = compute_outputs(self.model, self.inputs.data.train, precision=self.recipe.precision)
+        outputs = compute_outputs(
+            self.model, self.inputs.data.train, self.inputs.kind, precision=self.recipe.precision
+        )
         self.distillation.remember(outputs.features)
         return outputs.features
 
@@ -178,7 +180,7 @@ class TrialRun:
         model, anatomy = self._network_at_start()
         if self.masks is not None:
             anatomy = cut(model, anatomy, self.masks)
-        method = make_method(self.inputs.method, self.job.ask.params, self.inputs.fitted)
+        method = make_method(self.inputs.method, self.job.ask.params, self.inputs.kind, self.inputs.fitted)
         method.load(self.method.state())
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
         with method.watch(model, anatomy, optimizer, self._method_run()):

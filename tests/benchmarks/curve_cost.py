@@ -16,6 +16,7 @@ from pipeline.trial.run import CALIBRATION_BATCH
 from pipeline.trial.settings import CURVE_STEPS
 from tests.benchmarks import subject
 from tests.benchmarks.pairs import Row, compare, timed
+from tests.kit.kinds import CLASSES
 
 NAME = "curve"
 GOALS = {"block": 0.5, "head": 1.0}
@@ -29,9 +30,7 @@ def measure(*, quick: bool) -> Iterator[Row]:
     precision = subject.recipe().precision
 
     def examine(network: torch.nn.Module, parts: Anatomy) -> tuple[Evaluation, Measurement]:
-        found = evaluate(
-            network, data.validation, metric_name="accuracy", regression=False, precision=precision
-        )
+        found = evaluate(network, data.validation, CLASSES, precision=precision)
         return found, measured(network, parts, found, length=subject.LONGEST)
 
     epoch = len(data.train) // subject.BATCH

@@ -41,6 +41,7 @@ from pipeline.trial.training.recipe import Recipe
 from pipeline.trial.trial import run_trial
 from tests.benchmarks import subject
 from tests.benchmarks.pairs import Row, compare, timed
+from tests.kit.kinds import CLASSES
 
 ROOT = Path(__file__).parents[2]
 LEVELS = {"block": 1.05, "head": 1.15}  # SNIP's goals
@@ -98,7 +99,7 @@ class LatencySetup:
         generator = torch.Generator().manual_seed(0)
         total = steps + warm
         run = None if method is None else Run(total, len(self.data.train), None, generator, threshold=0.1)
-        recipe = Recipe(0.0, self.size.batch, 0.1, 0.0, self.precision, regression=False)
+        recipe = Recipe(0.0, self.size.batch, 0.1, 0.0, self.precision, kind=CLASSES)
         Loop(model, anatomy, self.data.train, Phase("tune", 0, 0, total, 0), recipe, ears, method, run).fit()
         return ears.ends[-1] - ears.ends[warm - 1]
 
@@ -168,8 +169,7 @@ def curves(bench: LatencySetup) -> Iterator[Row]:
         found = evaluate(
             network,
             bench.data.validation,
-            metric_name="accuracy",
-            regression=False,
+            CLASSES,
             precision=bench.precision,
         )
         return found, measure(network, parts, found, length=size.tokens)
@@ -251,7 +251,7 @@ def _at_once(count: int, options: list[str]) -> tuple[float, list[float]]:
 def body(bench: LatencySetup) -> None:
     """What the processes run: a whole trial of one epoch and one, once they are told to; prints its peak in MB."""
     length = bench.size.tokens
-    inputs = TrialInputs("snip", "accuracy", False, "auto", length, bench.source, bench.data)
+    inputs = TrialInputs("snip", CLASSES, "auto", length, bench.source, bench.data)
     params = subject.defaults("snip", tune_epochs=1.0, recover_epochs=1.0, batch_size=bench.size.batch)
     bench.steps_s(bench.model, bench.anatomy, steps=1)  # kernels are loaded, as in a used actor
     print("ready", flush=True)

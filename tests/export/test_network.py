@@ -15,6 +15,7 @@ from pipeline.fronts.front import load_front
 from pipeline.study.records import BadInput, refer
 from pipeline.study.store import RECOVERED, Store, before_cut
 from pipeline.trial.measure import count_zeroed, evaluate
+from tests.kit.kinds import CLASSES
 from tests.kit.onetrial import NAME, Made, make_study
 from tests.kit.toy import write_task
 from tests.kit.trials import MOVEMENT
@@ -39,7 +40,7 @@ def study(made: Made, tmp_path: Path) -> Reopened:
 
 def predictions(study: Reopened, trial: int, place: int) -> np.ndarray:
     network = network_of(study, trial, place)
-    found = evaluate(network.model, study.inputs.data.validation, metric_name="accuracy", regression=False)
+    found = evaluate(network.model, study.inputs.data.validation, CLASSES)
     return found.predictions
 
 

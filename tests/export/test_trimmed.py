@@ -14,6 +14,7 @@ import pipeline
 from pipeline.export import trimmed
 from pipeline.export.export import Exported, export
 from pipeline.export.trimmed import read_text
+from pipeline.model.heads import Head
 from pipeline.model.source import read_source, tokenizer
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
@@ -109,9 +110,7 @@ def test_a_trimmed_export_is_a_model_again(both: tuple[Exported, Exported]) -> N
 
     small = both[1]
     classes = tuple(json.loads((small.folder / "config.json").read_text())["id2label"].values())
-    source = resolve_model(
-        str(small.folder), outputs=len(classes), class_names=classes, regression=False, train_texts=[]
-    )
+    source = resolve_model(str(small.folder), head=Head(classes), train_texts=[])
     assert small.facts.original is not None
     assert source.original is not None
     assert source.original.parameters == small.facts.original.parameters

@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 from pipeline.study.records import Params
 from pipeline.task.batches import Split
 from pipeline.trial.distillation import Cap, Distillation, DistillationInputs, Kd, Teacher, compute_outputs
+from tests.kit.kinds import CLASSES, VALUES
 
 KD: Params = {"kd_weight": 0.7, "kd_temperature": 2.0}
 CAP: Params = KD | {
@@ -26,11 +27,13 @@ def make(name: str, **changes: object) -> Distillation:
 
 
 def teacher_of(dense: PreTrainedModel, pretrained: PreTrainedModel, split: Split) -> Teacher:
-    found = compute_outputs(dense, split, precision="fp32")
+    found = compute_outputs(dense, split, CLASSES, precision="fp32")
     return Teacher(
-        found.logits, found.features, compute_outputs(pretrained, split, precision="fp32").features
+        found.logits, found.features, compute_outputs(pretrained, split, CLASSES, precision="fp32").features
     )
 
 
 def lessons(teacher: Teacher, split: Split, *, regression: bool = False, seed: int = 3) -> DistillationInputs:
-    return DistillationInputs(teacher, split.labels, regression, torch.device("cpu"), seed)
+    return DistillationInputs(
+        teacher, split.labels, VALUES if regression else CLASSES, torch.device("cpu"), seed
+    )

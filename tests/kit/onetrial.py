@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.model.heads import Head
 from pipeline.model.resolve import resolve_model
 from pipeline.model.source import write_source
 from pipeline.study.records import Anchors, Ask, Params, StudySpec, TrialRecord, refer
@@ -44,9 +45,7 @@ def make_study(folder: Path, params: Params = TWO_ROUNDS, *, method: str = "snip
     model = str(write_model(folder / "model"))
     source = resolve_model(
         model,
-        outputs=task.outputs,
-        class_names=task.class_names,
-        regression=False,
+        head=Head(task.class_names),
         train_texts=train_texts(task),
     )
     inputs = inputs_of(task, source, method=method, precision="fp32")

@@ -13,6 +13,7 @@ import transformers
 from safetensors.torch import save_file
 
 from pipeline.model.builtin import word_pieces
+from pipeline.model.heads import Head
 from pipeline.model.resolve import check_model, classes_of, resolve_model
 from pipeline.model.source import ModelSource, build
 from pipeline.study.records import BadInput
@@ -51,9 +52,7 @@ def lora(name: str = QUERY, *, rank: int = 2, wide: int = 32) -> dict[str, torch
 
 
 def resolve(folder: Path, *, classes: tuple[str, ...] = ("a", "b")) -> ModelSource:
-    return resolve_model(
-        str(folder), outputs=len(classes), class_names=classes, regression=False, train_texts=[]
-    )
+    return resolve_model(str(folder), head=Head(classes), train_texts=[])
 
 
 @pytest.mark.parametrize(

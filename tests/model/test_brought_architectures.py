@@ -11,6 +11,7 @@ import transformers
 from pipeline.export.checkpoint import load, write_checkpoint
 from pipeline.model.architectures import ARCHITECTURES
 from pipeline.model.builtin import word_pieces
+from pipeline.model.heads import Head
 from pipeline.model.resolve import resolve_model
 from pipeline.model.source import ModelSource, build, tokenizer
 from pipeline.model.surgery import cut, masked
@@ -32,7 +33,7 @@ def write_tokenizer(folder: Path, *, pads: int) -> dict[str, bytes]:
 
 def resolve(folder: Path) -> ModelSource:
     names = ("LABEL_0", "LABEL_1", "LABEL_2")
-    return resolve_model(str(folder), outputs=3, class_names=names, regression=False, train_texts=[])
+    return resolve_model(str(folder), head=Head(names), train_texts=[])
 
 
 def test_a_network_that_was_cut_before_is_read_as_it_is(

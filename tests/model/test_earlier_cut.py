@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from pipeline.export.checkpoint import load, write_checkpoint
 from pipeline.model.builtin import word_pieces
 from pipeline.model.earlier_cut import layout_of_pruned
+from pipeline.model.heads import Head
 from pipeline.model.resolve import check_model, classes_of, resolve_model
 from pipeline.model.source import ModelSource, build, read_source, write_source
 from pipeline.model.surgery import cut, masked
@@ -27,9 +28,7 @@ LEFT = {0: (2, 64), 1: (0, 7), 3: (4, 0)}  # layer -> heads and neurons; layer 2
 
 
 def resolve(folder: Path, *, classes: tuple[str, ...] = ("LABEL_0", "LABEL_1", "LABEL_2")) -> ModelSource:
-    return resolve_model(
-        str(folder), outputs=len(classes), class_names=classes, regression=False, train_texts=[]
-    )
+    return resolve_model(str(folder), head=Head(classes), train_texts=[])
 
 
 def tokenizer_files(folder: Path, *, pads: int = 0) -> dict[str, bytes]:

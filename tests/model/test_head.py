@@ -3,6 +3,7 @@
 import pytest
 
 from pipeline.model.head import HeadMatch, match_head
+from pipeline.model.heads import Head
 
 
 def named(*names: str) -> dict[str, object]:
@@ -25,12 +26,12 @@ def named(*names: str) -> dict[str, object]:
     ],
 )
 def test_names_give_the_order(config, classes, order):
-    assert match_head(config, classes, regression=False) == HeadMatch(order)
+    assert match_head(config, Head(classes)) == HeadMatch(order)
 
 
 @pytest.mark.parametrize("config", [{}, {"num_labels": 2}, named("LABEL_0", "LABEL_1")])
 def test_outputs_without_names_keep_their_order(config):
-    match = match_head(config, ("neg", "pos"), regression=False)
+    match = match_head(config, Head(("neg", "pos")))
     assert (match.order, match.permuted) == ((0, 1), False)
     assert match.reason == "its head's outputs have no names and are taken in the task's order"
 
@@ -50,12 +51,15 @@ def test_outputs_without_names_keep_their_order(config):
     ],
 )
 def test_a_head_that_does_not_fit_says_why(config, reason):
-    assert match_head(config, ("neg", "pos"), regression=False) == HeadMatch(None, reason)
+    assert match_head(config, Head(("neg", "pos"))) == HeadMatch(None, reason)
+
+
+VALUE = Head(("value",), problem_type="regression")
 
 
 def test_a_regression_has_one_output():
-    assert match_head(named("value"), (), regression=True) == HeadMatch((0,))
-    assert match_head({}, (), regression=True).reason == "its head has 2 outputs, a regression has 1"
+    assert match_head(named("value"), VALUE) == HeadMatch((0,))
+    assert match_head({}, VALUE).reason == "its head has 2 outputs, a regression has 1"
 
 
 def test_only_another_order_is_a_permutation():

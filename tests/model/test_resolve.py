@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.model.builtin import BUILTIN_SPECIAL, word_pieces
 from pipeline.model.folder import BUILTIN
+from pipeline.model.heads import Head
 from pipeline.model.resolve import check_model, resolve_model
 from pipeline.model.source import build, quiet, tokenizer
 from pipeline.study.records import BadInput
@@ -28,10 +29,8 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 def resolve(name, *, classes=("yes", "no", "maybe"), regression=False):
-    outputs = 1 if regression else len(classes)
-    return resolve_model(
-        str(name), outputs=outputs, class_names=classes, regression=regression, train_texts=TEXTS
-    )
+    head = Head(("value",), problem_type="regression") if regression else Head(tuple(classes))
+    return resolve_model(str(name), head=head, train_texts=TEXTS)
 
 
 @pytest.fixture
@@ -152,9 +151,7 @@ def test_the_built_in_model_depends_on_its_texts_alone():
     assert resolve(BUILTIN).fingerprint == resolve(BUILTIN).fingerprint
     other = resolve_model(
         BUILTIN,
-        outputs=3,
-        class_names=("yes", "no", "maybe"),
-        regression=False,
+        head=Head(("yes", "no", "maybe")),
         train_texts=["other words"] * 3,
     )
     assert other.fingerprint != resolve(BUILTIN).fingerprint
@@ -235,11 +232,6 @@ def test_a_tokenizer_with_more_tokens_than_embeddings_is_refused(folder):
     transformers.BertTokenizer(vocab=vocabulary, do_lower_case=True).save_pretrained(folder)
     with pytest.raises(BadInput, match=rf"has 100 of them .* counts to {len(vocabulary) - 1}"):
         resolve(folder)
-
-
-def test_class_names_fit_the_outputs():
-    with pytest.raises(ValueError, match="3 outputs have 3 class names"):
-        resolve_model(BUILTIN, outputs=3, class_names=("a", "b"), regression=False, train_texts=TEXTS)
 
 
 def test_a_model_that_is_resolved_passes_the_quick_check_and_others_do_not(

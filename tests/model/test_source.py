@@ -12,6 +12,7 @@ import transformers
 from safetensors import SafetensorError
 
 from pipeline.model.folder import BUILTIN
+from pipeline.model.heads import Head
 from pipeline.model.resolve import resolve_model
 from pipeline.model.source import ModelSource, build, quiet, read_source, tokenizer, write_source
 from pipeline.study.records import BadInput
@@ -20,7 +21,7 @@ TEXTS = ["one row of words", "another row, other words", "words"] * 3
 
 
 def resolve(name: str | Path) -> ModelSource:
-    return resolve_model(str(name), outputs=2, class_names=("no", "yes"), regression=False, train_texts=TEXTS)
+    return resolve_model(str(name), head=Head(("no", "yes")), train_texts=TEXTS)
 
 
 @pytest.fixture(scope="module")

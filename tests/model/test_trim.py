@@ -12,6 +12,7 @@ import transformers
 
 from pipeline.model.builtin import word_pieces
 from pipeline.model.folder import BUILTIN
+from pipeline.model.heads import Head
 from pipeline.model.resolve import resolve_model
 from pipeline.model.source import build, read_source, tokenizer, write_source
 from pipeline.model.trim import trim_network, trim_source
@@ -49,9 +50,7 @@ def source_of(kind: str, make_model: Any, folder: Path) -> Any:
     model, _ = make_model(kind)
     model.save_pretrained(folder)
     tokenizer_of(kind, WORDS).save_pretrained(folder)
-    return resolve_model(
-        str(folder), outputs=3, class_names=("a", "b", "c"), regression=False, train_texts=[]
-    )
+    return resolve_model(str(folder), head=Head(("a", "b", "c")), train_texts=[])
 
 
 def test_rows_of_kept_tokens_have_the_same_logits(architecture: str, make_model: Any, tmp_path: Path) -> None:
@@ -91,14 +90,14 @@ def test_rows_of_kept_tokens_have_the_same_logits(architecture: str, make_model:
 
 def test_a_model_from_nothing_is_trimmed_too() -> None:
     texts = [*WORDS, *MORE] * 3
-    source = resolve_model(BUILTIN, outputs=2, class_names=("a", "b"), regression=False, train_texts=texts)
+    source = resolve_model(BUILTIN, head=Head(("a", "b")), train_texts=texts)
     small, vocabulary = trim_source(source, WORDS)
     model, _ = build(small, seed=0)
     assert model.config.vocab_size == len(vocabulary.kept) < vocabulary.before
 
 
 def test_the_real_minilm(minilm: Path) -> None:
-    source = resolve_model(str(minilm), outputs=2, class_names=("a", "b"), regression=False, train_texts=[])
+    source = resolve_model(str(minilm), head=Head(("a", "b")), train_texts=[])
     small, vocabulary = trim_source(source, WORDS)
     assert (vocabulary.before, vocabulary.width) == (30_522, 384)
     old, new = tokenizer(source), tokenizer(small)

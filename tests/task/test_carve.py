@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.task.carve import CALIBRATION_ROWS, calibration_rows, carve, strata, text_key, validation_rows
+from pipeline.task.carve import CALIBRATION_ROWS, calibration_rows, carve, deciles, text_key, validation_rows
 
 tables = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3)), min_size=2, max_size=120)
 
@@ -66,34 +66,34 @@ def test_salts_choose_independently() -> None:
 
 @pytest.mark.parametrize(("rows", "expected"), [(10, 2), (1000, 200), (9_999, 2000), (30_000, 2000)])
 def test_validation_is_a_fifth_and_at_most_two_thousand(rows: int, expected: int) -> None:
-    texts = [(f"sentence {row}",) for row in range(rows)]
-    assert validation_rows(texts, np.arange(rows) % 2, regression=False).sum() == expected
+    keys = [text_key(f"sentence {row}") for row in range(rows)]
+    assert validation_rows(keys, np.arange(rows) % 2).sum() == expected
 
 
 def test_calibration_is_small() -> None:
     ids = [f"train-{row}" for row in range(3000)]
-    aside = calibration_rows(ids, np.arange(3000) % 3, regression=False)
+    aside = calibration_rows(ids, np.arange(3000) % 3)
     assert CALIBRATION_ROWS == 512
     assert np.bincount((np.arange(3000) % 3)[aside]).tolist() == [171, 171, 170]
 
 
 def test_bins_of_a_regression_hold_a_tenth_each() -> None:
     values = np.random.default_rng(0).exponential(size=1000).astype(np.float32)
-    bins = strata(values, regression=True)
+    bins = deciles(values)
     assert np.bincount(bins).tolist() == [100] * 10
     assert (np.diff(bins[np.argsort(values)]) >= 0).all()
 
 
 def test_bins_of_a_regression_spread_validation() -> None:
     values = np.random.default_rng(0).exponential(size=1000)
-    texts = [(f"sentence {row}",) for row in range(1000)]
-    aside = validation_rows(texts, values, regression=True)
-    assert np.bincount(strata(values, regression=True)[aside]).tolist() == [20] * 10
+    keys = [text_key(f"sentence {row}") for row in range(1000)]
+    aside = validation_rows(keys, deciles(values))
+    assert np.bincount(deciles(values)[aside]).tolist() == [20] * 10
 
 
 def test_values_that_repeat_share_a_bin() -> None:
     values = np.array([0.0] * 95 + [1.0] * 5)
-    bins = strata(values, regression=True)
+    bins = deciles(values)
     assert len(set(bins[:95])) == 1
 
 

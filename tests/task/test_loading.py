@@ -24,8 +24,8 @@ from tests.kit.tasks import load, make_tokenizer, sentences, write_task
 
 def test_a_file_task(tmp_path: Path) -> None:
     task = load(write_task(tmp_path, sentences(100), more="max_length = 7"))
-    assert (task.name, task.metric, task.outputs, task.max_length) == ("toy", "accuracy", 3, 7)
-    assert (task.class_names, task.regression, task.text) == (("0", "1", "2"), False, ("a",))
+    assert (task.name, task.metric, len(task.kind.output_names), task.max_length) == ("toy", "accuracy", 3, 7)
+    assert (task.class_names, task.kind.name, task.text) == (("0", "1", "2"), "classification", ("a",))
     assert (task.train.num_rows, task.validation.num_rows) == (80, 20)
     for part in (task.train, task.validation):
         assert part.schema == pa.schema({"id": pa.string(), "text_a": pa.string(), "label": pa.int64()})
@@ -54,7 +54,7 @@ def test_pairs_in_two_columns(tmp_path: Path) -> None:
 def test_a_regression(tmp_path: Path) -> None:
     rows = [(f"sentence {row}", f"{row / 4}") for row in range(100)]
     task = load(write_task(tmp_path, rows, metric="pearson_spearman", more="regression = true"))
-    assert (task.outputs, task.regression, task.class_names) == (1, True, ())
+    assert (task.kind.output_names, task.kind.name, task.class_names) == (("value",), "regression", ())
     assert task.train.schema.field("label").type == pa.float32()
     tenths = np.sort(task.validation["label"].to_numpy()) // 2.5
     assert np.bincount(tenths.astype(int)).tolist() == [2] * 10
@@ -351,10 +351,10 @@ def test_glue(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         f"{column} {number}" for column in task.text
     ]
     if name == "stsb":
-        assert (task.outputs, task.class_names, row["label"]) == (1, (), number / 8)
+        assert (len(task.kind.output_names), task.class_names, row["label"]) == (1, (), number / 8)
     else:  # the hub's own order of classes
         classes = 3 if name == "mnli" else 2
-        assert (task.outputs, task.class_names, row["label"]) == (
+        assert (len(task.kind.output_names), task.class_names, row["label"]) == (
             classes,
             ("z", "y", "x")[:classes],
             number % classes,

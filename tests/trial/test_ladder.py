@@ -15,6 +15,7 @@ from pipeline.trial.inputs import TrialJob
 from pipeline.trial.measure import evaluate
 from pipeline.trial.replay import Goal, repeat_trial
 from pipeline.trial.trial import run_trial
+from tests.kit.kinds import CLASSES
 from tests.kit.onetrial import NAME, make_study
 from tests.kit.trials import CHANCE, MAGNITUDE, SNIP, STEPS_PER_EPOCH, Interruptions, assert_same, curve
 
@@ -118,9 +119,7 @@ def test_every_network_comes_back_bit_for_bit(tmp_path: Path, method: str, param
                 continue
             network = network_of(study, 0, place)
             assert network.anatomy.present.same(point.masks)
-            found = evaluate(
-                network.model, study.inputs.data.validation, metric_name="accuracy", regression=False
-            )
+            found = evaluate(network.model, study.inputs.data.validation, CLASSES)
             assert np.array_equal(found.predictions, point.predictions), (again, place)
         if not again:
             made.store.study(NAME).weights.keep_only([])

@@ -12,6 +12,7 @@ from pipeline.model.surgery import cut
 from pipeline.study.records import Masks
 from pipeline.task.batches import encoder_inputs
 from pipeline.trial.measure import counted_macs, evaluate, measure
+from tests.kit.kinds import CLASSES, VALUES
 
 KINDS = ("bert", "camembert", "distilbert", "electra", "roberta", "xlm-roberta")
 
@@ -39,7 +40,7 @@ def test_classes_are_those_of_a_plain_loop(architecture, make_model, make_split)
     model, _ = make_model(architecture)
     split = make_split(architecture, rows=30)
     _mix_classes(model, split)
-    found = evaluate(model, split, metric_name="accuracy", regression=False, batch_size=8)
+    found = evaluate(model, split, CLASSES, batch_size=8)
     logits = row_by_row(model, split)
     labels = torch.tensor(split.labels)
     expected = logits.argmax(dim=1)
@@ -55,7 +56,7 @@ def test_classes_are_those_of_a_plain_loop(architecture, make_model, make_split)
 def test_values_are_those_of_a_plain_loop(make_model, make_split):
     model, _ = make_model("bert", outputs=1)
     split = make_split("bert", rows=20, regression=True)
-    found = evaluate(model, split, metric_name="pearson_spearman", regression=True, batch_size=8)
+    found = evaluate(model, split, VALUES, batch_size=8)
     values = row_by_row(model, split).squeeze(-1).numpy()
     assert found.predictions.dtype == np.float32
     np.testing.assert_allclose(found.predictions, values, rtol=1e-4, atol=1e-5)
@@ -66,9 +67,7 @@ def test_values_are_those_of_a_plain_loop(make_model, make_split):
 def test_batch_size_changes_nothing(make_model, make_split):
     model, _ = make_model("bert")
     split = make_split("bert", rows=17)
-    one, many = (
-        evaluate(model, split, metric_name="accuracy", regression=False, batch_size=size) for size in (1, 64)
-    )
+    one, many = (evaluate(model, split, CLASSES, batch_size=size) for size in (1, 64))
     assert one.predictions.tolist() == many.predictions.tolist()
     assert one.loss == pytest.approx(many.loss, rel=1e-5)
 
@@ -77,9 +76,9 @@ def test_batch_size_changes_nothing(make_model, make_split):
 def test_the_training_flag_is_put_back_and_dropout_is_off(make_model, make_split, training):
     model, _ = make_model("bert")
     split = make_split("bert")
-    first = evaluate(model, split, metric_name="accuracy", regression=False)
+    first = evaluate(model, split, CLASSES)
     model.train(training)
-    second = evaluate(model, split, metric_name="accuracy", regression=False)
+    second = evaluate(model, split, CLASSES)
     assert all(module.training is training for module in model.modules())
     assert second.loss == first.loss
 
@@ -89,15 +88,15 @@ def test_the_training_flag_is_put_back_after_an_error(make_model, make_split):
     model.train()
     model.register_forward_pre_hook(lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        evaluate(model, make_split("bert"), metric_name="accuracy", regression=False)
+        evaluate(model, make_split("bert"), CLASSES)
     assert model.training
 
 
 def test_bf16_is_close_to_fp32_and_not_equal(make_model, make_split):
     model, _ = make_model("bert")
     split = make_split("bert", rows=20)
-    fp32 = evaluate(model, split, metric_name="accuracy", regression=False)
-    bf16 = evaluate(model, split, metric_name="accuracy", regression=False, precision="bf16")
+    fp32 = evaluate(model, split, CLASSES)
+    bf16 = evaluate(model, split, CLASSES, precision="bf16")
     assert bf16.loss == pytest.approx(fp32.loss, rel=0.05)
     assert bf16.loss != fp32.loss
 
@@ -106,14 +105,14 @@ def test_numbers_that_are_none_give_a_loss_that_is_none(make_model, make_split):
     model, _ = make_model("bert", outputs=1)
     torch.nn.init.constant_(model.classifier.bias, float("nan"))
     split = make_split("bert", regression=True)
-    found = evaluate(model, split, metric_name="pearson_spearman", regression=True)
+    found = evaluate(model, split, VALUES)
     assert np.isnan(found.loss)
     assert np.isnan(found.metrics["metric"])
 
 
 def test_the_dense_model_measured(architecture, make_model, make_split):
     model, anatomy = make_model(architecture)
-    evaluation = evaluate(model, make_split(architecture), metric_name="accuracy", regression=False)
+    evaluation = evaluate(model, make_split(architecture), CLASSES)
     found = measure(model, anatomy, evaluation, length=24)
     total = sum(p.numel() for p in model.parameters())
     assert (found.metric, found.metrics) == (evaluation.metrics["metric"], evaluation.metrics)
@@ -125,7 +124,7 @@ def test_the_dense_model_measured(architecture, make_model, make_split):
 
 def test_a_cut_model_measured_by_hand(make_model, make_split):
     model, anatomy = make_model("bert", layers=2)
-    evaluation = evaluate(model, make_split("bert"), metric_name="accuracy", regression=False)
+    evaluation = evaluate(model, make_split("bert"), CLASSES)
     dense = measure(model, anatomy, evaluation, length=24)
     masks = Masks.full(2, 4, 64)
     masks.heads[0] = masks.neurons[1, 10:] = False

@@ -15,6 +15,7 @@ from pipeline.study.space import load_space
 from pipeline.task.batches import TaskData
 from pipeline.trial.inputs import TrialInputs, TrialJob
 from pipeline.trial.trial import run_trial
+from tests.kit.kinds import CLASSES
 from tests.kit.pruner import tiny_pruner
 
 SHORT: Params = {"batch_size": 4, "learning_rate": 2e-3}
@@ -27,7 +28,7 @@ def make_inputs(make_config, make_split):
         data = TaskData(*(make_split(rows=rows, seed=seed) for seed, rows in enumerate((12, 6, 9))))
         source = ModelSource("tiny", "0", config, {}, {})
         fitted = tiny_pruner() if METHODS[method].needs_fit else None
-        return TrialInputs(method, "accuracy", False, "fp32", 24, source, data, fitted=fitted)
+        return TrialInputs(method, CLASSES, "fp32", 24, source, data, fitted=fitted)
 
     return make
 

@@ -12,14 +12,16 @@ from pipeline.methods.registry import METHODS
 from pipeline.model.source import Weights, build
 from pipeline.model.surgery import cut
 from pipeline.study.records import Ask, Params, TrialRecord
+from pipeline.task.batches import Batch
+from pipeline.task.kinds import Classification
 from pipeline.trial import checkpoint as resume
 from pipeline.trial.components import make_method
 from pipeline.trial.inputs import TrialJob
 from pipeline.trial.measure import evaluate
 from pipeline.trial.settings import CURVE_STEPS
-from pipeline.trial.training import loop as finetune
 from pipeline.trial.training.loop import CHANCE_LEAST_STEPS
 from pipeline.trial.trial import run_trial
+from tests.kit.kinds import CLASSES
 from tests.kit.trials import (
     CHANCE,
     CHANCE_ROUNDS,
@@ -207,7 +209,7 @@ def test_every_point_is_the_network_of_its_masks(run, make_inputs, method: str):
     for point in record.points:
         model, anatomy = build(inputs.source, seed=11)  # no step was made: weights are those at the start
         cut(model, anatomy, point.masks)
-        found = evaluate(model, inputs.data.validation, metric_name="accuracy", regression=False)
+        found = evaluate(model, inputs.data.validation, CLASSES)
         assert np.array_equal(found.predictions, point.predictions)
         labels = inputs.data.validation.labels
         assert point.measurement.metric == pytest.approx((point.predictions == labels).mean())
@@ -373,7 +375,7 @@ def test_a_trial_may_start_from_the_dense_network(run, make_inputs, make_model, 
     for point in record.points:
         network, parts = copy.deepcopy((dense, anatomy))
         cut(network, parts, point.masks)
-        found = evaluate(network, inputs.data.validation, metric_name="accuracy", regression=False)
+        found = evaluate(network, inputs.data.validation, CLASSES)
         assert np.array_equal(found.predictions, point.predictions)
     plain = run("snip", params | {"start_dense": False}, dense=weights)
     assert not np.array_equal(plain.points[0].predictions, record.points[0].predictions)
@@ -421,15 +423,15 @@ def test_a_trial_out_of_memory_goes_on_with_its_batches_in_parts(
 ):
     """A network that takes two rows at once, and no more after its eighth batch."""
     seen: list[int] = []
-    task_loss = finetune.task_loss
+    loss = Classification.loss
 
-    def too_much(logits: torch.Tensor, labels: torch.Tensor, *, regression: bool) -> torch.Tensor:
-        seen.append(len(labels))
-        if len(seen) > 8 and len(labels) > 2:
+    def too_much(self: Classification, outputs: torch.Tensor, batch: Batch) -> torch.Tensor:
+        seen.append(len(outputs))
+        if len(seen) > 8 and len(outputs) > 2:
             raise torch.OutOfMemoryError("no room for this batch")
-        return task_loss(logits, labels, regression=regression)
+        return loss(self, outputs, batch)
 
-    monkeypatch.setattr(finetune, "task_loss", too_much)
+    monkeypatch.setattr(Classification, "loss", too_much)
     checkpoint_s = 1e9 if kill_after is None else 0.0
     job = TrialJob(Ask(3, TWO_ROUNDS, 11), (tmp_path / "attempt-0",), checkpoint_s=checkpoint_s)
     record = run_trial(make_inputs(), job, lambda _: None)
@@ -448,7 +450,7 @@ def test_out_of_memory_in_parts_too_is_raised(make_inputs, tmp_path, monkeypatch
     def too_much(*_, **__) -> None:
         raise torch.OutOfMemoryError("no room at all")
 
-    monkeypatch.setattr(finetune, "task_loss", too_much)
+    monkeypatch.setattr(Classification, "loss", too_much)
     with pytest.raises(torch.OutOfMemoryError, match="no room at all"):
         run_trial(make_inputs(), TrialJob(Ask(3, SNIP, 11), (tmp_path,)), lambda _: None)
 
@@ -464,5 +466,7 @@ def test_an_error_that_is_no_property_of_the_training_is_raised(make_inputs, tmp
 
 
 def test_a_method_gets_the_parameters_that_are_its_fields():
-    assert make_method("snip", SNIP).penalty_strength == 0.5
-    assert make_method("chance", CHANCE | {"penalty_strength": 1.0}) == METHODS["chance"](level="neuron")
+    assert make_method("snip", SNIP, CLASSES).penalty_strength == 0.5
+    assert make_method("chance", CHANCE | {"penalty_strength": 1.0}, CLASSES) == METHODS["chance"](
+        level="neuron"
+    )

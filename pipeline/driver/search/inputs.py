@@ -14,12 +14,11 @@ from pipeline.model.folder import BUILTIN
 from pipeline.model.resolve import classes_of, resolve_model
 from pipeline.model.source import ModelSource, Weights, read_weights
 from pipeline.model.trim import trim_source
-from pipeline.study.metrics import AGREEMENT
 from pipeline.study.records import BadInput
 from pipeline.study.store import DataFacts, Store
 from pipeline.task.loading import Task, load_task, look_at_test, train_texts
 from pipeline.task.tokens import share_of
-from pipeline.trial.inputs import TrialInputs, inputs_of
+from pipeline.trial.inputs import TrialInputs, head_of, inputs_of
 
 
 def read_task(request: Search, *, cache: Path) -> Task:
@@ -37,7 +36,7 @@ def read_task(request: Search, *, cache: Path) -> Task:
         drop_empty=request.drop_empty,
         max_length=request.max_length,
     )
-    if task.metric == AGREEMENT and not request.no_training:
+    if task.kind.unlabelled and not task.kind.trains_on_answers and not request.no_training:
         raise BadInput(
             f"Networks are trained on rows with labels; the rows of {task.name} have none. Give --no-training and a "
             "fine-tuned model by --model, or name the rows' label."
@@ -85,13 +84,11 @@ def make_inputs(request: Search, task: Task, *, study: str, cache: Path) -> Tria
     Raises:
         BadInput: the model cannot be read, or reaches fewer tokens than the task's rows have.
     """
-    blank = task.metric == AGREEMENT
-    classes = classes_of(request.model) if blank else task.class_names
+    blank = task.kind.unlabelled
+    kind = task.kind.named(classes_of(request.model)) if blank else task.kind
     source = resolve_model(
         request.model,
-        outputs=len(classes) if blank else task.outputs,
-        class_names=classes,
-        regression=task.regression,
+        head=head_of(kind),
         train_texts=train_texts(task) if request.model == BUILTIN else [],
         trust_remote_code=request.trust_remote_code,
     )

@@ -9,7 +9,6 @@ from pipeline.driver.search.names import model_name
 from pipeline.driver.search.resolved import ResolvedSearch
 from pipeline.model.source import write_source
 from pipeline.study.ledger import shown
-from pipeline.study.metrics import AGREEMENT
 from pipeline.study.records import Anchors, StudySpec, refer
 from pipeline.study.store import LedgerPlace, send
 from pipeline.study.whole_file import whole_file
@@ -25,7 +24,7 @@ def make_spec(resolved: ResolvedSearch, anchors: Anchors) -> StudySpec:
         task=task.name,
         task_fingerprint=task.fingerprint,
         metric_name=task.metric,
-        validation_rows=len(inputs.data.validation),
+        validation_rows=len(inputs.kind.ids(inputs.data.validation)),
         model=model_name(request.model),
         model_fingerprint=inputs.source.fingerprint,
         method=request.method,
@@ -71,7 +70,8 @@ def open_study(resolved: ResolvedSearch, spec: StudySpec, *, dense: Path | None)
     write_source(resolved.inputs.source, model)
     send(model)
     validation = resolved.inputs.data.validation
-    study.write_validation(ids=validation.ids, labels=validation.labels)
+    kind = resolved.inputs.kind
+    study.write_validation(ids=kind.ids(validation), labels=kind.labels(validation))
     origin = study.origin
     needs_dense = resolved.space.may_have("start_dense", True) or spec.distill != NONE
     if dense is not None and needs_dense:
@@ -79,7 +79,7 @@ def open_study(resolved: ResolvedSearch, spec: StudySpec, *, dense: Path | None)
         with whole_file(path) as part:
             shutil.copyfile(dense, part)
         send(path)
-    if spec.metric_name == AGREEMENT:
+    if kind.unlabelled:
         path = origin.answers()
         write_arrays(path, answers_of(resolved.inputs.data))
         send(path)

@@ -21,7 +21,7 @@ class ExportedModel:
     checkpoint: Path
     text: tuple[str, ...]  # the task's own names of its text columns
     max_length: int  # tokens of the longest row it was trained for
-    regression: bool
+    classes: bool  # whether it predicts a class and its probability, or a value
     values: Mapping[str, float]
 
 
@@ -35,9 +35,9 @@ def write_model(folder: Path, model: ExportedModel, *, model_id: str, run_id: st
         from mlflow.types import ColSpec, DataType, Schema
 
         answers = (
-            {"value": DataType.double}
-            if model.regression
-            else {"label": DataType.string, "score": DataType.double}
+            {"label": DataType.string, "score": DataType.double}
+            if model.classes
+            else {"value": DataType.double}
         )
         save_model(
             str(folder),

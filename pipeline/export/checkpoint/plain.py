@@ -19,6 +19,7 @@ from pipeline.export.checkpoint.writing import (
 )
 from pipeline.model.anatomy import Anatomy, find_architecture
 from pipeline.model.earlier_cut import LAYOUT, network_class
+from pipeline.model.heads import CLASSIFIER
 from pipeline.model.source import attention_of, quiet
 from pipeline.study.records import Masks
 from pipeline.trial.curve import is_uniform
@@ -94,7 +95,7 @@ def load_plain(folder: Path) -> PreTrainedModel:
     from transformers import AutoConfig
 
     with quiet():
-        network = network_class(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+        network = network_class(AutoConfig.from_pretrained(folder, trust_remote_code=False), CLASSIFIER)
         model, found = network.from_pretrained(
             folder, output_loading_info=True, dtype=torch.float32, attn_implementation=attention_of(network)
         )

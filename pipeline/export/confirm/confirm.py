@@ -113,8 +113,8 @@ def confirm_study(
     if todo:
         log("reading the task and the model")
         opened = reopen(store, study, task=options.task)
-        test = opened.test()
-        store.study(study).confirmations.write_test(test.ids, test.labels)
+        test, kind = opened.test(), opened.inputs.kind
+        store.study(study).confirmations.write_test(kind.ids(test), kind.labels(test))
         progress = _Progress(found.spec, len(todo), log, lost)
         as_they_are, to_train = _by_training(store, found.spec, todo)
         if as_they_are:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.layer_parts import Block
 from pipeline.task.batches import Batch, encoder_inputs, real_tokens
+from pipeline.task.kinds import Kind
 
 Place = tuple[int, str]  # the layer's number in the dense model, attention_output or ffn_out
 
@@ -48,7 +49,9 @@ class Branch:
         return self.squares / self.tokens
 
 
-def read_branches(model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> dict[Place, Branch]:
+def read_branches(
+    model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch], kind: Kind
+) -> dict[Place, Branch]:
     """Run the network forward and backward over the rows, in eval mode, and add up what its branches read and write.
 
     Labels are drawn from the network's own predictions, so that squared derivatives are its Fisher information; those
@@ -60,22 +63,22 @@ def read_branches(model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) 
     model.eval()
     try:
         for batch in batches:
-            _add(
-                model, found, {name: value.to(device) for name, value in encoder_inputs(batch).items()}, draws
-            )
+            _add(model, found, {name: value.to(device) for name, value in batch.items()}, kind, draws)
     finally:
         model.train(training)
     return found
 
 
-def _add(model: nn.Module, found: dict[Place, Branch], inputs: Batch, draws: torch.Generator) -> None:
+def _add(
+    model: nn.Module, found: dict[Place, Branch], batch: Batch, kind: Kind, draws: torch.Generator
+) -> None:
     """Add one batch."""
     probes: list[
         Tensor
     ] = []  # zeros that are added to outputs: the loss's derivative by them is that by the outputs
 
     def hook(branch: Branch, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        real = real_tokens(inputs, output)
+        real = real_tokens(batch, output)
         read = args[0].detach()[real].float()
         if not branch.tokens:
             branch.sum, branch.products = (
@@ -95,18 +98,9 @@ def _add(model: nn.Module, found: dict[Place, Branch], inputs: Batch, draws: tor
                 lambda _linear, args, output, branch=branch: hook(branch, args, output)
             )
             hooks.callback(handle.remove)
-        logits = model(**inputs).logits.float()
+        outputs = kind.outputs(model(**encoder_inputs(batch)), batch).float()
         if not probes:
             return
-        derivatives = torch.autograd.grad(_own_loss(logits, draws), probes)
+        derivatives = torch.autograd.grad(kind.drawn_loss(outputs, batch, draws), probes)
     for branch, derivative in zip(found.values(), derivatives, strict=True):
-        branch.squares += derivative[real_tokens(inputs, derivative)].float().square().sum(0)
-
-
-def _own_loss(logits: Tensor, draws: torch.Generator) -> Tensor:
-    """Return the sum of the rows' losses at labels that are drawn from the predictions; one output is a mean."""
-    if logits.shape[-1] == 1:
-        noise = torch.randn(logits.shape, generator=draws, device=logits.device)
-        return (logits - (logits + noise).detach()).square().sum() / 2
-    labels = logits.detach().softmax(-1).multinomial(1, generator=draws).squeeze(1)
-    return nn.functional.cross_entropy(logits, labels, reduction="sum")
+        branch.squares += derivative[real_tokens(batch, derivative)].float().square().sum(0)

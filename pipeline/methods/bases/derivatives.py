@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from pipeline.methods.bases.gates import Gates
 from pipeline.task.batches import Batch, encoder_inputs
-from pipeline.task.losses import task_loss
+from pipeline.task.kinds import Kind
 
 
-def gate_derivatives(model: nn.Module, gates: Gates, batches: Iterable[Batch]) -> Iterator[Tensor]:
+def gate_derivatives(
+    model: nn.Module, gates: Gates, batches: Iterable[Batch], kind: Kind
+) -> Iterator[Tensor]:
     """Yield the derivative of each row's loss by each gate [B, D], batch by batch, in eval mode.
 
     Only the gates get a gradient.
@@ -23,11 +25,10 @@ def gate_derivatives(model: nn.Module, gates: Gates, batches: Iterable[Batch]) -
     try:
         with gates.on(model, lambda: ones[0]), torch.enable_grad():
             for batch in batches:
+                here = {name: value.to(device) for name, value in batch.items()}
                 count = len(batch["labels"])
                 ones[0] = torch.ones(count, len(gates), device=device, requires_grad=True)
-                inputs = {name: value.to(device) for name, value in encoder_inputs(batch).items()}
-                logits = model(**inputs).logits
-                loss = task_loss(logits, batch["labels"].to(device), regression=logits.shape[-1] == 1)
+                loss = kind.loss(kind.outputs(model(**encoder_inputs(here)), here), here)
                 (found,) = torch.autograd.grad(loss * count, ones)  # the sum over rows: each its own
                 yield found
     finally:

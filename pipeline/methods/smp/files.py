@@ -17,6 +17,7 @@ import numpy as np
 
 from pipeline.methods.smp.smp import for_task
 from pipeline.model.anatomy import find_architecture
+from pipeline.model.heads import Head
 from pipeline.model.resolve import resolve_model
 from pipeline.model.source import ModelSource, Weights, read_weights
 from pipeline.study.records import BadInput
@@ -55,9 +56,7 @@ def check_fitted(store: Store, model: str, task: str, *, trust_remote_code: bool
     """
     source = resolve_model(
         model,
-        outputs=2,
-        class_names=("no", "yes"),
-        regression=False,
+        head=Head(("no", "yes")),
         train_texts=["no", "yes"],  # only of the built-in model, whose words do not count
         trust_remote_code=trust_remote_code,
     )

@@ -31,6 +31,7 @@ from pipeline.methods.smp.files import (
 from pipeline.methods.smp.smp import WIDTH, HeadScorer, meta_loss, side_of
 from pipeline.model.device import device_of
 from pipeline.model.folder import BUILTIN
+from pipeline.model.heads import Head
 from pipeline.model.resolve import check_model, resolve_model
 from pipeline.model.source import ModelSource, build, tokenizer
 from pipeline.study.provenance import provenance
@@ -155,9 +156,7 @@ def _source(model: str, tasks: list[Task]) -> ModelSource:
     first = tasks[0]
     source = resolve_model(
         model,
-        outputs=first.outputs,
-        class_names=first.class_names,
-        regression=first.regression,
+        head=Head(first.kind.output_names, first.kind.network, first.kind.problem_type),
         train_texts=[text for task in tasks for text in train_texts(task)] if model == BUILTIN else [],
     )
     for task in tasks:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from pipeline.study.records import Array
 from pipeline.task.batches import Batch
-from pipeline.task.losses import soft_target_loss
+from pipeline.task.kinds import Kind
 from pipeline.trial.distillation.teacher import Teacher
 
 
@@ -28,7 +28,7 @@ class DistillationInputs:
 
     teacher: Teacher
     labels: Array
-    regression: bool
+    kind: Kind
     device: torch.device
     seed: int
 
@@ -43,7 +43,7 @@ class Distillation(ABC):
     kd_weight: float  # of the soft targets; the labels have the rest
     kd_temperature: float
     _inputs: DistillationInputs | None = field(default=None, init=False, repr=False)
-    _logits: Tensor = field(default_factory=lambda: torch.empty(0), init=False, repr=False)  # [R, C]
+    _logits: Tensor = field(default_factory=lambda: torch.empty(0), init=False, repr=False)  # [R, ...]
 
     @abstractmethod
     def takes_snapshots(self) -> bool:
@@ -72,14 +72,12 @@ class Distillation(ABC):
         """
         del rows, position
 
-    def loss(self, task_loss: Tensor, logits: Tensor, batch: Batch) -> Tensor:
+    def loss(self, task_loss: Tensor, outputs: Tensor, batch: Batch) -> Tensor:
         """Return the loss that replaces the task's, on a batch or on a part of it: a mean over its rows."""
-        soft = soft_target_loss(
-            logits,
-            self._logits[batch["rows"]],
-            temperature=self.kd_temperature,
-            regression=self.inputs.regression,
-        )
+        taught = self._logits[batch["rows"]]
+        if taught.ndim > 2:  # an entry per token: padded to the longest row of all
+            taught = taught[:, : outputs.shape[1]]
+        soft = self.inputs.kind.soft_loss(outputs, taught, batch, temperature=self.kd_temperature)
         return (1.0 - self.kd_weight) * task_loss + self.kd_weight * soft
 
     @property

@@ -14,7 +14,7 @@ Deviations, each with its reason.
 * A batch is not compared with its own representations (in the code it is, with some 32 beside 4,096 others): so a row's
   loss does not depend on its neighbours, and a batch in parts has the gradient of the whole one.
 * With fewer training rows than `cap_negatives`, a batch is compared with all of them, and nothing is drawn.
-* A regression has no classes: the contrast of classes is left out.
+* Where rows have no class of their own (values, tags, spans) the contrast of classes is left out.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Cap(Distillation):
         )
         self._compared = torch.cat([rows, drawn])
 
-    def loss(self, task_loss: Tensor, logits: Tensor, batch: Batch) -> Tensor:
+    def loss(self, task_loss: Tensor, outputs: Tensor, batch: Batch) -> Tensor:
         """Return the sum of the losses on labels and soft targets, and of the two contrasts with each bank.
 
         Raises:
@@ -125,7 +125,7 @@ class Cap(Distillation):
         """
         if self._latest is None:
             raise RuntimeError("The loss follows a forward pass inside `watch`.")
-        total = super().loss(task_loss, logits, batch)
+        total = super().loss(task_loss, outputs, batch)
         features, self._latest = nn.functional.normalize(self._latest.float(), dim=-1), None
         for bank in [[each] for each in self._banks] + [self._snapshots] * bool(self._snapshots):
             total = total + self._contrast(features, bank, batch)
@@ -146,7 +146,7 @@ class Cap(Distillation):
         rows = batch["rows"]
         positives = [rows[:, None] == numbers]
         weights = [self.cap_same_row]
-        if not self.inputs.regression:
+        if self.inputs.kind.one_class:
             positives.append(batch["labels"][:, None] == labels)
             weights.append(self.cap_same_class)
         stacked = torch.stack([each.repeat(1, len(bank)) for each in positives])

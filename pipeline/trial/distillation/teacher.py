@@ -19,6 +19,8 @@ from torch import Tensor, nn
 from pipeline.study.records import Array, BadInput
 from pipeline.study.whole_file import whole_file
 from pipeline.task.batches import Split, encoder_inputs
+from pipeline.task.kinds import Kind
+from pipeline.task.padded import alike
 from pipeline.trial.training.precision import autocast, gpu_kernels
 
 if TYPE_CHECKING:
@@ -30,9 +32,9 @@ CPU_BATCH, ACCELERATOR_BATCH = 32, 256
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """One network's outputs for rows: `logits` [R, C] in fp32; `features` [R, d] in fp16, each row of length 1.
+    """One network's outputs for rows: `logits` [R, ...] as `Kind.taught` keeps them; `features` [R, d] in fp16.
 
-    Features are the first token's last hidden state.
+    Each row of features has length 1. Features are the first token's last hidden state.
     """
 
     logits: Array
@@ -43,8 +45,8 @@ class Outputs:
 class Teacher:
     """What a study's trials learn from, by number of training row.
 
-    `logits` [R, C] are the dense network's; `finetuned` and `pretrained` [R, d] are features (see `Outputs`) of it and
-    of the model as it came, where a trial may use them.
+    `logits` [R, ...] are the dense network's (see `Outputs`); `finetuned` and `pretrained` [R, d] are
+    features of it and of the model as it came, where a trial may use them.
     """
 
     logits: Array
@@ -52,7 +54,7 @@ class Teacher:
     pretrained: Array | None = None
 
 
-def compute_outputs(model: PreTrainedModel, split: Split, *, precision: str) -> Outputs:
+def compute_outputs(model: PreTrainedModel, split: Split, kind: Kind, *, precision: str) -> Outputs:
     """Run a network over all rows once, in eval mode, sorted by length; the training flag is restored.
 
     It waits for the device once, at the end.
@@ -65,12 +67,10 @@ def compute_outputs(model: PreTrainedModel, split: Split, *, precision: str) -> 
     size = CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH
     with _evaluating(model), _first_tokens(model, features), torch.inference_mode(), products, cast:
         for batch in split.in_length_order(size):
-            inputs = {
-                name: value.to(device, non_blocking=True) for name, value in encoder_inputs(batch).items()
-            }
-            logits.append(model(**inputs).logits.float())
+            here = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
+            logits.append(kind.taught(kind.outputs(model(**encoder_inputs(here)), here), here))
             rows.append(batch["rows"])
-        found = [torch.cat(logits), nn.functional.normalize(torch.cat(features), dim=-1).half()]
+        found = [torch.cat(alike(logits)), nn.functional.normalize(torch.cat(features), dim=-1).half()]
     order = torch.cat(rows).argsort()
     return Outputs(*(each.cpu()[order].numpy() for each in found))
 

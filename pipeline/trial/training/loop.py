@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from pipeline.methods.base import PruningMethod, Run
 from pipeline.model.anatomy import Anatomy, encoder_layers
 from pipeline.task.batches import Batch, Feed, IntArray, Split, batch_parts, encoder_inputs
-from pipeline.task.losses import constant_loss, task_loss, untrained_loss
 from pipeline.trial.distillation import Distillation
 from pipeline.trial.training.activation_checkpointing import recompute_activations
 from pipeline.trial.training.compilation import Compilation
@@ -175,9 +174,9 @@ class Loop:
         if recipe.parts == 1:
             loss, penalty, *learned = self._backward(batch, share=1.0)
         else:
-            rows = len(batch["labels"])
+            whole = recipe.kind.weight(batch)
             found = [
-                self._backward(part, share=len(part["labels"]) / rows)
+                self._backward(part, share=recipe.kind.weight(part) / whole)
                 for part in batch_parts(batch, recipe.parts)
             ]
             loss, penalty, *learned = (torch.stack(values).sum() for values in zip(*found, strict=True))
@@ -196,10 +195,10 @@ class Loop:
         precision = self.recipe.precision
         with autocast(self._device, precision), training_attention(self._device, precision):
             forward = self.model if self.compilation is None else self.compilation.forward
-            logits = forward(**encoder_inputs(batch)).logits
-        loss = task_loss(logits, batch["labels"], regression=self.recipe.regression)
+            outputs = self.recipe.kind.outputs(forward(**encoder_inputs(batch)), batch)
+        loss = self.recipe.kind.loss(outputs, batch)
         penalty = self.method.penalty(batch) if self.method is not None else torch.zeros_like(loss)
-        learned = [] if self.distillation is None else [self.distillation.loss(loss, logits, batch)]
+        learned = [] if self.distillation is None else [self.distillation.loss(loss, outputs, batch)]
         total = learned[0] if learned else loss
         total = total + penalty if self.method is not None else total
         self._scale.scaled(total if share == 1.0 else total * share).backward()  # type: ignore[no-untyped-call]
@@ -233,7 +232,7 @@ class Loop:
         self.recent_loss = loss
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingFailed("the loss is not a number any more: learning rate or penalty are too high")
-        untrained = untrained_loss(self.train.labels, regression=self.recipe.regression)
+        untrained = self.recipe.kind.untrained_loss(self.train)
         if self._scale.lost():
             raise TrainingFailed("the gradient is no number in fp16 at any scale: --precision fp32 may help")
         if loss > DIVERGED * untrained:
@@ -248,7 +247,7 @@ class Loop:
             self._sums[_CHANCE].zero_()
         elif done == part:
             loss, *_ = self._read(_CHANCE)
-            constant = constant_loss(self.train.labels, regression=self.recipe.regression)
+            constant = self.recipe.kind.constant_loss(self.train)
             if loss > CHANCE_MARGIN * constant:
                 raise AtChance(
                     f"at chance after the cut: loss {loss:.3f} after {done} steps of recovery, "

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from pipeline.task.kinds import Kind
 from pipeline.trial.training.precision import Precision
 
 
@@ -19,7 +20,7 @@ class Recipe:
     warmup_fraction: float  # of a phase's steps
     weight_decay: float  # not on biases and LayerNorms
     precision: Precision
-    regression: bool
+    kind: Kind
     clip_norm: float = 1.0
     parts: int = 1  # of a batch, one after the other, in one step: the same batch in less memory
     checkpointing: bool = False  # of activations: not kept, but computed again in the backward pass

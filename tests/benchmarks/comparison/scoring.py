@@ -126,8 +126,7 @@ def _on_test(opened: Reopened, model: PreTrainedModel) -> float:
     found = evaluate(
         model,
         opened.test(),
-        metric_name=inputs.metric_name,
-        regression=inputs.regression,
+        inputs.kind,
         precision=resolve_precision(inputs.precision, CPU),
     )
     return float(found.metrics["metric"])

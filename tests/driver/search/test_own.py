@@ -11,6 +11,7 @@ from pipeline.driver.search.check import check
 from pipeline.driver.search.own import check_learned, starts_from_own
 from pipeline.driver.search.request import Search
 from pipeline.model.head import HeadMatch
+from pipeline.model.heads import Head
 from pipeline.model.resolve import resolve_model
 from pipeline.model.source import ModelSource
 from pipeline.study.records import BadInput
@@ -161,9 +162,7 @@ def test_a_network_that_predicts_nothing_is_refused(task, model, tmp_path):
 
 def test_outputs_without_names_may_be_in_another_order(model):
     rename_outputs(model, ["LABEL_0", "LABEL_1"])
-    source = resolve_model(
-        str(model), outputs=2, class_names=("bad", "good"), regression=False, train_texts=[]
-    )
+    source = resolve_model(str(model), head=Head(("bad", "good")), train_texts=[])
     assert source.head.order == (0, 1)
     check_learned(0.6, 0.5, source, metric_name="accuracy")
     with pytest.raises(BadInput, match=r"is 0\.4000, .*LABEL_0 …\): are they in the task's order\?"):

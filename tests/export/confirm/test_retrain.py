@@ -21,6 +21,7 @@ from pipeline.trial.inputs import TrialJob
 from pipeline.trial.measure import evaluate
 from pipeline.trial.replay import Goal, repeat_trial
 from tests.kit.compare import write_study
+from tests.kit.kinds import CLASSES
 from tests.kit.onetrial import NAME, SEED, TWO_ROUNDS, make_study
 
 TARGET = {key: value for key, value in TWO_ROUNDS.items() if key != "threshold"} | {"target": 0.4}
@@ -48,7 +49,7 @@ def test_on_the_trials_own_seed_it_is_the_recorded_network(study: Reopened, kind
     found = repeat_trial(study.inputs, job, lambda _: None, goal=goal)
     assert found.anatomy.present.same(point.masks)
     rows = study.inputs.data.validation
-    again = evaluate(found.model, rows, metric_name="accuracy", regression=False)
+    again = evaluate(found.model, rows, CLASSES)
     assert np.array_equal(again.predictions, point.predictions)
     expected = float(record.params["tune_epochs"]) * (0.5 if round_ == 0 else 1.0)
     expected += float(record.params["recover_epochs"]) if kind == "recovered" else 0.0

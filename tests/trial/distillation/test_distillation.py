@@ -17,9 +17,10 @@ from pipeline.trial.training.loop import Loop
 from pipeline.trial.training.phases import Phase, schedule
 from pipeline.trial.training.recipe import Recipe, make_optimizer
 from tests.kit.distillation import CAP, KD, lessons, make, teacher_of
+from tests.kit.kinds import CLASSES, VALUES
 from tests.kit.loop import Ears
 
-RECIPE = Recipe(1e-2, 4, 0.1, 0.01, "fp32", regression=False)
+RECIPE = Recipe(1e-2, 4, 0.1, 0.01, "fp32", kind=CLASSES)
 
 
 def without_dropout(model) -> None:
@@ -56,7 +57,7 @@ def test_kd_is_plain_training_with_a_live_teacher(make_model, make_split, regres
     outputs = 1 if regression else 3
     start, split = make_model(outputs=outputs), make_split(rows=10, regression=regression)
     dense, _ = make_model(outputs=outputs, seed=7)
-    recipe = replace(RECIPE, regression=regression)
+    recipe = replace(RECIPE, kind=VALUES if regression else CLASSES)
     kd = make("kd")
     kd.bind(lessons(teacher_of(dense, dense, split), split, regression=regression))
     model, anatomy = copy.deepcopy(start)

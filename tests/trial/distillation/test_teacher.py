@@ -9,6 +9,7 @@ import torch
 from pipeline.study.records import BadInput
 from pipeline.task.batches import encoder_inputs
 from pipeline.trial.distillation import Teacher, compute_outputs, read_teacher, write_teacher
+from tests.kit.kinds import CLASSES
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -17,7 +18,7 @@ def test_cached_is_live(architecture, make_model, make_split, training: bool):
     split = make_split(architecture, rows=40)  # more than a batch
     model.train(training)
     hooks = len(model.base_model._forward_hooks)
-    found = compute_outputs(model, split, precision="fp32")
+    found = compute_outputs(model, split, CLASSES, precision="fp32")
     assert model.training is training
     assert len(model.base_model._forward_hooks) == hooks
     assert (found.logits.dtype, found.features.dtype) == (np.float32, np.float16)

@@ -16,8 +16,9 @@ from pipeline.trial.training.compilation import LEAST_S, TIMED_STEPS, WARM_STEPS
 from pipeline.trial.training.loop import Loop, LoopState
 from pipeline.trial.training.phases import Phase
 from pipeline.trial.training.recipe import Recipe
+from tests.kit.kinds import CLASSES
 
-RECIPE = Recipe(1e-2, 4, 0.1, 0.01, "fp32", regression=False)
+RECIPE = Recipe(1e-2, 4, 0.1, 0.01, "fp32", kind=CLASSES)
 PHASE = Phase("tune", 0, 0, 4, 0)
 LEFT = 10_000
 BEFORE, BY_TURNS = WARM_STEPS + TIMED_STEPS, 2 * TIMED_STEPS + 1  # the first compiled step is not counted

@@ -10,8 +10,9 @@ from pipeline.task.batches import encoder_inputs
 from pipeline.trial.training.embeddings import SeenWords, Vocabulary
 from pipeline.trial.training.loop import Loop, Phase
 from pipeline.trial.training.recipe import Recipe
+from tests.kit.kinds import CLASSES
 
-RECIPE = Recipe(1e-2, 4, 0.1, 0.1, "fp32", regression=False)
+RECIPE = Recipe(1e-2, 4, 0.1, 0.1, "fp32", kind=CLASSES)
 
 
 class Ears:

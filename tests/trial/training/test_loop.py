@@ -13,7 +13,6 @@ from torch import nn
 from pipeline.methods.base import OneShot, Run
 from pipeline.methods.registry import METHODS
 from pipeline.task.batches import Split, encoder_inputs
-from pipeline.task.losses import constant_loss
 from pipeline.trial.training.dropout import cheap_dropout
 from pipeline.trial.training.loop import (
     CHANCE_LEAST_STEPS,
@@ -24,6 +23,7 @@ from pipeline.trial.training.loop import (
 )
 from pipeline.trial.training.phases import Phase, schedule, steps_per_epoch
 from pipeline.trial.training.recipe import Recipe, make_optimizer
+from tests.kit.kinds import CLASSES, VALUES
 from tests.kit.loop import Ears
 
 RECIPE = Recipe(
@@ -32,7 +32,7 @@ RECIPE = Recipe(
     warmup_fraction=0.1,
     weight_decay=0.01,
     precision="fp32",
-    regression=False,
+    kind=CLASSES,
 )
 
 
@@ -54,7 +54,7 @@ def test_a_phase_is_plain_fine_tuning_with_adamw(make_model, make_split, regress
     outputs = 1 if regression else 3
     start, split = make_model(outputs=outputs), make_split(rows=10, regression=regression)
     model, anatomy = copy.deepcopy(start)
-    recipe = Recipe(1e-2, 4, 0.1, 0.01, "fp32", regression)
+    recipe = Recipe(1e-2, 4, 0.1, 0.01, "fp32", VALUES if regression else CLASSES)
     ears = Ears()
     Loop(model, anatomy, split, tune(7, seed=3), recipe, ears).fit()
 
@@ -186,7 +186,7 @@ def test_the_penalty_is_added_to_the_loss_and_reported(make_model, make_split):
         model.classifier.bias.fill_(target.item())
     free, free_anatomy = copy.deepcopy((model, anatomy))
     ears, split = Ears(), make_split(rows=8)
-    recipe = Recipe(3e-2, 4, 0.0, 0.0, "fp32", regression=False)
+    recipe = Recipe(3e-2, 4, 0.0, 0.0, "fp32", kind=CLASSES)
     run = Run(20, 8, None, torch.Generator())
     Loop(model, anatomy, split, tune(20), recipe, ears, Pull(), run).fit()
     Loop(free, free_anatomy, split, tune(20), recipe, Ears()).fit()
@@ -215,7 +215,7 @@ def test_a_method_may_bring_parameters_of_its_own_into_the_schedule(make_model, 
         def score(self, model, anatomy, batches):
             raise NotImplementedError
 
-    recipe = Recipe(1e-3, 4, 0.0, 0.0, "fp32", regression=False)
+    recipe = Recipe(1e-3, 4, 0.0, 0.0, "fp32", kind=CLASSES)
     Loop(
         model, anatomy, make_split(), tune(4), recipe, Ears(), Gated(), Run(4, 12, None, torch.Generator())
     ).fit()
@@ -262,7 +262,7 @@ def test_a_loss_that_explodes_ends_the_phase(make_model, make_split):
     model, anatomy = make_model()
     with torch.no_grad():
         model.classifier.weight.mul_(300)
-    recipe = Recipe(1e-6, 4, 0.0, 0.0, "fp32", regression=False)
+    recipe = Recipe(1e-6, 4, 0.0, 0.0, "fp32", kind=CLASSES)
     with pytest.raises(TrainingFailed, match=r"diverged: .* an untrained network has 1\.1"):
         Loop(model, anatomy, make_split(), tune(3), recipe, Ears()).fit()
 
@@ -274,7 +274,7 @@ def test_labels_far_from_zero_are_no_divergence(make_model, make_split):
         split.table.column_names.index("label"), "label", pa.array(split.labels + 100, pa.float32())
     )
     Loop(
-        model, anatomy, Split(far, split.pad_token_id), tune(3), Recipe(1e-3, 4, 0, 0, "fp32", True), Ears()
+        model, anatomy, Split(far, split.pad_token_id), tune(3), Recipe(1e-3, 4, 0, 0, "fp32", VALUES), Ears()
     ).fit()
 
 
@@ -285,7 +285,7 @@ def recover(steps: int) -> Phase:
 def test_recovery_at_chance_ends_early(make_model, make_split):
     model, anatomy = make_model()
     split = make_split(rows=16)
-    recipe = Recipe(1e-9, 4, 0.0, 0.0, "fp32", regression=False)
+    recipe = Recipe(1e-9, 4, 0.0, 0.0, "fp32", kind=CLASSES)
     ears = Ears()
     with pytest.raises(AtChance, match=rf"after {CHANCE_LEAST_STEPS} steps .* a constant prediction has"):
         Loop(model, anatomy, split, recover(CHANCE_LEAST_STEPS + 1), recipe, ears).fit()
@@ -295,7 +295,7 @@ def test_recovery_at_chance_ends_early(make_model, make_split):
 def test_only_recovery_with_steps_left_ends_early(make_model, make_split):
     model, anatomy = make_model()
     split = make_split(rows=16)
-    recipe = Recipe(1e-9, 4, 0.0, 0.0, "fp32", regression=False)
+    recipe = Recipe(1e-9, 4, 0.0, 0.0, "fp32", kind=CLASSES)
     for phase in (recover(CHANCE_LEAST_STEPS), tune(CHANCE_LEAST_STEPS + 1)):
         ears = Ears()
         Loop(model, anatomy, split, phase, recipe, ears).fit()
@@ -309,10 +309,10 @@ def test_chance_is_read_over_the_later_half_of_its_part(make_model, make_split):
         model.classifier.weight.mul_(12)
     split = make_split(rows=8)  # so few that they are learned by heart
     ears = Ears()
-    recipe = Recipe(3e-3, 4, 0.0, 0.0, "fp32", regression=False)
+    recipe = Recipe(3e-3, 4, 0.0, 0.0, "fp32", kind=CLASSES)
     Loop(model, anatomy, split, recover(CHANCE_LEAST_STEPS + 20), recipe, ears).fit()
     losses = [values["train_loss"] for _, values in ears.epochs]  # two steps each
-    assert np.mean(losses[: CHANCE_LEAST_STEPS // 2]) > constant_loss(split.labels, regression=False)
+    assert np.mean(losses[: CHANCE_LEAST_STEPS // 2]) > CLASSES.constant_loss(split)
     assert losses[-1] < 0.5
 
 
@@ -323,7 +323,7 @@ def test_bf16_trains_nearly_alike(make_model, make_split):
         model, anatomy = copy.deepcopy(start)
         model.config.hidden_dropout_prob = 0.0
         ears = Ears()
-        Loop(model, anatomy, split, tune(20), Recipe(1e-3, 8, 0.1, 0.0, precision, False), ears).fit()
+        Loop(model, anatomy, split, tune(20), Recipe(1e-3, 8, 0.1, 0.0, precision, CLASSES), ears).fit()
         losses.append([values["train_loss"] for _, values in ears.epochs])
         assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert losses[1] == pytest.approx(losses[0], rel=0.1)

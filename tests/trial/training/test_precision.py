@@ -26,13 +26,14 @@ from pipeline.trial.training.precision import (
     resolve_precision,
 )
 from pipeline.trial.training.recipe import Recipe
+from tests.kit.kinds import CLASSES
 
 CPU = torch.device("cpu")
 HOPPER = Hardware("H100", "cuda", bf16=True, fp16=True, tf32=True)
 VOLTA = Hardware("V100", "cuda", bf16=False, fp16=True, tf32=False)
 ZEN = Hardware("this CPU", "cpu", bf16=True, fp16=False, tf32=False)
 OLD = Hardware("this CPU", "cpu", bf16=False, fp16=False, tf32=False)
-RECIPE = Recipe(1e-3, 4, 0.1, 0.1, "fp16", regression=False)
+RECIPE = Recipe(1e-3, 4, 0.1, 0.1, "fp16", kind=CLASSES)
 
 
 @pytest.mark.parametrize(

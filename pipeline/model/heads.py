@@ -1,0 +1,69 @@
+"""What stands on an encoder, by the kind of task: the library's classes of it, and the pipeline that runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from pipeline.model.classes import classifier
+from pipeline.study.records import BadInput
+
+CLASSIFIER = "sequence-classification"
+
+
+class Stock(NamedTuple):
+    """The library's names for networks with one head."""
+
+    end: str  # of its classes: BertForSequenceClassification
+    mapping: str  # of configurations to these classes
+    pipeline: str  # the task of `transformers.pipeline` that runs them
+
+
+# By `Kind.network`.
+HEADS: dict[str, Stock] = {
+    CLASSIFIER: Stock(
+        "ForSequenceClassification", "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING", "text-classification"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Head:
+    """The head that a task needs: which network, and what its outputs are called.
+
+    `names` are those of the outputs, in their order; none where the head always has the same outputs.
+    """
+
+    names: tuple[str, ...]
+    network: str = CLASSIFIER
+    problem_type: str | None = "single_label_classification"
+    entries: Mapping[str, Any] = field(default_factory=dict)  # of config.json, beside these
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The head's entries of config.json."""
+        found: dict[str, Any] = {**self.entries}
+        if self.names:
+            found["id2label"] = dict(enumerate(self.names))
+            found["label2id"] = {label: number for number, label in enumerate(self.names)}
+        return found if self.problem_type is None else found | {"problem_type": self.problem_type}
+
+
+def network_of(config: Any, network: str) -> Any:
+    """Return the library's class of a configuration's network with a head.
+
+    Raises:
+        BadInput: it has none.
+    """
+    import transformers
+
+    if network == CLASSIFIER:
+        return classifier(config)
+    classes = getattr(transformers, HEADS[network].mapping)
+    if type(config) not in classes:
+        raise BadInput(
+            f"A task needs a network with its head; transformers has no {HEADS[network].end} for model_type "
+            f"{config.model_type!r}. Give another model."
+        )
+    return classes[type(config)]

@@ -1,0 +1,50 @@
+"""The kinds of tasks, one file each: see `base` for the interface, docs/add-a-kind.md for how one is added."""
+
+from pipeline.study.metrics import METRICS
+from pipeline.study.nearest import did_you_mean
+from pipeline.study.records import BadInput
+from pipeline.task.kinds.base import Description, Judged, Kind
+from pipeline.task.kinds.classification import Classification
+from pipeline.task.kinds.regression import Regression
+from pipeline.task.kinds.untold import UNTOLD
+
+KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Classification, Regression)}
+
+
+def scored_by(name: str | None, metric: str | None, *, of: str) -> tuple[type[Kind], str]:
+    """Return a kind of task and its metric, by their names; what is not given follows from the other.
+
+    Args:
+        name: of the kind; None: the one that the metric belongs to, or classification.
+        metric: None for the kind's first.
+        of: the task, for messages.
+
+    Raises:
+        BadInput: there is no such kind, no such metric, or they do not belong together.
+    """
+    if name is not None and name not in KINDS:
+        raise BadInput(
+            f"There is no kind of task {name!r}.{did_you_mean(name, KINDS)} A kind is one of {', '.join(KINDS)}."
+        )
+    if metric is not None and metric not in METRICS:
+        raise BadInput(f"A metric is one of {', '.join(METRICS)}; {of} has {metric!r}.")
+    if name is None:
+        name = next((each.name for each in KINDS.values() if metric in each.metrics), Classification.name)
+    kind = KINDS[name]
+    if metric is not None and metric not in kind.metrics:
+        raise BadInput(
+            f"A task of the kind {name} is scored by one of {', '.join(kind.metrics)}; {of} has {metric!r}."
+        )
+    return kind, metric or kind.metrics[0]
+
+
+__all__ = [
+    "KINDS",
+    "UNTOLD",
+    "Classification",
+    "Description",
+    "Judged",
+    "Kind",
+    "Regression",
+    "scored_by",
+]
