@@ -1,11 +1,20 @@
-"""What a network of images reads: their shape, and the tokens that it makes of one."""
+"""What a network of images reads: their shape, the tokens that it makes of one, and its image processor."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.study.records import BadInput
+
 IMAGES = "pixel_values"  # main_input_name of such a network's class
+PROCESSOR = "preprocessor_config.json"
+SIDES = (8, 16, 32)  # of the built-in model's images, in pixels
 
 
 def image_shape(config: Any) -> tuple[int, int, int]:
@@ -24,3 +33,104 @@ def _pair(size: int | Iterable[int]) -> tuple[int, int]:
     """Return (height, width) of a size that is a number or both."""
     height, width = size if isinstance(size, Iterable) else (size, size)
     return int(height), int(width)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageReader:
+    """An image processor of the library: what stands in a tokenizer's place.
+
+    A network reads `pixels` · scale, less the mean, over the deviation, channel by channel.
+    """
+
+    processor: Any
+    shape: tuple[int, int, int]  # channels, height, width
+    tokens: int
+
+    @property
+    def scale(self) -> float:
+        """What a pixel's byte is multiplied by."""
+        return float(self.processor.rescale_factor) if self.processor.do_rescale else 1.0
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """Of each channel."""
+        return self._channels(self.processor.image_mean, 0.0)
+
+    @property
+    def deviation(self) -> tuple[float, ...]:
+        """Of each channel."""
+        return self._channels(self.processor.image_std, 1.0)
+
+    @property
+    def key(self) -> str:
+        """The sha256 of all that decides on pixels."""
+        return hashlib.sha256(self.processor.to_json_string().encode()).hexdigest()
+
+    def pixels(self, images: Sequence[Any]) -> npt.NDArray[np.uint8]:
+        """Return images, as Pillow has them, at the network's size: [n, C · H · W]."""
+        found = self.processor(images=list(images), do_rescale=False, do_normalize=False, return_tensors="np")
+        values = np.asarray(found[IMAGES])
+        return np.rint(values).clip(0, 255).astype(np.uint8).reshape(len(values), -1)
+
+    def _channels(self, values: float | Sequence[float], default: float) -> tuple[float, ...]:
+        if not self.processor.do_normalize:
+            return (default,) * self.shape[0]
+        each = tuple(values) if isinstance(values, Iterable) else (values,) * self.shape[0]
+        return tuple(map(float, each[: self.shape[0]]))
+
+
+def read_processor(name: str, folder: Any, config: Any) -> ImageReader:
+    """Return the image processor of a folder, for a network of this configuration.
+
+    Raises:
+        BadInput: it makes images of another size than the network reads.
+    """
+    from PIL import Image
+    from transformers import AutoImageProcessor
+    from transformers.utils import logging
+
+    library: Any = logging
+    level = library.get_verbosity()
+    library.set_verbosity_error()  # that torchvision is not there
+    try:
+        processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
+    finally:
+        library.set_verbosity(level)
+    shape = image_shape(config)
+    reader = ImageReader(processor, shape, image_tokens(config))
+    blank = Image.new("RGB" if shape[0] == 3 else "L", (shape[2] + 1, shape[1] + 2))
+    made = np.asarray(processor(images=[blank], return_tensors="np")[IMAGES]).shape[1:]
+    if tuple(made) != shape:
+        raise BadInput(
+            f"An image processor makes images of the size that its network reads: {_sizes(shape)}; that of {name} "
+            f"makes {_sizes(tuple(made))}. Correct {PROCESSOR}."
+        )
+    return reader
+
+
+def _sizes(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape)) + " (channels, height, width)"
+
+
+def tiny_vit(sides: Sequence[int], head: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Make a ViT of 4 layers, 4 heads and 256 neurons each, 64 wide, with 16 patches; and its image processor.
+
+    Args:
+        sides: the longer side of each training image in pixels; their median decides between 8, 16 and 32.
+        head: entries of the configuration.
+    """
+    from transformers import ViTConfig, ViTImageProcessor
+
+    median = float(np.median(sides)) if len(sides) else SIDES[-1]
+    side = next((each for each in SIDES if each >= median), SIDES[-1])
+    config = ViTConfig(
+        hidden_size=64,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        intermediate_size=256,
+        image_size=side,
+        patch_size=side // 4,
+        num_channels=3,  # transformers.pipeline reads every image so
+        **head,
+    )
+    return config, ViTImageProcessor(size={"height": side, "width": side})

@@ -22,11 +22,22 @@ import transformers
 from torch import nn
 from transformers.modeling_outputs import ImageClassifierOutput
 
-from .cut_blocks import Architecture, NoLayer, base_of, cut_block, features_out, pick_heads, replace_module
+from .cut_blocks import (
+    Architecture,
+    NoAttention,
+    NoLayer,
+    base_of,
+    cut_block,
+    features_out,
+    pick_heads,
+    replace_module,
+)
 
 FORMAT = 1  # of cut_layout; a newer one needs a newer file
 AUTO_CLASSES = {  # by the end of a class's name
     "Config": "AutoConfig",
+    "ForCausalLM": "AutoModelForCausalLM",
+    "LMHeadModel": "AutoModelForCausalLM",
     "Model": "AutoModel",
     "ForSequenceClassification": "AutoModelForSequenceClassification",
     "ForImageClassification": "AutoModelForImageClassification",
@@ -59,12 +70,28 @@ def narrow(model: Any, config: Any) -> None:
 def settle(model: Any, where: Architecture) -> None:
     """Give the layers that are left their new places; put a stand-in where there are none and the model needs one."""
     layers = base_of(model, where).get_submodule(where.layers)
-    for place, layer in enumerate(layers):
+    for place, layer in zip(_cache_places(layers, where, model.config), layers, strict=True):
         for module in layer.modules():
             if "layer_idx" in vars(module):  # its place in a cache of keys and values
                 module.layer_idx = place
     if where.needs_layer and not len(layers):
         layers.append(NoLayer())
+
+
+def _cache_places(layers: Any, where: Architecture, config: Any) -> list[int]:
+    """Return the place of each layer in a cache of keys and values: of layers of one type those with attention first.
+
+    The library reads the length of what is cached from the first place, or the first of a type.
+    """
+    types = getattr(config, "layer_types", None) or []
+    types = types if len(types) == len(layers) else [None] * len(layers)
+    places = [0] * len(layers)
+    for kind in {*types}:
+        own = [number for number, each in enumerate(types) if each == kind]
+        idle = {n for n in own if isinstance(layers[n].get_submodule(where.attention.block), NoAttention)}
+        for place, number in zip(own, sorted(own, key=lambda n: n in idle), strict=True):
+            places[number] = place
+    return places
 
 
 @contextmanager

@@ -21,12 +21,13 @@ class ImageSplit(Split):
     """Rows of one part of a task of images.
 
     `table` has the columns id (string), pixels (fixed-size list of C·H·W uint8 each) and label. A network reads
-    (pixel / 255 - mean) / deviation, channel by channel.
+    (pixel · scale - mean) / deviation, channel by channel.
     """
 
     shape: tuple[int, int, int] = (3, 224, 224)  # C, H, W
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)
     deviation: tuple[float, ...] = (0.5, 0.5, 0.5)
+    scale: float = 1 / 255
     tokens: int = 197  # that the network makes of an image
 
     @property
@@ -43,7 +44,7 @@ class ImageSplit(Split):
         column = self.table["pixels"].combine_chunks()
         size = int(np.prod(self.shape))
         values = np.asarray(column.values.to_numpy()).reshape(-1, size)[column.offset + rows]
-        pixels = torch.from_numpy(values).view(len(rows), *self.shape).float() / 255
+        pixels = torch.from_numpy(values).view(len(rows), *self.shape).float() * self.scale
         mean, deviation = (torch.tensor(each).view(1, -1, 1, 1) for each in (self.mean, self.deviation))
         labels = torch.from_numpy(self.labels[rows])
         return {"pixel_values": (pixels - mean) / deviation, "labels": labels, "rows": torch.from_numpy(rows)}

@@ -135,7 +135,7 @@ def tiny_rows(
     else:
         columns["label"] = pa.array(generator.integers(0, outputs, size=rows), type=pa.int64())
     if of_images:
-        return ImageSplit(pa.table(columns), 0, shape, MEAN, DEVIATION, image_tokens(config))
+        return ImageSplit(pa.table(columns), 0, shape, MEAN, DEVIATION, tokens=image_tokens(config))
     return Split(pa.table(columns), pad_token_id=config.pad_token_id)
 
 

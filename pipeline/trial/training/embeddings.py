@@ -1,7 +1,8 @@
 """Word embeddings in training: only the rows of words that occur in the training data are trained.
 
 AdamW changes a row that never has a gradient by weight decay alone, p <- p · Π_t (1 - η_t λ), so the rest of the table
-needs no gradient, no moments and no step: on a small task that is half of a small network.
+needs no gradient, no moments and no step: on a small task that is half of a small network. A network of images has no
+such table; that of a language model is often also that of the words it predicts, and then stays whole.
 Shapes: V words, u of them occur ("seen"), d features.
 """
 
@@ -54,10 +55,12 @@ class Vocabulary:
     def __init__(self, model: PreTrainedModel, train: Split) -> None:
         self._model = model
         self._whole = cast("nn.Embedding", model.get_input_embeddings())
-        seen = torch.from_numpy(train.words(self._whole.num_embeddings))
-        self._seen = seen.to(self._whole.weight.device)
         self._trained: SeenWords | None = None
-        self._reducible = self._whole.weight.requires_grad and bool(seen.float().mean() <= MOST_SEEN)
+        self._reducible = False
+        if isinstance(self._whole, nn.Embedding) and not _is_tied(model, self._whole):
+            seen = torch.from_numpy(train.words(self._whole.num_embeddings))
+            self._seen = seen.to(self._whole.weight.device)
+            self._reducible = self._whole.weight.requires_grad and bool(seen.float().mean() <= MOST_SEEN)
         self.decay: float | Tensor = 1.0  # a tensor [] where its value is only on the device
 
     @contextmanager
@@ -92,3 +95,9 @@ class Vocabulary:
     def _fill(self, trained: SeenWords) -> None:
         self._whole.weight[self._seen] = trained.weight
         self._whole.weight[~self._seen] = trained.unseen * self.decay
+
+
+def _is_tied(model: PreTrainedModel, words: nn.Embedding) -> bool:
+    """Return whether the table is also that of the words that are predicted: then every row of it has a gradient."""
+    output = model.get_output_embeddings()
+    return output is not None and getattr(output, "weight", None) is words.weight

@@ -4,9 +4,11 @@ import copy
 
 import pytest
 import torch
+import transformers
 from torch import nn
 
 from pipeline.task.batches import encoder_inputs
+from pipeline.trial.conformance.networks import tiny_network, tiny_rows
 from pipeline.trial.training.embeddings import SeenWords, Vocabulary
 from pipeline.trial.training.loop import Loop, Phase
 from pipeline.trial.training.recipe import Recipe
@@ -85,3 +87,18 @@ def test_a_table_that_is_seen_nearly_whole_stays(make_model, make_split):
     model, _ = make_model()
     with Vocabulary(model, make_split(rows=100)).reduced():
         assert isinstance(model.get_input_embeddings(), nn.Embedding)
+
+
+def test_tables_of_predicted_words_and_images_stay_whole(make_split):
+    config = transformers.GPT2Config(n_embd=32, n_layer=1, n_head=4, vocab_size=100, n_positions=40)
+    tied = transformers.GPT2LMHeadModel(config)
+    for model, rows in ((tied, make_split("bert", rows=7)), (tiny_network("vit")[0], tiny_rows("vit"))):
+        whole = model.get_input_embeddings()
+        words = Vocabulary(model, rows)
+        with words.reduced(), words.whole():
+            assert model.get_input_embeddings() is whole
+    loose = transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(**config.to_dict() | {"tie_word_embeddings": False})
+    )
+    with Vocabulary(loose, make_split("bert", rows=7)).reduced():
+        assert isinstance(loose.get_input_embeddings(), SeenWords)
