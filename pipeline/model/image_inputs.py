@@ -70,7 +70,8 @@ class ImageReader:
         """Return images, as Pillow has them, at the network's size: [n, C · H · W]."""
         found = self.processor(images=list(images), do_rescale=False, do_normalize=False, return_tensors="np")
         values = np.asarray(found[IMAGES])
-        return np.rint(values).clip(0, 255).astype(np.uint8).reshape(len(values), -1)
+        pixels: npt.NDArray[np.uint8] = np.rint(values).clip(0, 255).astype(np.uint8)
+        return pixels.reshape(len(values), -1)
 
     def _channels(self, values: float | Sequence[float], default: float) -> tuple[float, ...]:
         if not self.processor.do_normalize:
@@ -89,11 +90,12 @@ def read_processor(name: str, folder: Any, config: Any) -> ImageReader:
     from transformers import AutoImageProcessor
     from transformers.utils import logging
 
-    library: Any = logging
+    library: Any = logging  # without types, as is the class
+    classes: Any = AutoImageProcessor
     level = library.get_verbosity()
     library.set_verbosity_error()  # that torchvision is not there
     try:
-        processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False)
+        processor = classes.from_pretrained(folder, trust_remote_code=False)
     finally:
         library.set_verbosity(level)
     shape = image_shape(config)

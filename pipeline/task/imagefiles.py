@@ -10,7 +10,7 @@ import base64
 import binascii
 import io
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -233,7 +233,7 @@ def part_folder(path: Path, names: Iterable[str]) -> Path | None:
     return next((path / name for name in names if (path / name).is_dir()), None)
 
 
-def _table(ids: list[str], images: list[str | None], labels: Any) -> pa.Table:
+def _table(ids: list[str], images: Sequence[str | None], labels: Any) -> pa.Table:
     return pa.table(
         {
             "id": pa.array(ids, pa.string()),

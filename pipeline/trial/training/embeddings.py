@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, cast, final
+from typing import TYPE_CHECKING, Any, cast, final
 
 import torch
 from torch import Tensor, nn
@@ -99,5 +99,5 @@ class Vocabulary:
 
 def _is_tied(model: PreTrainedModel, words: nn.Embedding) -> bool:
     """Return whether the table is also that of the words that are predicted: then every row of it has a gradient."""
-    output = model.get_output_embeddings()
+    output: Any = cast("Any", model).get_output_embeddings()
     return output is not None and getattr(output, "weight", None) is words.weight
