@@ -100,7 +100,7 @@ class Dsp(Gated):
             its = weights[chosen]
             if training and self.estimator == "gumbel" and kind == "heads":
                 uniform = torch.rand(len(chosen), generator=moment.run.generator).clamp_min(EDGE)
-                noise = -torch.log(-torch.log(uniform)).to(its.device)
+                noise = -torch.log(-torch.log(uniform)).to(its.device, non_blocking=True)
                 opened = relaxed_top_k(its + noise, k, temperature=temperature).to(its.dtype)
             else:
                 opened = top_k(its.detach(), k) + (its - its.detach())  # straight through: dz/dw = 1

@@ -38,16 +38,21 @@ REACHED = 3e-4  # excess below which it is
 
 def groups_of(units: Gates) -> Tensor:
     """Return the number of each unit's group [D], layer by layer of each kind."""
-    layers = int(units.layer.max()) + 1
-    return units.kind * layers + units.layer
+    return units.kind * units.layers + units.layer
 
 
-def rank_from_top(scores: Tensor, groups: Tensor, there: Tensor) -> Tensor:
-    """Return the share [D] of a group's units that score higher, 0 for its best; units that are gone do not count."""
+def rank_from_top(scores: Tensor, groups: Tensor, there: Tensor, *, count: int) -> Tensor:
+    """Return the share [D] of a group's units that score higher, 0 for its best; units that are gone do not count.
+
+    `count` is the number of groups.
+    """
     counted = torch.where(there, scores.detach().double(), -torch.inf)
     order = counted.argsort(descending=True, stable=True)
     order = order[groups[order].argsort(stable=True)]  # group by group, each from its best
-    sizes = torch.bincount(groups)
+    # bincount would read on the host how many there are
+    sizes = torch.zeros(count, device=groups.device, dtype=torch.int64).index_add_(
+        0, groups, torch.ones_like(groups)
+    )
     first = sizes.cumsum(0) - sizes
     ranks = torch.empty_like(counted)
     ranks[order] = (torch.arange(len(order), device=order.device) - first[groups[order]]).double()
@@ -82,7 +87,7 @@ class MLPruning(Gated):
     def start(self, units: Gates, run: Run, before: Values) -> Values:
         """Return scores 0 and shares near 1. Later rounds keep scores; shares are of what is left, and start anew."""
         del run
-        shares = torch.full((int(groups_of(units).max()) + 1,), self.initial_share)
+        shares = torch.full((units.layers * len(units.kinds),), self.initial_share)
         return {"scores": before.get("scores", torch.zeros(len(units))), "theta": shares}
 
     def rates(self) -> Mapping[str, float]:
@@ -111,5 +116,5 @@ class MLPruning(Gated):
     def unit_scores(self, values: Values, units: Gates) -> Tensor:
         """Return k_g - rank from the top: above 0 for what stays."""
         groups = groups_of(units)
-        ranks = rank_from_top(values["scores"], groups, units.there)
+        ranks = rank_from_top(values["scores"], groups, units.there, count=units.layers * len(units.kinds))
         return torch.sigmoid(values["theta"].detach().double())[groups] - ranks

@@ -13,6 +13,7 @@ Deviations, each with its reason.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import final
 
@@ -22,6 +23,7 @@ from torch import Tensor
 from pipeline.methods.base import Run
 from pipeline.methods.bases.scored import Scored
 from pipeline.model.anatomy import Anatomy
+from pipeline.model.device import waits_cost
 from pipeline.model.unstructured import Matrices, lowest_of_each
 from pipeline.task.batches import Batch
 
@@ -31,11 +33,13 @@ LEAST = 0.005  # of every matrix stays (the authors' code)
 
 def soft_masks(scores: Matrices, *, threshold: float) -> Matrices:
     """Return 1[sigmoid(S) > τ], but of each matrix at least LEAST."""
-    least = float(torch.logit(torch.tensor(threshold)))  # of S: no exponential of every score at every step
+    # of S: no exponential of every score at every step
+    least = math.log(threshold / (1.0 - threshold)) if threshold > 0.0 else -math.inf
     masks = {name: values > least for name, values in scores.items()}
-    left = torch.stack(
-        [mask.sum() for mask in masks.values()]
-    ).tolist()  # one synchronisation with the device
+    if any(waits_cost(values.device) for values in scores.values()):
+        few = lowest_of_each(scores, 1.0 - LEAST)
+        return {name: mask | few[name] for name, mask in masks.items()}
+    left = torch.stack([mask.sum() for mask in masks.values()]).tolist()
     few = {
         name: scores[name]
         for name, count in zip(masks, left, strict=True)

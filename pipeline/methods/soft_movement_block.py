@@ -60,7 +60,7 @@ class SoftMovementBlock(Gated):
         mask = soft_mask(values["scores"], threshold=self._part(moment) * _threshold(moment.run))
         attention = moment.units.of_kind[0]
         if len(attention):  # the best of it stays
-            best = attention[values["scores"].detach()[attention].argmax()]
+            best = attention.index_select(0, values["scores"].detach()[attention].argmax().unsqueeze(0))
             mask = torch.where(torch.arange(len(mask), device=mask.device) == best, mask.clamp_min(1.0), mask)
         return mask
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -27,3 +29,21 @@ def device_of(said: str = AUTO) -> torch.device:
             "This trial was given a GPU, and torch finds none here: is it a torch built for CUDA?"
         )
     return torch.device(CUDA if there else CPU)
+
+
+def waits_cost(device: torch.device) -> bool:
+    """Return whether every launch and every wait of the host costs, as on a GPU; a CPU is faster with other forms."""
+    return device.type != CPU or bool(_FORMS_OF_A_GPU)
+
+
+@contextmanager
+def forms_of_a_gpu() -> Iterator[None]:
+    """Compute on a CPU in the forms that are written for a GPU, inside the context: they are tested and counted so."""
+    _FORMS_OF_A_GPU.append(True)
+    try:
+        yield
+    finally:
+        _FORMS_OF_A_GPU.pop()
+
+
+_FORMS_OF_A_GPU: list[bool] = []

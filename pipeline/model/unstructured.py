@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from pipeline.model.anatomy import Anatomy
+from pipeline.model.device import waits_cost
 from pipeline.model.layer_parts import unit_sums
 from pipeline.study.records import Scores
 
@@ -40,13 +41,19 @@ def lowest(scores: Mapping[str, Tensor], count: int) -> Matrices:
     if count <= 0 or not scores:
         return {name: torch.ones_like(values, dtype=torch.bool) for name, values in scores.items()}
     everything = torch.cat([values.flatten() for values in scores.values()])
-    threshold = _ascending(everything, min(count, len(everything)))
+    place = min(count, len(everything))
+    if waits_cost(everything.device):
+        threshold = ascending_values(everything.unsqueeze(0), torch.tensor([place]))[0]
+    else:
+        threshold = _ascending(everything, place)
     return {name: values > threshold for name, values in scores.items()}
 
 
 @torch.no_grad()
 def lowest_of_each(scores: Mapping[str, Tensor], share: float) -> Matrices:
     """Return masks without exactly the lowest `share` of each matrix; of equal ones the first go."""
+    if any(waits_cost(values.device) for values in scores.values()):
+        return _lowest_of_each_stacked(scores, share)
     return {
         name: _highest(values, values.numel() - round(share * values.numel()))
         for name, values in scores.items()
@@ -67,20 +74,64 @@ def _highest(values: Tensor, count: int) -> Tensor:
 
 
 def _places(mask: Tensor) -> Tensor:
-    """Return where a flat mask is set, [n]; numpy is five times as fast as torch on a CPU."""
-    if mask.device.type != "cpu":
-        return mask.nonzero().squeeze(1)
+    """Return where a flat mask on a CPU is set, [n]; numpy is five times as fast as torch."""
     return torch.from_numpy(np.flatnonzero(mask.numpy()))
 
 
 def _ascending(values: Tensor, place: int) -> Tensor:
-    """Return the value [] at a place, from 1, in ascending order; by selection, not by sorting.
+    """Return the value [] at a place, from 1, in ascending order, on a CPU; by selection, not by sorting.
 
-    Methods on single weights need it at every step, and numpy selects ten times as fast as torch on a CPU.
+    Methods on single weights need it at every step, and numpy selects ten times as fast as torch.
     """
-    if values.device.type != "cpu" or values.dtype != torch.float32:
+    if values.dtype != torch.float32:
         return values.kthvalue(place).values
     return torch.from_numpy(np.partition(values.detach().numpy(), place - 1)[place - 1 : place])[0]
+
+
+def _lowest_of_each_stacked(scores: Mapping[str, Tensor], share: float) -> Matrices:
+    """Do what `lowest_of_each` does, on all matrices of one size together, without waiting for the device."""
+    sizes: dict[int, list[str]] = {}
+    for name, values in scores.items():
+        sizes.setdefault(values.numel(), []).append(name)
+    masks: Matrices = {}
+    for size, names in sizes.items():
+        gone = round(share * size)
+        flat = torch.stack([scores[name].flatten() for name in names])
+        found = _without_lowest(flat, min(max(gone, 0), size))
+        masks |= {name: mask.view_as(scores[name]) for name, mask in zip(names, found, strict=True)}
+    return {name: masks[name] for name in scores}
+
+
+def _without_lowest(values: Tensor, count: int) -> Tensor:
+    """Return masks [G, n] without exactly the `count` lowest of each row; of equal ones the first go."""
+    if count in (0, values.shape[1]):
+        return torch.full_like(values, not count, dtype=torch.bool)
+    last = ascending_values(values, torch.full((len(values),), count)).unsqueeze(1)  # that goes
+    equal = values == last
+    left = count - (values < last).sum(dim=1, keepdim=True)  # to go among the equal ones
+    return (values > last) | (equal & (equal.cumsum(dim=1) > left))
+
+
+def ascending_values(values: Tensor, places: Tensor) -> Tensor:
+    """Return the value [G] at each row's place, from 1, in ascending order, exactly, without waiting for the device.
+
+    By bisection on the bits of fp32: 32 passes over `values`. On a GPU torch's kthvalue gives a row to one block
+    (pytorch issue 75599), and a sort writes everything several times.
+
+    Args:
+        values: [G, n]
+        places: [G] int64
+    """
+    bits = values.float().view(torch.int32)
+    ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # integers in the order of the numbers
+    places = places.to(values.device, non_blocking=True)
+    found = torch.full_like(places, -(2**31))
+    for bit in range(31, -1, -1):
+        higher = found + 2**bit
+        below = (ordered < higher.to(torch.int32).unsqueeze(1)).sum(dim=1)
+        found = torch.where(below < places, higher, found)
+    found = found.to(torch.int32)
+    return (found ^ ((found >> 31) & 0x7FFFFFFF)).view(torch.float32).to(values.dtype)
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import final
 
@@ -27,9 +27,10 @@ IntArray = npt.NDArray[np.int64]
 POOL_BATCHES = 50
 NO_LABEL = -100  # of a token that has none: what torch's losses leave out
 
-# input_ids, attention_mask, (token_type_ids,) or pixel_values; labels, rows
+# input_ids, attention_mask, (token_type_ids,) or pixel_values; labels, rows, (MASK)
 Batch = dict[str, Tensor]
 INPUTS = ("input_ids", "attention_mask", "token_type_ids", "pixel_values")  # of the encoder
+MASK = "made_mask"  # what the forward pass is given for `attention_mask`; empty: none (`attention_masks`)
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Split:
 
     table: pa.Table
     pad_token_id: int
+    # every batch's length is one of this, up to the limit at which rows are cut
+    multiple: int = field(default=1, kw_only=True)
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -125,9 +128,12 @@ class Split:
         return replace(self, table=self.table.take(pa.array(rows)).combine_chunks())
 
     def collate(self, rows: IntArray) -> Batch:
-        """Return the given rows as one batch [B, T], padded on the right to the longest of them."""
+        """Return the given rows as one batch [B, T], padded on the right to the longest of them, or a multiple."""
         starts, ends = self._offsets[rows], self._offsets[rows + 1]
-        places = starts[:, None] + np.arange(int((ends - starts).max()))
+        longest = int((ends - starts).max())
+        rounded = -(-longest // self.multiple) * self.multiple
+        length = min(rounded, max(longest, self.limit)) if self.limit else rounded
+        places = starts[:, None] + np.arange(length)
         real = places < ends[:, None]
         np.minimum(places, self._offsets[-1] - 1, out=places)  # what padding reads is there, and replaced
         batch: Batch = {}
@@ -176,12 +182,10 @@ class Feed:
     launched. For a CPU each is made on demand: another thread would take the step's core.
     """
 
-    def __init__(
-        self, make: Callable[[int], Batch], device: torch.device, *, ahead: bool | None = None
-    ) -> None:
-        """Take `make`, which returns the batch of a place; `ahead` None: a thread on an accelerator alone."""
+    def __init__(self, make: Callable[[int], Batch], device: torch.device, *, ahead: bool) -> None:
+        """Take `make`, which returns the batch of a place; `ahead`: in a thread, one before it is needed."""
         self._make, self._device = make, device
-        self._worker = ThreadPoolExecutor(1) if (device.type == "cuda" if ahead is None else ahead) else None
+        self._worker = ThreadPoolExecutor(1) if ahead else None
         self._stream = None if device.type != "cuda" else torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._next: tuple[int, Future[Batch]] | None = None
 
@@ -215,7 +219,10 @@ class Feed:
 
 def encoder_inputs(batch: Batch) -> Batch:
     """Return the inputs of the encoder's forward pass in a batch."""
-    return {name: batch[name] for name in INPUTS if name in batch}
+    found = {name: batch[name] for name in INPUTS if name in batch}
+    if MASK in batch:
+        found["attention_mask"] = batch[MASK]
+    return {name: value for name, value in found.items() if value.numel()}
 
 
 def real_tokens(batch: Batch, hidden: Tensor) -> Tensor:

@@ -22,9 +22,11 @@ def test_ranks_within_groups_by_hand():
     scores = torch.tensor([3.0, 1.0, 2.0, 5.0, 9.0, 7.0])
     groups = torch.tensor([0, 0, 0, 1, 1, 1])
     there = torch.ones(6, dtype=torch.bool)
-    assert rank_from_top(scores, groups, there).tolist() == pytest.approx([0, 2 / 3, 1 / 3, 2 / 3, 0, 1 / 3])
+    assert rank_from_top(scores, groups, there, count=2).tolist() == pytest.approx(
+        [0, 2 / 3, 1 / 3, 2 / 3, 0, 1 / 3]
+    )
     there[4] = False  # the best is gone: the others are ranked among two
-    assert rank_from_top(scores, groups, there)[[3, 5]].tolist() == pytest.approx([1 / 2, 0])
+    assert rank_from_top(scores, groups, there, count=2)[[3, 5]].tolist() == pytest.approx([1 / 2, 0])
 
 
 def test_the_regulariser_by_hand():

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.model.device import forms_of_a_gpu
 from pipeline.model.surgery import cut
 from pipeline.model.unstructured import (
+    ascending_values,
     count_to_remove,
     holding_zeros,
     lift,
@@ -122,3 +124,33 @@ def test_zeros_stay_through_moments_and_decay(make_model, make_batch):
         assert (weight.detach() != before[name])[~gone[name]].all()
     step()
     assert not torch.equal(weights["0.query"].detach() == 0, gone["0.query"])  # nothing is left behind
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_gpus_form_finds_each_place_exactly(tied: bool):
+    generator = torch.Generator().manual_seed(1)
+    values = torch.randn(3, 97, generator=generator) * 10.0 ** torch.arange(-30, 3, 11).unsqueeze(1)
+    if tied:
+        values = values.sign() * 0.5
+    values[0, :5], values[1, 7], values[1, 8] = 0.0, torch.inf, -torch.inf
+    ordered = values.sort(dim=1).values
+    for place in (1, 2, 48, 96, 97):
+        found = ascending_values(values, torch.full((3,), place))
+        torch.testing.assert_close(found, ordered[:, place - 1], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.999, 1.0])
+@pytest.mark.parametrize("equal", [False, True])
+def test_a_gpus_masks_are_those_of_a_cpu(share: float, equal: bool):
+    generator = torch.Generator().manual_seed(2)
+    scores = {
+        name: torch.zeros(shape) if equal else torch.randn(shape, generator=generator).round(decimals=1)
+        for name, shape in {"a": (7, 9), "b": (9, 7), "c": (4, 5)}.items()
+    }
+    count = round(share * sum(values.numel() for values in scores.values()))
+    expected = lowest_of_each(scores, share), lowest(scores, count)
+    with forms_of_a_gpu():
+        found = lowest_of_each(scores, share), lowest(scores, count)
+    for one, other in zip(found, expected, strict=True):
+        assert list(one) == list(other)
+        assert all(torch.equal(one[name], other[name]) for name in one)

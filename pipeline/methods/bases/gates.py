@@ -52,6 +52,7 @@ class Gates:
         shares: [D] fp32, the same as parts of the dense encoder's.
         removable: their sum.
         encoder: parameters of the dense encoder.
+        layers: L, of the dense model.
         layer: [D] int64, the unit's layer in the dense model.
         kind: [D] int64, 0 for attention and 1 for feed-forward.
         of_kind: for each kind the numbers of its units that are there.
@@ -83,6 +84,7 @@ class Gates:
         self.of_kind = tuple(
             torch.nonzero((self.kind == kind) & self.there).squeeze(1) for kind in range(len(sizes))
         )
+        self.layers = anatomy.dense_layers
         self.encoder = costs.encoder
         self.shares = self.parameters.float() / costs.encoder
         self.removable = float(parameters.sum()) / costs.encoder
@@ -152,12 +154,12 @@ class Gates:
         """
         values = torch.where(self.there, values.detach().double(), -torch.inf)
         best = torch.where(self.kind == 0, values, -torch.inf).argmax()
-        values[best] = torch.inf
+        values.index_fill_(0, best.unsqueeze(0), torch.inf)  # values[best] would read the number on the host
         order = values.argsort(stable=True)
         freed = self.parameters[order].cumsum(0) - self.parameters[order]  # before the unit itself
         keep = torch.empty_like(self.there)
         keep[order] = freed >= math.ceil(compression * self.encoder) - self._gone
-        keep[best] = True
+        keep.index_fill_(0, best.unsqueeze(0), True)
         return keep & self.there
 
     @torch.no_grad()

@@ -30,7 +30,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.methods.base import PruningMethod, Run
-from pipeline.methods.snip.norms import head_power_sums, masked_power_sum
+from pipeline.methods.snip.norms import power_sums
 from pipeline.methods.snip.spectral import SpectralBound
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.layer_parts import Block, matrix
@@ -102,6 +102,8 @@ class Snip(PruningMethod):
         branches = self._branches(anatomy)
         units = torch.tensor([unit for branch in branches for unit in branch.units], device=device)
         weights = torch.tensor(self._unit_weights(anatomy), dtype=torch.float32, device=device)
+        if self._reference is not None:
+            self._reference = self._reference.to(device)
         self._watched = _Watched(branches, units, weights, anatomy.head_size, anatomy.hidden_size)
         with ExitStack() as stack:
             stack.enter_context(self._catching(branches, training=True))
@@ -120,18 +122,15 @@ class Snip(PruningMethod):
         if watched is None or len(self._caught) != len(watched.branches):
             raise RuntimeError("A penalty belongs to a training forward pass inside watch: there was none.")
         mask = real_tokens(batch, next(iter(self._caught.values()))).float()
-        sums = [
-            self._power_sums(branch, self._caught.pop(slot), mask, watched.head_size)
-            for slot, branch in enumerate(watched.branches)
-        ]
+        sums = self._power_sums(watched.branches, mask, watched.head_size)
         self._catches = False
-        norms = self._norms(torch.cat(sums), mask.sum() * watched.features)
+        norms = self._norms(sums, mask.sum() * watched.features)
         self._last_norms = norms.detach()
         if self._reference is None:
             self._reference = torch.ones_like(watched.weights)
             if self.reference == "pretrained":  # of the first batch: no weight has moved yet
                 self._reference[watched.units] = self._last_norms
-        relative = norms / self._reference.to(norms.device)[watched.units]
+        relative = norms / self._reference[watched.units]
         cost = self.delta * torch.log1p(relative / self.delta) if self.shape == "log" else relative
         return self.penalty_strength * (watched.weights[watched.units] @ cost) / watched.weights.sum()
 
@@ -151,12 +150,7 @@ class Snip(PruningMethod):
                     model(**inputs)
                     mask = real_tokens(inputs, next(iter(self._caught.values()))).float()
                     tokens += mask.sum()
-                    sums += torch.cat(
-                        [
-                            self._power_sums(branch, self._caught.pop(slot), mask, anatomy.head_size)
-                            for slot, branch in enumerate(branches)
-                        ]
-                    )
+                    sums += self._power_sums(branches, mask, anatomy.head_size)
         finally:
             model.train(training)
         norms = self._norms(sums, tokens * anatomy.hidden_size).double().cpu().numpy()
@@ -253,14 +247,12 @@ class Snip(PruningMethod):
                 handle.remove()
             self._caught.clear()
 
-    def _power_sums(self, branch: _Branch, caught: Tensor, mask: Tensor, head_size: int) -> Tensor:
+    def _power_sums(self, branches: list[_Branch], mask: Tensor, head_size: int) -> Tensor:
+        """Return the sums [of all units] over what was caught."""
+        caught = [self._caught.pop(slot) for slot in range(len(branches))]
+        weights = [_scaled_weight(branch.block) if branch.by_head else None for branch in branches]
         power = 2 if self.norm == "rms" else 1
-        if branch.by_head:
-            weight, factors = matrix(branch.block.output), branch.block.factors
-            if factors is not None:
-                weight = weight * factors[:, None]
-            return head_power_sums(caught, weight, mask, head_size=head_size, power=power)
-        return masked_power_sum(caught, mask, power=power).reshape(1)
+        return power_sums(caught, weights, mask, head_size=head_size, power=power)
 
     def _norms(self, sums: Tensor, count: Tensor) -> Tensor:
         mean = sums / count
@@ -290,3 +282,9 @@ class Snip(PruningMethod):
             if self._loaded_bound:
                 self._bound.load(self._loaded_bound)
         return self._bound
+
+
+def _scaled_weight(block: Block) -> Tensor:
+    """Return the matrix of a block's output [d, n], with the factors that follow it."""
+    weight = matrix(block.output)
+    return weight if block.factors is None else weight * block.factors[:, None]

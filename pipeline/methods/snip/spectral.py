@@ -17,6 +17,8 @@ from typing import final
 import torch
 from torch import Tensor
 
+from pipeline.model.device import waits_cost
+
 SIGMA_FLOOR = 1e-12
 START_ITERATIONS = 20  # for the first estimate; from then on one iteration follows each small change
 
@@ -32,7 +34,7 @@ def power_iteration(weights: Sequence[Tensor], u: Tensor) -> tuple[Tensor, Tenso
 
 def _products(weights: Sequence[Tensor], vectors: Tensor) -> Tensor:
     """Return W_g v_g of every matrix: [G, m] of G matrices [m, n] and vectors [G, n]."""
-    if vectors.device.type == "cpu":  # reads every matrix once; a stack would be written and read, too
+    if not waits_cost(vectors.device):  # reads every matrix once; a stack would be written and read, too
         return torch.stack([torch.mv(w, v) for w, v in zip(weights, vectors.unbind(), strict=True)])
     return torch.bmm(torch.stack(list(weights)), vectors.unsqueeze(2)).squeeze(2)  # two launches instead of G
 
@@ -116,9 +118,7 @@ class SpectralBound:
 
     @staticmethod
     def _shrink(weights: list[Tensor], factors: Tensor) -> None:
-        if (
-            factors.device.type == "cpu"
-        ):  # no synchronisation needed: matrices within their bound stay as they are
+        if not waits_cost(factors.device):  # matrices within their bound stay as they are
             for weight, factor in zip(weights, factors.tolist(), strict=True):
                 if factor < 1.0:
                     weight.mul_(factor)

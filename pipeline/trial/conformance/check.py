@@ -28,6 +28,7 @@ from pipeline.trial.conformance.training_laws import (
     a_second_round_goes_on_from_the_first_ones_cut,
     activation_checkpointing_changes_nothing,
     interrupted_and_continued_gives_the_same_scores,
+    no_step_waits_for_the_device,
 )
 
 
@@ -56,6 +57,7 @@ LAWS: tuple[Callable[[Subject], None], ...] = (
     permuting_heads_permutes_scores,
     interrupted_and_continued_gives_the_same_scores,
     activation_checkpointing_changes_nothing,
+    no_step_waits_for_the_device,
     a_second_round_goes_on_from_the_first_ones_cut,
     state_is_tensors_that_a_file_can_hold,
 )

@@ -15,6 +15,7 @@ from pipeline.model.anatomy import Anatomy
 from pipeline.model.surgery import cut
 from pipeline.task.batches import Split
 from pipeline.task.kinds import UNTOLD
+from pipeline.trial.conformance.counting import Counts, counted
 from pipeline.trial.conformance.networks import tiny_batch, tiny_network, tiny_rows
 from pipeline.trial.conformance.subject import STEPS, Subject, ranked, require, same
 from pipeline.trial.curve import WeightRanking
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 SEED = 5
+COUNTED = 6  # steps, of which all but the first and the last are counted
 SHARE = 0.3  # of single weights that a first round sets to zero
 
 
@@ -48,12 +50,25 @@ class _Listener(Listener):
             self.taken[self.done] = copy.deepcopy(state())
 
 
+@dataclass
+class _Counting(Listener):
+    """Counts between the first step and the one before the last, after which the loop reads its losses."""
+
+    counts: Counts
+    done: int = 0
+
+    def on_step(self, state: Callable[[], LoopState]) -> None:
+        del state
+        self.done += 1
+        self.counts.on = self.done < COUNTED - 1
+
+
 def _loop(
     subject: Subject,
     method: PruningMethod,
     network: tuple[PreTrainedModel, Anatomy],
     rows: Split,
-    listener: _Listener,
+    listener: Listener,
 ) -> Loop:
     recipe = Recipe(
         learning_rate=0.01,
@@ -82,6 +97,17 @@ def interrupted_and_continued_gives_the_same_scores(subject: Subject) -> None:
         law = f"Interrupted after step {stop} and continued, training gives the same"
         require(same(expected, after.score(*second, [batch])), subject, f"{law} scores")
         require(_same_weights(whole[0], second[0]), subject, f"{law} weights")
+
+
+def no_step_waits_for_the_device(subject: Subject) -> None:
+    """Check that no training step makes the host wait for a GPU: by counting, on a CPU, in the forms of a GPU."""
+    with counted(on=False) as counts:
+        loop = _loop(subject, subject.make(), tiny_network(), tiny_rows(), _Counting(counts))
+        recipe, run = replace(loop.recipe, batch_size=2), replace(subject.run(SEED), total_steps=COUNTED)
+        replace(loop, recipe=recipe, run=run, phase=Phase("tune", 0, 0, COUNTED, 3)).fit()
+    require(counts.kernels > 0, subject, "Something is counted")
+    law = f"A step makes the host wait for nothing, but here for {', '.join(sorted(counts.reads))}"
+    require(not counts.reads, subject, law)
 
 
 def activation_checkpointing_changes_nothing(subject: Subject) -> None:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from pipeline.model.device import waits_cost
+
 LEVELS = 1 << 15
 _LANES = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32: torch.int32}
 
@@ -23,8 +25,12 @@ _LANES = {torch.bfloat16: torch.int16, torch.float16: torch.int16, torch.float32
 def cheap_dropout(model: nn.Module) -> Iterator[None]:
     """Replace a network's dropouts by cheap ones inside the context: torch's generator, but other numbers.
 
-    A copy that is made inside keeps the cheap ones. On a GPU torch's own kernel is faster, and is used.
+    A copy that is made inside keeps the cheap ones. On a GPU torch's own kernel is faster, and nothing is replaced.
     """
+    parameter = next(model.parameters(), None)
+    if parameter is not None and waits_cost(parameter.device):
+        yield
+        return
     found = [module for module in model.modules() if type(module) is nn.Dropout]
     for module in found:
         module.__class__ = CheapDropout

@@ -60,6 +60,8 @@ class Vocabulary:
         if isinstance(self._whole, nn.Embedding) and not _is_tied(model, self._whole):
             seen = torch.from_numpy(train.words(self._whole.num_embeddings))
             self._seen = seen.to(self._whole.weight.device)
+            # row numbers, by whether a word is seen: a mask's would be read on the host each time
+            self._places = {each: torch.nonzero(self._seen == each).squeeze(1) for each in (True, False)}
             self._reducible = self._whole.weight.requires_grad and bool(seen.float().mean() <= MOST_SEEN)
         self.decay: float | Tensor = 1.0  # a tensor [] where its value is only on the device
 
@@ -93,8 +95,8 @@ class Vocabulary:
 
     @torch.no_grad()
     def _fill(self, trained: SeenWords) -> None:
-        self._whole.weight[self._seen] = trained.weight
-        self._whole.weight[~self._seen] = trained.unseen * self.decay
+        self._whole.weight.index_copy_(0, self._places[True], trained.weight)
+        self._whole.weight.index_copy_(0, self._places[False], trained.unseen * self.decay)
 
 
 def _is_tied(model: PreTrainedModel, words: nn.Embedding) -> bool:

@@ -18,16 +18,18 @@ from torch import Tensor, nn
 
 from pipeline.methods.base import PruningMethod, Run
 from pipeline.model.anatomy import Anatomy, encoder_layers
-from pipeline.task.batches import Batch, Feed, IntArray, Split, batch_parts, encoder_inputs
+from pipeline.model.device import waits_cost
+from pipeline.task.batches import Batch, Feed, Split, batch_parts, encoder_inputs
 from pipeline.trial.distillation import Distillation
 from pipeline.trial.training.activation_checkpointing import recompute_activations
 from pipeline.trial.training.compilation import Compilation
 from pipeline.trial.training.dropout import cheap_dropout
 from pipeline.trial.training.embeddings import Vocabulary
-from pipeline.trial.training.phases import Phase, schedule, steps_per_epoch
+from pipeline.trial.training.phases import Phase, schedule
 from pipeline.trial.training.precision import LossScale, autocast, gpu_kernels, training_attention
 from pipeline.trial.training.process import keep_memory
 from pipeline.trial.training.recipe import Recipe, make_optimizer
+from pipeline.trial.training.stream import Stream
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -98,16 +100,16 @@ class Loop:
     carried: PruningMethod | None = None  # one that does not watch this phase, but ranks after it
     done: int = field(default=0, init=False)  # steps of the phase
     recent_loss: float | None = field(default=None, init=False)  # mean before the last check
-    _orders: dict[int, list[IntArray]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._device = next(self.model.parameters()).device
-        self._per_epoch = steps_per_epoch(len(self.train), self.recipe.batch_size)
+        stream = Stream(self.train, self.recipe, self.anatomy, self._device, seed=self.phase.seed)
+        self._per_epoch = stream.per_epoch
         # of task loss, penalty, gradient norm, steps; with a distillation, also of its loss
         self._sums = torch.zeros(3, 5 if self.distillation is not None else 4, device=self._device)
         self._one = torch.ones((), device=self._device)
         self._vocabulary = Vocabulary(self.model, self.train)
-        self._feed = Feed(self._batch, self._device)
+        self._feed = Feed(stream.batch, self._device, ahead=waits_cost(self._device))
         self._scale = LossScale(self._device, self.recipe.precision)
 
     def fit(self, start: LoopState | None = None) -> None:
@@ -151,6 +153,9 @@ class Loop:
             if start is not None:
                 self._load(start, optimizer)
             self.model.train()
+            self._parameters = list(
+                self.model.parameters()
+            )  # walking all modules takes longer than a small step
             for step in range(self.done, self.phase.steps):
                 left = self.phase.steps - step
                 with nullcontext() if self.compilation is None else self.compilation.step(left=left):
@@ -181,7 +186,7 @@ class Loop:
             ]
             loss, penalty, *learned = (torch.stack(values).sum() for values in zip(*found, strict=True))
         skipped = self._scale.unscale(optimizer)
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), recipe.clip_norm, foreach=True)
+        norm = nn.utils.clip_grad_norm_(self._parameters, recipe.clip_norm, foreach=True)
         self._scale.step(optimizer)
         optimizer.zero_grad(set_to_none=True)
         kept = 1 - self._rate(step) * recipe.weight_decay
@@ -253,13 +258,6 @@ class Loop:
                     f"at chance after the cut: loss {loss:.3f} after {done} steps of recovery, "
                     f"a constant prediction has {constant:.3f}"
                 )
-
-    def _batch(self, position: int) -> Batch:
-        epoch, index = divmod(position, self._per_epoch)
-        if epoch not in self._orders:
-            order = self.train.training_order(self.recipe.batch_size, seed=self.phase.seed + epoch)
-            self._orders = {epoch: order}
-        return self.train.collate(self._orders[epoch][index])
 
     def _state(self, optimizer: torch.optim.Optimizer) -> LoopState:
         tensors: dict[str, Any] = {

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from pipeline.model.device import waits_cost
 from pipeline.study.records import BadInput
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
@@ -115,7 +116,7 @@ def training_attention(device: torch.device, precision: str) -> AbstractContextM
     PyTorch 2.13's fused attention on a CPU has a backward pass in bf16 that takes 2 to 15 times as long as that of
     separate products, most at short rows (docs/log.md); in fp32, and without gradients, it is the faster one.
     """
-    slow = device.type == "cpu" and precision == "bf16"
+    slow = not waits_cost(device) and precision == "bf16"
     return sdpa_kernel(SDPBackend.MATH) if slow else nullcontext()
 
 

@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 from pipeline.methods.base import Run
-from pipeline.methods.snip.norms import head_power_sums, masked_power_sum
+from pipeline.methods.snip.norms import head_power_sums, masked_power_sum, power_sums
 from pipeline.methods.snip.snip import NORM_FLOOR, Snip
 from pipeline.model.anatomy import encoder_layers
+from pipeline.model.device import forms_of_a_gpu
 from pipeline.model.surgery import cut, masked
 from pipeline.task.batches import encoder_inputs
 from pipeline.trial.conformance.networks import tiny_batch, tiny_network
@@ -202,6 +203,27 @@ def test_head_power_sums_are_those_of_materialised_heads(dtype: torch.dtype, tol
     for one, other in zip(ours, plain, strict=True):
         near = 5 * tolerance * float(other.abs().max())
         torch.testing.assert_close(one.double(), other.double(), rtol=5 * tolerance, atol=near)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_a_gpu_sums_layers_of_one_shape_together(power: int):
+    generator = torch.Generator().manual_seed(3)
+    caught = [torch.randn(2, 5, width, generator=generator) for width in (8, 12, 8, 9, 9)]
+    weights = [torch.randn(9, width, generator=generator) for width in (8, 12, 8)] + [None, None]
+    mask = torch.tensor([[1.0] * 5, [1.0] * 3 + [0.0] * 2])
+
+    def sums_and_gradients():
+        learned = [each.clone().requires_grad_() for each in (*caught, *weights[:3])]
+        found = power_sums(learned[:5], [*learned[5:], None, None], mask, head_size=4, power=power)
+        return found, torch.autograd.grad(found @ torch.arange(1.0, len(found) + 1), learned)
+
+    each, its = sums_and_gradients()
+    with forms_of_a_gpu():
+        together, theirs = sums_and_gradients()
+    assert len(each) == 2 + 3 + 2 + 2
+    torch.testing.assert_close(together, each)
+    for one, other in zip(theirs, its, strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_the_stand_in_for_mean_abs_is_right_for_gaussian_context():

@@ -1,0 +1,100 @@
+"""What a training step launches on a GPU, counted on a CPU: python -m tests.benchmarks.counts [METHOD ...]
+
+A BERT of 12 narrow layers: operators do not depend on the width. bf16, padded rows, dropout, the forms that the code
+takes on a GPU; every method at its defaults. Operators that are no views stand for kernels; host reads make the host
+wait for the device. Both are means over the steps between the first and the last but one.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from transformers import BertConfig, BertForSequenceClassification
+
+from pipeline.methods.base import Run
+from pipeline.methods.registry import METHODS
+from pipeline.model.anatomy import read_anatomy
+from pipeline.study.records import Params
+from pipeline.trial.conformance.counting import Counts, counted
+from pipeline.trial.training.loop import Listener, Loop, LoopState
+from pipeline.trial.training.phases import Phase
+from pipeline.trial.training.recipe import Recipe
+from tests.benchmarks import subject
+from tests.benchmarks.subject import CLASSES
+
+STEPS, ROWS, BATCH = 10, 64, 4
+LAYERS, HEADS, WIDTH, WORDS = 12, 12, 48, 30_522
+
+
+@dataclass
+class _Between(Listener):
+    """Counts from the end of the first step to that of the last but one."""
+
+    counts: Counts
+    done: int = 0
+
+    def on_step(self, state: Callable[[], LoopState]) -> None:
+        """Switches the counts."""
+        del state
+        self.done += 1
+        self.counts.on = 1 <= self.done < STEPS - 1
+
+
+def count(name: str | None, params: Params | None = None) -> Counts:
+    """Operators and host reads of STEPS - 2 steps under a method; None: plain."""
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=WORDS, hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
+        intermediate_size=4 * WIDTH,
+        attention_probs_dropout_prob=0.0,  # with it a CPU's attention is no single kernel
+    )  # fmt: skip
+    model = BertForSequenceClassification(config)
+    method = None if name is None else subject.fresh(name, params or subject.defaults(name))
+    run = None if method is None else Run(STEPS, ROWS, 0.5, torch.Generator().manual_seed(0), 0.1)
+    recipe = Recipe(1e-5, BATCH, 0.1, 0.01, "bf16", kind=CLASSES)
+    rows = subject.rows(ROWS, seed=0)
+    with counted(on=False) as counts:
+        listener = _Between(counts)
+        Loop(
+            model, read_anatomy(model), rows, Phase("tune", 0, 0, STEPS, 0), recipe, listener, method, run
+        ).fit()
+    return counts
+
+
+def cases() -> dict[str, tuple[str, Params]]:
+    """Every method at its defaults, and SNIP's four forms."""
+    found = {name: (name, subject.defaults(name)) for name in METHODS if not METHODS[name].needs_fit}
+    for level in ("head", "block"):
+        for bound in ("off", "relative"):
+            params = subject.defaults("snip", level=level, spectral_bound=bound)
+            found[f"snip, {level}, bound {bound}"] = ("snip", params)
+    return found
+
+
+def row(what: str, found: Counts, plain: Counts) -> str:
+    """A row of the table."""
+    steps = STEPS - 2
+    kernels, ratio = found.kernels / steps, found.kernels / plain.kernels
+    return f"| {what} | {kernels:,.0f} | {ratio:.2f} | {found.reads.total() / steps:g} |"
+
+
+def main() -> None:
+    """Prints a row for each."""
+    plain = count(None)
+    print(
+        "| step | kernels | / plain | host reads |", "|---|---|---|---|", row("plain", plain, plain), sep="\n"
+    )
+    for what, (name, params) in cases().items():
+        if sys.argv[1:] and name not in sys.argv[1:]:
+            continue
+        found = count(name, params)
+        print(
+            row(what, found, plain), *(f"  waits in {place}" for place in found.reads), sep="\n", flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()
