@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -14,10 +16,13 @@ from pipeline.cli.best import best
 from pipeline.cli.cluster import cluster
 from pipeline.cli.compare import compare
 from pipeline.cli.confirm import confirm
+from pipeline.cli.examples import epilog
 from pipeline.cli.export import export
 from pipeline.cli.finite import only_finite
 from pipeline.cli.fit_pruner import fit_pruner
+from pipeline.cli.init import init
 from pipeline.cli.interruption import INTERRUPTED, goes_on, interruptible
+from pipeline.cli.methods import methods
 from pipeline.cli.output import OutputLost, errors, out
 from pipeline.cli.outside_errors import outside_cause
 from pipeline.cli.passwords import refuse_passwords
@@ -34,7 +39,6 @@ DONE, FAILURE, BAD_INPUT = 0, 1, 2
 app = typer.Typer(
     name="prunefront",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -58,17 +62,17 @@ def _options(
     """Find how small and fast a fine-tuned encoder can get, and what that costs in accuracy."""
 
 
-app.command()(only_finite(search))
-app.command()(only_finite(plan))
-app.command()(only_finite(cluster))
-app.command()(only_finite(show))
-app.command()(only_finite(best))
-app.command()(only_finite(confirm))
-app.command()(only_finite(compare))
-app.command()(only_finite(report))
-app.command()(only_finite(studies))
-app.command()(only_finite(export))
-app.command("fit-pruner")(only_finite(fit_pruner))
+def _add(command: Callable[..., None], name: str | None = None) -> None:
+    """Add a command, its help flowed to the terminal's width and ending with examples."""
+    name = name or command.__name__
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
+    text = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
+    app.command(name, help=text, epilog=epilog(name))(only_finite(command))
+
+
+for _command in (search, init, methods, plan, cluster, show, best, confirm, compare, report, studies, export):
+    _add(_command)
+_add(fit_pruner, "fit-pruner")
 
 
 def main(arguments: list[str] | None = None) -> None:

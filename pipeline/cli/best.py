@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from pipeline.cli.completion import complete_study
 from pipeline.cli.output import err, identity, out, print_json, styled
 from pipeline.cli.selection import Selection
 from pipeline.cli.shared_options import with_options_of
@@ -25,7 +26,9 @@ from pipeline.study.store import DEFAULT_STORE, place_text
 def best(
     selection: Selection,
     *,
-    study: Annotated[str | None, typer.Argument(help="Name of the study.")] = None,
+    study: Annotated[
+        str | None, typer.Argument(help="Name of the study.", autocompletion=complete_study)
+    ] = None,
     task: Annotated[
         str | None, typer.Option(help="Instead of a study: the best over all studies of a task.")
     ] = None,

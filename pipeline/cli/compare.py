@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from pipeline.cli.completion import complete_study
 from pipeline.cli.output import log, out, print_json
 from pipeline.fronts.numbers import volume
 from pipeline.study.records import BadInput
@@ -23,7 +24,9 @@ _JSON_KEYS = {"significant": "real", "detectable": "sees"}  # fields whose key i
 
 
 def compare(
-    studies: Annotated[list[str] | None, typer.Argument(help="Names of studies.")] = None,
+    studies: Annotated[
+        list[str] | None, typer.Argument(help="Names of studies.", autocompletion=complete_study)
+    ] = None,
     task: Annotated[str | None, typer.Option(help="Instead of names: all studies of a task.")] = None,
     method: Annotated[str | None, typer.Option(help="Instead of names: all studies of a method.")] = None,
     tag: Annotated[

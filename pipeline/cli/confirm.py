@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from pipeline.cli.completion import complete_study
 from pipeline.cli.output import log, out, print_json, styled
 from pipeline.cli.selection import Selection
 from pipeline.cli.shared_options import with_options_of
@@ -24,7 +25,7 @@ def confirm(
     options: ConfirmOptions,
     selection: Selection,
     *,
-    study: Annotated[str, typer.Argument(help="Name of the study.")],
+    study: Annotated[str, typer.Argument(help="Name of the study.", autocompletion=complete_study)],
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on stderr.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:

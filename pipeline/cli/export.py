@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from pipeline.cli.completion import complete_study
 from pipeline.cli.output import err, log, out, print_json
 from pipeline.cli.selection import Selection
 from pipeline.cli.shared_options import with_options_of
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 def export(
     selection: Selection,
     *,
-    study: Annotated[str, typer.Argument(help="Name of the study.")],
+    study: Annotated[str, typer.Argument(help="Name of the study.", autocompletion=complete_study)],
     to: Annotated[Path, typer.Option(help="Folder to write: absent or empty.")],
     trial: Annotated[
         int | None, typer.Option(min=0, help="A point of this trial, instead of one of the study's front.")

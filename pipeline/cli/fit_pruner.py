@@ -15,8 +15,12 @@ STEPS = 6000
 
 def fit_pruner(
     model: Annotated[str, typer.Option(help="The base model: a hub name, a folder, or builtin/tiny-bert.")],
-    tasks: Annotated[list[str], typer.Option(help="Tasks, as for search --task: A.toml B.toml …")],
-    more: Annotated[list[str] | None, typer.Argument(metavar="[TASK]...", help="More tasks.")] = None,
+    tasks: Annotated[
+        list[str], typer.Option("--task", "--tasks", help="A task as for search --task; repeatable.")
+    ],
+    more: Annotated[
+        list[str] | None, typer.Argument(metavar="[TASK]...", help="More tasks.", hidden=True)
+    ] = None,
     steps: Annotated[
         int,
         typer.Option(

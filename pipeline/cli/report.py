@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.completion import complete_study
 from pipeline.cli.output import log, print_json
 from pipeline.study.records import BadInput, StudySpec
 from pipeline.study.store import DEFAULT_STORE
 
 
 def report(
-    studies: Annotated[list[str], typer.Argument(help="Names of studies.")],
+    studies: Annotated[list[str], typer.Argument(help="Names of studies.", autocompletion=complete_study)],
     html: Annotated[Path | None, typer.Option(help="File of the page.")] = None,
     figures: Annotated[Path | None, typer.Option(help="Folder for every figure as .png and .svg.")] = None,
     track: Annotated[

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.cli.columns import Column, print_table
+from pipeline.cli.completion import complete_study
 from pipeline.cli.output import identity, out, print_as_is, print_json, styled
 from pipeline.driver.tracking import shown
 from pipeline.fronts.front import Front, FrontPoint, load_front
@@ -27,7 +28,12 @@ ZEROS = (
 
 
 def show(
-    study: Annotated[str, typer.Argument(help="Name of the study (`prunefront studies` lists them).")],
+    study: Annotated[
+        str,
+        typer.Argument(
+            help="Name of the study (`prunefront studies` lists them).", autocompletion=complete_study
+        ),
+    ],
     store: Annotated[Path, typer.Option(help="Folder of the store.")] = DEFAULT_STORE,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:

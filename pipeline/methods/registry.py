@@ -6,14 +6,19 @@ A class is imported when its name is looked up. Methods of other packages are en
 
 from __future__ import annotations
 
+import inspect
+import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from typing import cast
 
 from pipeline.methods.base import OneShot, PruningMethod, Unstructured
 from pipeline.study.entry_points import METHODS as GROUP
 from pipeline.study.entry_points import load_entry, names_in
+from pipeline.study.nearest import did_you_mean
 from pipeline.study.records import BadInput
+from pipeline.study.space import load_space
 
 PACKAGED: dict[str, tuple[str, str]] = {  # name -> file or folder in methods/, class
     "chance": ("chance", "Chance"),
@@ -42,6 +47,36 @@ PACKAGED: dict[str, tuple[str, str]] = {  # name -> file or folder in methods/, 
     "soft-movement": ("soft_movement", "SoftMovement"),
     "soft-movement-block": ("soft_movement_block", "SoftMovementBlock"),
 }
+
+
+TUNED = (
+    "snip",
+    "chance",
+    "chance-weights",
+)  # whose defaults were tuned here; others have their papers', or guesses
+
+
+@dataclass(frozen=True)
+class MethodFacts:
+    """What a method is, for whoever chooses one.
+
+    Attributes:
+        name: as for `search --method`.
+        ranks: what it orders: units, layers, or single weights, which are set to zero.
+        trains: whether it acts on the steps of training; else it looks at the trained network, once.
+        needs_fit: whether something is fitted to the base model first (`prunefront fit-pruner`).
+        tuned: whether its defaults were tuned here.
+        source: its publication.
+        about: the whole description of its file.
+    """
+
+    name: str
+    ranks: str
+    trains: bool
+    needs_fit: bool
+    tuned: bool
+    source: str
+    about: str
 
 
 class Registry(Mapping[str, type[PruningMethod]]):
@@ -99,3 +134,40 @@ def looks_only(method: str) -> bool:
 def in_one_round(method: str) -> bool:
     """Return whether a method sets weights to zero gradually while it watches: that fills the whole tuning."""
     return ranks_weights(method) and not issubclass(METHODS[method], OneShot)
+
+
+def facts_of(name: str) -> MethodFacts:
+    """Return what a method is.
+
+    Raises:
+        BadInput: there is no such method.
+    """
+    if name not in METHODS:
+        raise BadInput(
+            f"There is no method {name!r}.{did_you_mean(name, METHODS)} There are {', '.join(METHODS)}."
+        )
+    method = METHODS[name]
+    about = inspect.cleandoc(sys.modules[method.__module__].__doc__ or method.__doc__ or "")
+    return MethodFacts(
+        name=name,
+        ranks=_ranks(name),
+        trains=not issubclass(method, OneShot),
+        needs_fit=method.needs_fit,
+        tuned=name in TUNED,
+        source=about.partition("\n\n")[0].replace("\n", " "),
+        about=about,
+    )
+
+
+def _ranks(name: str) -> str:
+    if ranks_weights(name):
+        return "single weights (set to zero)"
+    levels = load_space(name, file=None, pretrained=True).defaults().get("level")
+    return {
+        None: "units",
+        "block": "blocks",
+        "neuron": "heads and neurons",
+        "head": "heads and ffn blocks",
+        "head-only": "heads",
+        "layer": "layers",
+    }.get(None if levels is None else str(levels), str(levels))

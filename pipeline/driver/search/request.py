@@ -28,7 +28,9 @@ METHOD, TRIALS = "snip", 5
 UNTRAINED_METHOD, UNTRAINED_TRIALS = "obs", 1  # without training: one trial gives the whole curve
 BY_MODE: Any = None  # the default of a field that __post_init__ fills
 
-WHAT, HOW, WHERE, RUN = "What is cut", "How it is searched", "Where it is kept", "What it runs on"
+USUAL = "Usual options"
+WHAT, HOW = "More on what is cut", "More on how it is searched"
+WHERE, RUN = "Where it is kept", "What it runs on"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,23 +46,23 @@ class Search:
         Option(
             "A file of rows (csv, tsv, jsonl, parquet), a folder of train and test files, a task file (.toml), "
             "hf:NAME, glue/sst2 … or builtin/docstrings.",
-            WHAT,
+            USUAL,
             also=("--data",),
         ),
     ] = "builtin/docstrings"
-    model: Annotated[str, Option("A hub name, a folder, or builtin/tiny-bert.", WHAT)] = "builtin/tiny-bert"
+    model: Annotated[str, Option("A hub name, a folder, or builtin/tiny-bert.", USUAL)] = "builtin/tiny-bert"
     method: Annotated[
         str,
         Option(
-            f"{', '.join(known_methods())}. chance is the baseline; search_spaces/ has a file on each. "
+            f"How units are ranked; `prunefront methods` lists all {len(known_methods())}. "
             f"[dim]Default: {METHOD}, without training {UNTRAINED_METHOD}[/]",
-            WHAT,
+            USUAL,
         ),
     ] = BY_MODE
     text: Annotated[
-        tuple[str, ...], Option("Text column of a file or an hf: data set; twice for pairs of texts.", WHAT)
+        tuple[str, ...], Option("Text column of a file or an hf: data set; twice for pairs of texts.", USUAL)
     ] = ()
-    label: Annotated[str | None, Option("Label column of a file or an hf: data set.", WHAT)] = None
+    label: Annotated[str | None, Option("Label column of a file or an hf: data set.", USUAL)] = None
     metric: Annotated[
         str | None,
         Option(
@@ -85,11 +87,11 @@ class Search:
         Option(
             f"Trials of the study in all; may be raised later. [dim]Default: {TRIALS}, without training "
             f"{UNTRAINED_TRIALS}[/]",
-            HOW,
+            USUAL,
         ),
     ] = BY_MODE
     minutes: Annotated[
-        float | None, Option("Start no new trial after this running time, restarts included.", HOW)
+        float | None, Option("Start no new trial after this running time, restarts included.", USUAL)
     ] = None
     gpu_hours: Annotated[
         float | None, Option("Start no new trial after this GPU time of all trials, lost ones included.", HOW)
@@ -139,7 +141,7 @@ class Search:
         ),
     ] = None
     seed: Annotated[int, Option("Seed of sampling and training.", HOW)] = 0
-    name: Annotated[str | None, Option("Name of the study. [dim]Default: task-model-method[/]", HOW)] = None
+    name: Annotated[str | None, Option("Name of the study. [dim]Default: task-model-method[/]", USUAL)] = None
     store: Annotated[Path, Option("Folder for files, or s3://BUCKET/PREFIX.", WHERE, as_text=True)] = (
         DEFAULT_STORE
     )

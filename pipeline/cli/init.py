@@ -1,0 +1,44 @@
+"""The command `prunefront init`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.cli.output import log, out, print_json, styled
+from pipeline.study.store import DEFAULT_STORE
+
+
+def init(
+    data: Annotated[Path, typer.Argument(help="A file of rows, or a folder with train and test files.")],
+    text: Annotated[
+        list[str] | None, typer.Option(help="Text column; twice for pairs. [dim]Default: found by name[/]")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="Label column. [dim]Default: found by name[/]")] = None,
+    metric: Annotated[
+        str, typer.Option(help="accuracy, f1, accuracy_f1, matthews or pearson_spearman.")
+    ] = "accuracy",
+    to: Annotated[
+        Path | None, typer.Option(help="The task file. [dim]Default: beside the data, NAME.toml[/]")
+    ] = None,
+    store: Annotated[Path, typer.Option(help="Folder of the store.")] = DEFAULT_STORE,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+) -> None:
+    """Write a task file that explains itself, from a file of rows.
+
+    The rows are read: a column that is missing, or a label that cannot be learned, is said now and not later.
+    """
+    from pipeline.task.template import write_taskfile
+
+    made = write_taskfile(
+        data, text=tuple(text or ()), label=label, metric=metric, to=to, cache=store / "cache"
+    )
+    if as_json:
+        print_json({"file": str(made.file), "rows": made.rows, "classes": list(made.classes)})
+        return
+    for remark in made.remarks:
+        log(remark)
+    out.print(f"{made.file}: {made.said}.", soft_wrap=True)
+    out.print(styled("\nNext:  [cyan]prunefront search --task {file}[/]", file=made.file))

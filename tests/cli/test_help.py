@@ -1,0 +1,65 @@
+"""Help: examples that parse, text that flows, a table of methods, completion of names."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from typer.main import get_command
+
+from pipeline.cli.app import app, run
+from pipeline.cli.completion import complete_method, complete_study
+from pipeline.cli.examples import EXAMPLES
+from pipeline.methods.registry import METHODS, ranks_weights
+from pipeline.study.store import Store
+from tests.kit.synthetic import spec
+
+COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+
+
+def test_every_command_ends_with_examples_that_parse() -> None:
+    assert set(EXAMPLES) == set(COMMANDS)
+    for name, lines in EXAMPLES.items():
+        assert lines
+        for line in lines:
+            words = shlex.split(line)
+            assert words[:2] == ["prunefront", name]
+            COMMANDS[name].make_context(name, words[2:])  # raises on an unknown option or a missing argument
+
+
+@pytest.mark.parametrize("name", ["export", "compare"])
+def test_help_shows_them_and_flows(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([name, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert EXAMPLES[name][0] in " ".join(shown.split())
+    assert all("\n" not in paragraph for paragraph in COMMANDS[name].help.split("\n\n"))
+
+
+def test_methods_are_listed_with_what_they_rank(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["methods", "--json"]) == 0
+    found = {each["name"]: each for each in json.loads(capsys.readouterr().out)["methods"]}
+    assert set(found) == set(METHODS)
+    for name, facts in found.items():
+        assert ("weights" in facts["ranks"]) == ranks_weights(name)
+    assert found["snip"]["tuned"]
+    assert "2010.01791" in found["snip"]["source"]
+    assert not found["fisher"]["trains"]
+    assert found["smp"]["needs_fit"]
+    assert run(["methods", "fisher"]) == 0
+    assert "search_spaces/fisher.toml" in capsys.readouterr().out
+    assert run(["methods", "fischer"]) == 2
+    assert "Did you mean fisher" in capsys.readouterr().err
+
+
+def test_a_shell_completes_studies_and_methods(tmp_path: Path) -> None:
+    for name in ("toy-snip", "toy-obs", "other"):
+        Store(tmp_path).write_spec(spec(name))
+    context = cast("Any", SimpleNamespace(params={"store": tmp_path}))
+    assert complete_study(context, "toy") == ["toy-obs", "toy-snip"]
+    context = cast("Any", SimpleNamespace(params={"store": tmp_path / "none"}))
+    assert complete_study(context, "") == []
+    assert complete_method("sn") == ["snip"]

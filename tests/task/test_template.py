@@ -1,0 +1,66 @@
+"""A task file that `init` writes is read as the same task as its rows."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.app import run
+from pipeline.study.records import BadInput
+from pipeline.task.loading import load_task
+from pipeline.task.taskfile import read_taskfile
+from pipeline.task.template import write_taskfile
+
+ROWS = [(f'word{i} of "row" {i}', ["pro", 'c"on'][i % 2]) for i in range(60)]
+
+
+def written(folder: Path, *, head: tuple[str, str] = ("review", "topic")) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "my reviews.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([head, *ROWS])
+    return folder / "my reviews.csv"
+
+
+def test_it_is_the_task_of_its_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = written(tmp_path)
+    assert run(["init", str(data), "--store", str(tmp_path / "store")]) == 0
+    said = capsys.readouterr()
+    file = tmp_path / "my reviews.toml"
+    assert str(file) in said.out
+    assert "2 classes" in said.out
+    assert "text is review, label is topic" in said.err
+    taken = read_taskfile(file)
+    assert (taken.name, taken.text, taken.label) == ("my reviews", ["review"], "topic")
+    assert taken.files.train == "my reviews.csv"
+    ours, theirs = (load_task(str(path), cache=tmp_path / "cache") for path in (file, data))
+    assert (ours.class_names, ours.metric, ours.max_length) == (theirs.class_names, theirs.metric, 128)
+    text = file.read_text()
+    assert "# without it a part of train is kept aside" in text.replace('"…"       ', "")
+    assert run(["init", str(data), "--store", str(tmp_path / "store")]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert file.read_text() == text
+
+
+def test_a_file_elsewhere_names_the_rows_from_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = written(tmp_path / "rows")
+    to = tmp_path / "tasks" / "task.toml"
+    to.parent.mkdir()
+    assert run(["init", str(data), "--to", str(to), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["file"], said["classes"]) == (str(to), ['c"on', "pro"])
+    assert read_taskfile(to).files.train == "../rows/my reviews.csv"
+    assert load_task(str(to), cache=tmp_path / "cache").class_names == ('c"on', "pro")
+
+
+def test_what_cannot_be_learned_is_said_and_nothing_is_written(tmp_path: Path) -> None:
+    data = written(tmp_path, head=("stuff", "things"))
+    with pytest.raises(BadInput, match=r"Which column of .* is the label"):
+        write_taskfile(data, text=(), label=None, metric="accuracy", to=None, cache=tmp_path / "cache")
+    assert not data.with_suffix(".toml").exists()
+    with pytest.raises(BadInput, match="is no file of rows"):
+        write_taskfile(tmp_path / "a.txt", text=(), label=None, metric="accuracy", to=None, cache=tmp_path)
