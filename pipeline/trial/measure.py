@@ -19,6 +19,7 @@ from pipeline.study.store import LatencyTable
 from pipeline.task.batches import Split, encoder_inputs
 from pipeline.task.kinds import Kind
 from pipeline.task.padded import alike
+from pipeline.trial.evaluation_batches import evaluation_batches
 from pipeline.trial.training.precision import autocast, gpu_kernels
 
 if TYPE_CHECKING:
@@ -157,14 +158,15 @@ def kept_outputs(
     model.train(False)
     try:
         with torch.inference_mode(), gpu_kernels(device, precision), autocast(device, precision):
-            for batch in split.in_length_order(size):
-                here = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
-                found = kind.outputs(model(**encoder_inputs(here)), here)
-                outputs.append(kind.kept(found, here))
+            for batch in evaluation_batches(
+                split, size, device=device, precision=precision, model_type=model.config.model_type
+            ):
+                found = kind.outputs(model(**encoder_inputs(batch)), batch)
+                outputs.append(kind.kept(found, batch))
                 rows.append(batch["rows"])
     finally:
         model.train(training)
     found = torch.cat(alike(outputs))
     ordered = torch.empty(found.shape)
-    ordered[torch.cat(rows)] = found.cpu()
+    ordered[torch.cat(rows).cpu()] = found.cpu()
     return ordered

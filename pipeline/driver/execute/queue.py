@@ -32,7 +32,10 @@ def run_queue(
     import ray
 
     task: Any = ray.remote(
-        num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial, max_retries=LOST_ATTEMPTS
+        num_cpus=cluster.cpus_per_trial,
+        num_gpus=cluster.gpus_per_trial,
+        max_retries=LOST_ATTEMPTS,
+        max_calls=0,
     )(in_worker)
     reference = ray.put(shared)
     running: dict[Any, Item] = {}
@@ -79,9 +82,12 @@ def run_each(
     """
     import ray
 
-    # a process that has imported torch is reused for the next item (on GPUs Ray starts a new one by itself)
+    # a process that has imported torch is reused for the next item; on GPUs Ray would start a new one each time
     task: Any = ray.remote(
-        num_cpus=cluster.cpus_per_trial, num_gpus=cluster.gpus_per_trial, max_retries=LOST_ATTEMPTS
+        num_cpus=cluster.cpus_per_trial,
+        num_gpus=cluster.gpus_per_trial,
+        max_retries=LOST_ATTEMPTS,
+        max_calls=0,
     )(in_worker)
     reference = ray.put(shared)
     pending = [task.remote(function, reference, item, cluster.cpus_per_trial) for item in items]

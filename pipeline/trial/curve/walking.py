@@ -23,11 +23,10 @@ from pipeline.model.surgery import cut
 from pipeline.study.records import Masks, Measurement
 from pipeline.trial.curve.allocation import Removal, Step, choose
 from pipeline.trial.measure import Evaluation
+from pipeline.trial.training.gpu_memory import for_states_bytes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-MEMORY_BYTES = 2**30  # for hidden states between layers; those that do not fit are computed again
 
 # Returns the quality of a network on validation, and its cost.
 Examine = Callable[["PreTrainedModel", Anatomy], tuple[Evaluation, Measurement]]
@@ -40,7 +39,7 @@ def walk(
     examine: Examine,
     *,
     refit: Callable[[PreTrainedModel, Anatomy], None] | None = None,
-    memory_bytes: int = MEMORY_BYTES,
+    memory_bytes: int | None = None,
 ) -> Iterator[tuple[Step, Evaluation, Measurement]]:
     """Cut a copy of the network at each of the nested `steps` and examine what is left; `model` is not changed.
 
@@ -54,11 +53,13 @@ def walk(
         examine: runs the network in eval mode on the same batches in the same order, each time.
         refit: changes a cut network in place; what a layer becomes depends on nothing but that layer and
             those below it.
-        memory_bytes: limit of the hidden states kept from step to step.
+        memory_bytes: limit of the hidden states kept from step to step; None for that of the device.
     """
     start = (model, anatomy)
     model, anatomy = copy.deepcopy(start)
     starts = [first_changed(a.masks, b.masks) for a, b in itertools.pairwise(steps)]
+    if memory_bytes is None:
+        memory_bytes = for_states_bytes(next(model.parameters()).device)
     lower = _LowerLayers(memory_bytes)
     for index, step in enumerate(steps):
         if index and refit is not None:

@@ -7,6 +7,7 @@ import gc
 import torch
 
 MEGABYTE = 1e6  # bytes
+CURVE_SHARE = 0.05  # of a card, on which several trials may run
 
 
 def count_anew(device: torch.device) -> None:
@@ -25,6 +26,13 @@ def peaks_mb(device: torch.device) -> dict[str, float]:
         "gpu_total_mb": torch.cuda.get_device_properties(device).total_memory,
     }
     return {name: count / MEGABYTE for name, count in found.items()}
+
+
+def for_states_bytes(device: torch.device) -> int:
+    """Return the memory for hidden states that a curve keeps from step to step: a small part of the device's."""
+    if device.type != "cuda":
+        return 2**30
+    return int(CURVE_SHARE * torch.cuda.get_device_properties(device).total_memory)
 
 
 def release(device: torch.device) -> None:

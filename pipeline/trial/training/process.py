@@ -81,8 +81,17 @@ def one_of_many_tasks(cpus: float) -> Iterator[None]:
             yield
     finally:
         gc.collect()
+        _empty_gpu_cache()
         if not gc.get_freeze_count():
             gc.freeze()
+
+
+def _empty_gpu_cache() -> None:
+    """Leave a GPU's memory to other processes: this one may stay, idle."""
+    import torch
+
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 class CoreShare:
