@@ -138,7 +138,7 @@ def export(
     if files.study(study).weights.of_point(chosen) is None:
         log("its weights are not kept: it is trained again, which takes as long as its trial …")
     opened = reopen(files, study, task=task)
-    check_writable(str(opened.inputs.source.config["model_type"]))
+    check_writable(opened.inputs.source)
     if plain:
         check_plain(opened, chosen)
     made = Made(opened, network_of(opened, chosen.trial, chosen.point, on_epoch=_epochs(log)), chosen)

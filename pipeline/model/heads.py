@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from pipeline.model.classes import classifier
+from pipeline.model.classes import classifier_name
+from pipeline.model.modeling_cut import library_class
 from pipeline.study.records import BadInput
 
-CLASSIFIER = "sequence-classification"
+CLASSIFIER, IMAGE_CLASSIFIER, LANGUAGE_MODEL = "sequence-classification", "image-classification", "causal-lm"
 
 
 class Stock(NamedTuple):
@@ -25,6 +26,10 @@ HEADS: dict[str, Stock] = {
     CLASSIFIER: Stock(
         "ForSequenceClassification", "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING", "text-classification"
     ),
+    IMAGE_CLASSIFIER: Stock(
+        "ForImageClassification", "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING", "image-classification"
+    ),
+    LANGUAGE_MODEL: Stock("ForCausalLM", "MODEL_FOR_CAUSAL_LM_MAPPING", "text-generation"),
 }
 
 
@@ -51,19 +56,20 @@ class Head:
 
 
 def network_of(config: Any, network: str) -> Any:
-    """Return the library's class of a configuration's network with a head.
+    """Return the class of a configuration's network with a head: the library's, or ours where a row has its own head.
 
     Raises:
-        BadInput: it has none.
+        BadInput: there is none.
     """
     import transformers
 
-    if network == CLASSIFIER:
-        return classifier(config)
     classes = getattr(transformers, HEADS[network].mapping)
-    if type(config) not in classes:
-        raise BadInput(
-            f"A task needs a network with its head; transformers has no {HEADS[network].end} for model_type "
-            f"{config.model_type!r}. Give another model."
-        )
-    return classes[type(config)]
+    if type(config) in classes:
+        return classes[type(config)]
+    own = classifier_name(config.model_type)
+    if own is not None and own.endswith(HEADS[network].end):
+        return library_class(own)
+    raise BadInput(
+        f"A task needs a network with its head; transformers has no {HEADS[network].end} for model_type "
+        f"{config.model_type!r}. Give another model."
+    )

@@ -40,6 +40,8 @@ AUTO_CLASSES = {  # by the end of a class's name
     "LMHeadModel": "AutoModelForCausalLM",
     "Model": "AutoModel",
     "ForSequenceClassification": "AutoModelForSequenceClassification",
+    "ForTokenClassification": "AutoModelForTokenClassification",
+    "ForQuestionAnswering": "AutoModelForQuestionAnswering",
     "ForImageClassification": "AutoModelForImageClassification",
 }
 IMAGES = "ForImageClassification"

@@ -48,7 +48,7 @@ from pipeline.model.folder import (
 )
 from pipeline.model.head import HeadMatch, fit_head, match_head, of_whole_network, output_names
 from pipeline.model.heads import Head
-from pipeline.model.source import NO_HEAD, ModelSource, Weights, attention_of, quiet
+from pipeline.model.source import NO_HEAD, ModelSource, Weights, attention_of, quiet, weights_of
 from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def _pretrained(name: str, head: Head, *, trust_remote_code: bool) -> ModelSourc
         remarks.append(f"The adapter in {folder.name} is merged into {adapter.base}.")
     check_encoder_is_whole(name, model, fresh)
     check_all_is_read(name, model, info["unexpected_keys"])
-    weights = {key: tensor.numpy() for key, tensor in model.state_dict().items() if key not in fresh}
+    weights = {key: tensor.numpy() for key, tensor in weights_of(model).items() if key not in fresh}
     check_finite(name, weights)
     layer, match = _output_layer(model), NO_HEAD
     if f"{layer}.weight" not in absent:

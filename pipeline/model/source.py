@@ -223,6 +223,18 @@ def _check_names(folder: Path, names: object) -> None:
             )
 
 
+def weights_of(model: PreTrainedModel) -> dict[str, Tensor]:
+    """Return a network's state dict, each tensor once: tied ones by the name that comes first, on their own device."""
+    found: dict[str, Tensor] = {}
+    seen: set[tuple[int, torch.Size]] = set()
+    for name, tensor in model.state_dict().items():
+        key = (tensor.data_ptr(), tensor.shape)
+        if not tensor.numel() or key not in seen:
+            found[name] = tensor.detach()
+        seen.add(key)
+    return found
+
+
 def save_weights(model: PreTrainedModel, path: Path, *, scores: Mapping[str, Tensor] = NO_SCORES) -> None:
     """Write a network's state dict, and the scores of its single weights if there are any.
 
@@ -234,7 +246,7 @@ def save_weights(model: PreTrainedModel, path: Path, *, scores: Mapping[str, Ten
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    every = model.state_dict() | {f"{SCORE}{name}": values for name, values in scores.items()}
+    every = weights_of(model) | {f"{SCORE}{name}": values for name, values in scores.items()}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in every.items()}
     try:
         with whole_file(path) as part:
@@ -266,7 +278,11 @@ def load_weights(model: PreTrainedModel, path: Path) -> dict[str, Tensor]:
     try:
         tensors = load_file(path)
         scores = {name: tensors.pop(name) for name in [*tensors] if name.startswith(SCORE)}
-        model.load_state_dict(tensors)
+        read = model.load_state_dict(tensors, strict=False)
+        if read.unexpected_keys or {*read.missing_keys} != {*model.state_dict()} - {*weights_of(model)}:
+            raise RuntimeError(
+                f"it has {len(tensors)} tensors, of the {len(weights_of(model))} of the network"
+            )
     except (SafetensorError, RuntimeError, OSError) as error:
         raise BadInput(
             f"Weights are read back whole, into the network that they were written from; {path} is not: "

@@ -18,7 +18,7 @@ import numpy as np
 from torch import nn
 
 from pipeline.model.device import device_of
-from pipeline.model.source import ModelSource, Weights, build
+from pipeline.model.source import ModelSource, Weights, build, weights_of
 from pipeline.study.records import Anchors
 from pipeline.study.whole_file import whole_file, write_new
 from pipeline.trial.distillation import Outputs, Teacher, compute_outputs
@@ -90,7 +90,7 @@ def train_dense(inputs: TrialInputs, learning_rate: float, *, recipe: DenseRecip
         return None
     measured = measure(model, anatomy, inputs.evaluate(model), length=inputs.length)
     parameters = anatomy.costs.model  # with the rows of tokens that a trimmed vocabulary has lost
-    weights = {name: tensor.cpu().numpy() for name, tensor in model.state_dict().items()}
+    weights = {name: tensor.cpu().numpy() for name, tensor in weights_of(model).items()}
     gpu = peaks_mb(device)
     return DenseRun(
         learning_rate=learning_rate,

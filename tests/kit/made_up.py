@@ -51,8 +51,7 @@ class MadeUpConfig(transformers.PreTrainedConfig):
         self.hidden_size = more.pop("hidden_size", 32)
         self.num_hidden_layers = more.pop("num_hidden_layers", 3)
         self.num_attention_heads = more.pop("num_attention_heads", 4)
-        self.pad_token_id = 0
-        super().__init__(pad_token_id=0, **more)
+        super().__init__(**{"pad_token_id": 0} | more)
 
 
 class Mix(nn.Module):

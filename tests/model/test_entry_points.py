@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,11 @@ import pytest
 from pipeline.export.checkpoint.writing import check_writable
 from pipeline.model.anatomy import find_architecture
 from pipeline.model.architectures import BERT
+from pipeline.model.heads import CLASSIFIER, IMAGE_CLASSIFIER, LANGUAGE_MODEL, network_of
+from pipeline.model.source import ModelSource
 from pipeline.study.records import BadInput
+from pipeline.trial.conformance.networks import tiny_config
+from tests.kit.made_up import made_up
 
 
 def install(folder: Path, monkeypatch: pytest.MonkeyPatch, *, name: str, points: str) -> None:
@@ -53,7 +58,22 @@ def test_a_name_that_cannot_be_imported_or_is_brought_twice_is_refused(
         find_architecture("two-gone")
 
 
-def test_an_export_needs_a_class_in_the_modelling_file() -> None:
-    check_writable("roberta")
-    with pytest.raises(BadInput, match="'my-bert' is another package's"):
-        check_writable("my-bert")
+def test_an_export_needs_a_class_of_the_library() -> None:
+    source = ModelSource("mine", "", tiny_config("roberta").to_dict(), {}, {})
+    check_writable(source)
+    with (
+        made_up() as kind,
+        pytest.raises(BadInput, match="MadeUpForSequenceClassification is another package's"),
+    ):
+        check_writable(replace(source, config=tiny_config(kind).to_dict()))
+
+
+def test_a_family_without_a_head_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"no ForSequenceClassification for model_type 'vit'"):
+        network_of(tiny_config("vit"), CLASSIFIER)
+    with pytest.raises(BadInput, match=r"no ForCausalLM for model_type 'dinov3_vit'"):
+        network_of(tiny_config("dinov3_vit"), LANGUAGE_MODEL)
+    assert (
+        network_of(tiny_config("dinov3_vit"), IMAGE_CLASSIFIER).__name__ == "DINOv3ViTForImageClassification"
+    )
+    assert network_of(tiny_config("gpt2"), LANGUAGE_MODEL).__name__ == "GPT2LMHeadModel"

@@ -31,8 +31,11 @@ def load(folder: Path | str) -> PreTrainedModel:
     place = Path(folder).expanduser()
     settings = _settings(place)
     kind = str(settings["model_type"]).removeprefix("cut_")
-    name, classifier = class_names(kind)
-    config_class, network_class = (getattr(modeling_cut, name + end) for end in ("Config", classifier))
+    try:
+        name, network_end = class_names(str(settings["architectures"][0]))
+    except (KeyError, IndexError, TypeError) as error:
+        raise _damaged(place, f"{CONFIG} has no architectures") from error
+    config_class, network_class = (getattr(modeling_cut, name + end) for end in ("Config", network_end))
     settings["cut_row"] = row_to_json(find_architecture(kind))  # this package's own; earlier ones wrote none
     with quiet():
         try:

@@ -18,9 +18,9 @@ from pipeline.export.checkpoint.writing import (
     write_tokenizer,
 )
 from pipeline.model.anatomy import Anatomy, find_architecture
-from pipeline.model.earlier_cut import LAYOUT, network_class
-from pipeline.model.heads import CLASSIFIER
-from pipeline.model.source import attention_of, quiet
+from pipeline.model.earlier_cut import LAYOUT
+from pipeline.model.modeling_cut import library_class
+from pipeline.model.source import attention_of, quiet, weights_of
 from pipeline.study.records import Masks
 from pipeline.trial.curve import is_uniform
 
@@ -81,7 +81,7 @@ def write_plain(
     classes = {"model_type": anatomy.architecture, "architectures": [type(model).__name__]}
     (folder / CONFIG).write_text(json.dumps(kept | written | classes, indent=2, sort_keys=True) + "\n")
     # names as in published files, which all versions of the library read
-    named = revert_weight_conversion(model, model.state_dict())
+    named = revert_weight_conversion(model, weights_of(model))
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
 
@@ -92,10 +92,8 @@ def load_plain(folder: Path) -> PreTrainedModel:
     Raises:
         RuntimeError: the library built another network.
     """
-    from transformers import AutoConfig
-
     with quiet():
-        network = network_class(AutoConfig.from_pretrained(folder, trust_remote_code=False), CLASSIFIER)
+        network: Any = library_class(json.loads((folder / CONFIG).read_text())["architectures"][0])
         model, found = network.from_pretrained(
             folder, output_loading_info=True, dtype=torch.float32, attn_implementation=attention_of(network)
         )

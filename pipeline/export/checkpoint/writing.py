@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline.model import cut_blocks, modeling_cut
 from pipeline.model.anatomy import Anatomy, find_architecture
 from pipeline.model.architectures import row_to_json
-from pipeline.model.classes import classifier_name
+from pipeline.model.heads import network_of
+from pipeline.model.source import ModelSource, read_config, weights_of
 from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:
@@ -32,30 +33,35 @@ def layout(anatomy: Anatomy) -> list[dict[str, int]]:
     ]
 
 
-def class_names(model_type: str) -> tuple[str, str]:
-    """Return the modelling file's first part of class names, the library's with Cut before it, and a classifier's end.
+def class_names(network: str) -> tuple[str, str]:
+    """Return the modelling file's first part of class names, the library's with Cut before it, and the network's end.
+
+    Args:
+        network: the name of its class, the library's or the modelling file's.
 
     Raises:
-        BadInput: the library has no classifier of this type.
+        BadInput: the library has no such class.
     """
-    dense = classifier_name(model_type)
-    if dense is None:
+    dense = network.removeprefix("Cut")
+    ends = (
+        end for end in modeling_cut.AUTO_CLASSES if end not in ("Config", "Model") and dense.endswith(end)
+    )
+    end = next(ends, None)
+    if end is None or modeling_cut.library_class(dense) is None:
         raise BadInput(
-            f"An exported folder brings the code that builds its network from transformers' own class; model_type "
-            f"{model_type!r} is another package's, and transformers has no class for it. Its studies can be searched "
-            "and compared, not exported."
+            f"An exported folder brings the code that builds its network from transformers' own class; {dense} is "
+            "another package's. Its studies can be searched and compared, not exported."
         )
-    end = next(end for end in modeling_cut.AUTO_CLASSES if end.startswith("For") and dense.endswith(end))
     return f"Cut{dense.removesuffix(end)}", end
 
 
-def check_writable(model_type: str) -> None:
-    """Check that the modelling file has classes for an architecture.
+def check_writable(source: ModelSource) -> None:
+    """Check that the modelling file has classes for a model's network.
 
     Raises:
         BadInput: it has none.
     """
-    class_names(model_type)
+    class_names(network_of(read_config(source), source.network).__name__)
 
 
 def write_checkpoint(
@@ -83,7 +89,7 @@ def write_checkpoint(
     (folder / CONFIG).write_text(json.dumps(_configuration(model, anatomy), indent=2, sort_keys=True) + "\n")
     for module in (modeling_cut, cut_blocks):
         shutil.copyfile(str(module.__file__), folder / Path(str(module.__file__)).name)
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    weights = {name: tensor.cpu().contiguous() for name, tensor in weights_of(model).items()}
     save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
 
 
@@ -122,14 +128,14 @@ def _configuration(model: PreTrainedModel, anatomy: Anatomy) -> dict[str, Any]:
         dense.get("layer_types") == []
     ):  # the library reads no such list; one that is not there stands for none
         depth = {count: 1, "layer_types": ["full_attention"]}
-    (name, classifier), module = class_names(anatomy.architecture), CODE.removesuffix(".py")
-    ends = ("Config", "Model", classifier)
+    (name, network), module = class_names(type(model).__name__), CODE.removesuffix(".py")
+    ends = ("Config", "Model", network)
     return (
         dense
         | depth
         | {
             "model_type": f"cut_{anatomy.architecture}",
-            "architectures": [name + classifier],
+            "architectures": [name + network],
             "auto_map": {modeling_cut.AUTO_CLASSES[end]: f"{module}.{name}{end}" for end in ends},
             "cut_row": row_to_json(where),
             "cut_layers": anatomy.dense_layers,
