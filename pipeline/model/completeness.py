@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -108,3 +110,25 @@ def fit_padding(name: str, config: PreTrainedConfig, fast: PreTrainedTokenizerBa
     return (
         f"The tokenizer pads with token {pads} ({fast.pad_token}), config.json names {known}: the tokenizer's is used.",
     )
+
+
+def check_tokenizer_file(name: str, content: bytes) -> None:
+    """Refuse a tokenizer's JSON file that is not whole: its library would not say which one it is.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is not.
+    """
+    if name.endswith(".json"):
+        document = json.loads(content)
+        if name == "tokenizer.json":
+            document["model"]
+
+
+def check_names(folder: Path, names: object) -> None:
+    """Refuse names that lead elsewhere: whoever wrote them might have files written there."""
+    for name in names if isinstance(names, list) else [names]:
+        if not isinstance(name, str) or Path(name).name != name or name in ("", ".", ".."):
+            raise BadInput(
+                f"The files of a model's copy are in its folder; {folder / 'source.json'} names {name!r}. Do not use "
+                "a store that was changed by a stranger."
+            )

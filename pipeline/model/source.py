@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from pipeline.model.anatomy import Anatomy, find_architecture
+from pipeline.model.completeness import check_names, check_tokenizer_file
 from pipeline.model.earlier_cut import anatomy_as_given, network_class
 from pipeline.model.head import HeadMatch
 from pipeline.model.heads import CLASSIFIER
@@ -172,7 +173,7 @@ def read_source(folder: Path) -> ModelSource:
     path = folder / "source.json"
     try:
         about = json.loads(path.read_text())
-        _check_names(folder, about["tokenizer_files"])
+        check_names(folder, about["tokenizer_files"])
         path = folder / "config.json"
         config = json.loads(path.read_text())
         config["model_type"]
@@ -180,7 +181,7 @@ def read_source(folder: Path) -> ModelSource:
         for name in about["tokenizer_files"]:
             path = folder / name
             files[name] = path.read_bytes()
-            _check_tokenizer(name, files[name])
+            check_tokenizer_file(name, files[name])
         path = folder / "model.safetensors"
         return ModelSource(
             name=about["name"],
@@ -199,28 +200,6 @@ def read_source(folder: Path) -> ModelSource:
             f"A study keeps a copy of its model; {path} is damaged: {type(error).__name__}: {error}. Restore "
             f"{folder} from a copy."
         ) from error
-
-
-def _check_tokenizer(name: str, content: bytes) -> None:
-    """Refuse a tokenizer's JSON file that is not whole: its library would not say which one it is.
-
-    Raises:
-        ValueError, KeyError, TypeError: it is not.
-    """
-    if name.endswith(".json"):
-        document = json.loads(content)
-        if name == "tokenizer.json":
-            document["model"]
-
-
-def _check_names(folder: Path, names: object) -> None:
-    """Refuse names that lead elsewhere: whoever wrote them might have files written there."""
-    for name in names if isinstance(names, list) else [names]:
-        if not isinstance(name, str) or Path(name).name != name or name in ("", ".", ".."):
-            raise BadInput(
-                f"The files of a model's copy are in its folder; {folder / 'source.json'} names {name!r}. Do not use "
-                "a store that was changed by a stranger."
-            )
 
 
 def weights_of(model: PreTrainedModel) -> dict[str, Tensor]:
