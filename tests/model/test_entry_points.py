@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.export.checkpoint.writing import check_writable
+from pipeline.export.checkpoint.writing import check_writable, class_names
 from pipeline.model.anatomy import find_architecture
 from pipeline.model.architectures import BERT
 from pipeline.model.heads import CLASSIFIER, IMAGE_CLASSIFIER, LANGUAGE_MODEL, network_of
@@ -61,6 +61,8 @@ def test_a_name_that_cannot_be_imported_or_is_brought_twice_is_refused(
 def test_an_export_needs_a_class_of_the_library() -> None:
     source = ModelSource("mine", "", tiny_config("roberta").to_dict(), {}, {})
     check_writable(source)
+    assert class_names("BertModel") == ("CutBert", "Model")
+    assert class_names("CutGPT2LMHeadModel") == ("CutGPT2", "LMHeadModel")
     with (
         made_up() as kind,
         pytest.raises(BadInput, match="MadeUpForSequenceClassification is another package's"),

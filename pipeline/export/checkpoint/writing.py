@@ -43,9 +43,7 @@ def class_names(network: str) -> tuple[str, str]:
         BadInput: the library has no such class.
     """
     dense = network.removeprefix("Cut")
-    ends = (
-        end for end in modeling_cut.AUTO_CLASSES if end not in ("Config", "Model") and dense.endswith(end)
-    )
+    ends = (end for end in modeling_cut.AUTO_CLASSES if end != "Config" and dense.endswith(end))
     end = next(ends, None)
     if end is None or modeling_cut.library_class(dense) is None:
         raise BadInput(
