@@ -31,6 +31,7 @@ from pipeline.cli.report import report
 from pipeline.cli.search import search
 from pipeline.cli.show import show
 from pipeline.cli.studies import studies
+from pipeline.cli.sweep import LISTS, spread, sweep
 from pipeline.cli.version import versions
 from pipeline.study.records import BadInput
 
@@ -70,9 +71,29 @@ def _add(command: Callable[..., None], name: str | None = None) -> None:
     app.command(name, help=text, epilog=epilog(name))(only_finite(command))
 
 
-for _command in (search, init, methods, plan, cluster, show, best, confirm, compare, report, studies, export):
+for _command in (
+    search,
+    sweep,
+    init,
+    methods,
+    plan,
+    cluster,
+    show,
+    best,
+    confirm,
+    compare,
+    report,
+    studies,
+    export,
+):
     _add(_command)
 _add(fit_pruner, "fit-pruner")
+
+
+def _with_lists(arguments: list[str]) -> list[str]:
+    """Return the arguments with the lists of `sweep` and `fit-pruner` as their parser reads them."""
+    lists = {"sweep": LISTS, "fit-pruner": ("--tasks",)}.get(arguments[0] if arguments else "")
+    return arguments if lists is None else spread(arguments, lists)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -102,7 +123,7 @@ def run(arguments: list[str], *, typed: bool = False) -> int:
     try:
         if typed:
             refuse_passwords(arguments)
-        app(args=arguments, prog_name="prunefront")
+        app(args=_with_lists(arguments), prog_name="prunefront")
     except SystemExit as leave:  # raised by typer: usage errors are 2, Ctrl-C is 130
         code = leave.code if isinstance(leave.code, int) else FAILURE
         if code == INTERRUPTED:

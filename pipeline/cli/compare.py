@@ -90,7 +90,7 @@ def compare(
     if as_json:
         print_json(comparison_as_json(found, lines))
     else:
-        _print(found, lines)
+        print_comparison(found, lines)
 
 
 def _compare_across_tasks(groups: tuple[Group, ...], *, png: Path | None, as_json: bool) -> None:
@@ -189,7 +189,8 @@ def _kind(path: Path) -> str:
     return path.suffix.lower().removeprefix(".")
 
 
-def _print(found: Comparison, lines: list[str]) -> None:
+def print_comparison(found: Comparison, lines: list[str]) -> None:
+    """Print the tables of a comparison, and its sentences."""
     for panel in (found.validation, found.test):
         if panel is not None:
             out.print(_table(panel, found.groups[0].spec.second.short))

@@ -13,6 +13,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "prunefront search --data reviews.csv --text review --label topic --model distilbert-base-uncased",
         "prunefront search --task glue/sst2 --model bert-base-uncased --method obs --trials 16 --minutes 120",
     ),
+    "sweep": (
+        "prunefront sweep --tasks a.toml b.toml --methods snip fisher obs --seeds 3 --model bert-base-uncased",
+        "prunefront sweep --data reviews.csv --models bert-base-uncased distilbert-base-uncased",
+    ),
     "plan": ("prunefront plan --data reviews.csv --model bert-base-uncased --trials 16",),
     "cluster": ("prunefront cluster dockerfile", "prunefront cluster slurm --data reviews.csv --nodes 4"),
     "show": ("prunefront show reviews-distilbert-snip", "prunefront show reviews-distilbert-snip --json"),

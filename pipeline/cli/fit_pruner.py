@@ -18,9 +18,6 @@ def fit_pruner(
     tasks: Annotated[
         list[str], typer.Option("--task", "--tasks", help="A task as for search --task; repeatable.")
     ],
-    more: Annotated[
-        list[str] | None, typer.Argument(metavar="[TASK]...", help="More tasks.", hidden=True)
-    ] = None,
     steps: Annotated[
         int,
         typer.Option(
@@ -45,7 +42,7 @@ def fit_pruner(
 
     request = Fit(
         model=model,
-        tasks=(*tasks, *(more or ())),
+        tasks=tuple(tasks),
         steps=steps,
         seed=seed,
         store=store,

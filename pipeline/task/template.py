@@ -96,7 +96,7 @@ def write_taskfile(
 
 def _labels(task: Task) -> str:
     """Return what the label column has."""
-    if task.regression:
+    if not task.class_names:
         return "values"
     shown = ", ".join(task.class_names[:SHOWN]) + (", …" if len(task.class_names) > SHOWN else "")
     return f"{len(task.class_names)} classes: {shown}".replace("\n", " ")

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 from typer.main import get_command
 
-from pipeline.cli.app import app, run
+from pipeline.cli.app import _with_lists, app, run
 from pipeline.cli.completion import complete_method, complete_study
 from pipeline.cli.examples import EXAMPLES
 from pipeline.methods.registry import METHODS, ranks_weights
@@ -28,7 +28,8 @@ def test_every_command_ends_with_examples_that_parse() -> None:
         for line in lines:
             words = shlex.split(line)
             assert words[:2] == ["prunefront", name]
-            COMMANDS[name].make_context(name, words[2:])  # raises on an unknown option or a missing argument
+            # raises on an unknown option or a missing argument
+            COMMANDS[name].make_context(name, _with_lists(words[1:])[1:])
 
 
 @pytest.mark.parametrize("name", ["export", "compare"])

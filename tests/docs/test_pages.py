@@ -12,7 +12,7 @@ from typer.main import get_command
 
 import prunefront
 from docs.generate import PAGE, page
-from pipeline.cli.app import app
+from pipeline.cli.app import _with_lists, app
 from pipeline.study.space import load_space
 from pipeline.task.taskfile import TaskFile
 from tests.kit.documents import ROOT, SHELL, Block, all_blocks, blocks, pages
@@ -38,7 +38,7 @@ def test_blocks_have_a_known_language() -> None:
 @pytest.mark.parametrize(("block", "words"), COMMANDS, ids=[f"{b.place}-{w[1]}" for b, w in COMMANDS])
 def test_every_command_has_these_options(block: Block, words: list[str]) -> None:
     command = get_command(app).commands[words[1]]  # type: ignore[attr-defined]
-    command.make_context(words[1], words[2:])
+    command.make_context(words[1], _with_lists(words[1:])[1:])
 
 
 @pytest.mark.parametrize("block", all_blocks(*SHELL), ids=lambda block: block.place)

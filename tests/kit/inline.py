@@ -22,6 +22,7 @@ from pipeline.trial.latency import timing
 
 USERS = {
     "pipeline.driver.search.run": ("connect", "run_trials"),
+    "pipeline.driver.search.sweep": ("connect",),
     "pipeline.driver.search.dense": ("run_each",),
     "pipeline.driver.search.latency": ("run_alone",),
     "pipeline.driver.plan.planning": ("connect", "run_each"),

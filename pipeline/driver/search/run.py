@@ -45,8 +45,13 @@ LEARNED_NOTHING = (
 Pack = Callable[[], Packing]  # how many trials run at once, by the memory that trials have needed so far
 
 
-def run(request: Search, watcher: Watcher) -> Front:
+def run(request: Search, watcher: Watcher, *, cluster: Cluster | None = None) -> Front:
     """Run a study, or go on with it, and return its front.
+
+    Args:
+        request: the study.
+        watcher: is called as it proceeds.
+        cluster: Ray, where it is open already, with the request's resources; it stays open.
 
     Raises:
         BadInput: the request cannot be carried out; nothing has been written.
@@ -71,11 +76,12 @@ def run(request: Search, watcher: Watcher) -> Front:
             watcher.warn(
                 f"RAY_ADDRESS is {address}: this search runs apart from it, on this machine. --address joins a cluster."
             )
-        if request.address is None and is_open():
-            watcher.warn(OPEN)
-        watcher.stage("starting Ray")
-        shared = resolved.inputs.source.nbytes
-        cluster = stack.enter_context(connect(request.resources, shared_bytes=shared))
+        if cluster is None:
+            if request.address is None and is_open():
+                watcher.warn(OPEN)
+            watcher.stage("starting Ray")
+            shared = resolved.inputs.source.nbytes
+            cluster = stack.enter_context(connect(request.resources, shared_bytes=shared))
         resolved = replace(resolved, inputs=replace(resolved.inputs, device=cluster.device))
         check_gpu_hours(request, cluster.gpus_per_trial)
         check_shared(request, store)

@@ -19,12 +19,14 @@ import re
 import tomllib
 from pathlib import Path
 
-from pipeline.driver.search.api import search
-from pipeline.fronts.front import load_front
+from pipeline.driver.search.request import Search
+from pipeline.driver.search.sweep import run_sweep
+from pipeline.driver.search.watcher import Watcher
+from pipeline.fronts.front import Front
 from pipeline.study.space import known_methods
 from pipeline.study.store import Store
 from tests.benchmarks.comparison.plan import Entry, Planned, entry, planned, space_toml
-from tests.benchmarks.comparison.scoring import score_study, scored_names
+from tests.benchmarks.comparison.scoring import read_score, score_study, scored_names
 from tests.benchmarks.comparison.table import print_table, write_json
 
 
@@ -41,33 +43,43 @@ def _ends(item: Planned) -> tuple[str, str]:
     return f"{task}-{label}-at-", f"-seed{item.seed}"
 
 
-def run(item: Planned, *, model: str, store: Path, epochs: int, concurrent: int | None) -> str:
-    """Searches a study to its end, if that is not done yet, and scores it; its name."""
+class Said(Watcher):
+    """Prints which study begins."""
+
+    def stage(self, what: str) -> None:
+        if what.startswith("study "):
+            print(what, flush=True)
+
+
+def request(item: Planned, *, model: str, store: Path, epochs: int, concurrent: int | None) -> Search:
+    """The search of a study; its space is written beside the scores."""
     name = study_name(item)
     spaces = store / "comparison"
     spaces.mkdir(parents=True, exist_ok=True)
     space = spaces / f"{name}.toml"
     space.write_text(space_toml(item.entry, item.targets, epochs))
-    files = Store(store)
-    if not files.study(name).exists() or len(files.study(name).finished_numbers()) < len(item.targets):
-        search(
-            task=item.task,
-            model=model,
-            method=item.entry.method,
-            distill=item.entry.distill,
-            space=space,
-            trials=len(item.targets),
-            seed=item.seed,
-            name=name,
-            store=store,
-            scheduler="none",
-            keep_weights="all",  # until they have been scored
-            latency_grid="none",
-            concurrent=concurrent,
-        )
+    return Search(
+        task=item.task,
+        model=model,
+        method=item.entry.method,
+        distill=item.entry.distill,
+        space=space,
+        trials=len(item.targets),
+        seed=item.seed,
+        name=name,
+        store=store,
+        scheduler="none",
+        keep_weights="all",  # until they have been scored
+        latency_grid="none",
+        concurrent=concurrent,
+    )
+
+
+def scored(done: Search, front: Front) -> None:
+    """Scores a study that has ended; then its weights may go."""
+    name, store = front.spec.name, Path(done.store)
     score_study(store, name)
-    files.study(name).weights.keep_only(load_front(name, store=store).points)
-    return name
+    Store(store).study(name).weights.keep_only(front.points)
 
 
 def main() -> None:
@@ -96,15 +108,11 @@ def main() -> None:
     seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
     todo = list(planned(entries, chosen.task, seeds, tuple(chosen.targets), tuple(chosen.sparsities)))
     if not chosen.table:
-        for count, item in enumerate(todo, 1):
-            print(f"{count}/{len(todo)}  {study_name(item)}", flush=True)
-            run(
-                item,
-                model=chosen.model,
-                store=chosen.store,
-                epochs=chosen.epochs,
-                concurrent=chosen.concurrent,
-            )
+        shared = {"model": chosen.model, "store": chosen.store, "epochs": chosen.epochs}
+        missing = [item for item in todo if read_score(chosen.store, study_name(item)) is None]
+        searches = [request(item, **shared, concurrent=chosen.concurrent) for item in missing]
+        if searches:
+            run_sweep(searches, Said(), ended=scored)
     rows = print_table(chosen.store, [(item, scored_names(chosen.store, *_ends(item))) for item in todo])
     if chosen.json is not None:
         write_json(chosen.json, rows)
