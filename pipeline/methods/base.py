@@ -64,6 +64,10 @@ class PruningMethod(ABC):
         """Take what was fitted to the base model; called right after the instance is made."""
         raise ValueError(f"{type(self).__name__} needs no fit; given were {sorted(fitted)}.")
 
+    # Whether forward hooks and penalty compute the same at every step, from tensors that keep their place: a GPU may
+    # then replay them. Not where they read a schedule, draw from `Run.generator` or make new tensors for later steps.
+    replays: ClassVar[bool] = False
+
     @abstractmethod
     def watch(
         self, model: nn.Module, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run
@@ -105,6 +109,8 @@ class Unstructured(PruningMethod):
 
 class OneShot(PruningMethod):
     """A method that only looks at the trained network: it leaves `score` to write."""
+
+    replays: ClassVar[bool] = True
 
     def watch(
         self, model: nn.Module, anatomy: Anatomy, optimizer: torch.optim.Optimizer, run: Run

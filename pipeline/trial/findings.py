@@ -116,6 +116,7 @@ class Findings:
             "device": torch.cuda.get_device_name(run.device) if cuda else "cpu",
             "precision": run.recipe.precision,
             "threads": str(torch.get_num_threads()),
+            **run.step_facts,
             **{name: f"{value:.0f}" for name, value in peaks_mb(run.device).items()},
         }
 

@@ -85,6 +85,7 @@ class TrialRun:
         self.compilation = None if inputs.compile == OFF else Compilation()
         self.phase = self.phases[0]
         self.epochs = 0.0
+        self.step_facts: dict[str, str] = {}  # how the last phase's steps were run
         self.masks: Masks | None = None
         self._loop: Loop | None = None  # of the phase at hand
         self._start: LoopState | None = None  # where the next phase goes on, if it was interrupted
@@ -141,6 +142,7 @@ class TrialRun:
             self._loop.fit(start)
         finally:
             self.epochs = (phase.first + self._loop.done) / self.per_epoch
+            self.step_facts = self._loop.facts()
 
     def recover(self, phase: Phase, listener: Listener) -> str:
         """Train on without the method; return why that ended early, or an empty string.

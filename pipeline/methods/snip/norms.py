@@ -78,11 +78,12 @@ def _moment(real: Tensor) -> Tensor:
 
 
 def _by_head(weight: Tensor, head_size: int) -> Tensor:
-    return weight.unflatten(-1, (-1, head_size)).transpose(-3, -2)  # […, h, d, k]
+    return weight.view(*weight.shape[:-1], -1, head_size).transpose(-3, -2)  # […, h, d, k]
 
 
 def _tokens(context: Tensor, head_size: int) -> Tensor:
-    return context.flatten(-3, -2).unflatten(-1, (-1, head_size)).transpose(-3, -2)  # […, h, B T, k]
+    tokens = context.flatten(-3, -2)
+    return tokens.view(*tokens.shape[:-1], -1, head_size).transpose(-3, -2)  # […, h, B T, k]
 
 
 def head_power_sums(context: Tensor, weight: Tensor, mask: Tensor, *, head_size: int, power: int) -> Tensor:

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, final
+from typing import ClassVar, Literal, final
 
 import numpy as np
 import torch
@@ -72,6 +72,7 @@ class Snip(PruningMethod):
     (2)  remove u  <=>  N_u / ref_u / w_u <= ε, N_u in eval mode on calibration data
     """
 
+    replays: ClassVar[bool] = True
     penalty_strength: float  # λ
     shape: Literal["linear", "log"]
     delta: float  # δ
@@ -125,14 +126,21 @@ class Snip(PruningMethod):
         sums = self._power_sums(watched.branches, mask, watched.head_size)
         self._catches = False
         norms = self._norms(sums, mask.sum() * watched.features)
-        self._last_norms = norms.detach()
+        self._keep(norms.detach())
         if self._reference is None:
             self._reference = torch.ones_like(watched.weights)
             if self.reference == "pretrained":  # of the first batch: no weight has moved yet
-                self._reference[watched.units] = self._last_norms
+                self._reference[watched.units] = norms.detach()
         relative = norms / self._reference[watched.units]
         cost = self.delta * torch.log1p(relative / self.delta) if self.shape == "log" else relative
         return self.penalty_strength * (watched.weights[watched.units] @ cost) / watched.weights.sum()
+
+    def _keep(self, norms: Tensor) -> None:
+        """Keep the norms of the last batch, in place: a replayed step writes where the captured one did."""
+        if self._last_norms is None or self._last_norms.shape != norms.shape:
+            self._last_norms = norms.clone()
+        else:
+            self._last_norms.copy_(norms)
 
     @torch.no_grad()
     def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 import torch
@@ -25,14 +26,18 @@ from pipeline.trial.training.activation_checkpointing import recompute_activatio
 from pipeline.trial.training.compilation import Compilation
 from pipeline.trial.training.dropout import cheap_dropout
 from pipeline.trial.training.embeddings import Vocabulary
+from pipeline.trial.training.listener import Listener, LoopState
 from pipeline.trial.training.phases import Phase, schedule
 from pipeline.trial.training.precision import LossScale, autocast, gpu_kernels, training_attention
 from pipeline.trial.training.process import keep_memory
 from pipeline.trial.training.recipe import Recipe, make_optimizer
+from pipeline.trial.training.step_graphs import Capture, StepGraphs, cuda_capture
 from pipeline.trial.training.stream import Stream
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+__all__ = ["AtChance", "Listener", "Loop", "LoopState", "TrainingFailed"]
 
 CHECK_STEPS = 50
 DIVERGED = 10.0  # times the loss of an untrained network, mean over CHECK_STEPS or the rest of an epoch
@@ -49,30 +54,6 @@ class TrainingFailed(RuntimeError):  # noqa: N818 (a fact about a trial, not a f
 
 class AtChance(RuntimeError):  # noqa: N818 (a fact about a trial)
     """Recovery has not brought the loss below that of a constant prediction."""
-
-
-@dataclass(frozen=True)
-class LoopState:
-    """The state of a phase between two steps: all that resuming needs but the batches, which follow from the seed.
-
-    Its tensors are the loop's own: they must be written before the next step.
-    """
-
-    step: int
-    tensors: dict[str, Any]  # readable by torch.load(weights_only=True)
-
-
-class Listener:
-    """The loop's callbacks; these do nothing."""
-
-    def on_epoch(self, epoch: float, values: dict[str, float]) -> None:
-        """Handle the end of an epoch of the trial, or of the phase: mean losses and the method's report.
-
-        The model may be used; it must be left in training mode.
-        """
-
-    def on_step(self, state: Callable[[], LoopState]) -> None:
-        """Handle the end of a step; `state()` returns what a checkpoint needs."""
 
 
 # Rows of the loop's sums: since the last epoch, the last check, and the start of the window for AtChance.
@@ -97,6 +78,7 @@ class Loop:
         None  # around all steps
     )
     compilation: Compilation | None = None
+    capture: Capture | None = None  # how steps become graphs; None: as CUDA graphs on a GPU, not elsewhere
     carried: PruningMethod | None = None  # one that does not watch this phase, but ranks after it
     done: int = field(default=0, init=False)  # steps of the phase
     recent_loss: float | None = field(default=None, init=False)  # mean before the last check
@@ -110,6 +92,7 @@ class Loop:
         self._one = torch.ones((), device=self._device)
         self._vocabulary = Vocabulary(self.model, self.train)
         self._feed = Feed(stream.batch, self._device, ahead=waits_cost(self._device))
+        self._graphs: StepGraphs | None = None
         self._scale = LossScale(self._device, self.recipe.precision)
 
     def fit(self, start: LoopState | None = None) -> None:
@@ -153,15 +136,29 @@ class Loop:
             if start is not None:
                 self._load(start, optimizer)
             self.model.train()
-            self._parameters = list(
-                self.model.parameters()
-            )  # walking all modules takes longer than a small step
+            self._parameters = list(self.model.parameters())  # walking all modules at each step takes long
+            self._graphs = self._make_graphs()
             for step in range(self.done, self.phase.steps):
                 left = self.phase.steps - step
                 with nullcontext() if self.compilation is None else self.compilation.step(left=left):
                     self._step(step, optimizer)
                 self.done = step + 1
                 self._after(optimizer)
+
+    def _make_graphs(self) -> StepGraphs | None:
+        """Return the steps' graphs; None on a CPU, and where a step is computed from more than tensors."""
+        recipe, cuda = self.recipe, self._device.type == "cuda"
+        capture = cuda_capture if self.capture is None and cuda else self.capture
+        steady = self.method is None or self.method.replays
+        alone = self.distillation is None and self.compilation is None and recipe.parts == 1
+        if capture is None or not steady or not alone or recipe.checkpointing or self._scale.on:
+            return None
+        wait = partial(torch.cuda.synchronize, self._device) if cuda else lambda: None
+        return StepGraphs(partial(self._backward, share=1.0), self._parameters, capture, wait=wait)
+
+    def facts(self) -> dict[str, str]:
+        """Return for a record how steps were run."""
+        return {} if self._graphs is None else self._graphs.facts()
 
     def _rate(self, step: int) -> float:
         """Return the learning rate of the network's own parameters."""
@@ -176,7 +173,9 @@ class Loop:
         batch = self._feed.get(phase.first + step, last=phase.end - 1)
         if self.distillation is not None:
             self.distillation.begin(batch["rows"], phase.first + step)
-        if recipe.parts == 1:
+        if self._graphs is not None:
+            loss, penalty, *learned = self._graphs.backward(batch)
+        elif recipe.parts == 1:
             loss, penalty, *learned = self._backward(batch, share=1.0)
         else:
             whole = recipe.kind.weight(batch)

@@ -132,7 +132,7 @@ def gpu_kernels(device: torch.device, precision: str) -> Iterator[None]:
         yield
         return
     before = torch.get_float32_matmul_precision()
-    cudnn = torch.backends.cuda.cudnn_sdp_enabled()
+    cudnn: bool = torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
     torch.set_float32_matmul_precision("highest" if precision == "fp32" else "high")
     torch.backends.cuda.enable_cudnn_sdp(False)
     try:

@@ -90,7 +90,7 @@ def _empty_gpu_cache() -> None:
     """Leave a GPU's memory to other processes: this one may stay, idle."""
     import torch
 
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
 
 

@@ -1,0 +1,166 @@
+"""Steps as graphs: all but the capture itself; in its place a function computes anew on the same tensors."""
+
+import copy
+import itertools
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from pipeline.methods.base import Run
+from pipeline.model.device import forms_of_a_gpu
+from pipeline.trial.conformance.networks import tiny_network, tiny_rows
+from pipeline.trial.training.loop import Listener, Loop
+from pipeline.trial.training.phases import Phase
+from pipeline.trial.training.recipe import Recipe
+from pipeline.trial.training.step_graphs import EAGER_STEPS, MOST_GRAPHS, TIMED_STEPS, StepGraphs
+from tests.benchmarks import subject
+from tests.kit.kinds import CLASSES
+
+Outputs = tuple[Tensor, ...]
+STEPS = 40
+CLIPS = Recipe(1e-2, 4, 0.1, 0.01, "fp32", kind=CLASSES)
+
+
+def rerun(parameters: list[torch.nn.Parameter]) -> Callable[[Callable[[], Outputs]], object]:
+    """A capture as CUDA's behaves: outputs and gradients keep their place, and are written by each replay."""
+
+    def capture(work: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]:
+        outputs = tuple(torch.empty_like(each) for each in work())
+        held = [(parameter, parameter.grad) for parameter in parameters if parameter.grad is not None]
+
+        def replay() -> None:
+            for parameter, _ in held:
+                parameter.grad = None
+            for place, value in zip(outputs, work(), strict=True):
+                place.copy_(value)
+            for parameter, gradient in held:
+                gradient.copy_(parameter.grad)
+                parameter.grad = None
+
+        return replay, outputs
+
+    return capture
+
+
+def trained(*, graphs: bool, method: str | None, **fields: str):
+    model, anatomy = copy.deepcopy(tiny_network(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
+    its = None if method is None else subject.fresh(method, subject.defaults(method, **fields))
+    run = None if its is None else Run(STEPS, 12, None, torch.Generator().manual_seed(0), 0.1)
+    loop = Loop(
+        model, anatomy, tiny_rows(rows=14), Phase("tune", 0, 0, STEPS, 3), CLIPS, Listener(), its, run
+    )
+    loop.capture = rerun_of_loop(loop) if graphs else None
+    with forms_of_a_gpu():
+        loop.fit()
+    return model, loop, its
+
+
+def rerun_of_loop(loop: Loop):
+    return lambda work: rerun(loop._parameters)(work)
+
+
+@pytest.mark.parametrize(
+    ("method", "fields"),
+    [
+        (None, {}),
+        ("snip", {"level": "head", "spectral_bound": "relative"}),
+        ("snip", {"level": "block", "reference": "pretrained"}),
+        ("first-order", {}),
+    ],
+)
+def test_a_replayed_training_is_the_eager_one(method: str | None, fields: dict[str, str]):
+    (eager, plain, its), (replayed, loop, theirs) = (
+        trained(graphs=graphs, method=method, **fields) for graphs in (False, True)
+    )
+    assert plain.facts() == {}
+    assert set(loop.facts()) >= {"step_graph", "row_seconds/eager", "row_seconds/graph"}
+    for one, other in zip(replayed.parameters(), eager.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+    if method == "snip":
+        torch.testing.assert_close(theirs._last_norms, its._last_norms)
+    assert loop.recent_loss == pytest.approx(plain.recent_loss)
+
+
+@pytest.mark.parametrize("method", ["l0", "movement", "dsp", "mgpp"])
+def test_methods_that_change_from_step_to_step_stay_eager(method: str):
+    assert subject.fresh(method, subject.defaults(method)).replays is False
+
+
+def graphs_of(times: dict[bool, float], capture=None):
+    """One parameter, a loss x · p, and a clock by which each kind of pass takes its time."""
+    parameter = torch.nn.Parameter(torch.tensor(2.0))
+    now, replays = [0.0], [0]
+
+    def backward(batch) -> Outputs:
+        loss = (batch["rows"].float() * parameter).sum()
+        loss.backward()
+        now[0] += times[False]
+        return (loss.detach(),)
+
+    def captured(work):
+        replay, outputs = rerun([parameter])(work)
+
+        def counted() -> None:
+            before = now[0]
+            replay()
+            replays[0] += 1
+            now[0] = before + times[True]
+
+        return counted, outputs
+
+    graphs = StepGraphs(backward, [parameter], capture or captured, wait=lambda: None, clock=lambda: now[0])
+    return graphs, parameter, replays
+
+
+def step(graphs: StepGraphs, parameter: torch.nn.Parameter, *rows: int) -> float:
+    (loss,) = graphs.backward({"rows": torch.tensor(rows)})
+    assert parameter.grad.item() == sum(rows)
+    parameter.grad = None
+    return loss.item()
+
+
+@pytest.mark.parametrize(
+    ("times", "verdict"), [((1.0, 0.1), "on"), ((0.1, 1.0), "off: no faster than eager")]
+)
+def test_the_faster_kind_is_kept(times: tuple[float, float], verdict: str):
+    graphs, parameter, replays = graphs_of(dict(zip((False, True), times, strict=True)))
+    for number in range(EAGER_STEPS + 2 * TIMED_STEPS + 1):
+        assert step(graphs, parameter, number, 1) == 2 * (number + 1)
+    assert graphs.facts()["step_graph"] == verdict
+    before = replays[0]
+    assert step(graphs, parameter, 5, 6) == 22
+    assert replays[0] == before + (verdict == "on")
+
+
+def test_a_shape_is_captured_once_it_was_seen_often_and_graphs_are_few():
+    graphs, parameter, _ = graphs_of({False: 1.0, True: 0.5})
+    for length in range(1, MOST_GRAPHS + 4):
+        for _ in range(EAGER_STEPS):
+            step(graphs, parameter, *range(length))
+        assert len(graphs._graphs) == min(length - 1, MOST_GRAPHS)
+        step(graphs, parameter, *range(length))
+    assert len(graphs._graphs) == MOST_GRAPHS
+
+
+def test_where_capturing_fails_steps_are_eager():
+    def fails(work):
+        work()
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    graphs, parameter, _ = graphs_of({False: 1.0, True: 0.5}, fails)
+    for number in itertools.islice(itertools.count(), EAGER_STEPS + 3):
+        assert step(graphs, parameter, number, 1) == 2 * (number + 1)
+    assert graphs.facts()["step_graph"].startswith("failed: RuntimeError: operation not permitted")
+
+
+def test_memory_that_is_not_there_is_the_trials_matter():
+    def fails(work):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    graphs, parameter, _ = graphs_of({False: 1.0, True: 0.5}, fails)
+    for number in range(EAGER_STEPS):
+        step(graphs, parameter, number, 1)
+    with pytest.raises(torch.OutOfMemoryError):
+        step(graphs, parameter, 1, 1)
