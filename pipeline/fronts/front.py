@@ -217,7 +217,8 @@ def _timed(point: FrontPoint, latency: StudyLatency) -> FrontPoint:
     What was measured on a busy machine gives way to the table's estimate, if that was measured on a quiet one.
     """
     times = latency.of(point.trial, point.point)
-    quiet_table = point.latency_ms is not None and latency.table is not None and not latency.table.disturbed
+    noisy_table = latency.table is not None and latency.table.disturbed
+    quiet_table = point.latency_ms is not None and not noisy_table
     for each in times:
         if each.bench == latency.bench and not (each.disturbed and quiet_table):
             return replace(

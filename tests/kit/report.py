@@ -79,7 +79,11 @@ def write_store(
         for seed in range(seeds):
             study = f"{name}-{method}" + (f"-seed{seed}" if seed else "")
             base = spec(study, method=method, task="sst2")
-            store.write_spec(replace(base, seed=seed, anchors=replace(ANCHORS, dense_parameters=20_000_000)))
+            store.write_spec(
+                replace(
+                    base, seed=seed, anchors=replace(ANCHORS, dense_parameters=20_000_000, dense_size_mb=80.0)
+                )
+            )
             generator = np.random.default_rng([seed, len(method)])
             for number in range(trials):
                 penalty = float(10 ** generator.uniform(-1, 1.2))

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pipeline.fronts.figures.series import (
     COLOURS,
     PERCENT,
@@ -27,7 +25,8 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 TEXT, QUIET, GRID = "#222222", "#6B6B6B", "#E6E6E6"
-SHADE = 0.08  # opacity of the hypervolume
+SHADE = 0.08  # opacity of areas
+ANCHORS = {"dense": "dense network", "constant": "always the same answer"}  # in a legend
 HEIGHT = 600  # pixels of an interactive figure; its width is the window's
 
 
@@ -56,6 +55,7 @@ def front_figure(series: Sequence[Series]) -> go.Figure:
     gain, metric = axis_labels(series)
     figure.update_xaxes(title=gain, range=[-2, 102], ticksuffix=" %")
     figure.update_yaxes(title=metric)
+    _offer_axes(figure, series)
     return figure
 
 
@@ -147,32 +147,72 @@ def _draw_dots(figure: go.Figure, one: Series, *, colour: str, symbol: str, alon
             },
             text=[hover(dot, one.spec) for dot in layer.dots],
             customdata=[f"{one.spec.name}/{dot.trial}/{dot.point}" for dot in layer.dots],
+            meta=alternatives(layer.dots),
             hovertemplate="%{text}<extra></extra>" if alone else f"%{{text}}<extra>{one.spec.name}</extra>",
         )
 
 
 def _draw_front(figure: go.Figure, one: Series, *, colour: str, alone: bool) -> None:
-    places, heights = one.stair()
-    if alone and len(places):
-        floor, start = one.spec.reference_point
-        figure.add_scatter(
-            x=PERCENT * np.append(places, start),
-            y=np.append(heights, floor),
-            mode="none",
-            fill="toself",
-            fillcolor=transparent(colour),
-            name="hypervolume",
-            hoverinfo="skip",
-        )
+    x, y = xy(one.front)
     figure.add_scatter(
-        x=PERCENT * places,
-        y=heights,
+        x=x,
+        y=y,
         name="front" if alone else one.spec.name,
         legendgroup="front" if alone else one.spec.name,
         mode="lines",
-        line={"color": colour, "width": 2.5},
+        line={
+            "color": colour,
+            "width": 2.5,
+            "shape": "vh",
+        },  # down at a point, then on: none before the first
+        meta=alternatives(one.front),
         hoverinfo="skip",
     )
+
+
+def alternatives(dots: Sequence[Dot]) -> dict[str, list[float | None]]:
+    """Return what else networks may be drawn over, by the name of the axis."""
+    return {
+        "MB": [dot.size_mb for dot in dots],
+        "MACs": [dot.macs / 1e6 for dot in dots],
+        "ms": [dot.latency_ms for dot in dots],
+    }
+
+
+def _offer_axes(figure: go.Figure, series: Sequence[Series]) -> None:
+    """Zoom to the fronts, and tell the page which other axes and ranges it may offer."""
+    shown = [dot for one in series for dot in one.front]
+    if not shown:
+        return
+    anchors = [one.spec.anchors for one in series]
+    heights = [*(dot.metric for dot in shown), *(each.dense for each in anchors)]
+    margin = 0.08 * (max(heights) - min(heights)) or 0.02
+    gains = [PERCENT * dot.gain for dot in shown]
+    left = max(-2.0, min(gains) - 0.08 * (100 - min(gains)) - 2)
+    zoom = {"x": [left, 102], "y": [min(heights) - margin, max(heights) + margin]}
+    every = [dot for one in series for dot in one.dots]
+    bottom = min([*(dot.metric for dot in every), *(each.constant for each in anchors)])
+    top = max([*(dot.metric for dot in every), *heights])
+    most = {
+        "MB": max(each.dense_size_mb for each in anchors),
+        "MACs": max(each.dense_macs for each in anchors) / 1e6,
+        "ms": max((dot.latency_ms or 0.0 for dot in every), default=0.0),
+    }
+    titles = {
+        "MB": "size of the whole network, MB as fp32",
+        "MACs": "multiply-accumulates of a row in the encoder, millions",
+        "ms": "latency, ms a batch",
+    }
+    axes = {
+        name: {"title": titles[name], "zoom": [0, 1.05 * value], "full": [0, 1.05 * value]}
+        for name, value in most.items()
+        if value > 0
+    }
+    figure.update_layout(
+        meta={"zoom": zoom["y"], "full": [bottom - margin, top + margin], "x": zoom["x"], "axes": axes}
+    )
+    figure.update_xaxes(range=zoom["x"])
+    figure.update_yaxes(range=zoom["y"])
 
 
 def _draw_anchors(figure: go.Figure, one: Series, *, colour: str, alone: bool) -> None:
@@ -183,7 +223,8 @@ def _draw_anchors(figure: go.Figure, one: Series, *, colour: str, alone: bool) -
             y=[value, value],
             mode="lines",
             line={"color": colour, "width": 1.2, "dash": dash},
-            name=f"{name} {value:.3f}",
+            name=f"{ANCHORS[name]}: {value:.3f}",
+            meta={"MB": [0, None], "MACs": [0, None], "ms": [0, None]},  # None: the axis's end
             legendgroup=name if alone else one.spec.name,
             showlegend=alone,
             hoverinfo="skip",
@@ -195,10 +236,16 @@ def _draw_anchors(figure: go.Figure, one: Series, *, colour: str, alone: bool) -
         y=[anchors.dense],
         mode="markers",
         marker={"color": colour, "symbol": "star", "size": 15},
+        meta={"MB": [anchors.dense_size_mb], "MACs": [anchors.dense_macs / 1e6], "ms": [_dense_ms(one)]},
         legendgroup="dense" if alone else one.spec.name,
         showlegend=False,
         hovertemplate=f"<b>dense</b><br>{metric}<br>{size}<extra></extra>",
     )
+
+
+def _dense_ms(one: Series) -> float | None:
+    """Return the dense network's latency, if a network without a cut was timed."""
+    return next((dot.latency_ms for dot in one.dots if dot.compression == 0 and dot.latency_ms), None)
 
 
 def transparent(colour: str, opacity: float = SHADE) -> str:

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 
+MOST_AXES = 4  # of settings, beside compression and metric: more cannot be read
+
+
 def parallel_figure(one: Series, keys: Sequence[str], *, most: int = 2 * MOST_LINES) -> go.Figure:
-    """Draw settings, compression and metric of every trial's recovered network on axes side by side, a line a trial.
+    """Draw a line a trial over the first MOST_AXES settings that differ, and its recovered network's two objectives.
 
     Shown are the `most` with the best metric. Numbers run from the least to the largest (by their logarithm where they
     span a factor of 20 or more), choices are spread evenly. Bright lines have the better metric.
@@ -35,7 +38,9 @@ def parallel_figure(one: Series, keys: Sequence[str], *, most: int = 2 * MOST_LI
     )
     dots = [dot for dot in one.dots if dot.kind == "recovered"]
     columns: list[tuple[str, list[Any]]] = [(key, [dot.params.get(key) for dot in dots]) for key in keys]
-    columns = [(key, values) for key, values in columns if len({str(value) for value in values}) > 1]
+    columns = [(key, values) for key, values in columns if len({str(value) for value in values}) > 1][
+        :MOST_AXES
+    ]
     columns += [("gain", [dot.gain for dot in dots]), ("metric", [dot.metric for dot in dots])]
     heights = [_heights(values) for _, values in columns]
     colours = shades([dot.metric for dot in dots], log=False)
@@ -64,9 +69,13 @@ def _lay_out_axes(figure: go.Figure, one: Series, columns: Sequence[tuple[str, l
     """Label each axis with its name and its ends."""
     names = [key if key != "gain" else one.spec.second.short for key, _ in columns]
     ends = [_ends(values) for _, values in columns]
-    labels = [f"<b>{name}</b><br>{low} … {high}" for name, (low, high) in zip(names, ends, strict=True)]
+    labels = [
+        f"<b>{name.replace('_', ' ')}</b><br>{low} … {high}"
+        for name, (low, high) in zip(names, ends, strict=True)
+    ]
     figure.update_layout(showlegend=False)
     figure.update_xaxes(
+        tickangle=0,
         tickvals=list(range(len(columns))),
         ticktext=labels,
         showgrid=True,

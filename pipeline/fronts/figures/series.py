@@ -25,6 +25,7 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x")
 FAINT = 0.28  # opacity of what is not on the front
 CURVE_DOTS = 4000  # of a study, at most: more are one grey cloud, and megabytes of hover texts
 PERCENT = 100.0
+CUT, TRAINED = "cut only", "cut, then trained on"  # what a network is, in a legend
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Dot:
     round: int = 0
     point: int = 0  # its place among the trial's points
     latency_ms: float | None = None
+    macs: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,11 +84,11 @@ class Series:
         if len(curve) > CURVE_DOTS:
             curve = [curve[row] for row in np.linspace(0, len(curve) - 1, CURVE_DOTS).astype(int)]
         return (
-            Layer("curve", tuple(curve), False, False, 5, FAINT),
-            Layer("recovered", tuple(d for d in behind if d.kind == "recovered"), False, False, 8, 2 * FAINT),
-            Layer("front: curve", tuple(d for d in self.front if d.kind == "curve"), True, True, 10, 1),
+            Layer(CUT, tuple(curve), False, False, 5, FAINT),
+            Layer(TRAINED, tuple(d for d in behind if d.kind == "recovered"), False, False, 8, 2 * FAINT),
+            Layer(f"front: {CUT}", tuple(d for d in self.front if d.kind == "curve"), True, True, 10, 1),
             Layer(
-                "front: recovered", tuple(d for d in self.front if d.kind == "recovered"), True, False, 10, 1
+                f"front: {TRAINED}", tuple(d for d in self.front if d.kind == "recovered"), True, False, 10, 1
             ),
         )
 

@@ -36,12 +36,13 @@ Block = Picture | Markup
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """A part of the page with a heading; `fold` = closed until it is opened."""
+    """A part of the page with a heading; `fold` = closed until it is opened, `lead` stands beside its heading."""
 
     name: str
     title: str
     blocks: tuple[Block, ...]
     fold: bool = False
+    lead: str = ""
 
 
 def text(value: object) -> str:

@@ -1,7 +1,7 @@
 "use strict";
 (() => {
   const read = (id) => JSON.parse(document.getElementById("data-" + id).textContent);
-  const layers = read("layers");
+  const layers = read("layers"), points = read("points");
   const narrow = () => window.innerWidth <= 640;
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -19,6 +19,22 @@
     card.replaceChildren(element("h3", "", `Trial ${trial}, point ${point} of ${study}`));
     document.querySelectorAll("button[data-point]").forEach((button) =>
       button.setAttribute("aria-pressed", String(button.dataset.point === place)));
+    const told = points[place];
+    if (told) {
+      card.append(element("p", "", told.said));
+      const line = element("div", "command"), copy = element("button", "", "Copy");
+      copy.type = "button";
+      copy.addEventListener("click", async () => {
+        try { await navigator.clipboard.writeText(told.command); }
+        catch { getSelection().selectAllChildren(line.querySelector("code")); document.execCommand("copy"); }
+        copy.textContent = "Copied";
+        setTimeout(() => { copy.textContent = "Copy"; }, 1500);
+      });
+      line.append(element("code", "", told.command), copy);
+      const settings = element("details"), list = element("pre", "", told.settings);
+      settings.append(element("summary", "", "Its settings"), list);
+      card.append(line, settings);
+    }
     if (!found) {
       card.append(element("p", "", "The page holds the layers of points on the front and of recovered networks only."));
       return;
@@ -100,6 +116,44 @@
     return { ...made, font, margin, height: own + legend, hoverlabel, modebar, colorway: ["#0072B2"],
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", autosize: true };
   };
+  // Fronts: zoomed to where they live, or whole; over another axis.
+  const arranged = (figure, place) => {
+    const meta = figure.layout.meta;
+    if (!meta || !meta.axes) return figure;
+    const axis = meta.axes[place.dataset.axis], whole = place.dataset.range === "full";
+    const made = structuredClone(figure), range = whole ? "full" : "zoom";
+    made.layout.yaxis.range = meta[range];
+    if (!axis) { made.layout.xaxis.range = whole ? [-2, 102] : meta.x; return made; }
+    made.layout.xaxis = { ...made.layout.xaxis, range: axis[range], ticksuffix: "", title: { text: axis.title } };
+    for (const trace of made.data) {
+      const other = trace.meta && trace.meta[place.dataset.axis];
+      if (!other) continue;
+      trace.x = other.map((value, at) => value ?? (trace.mode === "lines" && at ? axis.full[1] : null));
+    }
+    return made;
+  };
+  const names = { gain: "compression", MB: "MB", MACs: "MACs", ms: "ms" };
+  const controls = (place, figure) => {
+    const meta = figure.layout.meta;
+    if (!meta || !meta.axes || place.previousElementSibling.classList.contains("controls")) return;
+    const bar = element("div", "controls");
+    const buttons = (group, choices, key, first) => choices.forEach(([value, name]) => {
+      const button = element("button", "", name);
+      button.type = "button";
+      button.setAttribute("aria-pressed", String(value === first));
+      button.addEventListener("click", () => {
+        place.dataset[key] = value;
+        group.querySelectorAll("button").forEach((one) => one.setAttribute("aria-pressed", String(one === button)));
+        draw(place);
+      });
+      group.append(button);
+    });
+    const over = element("span", "", "over "), range = element("span");
+    buttons(over, [["gain", names.gain], ...Object.keys(meta.axes).map((key) => [key, names[key]])], "axis", "gain");
+    buttons(range, [["zoom", "the front"], ["full", "full range"]], "range", "zoom");
+    bar.append(over, range);
+    place.before(bar);
+  };
   // marks that are hollow, and lines in the ink's colour, follow the page
   const coloured = (traces) => traces.map((trace) => {
     const made = structuredClone(trace);
@@ -111,7 +165,8 @@
   // plotly 4 has a button that sends a chart's data away; not from here
   const config = { displaylogo: false, responsive: true, showSendToCloud: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
   const draw = async (place) => {
-    const figure = read(place.id), layout = themed(figure);
+    const figure = arranged(read(place.id), place), layout = themed(figure);
+    controls(place, figure);
     place.style.height = `${layout.height}px`;
     if (!await unpack()) return;
     await window.Plotly.react(place, coloured(figure.data), layout, { ...config, displayModeBar: narrow() ? false : "hover" });

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.fronts.figures import plotly_script
+from pipeline.fronts.numbers import short
 from pipeline.fronts.report.markup import Picture, Section, text
 from pipeline.fronts.report.reading import StudyView
 from pipeline.study.records import BadInput
@@ -56,7 +57,7 @@ def page(sections: Sequence[Section], views: Sequence[StudyView], *, title: str,
         f'<a class="skip" href="#main">To the content</a><header><h1>{text(title)}</h1><p>{text(lead)}</p>'
         f'<nav aria-label="Sections">{links}</nav></header><main id="main">{body}</main>'
         "<noscript><p>Figures need JavaScript; the tables say the same.</p></noscript>"
-        f"{figures}{_data('layers', _layers(views))}"
+        f"{figures}{_data('layers', _layers(views))}{_data('points', _points(views))}"
         f'<script type="text/plain" id="plotly">{_packed_plotly()}</script><script>{_own("page.js")}</script>'
         "</body></html>"
     )
@@ -86,7 +87,8 @@ def _section(section: Section) -> str:
     name, title = text(section.name), text(section.title)
     if section.fold:
         return (
-            f'<section id="{name}"><details><summary><h2>{title}</h2></summary>{inside}</details></section>'
+            f'<section id="{name}"><details><summary><h2>{title}</h2> <span>{text(section.lead)}</span></summary>'
+            f"{inside}</details></section>"
         )
     return f'<section id="{name}"><h2>{title}</h2>{inside}</section>'
 
@@ -110,6 +112,28 @@ def _layers(views: Sequence[StudyView]) -> Mapping[str, object]:
         for view in views
         for place, layers in view.layers.items()
     }
+
+
+def _points(views: Sequence[StudyView]) -> Mapping[str, object]:
+    """Return how each pictured network is exported, and its settings, by study/trial/point."""
+    found = {}
+    for view in views:
+        spec = view.front.spec
+        rows = {(point.trial, point.point): row for row, point in enumerate(view.front.points, 1)}
+        for dot in view.series.dots:
+            if f"{dot.trial}/{dot.point}" not in view.layers:
+                continue
+            row = rows.get((dot.trial, dot.point))
+            share = dot.gain if spec.zeroes else dot.compression
+            which = f"--point {row}" if row else f"--trial {dot.trial} --{spec.share} {share:.4f}"
+            settings = "\n".join(f"{key} = {short(value)}" for key, value in sorted(dot.params.items()))
+            found[f"{spec.name}/{dot.trial}/{dot.point}"] = {
+                "command": f"prunefront export {spec.name} {which} --to ./small{view.where}",
+                "settings": settings,
+                "said": f"{spec.metric_name} {dot.metric:.4f} (dense {spec.anchors.dense:.4f}), {dot.size_mb:.1f} of "
+                f"{spec.anchors.dense_size_mb:.1f} MB, {dot.parameters / 1e6:.2f} M parameters",
+            }
+    return found
 
 
 def _data(name: str, value: object) -> str:

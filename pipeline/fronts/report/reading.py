@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
+from shlex import quote
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from pipeline.fronts.front import Front, front_of, with_latency
 from pipeline.fronts.hyperparameters import Profile, TrialFront, importances, penalty_profile, trial_fronts
 from pipeline.study.pareto import hypervolume
 from pipeline.study.records import Masks, Point
-from pipeline.study.store import Store, StudyStore
+from pipeline.study.store import DEFAULT_STORE, Store, StudyStore, place_text
 
 PICTURED = 400  # networks of a page whose layers are shown, about: those on the front first
 LINES = 80  # trials whose lines a page draws, shared among its studies
@@ -45,6 +47,8 @@ class StudyView:
     layers: dict[str, Layers]  # by trial/point
     provenance: dict[str, str]
     left_out: tuple[tuple[int, str, str], ...]  # number, state, reason
+    where: str = ""  # the store, as an option of a command; empty for the usual one
+    ended: str = ""  # the day on which the last trial ended
 
 
 def read_study(study: str, *, store: Path | str, share: float = 1.0) -> StudyView:
@@ -62,7 +66,7 @@ def read_study(study: str, *, store: Path | str, share: float = 1.0) -> StudyVie
     table = files.read_points()
     spec, ended = table.spec, table.trials()
     front = replace(with_latency(front_of(table), files.latency.read()), remarks=files.data.read().remarks)
-    every = Series(spec, dots(table.points()))
+    every = Series(spec, _with_latencies(dots(table.points()), front))
     series = replace(every, dots=_thinned(every, round(share * CURVE_DOTS)))
     trials = tuple(trial_fronts(table))
     left_out = [(trial.number, trial.state, trial.reason) for trial in ended if trial.state != "complete"]
@@ -78,7 +82,15 @@ def read_study(study: str, *, store: Path | str, share: float = 1.0) -> StudyVie
         layers=_layers(files, series, most=round(share * PICTURED)),
         provenance=_provenance(files),
         left_out=tuple(left_out[:LEFT_OUT]),
+        where="" if Path(store) == DEFAULT_STORE else f" --store {quote(place_text(Path(store)))}",
+        ended=_day(files),
     )
+
+
+def _with_latencies(every: Sequence[Dot], front: Front) -> tuple[Dot, ...]:
+    """Return the networks, those of the front with the latency that every table shows."""
+    known = {(point.trial, point.point): point.latency_ms for point in front.points}
+    return tuple(replace(dot, latency_ms=known.get((dot.trial, dot.point), dot.latency_ms)) for dot in every)
 
 
 def lines_of(share: float) -> int:
@@ -131,6 +143,12 @@ def _layers(files: StudyStore, series: Series, *, most: int) -> dict[str, Layers
 def _of_masks(masks: Masks) -> Layers:
     heads = tuple("".join("1" if stays else "0" for stays in layer) for layer in masks.heads)
     return Layers(heads, tuple(float(share) for share in np.round(masks.neurons.mean(axis=1), 3)))
+
+
+def _day(files: StudyStore) -> str:
+    """Return the day on which the study's newest record was written; empty in a bucket, or without a record."""
+    times = [path.stat().st_mtime for path in (files.folder / "trials").glob("*/record*") if path.is_file()]
+    return date.fromtimestamp(max(times)).isoformat() if times else ""
 
 
 def _provenance(files: StudyStore) -> dict[str, str]:

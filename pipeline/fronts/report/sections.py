@@ -16,9 +16,10 @@ from pipeline.fronts.report.summary import summary_section
 def report_sections(views: Sequence[StudyView], comparison: Comparison | None) -> list[Section]:
     """Return the sections of a page about studies; with their comparison, if there is one."""
     several = len(views) > 1
-    found = [summary_section(views, comparison), front_section(views)]
-    if comparison is not None and several:
+    found = [summary_section(views, comparison)]
+    if comparison is not None and several:  # seeds as bands come before the cloud of all their networks
         found.append(compared_section(comparison))
+    found.append(front_section(views))
     found += [study_section(view, lines=lines_of(1 / len(views)), several=several) for view in views]
     found.append(_provenance(views))
     return found

@@ -15,7 +15,10 @@ from pipeline.fronts.numbers import VOLUME, short
 from pipeline.fronts.report.front import front_table
 from pipeline.fronts.report.markup import Block, Picture, Section, bullets, paragraphs, table
 from pipeline.fronts.report.reading import StudyView
+from pipeline.fronts.report.words import DROPS, in_words
 from pipeline.study.space import parse_space
+
+FEW_TRIALS = 8
 
 
 def study_section(view: StudyView, *, lines: int, several: bool) -> Section:
@@ -33,12 +36,24 @@ def study_section(view: StudyView, *, lines: int, several: bool) -> Section:
         blocks.append(
             table("Trials that are left out of the front", ["trial", "state", "reason"], view.left_out)
         )
-    return Section(f"study-{key}", spec.name if several else "Trials", tuple(blocks), fold=several)
+    near = [point for point in view.front.points if point.metric >= spec.anchors.dense - DROPS[0]]
+    lead = f"{view.front.trials} trials" + (f"; {in_words(near[-1], spec)}" if near else "")
+    return Section(f"study-{key}", spec.name if several else "Trials", tuple(blocks), several, lead)
 
 
 def _pictures(view: StudyView, key: str, *, lines: int) -> list[Block]:
-    keys = _searched(view)
+    keys = _by_importance(view)
     ends_at, hours = view.front.hypervolume_normalised, view.front.seconds / 3600
+    hours_too = [
+        Picture(
+            f"hours-{key}",
+            "Hypervolume over hours",
+            hours_figure([view.series], [view.seconds]),
+            f"All trials together trained {hours:.2f} hours.",
+        )
+    ]
+    if len(view.trials) < FEW_TRIALS:  # of few trials it is the picture over trials once more
+        hours_too = []
     return [
         Picture(
             f"curves-{key}",
@@ -52,12 +67,7 @@ def _pictures(view: StudyView, key: str, *, lines: int) -> list[Block]:
             hypervolume_figure([view.series]),
             f"It ends at {ends_at:.4f} ({VOLUME}).",
         ),
-        Picture(
-            f"hours-{key}",
-            "Hypervolume over hours",
-            hours_figure([view.series], [view.seconds]),
-            f"All trials together trained {hours:.2f} hours.",
-        ),
+        *hours_too,
         Picture(
             f"parallel-{key}",
             "Settings side by side",
@@ -65,6 +75,12 @@ def _pictures(view: StudyView, key: str, *, lines: int) -> list[Block]:
             "One line a trial over its settings, compression and metric.",
         ),
     ]
+
+
+def _by_importance(view: StudyView) -> list[str]:
+    """Return the searched settings, those first that the metric depends on most, as far as that is known."""
+    shares = next(iter(view.importance.values()), {})
+    return sorted(_searched(view), key=lambda name: -shares.get(name, 0.0))
 
 
 def _searched(view: StudyView) -> list[str]:

@@ -9,10 +9,9 @@ from pipeline.fronts.front import Front, FrontPoint
 from pipeline.fronts.numbers import VOLUME, volume
 from pipeline.fronts.report.markup import Block, Markup, Section, bullets, table
 from pipeline.fronts.report.reading import StudyView
-from pipeline.fronts.report.words import in_words
+from pipeline.fronts.report.words import DROPS, in_words
 
 MOST_SENTENCES = 3  # studies that a summary has sentences about; of more it has a table
-DROPS = (0.01, 0.02)  # what the summary looks for, below the dense metric
 
 
 def summary_section(views: Sequence[StudyView], comparison: Comparison | None) -> Section:

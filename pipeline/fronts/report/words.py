@@ -6,6 +6,8 @@ from pipeline.fronts.front import FrontPoint
 from pipeline.fronts.numbers import millions, percent
 from pipeline.study.records import StudySpec
 
+DROPS = (0.01, 0.02)  # what a page looks for, below the dense metric
+
 
 def in_words(point: FrontPoint, spec: StudySpec) -> str:
     """Return what a network keeps and loses, as a part of a sentence."""

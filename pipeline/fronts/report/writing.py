@@ -10,7 +10,7 @@ from pipeline.fronts.compare import Comparison, compare, gather
 from pipeline.fronts.figures import still
 from pipeline.fronts.report.markup import Picture, Section
 from pipeline.fronts.report.page import page, write_page
-from pipeline.fronts.report.reading import read_study
+from pipeline.fronts.report.reading import StudyView, read_study
 from pipeline.fronts.report.sections import report_sections
 from pipeline.study.records import BadInput, StudySpec
 from pipeline.study.store import Store
@@ -67,6 +67,9 @@ def report(
     lead = "prunefront: what a smaller encoder costs · " + ", ".join(
         dict.fromkeys(f"{view.front.spec.task} with {view.front.spec.model}" for view in views)
     )
+    lead += f" · {sum(view.front.trials for view in views)} trials, {_hours(views)} of training"
+    if ended := max(view.ended for view in views):
+        lead += f", the last of {ended}"
     written: list[Path] = []
     text = page(sections, views, title=title, lead=lead) if html is not None or keep is not None else ""
     if html is not None:
@@ -79,6 +82,12 @@ def report(
         log("keeping the page in MLflow …")
         remarks += keep(text, [view.front.spec for view in views])
     return Written(tuple(written), tuple(remarks))
+
+
+def _hours(views: Sequence[StudyView]) -> str:
+    """Return how long the trials of all studies trained."""
+    minutes = sum(view.front.seconds for view in views) / 60
+    return f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 
 def check_places(html: Path | None, figures: Path | None = None) -> None:

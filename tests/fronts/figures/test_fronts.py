@@ -35,23 +35,23 @@ def marks(figure: Any) -> dict[str, list[tuple[float, float]]]:
 def test_every_network_is_where_it_belongs(series: Series) -> None:
     # by hand from the kit's trials: 0.89 @ 0 %, 0.85 @ 25 %, 0.8 @ 50 %, 0.6 @ 75 %, 0.3 @ 90 %, 0.15 @ 100 %
     found = marks(front_figure([series]))
-    assert found["front: recovered"] == [(25.0, 0.85), (50.0, 0.8), (90.0, 0.3)]
-    assert found["front: curve"] == [(0.0, 0.89), (75.0, 0.6), (100.0, 0.15)]
-    assert found["recovered"] == [(10.0, 0.4)]
-    assert sorted(found["curve"]) == [(0.0, 0.5), (0.0, 0.87), (0.0, 0.88), (50.0, 0.7)]
+    assert found["front: cut, then trained on"] == [(25.0, 0.85), (50.0, 0.8), (90.0, 0.3)]
+    assert found["front: cut only"] == [(0.0, 0.89), (75.0, 0.6), (100.0, 0.15)]
+    assert found["cut, then trained on"] == [(10.0, 0.4)]
+    assert sorted(found["cut only"]) == [(0.0, 0.5), (0.0, 0.87), (0.0, 0.88), (50.0, 0.7)]
 
 
 def test_anchors_are_lines_and_dense_a_star(series: Series) -> None:
     traces = {trace.name: trace for trace in front_figure([series]).data}
-    assert list(traces["dense 0.900"].y) == [0.9, 0.9]
-    assert list(traces["constant 0.100"].y) == [0.1, 0.1]
+    assert list(traces["dense network: 0.900"].y) == [0.9, 0.9]
+    assert list(traces["always the same answer: 0.100"].y) == [0.1, 0.1]
     stars = [t for t in front_figure([series]).data if t.marker.symbol == "star"]
     assert [(list(t.x), list(t.y)) for t in stars] == [([0], [0.9])]
 
 
 def test_hover_shows_what_a_network_is(series: Series) -> None:
     traces = {trace.name: trace for trace in front_figure([series]).data}
-    text = traces["front: recovered"].text[0]
+    text = traces["front: cut, then trained on"].text[0]
     for told in (
         "trial 0",
         "recovered",
@@ -64,7 +64,7 @@ def test_hover_shows_what_a_network_is(series: Series) -> None:
     ):
         assert told in text
     assert "bound_absolute" not in text  # not in force
-    assert "threshold 0.1" in traces["front: curve"].text[1]  # the curve point's own: trial 1 at 75 %
+    assert "threshold 0.1" in traces["front: cut only"].text[1]  # the curve point's own: trial 1 at 75 %
 
 
 @pytest.mark.parametrize("objective", ["compression", "sparsity"])
@@ -109,7 +109,7 @@ def test_one_study_names_its_layers_and_several_their_studies(series: Series) ->
     def legend(shown: list[Series]) -> list[str]:
         return [t.name for t in front_figure(shown).data if t.showlegend is not False]
 
-    assert {"front", "hypervolume", "curve", "front: recovered"} <= set(legend([series]))
+    assert {"front", "cut only", "front: cut, then trained on"} <= set(legend([series]))
     assert legend([series, other]) == ["toy-snip", "toy-chance"]
 
 
@@ -156,3 +156,21 @@ def test_a_picture_leaves_pyplot_alone() -> None:
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True, cwd=root
     )
     assert done.stdout.strip() == "False"
+
+
+def test_a_front_is_drawn_where_it_lives_and_over_other_axes(series: Series) -> None:
+    """No line stands before the first point or after the last; the full range is kept for a button."""
+    figure = front_figure([series])
+    line = next(trace for trace in figure.data if trace.name == "front")
+    assert list(zip(line.x, line.y, strict=True)) == [
+        (0.0, 0.89), (25.0, 0.85), (50.0, 0.8), (75.0, 0.6), (90.0, 0.3), (100.0, 0.15),
+    ]  # fmt: skip
+    assert line.line.shape == "vh"  # down at a point, then on to the next
+    assert line.meta["MB"] == [dot.size_mb for dot in series.front]
+    assert line.meta["MACs"] == [dot.macs / 1e6 for dot in series.front]
+    # the front's metrics and the dense one, 0.15 to 0.9, with 8 % of that on both sides; all down to the constant
+    meta = figure.layout.meta
+    assert meta["zoom"] == pytest.approx([0.15 - 0.06, 0.9 + 0.06])
+    assert meta["full"] == pytest.approx([0.1 - 0.06, 0.9 + 0.06])
+    assert list(figure.layout.yaxis.range) == pytest.approx(meta["zoom"])
+    assert meta["axes"]["MB"]["full"] == pytest.approx([0, 1.05 * SPEC.anchors.dense_size_mb])

@@ -90,10 +90,10 @@ def test_a_thinned_curve_keeps_the_front_and_all_that_recovered() -> None:
     series = series_of((0.9, 0.9), *many)
     series = replace(series, dots=(*series.dots, Dot(-1, "recovered", 0.2, 0.2, 1, 0.1, PARAMS, 0.2)))
     layers = {layer.name: layer.dots for layer in series.layers()}
-    assert len(layers["curve"]) == CURVE_DOTS
-    assert [layers["curve"][0].metric, layers["curve"][-1].metric] == [many[0][0], many[-1][0]]
-    assert [dot.metric for dot in layers["front: curve"]] == [0.9]
-    assert len(layers["recovered"]) == 1
+    assert len(layers["cut only"]) == CURVE_DOTS
+    assert [layers["cut only"][0].metric, layers["cut only"][-1].metric] == [many[0][0], many[-1][0]]
+    assert [dot.metric for dot in layers["front: cut only"]] == [0.9]
+    assert len(layers["cut, then trained on"]) == 1
 
 
 def test_titles_say_what_studies_share_once() -> None:

@@ -132,7 +132,7 @@ def test_every_figure_is_a_picture_too(made: tuple[Path, list[str], Path], tmp_p
     done = report(made[0] / "store", made[1][:1], figures=tmp_path / "figures")
     page = made[2].read_text()
     held = dict(re.findall(r'id="data-([^"]+)">(.*?)</script>', page))
-    assert {path.stem for path in done.written} == set(held) - {"layers"}
+    assert {path.stem for path in done.written} == set(held) - {"layers", "points"}
     drawn = [json.loads(figure)["data"] for figure in held.values() if '"data":' in figure]
     assert all(drawn)
     assert {trace["type"] for traces in drawn for trace in traces} == {"scatter", "bar"}, (
@@ -171,15 +171,41 @@ def test_it_works_in_a_browser_without_a_network(
         # no sideways scrolling of the page itself
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         # the legend stands close below its axis
+        page.evaluate(
+            "document.getElementById('front').scrollIntoView({ behavior: 'instant', block: 'center' })"
+        )
+        page.wait("document.querySelector('#front .legend') !== null")
         gap = page.evaluate(
             "(() => { const box = (of) => document.querySelector('#front ' + of).getBoundingClientRect();"
             "return box('.legend').top - box('.xtitle').bottom; })()"
         )
         assert 0 < gap < 60
+        # other axes and the whole range, by buttons; a network is exported by a command that is copied
+        ends = "document.getElementById('front')._fullLayout.{}.range.map((end) => Math.round(100 * end))"
+        zoomed = page.evaluate(ends.format("yaxis"))
+        labels = (
+            "[...document.querySelectorAll('#front')].map((one) => one.previousElementSibling.textContent)"
+        )
+        assert page.evaluate(labels) == ["over compressionMBMACsmsthe frontfull range"]
+        press = "[...document.querySelectorAll('.controls button')].find((one) => one.textContent === '{}').click()"
+        page.evaluate(press.format("full range"))
+        page.wait(f"({ends.format('yaxis')})[0] < {zoomed[0]} || {zoomed[0]} <= 50")
+        page.evaluate(press.format("MB"))
+        page.wait("document.querySelector('#front .xtitle').textContent.replace(/\\s/g, ' ').includes('MB')")
+        assert page.evaluate(ends.format("xaxis")) == [0, 8400]  # the dense network's 80 MB
+        page.evaluate(press.format("compression"))
+        page.evaluate(press.format("the front"))
+        page.wait(f"JSON.stringify({ends.format('yaxis')}) === '{json.dumps(zoomed).replace(' ', '')}'")
         # the keyboard's way: a button of the table shows the network
         page.evaluate("document.querySelector('button[data-point]').click()")
         shown = page.evaluate("document.getElementById('network').textContent")
         assert f"{LAYERS * HEADS} heads" in shown
+        command = page.evaluate("document.querySelector('#network .command code').textContent")
+        assert (
+            re.fullmatch(r"prunefront export \S+ --point 1 --to ./small --store \S+", command) or width > 600
+        )
+        page.evaluate("document.querySelector('#network .command button').click()")
+        page.wait("document.querySelector('#network .command button').textContent === 'Copied'")
         assert page.evaluate("document.querySelectorAll('#network .layer').length") == LAYERS
         # the mouse's way: hover a mark, then click it
         x, y = page.evaluate(
