@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 from pipeline.methods.base import PruningMethod
 from pipeline.model.anatomy import Anatomy
+from pipeline.model.device import waits_cost
 from pipeline.study.records import Scores
 from pipeline.trial.components import make_ranking_method
 from pipeline.trial.curve import Ranking, UniformRanking, UnitRanking, WeightRanking, uniform_groups
-from pipeline.trial.curve.allocation import removal_order
+from pipeline.trial.curve.allocation import NEURONS_TOGETHER, removal_order
 from pipeline.trial.inputs import TrialInputs
 from pipeline.trial.settings import OWN, UNIFORM, TrialSettings
 
@@ -46,10 +47,12 @@ def rank_network(
     if settings.allocation == UNIFORM:
         groups = uniform_groups(scores, model, anatomy, score_per_parameter=per_parameter)
         return UniformRanking(groups, anatomy=anatomy, reconstruction=reconstruction)
+    together = NEURONS_TOGETHER if waits_cost(next(model.parameters()).device) else 1
     order = removal_order(
         scores,
         anatomy,
         score_per_parameter=per_parameter,
         min_attention_blocks=settings.min_attention_blocks,
+        neurons_together=together,
     )
-    return UnitRanking(order, anatomy=anatomy, reconstruction=reconstruction)
+    return UnitRanking(order, together, anatomy=anatomy, reconstruction=reconstruction)

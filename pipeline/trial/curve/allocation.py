@@ -20,6 +20,8 @@ from pipeline.study.records import UNIT_KINDS, BoolArray, FloatArray, Masks, Sco
 # The unit that an entry of each array of Scores stands for; also the order of equal scores within a layer.
 UNITS = dict(zip(UNIT_KINDS, ("head", "attention", "neuron", "ffn", "layer"), strict=True))
 
+# Of a layer on a GPU: widths that are no multiple of 8 leave the aligned kernels of half-precision products.
+NEURONS_TOGETHER = 8
 SMALLEST = 1e-3  # part of the encoder that a ladder may end with
 
 
@@ -51,7 +53,12 @@ class Step:
 
 
 def removal_order(
-    scores: Scores, anatomy: Anatomy, *, score_per_parameter: bool, min_attention_blocks: int
+    scores: Scores,
+    anatomy: Anatomy,
+    *,
+    score_per_parameter: bool,
+    min_attention_blocks: int,
+    neurons_together: int = 1,
 ) -> tuple[Removal, ...]:
     """Order the present units by ascending score, so that what is left is nested.
 
@@ -64,6 +71,8 @@ def removal_order(
         anatomy: of the network at hand.
         score_per_parameter: rank by score / parameters.
         min_attention_blocks: attention blocks that are always kept.
+        neurons_together: of a layer, best first, are ranked by the best of them: what is left of it is a multiple,
+            unless it began as none.
 
     Raises:
         ValueError: the scores do not fit the anatomy, or are NaN for a present unit.
@@ -76,6 +85,8 @@ def removal_order(
             there, parameters = present_units(kind, anatomy)
             _check_scores(kind, ranked, there)
             values = ranked / np.maximum(parameters, 1) if score_per_parameter else ranked
+            if kind == "neurons" and neurons_together > 1:
+                values = _together(values, there, neurons_together)
             units = np.argwhere(there)
             found += [
                 (score, unit[0], place, unit[-1])
@@ -125,6 +136,7 @@ def choose(
     *,
     threshold: float | None = None,
     target: float | None = None,
+    neurons_together: int = 1,
 ) -> Step:
     """Choose what is left at a threshold or at a target; exactly one of them is given.
 
@@ -134,6 +146,7 @@ def choose(
         threshold: units with this score or less are removed.
         target: compression of the dense model to reach: the first step that does, so it overshoots by less
             than one unit. If the order cannot reach it, all of it is removed.
+        neurons_together: that the order was made with: they go together.
 
     Raises:
         ValueError: none or both are given, or a NaN.
@@ -145,7 +158,32 @@ def choose(
         removed = np.searchsorted([removal.score for removal in order], threshold, side="right")
     else:
         removed = np.searchsorted(_compressions(order, anatomy), given[0], side="left")
+        while (
+            neurons_together > 1
+            and 0 < removed < len(order)
+            and _goes_with(*order[removed - 1 : removed + 1])
+        ):
+            removed += 1
     return _steps_at(order, anatomy, [min(int(removed), len(order))])[0]
+
+
+def _together(values: FloatArray, there: BoolArray, count: int) -> FloatArray:
+    """Return scores [L, N] by groups of `count` neurons of a layer, best first: each has that of its group's best."""
+    raised = values.copy()
+    for layer, present in enumerate(there):
+        (units,) = np.nonzero(present)
+        best_first = units[np.argsort(-values[layer, units], kind="stable")]
+        leaders = best_first[np.arange(len(best_first)) // count * count]
+        raised[layer, best_first] = values[layer, leaders]
+    return raised
+
+
+def _goes_with(before: Removal, after: Removal) -> bool:
+    """Return whether two neurons that follow each other are of one group, or of groups of one score."""
+    return before.kind == after.kind == "neuron" and (before.layer, before.score) == (
+        after.layer,
+        after.score,
+    )
 
 
 def next_on_ladder(now: float, *, end: float, left: int, include: float | None = None) -> float:

@@ -93,15 +93,22 @@ class UnitRanking(CutRanking):
     """Units by ascending score, as `allocation.removal_order` returns them."""
 
     order: tuple[Removal, ...]
+    neurons_together: int = 1  # that it was made with
 
     def at(self, *, threshold: float | None = None, target: float | None = None) -> Step:
         """Choose as `allocation.choose` does."""
-        return choose(self.order, self.anatomy, threshold=threshold, target=target)
+        together = self.neurons_together
+        return choose(self.order, self.anatomy, threshold=threshold, target=target, neurons_together=together)
 
     def choose(self, *, threshold: float | None, target: float | None, rounds_left: int) -> Step:
         """Choose as `choose_in_rounds` does."""
         return choose_in_rounds(
-            self.order, self.anatomy, threshold=threshold, target=target, rounds_left=rounds_left
+            self.order,
+            self.anatomy,
+            threshold=threshold,
+            target=target,
+            rounds_left=rounds_left,
+            neurons_together=self.neurons_together,
         )
 
     def steps(self, *, most: int, include: Step | None = None) -> tuple[Step, ...]:

@@ -162,6 +162,7 @@ def choose_in_rounds(
     threshold: float | None,
     target: float | None,
     rounds_left: int,
+    neurons_together: int = 1,
 ) -> Step:
     """Choose the step of the threshold or target; before the last round, an equal part of the way there.
 
@@ -171,9 +172,11 @@ def choose_in_rounds(
         threshold: as `choose` takes it; exactly one of it and `target` is given.
         target: as `choose` takes it.
         rounds_left: this round and those after it, 1 or more.
+        neurons_together: as `choose` takes it.
     """
-    last = choose(order, anatomy, threshold=threshold, target=target)
+    together = partial(choose, order, anatomy, neurons_together=neurons_together)
+    last = together(threshold=threshold, target=target)
     if rounds_left == 1:
         return last
     now = anatomy.costs.compression(anatomy.present)
-    return choose(order, anatomy, threshold=None, target=now + (last.compression - now) / rounds_left)
+    return together(threshold=None, target=now + (last.compression - now) / rounds_left)

@@ -265,3 +265,30 @@ def test_curves_refuse_what_is_out_of_range(anatomies, most, include):
     order = order_of(Scores(ffn=np.ones(3)), anatomies["dense"])
     with pytest.raises(ValueError, match="include 0 to 3"):
         curve_steps(order, anatomies["dense"], most=most, include=include)
+
+
+@given(
+    scores=random_scores().filter(lambda scores: scores.neurons is not None),
+    which=st.sampled_from(["dense", "cut"]),
+    threshold=st.floats(-3, 4),
+    target=st.floats(0, 1),
+)
+def test_neurons_that_go_together_leave_multiples(anatomies, scores, which, threshold, target):
+    anatomy = anatomies[which]
+    began = anatomy.present.neurons.sum(axis=1)
+    plain = order_of(scores, anatomy)
+    order = removal_order(
+        scores, anatomy, score_per_parameter=False, min_attention_blocks=0, neurons_together=8
+    )
+    assert sorted(units(order), key=str) == sorted(units(plain), key=str)
+    alone = choose(plain, anatomy, threshold=threshold)
+    by_threshold = choose(order, anatomy, threshold=threshold, neurons_together=8)
+    by_target = choose(order, anatomy, target=target, neurons_together=8)
+    for step in (by_threshold, by_target, *curve_steps(order, anatomy, most=9)):
+        left = step.masks.neurons.sum(axis=1)
+        assert ((left % 8 == 0) | (left == began)).all()
+    more = by_threshold.masks.neurons.sum(axis=1) - alone.masks.neurons.sum(axis=1)
+    assert alone.masks <= by_threshold.masks, "the best neurons stay"
+    assert (more < 8).all()
+    full = choose(order, anatomy, threshold=np.inf).compression
+    assert by_target.compression >= min(target, full)

@@ -1,0 +1,1 @@
+"""What one GPU makes of prunefront, in ten minutes: python -m tests.benchmarks.gpu."""
