@@ -16,6 +16,7 @@ from pipeline.cli.best import best
 from pipeline.cli.cluster import cluster
 from pipeline.cli.compare import compare
 from pipeline.cli.confirm import confirm
+from pipeline.cli.dashboard import dashboard
 from pipeline.cli.examples import epilog
 from pipeline.cli.export import export
 from pipeline.cli.finite import only_finite
@@ -83,6 +84,7 @@ for _command in (
     confirm,
     compare,
     report,
+    dashboard,
     studies,
     export,
 ):

@@ -30,6 +30,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "prunefront compare reviews-snip reviews-fisher --html compare.html",
     ),
     "report": ("prunefront report reviews-snip --html report.html",),
+    "dashboard": ("prunefront dashboard", "prunefront dashboard reviews-snip --port 8800 --browser"),
     "studies": ("prunefront studies", "prunefront studies --sync --tracking http://mlflow:5000"),
     "export": (
         "prunefront export reviews-snip --max-drop 0.01 --to ./small",

@@ -12,7 +12,7 @@ import typer
 from pipeline.cli.columns import Column, print_table
 from pipeline.cli.completion import complete_study
 from pipeline.cli.output import identity, out, print_as_is, print_json, styled
-from pipeline.driver.tracking import shown
+from pipeline.driver.tracking import page_of, shown
 from pipeline.fronts.front import Front, FrontPoint, load_front
 from pipeline.fronts.numbers import VOLUME, millions, percent, short, volume
 from pipeline.fronts.setting_columns import setting_columns, shared_settings
@@ -133,6 +133,9 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
     command = f"prunefront best {spec.name} --max-drop 0.02{where}"
     out.print(styled("\nOne point:  [cyan]{command}[/]", command=command))
     out.print(styled("In MLflow:  [cyan]{command}[/]", command=_in_mlflow(tracking, store)))
+    page = page_of(spec, store=store) if tracking is None else None
+    if page is not None:
+        out.print(styled("      then  [cyan]http://127.0.0.1:5000/{page}[/]", page=page), soft_wrap=True)
 
 
 def _below_constant(count: int) -> str:

@@ -5,6 +5,7 @@ from pipeline.driver.tracking.best_effort import open_if_answering, publish_prun
 from pipeline.driver.tracking.connection import TrackingLost
 from pipeline.driver.tracking.models import ExportedModel
 from pipeline.driver.tracking.opening import NoAnswer, address_of
+from pipeline.driver.tracking.own_pages import page_of
 from pipeline.driver.tracking.publisher import Publisher
 from pipeline.driver.tracking.sync import Synced, sync
 from pipeline.driver.tracking.tracker import Tracker, open_tracking
@@ -19,6 +20,7 @@ __all__ = [
     "address_of",
     "open_if_answering",
     "open_tracking",
+    "page_of",
     "publish_pruner",
     "publish_report",
     "shown",

@@ -42,8 +42,15 @@ def write_page(path: Path, page: str) -> None:
         ) from error
 
 
-def page(sections: Sequence[Section], views: Sequence[StudyView], *, title: str, lead: str) -> str:
-    """Return the page as HTML."""
+def page(
+    sections: Sequence[Section], views: Sequence[StudyView], *, title: str, lead: str, live: str = ""
+) -> str:
+    """Return the page as HTML.
+
+    `live` is what it shows, as its server says it at `stamp`: the page asks, and loads again when that has changed.
+    """
+    policy = POLICY + ("; connect-src 'self'" if live else "")
+    script = _own("page.js") + (_own("live.js") if live else "")
     links = "".join(f'<a href="#{text(name)}">{text(title)}</a>' for name, title in _places(sections))
     body = "".join(_section(one) for one in sections)
     pictures = [block for one in sections for block in one.blocks if isinstance(block, Picture)]
@@ -51,14 +58,15 @@ def page(sections: Sequence[Section], views: Sequence[StudyView], *, title: str,
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         f'<meta name="color-scheme" content="light dark"><title>{text(title)}</title>'
-        f"<style>{_own('page.css')}</style></head><body>"
+        + (f'<meta name="stamp" content="{text(live)}">' if live else "")
+        + f"<style>{_own('page.css')}</style></head><body>"
         f'<a class="skip" href="#main">To the content</a><header><h1>{text(title)}</h1><p>{text(lead)}</p>'
         f'<nav aria-label="Sections">{links}</nav></header><main id="main">{body}</main>'
         "<noscript><p>Figures need JavaScript; the tables say the same.</p></noscript>"
         f"{figures}{_data('layers', _layers(views))}{_data('points', _points(views))}"
-        f'<script type="text/plain" id="plotly">{_packed_plotly()}</script><script>{_own("page.js")}</script>'
+        f'<script type="text/plain" id="plotly">{_packed_plotly()}</script><script>{script}</script>'
         "</body></html>"
     )
 

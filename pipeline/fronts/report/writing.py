@@ -56,22 +56,15 @@ def report(
     check_places(html, figures)
     for name in names:
         Store(Path(store)).study(name).read_spec()  # all are there, before the first is read
-    views = []
+    views: list[StudyView] = []
     for count, name in enumerate(names, 1):
         log(f"reading {name} ({count} of {len(names)}) …")
         views.append(read_study(name, store=store, share=1 / len(names)))
     log("drawing …" if len(names) == 1 else "comparing and drawing …")
     comparison, remarks = _comparison(store, names)
     sections = report_sections(views, comparison)
-    title = names[0] if len(names) == 1 else f"{len(names)} studies"
-    lead = "prunefront: what a smaller encoder costs · " + ", ".join(
-        dict.fromkeys(f"{view.front.spec.task} with {view.front.spec.model}" for view in views)
-    )
-    lead += f" · {sum(view.front.trials for view in views)} trials, {_hours(views)} of training"
-    if ended := max(view.ended for view in views):
-        lead += f", the last of {ended}"
+    text = _page(views, sections) if html is not None or keep is not None else ""
     written: list[Path] = []
-    text = page(sections, views, title=title, lead=lead) if html is not None or keep is not None else ""
     if html is not None:
         write_page(html, text)
         written.append(html)
@@ -82,6 +75,29 @@ def report(
         log("keeping the page in MLflow …")
         remarks += keep(text, [view.front.spec for view in views])
     return Written(tuple(written), tuple(remarks))
+
+
+def live_page(store: Path | str, studies: Sequence[str], *, stamp: str) -> str:
+    """Return the page about studies that still run, as a dashboard shows it: it loads again when `stamp` changes.
+
+    Raises:
+        BadInput: no such study, or its files are damaged.
+    """
+    views = [read_study(name, store=store, share=1 / len(studies)) for name in studies]
+    comparison, _ = _comparison(store, studies)
+    return _page(views, report_sections(views, comparison), live=stamp)
+
+
+def _page(views: Sequence[StudyView], sections: Sequence[Section], *, live: str = "") -> str:
+    """Return the page with its title and what stands below it."""
+    title = views[0].front.spec.name if len(views) == 1 else f"{len(views)} studies"
+    lead = "prunefront: what a smaller encoder costs · " + ", ".join(
+        dict.fromkeys(f"{view.front.spec.task} with {view.front.spec.model}" for view in views)
+    )
+    lead += f" · {sum(view.front.trials for view in views)} trials, {_hours(views)} of training"
+    if ended := max(view.ended for view in views):
+        lead += f", the last of {ended}"
+    return page(sections, views, title=title, lead=lead, live=live)
 
 
 def _hours(views: Sequence[StudyView]) -> str:

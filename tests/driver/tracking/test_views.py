@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import pytest
 
+from pipeline.driver.tracking import open_tracking, page_of
+from pipeline.driver.tracking.notes import experiment_name
 from pipeline.driver.tracking.tracker import published, views
 from pipeline.fronts.front import front_of
 from pipeline.methods.registry import METHODS
@@ -71,3 +75,21 @@ def test_a_view_fits_into_a_tag_and_has_a_link() -> None:
         == "#/experiments/3/runs?viewStateShareKey=toy-snip&workflowType=machine_learning"
     )
     assert views.link("3", "toy-snip", charts=True).endswith("&compareRunsMode=CHART")
+
+
+def test_a_stores_own_database_says_where_a_study_is(mlflow_database: Path, tmp_path: Path) -> None:
+    """The address that `show` prints is the one that MLflow's own note has."""
+    assert page_of(SPEC, store=tmp_path) is None
+    shutil.copy(mlflow_database, tmp_path / "mlflow.db")
+    assert page_of(SPEC, store=tmp_path) is None  # no study has been published
+    tracker = open_tracking(f"sqlite:///{tmp_path / 'mlflow.db'}", store_root=tmp_path)
+    tracker.start_study(SPEC, provenance={})
+    experiment = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}").get_experiment_by_name(
+        experiment_name(SPEC.task)
+    )
+    assert experiment is not None
+    assert page_of(SPEC, store=tmp_path) == (
+        f"#/experiments/{experiment.experiment_id}/runs?viewStateShareKey={SPEC.name}"
+        "&workflowType=machine_learning"
+    )
+    assert experiment.tags["mlflow.sharedViewState." + SPEC.name]
