@@ -22,7 +22,9 @@ NAME_LENGTH = 47  # of a Kubernetes object, with room for what KubeRay adds
 def cluster(
     request: Search,
     *,
-    kind: Annotated[str, typer.Argument(help="job, kuberay, autoscaler, slurm or dockerfile.")],
+    form: Annotated[
+        str, typer.Argument(metavar="KIND", help="job, kuberay, autoscaler, slurm or dockerfile.")
+    ],
     study: Annotated[
         str | None,
         typer.Argument(help="A study of the store to go on with. [dim]Default: a study by the options[/]"),
@@ -94,7 +96,7 @@ def cluster(
         dashboard=dashboard,
         endpoint=os.environ.get("AWS_ENDPOINT_URL"),
     )
-    made = manifest(kind, launch)
+    made = manifest(form, launch)
     if as_json:
         print_json(asdict(made))
         return

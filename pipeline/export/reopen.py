@@ -79,6 +79,7 @@ def reopen(store: Store, study: str, *, task: str | None = None) -> Reopened:
         metric=where.metric,
         drop_empty=where.drop_empty,
         max_length=where.max_length,
+        kind=where.kind,
     )
     if found.fingerprint != spec.task_fingerprint:
         raise BadInput(

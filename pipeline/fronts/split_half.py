@@ -29,7 +29,8 @@ class HalfScore:
 def halves(labels: Array, *, seed: int) -> tuple[BoolArray, BoolArray]:
     """Split the rows into random halves, each class (or, of values, each pair of neighbours) evenly."""
     generator = np.random.default_rng(seed)
-    order = np.lexsort((generator.random(len(labels)), labels))
+    strata = labels if labels.ndim == 1 else np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1)
+    order = np.lexsort((generator.random(len(labels)), strata))
     first = np.zeros(len(labels), dtype=bool)
     pairs = order[: len(order) // 2 * 2].reshape(-1, 2)
     first[pairs[np.arange(len(pairs)), generator.integers(0, 2, len(pairs))]] = True

@@ -22,6 +22,7 @@ HUB_FILES = (
     "adapter_config.json",
     "adapter_model.safetensors",
     MODULES,
+    "1_Pooling/config.json",
     "0_*/*.json",
     "0_*/*.txt",
     "0_*/*.model",

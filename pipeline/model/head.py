@@ -42,11 +42,17 @@ def match_head(config: Mapping[str, Any], head: Head) -> HeadMatch:
         head: that the task needs; its names are the task's classes, in its order.
     """
     names, class_names = output_names(config), head.names
-    if config.get("problem_type") == "multi_label_classification":
+    several = config.get("problem_type") == "multi_label_classification"
+    if several and head.problem_type != "multi_label_classification":
         return HeadMatch(None, "its head gives any number of labels to a row")
-    if head.problem_type == "regression":
+    if not several and head.problem_type == "multi_label_classification":
+        return HeadMatch(None, "its head gives one class to a row")
+    if not class_names:
+        return HeadMatch(tuple(range(len(names))))
+    if head.problem_type == "regression" or len(class_names) == 1:
         if len(names) != 1:
-            return HeadMatch(None, f"its head has {len(names)} outputs, a regression has 1")
+            what = "a regression" if head.problem_type == "regression" else "the task"
+            return HeadMatch(None, f"its head has {_count(names).split()[0]} outputs, {what} has 1")
         return HeadMatch((0,))
     if len(names) != len(class_names):
         return HeadMatch(None, f"its head has {_count(names)}, the task has {len(class_names)} classes")

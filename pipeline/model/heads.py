@@ -19,6 +19,7 @@ class Stock(NamedTuple):
     end: str  # of its classes: BertForSequenceClassification
     mapping: str  # of configurations to these classes
     pipeline: str  # the task of `transformers.pipeline` that runs them
+    layer: bool = True  # whether a linear map gives the outputs
 
 
 # By `Kind.network`.
@@ -30,6 +31,13 @@ HEADS: dict[str, Stock] = {
         "ForImageClassification", "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING", "image-classification"
     ),
     LANGUAGE_MODEL: Stock("ForCausalLM", "MODEL_FOR_CAUSAL_LM_MAPPING", "text-generation"),
+    "token-classification": Stock(
+        "ForTokenClassification", "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING", "token-classification"
+    ),
+    "question-answering": Stock(
+        "ForQuestionAnswering", "MODEL_FOR_QUESTION_ANSWERING_MAPPING", "question-answering"
+    ),
+    "embedding": Stock("Model", "MODEL_MAPPING", "feature-extraction", layer=False),
 }
 
 
@@ -52,7 +60,7 @@ class Head:
         if self.names:
             found["id2label"] = dict(enumerate(self.names))
             found["label2id"] = {label: number for number, label in enumerate(self.names)}
-        return found if self.problem_type is None else found | {"problem_type": self.problem_type}
+        return found | {"problem_type": self.problem_type}
 
 
 def network_of(config: Any, network: str) -> Any:

@@ -47,7 +47,8 @@ from pipeline.model.folder import (
     readable,
 )
 from pipeline.model.head import HeadMatch, fit_head, match_head, of_whole_network, output_names
-from pipeline.model.heads import Head
+from pipeline.model.heads import HEADS, Head
+from pipeline.model.pooling import pooling_of
 from pipeline.model.source import NO_HEAD, ModelSource, Weights, attention_of, quiet, weights_of
 from pipeline.study.records import BadInput
 
@@ -138,7 +139,8 @@ def _pretrained(name: str, head: Head, *, trust_remote_code: bool) -> ModelSourc
         check_files(place)
         own = read_config(place)
         with quiet():
-            config = _configuration(place, own, head.settings)
+            pooling = {} if HEADS[head.network].layer else pooling_of(find_folder(name)[0])
+            config = _configuration(place, own, head.settings | pooling)
             check_sizes(name, config)
             model, info = _network(place, config, head.network)
             brought = folder if has_vocabulary(folder) else place
@@ -162,8 +164,10 @@ def _pretrained(name: str, head: Head, *, trust_remote_code: bool) -> ModelSourc
     check_all_is_read(name, model, info["unexpected_keys"])
     weights = {key: tensor.numpy() for key, tensor in weights_of(model).items() if key not in fresh}
     check_finite(name, weights)
-    layer, match = _output_layer(model), NO_HEAD
-    if f"{layer}.weight" not in absent:
+    match = NO_HEAD
+    if not HEADS[head.network].layer:
+        match = HeadMatch(())
+    elif f"{(layer := _output_layer(model))}.weight" not in absent:
         match = match_head(own, head)
         remarks += fit_head(weights, layer, match)
         match = of_whole_network(match, fresh)

@@ -11,9 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+
+from pipeline.study.summed_metrics import ENTITIES, LABELS, Summed, means
 
 Values = npt.NDArray[np.generic]
 Scores = dict[str, float]
@@ -31,6 +34,21 @@ class Metric:
 
     score: Callable[[Values, Values, int], Scores]
     regression: bool = False
+    summed: Summed | None = None  # how it follows from sums over units, if it does
+
+    @classmethod
+    def of(cls, name: str, summed: Summed) -> Self:
+        """Return a metric that follows from sums over units; `name` is that of its scores which is primary."""
+
+        def score(labels: Values, predictions: Values, classes: int) -> Scores:
+            del classes
+            sums = summed.of_units(labels, predictions).sum(axis=0)
+            found = {
+                each: float(value) for each, value in summed.of_sums(sums, np.float64(len(labels))).items()
+            }
+            return {"metric": found[name]} | found
+
+        return cls(score, summed=summed)
 
 
 def _is_constant(values: Values) -> bool:
@@ -98,6 +116,11 @@ def _score_agreement(labels: Values, predictions: Values, _classes: int) -> Scor
     return {"metric": agreement, "agreement": agreement}
 
 
+def _score_spearman(labels: Values, predictions: Values, _classes: int) -> Scores:
+    spearman = _score_pearson_spearman(labels, predictions, 0)["spearman"]
+    return {"metric": spearman, "spearman": spearman}
+
+
 AGREEMENT = (
     "agreement"  # with the dense network: the accuracy against its predictions, on rows without labels
 )
@@ -109,6 +132,14 @@ METRICS: dict[str, Metric] = {
     "matthews": Metric(_score_matthews),
     AGREEMENT: Metric(_score_agreement),
     "pearson_spearman": Metric(_score_pearson_spearman, regression=True),
+    "spearman": Metric(_score_spearman, regression=True),
+    "micro_f1": Metric.of("micro_f1", LABELS),
+    "macro_f1": Metric.of("macro_f1", LABELS),
+    "subset_accuracy": Metric.of("subset_accuracy", LABELS),
+    "entity_f1": Metric.of("entity_f1", ENTITIES),
+    "ndcg_10": Metric.of("ndcg_10", means("ndcg_10", "mrr_10")),
+    "answer_f1": Metric.of("answer_f1", means("answer_f1", "exact_match")),
+    "cosine": Metric.of("cosine", means("cosine")),
 }
 
 
@@ -137,7 +168,12 @@ def evaluate(name: str, labels: Values, predictions: Values, *, classes: int = 0
         KeyError: METRICS has no such name.
         ValueError: there are no rows, or labels and predictions differ in shape.
     """
-    if labels.shape != predictions.shape or labels.ndim != 1 or not len(labels):
+    summed = METRICS[name].summed is not None
+    if (
+        len(labels) != len(predictions)
+        or not len(labels)
+        or not (summed or labels.ndim == predictions.ndim == 1)
+    ):
         raise ValueError(
             "A metric takes as many predictions as labels, at least one; "
             f"these have the shapes {predictions.shape} and {labels.shape}."

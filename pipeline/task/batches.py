@@ -144,7 +144,16 @@ class Split:
         batch["attention_mask"] = torch.from_numpy(real.astype(np.int64))
         batch["labels"] = batch.pop("label") if self.labels_tokens else torch.from_numpy(self.labels[rows])
         batch["rows"] = torch.from_numpy(rows)
+        if self.units is not None:
+            batch["unit"] = torch.from_numpy(self.units[rows])
         return batch
+
+    @cached_property
+    def units(self) -> IntArray | None:
+        """The number of what a row is a part of (a query, a question), rising; None if rows stand alone."""
+        if "unit" not in self.table.column_names:
+            return None
+        return np.asarray(self.table["unit"].to_numpy(), dtype=np.int64)
 
     def padding_share(self, batches: Iterable[IntArray]) -> float:
         """Return the part of the batches' tokens that is padding."""
@@ -159,6 +168,11 @@ class Split:
         """Return the rows of each batch of one epoch: shuffled, grouped by length, batches in random order."""
         generator = np.random.default_rng(seed)
         shuffled = generator.permutation(len(self))
+        if self.units is not None:  # parts of a whole stand in one batch, as far as it holds them
+            place = generator.permutation(int(self.units.max()) + 1)[self.units]
+            shuffled = np.argsort(place, kind="stable")
+            whole = [shuffled[i : i + batch_size] for i in range(0, len(self), batch_size)]
+            return [whole[i] for i in generator.permutation(len(whole))]
         pool = batch_size * POOL_BATCHES
         batches: list[IntArray] = []
         for start in range(0, len(self), pool):

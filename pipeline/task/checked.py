@@ -11,7 +11,6 @@ from pipeline.study.records import BadInput
 from pipeline.task.encodings import printable
 from pipeline.task.labels import require_whole, without_empty_texts
 from pipeline.task.outline import Source
-from pipeline.task.rows import NO_CLASS
 
 
 @contextmanager
@@ -42,9 +41,3 @@ def require_unseen(shared: Mapping[str, int], rows: int, source: Source) -> None
             f"Validation rows are rows that no network is trained on. {source}: all {rows} rows are "
             "train rows, too. Give other rows, or leave validation out: a part of train is kept aside then."
         )
-
-
-def unknown(rows: pa.Table) -> pa.Table:
-    """Return the rows of a task without labels; their label is that of no class."""
-    label = pa.chunked_array([pa.array([NO_CLASS] * rows.num_rows, pa.int64())])
-    return rows.set_column(rows.column_names.index("label"), "label", label).combine_chunks()

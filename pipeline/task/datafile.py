@@ -15,50 +15,18 @@ import pyarrow.parquet
 from pipeline.study.nearest import did_you_mean
 from pipeline.study.records import BadInput
 from pipeline.task.encodings import text_of
+from pipeline.task.kinds.base import Usual
 from pipeline.task.readers import (
     DELIMITERS,
     GUESSED,
     HEADER_CHARACTERS,
     JSON_LINES,
+    OBJECTS,
     SUFFIXES,
     content_of,
     kind_of,
 )
 
-TEXTS = (
-    "text",
-    "sentence",
-    "review",
-    "content",
-    "body",
-    "document",
-    "comment",
-    "message",
-    "tweet",
-    "title",
-    "question",
-)
-PAIRS = (
-    ("sentence1", "sentence2"),
-    ("premise", "hypothesis"),
-    ("question1", "question2"),
-    ("text_a", "text_b"),
-    ("text1", "text2"),
-    ("question", "sentence"),
-)
-LABELS = (
-    "label",
-    "labels",
-    "class",
-    "category",
-    "topic",
-    "sentiment",
-    "intent",
-    "target",
-    "tag",
-    "rating",
-    "stars",
-)
 HEADER_ROWS = 100  # of json lines: a row may leave out what is null
 VALIDATION, TEST = ("validation", "valid", "val", "dev"), ("test",)
 
@@ -77,10 +45,12 @@ class DataFile:
 
 def is_data(path: Path) -> bool:
     """Return whether a path is that of rows: a folder, or a file with the suffix of a known format."""
-    return path.is_dir() or kind_of(path) in (*SUFFIXES, *JSON_LINES)
+    return path.is_dir() or kind_of(path) in (*SUFFIXES, *JSON_LINES, *OBJECTS)
 
 
-def look_into(path: Path, *, text: tuple[str, ...], label: str | None, labelled: bool) -> DataFile:
+def look_into(
+    path: Path, *, text: tuple[str, ...], label: str | None, labelled: bool, usual: Usual
+) -> DataFile:
     """Return the files of a path and the columns of its training rows; no other row is read.
 
     Args:
@@ -88,6 +58,7 @@ def look_into(path: Path, *, text: tuple[str, ...], label: str | None, labelled:
         text: the text columns; empty to find them.
         label: the label column; None to find it.
         labelled: whether a label is wanted.
+        usual: the usual names of columns.
 
     Raises:
         BadInput: a file or a column is missing, or cannot be told from others.
@@ -104,8 +75,8 @@ def look_into(path: Path, *, text: tuple[str, ...], label: str | None, labelled:
             raise BadInput(
                 f"{train} has no column {name!r}.{did_you_mean(name, there)} It has: {', '.join(there)}."
             )
-    found_label = label if label or not labelled else _label(train, there, text)
-    found_text = text or _texts(train, [name for name in there if name != found_label])
+    found_label = label if label or not labelled else _label(train, there, text, usual)
+    found_text = text or _texts(train, [name for name in there if name != found_label], usual)
     said = f"text is {' and '.join(found_text)}" + (f", label is {found_label}" if found_label else "")
     remarks = () if text and (label or not labelled) else (f"{train.name}: {said} (of {', '.join(there)}).",)
     return DataFile(train, validation, test, found_text, found_label, remarks)
@@ -130,7 +101,8 @@ def _one(folder: Path, stems: tuple[str, ...]) -> Path | None:
     found = sorted(
         each
         for each in folder.iterdir()
-        if each.name.partition(".")[0].lower() in stems and kind_of(each) in (*SUFFIXES, *JSON_LINES)
+        if each.name.partition(".")[0].lower() in stems
+        and kind_of(each) in (*SUFFIXES, *JSON_LINES, *OBJECTS)
     )
     if len(found) > 1:
         raise BadInput(
@@ -142,6 +114,9 @@ def _one(folder: Path, stems: tuple[str, ...]) -> Path | None:
 def _header(path: Path) -> list[str]:
     """Return a file's columns."""
     kind = kind_of(path)
+    if kind in OBJECTS:
+        rows = OBJECTS[kind](text_of(content_of(path)))
+        return list(dict.fromkeys(name for row in rows for name in row))
     if kind == ".parquet":
         return list(pa.parquet.read_schema(pa.BufferReader(content_of(path))).names)
     text = text_of(content_of(path))
@@ -157,20 +132,20 @@ def _split(text: str, delimiter: str) -> list[str]:
     return next((line for line in lines if line), [])
 
 
-def _label(train: Path, there: list[str], text: tuple[str, ...]) -> str:
+def _label(train: Path, there: list[str], text: tuple[str, ...], usual: Usual) -> str:
     free = {name.lower(): name for name in there if name not in text}
-    found = [free[name] for name in LABELS if name in free]
+    found = [free[name] for name in usual.labels if name in free]
     if found:
         return found[0]
     raise BadInput(f"Which column of {train} is the label? It has: {', '.join(there)}. Name it by --label.")
 
 
-def _texts(train: Path, there: list[str]) -> tuple[str, ...]:
+def _texts(train: Path, there: list[str], usual: Usual) -> tuple[str, ...]:
     known = {name.lower(): name for name in there}
-    for first, second in PAIRS:
+    for first, second in usual.pairs:
         if first in known and second in known:
             return known[first], known[second]
-    found = [known[name] for name in TEXTS if name in known]
+    found = [known[name] for name in usual.texts if name in known]
     if found:
         return (found[0],)
     if len(there) == 1:

@@ -47,3 +47,17 @@ def named(numbers: pa.ChunkedArray, names: list[str], column: str) -> pa.Diction
             )
         codes.append(places[number])
     return pa.DictionaryArray.from_arrays(pa.array(codes, pa.int32()), pa.array(names))
+
+
+def named_lists(lists: pa.ChunkedArray, names: list[str]) -> pa.Array:
+    """Return lists of class numbers as lists of their names, in JSON.
+
+    Raises:
+        ValueError: a number is that of no class.
+    """
+    found = []
+    for row, numbers in enumerate(lists.to_pylist(), start=1):
+        if any(not 0 <= number < len(names) for number in numbers or ()):
+            raise ValueError(f"row {row} has a number of none of the {len(names)} classes")
+        found.append(None if numbers is None else json.dumps([names[number] for number in numbers]))
+    return pa.array(found, pa.string())

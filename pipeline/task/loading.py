@@ -24,7 +24,7 @@ import pyarrow as pa
 from pipeline.study.records import BadInput
 from pipeline.task.batches import Split, TaskData
 from pipeline.task.carve import calibration_rows, validation_rows
-from pipeline.task.checked import require_unseen, said_of, unknown, whole
+from pipeline.task.checked import require_unseen, said_of, whole
 from pipeline.task.kinds import Kind
 from pipeline.task.kinds.base import TEXT_COLUMNS
 from pipeline.task.labels import alike, labelled
@@ -93,17 +93,19 @@ def load_task(
     metric: str | None = None,
     max_length: int | None = None,
     drop_empty: bool = False,
+    kind: str | None = None,
 ) -> Task:
     """Read the official train split of a task and carve validation out of it; test rows stay unread.
 
     `text`, `label`, `metric` (default "accuracy") and `max_length` (128) describe a file of rows or a hub data set, and
     only these; the columns of a file are found by their usual names. In `cache` is kept what came from the hub.
-    `drop_empty`: rows without a text are left out; else they are refused.
+    `kind` is a key of KINDS; without it the metric tells. `drop_empty`: rows without a text are left out; else they
+    are refused.
 
     Raises:
         BadInput: there is no such task, or its description or its rows cannot be used.
     """
-    outline = outline_of(name_or_file, cache=cache, text=text, label=label, metric=metric)
+    outline = outline_of(name_or_file, cache=cache, text=text, label=label, metric=metric, kind=kind)
     if max_length is not None:
         outline = with_length(outline, max_length, name_or_file)
     return _load(outline, drop_empty=drop_empty)
@@ -138,7 +140,7 @@ def read_test(task: Task) -> OpenedTest:
             if unlabelled and not rows.num_rows:
                 continue
             rows = whole(rows, part, remarks, drop_empty=task.drop_empty)
-            parts[part] = unknown(rows) if task.kind.unlabelled else task.kind.numbered(rows)
+            parts[part] = task.kind.numbered(rows)
     known = {"train": row_keys(task.train), "validation": row_keys(task.validation)}
     shared = {
         pair: count
@@ -228,7 +230,7 @@ def _load(outline: Outline, *, drop_empty: bool) -> Task:
         rows = whole(rows, "train", remarks, drop_empty=drop_empty)
         kind = outline.kind.learn(rows, outline.described)
         remarks += alike(kind.class_names)
-        train = unknown(rows) if kind.unlabelled else kind.numbered(rows)
+        train = kind.numbered(rows)
         kind.require(train, "train")
         if outline.validation is None:
             train, validation = _carved(train, kind)
@@ -239,7 +241,7 @@ def _load(outline: Outline, *, drop_empty: bool) -> Task:
             rows, told_of = outline.validation.read_and_tell("validation")
             remarks += told_of
             rows = whole(rows, "validation", remarks, drop_empty=drop_empty)
-            validation = unknown(rows) if kind.unlabelled else kind.numbered(rows)
+            validation = kind.numbered(rows)
             kind.require(validation, "validation")
         shared = shared_rows({"train": row_keys(train), "validation": row_keys(validation)})
         require_unseen(shared, validation.num_rows, outline.validation)

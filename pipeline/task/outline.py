@@ -46,7 +46,13 @@ class Outline:
 
 
 def outline_of(
-    name_or_file: str, *, cache: Path, text: tuple[str, ...], label: str | None, metric: str | None
+    name_or_file: str,
+    *,
+    cache: Path,
+    text: tuple[str, ...],
+    label: str | None,
+    metric: str | None,
+    kind: str | None = None,
 ) -> Outline:
     """Return what is known of a task by its name, or its task file; arguments as of `load_task`.
 
@@ -58,14 +64,15 @@ def outline_of(
             raise BadInput(
                 f"--metric {AGREEMENT} is for rows without labels; --label is {label!r}. Leave it out."
             )
-        column = None if metric == AGREEMENT else label or LABEL
-        return _hub(name_or_file, cache, text or ("text",), column, scored_by(None, metric, of=name_or_file))
+        scored = scored_by(kind, metric, of=name_or_file)
+        column = None if metric == AGREEMENT else label or _hub_label(scored[0])
+        return _hub(name_or_file, cache, text or _hub_text(scored[0]), column, scored)
     path = None if _has_a_name(name_or_file) else _path(name_or_file)
     if path is not None and is_data(path):
-        return _data(path, text, label, scored_by(None, metric, of=name_or_file))
-    if text or label or metric:
+        return _data(path, text, label, scored_by(kind, metric, of=name_or_file))
+    if text or label or metric or kind:
         raise BadInput(
-            "--text, --label and --metric describe a file of rows or a hub data set (hf:NAME); the task "
+            "--text, --label, --metric and --kind describe a file of rows or a hub data set (hf:NAME); the task "
             f"{name_or_file} has its own. Leave them out, or write a task file."
         )
     if name_or_file == BUILTIN:
@@ -104,10 +111,11 @@ def _has_a_name(task: str) -> bool:
 
 def _data(path: Path, text: tuple[str, ...], label: str | None, scored: Scored) -> Outline:
     kind, metric = scored
-    found = look_into(path, text=text, label=label, labelled=metric != AGREEMENT)
+    labelled = metric != AGREEMENT and kind.labelled
+    found = look_into(path, text=text, label=label, labelled=labelled, usual=kind.usual)
 
     def source(file: Path) -> FileSource:
-        return FileSource(file, found.text, found.label)
+        return FileSource(file, found.text, found.label, nested=kind.nested)
 
     whole = source(found.train)
     kept, test = (PartOfFile(whole, aside=aside, kind=kind) for aside in (False, True))
@@ -149,7 +157,17 @@ def _glue(name: str, cache: Path) -> Outline:
     return Outline(f"glue/{name}", kind, Description(metric), MAX_LENGTH, source("train"), test)
 
 
+def _hub_text(kind: type[Kind]) -> tuple[str, ...]:
+    """Return the first usual names of a kind's texts: a data set of the hub is not read to find them."""
+    return kind.usual.texts[:1] or kind.usual.pairs[0]
+
+
+def _hub_label(kind: type[Kind]) -> str | None:
+    return kind.usual.labels[0] if kind.labelled else None
+
+
 def _hub(name: str, cache: Path, text: tuple[str, ...], label: str | None, scored: Scored) -> Outline:
+    kind, metric = scored
     path, _, config = name.removeprefix("hf:").partition("@")
     if not path:
         raise BadInput(f"A hub data set has a name: hf:NAME or hf:NAME@CONFIG; given was {name!r}.")
@@ -158,11 +176,10 @@ def _hub(name: str, cache: Path, text: tuple[str, ...], label: str | None, score
         raise BadInput(f"A row has one or two text columns and a label; given were {', '.join(columns)}.")
 
     def source(*splits: str) -> HubSource:
-        return HubSource(path, config or None, splits, text, label, cache)
+        return HubSource(path, config or None, splits, text, label, cache, nested=kind.nested)
 
     # some data sets hide the labels of their test split: then their dev split is what there is to test on
     test = TestSource((("test", source("test", "validation")),))
-    kind, metric = scored
     return Outline(name, kind, Description(metric), MAX_LENGTH, source("train"), test)
 
 
@@ -171,7 +188,11 @@ def _file(path: Path) -> Outline:
         settings = read_taskfile(path)
     except (OSError, ValueError) as error:
         raise BadInput(f"A task file is TOML with the places of its rows. {path}: {error}.") from error
-    kind, metric = scored_by(None, settings.metric, of=settings.name)
+    unlabelled = settings.metric is None and settings.kind is None
+    kind, metric = scored_by(settings.kind, AGREEMENT if unlabelled else settings.metric, of=settings.name)
+    options = {name: value for name in ("loss",) if (value := getattr(settings, name)) is not None}
+    if unknown := [name for name in options if name not in kind.options]:
+        raise BadInput(f"A task of the kind {kind.name} has no {unknown[0]}. {path}: leave it out.")
     if settings.regression not in (None, kind is Regression):
         raise BadInput(
             f"The metric determines what is predicted, numbers by pearson_spearman alone. {path}: metric is "
@@ -184,7 +205,8 @@ def _file(path: Path) -> Outline:
             raise BadInput(f"The files of a task must be there. {path} names {file!r}: there is no {data}.")
         if settings.delimiter and kind_of(data) not in DELIMITERS:
             raise BadInput(f"Only csv and tsv have a delimiter. {path} gives one for {file!r}: leave it out.")
-        return FileSource(data, tuple(settings.text), settings.label, settings.delimiter)
+        label = tuple(settings.label) if isinstance(settings.label, list) else settings.label
+        return FileSource(data, tuple(settings.text), label, settings.delimiter, kind.nested)
 
     train: Source = source(settings.files.train)
     if settings.files.test is not None:
@@ -196,7 +218,7 @@ def _file(path: Path) -> Outline:
     return Outline(
         name=settings.name,
         kind=kind,
-        described=Description(metric, settings.positive),
+        described=Description(metric, settings.positive, options),
         max_length=settings.max_length,
         train=train,
         test=TestSource((("test", test),)),

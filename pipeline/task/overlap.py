@@ -16,7 +16,8 @@ RowKey = tuple[str, object]
 def row_keys(rows: pa.Table) -> list[RowKey]:
     """Return the text and label of every row; case, white space and the order of a pair make no difference."""
     texts = [rows[name].to_pylist() for name in TEXT_COLUMNS if name in rows.column_names]
-    return [(text_key(*row[:-1]), row[-1]) for row in zip(*texts, rows["label"].to_pylist(), strict=True)]
+    labels = (tuple(each) if isinstance(each, list) else each for each in rows["label"].to_pylist())
+    return [(text_key(*row[:-1]), row[-1]) for row in zip(*texts, labels, strict=True)]
 
 
 def shared_rows(parts: Mapping[str, list[RowKey]]) -> dict[str, int]:

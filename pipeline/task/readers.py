@@ -15,23 +15,23 @@ import re
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet
 
-from pipeline.task.declared import declared_classes, named
+from pipeline.task.declared import declared_classes, named, named_lists
 from pipeline.task.encodings import text_of
+from pipeline.task.nested import CONLL, read_conll, read_objects
+from pipeline.task.spelling import as_string, as_strings
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 JSON_LINES = (".jsonl", ".ndjson")
 SUFFIXES = (*DELIMITERS, ".jsonl", ".parquet")
+OBJECTS = {".json": read_objects, **dict.fromkeys(CONLL, read_conll)}  # of rows with lists and objects
 COMPRESSIONS = (".gz", ".zst")
 GUESSED = ",;\t|"  # delimiters that a header is split by where the usual one does not give the columns
 HEADER_CHARACTERS = 100_000
-EXACT = 2**53  # floats below it that are whole are one integer
 SPREADSHEET = 'save it as csv (UTF-8), or pandas.read_excel(...).to_csv("train.csv", index=False)'
 ARROW = 'save it as parquet: pyarrow.parquet.write_table(pyarrow.feather.read_table(...), "train.parquet")'
 JSON = "write one JSON object a line, into a file that ends in .jsonl"
@@ -54,16 +54,28 @@ def kind_of(path: Path) -> str:
 
 
 def read_columns(
-    path: Path, columns: tuple[str, ...], delimiter: str | None
+    path: Path, columns: tuple[str, ...], delimiter: str | None, *, nested: bool = False
 ) -> tuple[pa.Table, tuple[str, ...]]:
     """Read some columns of a file as strings; return them with remarks for the user on how they were read.
 
-    A column whose classes a parquet file declares (ClassLabel of datasets) is a dictionary array in their order.
+    `nested`: values may be lists and objects, which become JSON. A column whose classes a parquet file declares
+    (ClassLabel of datasets) is a dictionary array in their order.
 
     Raises:
         OSError, ValueError, pyarrow.ArrowException: the file cannot be read, or lacks a column.
     """
     kind = kind_of(path)
+    if kind in OBJECTS and nested:
+        rows = OBJECTS[kind](text_of(content_of(path)))
+        require_columns(columns, list(dict.fromkeys(name for row in rows for name in row)))
+        found = {
+            name: pa.array(
+                [as_string(row.get(name), f"row {n}", name, nested=True) for n, row in enumerate(rows, 1)],
+                pa.string(),
+            )
+            for name in columns
+        }
+        return pa.table(found), ()
     if kind not in (*SUFFIXES, *JSON_LINES):
         way_out = WAYS_OUT.get(kind, "save its rows in one of these formats")
         raise ValueError(
@@ -75,11 +87,13 @@ def read_columns(
     if kind == ".parquet":
         table, classes = _read_parquet(data, columns)
     elif kind in JSON_LINES:
-        table = _read_json_lines(text_of(data), columns)
+        table = _read_json_lines(text_of(data), columns, nested=nested)
     else:
         table, remarks = _read_delimited(text_of(data), columns, delimiter, kind)
-    strings = {name: as_strings(table[name], name) for name in columns}
-    strings |= {name: named(strings[name], names, name) for name, names in classes.items()}
+    strings = {name: as_strings(table[name], name, nested=nested) for name in columns}
+    for name, names in classes.items():
+        lists = pa.types.is_list(table.schema.field(name).type)
+        strings[name] = named_lists(table[name], names) if lists else named(strings[name], names, name)
     return pa.table(strings), tuple(f"{path.name}: {remark}." for remark in remarks)
 
 
@@ -209,7 +223,7 @@ def _is_quoted(text: str) -> bool:
     return bool(reasons) and (header_quoted or all(reasons))
 
 
-def _read_json_lines(text: str, columns: tuple[str, ...]) -> pa.Table:
+def _read_json_lines(text: str, columns: tuple[str, ...], *, nested: bool) -> pa.Table:
     found: dict[str, list[str | None]] = {name: [] for name in columns}
     keys: dict[str, None] = {}
     for number, line in enumerate(text.split("\n"), start=1):
@@ -223,7 +237,7 @@ def _read_json_lines(text: str, columns: tuple[str, ...]) -> pa.Table:
             raise ValueError(f"line {number} is not a JSON object; {JSON}")
         keys |= dict.fromkeys(row)
         for name in columns:
-            found[name].append(_string(row.get(name), f"line {number}", name))
+            found[name].append(as_string(row.get(name), f"line {number}", name, nested=nested))
     if keys:
         require_columns(columns, list(keys))
     return pa.table({name: pa.array(column, pa.string()) for name, column in found.items()})
@@ -234,49 +248,3 @@ def _read_parquet(data: bytes, columns: tuple[str, ...]) -> tuple[pa.Table, dict
     parquet = pa.parquet.ParquetFile(pa.BufferReader(data))
     require_columns(columns, parquet.schema_arrow.names)
     return parquet.read(columns=list(columns)), declared_classes(parquet.schema_arrow.metadata, columns)
-
-
-def _string(value: Any, place: str, name: str) -> str | None:
-    """Return a value as a string.
-
-    Raises:
-        ValueError: it is none; `place` and the column's `name` are in the message.
-    """
-    if isinstance(value, list | tuple) and len(value) == 1:
-        value = value[0]
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, bytes):
-        try:
-            return value.decode()
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{place} has bytes in {name!r} that are not UTF-8") from error
-    if isinstance(value, str):
-        if not value.isascii() and any("\ud800" <= each <= "\udfff" for each in value):
-            raise ValueError(f"{place} has half a surrogate pair in {name!r}, which is no text")
-        return value
-    if isinstance(value, float):
-        return str(int(value)) if abs(value) < EXACT and value.is_integer() else repr(value)
-    if isinstance(value, dict | list | tuple):
-        kind = "an object" if isinstance(value, dict) else f"a list of {len(value)}"
-        raise ValueError(f"{place} has {kind} in {name!r}; a text or a label is one value")
-    return str(value)
-
-
-def as_strings(column: pa.ChunkedArray | pa.Array, name: str) -> pa.ChunkedArray | pa.Array:
-    """Return the values as strings; whole numbers look like whole numbers, also where they came as floats."""
-    kind = column.type
-    if pa.types.is_string(kind):
-        return column
-    if pa.types.is_dictionary(kind):
-        return as_strings(column.cast(kind.value_type), name)
-    if pa.types.is_floating(kind):
-        numbers = column.cast(pa.float32() if pa.types.is_float16(kind) else kind)
-        whole = pc.and_(pc.equal(numbers, pc.round(numbers)), pc.less(pc.abs(numbers), float(EXACT)))
-        return (numbers.cast(pa.int64()) if pc.all(whole).as_py() else numbers).cast(pa.string())
-    if pa.types.is_large_string(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind):
-        return column.cast(pa.string())
-    values = (_string(value, f"row {row}", name) for row, value in enumerate(column.to_pylist(), start=1))
-    return pa.chunked_array([pa.array(values, pa.string())])

@@ -21,11 +21,14 @@ from typing import ClassVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.study.classes import class_key
 from pipeline.study.whole_file import whole_file
 from pipeline.task.carve import test_rows
+from pipeline.task.declared import named_lists
 from pipeline.task.kinds import Kind
 from pipeline.task.kinds.base import TEXT_COLUMNS
-from pipeline.task.readers import as_strings, read_columns, require_columns
+from pipeline.task.readers import read_columns, require_columns
+from pipeline.task.spelling import as_strings
 
 HUB_BATCH_ROWS = 10_000
 UNKNOWN = "?"  # label of rows that have none
@@ -38,8 +41,9 @@ class FileSource:
 
     path: Path
     text: tuple[str, ...]
-    label: str | None  # None: the rows have none
+    label: str | tuple[str, ...] | None  # None: the rows have none; several: columns of 0 and 1
     delimiter: str | None = None
+    nested: bool = False  # values may be lists and objects
 
     way_out: ClassVar[str] = "Correct the file, or the task file."
 
@@ -65,10 +69,11 @@ class FileSource:
         Raises:
             OSError, ValueError, pyarrow.ArrowException: as `readers.read_columns`.
         """
-        table, remarks = read_columns(self.path, _columns(self.text, self.label), self.delimiter)
+        columns = _columns(self.text, self.label)
+        table, remarks = read_columns(self.path, columns, self.delimiter, nested=self.nested)
         ids = [f"{part}-{number}" for number in range(1, table.num_rows + 1)]
-        label = None if self.label is None else table[self.label]
-        return _assemble(ids, [table[name] for name in self.text], label), remarks
+        label = None if self.label is None else _label(table, self.label)
+        return _assemble(ids, [table[name] for name in self.text], label, nested=self.nested), remarks
 
 
 @dataclass(frozen=True)
@@ -128,9 +133,10 @@ class HubSource:
     config: str | None
     splits: tuple[str, ...]
     text: tuple[str, ...]
-    label: str | None
+    label: str | tuple[str, ...] | None
     cache: Path
     row_number: str | None = None
+    nested: bool = False
 
     is_here: ClassVar[bool] = False  # to look at it would fetch it
 
@@ -155,6 +161,7 @@ class HubSource:
         if Path(self.path).is_dir():
             return self._fetch(part)
         settings = [self.path, self.config, self.splits, self.text, self.label, self.row_number, part]
+        settings += ["nested"] * self.nested
         kept = self.cache / f"hub-{fingerprint(settings)[:16]}.arrow"
         if not kept.is_file():
             write_table(kept, self._fetch(part))
@@ -193,12 +200,19 @@ class HubSource:
         numbers = table[self.row_number].to_pylist() if self.row_number else range(1, table.num_rows + 1)
         ids = [f"{part}-{number}" for number in numbers]
         if self.label is None:
-            return _assemble(ids, [table[name] for name in self.text], None)
+            return _assemble(ids, [table[name] for name in self.text], None, nested=self.nested)
+        if not isinstance(self.label, str):
+            strings = {name: as_strings(table[name], name) for name in self.label}
+            label = _label(pa.table(strings), self.label)
+            return _assemble(ids, [table[name] for name in self.text], label, nested=self.nested)
         label, declared = table[self.label].combine_chunks(), features.get(self.label)
+        names = getattr(getattr(declared, "feature", None), "names", None)  # of a list of classes
+        if self.nested and names:
+            label = named_lists(pa.chunked_array([label]), list(names))
         if isinstance(declared, ClassLabel):
             codes = pc.if_else(pc.equal(label, NO_CLASS), None, label).cast(pa.int32())
             label = pa.DictionaryArray.from_arrays(codes, pa.array(declared.names))
-        rows = _assemble(ids, [table[name] for name in self.text], label)
+        rows = _assemble(ids, [table[name] for name in self.text], label, nested=self.nested)
         if isinstance(declared, ClassLabel):
             return rows.filter(pc.is_valid(rows["label"]))
         hidden = {None, str(NO_CLASS)}  # every row of a split whose labels are hidden
@@ -214,18 +228,45 @@ def _library_errors() -> Iterator[None]:
         raise OSError(str(error) or type(error).__name__) from error
 
 
-def _columns(text: tuple[str, ...], label: str | None) -> tuple[str, ...]:
-    return text if label is None else (*text, label)
+def _columns(text: tuple[str, ...], label: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (*text, *([label] if isinstance(label, str) else label or ()))
+
+
+def _label(table: pa.Table, label: str | tuple[str, ...]) -> pa.ChunkedArray | pa.Array:
+    """Return a column of labels; of columns of 0 and 1 the names of those that are 1, in JSON ({} for none).
+
+    Raises:
+        ValueError: a value is neither.
+    """
+    if isinstance(label, str):
+        return table[label]
+    found = []
+    for row, values in enumerate(zip(*(table[name].to_pylist() for name in label), strict=True), start=1):
+        there = [class_key(value or "") for value in values]
+        for name, value in zip(label, there, strict=True):
+            if value not in ("0", "1"):
+                raise ValueError(f"row {row} has {value!r} in {name!r}; a column of a label has 0 or 1")
+        names = [name for name, value in zip(label, there, strict=True) if value == "1"]
+        found.append(json.dumps(names or {}))
+    return pa.array(found, pa.string())
 
 
 def _assemble(
-    ids: list[str], texts: list[pa.ChunkedArray], label: pa.ChunkedArray | pa.Array | None
+    ids: list[str],
+    texts: list[pa.ChunkedArray],
+    label: pa.ChunkedArray | pa.Array | None,
+    *,
+    nested: bool,
 ) -> pa.Table:
     columns = {"id": pa.array(ids, pa.string())}
-    columns |= {name: as_strings(text, name) for name, text in zip(TEXT_COLUMNS, texts, strict=False)}
+    columns |= {
+        name: as_strings(text, name, nested=nested) for name, text in zip(TEXT_COLUMNS, texts, strict=False)
+    }
     if label is None:
         label = pa.array([UNKNOWN] * len(ids))
-    columns["label"] = label if pa.types.is_dictionary(label.type) else as_strings(label, "label")
+    columns["label"] = (
+        label if pa.types.is_dictionary(label.type) else as_strings(label, "label", nested=nested)
+    )
     return pa.table(columns)
 
 

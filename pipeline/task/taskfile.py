@@ -1,9 +1,10 @@
 """A user's task file: which local files hold the rows, and how they are scored.
 
 name = "sst2"
-metric = "accuracy"
+kind = "classification"       # optional: see pipeline.task.kinds; without it the metric tells
+metric = "accuracy"           # optional with kind
 text = ["sentence"]           # or two columns
-label = "label"
+label = "label"               # or several columns of 0 and 1, of a multi-label task
 max_length = 48               # tokens; optional, like delimiter, regression, positive and files.validation
                               # without label and metric: rows without labels, for a search without training
 positive = "1"                # of two classes: the one whose F1 is meant
@@ -41,9 +42,11 @@ class TaskFile(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str = Field(min_length=1)
-    metric: str = AGREEMENT
+    metric: str | None = None
     text: list[str] = Field(min_length=1, max_length=2)
-    label: str | None = None
+    label: str | list[str] | None = None
+    kind: str | None = None
+    loss: str | None = None
     files: Files
     max_length: int = Field(default=128, gt=0)
     delimiter: str | None = Field(default=None, min_length=1, max_length=1)
@@ -52,21 +55,24 @@ class TaskFile(BaseModel):
 
     @model_validator(mode="after")
     def _names_columns_once(self) -> Self:
-        if len({*self.text, self.label}) <= len(self.text):
+        labels = self.label if isinstance(self.label, list) else [self.label]
+        if len({*self.text, *labels}) < len(self.text) + len(labels):
             raise ValueError("text and label must name different columns")
         return self
 
     @model_validator(mode="after")
     def _has_a_metric_for_its_label(self) -> Self:
-        if self.label is None and self.metric != AGREEMENT:
+        if self.kind is not None:
+            return self
+        if self.label is None and self.metric not in (None, AGREEMENT):
             raise ValueError(
                 "the key 'label' is missing (rows without labels have no metric but agreement with the network: leave "
                 "metric out, too)"
             )
-        if self.label is not None and self.metric == AGREEMENT:
+        if self.label is not None and self.metric in (None, AGREEMENT):
             raise ValueError(
                 f"metric = {AGREEMENT!r} is for rows without labels: leave label out"
-                if "metric" in self.model_fields_set
+                if self.metric is not None
                 else "the key 'metric' is missing"
             )
         return self

@@ -21,13 +21,14 @@ from pipeline.task.kinds import Kind
 from pipeline.trial.measure import kept_outputs
 from pipeline.trial.training.precision import resolve_precision
 
-VALIDATION, CALIBRATION = "validation", "calibration"
+VALIDATION, CALIBRATION, TRAIN = "validation", "calibration", "train"
 SEED = 0  # initialises nothing: the network is whole
 
 
 def answers_of(data: TaskData) -> dict[str, npt.NDArray[np.generic]]:
     """Return the answers that `answered` gave, as the study's folder keeps them."""
-    return {VALIDATION: data.validation.labels, CALIBRATION: data.calibration.labels}
+    found = {VALIDATION: data.validation.labels, CALIBRATION: data.calibration.labels}
+    return found | ({TRAIN: data.train.labels} if data.train.labels.ndim > 1 else {})
 
 
 def answered(
@@ -49,17 +50,14 @@ def answered(
         device: that the dense network runs on.
         kept: the file of earlier answers; it is not read if there is none.
     """
+    parts = {VALIDATION: data.validation, CALIBRATION: data.calibration}
+    parts |= {TRAIN: data.train} if kind.trains_on_answers else {}
     if kept is not None and kept.exists():
         found = read_weights(kept)
-        validation, calibration = (
-            split.with_labels(found[name])
-            for name, split in ((VALIDATION, data.validation), (CALIBRATION, data.calibration))
-        )
+        told = [split.with_labels(found[name]) for name, split in parts.items()]
     else:
-        validation, calibration = answered_rows(
-            source, kind, precision, data.validation, data.calibration, device=device
-        )
-    return replace(data, validation=validation, calibration=calibration)
+        told = [*answered_rows(source, kind, precision, *parts.values(), device=device)]
+    return replace(data, **dict(zip(parts, told, strict=True)))
 
 
 def answered_rows(

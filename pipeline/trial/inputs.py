@@ -118,7 +118,7 @@ def inputs_of(
     `answers` is the file of what the study's dense network predicted for rows without labels, if it has begun.
     """
     data = tokenise(task, tokenizer(source), cache=cache)
-    kind = task.kind.named(output_names(source.config)) if task.kind.unlabelled else task.kind
+    kind = task.kind.of_model(tuple(output_names(source.config)), source.config)
     inputs = TrialInputs(
         method=method,
         kind=kind,

@@ -33,7 +33,13 @@ def rung_steps(phases: Sequence[Phase], fractions: Iterable[float]) -> dict[int,
 
 def rung_split(validation: Split) -> Split:
     """Return the rows of validation that rungs are measured on."""
-    return validation if len(validation) <= RUNG_ROWS else validation.take(rung_rows(len(validation)))
+    if len(validation) <= RUNG_ROWS:
+        return validation
+    if validation.units is None:
+        return validation.take(rung_rows(len(validation)))
+    units = np.unique(validation.units)  # whole queries or questions
+    some = units[:: -(-len(validation) // RUNG_ROWS)]
+    return validation.take(np.flatnonzero(np.isin(validation.units, some)))
 
 
 def rung_rows(count: int) -> IntArray:

@@ -35,6 +35,7 @@ def read_task(request: Search, *, cache: Path) -> Task:
         metric=request.metric,
         drop_empty=request.drop_empty,
         max_length=request.max_length,
+        kind=request.kind,
     )
     if task.kind.unlabelled and not task.kind.trains_on_answers and not request.no_training:
         raise BadInput(
@@ -85,7 +86,8 @@ def make_inputs(request: Search, task: Task, *, study: str, cache: Path) -> Tria
         BadInput: the model cannot be read, or reaches fewer tokens than the task's rows have.
     """
     blank = task.kind.unlabelled
-    kind = task.kind.named(classes_of(request.model)) if blank else task.kind
+    headed = blank and not task.kind.trains_on_answers
+    kind = task.kind.of_model(classes_of(request.model), {}) if headed else task.kind
     source = resolve_model(
         request.model,
         head=head_of(kind),

@@ -17,6 +17,7 @@ from pipeline.driver.search.option import Option
 from pipeline.study.records import BadInput
 from pipeline.study.space import known_methods
 from pipeline.study.store import DEFAULT_STORE
+from pipeline.task.kinds import KINDS
 
 SCHEDULERS = ("asha", "none")
 OWN, DENSE, PRETRAINED = STARTS = ("own", "dense", "pretrained")
@@ -62,11 +63,20 @@ class Search:
     text: Annotated[
         tuple[str, ...], Option("Text column of a file or an hf: data set; twice for pairs of texts.", USUAL)
     ] = ()
+    kind: Annotated[
+        str | None,
+        Option(
+            f"Kind of the task of a file or an hf: data set: {', '.join(KINDS)}. [dim]Default: that of the metric, or "
+            "classification[/]",
+            USUAL,
+        ),
+    ] = None
     label: Annotated[str | None, Option("Label column of a file or an hf: data set.", USUAL)] = None
     metric: Annotated[
         str | None,
         Option(
-            "Metric of a file or an hf: data set: accuracy, f1, accuracy_f1, matthews or pearson_spearman.",
+            "Metric of a file or an hf: data set: accuracy, f1, accuracy_f1, matthews, pearson_spearman, or one of "
+            "another kind.",
             WHAT,
         ),
     ] = None

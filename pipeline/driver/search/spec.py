@@ -60,6 +60,7 @@ def open_study(resolved: ResolvedSearch, spec: StudySpec, *, dense: Path | None)
         metric=request.metric,
         drop_empty=request.drop_empty,
         max_length=request.max_length,
+        kind=request.kind,
     )
     study.task.write(task)
     study.data.write(resolved.data)

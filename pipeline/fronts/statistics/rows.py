@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.fronts.statistics.means import LEVEL, Interval
-from pipeline.study.metrics import AGREEMENT, is_regression
+from pipeline.study.metrics import AGREEMENT, METRICS, is_regression
 
 Rows = npt.NDArray[np.generic]
 Values = npt.NDArray[np.float64]
@@ -63,8 +63,15 @@ def scores_on_resamples(
         KeyError: no metric has that name.
     """
     weights = counts.astype(np.float64)
+    summed = METRICS[metric].summed
+    if summed is not None:
+        sums = [weights @ summed.of_units(labels, network) for network in predictions]
+        found = [summed.of_sums(each, weights.sum(axis=1))[metric] for each in sums]
+        return np.array(found).reshape(-1, len(counts))
     if is_regression(metric):
-        return np.array([_correlations(labels, row, weights) for row in predictions]).reshape(-1, len(counts))
+        both = metric != "spearman"
+        every = [_correlations(labels, row, weights, pearson=both) for row in predictions]
+        return np.array(every).reshape(-1, len(counts))
     if metric in ("accuracy", AGREEMENT):
         right: Values = (predictions == labels).astype(np.float64) @ weights.T / weights.sum(axis=1)
         return right
@@ -75,8 +82,8 @@ def scores_on_resamples(
     if metric == "f1":
         return f1
     accuracy = np.trace(confusion, axis1=2, axis2=3) / confusion.sum(axis=(2, 3))
-    found: Values = (accuracy + f1) / 2
-    return found
+    mean: Values = (accuracy + f1) / 2
+    return mean
 
 
 def _confusion(labels: Rows, predictions: Rows, weights: Values, *, classes: int) -> Values:
@@ -119,12 +126,14 @@ def _matthews(confusion: Values) -> Values:
     return found
 
 
-def _correlations(labels: Rows, predictions: Rows, weights: Values) -> Values:
-    """Return [B]: the mean of Pearson's and Spearman's correlation."""
+def _correlations(labels: Rows, predictions: Rows, weights: Values, *, pearson: bool) -> Values:
+    """Return [B]: Spearman's correlation, or the mean of Pearson's and that."""
     x, y = labels.astype(np.float64), predictions.astype(np.float64)
-    pearson = _pearson(np.broadcast_to(x, weights.shape), np.broadcast_to(y, weights.shape), weights)
     spearman = _pearson(_mid_ranks(x, weights), _mid_ranks(y, weights), weights)
-    found: Values = (pearson + spearman) / 2
+    if not pearson:
+        return spearman
+    linear = _pearson(np.broadcast_to(x, weights.shape), np.broadcast_to(y, weights.shape), weights)
+    found: Values = (linear + spearman) / 2
     return found
 
 

@@ -24,6 +24,7 @@ class TaskReference:
     metric: str | None = None
     drop_empty: bool = False  # rows without a text are left out
     max_length: int | None = None  # tokens of a row; None: the task's own
+    kind: str | None = None  # None: the metric tells
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,9 @@ def refer(
     metric: str | None = None,
     drop_empty: bool = False,
     max_length: int | None = None,
+    kind: str | None = None,
 ) -> TaskReference:
     """Return a reference by which a task is found from any folder: the path of a file or folder becomes absolute."""
     named = task.startswith(("builtin/", "glue/", "hf:"))
     name = task if named else str(Path(task).expanduser().resolve())
-    return TaskReference(name, text, label, metric, drop_empty, max_length)
+    return TaskReference(name, text, label, metric, drop_empty, max_length, kind)

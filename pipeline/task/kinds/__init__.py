@@ -5,10 +5,18 @@ from pipeline.study.nearest import did_you_mean
 from pipeline.study.records import BadInput
 from pipeline.task.kinds.base import Description, Judged, Kind
 from pipeline.task.kinds.classification import Classification
+from pipeline.task.kinds.embedding import Embedding
+from pipeline.task.kinds.multi_label import MultiLabel
+from pipeline.task.kinds.question_answering import QuestionAnswering
+from pipeline.task.kinds.ranking import Ranking
 from pipeline.task.kinds.regression import Regression
+from pipeline.task.kinds.tokens import Tokens
 from pipeline.task.kinds.untold import UNTOLD
 
-KINDS: dict[str, type[Kind]] = {kind.name: kind for kind in (Classification, Regression)}
+KINDS: dict[str, type[Kind]] = {
+    kind.name: kind
+    for kind in (Classification, Regression, MultiLabel, Tokens, QuestionAnswering, Ranking, Embedding)
+}
 
 
 def scored_by(name: str | None, metric: str | None, *, of: str) -> tuple[type[Kind], str]:
@@ -43,8 +51,13 @@ __all__ = [
     "UNTOLD",
     "Classification",
     "Description",
+    "Embedding",
     "Judged",
     "Kind",
+    "MultiLabel",
+    "QuestionAnswering",
+    "Ranking",
     "Regression",
+    "Tokens",
     "scored_by",
 ]

@@ -17,10 +17,11 @@ or queries).
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,38 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TEXT_COLUMNS = ("text_a", "text_b")
+TEXTS = (
+    "text",
+    "sentence",
+    "review",
+    "content",
+    "body",
+    "document",
+    "comment",
+    "message",
+    "tweet",
+    "title",
+    "question",
+)
+PAIRS = (
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("text_a", "text_b"),
+    ("text1", "text2"),
+    ("question", "sentence"),
+)
+LABELS = (
+    "label", "labels", "class", "category", "topic", "sentiment", "intent", "target", "tag", "rating", "stars"
+)  # fmt: skip
+
+
+class Usual(NamedTuple):
+    """The usual names of a kind's columns, by which they are found: one text, a pair, the label."""
+
+    texts: tuple[str, ...] = TEXTS
+    pairs: tuple[tuple[str, str], ...] = PAIRS
+    labels: tuple[str, ...] = LABELS
 
 
 @dataclass(frozen=True)
@@ -71,6 +104,15 @@ class Kind(ABC):
     problem_type: ClassVar[str | None] = None
     # whether a row has one class of its own, so that rows of one class are alike (CAP's contrast)
     one_class: ClassVar[bool] = False
+
+    # whether texts or labels may be lists or objects: they come as JSON
+    nested: ClassVar[bool] = False
+    # whether rows have a label column, which is found
+    labelled: ClassVar[bool] = True
+    # by which its columns are found in a file
+    usual: ClassVar[Usual] = Usual()
+    # keys of a task file that are this kind's own
+    options: ClassVar[tuple[str, ...]] = ()
 
     metric: str
     class_names: tuple[str, ...] = ()
@@ -144,6 +186,11 @@ class Kind(ABC):
         """Whether networks are trained on these answers; if not, no step of training is made."""
         return False
 
+    def of_model(self, names: tuple[str, ...], config: Mapping[str, Any]) -> Self:
+        """Return the kind as a model's own configuration completes it: `names` are those of its head's outputs."""
+        del names, config
+        return self
+
     def answers(self, kept: Tensor) -> Array:
         """Return what takes the place of labels [R, ...], of the dense network's `kept` outputs."""
         raise ValueError(f"Rows of a {self.name} task have labels; {len(kept)} answers were given.")
@@ -159,10 +206,6 @@ class Kind(ABC):
     def classes(self) -> int:
         """The number of classes that a metric counts; 0 if there are none."""
         return len(self.class_names)
-
-    def named(self, names: tuple[str, ...]) -> Self:
-        """Return the kind with these classes: those of a model's own head, where rows have none."""
-        return replace(self, class_names=names)
 
     def outputs(self, found: Any, batch: Batch) -> Tensor:
         """Return what a network gave for a batch as one tensor [B, ...]; by default its logits."""
@@ -229,3 +272,29 @@ class Kind(ABC):
     @abstractmethod
     def untrained_loss(self, split: Split) -> float:
         """Return the loss of a network whose outputs are all 0, as they nearly are before training."""
+
+
+def with_label(rows: pa.Table, label: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """Return the rows with another column of labels."""
+    return rows.set_column(rows.column_names.index("label"), "label", label).combine_chunks()
+
+
+def unknown(rows: pa.Table) -> pa.Table:
+    """Return the rows of a task without labels; their label is -1."""
+    return with_label(rows, pa.array([-1] * rows.num_rows, pa.int64()))
+
+
+def listed(text: str) -> list[str]:
+    """Return the strings of a list in JSON; of any other text itself, and of an object its keys."""
+    if not text.startswith(("[", "{")):
+        return [text]
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return [text]
+    return [str(each) for each in found]
+
+
+def joined(rows: pa.Table, row: int) -> str:
+    """Return the number of a row in its file, from 1 without the header: its id ends with it."""
+    return str(rows["id"][row].as_py()).rpartition("-")[2]

@@ -5,8 +5,9 @@ Shapes: B rows of a batch, C classes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Self
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from pipeline.study.classes import class_key
 from pipeline.study.metrics import AGREEMENT
 from pipeline.study.records import Array
 from pipeline.task.batches import Batch, Split
-from pipeline.task.kinds.base import Description, Judged, Kind
+from pipeline.task.kinds.base import Description, Judged, Kind, unknown
 from pipeline.task.labels import class_names, class_numbers
 
 NO_LABELS = (
@@ -46,7 +47,9 @@ class Classification(Kind):
         return cls(described.metric, _positive_last(names, described.positive, described.metric))
 
     def numbered(self, rows: pa.Table) -> pa.Table:
-        """Return the rows with class numbers, int64."""
+        """Return the rows with class numbers, int64; with -1 where they have no labels."""
+        if self.unlabelled:
+            return unknown(rows)
         label = class_numbers(rows["label"], self.class_names, rows["id"])
         return rows.set_column(rows.column_names.index("label"), "label", label).combine_chunks()
 
@@ -83,6 +86,11 @@ class Classification(Kind):
     def unlabelled(self) -> bool:
         """Whether the metric is agreement with the dense network, whose predictions take the place of labels."""
         return self.metric == AGREEMENT
+
+    def of_model(self, names: tuple[str, ...], config: Mapping[str, Any]) -> Self:
+        """Return the kind with the classes of the model's own head, where rows have no labels."""
+        del config
+        return replace(self, class_names=names) if self.unlabelled else self
 
     def answers(self, kept: Tensor) -> Array:
         """Return the predicted classes [R]."""
