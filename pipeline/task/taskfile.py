@@ -45,13 +45,13 @@ class TaskFile(BaseModel):
     metric: str | None = None
     text: list[str] = Field(min_length=1, max_length=2)
     label: str | list[str] | None = None
-    kind: str | None = None
-    loss: str | None = None
     files: Files
     max_length: int = Field(default=128, gt=0)
     delimiter: str | None = Field(default=None, min_length=1, max_length=1)
     regression: bool | None = None
     positive: str | None = None
+    kind: str | None = None
+    loss: str | None = None  # of a ranking: pointwise or listwise
 
     @model_validator(mode="after")
     def _names_columns_once(self) -> Self:

@@ -11,7 +11,7 @@ from pipeline.fronts.statistics import row_bootstrap, scores_on_resamples, welch
 from pipeline.study.metrics import METRICS, evaluate, is_regression
 
 
-@pytest.mark.parametrize("metric", sorted(METRICS))
+@pytest.mark.parametrize("metric", sorted(name for name in METRICS if METRICS[name].summed is None))
 @pytest.mark.parametrize("classes", [2, 4])
 def test_a_resample_scores_as_its_repeated_rows(metric: str, classes: int) -> None:
     generator = np.random.default_rng(classes)
@@ -30,6 +30,24 @@ def test_a_resample_scores_as_its_repeated_rows(metric: str, classes: int) -> No
     if not is_regression(metric) and classes > 2 and metric != "accuracy":
         # a resample may lack a class that the whole has: which F1 is meant is decided by the whole
         assert max(labels.max(), predictions.max()) > 1
+    assert scores_on_resamples(metric, labels, predictions, counts) == pytest.approx(np.array(expected))
+
+
+@pytest.mark.parametrize("metric", sorted(name for name in METRICS if METRICS[name].summed is not None))
+def test_a_resample_of_units_scores_as_its_repeated_units(metric: str) -> None:
+    generator = np.random.default_rng(1)
+    if metric in ("micro_f1", "macro_f1", "subset_accuracy"):
+        labels, predictions = generator.integers(0, 2, (40, 3)), generator.integers(0, 2, (3, 40, 3))
+    elif metric == "entity_f1":  # O, B and I of two types
+        tags = np.array([0, 9, 10, 17, 18])
+        labels, predictions = (tags[generator.integers(0, 5, shape)] for shape in ((40, 6), (3, 40, 6)))
+    else:
+        labels, predictions = np.zeros(40), generator.random((3, 40, 2))
+    counts = generator.multinomial(40, np.full(40, 1 / 40), size=5)
+    expected = [
+        [evaluate(metric, np.repeat(labels, c, axis=0), np.repeat(each, c, axis=0))["metric"] for c in counts]
+        for each in predictions
+    ]
     assert scores_on_resamples(metric, labels, predictions, counts) == pytest.approx(np.array(expected))
 
 

@@ -1,0 +1,268 @@
+"""Each kind by hand: constants and losses, metrics against second implementations, bad rows."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import string
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from sklearn.metrics import ndcg_score
+from torch import nn
+
+from pipeline.study.records import BadInput
+from pipeline.task.batches import Split
+from pipeline.task.kinds import KINDS, Embedding, MultiLabel, QuestionAnswering, Ranking, Tokens
+from pipeline.task.kinds.question_answering import answer_f1, normalised
+from pipeline.task.kinds.ranking import mrr, ndcg
+from pipeline.task.loading import load_task, tokenise
+from tests.kit.kinds import labelled, write_rows
+from tests.kit.toy import fitted_model
+
+
+def split_of(label: pa.Array, **more: pa.Array) -> Split:
+    count = len(label)
+    columns = {
+        "id": pa.array([f"train-{row + 1}" for row in range(count)]),
+        "input_ids": pa.array([[1, 2]] * count),
+    }
+    return Split(pa.table({**columns, "label": label, **more}), pad_token_id=0)
+
+
+# ---- rankings -------------------------------------------------------------------------------------------------------
+
+
+def test_ndcg_is_scikit_learns_with_ties_too() -> None:
+    draws = np.random.default_rng(0)
+    for _ in range(50):
+        relevance, scores = draws.integers(0, 3, 14), draws.integers(0, 5, 14) / 2
+        relevance[0] = 1
+        assert ndcg(relevance, scores) == pytest.approx(ndcg_score([relevance], [scores], k=10))
+
+
+def test_mrr_of_ties_is_the_mean_over_their_orders() -> None:
+    draws = np.random.default_rng(0)
+    relevance, scores = np.array([0, 1, 0, 0, 1, 0]), np.array([1.0, 1, 0, 1, 0, 2])
+    seen = []
+    for _ in range(20_000):
+        order = np.lexsort((draws.random(6), -scores))
+        seen.append(1 / (1 + int(np.flatnonzero(relevance[order])[0])))
+    assert mrr(relevance, scores) == pytest.approx(np.mean(seen), abs=0.005)
+    assert mrr(np.array([0] * 10 + [1]), -np.arange(11.0)) == 0.0  # rank 11
+
+
+def test_a_ranking_by_chance_by_hand() -> None:
+    """One of two passages is relevant: rank 1 or 2 with equal chance."""
+    split = split_of(pa.array([1.0, 0.0], pa.float32()), unit=pa.array([0, 0], pa.int32()))
+    kind = Ranking("ndcg_10")
+    assert kind.constant(split) == pytest.approx((1 + 1 / math.log2(3)) / 2)
+    assert kind.constant_loss(split) == pytest.approx(math.log(2))
+
+
+def test_listwise_loss_by_hand() -> None:
+    kind = Ranking("ndcg_10", listwise=True)
+    batch = {"labels": torch.tensor([1.0, 0.0, 0.0, 1.0]), "unit": torch.tensor([0, 0, 1, 1])}
+    outputs = torch.tensor([[math.log(3)], [0.0], [0.0], [0.0]])
+    expected = (math.log(4 / 3) + math.log(2)) / 4
+    assert kind.loss(outputs, batch).item() == pytest.approx(expected)
+
+
+# ---- several labels -------------------------------------------------------------------------------------------------
+
+
+def test_several_labels_by_hand() -> None:
+    """Shares 3/4 and 1/4. Always {a}: 3 of 4 hits, 4 predicted, 4 there; always {a, b}: 4, 8, 4."""
+    there = pa.FixedSizeListArray.from_arrays(pa.array([1, 0, 1, 0, 1, 0, 0, 1], pa.float32()), 2)
+    split, kind = split_of(there), MultiLabel("micro_f1", ("a", "b"))
+    entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
+    assert kind.constant(split) == pytest.approx(max(2 * 3 / 8, 2 * 4 / 12))
+    assert MultiLabel("subset_accuracy", ("a", "b")).constant(split) == 0.75
+    assert kind.constant_loss(split) == pytest.approx(entropy)
+    assert kind.untrained_loss(split) == pytest.approx(
+        kind.loss(torch.zeros(4, 2), {"labels": torch.tensor(split.labels)}).item()
+    )
+
+
+def test_soft_labels_are_kl_divergences_of_bernoullis() -> None:
+    ours, theirs = torch.tensor([[0.0, 1.0]]), torch.tensor([[2.0, -1.0]])
+    p, q = (each.div(2).sigmoid() for each in (theirs, ours))
+    kl = p * (p / q).log() + (1 - p) * ((1 - p) / (1 - q)).log()
+    found = MultiLabel("micro_f1", ("a", "b")).soft_loss(ours, theirs, {}, temperature=2.0)
+    assert found.item() == pytest.approx(4 * kl.mean().item(), rel=1e-5)
+
+
+# ---- tagged words ---------------------------------------------------------------------------------------------------
+
+
+def test_tags_are_learned_at_first_pieces(tmp_path: Path) -> None:
+    _, tokenizer = fitted_model()
+    kind = Tokens("entity_f1", ("O", "B-X", "I-X"))
+    words = ["the", "riverbright", "story", "of", "warm"]
+    rows = pa.table({
+        "id": ["train-1"], "text_a": [json.dumps(words)], "label": pa.array([[0, 1, 2, 0, 1]], pa.list_(pa.int64()))
+    })  # fmt: skip
+    found = kind.encode(rows, tokenizer, max_length=6)  # [CLS] the [UNK] story of [SEP]
+    assert found["word"].to_pylist() == [[-1, 0, 1, 2, 3, -1]]
+    assert found["label"].to_pylist() == [[-100, 0, 1, 2, 0, -100]]
+    split = Split(found, 0)
+    assert kind.labels(split).tolist() == [[0, 9, 10, 0, 9]]
+    logits = torch.zeros(1, 6, 3)
+    for token, tag in enumerate([0, 0, 1, 2, 0, 0]):
+        logits[0, token, tag] = 1
+    judged = kind.judge(logits, split)
+    assert judged.predictions.tolist() == [[0, 9, 10, 0, 0]]  # the word that was cut off is O
+    assert kind.score(judged, split)["metric"] == pytest.approx(2 * 1 / (1 + 2))
+    assert kind.constant(split) == 0.0
+    entropy = -(0.5 * math.log(0.5) + 2 * 0.25 * math.log(0.25))  # O twice, B, I, of four words
+    assert kind.constant_loss(split) == pytest.approx(entropy)
+
+
+# ---- question answering ---------------------------------------------------------------------------------------------
+
+
+def official_f1(prediction: str, truth: str) -> float:
+    """SQuAD 2.0's compute_f1, from its script."""
+
+    def normalize_answer(s: str) -> str:
+        lower = s.lower()
+        no_punctuation = "".join(ch for ch in lower if ch not in set(string.punctuation))
+        return " ".join(re.sub(r"\b(a|an|the)\b", " ", no_punctuation).split())
+
+    gold, pred = normalize_answer(truth).split(), normalize_answer(prediction).split()
+    same = sum((Counter(gold) & Counter(pred)).values())
+    if len(gold) == 0 or len(pred) == 0:
+        return float(gold == pred)
+    if same == 0:
+        return 0.0
+    precision, recall = same / len(pred), same / len(gold)
+    return 2 * precision * recall / (precision + recall)
+
+
+@pytest.mark.parametrize(
+    "answer", ["The Eiffel Tower!", "eiffel", "", "a the", "tower, of Eiffel", "An apple"]
+)
+@pytest.mark.parametrize("gold", ["Eiffel tower", "the", "", "apple apple"])
+def test_answers_are_compared_as_squads_script_does(answer: str, gold: str) -> None:
+    assert answer_f1(answer, gold) == pytest.approx(official_f1(answer, gold))
+    assert normalised("  The, a  Tower. ") == "tower"
+
+
+def questions() -> tuple[QuestionAnswering, Split]:
+    _, tokenizer = fitted_model()
+    kind = QuestionAnswering("answer_f1", no_answer=True)
+    context = "the story of a bright river and its people was in every warm scene"
+    rows = pa.table({
+        "id": ["train-1", "train-2"], "text_a": ["how of the river", "some"], "text_b": [context, context],
+        "label": [json.dumps([["warm", context.index("warm")]]), "[]"],
+    })  # fmt: skip
+    return kind, Split(kind.encode(rows, tokenizer, max_length=16), 0)
+
+
+def test_a_long_context_is_read_in_windows_that_overlap() -> None:
+    _, split = questions()
+    units, labels = split.units.tolist(), split.labels.tolist()
+    assert units.count(0) > 1
+    context = split.table["context"][0].as_py()
+    for window, (start, end) in enumerate(labels):
+        starts, ends = split.table["start"][window].as_py(), split.table["end"][window].as_py()
+        if end:
+            assert context[starts[start] : ends[end]] == "warm"
+    assert sum(end > 0 for _, end in labels) >= 1
+    covered = {
+        place for window in range(units.count(0)) for place in split.table["start"][window].as_py()
+    } - {-1}
+    assert {match.start() for match in re.finditer(r"\w+", context)} <= covered
+
+
+def test_the_best_span_of_all_windows_is_the_answer() -> None:
+    kind, split = questions()
+    logits = torch.zeros(len(split), int(split.lengths.max()), 2)
+    for window, (start, end) in enumerate(split.labels):
+        if end:
+            logits[window, start, 0] = logits[window, end, 1] = 5
+        elif split.units[window]:
+            logits[window, 0] = 1
+    judged = kind.judge(logits, split)
+    assert judged.predictions.tolist() == [[1, 1], [1, 1]]
+    assert kind.constant(split) == 0.5  # no answer: right for one of two
+    assert len(kind.ids(split)) == 2
+
+
+# ---- embeddings -----------------------------------------------------------------------------------------------------
+
+
+def test_embeddings_by_hand() -> None:
+    kind = Embedding("cosine")
+    batch = {"attention_mask": torch.tensor([[1, 1, 0]]), "labels": torch.tensor([[0.6, 0.8]])}
+    hidden = torch.tensor([[[2.0, 0.0], [0.0, 2.0], [9.0, 9.0]]])
+    found = kind.outputs(type("Found", (), {"last_hidden_state": hidden}), batch)
+    assert found[0].tolist() == pytest.approx([math.sqrt(0.5)] * 2)
+    assert kind.loss(found, batch).item() == pytest.approx(1 - 1.4 * math.sqrt(0.5))
+    first = Embedding("cosine", pooling="cls").outputs(
+        type("Found", (), {"last_hidden_state": hidden}), batch
+    )
+    assert first.tolist() == [[1.0, 0.0]]
+    vectors = labelled(np.zeros(2)).with_labels(np.array([[1.0, 0.0], [0.0, 1.0]]))
+    assert kind.constant_loss(vectors) == pytest.approx(1 - math.sqrt(0.5))
+    judged = kind.judge(torch.eye(2), vectors)
+    assert kind.score(judged, vectors)["metric"] == 1.0
+
+
+# ---- all ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kind", sorted(write for write in KINDS if write not in ("images", "language-model"))
+)
+def test_parts_of_a_batch_add_up_to_the_whole(kind: str, tmp_path: Path) -> None:
+    from pipeline.task.batches import batch_parts
+
+    found, split = tiny(kind, tmp_path)
+    if found.unlabelled and found.trains_on_answers:
+        split = split.with_labels(nn.functional.normalize(torch.randn(len(split), 8), dim=-1).numpy())
+    batch = split.collate(np.arange(6))
+    wide = {
+        "tokens": (batch["input_ids"].shape[1], 5),
+        "question-answering": (batch["input_ids"].shape[1], 2),
+    }
+    width = wide.get(kind, (8 if kind == "embedding" else max(1, len(found.output_names)),))
+    outputs = torch.randn(6, *width, generator=torch.Generator().manual_seed(0))
+    whole = found.loss(outputs, batch)
+    parts = batch_parts(batch | {"outputs": outputs}, 3)
+    total = sum(found.loss(part["outputs"], part) * found.weight(part) for part in parts)
+    assert (total / found.weight(batch)).item() == pytest.approx(whole.item(), rel=1e-5)
+    assert found.soft_loss(outputs, outputs, batch, temperature=2.0).item() == pytest.approx(0, abs=1e-6)
+
+
+def tiny(kind: str, folder: Path):
+    _, tokenizer = fitted_model()
+    task = load_task(str(write_rows(folder / "data", kind)), cache=folder, kind=kind, max_length=16)
+    return task.kind, tokenise(task, tokenizer).train
+
+
+BAD_ROWS = {
+    "tokens": ({"tokens": ["a", "b"], "ner_tags": ["O"]}, "row 3 has 2 words and 1 tags"),
+    "question-answering": (
+        {"question": "q", "context": "a river", "answers": {"text": ["sea"], "answer_start": [0]}},
+        "row 3 has the answer 'sea', which is not in its context",
+    ),
+    "ranking": ({"query": "alone", "passage": "p", "relevance": 1}, "1 queries have one passage"),
+    "multi-label": ({"text": "none", "labels": []}, "1 row has an empty list of labels; the first is row 3"),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(BAD_ROWS))
+def test_a_bad_row_is_named_with_its_file(kind: str, tmp_path: Path) -> None:
+    row, message = BAD_ROWS[kind]
+    data = write_rows(tmp_path / "data", kind)
+    lines = (data / "train.jsonl").read_text().splitlines()
+    (data / "train.jsonl").write_text("\n".join([*lines[:2], json.dumps(row), *lines[2:]]) + "\n")
+    with pytest.raises(BadInput, match=re.escape(message)) as told:
+        load_task(str(data), cache=tmp_path, kind=kind)
+    assert "train.jsonl" in str(told.value)
