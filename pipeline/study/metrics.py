@@ -44,7 +44,8 @@ class Metric:
             del classes
             sums = summed.of_units(labels, predictions).sum(axis=0)
             found = {
-                each: float(value) for each, value in summed.of_sums(sums, np.float64(len(labels))).items()
+                each: float(value)
+                for each, value in summed.of_sums(sums, np.array(float(len(labels)))).items()
             }
             return {"metric": found[name]} | found
 

@@ -27,6 +27,7 @@ from pipeline.task.readers import (
     kind_of,
 )
 
+USUAL = Usual()
 HEADER_ROWS = 100  # of json lines: a row may leave out what is null
 VALIDATION, TEST = ("validation", "valid", "val", "dev"), ("test",)
 
@@ -49,7 +50,7 @@ def is_data(path: Path) -> bool:
 
 
 def look_into(
-    path: Path, *, text: tuple[str, ...], label: str | None, labelled: bool, usual: Usual
+    path: Path, *, text: tuple[str, ...], label: str | None, labelled: bool, usual: Usual = USUAL
 ) -> DataFile:
     """Return the files of a path and the columns of its training rows; no other row is read.
 

@@ -19,7 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from pipeline.task.readers import as_strings, content_of, kind_of, read_columns
+from pipeline.task.readers import content_of, kind_of, read_columns
+from pipeline.task.spelling import as_strings
 
 if TYPE_CHECKING:
     from PIL.Image import Image

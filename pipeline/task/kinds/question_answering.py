@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import torch
 from torch import Generator, Tensor, nn
 
-from pipeline.study.records import Array
 from pipeline.task.batches import Batch, Split
 from pipeline.task.carve import text_key
 from pipeline.task.kinds.base import Description, Judged, Kind, Usual, joined, with_label
@@ -37,6 +37,8 @@ NOWHERE = -1e9  # logit of padding
 FIXED = 50  # most frequent answers that are tried as the constant one
 ARTICLES = re.compile(r"\b(a|an|the)\b")
 PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+Array = npt.NDArray[Any]  # of numbers
 
 
 @final

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import comb
-from typing import TYPE_CHECKING, ClassVar, Self, final
+from typing import TYPE_CHECKING, Any, ClassVar, Self, final
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import torch
 from torch import Generator, Tensor, nn
 
-from pipeline.study.records import Array
 from pipeline.task.batches import Batch, Split
 from pipeline.task.carve import text_key
 from pipeline.task.kinds.base import Description, Judged, Kind, Usual, with_label
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 TOP = 10  # ranks that count
 LOSSES = ("pointwise", "listwise")
 bce = nn.functional.binary_cross_entropy_with_logits
+
+Array = npt.NDArray[Any]  # of numbers
 
 
 @final
