@@ -12,11 +12,13 @@ import json
 import secrets
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from torch import nn
 
+from pipeline.model.anatomy import Anatomy
 from pipeline.model.device import device_of
 from pipeline.model.source import ModelSource, Weights, build, weights_of
 from pipeline.study.records import Anchors
@@ -24,12 +26,16 @@ from pipeline.study.whole_file import whole_file, write_new
 from pipeline.trial.distillation import Outputs, Teacher, compute_outputs
 from pipeline.trial.inputs import TrialInputs
 from pipeline.trial.measure import BYTES_PER_PARAMETER, MEGABYTE, measure
-from pipeline.trial.training.gpu_memory import count_anew, peaks_mb
+from pipeline.trial.training.gpu_memory import count_anew, peaks_mb, release
 from pipeline.trial.training.loop import Listener, Loop, TrainingFailed
 from pipeline.trial.training.phases import Phase, steps_per_epoch
 from pipeline.trial.training.precision import resolve_precision
 from pipeline.trial.training.process import peak_memory_mb
 from pipeline.trial.training.recipe import Recipe
+from pipeline.trial.training.stacked import train_stacked
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 # Around the space's default: next to a dense network at a poor learning rate every cut one would look good.
 RATE_FACTORS = (0.5, 1.0, 2.0)
@@ -71,10 +77,54 @@ def train_dense(inputs: TrialInputs, learning_rate: float, *, recipe: DenseRecip
     """Fine-tune the model at one learning rate; return None if it diverges."""
     device = device_of(inputs.device)
     count_anew(device)
+    model, anatomy = _at_start(inputs, device)
+    how, phase = _recipe(inputs, recipe, learning_rate, device), _phase(inputs, recipe)
+    try:
+        Loop(model, anatomy, inputs.data.train, phase, how, Listener()).fit()
+    except TrainingFailed:
+        return None
+    return _measured(inputs, learning_rate, model, anatomy, peaks_mb(device))
+
+
+def train_dense_together(
+    inputs: TrialInputs, learning_rates: tuple[float, ...], *, recipe: DenseRecipe
+) -> list[DenseRun | None]:
+    """Fine-tune the model at all learning rates in one process: as one stack of networks, where that is possible.
+
+    Those that diverge are None. The peak of a GPU's memory is shared out evenly.
+    """
+    device = device_of(inputs.device)
+    how = [_recipe(inputs, recipe, rate, device) for rate in learning_rates]
+    if recipe.epochs == 0.0 or inputs.checkpointing or how[0].precision == "fp16":
+        return [train_dense(inputs, rate, recipe=recipe) for rate in learning_rates]
+    count_anew(device)
+    networks = [_at_start(inputs, device) for _ in learning_rates]
+    models = [model for model, _ in networks]
+    try:
+        well = train_stacked(models, networks[0][1], inputs.data.train, _phase(inputs, recipe), how)
+    except (
+        RuntimeError,
+        NotImplementedError,
+    ):  # what vmap has no rule for, or too little memory for all at once
+        del networks, models
+        release(device)
+        return [train_dense(inputs, rate, recipe=recipe) for rate in learning_rates]
+    peaks = peaks_mb(device)
+    share = peaks | {key: peaks[key] / len(models) for key in peaks if key.startswith("peak")}
+    return [
+        _measured(inputs, rate, model, anatomy, share) if is_well else None
+        for rate, (model, anatomy), is_well in zip(learning_rates, networks, well, strict=True)
+    ]
+
+
+def _at_start(inputs: TrialInputs, device: torch.device) -> tuple[PreTrainedModel, Anatomy]:
     model, anatomy = build(inputs.source, seed=SEED)
     nn.Module.to(model, device)
-    train = inputs.data.train
-    how = Recipe(
+    return model, anatomy
+
+
+def _recipe(inputs: TrialInputs, recipe: DenseRecipe, learning_rate: float, device: torch.device) -> Recipe:
+    return Recipe(
         learning_rate=learning_rate,
         batch_size=recipe.batch_size,
         warmup_fraction=recipe.warmup_fraction,
@@ -83,15 +133,20 @@ def train_dense(inputs: TrialInputs, learning_rate: float, *, recipe: DenseRecip
         kind=inputs.kind,
         checkpointing=inputs.checkpointing,
     )
-    steps = round(recipe.epochs * steps_per_epoch(len(train), recipe.batch_size))
-    try:
-        Loop(model, anatomy, train, Phase("tune", 0, 0, steps, SEED), how, Listener()).fit()
-    except TrainingFailed:
-        return None
+
+
+def _phase(inputs: TrialInputs, recipe: DenseRecipe) -> Phase:
+    steps = round(recipe.epochs * steps_per_epoch(len(inputs.data.train), recipe.batch_size))
+    return Phase("tune", 0, 0, steps, SEED)
+
+
+def _measured(
+    inputs: TrialInputs, learning_rate: float, model: PreTrainedModel, anatomy: Anatomy, gpu: dict[str, float]
+) -> DenseRun:
+    """Measure a trained network."""
     measured = measure(model, anatomy, inputs.evaluate(model), length=inputs.length)
     parameters = anatomy.costs.model  # with the rows of tokens that a trimmed vocabulary has lost
     weights = {name: tensor.cpu().numpy() for name, tensor in weights_of(model).items()}
-    gpu = peaks_mb(device)
     return DenseRun(
         learning_rate=learning_rate,
         metric=measured.metric,

@@ -11,6 +11,7 @@ from pipeline.driver.execute import Cluster, Peak, run_each
 from pipeline.driver.search.own import check_learned
 from pipeline.driver.search.resolved import ResolvedSearch
 from pipeline.driver.search.watcher import Watcher
+from pipeline.model.device import CUDA
 from pipeline.model.source import read_weights
 from pipeline.study.records import Anchors, BadInput
 from pipeline.study.space import load_space
@@ -26,6 +27,7 @@ from pipeline.trial.anchors import (
     read_dense,
     teach,
     train_dense,
+    train_dense_together,
     weights_file,
     write_dense,
 )
@@ -64,7 +66,11 @@ def find_anchors(resolved: ResolvedSearch, cluster: Cluster, watcher: Watcher) -
             else "measuring the dense network, which is the model as it came"
         )
         done = watcher.dense if recipe.epochs else lambda: None
-        runs = run_each(cluster, partial(train_dense, recipe=recipe), inputs, rates, done=done)
+        if cluster.device == CUDA:  # in one process, one after the other or as one stack
+            together = partial(train_dense_together, recipe=recipe)
+            (runs,) = run_each(cluster, together, inputs, [rates], done=lambda: _all(done, len(rates)))
+        else:
+            runs = run_each(cluster, partial(train_dense, recipe=recipe), inputs, rates, done=done)
         whole = [run for run in runs if run is not None]
         if not whole:
             raise BadInput(
@@ -76,6 +82,11 @@ def find_anchors(resolved: ResolvedSearch, cluster: Cluster, watcher: Watcher) -
     if resolved.own:
         check_learned(anchors.dense, anchors.constant, inputs.source, metric_name=inputs.metric_name)
     return anchors, weights_file(folder)
+
+
+def _all(done: Callable[[], None], count: int) -> None:
+    for _ in range(count):
+        done()
 
 
 def _dense_folder(store: Store, task: Task, inputs: TrialInputs, recipe: DenseRecipe) -> Path:
