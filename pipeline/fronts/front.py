@@ -27,6 +27,7 @@ from pipeline.study.store import (
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+    from plotly.graph_objects import Figure
 
 
 @dataclass(frozen=True, repr=False)
@@ -133,6 +134,14 @@ class Front:
                 for point in self.points
             ]
         )
+
+    def plot(self) -> Figure:
+        """Return the front as an interactive figure (plotly): hovering shows a network's settings and measurements."""
+        from pipeline.fronts.figures import Dot, Series, front_figure
+
+        names = [field.name for field in fields(Dot)]
+        dots = (Dot(**{name: getattr(point, name) for name in names}) for point in self.points)
+        return front_figure([Series(self.spec, tuple(dots))])
 
     def _repr_html_(self) -> str:
         heads = (

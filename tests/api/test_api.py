@@ -16,6 +16,7 @@ import pytest
 import pipeline
 import prunefront
 from pipeline import _MODULES
+from pipeline.driver.search.option import options_of
 
 ROOT = Path(__file__).parents[2]
 HEAVY = ("torch", "ray", "mlflow", "transformers", "optuna", "pyarrow")
@@ -122,3 +123,11 @@ def test_a_built_wheel_has_both_names(tmp_path: Path) -> None:
         **place,
     )
     assert "search" in told.stdout
+
+
+def test_the_docstring_of_search_explains_every_option() -> None:
+    text = pipeline.search.__doc__ or ""
+    for option in options_of(pipeline.Search):
+        line = next(line for line in text.splitlines() if line.startswith(f"        {option.name}: "))
+        assert len(line.split()) > 2, option.name
+        assert "[dim]" not in line

@@ -185,3 +185,10 @@ def test_a_latency_of_a_busy_machine_gives_way_to_the_table_or_is_marked(store: 
 
 def _with_table(point: FrontPoint, ms: float) -> FrontPoint:
     return dataclasses.replace(point, latency_ms=ms, dense_latency_ms=12.0)
+
+
+def test_a_front_plots_its_points(store: Path) -> None:
+    found = load_front("toy", store=store)
+    figure = found.plot()
+    line = next(trace for trace in figure.data if trace.name == "front")
+    assert list(zip(line.x, line.y, strict=True)) == [(100 * p.compression, p.metric) for p in found]

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any, ParamSpec, Protocol, cast, overload
 
-from pipeline.driver.search.option import options_of
+from pipeline.driver.search.option import OptionField, options_of
 from pipeline.driver.search.request import Search
 from pipeline.driver.search.run import run
 from pipeline.driver.search.watcher import SilentWatcher, Watcher
 from pipeline.fronts.front import Front
 
 Options = ParamSpec("Options")
+
+
+FIELDS = "        **options: the fields of `Search`."
+_MARKS = re.compile(r"\[/?(dim)?\]")
 
 
 class SearchFunction(Protocol[Options]):
@@ -22,6 +27,11 @@ class SearchFunction(Protocol[Options]):
     def __call__(self, request: Search, /, *, watcher: Watcher | None = None) -> Front: ...
     @overload
     def __call__(self, *args: Options.args, **options: Options.kwargs) -> Front: ...
+
+
+def _explained(field: OptionField) -> str:
+    """Return an option as a line of a docstring."""
+    return f"        {field.name}: {_MARKS.sub('', field.option.help)}"
 
 
 def _with_fields_of(
@@ -38,6 +48,9 @@ def _with_fields_of(
             for each in options_of(Search)
         )
         function.__signature__ = inspect.Signature([first, *options, watcher])  # type: ignore[attr-defined]
+        function.__doc__ = (function.__doc__ or "").replace(
+            FIELDS, "\n".join(map(_explained, options_of(Search)))
+        )
         return cast(SearchFunction[Options], function)
 
     del request
