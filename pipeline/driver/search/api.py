@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any, ParamSpec, Protocol, cast, overload
 
+from pipeline.driver.search.in_notebook import NotebookWatcher, in_notebook
 from pipeline.driver.search.option import OptionField, options_of
 from pipeline.driver.search.request import Search
 from pipeline.driver.search.run import run
@@ -65,7 +66,7 @@ def search(request: Search | None = None, /, *, watcher: Watcher | None = None, 
 
     Args:
         request: the options of the search; or give them by name.
-        watcher: is called as the search proceeds.
+        watcher: is called as the search proceeds; by default silent, in a notebook a cell output that changes.
         **options: the fields of `Search`.
 
     Raises:
@@ -76,4 +77,5 @@ def search(request: Search | None = None, /, *, watcher: Watcher | None = None, 
         raise TypeError(
             f"search takes a Search or its options, not both; given are {', '.join(options)}, too."
         )
-    return run(request or Search(**options), watcher or SilentWatcher())
+    usual = NotebookWatcher if in_notebook() else SilentWatcher
+    return run(request or Search(**options), watcher or usual())
