@@ -40,6 +40,12 @@ class Pace:
             return Pace(values, now, epoch, now)
         return replace(before, values={**before.values, **values}, received_s=now)
 
+    @property
+    def part(self) -> float:
+        """The part of its epochs that is trained, 0 to 1."""
+        epochs = self.values.get("epochs", 0.0)
+        return min(1.0, self.values.get("epoch", 0.0) / epochs) if epochs else 0.0
+
     def seconds_left(self, now: float) -> float | None:
         """Return the time until all its epochs are trained; None while its pace is not known."""
         epoch = self.values.get("epoch", 0.0)
@@ -58,18 +64,24 @@ def clock(seconds: float) -> str:
 
 
 def body(
-    progress: SearchProgress, paces: Mapping[int, Pace], *, since_s: float, width: int
+    progress: SearchProgress,
+    paces: Mapping[int, Pace],
+    begun_s: Mapping[int, float],
+    *,
+    since_s: float,
+    width: int,
 ) -> RenderableType:
     """Return what is below the headline.
 
     Args:
         progress: of the search.
         paces: of its running trials, by number.
+        begun_s: when these were started, by number, on time.monotonic's clock.
         since_s: seconds since `progress` was taken.
         width: columns of the terminal.
     """
     wide = width >= WIDE
-    trials = running_table(progress, paces, now=time.monotonic(), wide=wide)
+    trials = running_table(progress, paces, begun_s, now=time.monotonic(), wide=wide)
     lines: list[RenderableType] = [Text(counts(progress, since_s=since_s), style="dim")]
     if progress.front is None or not progress.front.points:
         return Group(*lines, trials)
@@ -99,12 +111,19 @@ def counts(progress: SearchProgress, *, since_s: float) -> str:
         parts.append(f"{clock(spent.seconds + since_s)} of {clock(60 * budget.minutes)}")
     if budget.gpu_hours is not None:
         parts.append(f"{spent.gpu_seconds / 3600:.2f} of {budget.gpu_hours:g} GPU-hours")
-    if progress.front is not None and progress.front.points:
+    if progress.front is not None and progress.front.points and progress.front.spec.anchors.known:
         parts.append(f"hypervolume {volume(progress.front.hypervolume_normalised)}")
     return " · ".join(parts)
 
 
-def running_table(progress: SearchProgress, paces: Mapping[int, Pace], *, now: float, wide: bool) -> Table:
+def running_table(
+    progress: SearchProgress,
+    paces: Mapping[int, Pace],
+    begun_s: Mapping[int, float],
+    *,
+    now: float,
+    wide: bool,
+) -> Table:
     """Return a table with a line per running trial; of many, those that began first."""
     table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 1))
     table.add_column("trial", justify="right", width=5)  # fixed widths: moving columns are hard to read
@@ -116,7 +135,8 @@ def running_table(progress: SearchProgress, paces: Mapping[int, Pace], *, now: f
         if number in paces:
             table.add_row(str(number), *_cells(paces[number], now=now, bar=BAR_WIDE if wide else BAR))
         else:
-            table.add_row(str(number), Text("starting", style="dim"))
+            waited = clock(now - begun_s.get(number, now))
+            table.add_row(str(number), Text(f"starting ({waited})", style="dim"))
     if len(numbers) > TRIALS_SHOWN:
         table.add_row("", Text(f"and {len(numbers) - TRIALS_SHOWN} more", style="dim"))
     return table
@@ -137,9 +157,9 @@ def _cells(pace: Pace, *, now: float, bar: int) -> list[RenderableType]:
 
 
 def front_plot(found: Front, *, columns: int) -> Table:
-    """Return a plot of the front so far: metric against gain from 0 to 1; the line is the dense network."""
-    dense = found.spec.anchors.dense
-    heights = [dense, *(point.metric for point in found.points)]
+    """Return a plot of the front so far: metric against gain from 0 to 1; the line is the dense network, if known."""
+    dense = found.spec.anchors.dense if found.spec.anchors.known else None
+    heights = [point.metric for point in found.points] + ([] if dense is None else [dense])
     low, high = min(heights), max(heights)
     lines = braille(
         [(point.gain, point.metric) for point in found.points],

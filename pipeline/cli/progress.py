@@ -14,6 +14,7 @@ from rich.text import Text
 
 from pipeline.cli.live_view import Pace, body, clock
 from pipeline.cli.output import err, styled
+from pipeline.cli.time_left import Clock
 from pipeline.driver.search.watcher import NEVER, SearchProgress, SilentWatcher, Watcher
 from pipeline.fronts.numbers import percent, volume
 from pipeline.study.records import StudySpec, TrialRecord
@@ -44,8 +45,9 @@ class Terminal(Watcher):
         self.started = time.monotonic()
         self.what = "starting"
         self.progress: SearchProgress | None = None
-        self.ended_before = 0
-        self.trials_since: float | None = None
+        self.ended_before: int | None = None  # trials, by earlier searches
+        self.time = Clock()
+        self.begun_s: dict[int, float] = {}  # when trials were started
         self.progress_s = self.started
         self.paces: dict[int, Pace] = {}
         self.beat_s = BEAT_S if console.is_terminal else NEVER
@@ -78,9 +80,12 @@ class Terminal(Watcher):
 
     def on_change(self, progress: SearchProgress, record: TrialRecord | None) -> None:
         """Update the live view; print a line if a trial has ended."""
-        if self.trials_since is None:
-            self.trials_since, self.ended_before = time.monotonic(), progress.ended
-        self.progress, self.progress_s = progress, time.monotonic()
+        now = time.monotonic()
+        if self.ended_before is None:
+            self.ended_before = progress.ended
+        self.progress, self.progress_s = progress, now
+        self.time.change(now, running=progress.running, ended=progress.ended - self.ended_before)
+        self.begun_s = {number: self.begun_s.get(number, now) for number in progress.at_work}
         if record is None:
             return
         self.paces.pop(record.number, None)
@@ -114,7 +119,7 @@ class Terminal(Watcher):
         yield line
         if progress is not None:
             since = time.monotonic() - self.progress_s
-            yield body(progress, dict(self.paces), since_s=since, width=options.max_width)
+            yield body(progress, dict(self.paces), self.begun_s, since_s=since, width=options.max_width)
 
     def _summary(self) -> str:
         now = self.progress
@@ -125,18 +130,18 @@ class Terminal(Watcher):
             parts.append(f"{now.failed} failed")
         if now.front is not None and now.front.points:
             parts.append(f"front {len(now.front.points)}")
-            parts.append(f"hypervolume {volume(now.front.hypervolume_normalised)}")
+            if now.front.spec.anchors.known:
+                parts.append(f"hypervolume {volume(now.front.hypervolume_normalised)}")
         left = self._seconds_left(now)
         if left is not None:
             parts.append(f"{clock(left)} left")
         return ", ".join(parts)
 
     def _seconds_left(self, now: SearchProgress) -> float | None:
-        """Return the time left at the pace since the first start; None until a trial has ended."""
-        done = now.ended - self.ended_before
-        if self.trials_since is None or done <= 0 or now.ended >= now.total:
-            return None
-        return (time.monotonic() - self.trials_since) / done * (now.total - now.ended)
+        """Return the time left at the pace of this search's trials; None while it is not known."""
+        parts = [self.paces[number].part if number in self.paces else 0.0 for number in now.at_work]
+        waiting = max(0, now.total - now.ended - now.running)
+        return self.time.seconds_left(time.monotonic(), running=parts, waiting=waiting)
 
     def _clock(self) -> str:
         return clock(time.monotonic() - self.started)

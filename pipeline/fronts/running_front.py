@@ -32,6 +32,10 @@ class RunningFront:
         """The front of all trials together, as `front_of` returns it."""
         return self._front
 
+    def freeze(self, spec: StudySpec) -> None:
+        """Take the spec whole, now that its dense network is trained."""
+        self._spec, self._front = spec, replace(self._front, spec=spec)
+
     def add(self, rows: pa.Table) -> Front:
         """Add the rows of a trial that has not been added; return the front."""
         alone, before = front_of(StudyTable(self._spec, rows)), self._front

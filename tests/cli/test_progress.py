@@ -134,7 +134,7 @@ def test_the_view_fits_its_terminal(tmp_path: Path, width: int) -> None:
     values = {"epoch": 2.3, "epochs": 5.0, "train_loss": 0.412, "metric": 0.655, "projected": 0.68}
     found = standing(tmp_path, at_work=tuple(range(5, 40)))
     console = Console(width=width, file=io.StringIO(), legacy_windows=False, force_terminal=False)
-    console.print(body(found, {5: Pace(values, 0.0, 0.0, 1.0)}, since_s=0.0, width=width))
+    console.print(body(found, {5: Pace(values, 0.0, 0.0, 1.0)}, {}, since_s=0.0, width=width))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     lines = shown.splitlines()
     assert max(map(len, lines)) <= width

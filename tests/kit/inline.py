@@ -86,6 +86,7 @@ def run_trials(
     body: Any = None,
     checkpoint_s: float = worker.CHECKPOINT_S,
     limit: int | None = None,
+    at_once: Callable[[], int] | None = None,
 ) -> None:
     shared = worker._TrialShared(
         inputs, store.place, study, cluster.cpus_per_trial, body, checkpoint_s, 1 / worker.BEATS_PER_S

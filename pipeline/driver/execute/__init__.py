@@ -6,13 +6,14 @@ from pipeline.driver.execute.cluster import (
     check_resources,
     cluster_of_this_machine,
     connect,
+    room,
 )
 from pipeline.driver.execute.exclusive import NeverAlone, run_alone
 from pipeline.driver.execute.nodes import NodeView, StoreUnseen, is_here, views_of
 from pipeline.driver.execute.packing import Packing, Peak, pack
 from pipeline.driver.execute.private import OPEN, is_open
 from pipeline.driver.execute.protocol import TrialQueue
-from pipeline.driver.execute.queue import run_each, run_queue
+from pipeline.driver.execute.queue import SideTasks, run_each, run_queue
 from pipeline.driver.execute.start import RayNotStarted
 from pipeline.driver.execute.trials import run_trials
 
@@ -25,6 +26,7 @@ __all__ = [
     "Peak",
     "RayNotStarted",
     "Resources",
+    "SideTasks",
     "StoreUnseen",
     "TrialQueue",
     "check_resources",
@@ -33,6 +35,7 @@ __all__ = [
     "is_here",
     "is_open",
     "pack",
+    "room",
     "run_alone",
     "run_each",
     "run_queue",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar, final
 
 from pipeline.driver.execute.cluster import Cluster, room
 from pipeline.driver.execute.trials import LOST_ATTEMPTS
@@ -60,6 +61,71 @@ def run_queue(
         ended(item, result)
 
 
+@final
+class SideTasks(Generic[Result]):
+    """Ray tasks that run beside trials: function(shared, item) for each item."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        function: Callable[[Shared, Item], Result],
+        shared: Shared,
+        items: Sequence[Item],
+        *,
+        at_once: int,
+        done: Callable[[], None],
+    ) -> None:
+        """Start none yet: `running` does.
+
+        Args:
+            cluster: what they run on; each has the resources of a trial.
+            function: what is run.
+            shared: put into Ray's object store once.
+            items: one task each.
+            at_once: how many run at a time, at most.
+            done: called in the driver after each task.
+        """
+        import ray
+
+        # a process that has imported torch is reused for the next item; on GPUs Ray would start a new one each time
+        task: Any = ray.remote(
+            num_cpus=cluster.cpus_per_trial,
+            num_gpus=cluster.gpus_per_trial,
+            max_retries=LOST_ATTEMPTS,
+            max_calls=0,
+        )(in_worker)
+        reference = ray.put(shared)
+        self._start = lambda item: task.remote(function, reference, item, cluster.cpus_per_trial)
+        self._at_once, self._done = at_once, done
+        self._waiting = deque(enumerate(items))
+        self._running: dict[Any, int] = {}  # Ray's reference → the item's place
+        self._results: dict[int, Result] = {}
+
+    def running(self, *, wait: bool = False) -> int:
+        """Take in what has ended, start what waits, and return how many run; with `wait`, until one has ended."""
+        import ray
+
+        if self._running:
+            ended, _ = ray.wait(
+                list(self._running),
+                num_returns=1 if wait else len(self._running),
+                timeout=None if wait else 0,
+            )
+            for reference in ended:
+                self._results[self._running.pop(reference)] = ray.get(reference)
+                self._done()
+        while self._waiting and len(self._running) < self._at_once:
+            place, item = self._waiting.popleft()
+            self._running[self._start(item)] = place  # type: ignore[no-untyped-call]
+        return len(self._running)
+
+    def results(self) -> list[Result]:
+        """Wait for all tasks; return their results, in the order of the items."""
+        while self.running():
+            self.running(wait=True)
+        return [self._results[place] for place in sorted(self._results)]
+
+
 def run_each(
     cluster: Cluster,
     function: Callable[[Shared, Item], Result],
@@ -68,35 +134,12 @@ def run_each(
     *,
     done: Callable[[], None],
 ) -> list[Result]:
-    """Run function(shared, item) for each item as a Ray task, as many at once as trials would be.
-
-    Args:
-        cluster: what the tasks run on.
-        function: what is run.
-        shared: put into Ray's object store once.
-        items: one task each.
-        done: called in the driver after each task.
+    """Run function(shared, item) for each item as a Ray task, as many at once as there is room for.
 
     Returns:
-        The results, in the order of the items.
+        The results, in the order of the items; `done` is called after each.
     """
-    import ray
-
-    # a process that has imported torch is reused for the next item; on GPUs Ray would start a new one each time
-    task: Any = ray.remote(
-        num_cpus=cluster.cpus_per_trial,
-        num_gpus=cluster.gpus_per_trial,
-        max_retries=LOST_ATTEMPTS,
-        max_calls=0,
-    )(in_worker)
-    reference = ray.put(shared)
-    pending = [task.remote(function, reference, item, cluster.cpus_per_trial) for item in items]
-    waiting = list(pending)
-    while waiting:
-        ready, waiting = ray.wait(waiting)
-        for _ in ready:
-            done()
-    return list(ray.get(pending))
+    return SideTasks(cluster, function, shared, items, at_once=len(items), done=done).results()
 
 
 def in_worker(function: Callable[[Shared, Item], Result], shared: Shared, item: Item, cpus: float) -> Result:

@@ -41,6 +41,7 @@ def run_trials(
     body: Body | None = None,
     checkpoint_s: float = CHECKPOINT_S,
     limit: int | None = None,
+    at_once: Callable[[], int] | None = None,
 ) -> None:
     """Run the queue's trials until it has no more; return when the last one has ended.
 
@@ -53,6 +54,7 @@ def run_trials(
         body: runs one trial; None for `trial.run_trial`.
         checkpoint_s: a lost trial goes on from a checkpoint that is at most this much training behind.
         limit: trials that are started at most; None for all.
+        at_once: gives how many may run at once, now; None for as many as the cluster has room for.
 
     Raises:
         Exception: the queue's first error.
@@ -63,7 +65,7 @@ def run_trials(
 
     scratch = store.study(study).folder / "tune"
     shutil.rmtree(scratch, ignore_errors=True)
-    searcher = QueueSearcher(queue, room(cluster), limit)
+    searcher = QueueSearcher(queue, at_once or room(cluster), limit)
     shared = _TrialShared(
         inputs,
         store.place,

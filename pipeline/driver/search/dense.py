@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from pipeline.trial.anchors import (
     RATE_FACTORS,
     Banks,
     DenseRecipe,
+    DenseRun,
     anchors_of,
     dense_folder,
     read_dense,
@@ -54,34 +55,68 @@ def find_anchors(resolved: ResolvedSearch, cluster: Cluster, watcher: Watcher) -
     Raises:
         BadInput: training diverged at every learning rate.
     """
-    inputs = resolved.inputs
-    recipe = AS_IT_CAME if resolved.own else dense_recipe(inputs.method, pretrained=inputs.source.pretrained)
-    folder = _dense_folder(resolved.store, resolved.task, inputs, recipe)
-    dense = read_dense(folder)
-    if dense is None:
-        rates = recipe.learning_rates
+    training = DenseTraining(resolved)
+    if not training.done:
+        recipe = training.recipe
         watcher.stage(
-            f"training the dense network at {len(rates)} learning rates"
+            f"training the dense network at {len(recipe.learning_rates)} learning rates"
             if recipe.epochs
             else "measuring the dense network, which is the model as it came"
         )
         done = watcher.dense if recipe.epochs else lambda: None
+        rates, inputs = recipe.learning_rates, resolved.inputs
         if cluster.device == CUDA:  # in one process, one after the other or as one stack
             together = partial(train_dense_together, recipe=recipe)
             (runs,) = run_each(cluster, together, inputs, [rates], done=lambda: _all(done, len(rates)))
         else:
             runs = run_each(cluster, partial(train_dense, recipe=recipe), inputs, rates, done=done)
+        training.write(runs)
+    return training.anchors(), weights_file(training.folder)
+
+
+class DenseTraining:
+    """The dense network of a search: how it is trained, and where it is kept."""
+
+    def __init__(self, resolved: ResolvedSearch) -> None:
+        self._resolved, inputs = resolved, resolved.inputs
+        self.recipe = (
+            AS_IT_CAME if resolved.own else dense_recipe(inputs.method, pretrained=inputs.source.pretrained)
+        )
+        self.folder = _dense_folder(resolved.store, resolved.task, inputs, self.recipe)
+
+    @property
+    def done(self) -> bool:
+        """Whether the store holds it."""
+        return read_dense(self.folder) is not None
+
+    def write(self, runs: Sequence[DenseRun | None]) -> None:
+        """Write the best of the runs at all learning rates.
+
+        Raises:
+            BadInput: all of them diverged.
+        """
         whole = [run for run in runs if run is not None]
         if not whole:
+            rates = ", ".join(f"{rate:g}" for rate in self.recipe.learning_rates)
             raise BadInput(
                 f"A study is read against its dense network; plain fine-tuning diverged at the learning rates "
-                f"{', '.join(f'{r:g}' for r in rates)}. Is the task's label right, and the model a trained one?"
+                f"{rates}. Is the task's label right, and the model a trained one?"
             )
-        dense = write_dense(folder, whole, recipe)
-    anchors = anchors_of(dense, inputs)
-    if resolved.own:
-        check_learned(anchors.dense, anchors.constant, inputs.source, metric_name=inputs.metric_name)
-    return anchors, weights_file(folder)
+        write_dense(self.folder, whole, self.recipe)
+
+    def anchors(self) -> Anchors:
+        """Return both anchors of the study.
+
+        Raises:
+            BadInput: the model is used as it came, and has learned nothing.
+        """
+        inputs, dense = self._resolved.inputs, read_dense(self.folder)
+        if dense is None:
+            raise RuntimeError(f"The dense network is written before it is read; {self.folder} has none.")
+        anchors = anchors_of(dense, inputs)
+        if self._resolved.own:
+            check_learned(anchors.dense, anchors.constant, inputs.source, metric_name=inputs.metric_name)
+        return anchors
 
 
 def _all(done: Callable[[], None], count: int) -> None:

@@ -19,6 +19,7 @@ from pipeline.driver.execute import OPEN, Cluster, Packing, connect, is_open, pa
 from pipeline.driver.search.budget import Meter
 from pipeline.driver.search.check import check_gpu_hours
 from pipeline.driver.search.dense import find_anchors, find_peak, write_teacher_of
+from pipeline.driver.search.dense_beside import DenseBeside, begin_anew, pending_spec, trains_beside
 from pipeline.driver.search.gpu_sharing import alone, peak_of_trials
 from pipeline.driver.search.latency import find_table, time_networks
 from pipeline.driver.search.request import ALL, Search
@@ -102,17 +103,22 @@ def _run_study(
     tracker: Tracker | None,
 ) -> None:
     """Freeze the study if it is new (`spec` is None), and run the trials that are owed."""
-    dense = None
-    if spec is None:
+    dense = beside = None
+    if spec is None and trains_beside(resolved, cluster):
+        spec = pending_spec(resolved)
+    elif spec is None:
         anchors, dense = find_anchors(resolved, cluster, watcher)
         spec = make_spec(resolved, anchors)
     pack_trials = _pack(resolved, cluster)
     packing = pack_trials()
     ledger = _open_ledger(resolved, spec, lease)
     ledger.check()
+    if not spec.anchors.known:
+        begin_anew(resolved, ledger)
+        beside = DenseBeside(resolved, packing.cluster, ledger, watcher, later=lambda: pack_trials().cluster)
     open_study(resolved, spec, dense=dense)
     write_teacher_of(resolved, packing.cluster, watcher, may_write=ledger.check)
-    queue = _make_queue(resolved, spec, ledger, packing.cluster, lease, watcher, tracker)
+    queue = _make_queue(resolved, spec, ledger, packing.cluster, lease, watcher, tracker, beside)
     try:
         _run_trials(resolved, spec, packing, pack_trials, queue, watcher)
     finally:
@@ -151,8 +157,9 @@ def _make_queue(
     lease: Lease,
     watcher: Watcher,
     tracker: Tracker | None,
+    beside: DenseBeside | None,
 ) -> StudyQueue:
-    """Return the study's queue; its publisher has started."""
+    """Return the study's queue. Its publisher starts when the spec is whole."""
     request, store = resolved.request, resolved.store
     publisher = Publisher(
         spec,
@@ -161,10 +168,15 @@ def _make_queue(
         may_write=lease.check,
         address=shown(address_of(request.tracking, store_root=store.root)),
     )
-    publisher.start(tracker)
-    watcher.anchors(spec)
-    if spec.anchors.dense <= spec.anchors.constant:
-        watcher.warn(LEARNED_NOTHING)
+
+    def begin(spec: StudySpec) -> None:
+        publisher.start(tracker, spec=spec)
+        watcher.anchors(spec)
+        if spec.anchors.dense <= spec.anchors.constant:
+            watcher.warn(LEARNED_NOTHING)
+
+    if beside is None:
+        begin(spec)
     meter = Meter(store, spec.name, gpus_per_trial=cluster.gpus_per_trial, may_write=ledger.check)
     return StudyQueue(
         TrialSource(ledger, request.budget, meter, warn=watcher.warn),
@@ -172,6 +184,8 @@ def _make_queue(
         publisher=publisher,
         watcher=watcher,
         halving=Halving(spec.values, spec.reference_point) if request.scheduler == "asha" else None,
+        dense=beside,
+        begin=begin,
     )
 
 
@@ -201,8 +215,10 @@ def _run_trials(
             packing = pack_trials()
             queue.meter.gpus_per_trial = packing.cluster.gpus_per_trial
         if queue.has_work():
-            watcher.stage(f"running trials, {packing.reason}")
+            beside = "" if queue.dense is None else ", and training the dense network beside them"
+            watcher.stage(f"running trials, {packing.reason}{beside}")
             _run_queue(resolved, packing.cluster, inputs, queue)
+    queue.await_dense()
     if shapes:
         time_networks(cluster, store, spec, source, shapes, watcher, may_write=may_write)
 
@@ -223,6 +239,7 @@ def _run_queue(
         queue=queue,
         checkpoint_s=resolved.request.checkpoint_seconds,
         limit=limit,
+        at_once=None if queue.dense is None else queue.dense.at_once,
     )
 
 

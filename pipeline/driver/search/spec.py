@@ -45,6 +45,8 @@ def make_spec(resolved: ResolvedSearch, anchors: Anchors) -> StudySpec:
 def open_study(resolved: ResolvedSearch, spec: StudySpec, *, dense: Path | None) -> None:
     """Make the study's folder, whole before its first trial: model, labels, what trials need, the spec last.
 
+    The spec is left out while its dense network is not trained: until it is there, nobody sees the study.
+
     Where the task lies is written at every start: files may have moved.
 
     Args:
@@ -88,4 +90,5 @@ def open_study(resolved: ResolvedSearch, spec: StudySpec, *, dense: Path | None)
         path = origin.fitted()
         write_arrays(path, resolved.inputs.fitted)
         send(path)
-    study.write_spec(spec)
+    if spec.anchors.known:
+        study.write_spec(spec)

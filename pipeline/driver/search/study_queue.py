@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
+from pipeline.driver.search.dense_beside import DenseBeside
 from pipeline.driver.search.study_results import StudyResults
 from pipeline.driver.search.trial_source import TrialSource
 from pipeline.driver.search.watcher import SearchProgress, Watcher
 from pipeline.driver.tracking import Publisher
 from pipeline.study.halving import Halving, Verdict
 from pipeline.study.ledger import LeaseLost
-from pipeline.study.records import Ask, Rung, TrialRecord
+from pipeline.study.records import Ask, Rung, StudySpec, TrialRecord
 
 
 class StudyQueue:
@@ -25,6 +26,8 @@ class StudyQueue:
         publisher: Publisher,
         watcher: Watcher,
         halving: Halving | None,
+        dense: DenseBeside | None = None,
+        begin: Callable[[StudySpec], None] = lambda _: None,
     ) -> None:
         """Begin without trials: `settle` comes first.
 
@@ -34,10 +37,13 @@ class StudyQueue:
             publisher: takes ended trials to MLflow.
             watcher: shows the progress.
             halving: decides at rungs; None if no trial is stopped early.
+            dense: the dense network that is trained beside the trials; None if it is there.
+            begin: called with the study's spec when that network is trained; the publisher has started after it.
         """
         self.source, self.results = source, results
         self.meter = source.meter
         self.publisher, self.watcher, self.halving = publisher, watcher, halving
+        self.dense, self._begin = dense, begin
         self.verdicts: dict[int, Verdict] = {}
         self.again: set[int] = set()  # trials that had ended, and are run again
 
@@ -59,12 +65,26 @@ class StudyQueue:
         results.start(recall_volumes=self.source.budget.flat is not None)
         self._report(None)
 
+    def await_dense(self) -> None:
+        """Wait for the dense network, if it is still trained."""
+        self._look_for_dense(wait=True)
+
+    def _look_for_dense(self, *, wait: bool = False) -> None:
+        """Take the spec whole if the dense network is trained by now."""
+        dense = self.dense
+        spec = None if dense is None else self.source.retrying(lambda: dense.spec(wait=wait))
+        if spec is not None:
+            self.results.freeze(spec)
+            self.dense = None
+            self._begin(spec)
+
     def has_work(self) -> bool:
         """Return whether a trial is owed, or may be drawn."""
         return self.source.has_next(self.results.volumes)
 
     def next(self) -> Ask | None:
         """Return an owed trial, else a new one, else None."""
+        self._look_for_dense()
         owed = {ask.number for ask in self.source.owed}
         ask = self.source.next(self.results.volumes)
         if ask is None:
@@ -77,6 +97,7 @@ class StudyQueue:
 
     def on_progress(self, number: int, values: Mapping[str, float]) -> None:
         """Show the progress of a running trial."""
+        self._look_for_dense()
         self.source.tick()
         self.watcher.on_progress(number, values)
 
@@ -94,6 +115,7 @@ class StudyQueue:
 
     def on_end(self, number: int, error: str | None) -> None:
         """End a trial: its own record is the truth; without one it was lost."""
+        self._look_for_dense()
         self.source.tick()
         record, rows = self.results.read(self.source.running[number], error)
         self.source.end(record)
@@ -141,12 +163,19 @@ class StudyQueue:
             self.results.interrupt(self.source.running)
             self.results.gather()
         finally:
-            done = self.publisher.close("stopped" if self.source.running else "complete")
-            self._show_messages()
+            done = self._close_publisher()
         if not done:
             self.watcher.warn(
                 "MLflow does not have all of this study yet; the next search brings it, or `prunefront studies --sync`."
             )
+
+    def _close_publisher(self) -> bool:
+        """Return whether MLflow has all of the study; of one that nobody sees yet it gets nothing."""
+        if self.dense is not None:
+            return True
+        done = self.publisher.close("stopped" if self.source.running else "complete")
+        self._show_messages()
+        return done
 
     def _say(self, numbers: Sequence[int], what: str) -> None:
         for number in numbers:

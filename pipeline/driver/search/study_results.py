@@ -63,6 +63,12 @@ class StudyResults:
             replayed = RunningFront(self.spec, table.slice(0, 0))
             self.volumes = [replayed.add(rows).hypervolume for rows in self._in_order(table)]
 
+    def freeze(self, spec: StudySpec) -> None:
+        """Take the spec whole, now that its dense network is trained."""
+        self.spec = spec
+        if self._running_front is not None:
+            self._running_front.freeze(spec)
+
     def rungs(self, numbers: Iterable[int]) -> Iterator[tuple[int, Rung]]:
         """Yield what trials of earlier drivers showed at their rungs: ended trials, and those of `numbers`."""
         for number in [*self.study.finished_numbers(), *numbers]:

@@ -37,7 +37,7 @@ class TrialSource:
 
     def settle(self, store: Store) -> Found:
         """Bring ledger and store into line, and take over the trials that are owed."""
-        found = self._retrying(lambda: self.ledger.reconcile(store))
+        found = self.retrying(lambda: self.ledger.reconcile(store))
         self.owed = list(found.owed)
         return found
 
@@ -51,7 +51,7 @@ class TrialSource:
             self.ledger.check()
             ask = self.owed.pop(0)
         elif self._may_ask(volumes):
-            ask = self._retrying(self._ask)
+            ask = self.retrying(self._ask)
         else:
             return None
         self.tick()
@@ -60,7 +60,7 @@ class TrialSource:
 
     def end(self, record: TrialRecord) -> None:
         """Write to the ledger how a running trial ended."""
-        self._retrying(lambda: self.ledger.tell(record))
+        self.retrying(lambda: self.ledger.tell(record))
         del self.running[record.number]
 
     def tick(self) -> None:
@@ -70,6 +70,19 @@ class TrialSource:
     def counts(self) -> Counts:
         """Return how many trials are in which state."""
         return self.ledger.counts()
+
+    def retrying(self, call: Callable[[], T]) -> T:
+        """Call again after pauses while the ledger's database does not answer."""
+        for pause in RETRY_PAUSES_S:
+            try:
+                return call()
+            except LedgerLost as lost:
+                if lost.disk_full or isinstance(lost, CommitsLost):
+                    raise
+                self._unsure = True
+                self._warn(f"{lost} Trying again in {pause} s.")
+                time.sleep(pause)
+        return call()
 
     def _may_ask(self, volumes: list[float]) -> bool:
         if not self.budget.allows(self.meter.spent, volumes):
@@ -86,16 +99,3 @@ class TrialSource:
             if left:
                 return left[0]
         return self.ledger.ask()
-
-    def _retrying(self, call: Callable[[], T]) -> T:
-        """Call again after pauses while the ledger's database does not answer."""
-        for pause in RETRY_PAUSES_S:
-            try:
-                return call()
-            except LedgerLost as lost:
-                if lost.disk_full or isinstance(lost, CommitsLost):
-                    raise
-                self._unsure = True
-                self._warn(f"{lost} Trying again in {pause} s.")
-                time.sleep(pause)
-        return call()

@@ -74,13 +74,17 @@ class Publisher:
         self.done = False  # everything is published, the front too
         self._thread = threading.Thread(target=self._work, name="publisher", daemon=True)
 
-    def start(self, tracker: Tracker | None = None) -> None:
+    def start(self, tracker: Tracker | None = None, *, spec: StudySpec | None = None) -> None:
         """Make first contact in the caller's thread if a `tracker` is open; then start the thread.
+
+        Args:
+            tracker: of MLflow.
+            spec: of the study, where it was not whole when this was made.
 
         Raises:
             BadInput: MLflow answers, and is no place for this study.
         """
-        self._tracker = tracker
+        self._spec, self._tracker = spec or self._spec, tracker
         if tracker is not None:
             try:
                 self._connect()

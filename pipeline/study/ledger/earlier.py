@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from optuna.trial import TrialState
 
 from pipeline.study.ledger.samplers import trial_seed
 from pipeline.study.ledger.storage import shown
@@ -23,6 +25,16 @@ class Counts:
     stopped: int
     failed: int
     running: int
+
+    @classmethod
+    def of(cls, states: Sequence[TrialState]) -> Counts:
+        """Count them."""
+        return cls(
+            complete=states.count(TrialState.COMPLETE),
+            stopped=states.count(TrialState.PRUNED),
+            failed=states.count(TrialState.FAIL),
+            running=states.count(TrialState.RUNNING),
+        )
 
     @property
     def ended(self) -> int:

@@ -31,6 +31,7 @@ from pipeline.study.ledger.storage import (
     CommitsLost,
     LedgerLost,
     database_errors,
+    freeze,
     is_asked,
     last_number,
     open_study,
@@ -63,7 +64,7 @@ def open_ledger(
         spec: of the study.
         space: what parameters are drawn from.
         trials: how many the study is to have.
-        lease: of the study, checked in the transaction of every write; None for one that only reads.
+        lease: of the study, checked in each write's transaction; None for one that only reads.
 
     Raises:
         BadInput: unknown sampler; a storage that cannot be opened; a study of that name with another spec.
@@ -77,7 +78,7 @@ def open_ledger(
 
 
 class Ledger:
-    """One study's trials. Only one driver may write a study at a time.
+    """One study's trials; one driver at a time may write them.
 
     `ask`, `tell`, `owed`, `counts` and `reconcile` may raise LedgerLost.
     """
@@ -93,8 +94,7 @@ class Ledger:
         lease: Lease | None,
     ) -> None:
         self._storage = storage
-        self._url = url
-        self._lease = lease
+        self._url, self._lease = url, lease
         self._write = GuardedWrites(storage, url, lease)
         self._study_id = storage.get_study_id_from_name(spec.name)
         self._spec = spec
@@ -215,6 +215,12 @@ class Ledger:
                 lost.append(ask.number)
         return Found(tuple(told), tuple(lost), self._unasked, self.owed(), again, restored)
 
+    def freeze(self, spec: StudySpec) -> None:
+        """Write the spec whole: the study's dense network is trained."""
+        with self._write():
+            freeze(self._storage, self._study_id, spec)
+        self._spec = spec
+
     def check_store(self, store: Store) -> None:
         """Refuse a store with another ledger's records: their results would count for this one's trials.
 
@@ -270,13 +276,7 @@ class Ledger:
 
     def counts(self) -> Counts:
         """Return the number of trials in each state; those without complete parameters are not counted."""
-        states = [trial.state for trial in self._synced().trials if is_asked(trial)]
-        return Counts(
-            complete=states.count(TrialState.COMPLETE),
-            stopped=states.count(TrialState.PRUNED),
-            failed=states.count(TrialState.FAIL),
-            running=states.count(TrialState.RUNNING),
-        )
+        return Counts.of([trial.state for trial in self._synced().trials if is_asked(trial)])
 
     def _as_ask(self, trial: FrozenTrial) -> Ask:
         return Ask(trial.number, dict(trial.user_attrs[PARAMS]), trial_seed(self._spec.seed, trial.number))

@@ -7,9 +7,7 @@ trial whole.
 
 from __future__ import annotations
 
-import json
 import re
-import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -23,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from pipeline.study.ledger.frozen import is_pending, refuse_difference, same_but_anchors
 from pipeline.study.ledger.tables import made_once
 from pipeline.study.records import OBJECTIVES, BadInput, StudySpec
 from pipeline.study.store import SQLITE_FULL
@@ -47,9 +46,6 @@ REFUSALS = (
     "does not exist",
     "pg_hba.conf",
 )  # PostgreSQL's words
-ABSENT = "(absent)"
-LATE_KEYS = {"space.start_dense.value": "false"}  # of spaces, that came later: what a study was without them
-
 # scheme://user:password@host:port/database?options, where a part that may be secret is nowhere else
 _PLAIN_URL = re.compile(
     r"(?P<scheme>[\w+]+)://(?:[^/@?:]*(?::(?P<password>[^@?]*))?@)?"
@@ -99,10 +95,12 @@ def open_study(url: str, spec: StudySpec) -> RDBStorage:
     """
     try:
         storage = made_once(lambda: RDBStorage(driver_url(url), engine_kwargs=engine_options(url)))
-        study = optuna.create_study(
-            storage=storage, study_name=spec.name, directions=directions(), load_if_exists=True
-        )
+        study = _study(storage, spec.name)
         frozen = study.user_attrs.get(SPEC)
+        if frozen is not None and _of_another_search(StudySpec.late_fields() | frozen, asdict(spec)):
+            # its search ended before its dense network was trained, and this is another one
+            optuna.delete_study(study_name=spec.name, storage=storage)
+            study, frozen = _study(storage, spec.name), None
         if frozen is None and not study.get_trials(deepcopy=False):
             frozen = asdict(spec)  # the study is new, or its maker died before this line
             study.set_user_attr(FORMAT_KEY, FORMAT)
@@ -120,8 +118,21 @@ def open_study(url: str, spec: StudySpec) -> RDBStorage:
             f"A study is continued by the program that made it; {spec.name!r} in this ledger has trials "
             "but no spec of ours. Give another --name."
         )
-    _refuse_difference(StudySpec.late_fields() | frozen, asdict(spec))
+    refuse_difference(StudySpec.late_fields() | frozen, asdict(spec))
     return storage
+
+
+def freeze(storage: RDBStorage, study_id: int, spec: StudySpec) -> None:
+    """Write the spec of a study whose dense network is trained now."""
+    storage.set_study_user_attr(study_id, SPEC, asdict(spec))
+
+
+def _of_another_search(frozen: dict[str, Any], requested: dict[str, Any]) -> bool:
+    return is_pending(frozen) and not same_but_anchors(frozen, requested)
+
+
+def _study(storage: RDBStorage, name: str) -> optuna.Study:
+    return optuna.create_study(storage=storage, study_name=name, directions=directions(), load_if_exists=True)
 
 
 def cannot_open(url: str, error: Exception) -> NotOpened:
@@ -148,15 +159,6 @@ def cannot_open(url: str, error: Exception) -> NotOpened:
     )
     found.refused = isinstance(error, ImportError) or any(word in cause_of(error, url) for word in REFUSALS)
     return found
-
-
-def refuse_difference(frozen: StudySpec, requested: StudySpec) -> None:
-    """Refuse to go on with a study that was frozen with another spec.
-
-    Raises:
-        BadInput: with every difference on a line.
-    """
-    _refuse_difference(asdict(frozen), asdict(requested))
 
 
 def is_asked(trial: FrozenTrial) -> bool:
@@ -208,49 +210,6 @@ def database_errors(url: str) -> Iterator[None]:
             f"({cause_of(error, url)}). Trials that have ended are in the store: when the ledger answers "
             "again, the same command goes on, and nothing is done twice."
         ) from None  # the chain would show the URL with its password
-
-
-def spec_difference(frozen: dict[str, Any], requested: dict[str, Any]) -> list[str]:
-    """Return the differences of two StudySpecs (as dicts): one line per field, and per key of their spaces.
-
-    Spaces that are equal but for order, comments or spelling of numbers do not differ, nor does a space from before a
-    key existed if the key has the value that holds without it.
-    """
-    was, now = _flat(frozen), _flat(requested)
-    was |= {key: value for key, value in LATE_KEYS.items() if key not in was and now.get(key) == value}
-    return [
-        f"{key}: it is {was.get(key, ABSENT)}, requested is {now.get(key, ABSENT)}"
-        for key in [*was, *(key for key in now if key not in was)]
-        if was.get(key, ABSENT) != now.get(key, ABSENT)
-    ]
-
-
-def _refuse_difference(frozen: dict[str, Any], requested: dict[str, Any]) -> None:
-    lines = spec_difference(frozen, requested)
-    if lines:
-        differences = "\n".join(f"  {line}" for line in lines)
-        raise BadInput(
-            f"A study's name stands for one spec, frozen at its start; {requested['name']!r} differs in\n"
-            f"{differences}\nGive another --name, or ask for what the study is."
-        )
-
-
-def _flat(spec: dict[str, Any]) -> dict[str, str]:
-    """Return dotted keys and JSON texts; the space's TOML is parsed."""
-    opened = {("space" if key == "space_toml" else key): value for key, value in spec.items()}
-    if isinstance(opened.get("space"), str):
-        opened["space"] = tomllib.loads(opened["space"])
-    flat: dict[str, str] = {}
-    _flatten(opened, prefix="", into=flat)
-    return flat
-
-
-def _flatten(tree: dict[str, Any], *, prefix: str, into: dict[str, str]) -> None:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            _flatten(value, prefix=f"{prefix}{key}.", into=into)
-        else:
-            into[f"{prefix}{key}"] = json.dumps(value, default=str)  # TOML has dates, JSON has not
 
 
 def engine_options(url: str, *, pooled: bool = True) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,7 +14,7 @@ from pipeline.study.records.types import FloatArray
 
 @dataclass(frozen=True)
 class Anchors:
-    """The two anchors that a study is compared with, measured before trial 0 and frozen.
+    """The two anchors that a study is compared with, measured once and frozen.
 
     `constant`: the metric of the best constant prediction on validation; `dense`: plain fine-tuning,
     the best of its learning rates on validation; `dense_epochs`: the epochs of all of them, charged once.
@@ -27,6 +28,17 @@ class Anchors:
     dense_encoder_parameters: int
     dense_macs: int
     dense_size_mb: float
+
+    @classmethod
+    def pending(cls, constant: float) -> Anchors:
+        """Return the anchors of a study whose dense network is not trained yet."""
+        unknown = math.nan
+        return cls(constant, unknown, unknown, unknown, 0, 0, 0, unknown)
+
+    @property
+    def known(self) -> bool:
+        """Whether the dense network is trained."""
+        return not math.isnan(self.dense)
 
 
 @dataclass(frozen=True)

@@ -258,18 +258,18 @@ class StudyStore:
         Records whose `rows` are given, as `read_trial` returned them, are not read again.
 
         Raises:
-            BadInput: there is no such study, or a record cannot be read.
+            BadInput: a record cannot be read.
         """
-        self._check_exists()
+        self.exists()  # refuses a folder that is a link out of the store; the spec may come later
         gather(self.folder, rows)
 
     def read_table(self) -> pa.Table:
         """Return all points of all trials that have ended, gathered or not: the columns of `table.COLUMNS`.
 
         Raises:
-            BadInput: there is no such study, or a record cannot be read.
+            BadInput: a record cannot be read.
         """
-        self._check_exists()
+        self.exists()  # as above
         return study_table(self.folder)
 
     def read_points(self) -> StudyTable:

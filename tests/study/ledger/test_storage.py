@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from pipeline.study.ledger import tables
-from pipeline.study.ledger.storage import open_study, refuse_difference, spec_difference
+from pipeline.study.ledger.frozen import refuse_difference, spec_difference
+from pipeline.study.ledger.storage import open_study
 from pipeline.study.records import BadInput
 from tests.kit.ledger import SPACE, ledger_at, spec_of
 
@@ -48,9 +49,9 @@ def test_a_study_goes_on_with_its_own_spec_only(url: str) -> None:
     assert law.startswith("A study's name stands for one spec")
     assert way_out.startswith("Give another --name")
     with pytest.raises(BadInput) as before_opening:
-        refuse_difference(spec, other)
+        refuse_difference(dataclasses.asdict(spec), dataclasses.asdict(other))
     assert str(before_opening.value) == str(refused.value)
-    refuse_difference(spec, spec)
+    refuse_difference(dataclasses.asdict(spec), dataclasses.asdict(spec))
 
 
 def test_a_study_of_another_program_is_refused(url: str) -> None:
