@@ -4,7 +4,8 @@
     model ────────┼─► anchors ─► StudySpec, frozen ─► ledger ⇄ trials on Ray ─► store, MLflow ─► front
     space ────────┘
 
-Only the driver writes to the ledger and to MLflow. The whole request is checked before anything is written.
+Where no trial needs the dense network, it is trained beside the first ones, and the spec is whole after that. Only
+the driver writes to the ledger and to MLflow. The whole request is checked before anything is written.
 """
 
 from __future__ import annotations
