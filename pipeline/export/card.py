@@ -12,6 +12,7 @@ from pipeline.export.int8 import Int8Network, card_section
 from pipeline.fronts.front import Front, FrontPoint
 from pipeline.fronts.numbers import megabytes, millions, milliseconds, percent
 from pipeline.model.folder import BUILTIN
+from pipeline.model.heads import CLASSIFIER, HEADS
 from pipeline.study.records import OriginalSize, StudySpec
 from pipeline.study.store import DataFacts, TestScores, Timed
 
@@ -41,6 +42,7 @@ class Facts:
     onnx_difference: float | None
     warnings: Sequence[str]
     original: OriginalSize | None = None  # before the model's first cut, and with its whole vocabulary
+    network: str = CLASSIFIER  # what stands on the encoder: a key of HEADS
     plain: bool = False  # whether the folder holds no code of ours
     int8: Sequence[Int8Network] = ()  # the 8-bit forms that were measured; one of them is kept
     dense_scores: TestScores | None = (
@@ -71,7 +73,10 @@ def from_hub(spec: StudySpec) -> bool:
 def _head(facts: Facts) -> str:
     """Return the head by which the hub sorts models."""
     spec = facts.front.spec
-    entries: dict[str, object] = {"library_name": "transformers", "pipeline_tag": "text-classification"}
+    entries: dict[str, object] = {
+        "library_name": "transformers",
+        "pipeline_tag": HEADS[facts.network].pipeline,
+    }
     if facts.licence is not None:
         entries["license"] = facts.licence
     if from_hub(spec):
@@ -138,13 +143,13 @@ def _title(spec: StudySpec, point: FrontPoint) -> str:
     if spec.zeroes:
         return (
             f"# {name} on {spec.task}, {percent(point.sparsity)} of its encoder zero\n\n"
-            f"A sequence classifier in which prunefront, method `{spec.approach}`, set single weights of `{name}` to "
+            f"A network in which prunefront, method `{spec.approach}`, set single weights of `{name}` to "
             "zero. The zeros are stored like any number: the file is not smaller, and on usual hardware the network is "
             "not faster; a compressed file or sparse kernels may use them."
         )
     return (
         f"# {name} on {spec.task}, {percent(point.compression)} of its encoder removed\n\n"
-        f"A sequence classifier that is smaller for real: heads, neurons and blocks of `{name}` were removed by "
+        f"A network that is smaller for real: heads, neurons and blocks of `{name}` were removed by "
         f"prunefront, method `{spec.approach}`, and no zeros are left in their place."
     )
 
@@ -208,7 +213,7 @@ def _layers(facts: Facts) -> str:
 
 
 def _loading(facts: Facts) -> str:
-    share = facts.front.spec.share
+    share, auto = facts.front.spec.share, HEADS[facts.network].auto
     onnx = (
         "With onnxruntime, `model.onnx` (free batch and sequence axes; its logits differ from PyTorch's by at most "
         f"{facts.onnx_difference:.1g}):\n\n```python\nimport onnxruntime\n\n"
@@ -222,16 +227,16 @@ def _loading(facts: Facts) -> str:
     )
     plain = (
         "With torch and transformers alone; its configuration is the library's own, and no code is in this folder:"
-        "\n\n```python\nfrom transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
+        f"\n\n```python\nfrom transformers import {auto}, AutoTokenizer\n\n"
         'tokenizer = AutoTokenizer.from_pretrained("DIR")\n'
-        'model = AutoModelForSequenceClassification.from_pretrained("DIR")\n```'
+        f'model = {auto}.from_pretrained("DIR")\n```'
     )
     cut = (
         "With torch and transformers (4.57 or 5) alone. `modeling_cut.py` in this folder builds the library's own "
         "network and narrows its layers; it is the code that is trusted here:\n\n"
-        "```python\nfrom transformers import AutoModelForSequenceClassification, AutoTokenizer\n\n"
+        f"```python\nfrom transformers import {auto}, AutoTokenizer\n\n"
         'tokenizer = AutoTokenizer.from_pretrained("DIR", trust_remote_code=True)\n'
-        'model = AutoModelForSequenceClassification.from_pretrained("DIR", trust_remote_code=True)\n```\n\n'
+        f'model = {auto}.from_pretrained("DIR", trust_remote_code=True)\n```\n\n'
         "With prunefront, which runs no code of this folder:\n\n"
         "```python\nimport prunefront\n\n"
         'model, tokenizer = prunefront.load("DIR"), prunefront.load_tokenizer("DIR")\n```'

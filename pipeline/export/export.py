@@ -24,6 +24,7 @@ from pipeline.export.checkpoint import (
     write_checkpoint,
     write_plain,
     write_record,
+    write_sentence_files,
 )
 from pipeline.export.choice import choose_point
 from pipeline.export.int8 import ONNX_KINDS, Int8Network, check_kinds, make_int8
@@ -40,6 +41,7 @@ from pipeline.fronts.bounds import Bounds
 from pipeline.fronts.figures import Series, dots, front_figure, still
 from pipeline.fronts.front import Front
 from pipeline.fronts.pick import least_metric, why
+from pipeline.model.heads import HEADS
 from pipeline.study.records import BadInput
 from pipeline.study.store import DEFAULT_STORE, Store, TestScores, Timed
 from pipeline.task.batches import encoder_inputs
@@ -139,6 +141,11 @@ def export(
         log("its weights are not kept: it is trained again, which takes as long as its trial …")
     opened = reopen(files, study, task=task)
     check_writable(opened.inputs.source)
+    if (onnx or int8) and not HEADS[opened.inputs.source.network].logits:
+        raise BadInput(
+            f"model.onnx holds a network with logits; a {opened.inputs.kind.name} network has none. Leave --onnx and "
+            "--int8 out."
+        )
     if plain:
         check_plain(opened, chosen)
     made = Made(opened, network_of(opened, chosen.trial, chosen.point, on_epoch=_epochs(log)), chosen)
@@ -181,6 +188,13 @@ def _write(part: Path, made: Made, front: Front, wanted: Wanted, *, original: Re
     source = opened.inputs.source
     write, read = (write_plain, load_plain) if wanted.plain else (write_checkpoint, load)
     write(part, network.model, network.anatomy, tokenizer_files=source.tokenizer_files)
+    if not HEADS[source.network].layer:
+        write_sentence_files(
+            part,
+            pooling=str(source.config.get("sentence_pooling", "mean")),
+            width=int(source.config["hidden_size"]),
+            max_length=opened.task.max_length,
+        )
     written = read(part)
     _check_same(written, network.model, opened)
     log("timing it …")
@@ -199,6 +213,7 @@ def _write(part: Path, made: Made, front: Front, wanted: Wanted, *, original: Re
         _facts(made, front, scores, times, (part / WEIGHTS).stat().st_size),
         dense_scores=score_dense_on_test(original),
         plain=wanted.plain,
+        network=source.network,
         onnx_difference=difference,
         int8=() if forms is None else _tested(opened, *forms),
     )
@@ -260,7 +275,8 @@ def _check_same(written: PreTrainedModel, made: PreTrainedModel, opened: Reopene
     validation = opened.inputs.data.validation
     inputs = encoder_inputs(validation.collate(np.arange(min(CHECKED_ROWS, len(validation)))))
     with torch.inference_mode():
-        difference = (written(**inputs).logits - made(**inputs).logits).abs().max().item()
+        first, second = (opened.inputs.kind.outputs(network(**inputs), inputs) for network in (written, made))
+        difference = (first - second).abs().max().item()
     if not difference <= TOLERANCE:
         raise RuntimeError(
             f"A checkpoint computes what its network did; here logits differ by {difference:.2g}."

@@ -22,6 +22,10 @@ def reach_tracker(tracking: str | None, store: Store) -> tuple[Tracker | None, t
 def publish(tracker: Tracker, folder: Path, facts: Facts, task: Task) -> tuple[str | None, tuple[str, ...]]:
     """Add the folder to the trial's run; return its address there, or a warning that it has none."""
     spec, point = facts.front.spec, facts.point
+    if not task.kind.served:
+        return None, (
+            f"The model is not in MLflow: there classes and values are served, not {task.kind.name}.",
+        )
     model = ExportedModel(
         trial=point.trial,
         name=f"{spec.name}-trial-{point.trial}-point-{point.point}",

@@ -19,6 +19,7 @@ from pipeline.model.trim import Vocabulary, trim_network, trim_source
 from pipeline.study.records import BadInput
 from pipeline.task.batches import Split, TaskData, encoder_inputs
 from pipeline.task.encodings import text_of
+from pipeline.task.kinds import Kind
 from pipeline.task.loading import tokenise, train_texts
 from pipeline.task.tokens import share_of
 from pipeline.trial.measure import BYTES_PER_PARAMETER, MEGABYTE
@@ -83,7 +84,7 @@ def trim(made: Made, texts: Sequence[str]) -> Made:
             )
         )
     whole = _whole_rows(before.validation, vocabulary)
-    _check_same(network.model, model, before.validation, data.validation, whole)
+    _check_same(study.inputs.kind, network.model, model, before.validation, data.validation, whole)
     inputs = replace(study.inputs, source=source, data=data)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     dense = study.spec.anchors.dense_parameters
@@ -112,7 +113,7 @@ def _whole_rows(rows: Split, vocabulary: Vocabulary) -> np.ndarray:
 
 
 def _check_same(
-    before: PreTrainedModel, after: PreTrainedModel, old: Split, new: Split, whole: np.ndarray
+    kind: Kind, before: PreTrainedModel, after: PreTrainedModel, old: Split, new: Split, whole: np.ndarray
 ) -> None:
     """Check that rows without removed tokens have the same logits."""
     chosen = np.flatnonzero(whole)[:CHECKED_ROWS]
@@ -120,7 +121,7 @@ def _check_same(
         return
     with torch.inference_mode():
         first, second = (
-            network(**encoder_inputs(rows.collate(chosen))).logits
+            kind.outputs(network(**encoder_inputs(batch := rows.collate(chosen))), batch)
             for network, rows in ((before, old), (after, new))
         )
     difference = (first - second).abs().max().item()

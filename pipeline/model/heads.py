@@ -20,6 +20,12 @@ class Stock(NamedTuple):
     mapping: str  # of configurations to these classes
     pipeline: str  # the task of `transformers.pipeline` that runs them
     layer: bool = True  # whether a linear map gives the outputs
+    logits: bool = True  # whether these are `logits`: what model.onnx holds
+
+    @property
+    def auto(self) -> str:
+        """The library's class that loads any of them."""
+        return f"AutoModel{self.end.removeprefix('Model')}"
 
 
 # By `Kind.network`.
@@ -35,9 +41,9 @@ HEADS: dict[str, Stock] = {
         "ForTokenClassification", "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING", "token-classification"
     ),
     "question-answering": Stock(
-        "ForQuestionAnswering", "MODEL_FOR_QUESTION_ANSWERING_MAPPING", "question-answering"
+        "ForQuestionAnswering", "MODEL_FOR_QUESTION_ANSWERING_MAPPING", "question-answering", logits=False
     ),
-    "embedding": Stock("Model", "MODEL_MAPPING", "feature-extraction", layer=False),
+    "embedding": Stock("Model", "MODEL_MAPPING", "feature-extraction", layer=False, logits=False),
 }
 
 

@@ -2,6 +2,7 @@
 
 from pipeline.export.checkpoint.loading import load, load_tokenizer
 from pipeline.export.checkpoint.plain import load_plain, why_not_plain, write_plain
+from pipeline.export.checkpoint.sentence import write_sentence_files
 from pipeline.export.checkpoint.whole import check_free, whole_folder
 from pipeline.export.checkpoint.writing import (
     CODE,
@@ -28,4 +29,5 @@ __all__ = [
     "write_checkpoint",
     "write_plain",
     "write_record",
+    "write_sentence_files",
 ]

@@ -111,6 +111,8 @@ class Kind(ABC):
     labelled: ClassVar[bool] = True
     # by which its columns are found in a file
     usual: ClassVar[Usual] = Usual()
+    # whether MLflow's model of an exported network predicts it
+    served: ClassVar[bool] = False
     # keys of a task file that are this kind's own
     options: ClassVar[tuple[str, ...]] = ()
 

@@ -37,6 +37,7 @@ class Classification(Kind):
     name: ClassVar[str] = "classification"
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "f1", "accuracy_f1", "matthews", AGREEMENT)
     network: ClassVar[str] = "sequence-classification"
+    served: ClassVar[bool] = True
     problem_type: ClassVar[str | None] = "single_label_classification"
     one_class: ClassVar[bool] = True
 

@@ -137,7 +137,7 @@ class Ranking(Kind):
 
     def labels(self, split: Split) -> Array:
         """Return the number of relevant passages of each query [V]."""
-        return np.bincount(_units(split), weights=split.labels > 0).astype(np.int64)
+        return np.bincount(_units(split), weights=np.asarray(split.labels, np.float64) > 0).astype(np.int64)
 
     def ids(self, split: Split) -> list[str]:
         """Return the id of each query's first row."""

@@ -27,6 +27,7 @@ class Regression(Kind):
     name: ClassVar[str] = "regression"
     metrics: ClassVar[tuple[str, ...]] = ("pearson_spearman",)
     network: ClassVar[str] = "sequence-classification"
+    served: ClassVar[bool] = True
     problem_type: ClassVar[str | None] = "regression"
 
     @classmethod
