@@ -106,7 +106,7 @@ def check_onnx(path: Path, model: PreTrainedModel, rows: Split) -> float:
     Raises:
         RuntimeError: it is more than TOLERANCE.
     """
-    network = OnnxNetwork(open_session(path))
+    network = OnnxNetwork(open_session(path), model.config)
     worst = 0.0
     for count in sorted({1, min(3, len(rows)), min(8, len(rows))}):
         inputs = encoder_inputs(rows.collate(np.arange(count)))
@@ -128,9 +128,10 @@ class Logits:
 class OnnxNetwork(nn.Module):
     """A session of onnxruntime as a network of torch: it can be evaluated and timed like one."""
 
-    def __init__(self, session: Any) -> None:
+    def __init__(self, session: Any, config: Any) -> None:
         super().__init__()
         self.session = session
+        self.config = config  # of the network that it was written from
         self.names = tuple(entry.name for entry in session.get_inputs())
         self.anchor = nn.Parameter(torch.empty(0), requires_grad=False)  # its device is read
 

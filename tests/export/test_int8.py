@@ -140,7 +140,7 @@ def test_both_kinds_are_measured_and_the_fastest_is_kept(exported: Exported, mad
     model = pipeline.load(exported.folder)
     assert kept.fp32_validation == opened.inputs.evaluate(model, precision="fp32").metrics["metric"]
     level = {"dynamic": "basic", "static": "extended"}[kept.kind]
-    again = OnnxNetwork(open_session(file, optimisation=level))
+    again = OnnxNetwork(open_session(file, optimisation=level), model.config)
     for rows, score in ((opened.tests["test"], (kept.test or {})["test"]["metric"]), (None, kept.validation)):
         assert opened.inputs.evaluate(cast("Any", again), rows, precision="fp32").metrics["metric"] == score
     assert kept.loss == kept.fp32_validation - kept.validation

@@ -112,8 +112,10 @@ def _opened(fp32: Fp32, path: Path, optimisation: str) -> Quantised:
     import onnxruntime
 
     return Quantised(
-        network=OnnxNetwork(open_session(path, threads=fp32.threads, optimisation=optimisation)),
-        fp32=OnnxNetwork(open_session(_onnx(fp32), threads=fp32.threads)),
+        network=OnnxNetwork(
+            open_session(path, threads=fp32.threads, optimisation=optimisation), fp32.model.config
+        ),
+        fp32=OnnxNetwork(open_session(_onnx(fp32), threads=fp32.threads), fp32.model.config),
         file=path,
         size_bytes=path.stat().st_size,
         engine=f"onnxruntime {onnxruntime.__version__}",
