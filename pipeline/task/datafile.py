@@ -15,7 +15,7 @@ import pyarrow.parquet
 from pipeline.study.nearest import did_you_mean
 from pipeline.study.records import BadInput
 from pipeline.task.encodings import text_of
-from pipeline.task.kinds.base import Usual
+from pipeline.task.kinds.usual import Usual
 from pipeline.task.readers import (
     DELIMITERS,
     GUESSED,

@@ -21,7 +21,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -32,44 +32,13 @@ from pipeline.study import metrics
 from pipeline.study.records import Array
 from pipeline.task.batches import Batch, Split
 from pipeline.task.carve import text_key
+from pipeline.task.kinds.usual import Usual
 from pipeline.task.tokens import encode
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 TEXT_COLUMNS = ("text_a", "text_b")
-TEXTS = (
-    "text",
-    "sentence",
-    "review",
-    "content",
-    "body",
-    "document",
-    "comment",
-    "message",
-    "tweet",
-    "title",
-    "question",
-)
-PAIRS = (
-    ("sentence1", "sentence2"),
-    ("premise", "hypothesis"),
-    ("question1", "question2"),
-    ("text_a", "text_b"),
-    ("text1", "text2"),
-    ("question", "sentence"),
-)
-LABELS = (
-    "label", "labels", "class", "category", "topic", "sentiment", "intent", "target", "tag", "rating", "stars"
-)  # fmt: skip
-
-
-class Usual(NamedTuple):
-    """The usual names of a kind's columns, by which they are found: one text, a pair, the label."""
-
-    texts: tuple[str, ...] = TEXTS
-    pairs: tuple[tuple[str, str], ...] = PAIRS
-    labels: tuple[str, ...] = LABELS
 
 
 @dataclass(frozen=True)

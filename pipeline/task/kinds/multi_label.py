@@ -16,7 +16,8 @@ from torch import Generator, Tensor, nn
 
 from pipeline.study import metrics
 from pipeline.task.batches import Batch, Split
-from pipeline.task.kinds.base import Description, Judged, Kind, Usual, joined, listed, with_label
+from pipeline.task.kinds.base import Description, Judged, Kind, joined, listed, with_label
+from pipeline.task.kinds.usual import Usual
 
 THRESHOLD = 0.5  # of a label's probability, from which on it is predicted
 bce = nn.functional.binary_cross_entropy_with_logits

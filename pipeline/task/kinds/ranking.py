@@ -17,7 +17,8 @@ from torch import Generator, Tensor, nn
 
 from pipeline.task.batches import Batch, Split
 from pipeline.task.carve import text_key
-from pipeline.task.kinds.base import Description, Judged, Kind, Usual, with_label
+from pipeline.task.kinds.base import Description, Judged, Kind, with_label
+from pipeline.task.kinds.usual import Usual
 from pipeline.task.labels import values
 from pipeline.task.tokens import encode
 
