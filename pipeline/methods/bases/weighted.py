@@ -11,6 +11,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,7 @@ class Weighted(PruningMethod):
     Masks are renewed every `interval` steps (Zhu & Gupta 2017, arXiv 1710.01878), and are final at the end.
     """
 
+    replays: ClassVar[bool] = True  # all that it does is around the optimizer's steps
     start_fraction: float
     end_fraction: float
     initial_sparsity: float  # as a part of the target: reached at once at the start

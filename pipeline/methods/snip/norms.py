@@ -82,8 +82,8 @@ def _by_head(weight: Tensor, head_size: int) -> Tensor:
 
 
 def _tokens(context: Tensor, head_size: int) -> Tensor:
-    tokens = context.flatten(-3, -2)
-    return tokens.view(*tokens.shape[:-1], -1, head_size).transpose(-3, -2)  # […, h, B T, k]
+    shape = (*context.shape[:-3], -1, context.shape[-1] // head_size, head_size)
+    return context.reshape(shape).transpose(-3, -2)  # […, h, B T, k]
 
 
 def head_power_sums(context: Tensor, weight: Tensor, mask: Tensor, *, head_size: int, power: int) -> Tensor:
@@ -133,7 +133,8 @@ def power_sums(
             sums = head_power_sums(read, _stacked(its), mask, head_size=head_size, power=power)
         else:
             sums = masked_power_sum(read, mask, power=power)
-        found |= zip(places, sums.reshape(len(places), -1).unbind(), strict=True)
+        parts = sums.reshape(len(places), -1).unbind() if len(places) > 1 else [sums.reshape(-1)]
+        found |= zip(places, parts, strict=True)
     return torch.cat([found[place] for place in range(len(caught))])
 
 

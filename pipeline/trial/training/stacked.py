@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 import torch
@@ -108,7 +109,7 @@ def train_stacked(
             for step in range(phase.steps):
                 factor = schedule(step, steps=phase.steps, warmup_fraction=first.warmup_fraction)
                 batch = feed.get(phase.first + step, last=phase.end - 1)
-                sums += stack.backward(lambda forward, batch=batch: _loss(forward, batch, first, device))
+                sums += stack.backward(partial(_loss, batch=batch, recipe=first, device=device))
                 for optimizer, recipe, its in zip(optimizers, recipes, parameters, strict=True):
                     for group in optimizer.param_groups:
                         group["lr"] = recipe.learning_rate * factor
@@ -141,7 +142,7 @@ def _in_products(model: nn.Module) -> set[str]:
     }
 
 
-def _loss(forward: Forward, batch: Batch, recipe: Recipe, device: torch.device) -> Tensor:
+def _loss(forward: Forward, *, batch: Batch, recipe: Recipe, device: torch.device) -> Tensor:
     with autocast(device, recipe.precision):
         outputs = recipe.kind.outputs(forward(**encoder_inputs(batch)), batch)
     return recipe.kind.loss(outputs, batch)
