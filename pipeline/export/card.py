@@ -11,8 +11,8 @@ import yaml
 from pipeline.export.int8 import Int8Network, card_section
 from pipeline.fronts.front import Front, FrontPoint
 from pipeline.fronts.numbers import megabytes, millions, milliseconds, percent
-from pipeline.model.folder import BUILTIN
-from pipeline.model.heads import CLASSIFIER, HEADS
+from pipeline.model.folder import BUILTINS
+from pipeline.model.heads import CLASSIFIER, HEADS, IMAGE_CLASSIFIER
 from pipeline.study.records import OriginalSize, StudySpec
 from pipeline.study.store import DataFacts, TestScores, Timed
 
@@ -62,7 +62,7 @@ def card(facts: Facts) -> str:
 
 def model_name(spec: StudySpec) -> str:
     """Return the base model's name; of a folder only the last part, as a card may be published."""
-    return spec.model if from_hub(spec) or spec.model == BUILTIN else Path(spec.model).name
+    return spec.model if from_hub(spec) or spec.model in BUILTINS else Path(spec.model).name
 
 
 def from_hub(spec: StudySpec) -> bool:
@@ -86,13 +86,12 @@ def _head(facts: Facts) -> str:
 
 
 def _summary(facts: Facts) -> str:
-    spec, point = facts.front.spec, facts.point
     bench = facts.times[0].bench
     rows = [("", "this network", "dense"), ("---", "---", "---"), *_rows(facts)]
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     remarks = "".join(f"\n\n> {remark}" for remark in (*facts.warnings, *facts.data.remarks))
     return (
-        f"{_title(spec, point)}\n\n{table}\n\n"
+        f"{_title(facts)}\n\n{table}\n\n"
         f"Latency on {bench.device}, {bench.threads} thread(s), in PyTorch, in turns with the dense network, without "
         "tokenisation. "
         f"The network was chosen on the validation rows, from a front of {_networks(len(facts.front.points))} out of "
@@ -137,7 +136,8 @@ def _rows(facts: Facts) -> list[tuple[str, str, str]]:
     ]
 
 
-def _title(spec: StudySpec, point: FrontPoint) -> str:
+def _title(facts: Facts) -> str:
+    spec, point, task = facts.front.spec, facts.point, HEADS[facts.network].pipeline
     """Return the title: how the network was made smaller, and what that is good for."""
     name = model_name(spec)
     if spec.zeroes:
@@ -213,33 +213,41 @@ def _layers(facts: Facts) -> str:
 
 
 def _loading(facts: Facts) -> str:
-    share, auto = facts.front.spec.share, HEADS[facts.network].auto
+    share, images = facts.front.spec.share, facts.network == IMAGE_CLASSIFIER
+    auto = HEADS[facts.network].auto
+    reader, name = ("AutoImageProcessor", "processor") if images else ("AutoTokenizer", "tokenizer")
+    given = '[image], return_tensors="np"' if images else '["…"], return_tensors="np"'
+    axes = "a free batch axis" if images else "free batch and sequence axes"
     onnx = (
-        "With onnxruntime, `model.onnx` (free batch and sequence axes; its logits differ from PyTorch's by at most "
+        f"With onnxruntime, `model.onnx` ({axes}; its logits differ from PyTorch's by at most "
         f"{facts.onnx_difference:.1g}):\n\n```python\nimport onnxruntime\n\n"
         "options = onnxruntime.SessionOptions()  # on a CPU the basic optimisations are the quickest here\n"
         "options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC\n"
         'session = onnxruntime.InferenceSession("DIR/model.onnx", options)\n'
-        'logits = session.run(["logits"], dict(tokenizer(["…"], return_tensors="np")))[0]\n```'
+        f'logits = session.run(["logits"], dict({name}({given})))[0]\n```'
         if facts.onnx_difference is not None
         else f"For onnxruntime: `prunefront export {facts.front.spec.name} --trial {facts.point.trial} --{share} "
         f"{getattr(facts.point, share):.4f} --to DIR --onnx`."
     )
     plain = (
         "With torch and transformers alone; its configuration is the library's own, and no code is in this folder:"
-        f"\n\n```python\nfrom transformers import {auto}, AutoTokenizer\n\n"
-        'tokenizer = AutoTokenizer.from_pretrained("DIR")\n'
+        f"\n\n```python\nfrom transformers import {auto}, {reader}\n\n"
+        f'{name} = {reader}.from_pretrained("DIR")\n'
         f'model = {auto}.from_pretrained("DIR")\n```'
     )
     cut = (
         "With torch and transformers (4.57 or 5) alone. `modeling_cut.py` in this folder builds the library's own "
         "network and narrows its layers; it is the code that is trusted here:\n\n"
-        f"```python\nfrom transformers import {auto}, AutoTokenizer\n\n"
-        'tokenizer = AutoTokenizer.from_pretrained("DIR", trust_remote_code=True)\n'
+        f"```python\nfrom transformers import {auto}, {reader}\n\n"
+        f'{name} = {reader}.from_pretrained("DIR", trust_remote_code={not images})\n'
         f'model = {auto}.from_pretrained("DIR", trust_remote_code=True)\n```\n\n'
         "With prunefront, which runs no code of this folder:\n\n"
         "```python\nimport prunefront\n\n"
-        'model, tokenizer = prunefront.load("DIR"), prunefront.load_tokenizer("DIR")\n```'
+        + (
+            'model = prunefront.load("DIR")\n```'
+            if images
+            else 'model, tokenizer = prunefront.load("DIR"), prunefront.load_tokenizer("DIR")\n```'
+        )
     )
     return f"## How to load it\n\n{plain if facts.plain else cut}\n\n{onnx}"
 
@@ -249,7 +257,7 @@ def _origin(facts: Facts) -> str:
     licence = (
         f"`{facts.licence}`" if facts.licence is not None else "not stated where it came from: ask before use"
     )
-    if spec.model == BUILTIN:
+    if spec.model in BUILTINS:
         licence = "none, it was trained from nothing"
     versions = ", ".join(f"{name} {facts.provenance.get(f'version/{name}', '?')}" for name in VERSIONS)
     commit = facts.provenance.get("commit") or "of a release"

@@ -267,6 +267,7 @@ def _facts(made: Made, front: Front, scores: TestScores, times: tuple[Timed, ...
         warnings=(*_retrained(network), *disturbed(times), *made.remarks),
         data=opened.store.study(opened.spec.name).data.read(),
         original=opened.inputs.source.original,
+        network=opened.inputs.source.network,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pipeline.model.folder import BUILTIN
+from pipeline.model.folder import BUILTINS
 
 _FRONT_MATTER = re.compile(r"\A---\s*\n(.*?)\n---\s*\n", re.DOTALL)
 _LICENCE = re.compile(r"^license:\s*[\"']?([\w.-]+)", re.MULTILINE)
@@ -19,7 +19,7 @@ def licence_of(model: str) -> str | None:
     Args:
         model: a study's model: a hub name, a folder, or the built-in one, which has no weights from elsewhere.
     """
-    if model == BUILTIN:
+    if model in BUILTINS:
         return None
     folder = Path(model).expanduser()
     if folder.is_dir():

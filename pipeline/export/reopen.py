@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from pipeline.model.source import read_source, tokenizer
+from pipeline.model.source import preprocessor, read_source
 from pipeline.study.records import BadInput, StudySpec, TaskReference, refer
 from pipeline.study.store import Store
 from pipeline.task.batches import Split
@@ -43,7 +43,7 @@ class Reopened:
     @cached_property
     def tests(self) -> dict[str, Split]:
         """All parts of the official dev split by name: `test`; MNLI has `test_mismatched`, too."""
-        parts = tokenise_test(self.task, tokenizer(self.inputs.source), rows=self.opened_test.parts)
+        parts = tokenise_test(self.task, preprocessor(self.inputs.source), rows=self.opened_test.parts)
         if not self.task.kind.unlabelled:
             return parts
         inputs = self.inputs

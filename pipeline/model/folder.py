@@ -10,7 +10,9 @@ from typing import Any
 
 from pipeline.study.records import BadInput
 
-BUILTIN = "builtin/tiny-bert"
+BUILTIN, TINY_VIT, TINY_GPT2 = "builtin/tiny-bert", "builtin/tiny-vit", "builtin/tiny-gpt2"
+BUILTINS = (BUILTIN, TINY_VIT, TINY_GPT2)
+PROCESSOR = "preprocessor_config.json"  # of images
 SHOWN_FILES = 8  # of a folder that is no model
 # One of them holds the vocabulary.
 VOCABULARY_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
@@ -31,6 +33,7 @@ HUB_FILES = (
     "model*.safetensors",
     "model.safetensors.index.json",
     "tokenizer*",
+    "preprocessor_config.json",
     "vocab*",
     "merges.txt",
     "special_tokens_map.json",
@@ -110,8 +113,12 @@ def as_folder(name: str) -> Path | None:
         return None
 
 
-def check_files(folder: Path) -> None:
+def check_files(folder: Path, *, images: bool | None = None) -> None:
     """Refuse what the library would read in another way than it is meant.
+
+    Args:
+        folder: of a model.
+        images: whether it reads images; None: that is not known yet.
 
     Raises:
         BadInput: pickles (they are run), a missing vocabulary (it is taken for an empty one), an adapter (it is passed
@@ -129,7 +136,12 @@ def check_files(folder: Path) -> None:
             f"Weights are read from safetensors only, since other formats can run code; {folder} holds "
             f"{found}. If you trust it, load it with transformers and save it again with save_pretrained."
         )
-    if not has_vocabulary(folder):
+    if images and not (folder / PROCESSOR).is_file():
+        raise BadInput(
+            f"A model of images brings its image processor ({PROCESSOR}); {folder} holds {found}. Save it beside the "
+            "weights with the processor's save_pretrained."
+        )
+    if not images and not has_vocabulary(folder) and (images is False or not (folder / PROCESSOR).is_file()):
         raise BadInput(
             f"A model brings its tokenizer ({', '.join(VOCABULARY_FILES)}); {folder} holds {found}. Save it "
             "beside the weights with the tokenizer's save_pretrained."

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.model.folder import PROCESSOR
+from pipeline.model.silence import quiet
 from pipeline.study.records import BadInput
 
 IMAGES = "pixel_values"  # main_input_name of such a network's class
-PROCESSOR = "preprocessor_config.json"
-SIDES = (8, 16, 32)  # of the built-in model's images, in pixels
 
 
 def image_shape(config: Any) -> tuple[int, int, int]:
@@ -66,6 +66,11 @@ class ImageReader:
         """The sha256 of all that decides on pixels."""
         return hashlib.sha256(self.processor.to_json_string().encode()).hexdigest()
 
+    @classmethod
+    def of(cls, processor: Any, config: Any) -> ImageReader:
+        """Return the reader of an image processor for a network of a configuration."""
+        return cls(processor, image_shape(config), image_tokens(config))
+
     def pixels(self, images: Sequence[Any]) -> npt.NDArray[np.uint8]:
         """Return images, as Pillow has them, at the network's size: [n, C · H · W]."""
         found = self.processor(images=list(images), do_rescale=False, do_normalize=False, return_tensors="np")
@@ -88,18 +93,12 @@ def read_processor(name: str, folder: Any, config: Any) -> ImageReader:
     """
     from PIL import Image
     from transformers import AutoImageProcessor
-    from transformers.utils import logging
 
-    library: Any = logging  # without types, as is the class
-    classes: Any = AutoImageProcessor
-    level = library.get_verbosity()
-    library.set_verbosity_error()  # that torchvision is not there
-    try:
+    classes: Any = AutoImageProcessor  # without types
+    with quiet():  # that torchvision is not there
         processor = classes.from_pretrained(folder, trust_remote_code=False)
-    finally:
-        library.set_verbosity(level)
     shape = image_shape(config)
-    reader = ImageReader(processor, shape, image_tokens(config))
+    reader = ImageReader.of(processor, config)
     blank = Image.new("RGB" if shape[0] == 3 else "L", (shape[2] + 1, shape[1] + 2))
     made = np.asarray(processor(images=[blank], return_tensors="np")[IMAGES]).shape[1:]
     if tuple(made) != shape:
@@ -112,27 +111,3 @@ def read_processor(name: str, folder: Any, config: Any) -> ImageReader:
 
 def _sizes(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape)) + " (channels, height, width)"
-
-
-def tiny_vit(sides: Sequence[int], head: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Make a ViT of 4 layers, 4 heads and 256 neurons each, 64 wide, with 16 patches; and its image processor.
-
-    Args:
-        sides: the longer side of each training image in pixels; their median decides between 8, 16 and 32.
-        head: entries of the configuration.
-    """
-    from transformers import ViTConfig, ViTImageProcessor
-
-    median = float(np.median(sides)) if len(sides) else SIDES[-1]
-    side = next((each for each in SIDES if each >= median), SIDES[-1])
-    config = ViTConfig(
-        hidden_size=64,
-        num_hidden_layers=4,
-        num_attention_heads=4,
-        intermediate_size=256,
-        image_size=side,
-        patch_size=side // 4,
-        num_channels=3,  # transformers.pipeline reads every image so
-        **head,
-    )
-    return config, ViTImageProcessor(size={"height": side, "width": side})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +14,11 @@ import torch
 
 from pipeline.model.adapter import MERGE, Adapter, merge, read_adapter
 from pipeline.model.anatomy import Anatomy, find_architecture
-from pipeline.model.builtin import tiny_bert
+from pipeline.model.builtin import built_in
 from pipeline.model.completeness import (
     check_all_is_read,
     check_encoder_is_whole,
     check_finite,
-    check_tokenizer,
-    fit_padding,
 )
 from pipeline.model.earlier_cut import (
     LAYOUT,
@@ -35,7 +32,7 @@ from pipeline.model.earlier_cut import (
 )
 from pipeline.model.folder import (
     ADAPTER,
-    BUILTIN,
+    BUILTINS,
     check_files,
     check_sizes,
     encoder_folder,
@@ -47,13 +44,17 @@ from pipeline.model.folder import (
     readable,
 )
 from pipeline.model.head import HeadMatch, fit_head, match_head, of_whole_network, output_names
-from pipeline.model.heads import HEADS, Head
+from pipeline.model.heads import HEADS, IMAGE_CLASSIFIER, Head
 from pipeline.model.pooling import pooling_of
-from pipeline.model.source import NO_HEAD, ModelSource, Weights, attention_of, quiet, weights_of
+from pipeline.model.preprocessor import files_of, fit, key_of, read_preprocessor
+from pipeline.model.silence import quiet
+from pipeline.model.source import NO_HEAD, ModelSource, Weights, attention_of, weights_of
 from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+    from pipeline.model.preprocessor import Preprocessor
 
 # Written by the library that saved a configuration; no properties of the network.
 VOLATILE_CONFIG = ("transformers_version", "_name_or_path")
@@ -69,18 +70,18 @@ def resolve_model(
     """Read a model from the hub or a folder, or make the built-in one. Called by the driver, once.
 
     Args:
-        name: a hub name, a folder, or `builtin/tiny-bert`.
+        name: a hub name, a folder, or one of `BUILTINS`.
         head: what stands on the encoder.
-        train_texts: what the built-in model's WordPiece vocabulary is learned from.
+        train_texts: what a built-in model's vocabulary is learned from; of images, their longer sides in pixels.
         trust_remote_code: for the tokenizer; the network's code is always the library's own, since a cut
             needs to know it.
 
     Raises:
         BadInput: if the model is missing, unreachable, of an unknown architecture, or has no safetensors.
     """
-    if name == BUILTIN:
-        config, fast = tiny_bert(train_texts, head.settings)
-        return _source(BUILTIN, config, {}, fast, network=head.network, commit=None)
+    if name in BUILTINS:
+        config, made = built_in(name, head.network, train_texts, head.settings)
+        return _source(name, config, {}, made, network=head.network, commit=None)
     _check_builtin(name)
     return _pretrained(name, head, trust_remote_code=trust_remote_code)
 
@@ -91,7 +92,7 @@ def check_model(name: str) -> None:
     Raises:
         BadInput: as `resolve_model`.
     """
-    if name == BUILTIN:
+    if name in BUILTINS:
         return
     _check_builtin(name)
     with readable(name):
@@ -110,9 +111,9 @@ def classes_of(name: str) -> tuple[str, ...]:
     Raises:
         BadInput: it is the built-in model, which has none, or its configuration cannot be read.
     """
-    if name == BUILTIN:
+    if name in BUILTINS:
         raise BadInput(
-            f"Rows without labels are read by a network that is fine-tuned already; {BUILTIN} is not. Give a "
+            f"Rows without labels are read by a network that is fine-tuned already; {name} is not. Give a "
             "fine-tuned model by --model."
         )
     _check_builtin(name)
@@ -128,7 +129,7 @@ def classes_of(name: str) -> tuple[str, ...]:
 
 def _check_builtin(name: str) -> None:
     if name.startswith("builtin/"):
-        raise BadInput(f"The only built-in model is {BUILTIN}; {name} does not exist.")
+        raise BadInput(f"Built-in models are {', '.join(BUILTINS)}; {name} does not exist.")
 
 
 def _pretrained(name: str, head: Head, *, trust_remote_code: bool) -> ModelSource:
@@ -136,7 +137,8 @@ def _pretrained(name: str, head: Head, *, trust_remote_code: bool) -> ModelSourc
         folder, commit = _find(name)
         adapter = read_adapter(folder) if is_adapter(folder) else None
         place = folder if adapter is None else _base_of(adapter)
-        check_files(place)
+        images = head.network == IMAGE_CLASSIFIER
+        check_files(place, images=images)
         own = read_config(place)
         with quiet():
             pooling = {} if HEADS[head.network].layer else pooling_of(find_folder(name)[0])
@@ -144,16 +146,16 @@ def _pretrained(name: str, head: Head, *, trust_remote_code: bool) -> ModelSourc
             check_sizes(name, config)
             model, info = _network(place, config, head.network)
             brought = folder if has_vocabulary(folder) else place
-            fast = _tokenizer(
-                brought, config, alone=brought != place or was_cut(own), trusted=trust_remote_code
+            alone = brought != place or was_cut(own)
+            made = read_preprocessor(
+                name, brought, config, head.network, alone=alone, trusted=trust_remote_code
             )
         anatomy = anatomy_as_given(model)
-        check_tokenizer(name, fast, tokens=config.vocab_size)
     fresh, absent = (
         {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])},
         info["missing_keys"],
     )
-    remarks = [*fit_padding(name, model.config, fast)]
+    remarks = [*fit(name, model.config, made)]
     if adapter is not None:
         replaced = merge(adapter, model)
         fresh, absent = fresh - replaced, absent - replaced
@@ -175,7 +177,7 @@ def _pretrained(name: str, head: Head, *, trust_remote_code: bool) -> ModelSourc
         name,
         model.config,
         weights,
-        fast,
+        made,
         network=head.network,
         commit=commit,
         remarks=tuple(remarks),
@@ -197,17 +199,6 @@ def _network(folder: Path, config: PreTrainedConfig, head: str) -> tuple[PreTrai
         attn_implementation=attention_of(network),
     )
     return model, info
-
-
-def _tokenizer(
-    folder: Path, config: PreTrainedConfig, *, alone: bool, trusted: bool
-) -> PreTrainedTokenizerBase:
-    """Load a folder's tokenizer; `alone`: there is no config.json beside it that the library knows."""
-    from transformers import AutoTokenizer
-
-    known = {"config": config} if alone else {}
-    fast: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder, trust_remote_code=trusted, **known)
-    return fast
 
 
 def _with_original(source: ModelSource, anatomy: Anatomy, folder: Path) -> ModelSource:
@@ -276,7 +267,7 @@ def _source(
     name: str,
     config: PreTrainedConfig,
     weights: Weights,
-    fast: PreTrainedTokenizerBase,
+    made: Preprocessor,
     *,
     network: str,
     commit: str | None,
@@ -286,12 +277,9 @@ def _source(
     settings = json.loads(config.to_json_string())
     settings = {key: value for key, value in settings.items() if key not in VOLATILE_CONFIG}
     digest = hashlib.sha256()
-    digest.update(json.dumps([settings, sorted(fast.get_vocab().items())], sort_keys=True).encode())
+    digest.update(json.dumps([settings, key_of(made)], sort_keys=True).encode())
     for key, array in sorted(weights.items()):
         digest.update(f"{key} {array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)
-    with tempfile.TemporaryDirectory() as temporary:
-        fast.save_pretrained(temporary)
-        files = {path.name: path.read_bytes() for path in sorted(Path(temporary).iterdir()) if path.is_file()}
     fingerprint = digest.hexdigest() + (f"@{commit}" if commit else "")
-    return ModelSource(name, fingerprint, settings, weights, files, remarks, head, network=network)
+    return ModelSource(name, fingerprint, settings, weights, files_of(made), remarks, head, network=network)

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -25,7 +24,9 @@ from pipeline.model.anatomy import Anatomy, find_architecture
 from pipeline.model.completeness import check_names, check_tokenizer_file
 from pipeline.model.earlier_cut import anatomy_as_given, network_class
 from pipeline.model.head import HeadMatch
-from pipeline.model.heads import CLASSIFIER
+from pipeline.model.heads import CLASSIFIER, IMAGE_CLASSIFIER
+from pipeline.model.image_inputs import ImageReader, image_tokens, read_processor
+from pipeline.model.silence import quiet
 from pipeline.study.records import BadInput, OriginalSize
 from pipeline.study.whole_file import whole_file, whole_folder
 
@@ -73,8 +74,10 @@ class ModelSource:
 
     @property
     def max_length(self) -> int:
-        """Tokens of the longest row that the position embeddings reach."""
+        """Tokens of the longest row that the position embeddings reach; of images, those of one."""
         config = read_config(self)
+        if self.network == IMAGE_CLASSIFIER:
+            return image_tokens(config)
         positions = int(config.max_position_embeddings)
         if find_architecture(config.model_type).positions_after_padding:
             return positions - int(config.pad_token_id) - 1
@@ -119,16 +122,31 @@ def attention_of(network: Any) -> str:
     return "sdpa" if network._supports_sdpa else "eager"
 
 
-def tokenizer(source: ModelSource) -> PreTrainedTokenizerFast:
-    """Return the model's fast tokenizer."""
+def preprocessor(source: ModelSource) -> Any:
+    """Return the model's fast tokenizer, or its image processor (an ImageReader)."""
     from transformers import AutoTokenizer
 
     with tempfile.TemporaryDirectory() as temporary:
         for name, content in source.tokenizer_files.items():
             (Path(temporary) / name).write_bytes(content)
+        if source.network == IMAGE_CLASSIFIER:
+            return read_processor(source.name, temporary, read_config(source))
         (Path(temporary) / "config.json").write_text(json.dumps(source.config))
-        fast = AutoTokenizer.from_pretrained(temporary, trust_remote_code=False)
-    return cast("PreTrainedTokenizerFast", fast)  # resolve_model takes no other
+        return AutoTokenizer.from_pretrained(
+            temporary, trust_remote_code=False
+        )  # resolve_model takes no slow one
+
+
+def tokenizer(source: ModelSource) -> PreTrainedTokenizerFast:
+    """Return the model's fast tokenizer.
+
+    Raises:
+        BadInput: it reads images.
+    """
+    found = preprocessor(source)
+    if isinstance(found, ImageReader):
+        raise BadInput(f"Tokens are those of a model of texts; {source.name} reads images.")
+    return cast("PreTrainedTokenizerFast", found)
 
 
 def write_source(source: ModelSource, folder: Path) -> None:
@@ -275,21 +293,3 @@ def read_config(source: ModelSource) -> PreTrainedConfig:
     from transformers import AutoConfig
 
     return AutoConfig.for_model(**source.config)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence transformers' progress bars, and its report on weights that are missing on purpose."""
-    from transformers.utils import logging
-
-    library: Any = logging  # half of its functions have no types
-    level, bars = library.get_verbosity(), library.is_progress_bar_enabled()
-    library.set_verbosity_error()
-    if bars:
-        library.disable_progress_bar()
-    try:
-        yield
-    finally:
-        library.set_verbosity(level)
-        if bars:
-            library.enable_progress_bar()

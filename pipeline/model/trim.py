@@ -16,7 +16,8 @@ from torch import nn
 
 from pipeline.model.anatomy import find_architecture
 from pipeline.model.earlier_cut import network_class
-from pipeline.model.source import ModelSource, build, quiet, read_config, tokenizer
+from pipeline.model.silence import quiet
+from pipeline.model.source import ModelSource, build, read_config, tokenizer
 from pipeline.model.vocabulary import IntArray, check_same, needed_tokens, trimmed_state
 from pipeline.study.records import BadInput, OriginalSize
 

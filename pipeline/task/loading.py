@@ -26,7 +26,6 @@ from pipeline.task.batches import Split, TaskData
 from pipeline.task.carve import calibration_rows, validation_rows
 from pipeline.task.checked import require_unseen, said_of, whole
 from pipeline.task.kinds import Kind
-from pipeline.task.kinds.base import TEXT_COLUMNS
 from pipeline.task.labels import alike, labelled
 from pipeline.task.outline import Outline, TestSource, outline_of, with_length
 from pipeline.task.overlap import row_keys, shared_rows, told
@@ -173,9 +172,8 @@ def _unlabelled(part: str, unlabelled: int, rest: int) -> str:
 
 
 def train_texts(task: Task) -> list[str]:
-    """Return all texts of the train rows, for training a tokenizer."""
-    columns = [name for name in TEXT_COLUMNS if name in task.train.column_names]
-    return [text for name in columns for text in task.train[name].to_pylist()]
+    """Return what a built-in model is made from: all texts of the train rows, or sizes of its images."""
+    return task.kind.examples(task.train)
 
 
 def tokenise(task: Task, tokenizer: PreTrainedTokenizerFast, *, cache: Path | None = None) -> TaskData:
@@ -217,10 +215,8 @@ def tokenise_test(
 def _split(
     task: Task, rows: pa.Table, tokenizer: PreTrainedTokenizerBase, *, file: Path | None = None
 ) -> Split:
-    if tokenizer.pad_token_id is None:
-        raise ValueError("Batches are padded: the tokenizer needs a padding token, and this one has none.")
     make = partial(task.kind.encode, rows, tokenizer, max_length=task.max_length)
-    return Split(make() if file is None else kept(file, make), int(tokenizer.pad_token_id))
+    return task.kind.split(make() if file is None else kept(file, make), tokenizer)
 
 
 def _load(outline: Outline, *, drop_empty: bool) -> Task:

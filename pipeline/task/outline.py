@@ -11,15 +11,26 @@ from pipeline.study.records import BadInput
 from pipeline.task import docstrings
 from pipeline.task.datafile import is_data, look_into
 from pipeline.task.glue import GLUE, LABEL, MAX_LENGTH, REPOSITORY, ROW_NUMBER
-from pipeline.task.kinds import Classification, Description, Kind, Regression, scored_by
+from pipeline.task.imagefiles import (
+    TEST,
+    VALIDATION,
+    Digits,
+    ImageFolder,
+    ImageTable,
+    is_image_folder,
+    part_folder,
+)
+from pipeline.task.kinds import Classification, Description, Images, Kind, Regression, scored_by
 from pipeline.task.readers import DELIMITERS, kind_of
 from pipeline.task.rows import FileSource, HubSource, PartOfFile
 from pipeline.task.taskfile import read_taskfile
 
-Source = FileSource | HubSource | PartOfFile
+Source = FileSource | HubSource | PartOfFile | ImageFolder | ImageTable | Digits
+ImageSource = ImageFolder | ImageTable | Digits
 Scored = tuple[type[Kind], str]  # a kind of task, and its metric
 
-BUILTIN = "builtin/docstrings"
+BUILTIN, DIGITS = "builtin/docstrings", "builtin/digits"
+NAMES = (BUILTIN, DIGITS)
 GLUE_NAMES = tuple(f"glue/{name}" for name in GLUE)
 BUILTIN_MAX_LENGTH = 48  # tokens; its sentences have at most 32 words
 
@@ -68,6 +79,8 @@ def outline_of(
         column = None if metric == AGREEMENT else label or _hub_label(scored[0])
         return _hub(name_or_file, cache, text or _hub_text(scored[0]), column, scored)
     path = None if _has_a_name(name_or_file) else _path(name_or_file)
+    if path is not None and is_image_folder(path):
+        return _image_folder(path, metric)
     if path is not None and is_data(path):
         return _data(path, text, label, scored_by(kind, metric, of=name_or_file))
     if text or label or metric or kind:
@@ -77,14 +90,16 @@ def outline_of(
         )
     if name_or_file == BUILTIN:
         return _builtin()
+    if name_or_file == DIGITS:
+        return _images("builtin/digits", Digits(), None, None, Images.metrics[0])
     if name_or_file in GLUE_NAMES:
         return _glue(name_or_file.removeprefix("glue/"), cache)
     if name_or_file.endswith(".toml"):
         return _file(_path(name_or_file))
     raise BadInput(
-        f"There is no task {name_or_file!r}.{did_you_mean(name_or_file, (BUILTIN, *GLUE_NAMES))} A task is {BUILTIN}, "
-        f"{', '.join(GLUE_NAMES)}, hf:NAME or hf:NAME@CONFIG of a hub data set, a file or folder "
-        "of rows (csv, tsv, jsonl, parquet), or a task file (.toml)."
+        f"There is no task {name_or_file!r}.{did_you_mean(name_or_file, (*NAMES, *GLUE_NAMES))} A task is "
+        f"{', '.join((*NAMES, *GLUE_NAMES))}, hf:NAME or hf:NAME@CONFIG of a hub data set, a file or folder "
+        "of rows (csv, tsv, jsonl, parquet), a folder of images per class, or a task file (.toml)."
     )
 
 
@@ -106,7 +121,7 @@ def with_length(outline: Outline, max_length: int, name_or_file: str) -> Outline
 
 def _has_a_name(task: str) -> bool:
     """Return whether a task is known by name, whatever files there are."""
-    return not task or task == BUILTIN or task.startswith("glue/") or task.endswith(".toml")
+    return not task or task in NAMES or task.startswith("glue/") or task.endswith(".toml")
 
 
 def _data(path: Path, text: tuple[str, ...], label: str | None, scored: Scored) -> Outline:
@@ -128,6 +143,29 @@ def _data(path: Path, text: tuple[str, ...], label: str | None, scored: Scored) 
         test=TestSource((("test", test if found.test is None else source(found.test)),)),
         validation=None if found.validation is None else source(found.validation),
         remarks=found.remarks,
+    )
+
+
+def _image_folder(path: Path, metric: str | None) -> Outline:
+    """Return the outline of a folder per class, or of such folders below train, validation and test."""
+    parts = [part_folder(path, names) for names in (("train",), VALIDATION, TEST)]
+    train, validation, test = (None if part is None else ImageFolder(part) for part in parts)
+    _, found = scored_by(Images.name, metric, of=str(path))
+    return _images(path.resolve().name, train or ImageFolder(path), validation, test, found)
+
+
+def _images(
+    name: str, train: ImageSource, validation: ImageSource | None, test: ImageSource | None, metric: str
+) -> Outline:
+    kept, aside = (PartOfFile(train, aside=each, kind=Images) for each in (False, True))
+    return Outline(
+        name=name,
+        kind=Images,
+        described=Description(metric),
+        max_length=1,  # an image has as many tokens as its network makes of it
+        train=kept if test is None else train,
+        test=TestSource((("test", aside if test is None else test),)),
+        validation=validation,
     )
 
 

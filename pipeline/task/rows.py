@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -76,6 +76,21 @@ class FileSource:
         return _assemble(ids, [table[name] for name in self.text], label, nested=self.nested), remarks
 
 
+class Whole(Protocol):
+    """Rows of a file, a folder or a library, which can be read twice."""
+
+    @property
+    def path(self) -> Path: ...  # noqa: D102
+
+    @property
+    def text(self) -> tuple[str, ...]: ...  # noqa: D102
+
+    @property
+    def is_here(self) -> bool: ...  # noqa: D102
+
+    def read_and_tell(self, part: str) -> tuple[pa.Table, tuple[str, ...]]: ...  # noqa: D102
+
+
 @dataclass(frozen=True)
 class PartOfFile:
     """A part of a file whose task has no test file: the rows that are kept aside to test on, or all others.
@@ -83,7 +98,7 @@ class PartOfFile:
     Which these are follows from the rows' own text and labels: it is the same for every seed and on every machine.
     """
 
-    file: FileSource
+    file: Whole
     aside: bool
     kind: type[Kind]
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -31,11 +31,13 @@ def kept(path: Path, make: Callable[[], pa.Table]) -> pa.Table:
 
 def tokens_folder(cache: Path, *, task_fingerprint: str, tokenizer: PreTrainedTokenizerFast) -> Path:
     """Return the folder of a task's rows as a tokenizer encodes them."""
-    made_by = [
-        "rows that are cut are counted",
-        task_fingerprint,
-        tokenizer.backend_tokenizer.to_str(),
-        tokenizer.model_max_length,
-    ]
-    made_by += [sorted(tokenizer.model_input_names), type(tokenizer).__name__]
+    made_by = ["rows that are cut are counted", task_fingerprint, *_key(tokenizer)]
     return cache / "tokens" / hashlib.sha256(json.dumps(made_by).encode()).hexdigest()[:16]
+
+
+def _key(tokenizer: Any) -> list[Any]:
+    """Return what decides on tokens, or pixels: an image processor has a key of its own."""
+    if hasattr(tokenizer, "key"):
+        return [tokenizer.key]
+    names, kind = sorted(tokenizer.model_input_names), type(tokenizer).__name__
+    return [tokenizer.backend_tokenizer.to_str(), tokenizer.model_max_length, names, kind]

@@ -12,7 +12,7 @@ from pipeline.model.anatomy import Anatomy
 from pipeline.model.device import AUTO
 from pipeline.model.head import output_names
 from pipeline.model.heads import Head
-from pipeline.model.source import ModelSource, Weights, read_weights, tokenizer
+from pipeline.model.source import ModelSource, Weights, preprocessor, read_weights
 from pipeline.study.records import Ask
 from pipeline.study.store import LatencyTable, StudyStore
 from pipeline.task.batches import Split, TaskData
@@ -117,7 +117,7 @@ def inputs_of(
 
     `answers` is the file of what the study's dense network predicted for rows without labels, if it has begun.
     """
-    data = tokenise(task, tokenizer(source), cache=cache)
+    data = tokenise(task, preprocessor(source), cache=cache)
     kind = task.kind.of_model(tuple(output_names(source.config)), source.config)
     inputs = TrialInputs(
         method=method,

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.model.heads import Head
 from pipeline.model.resolve import resolve_model
 from pipeline.model.source import write_source
 from pipeline.study.records import Anchors, Ask, Params, StudySpec, TrialRecord, refer
 from pipeline.study.store import Store
 from pipeline.task.loading import load_task, train_texts
-from pipeline.trial.inputs import TrialJob, inputs_of
+from pipeline.trial.inputs import TrialJob, head_of, inputs_of
 from pipeline.trial.trial import run_trial
 from tests.kit.toy import write_model, write_task
 from tests.kit.trials import SNIP
@@ -37,17 +36,20 @@ class Study:
     task_file: Path
 
 
-def make_study(folder: Path, params: Params = TWO_ROUNDS, *, method: str = "snip") -> Made:
-    """Trains the trial on 160 rows; its record and the weights of its networks are in the store."""
-    task_file = write_task(folder / "task", rows=160)
+def make_study(
+    folder: Path,
+    params: Params = TWO_ROUNDS,
+    *,
+    method: str = "snip",
+    task_name: str | None = None,
+    model: str | None = None,
+) -> Made:
+    """Trains the trial on 160 rows, or a task's; its record and the weights of its networks are in the store."""
+    task_file = Path(task_name) if task_name else write_task(folder / "task", rows=160)
     store = Store(folder / "store")
     task = load_task(str(task_file), cache=store.cache)
-    model = str(write_model(folder / "model"))
-    source = resolve_model(
-        model,
-        head=Head(task.class_names),
-        train_texts=train_texts(task),
-    )
+    model = model or str(write_model(folder / "model"))
+    source = resolve_model(model, head=head_of(task.kind), train_texts=train_texts(task))
     inputs = inputs_of(task, source, method=method, precision="fp32")
     validation = inputs.data.validation
     spec = StudySpec(

@@ -15,7 +15,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
 
-from pipeline.model.source import quiet
+from pipeline.model.silence import quiet
 
 GOOD = ["bright", "warm", "gentle", "clever", "lively", "graceful"]
 BAD = ["dull", "cold", "clumsy", "tired", "noisy", "bitter"]

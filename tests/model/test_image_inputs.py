@@ -12,7 +12,8 @@ import transformers
 from PIL import Image
 
 from pipeline.model.anatomy import encoder_layers
-from pipeline.model.image_inputs import image_shape, image_tokens, read_processor, tiny_vit
+from pipeline.model.builtin import tiny_vit
+from pipeline.model.image_inputs import image_shape, image_tokens, read_processor
 from pipeline.study.records import BadInput
 from pipeline.task.images import ImageSplit
 from pipeline.trial.conformance.networks import tiny_batch, tiny_network
@@ -66,8 +67,8 @@ def test_a_processor_of_another_size_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("sides", "side"), [([8, 8, 8], 8), ([5, 9, 17], 16), ([300, 200], 32), ([], 32)])
 def test_the_built_in_model_has_sixteen_patches(sides: list[int], side: int) -> None:
-    config, processor = tiny_vit(sides, {"num_labels": 4})
+    config, reader = tiny_vit(sides, {"num_labels": 4})
     assert image_shape(config) == (3, side, side)
     assert image_tokens(config) == 17
-    assert dict(processor.size) == {"height": side, "width": side}
+    assert dict(reader.processor.size) == {"height": side, "width": side}
     assert config.num_labels == 4

@@ -16,7 +16,8 @@ from pipeline.model.builtin import BUILTIN_SPECIAL, word_pieces
 from pipeline.model.folder import BUILTIN
 from pipeline.model.heads import Head
 from pipeline.model.resolve import check_model, resolve_model
-from pipeline.model.source import build, quiet, tokenizer
+from pipeline.model.silence import quiet
+from pipeline.model.source import build, tokenizer
 from pipeline.study.records import BadInput
 
 TEXTS = [

@@ -14,7 +14,8 @@ from safetensors import SafetensorError
 from pipeline.model.folder import BUILTIN
 from pipeline.model.heads import Head
 from pipeline.model.resolve import resolve_model
-from pipeline.model.source import ModelSource, build, quiet, read_source, tokenizer, write_source
+from pipeline.model.silence import quiet
+from pipeline.model.source import ModelSource, build, read_source, tokenizer, write_source
 from pipeline.study.records import BadInput
 
 TEXTS = ["one row of words", "another row, other words", "words"] * 3

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.driver.search.option import options_of
 from pipeline.driver.search.request import Search
-from pipeline.model.folder import BUILTIN
+from pipeline.model.folder import BUILTINS
 from pipeline.study.records import BadInput, StudySpec
 from pipeline.study.space import load_space
 from pipeline.study.store import Store, place_text
@@ -41,8 +41,8 @@ def search_of(study: str, request: Search) -> Search:
         raise BadInput(
             f"A study's task is noted beside it; {study!r} has no task.json. Give the search's own options instead."
         )
-    folder = spec.model != BUILTIN and HUB_COMMIT not in spec.model_fingerprint
-    if folder and request.model == BUILTIN:
+    folder = spec.model not in BUILTINS and HUB_COMMIT not in spec.model_fingerprint
+    if folder and request.model in BUILTINS:
         raise BadInput(
             f"The model of {study!r} is a folder ({spec.model}) whose place is not noted. Give it by --model."
         )
@@ -62,7 +62,9 @@ def search_of(study: str, request: Search) -> Search:
 
 def _space(store: Store, spec: StudySpec) -> Path | None:
     """Return the file of the study's space; None if it is the packaged one."""
-    packaged = load_space(spec.method, file=None, pretrained=spec.model != BUILTIN, distill=spec.distill).toml
+    packaged = load_space(
+        spec.method, file=None, pretrained=spec.model not in BUILTINS, distill=spec.distill
+    ).toml
     if packaged == spec.space_toml:
         return None
     if store.bucket is not None:

@@ -20,7 +20,7 @@ from pipeline.driver.search.request import (
 )
 from pipeline.driver.search.shared_store import check_ledger, check_objects
 from pipeline.methods.registry import METHODS, in_one_round, looks_only, ranks_weights
-from pipeline.model.folder import BUILTIN
+from pipeline.model.folder import BUILTINS
 from pipeline.study.ledger import check_sampler
 from pipeline.study.nearest import did_you_mean
 from pipeline.study.records import BadInput, Params
@@ -157,7 +157,7 @@ def _fixed(request: Search, *, own: bool = False) -> Params:
 def _given_keys(request: Search) -> frozenset[str]:
     """Return the keys of the space that the request itself sets."""
     document = {} if request.space is None else read_document(request.space)
-    scratch = document.get(FROM_SCRATCH, {}) if request.model == BUILTIN else {}
+    scratch = document.get(FROM_SCRATCH, {}) if request.model in BUILTINS else {}
     return frozenset({*document, *scratch, *_fixed(request)} - {FROM_SCRATCH})
 
 
@@ -168,7 +168,7 @@ def space_of(request: Search, *, own: bool = False) -> Space:
         BadInput: a file of it is not valid, or has what the model or the method cannot.
     """
     fixed = _fixed(request, own=own)
-    pretrained = request.model != BUILTIN
+    pretrained = request.model not in BUILTINS
     space = load_space(
         request.method, file=request.space, pretrained=pretrained, fixed=fixed, distill=request.distill
     )

@@ -10,7 +10,7 @@ from pipeline.driver.search.request import Search
 from pipeline.methods.registry import METHODS
 from pipeline.methods.smp import check_fitted, find_fitted
 from pipeline.model.device import AUTO, CPU
-from pipeline.model.folder import BUILTIN
+from pipeline.model.folder import BUILTINS
 from pipeline.model.resolve import classes_of, resolve_model
 from pipeline.model.source import ModelSource, Weights, read_weights
 from pipeline.model.trim import trim_source
@@ -91,7 +91,7 @@ def make_inputs(request: Search, task: Task, *, study: str, cache: Path) -> Tria
     source = resolve_model(
         request.model,
         head=head_of(kind),
-        train_texts=train_texts(task) if request.model == BUILTIN else [],
+        train_texts=train_texts(task) if request.model in BUILTINS else [],
         trust_remote_code=request.trust_remote_code,
     )
     if task.max_length > source.max_length:

@@ -14,7 +14,8 @@ from pipeline.export.checkpoint.writing import CONFIG, WEIGHTS, class_names
 from pipeline.model import modeling_cut
 from pipeline.model.anatomy import find_architecture
 from pipeline.model.architectures import ARCHITECTURES, row_to_json
-from pipeline.model.source import attention_of, quiet
+from pipeline.model.silence import quiet
+from pipeline.model.source import attention_of
 from pipeline.study.entry_points import ENCODERS, names_in
 from pipeline.study.records import BadInput
 

@@ -20,7 +20,8 @@ from pipeline.export.checkpoint.writing import (
 from pipeline.model.anatomy import Anatomy, find_architecture
 from pipeline.model.earlier_cut import LAYOUT
 from pipeline.model.modeling_cut import library_class
-from pipeline.model.source import attention_of, quiet, weights_of
+from pipeline.model.silence import quiet
+from pipeline.model.source import attention_of, weights_of
 from pipeline.study.records import Masks
 from pipeline.trial.curve import is_uniform
 

@@ -6,6 +6,7 @@ from pipeline.study.records import BadInput
 from pipeline.task.kinds.base import Description, Judged, Kind
 from pipeline.task.kinds.classification import Classification
 from pipeline.task.kinds.embedding import Embedding
+from pipeline.task.kinds.images import Images
 from pipeline.task.kinds.multi_label import MultiLabel
 from pipeline.task.kinds.question_answering import QuestionAnswering
 from pipeline.task.kinds.ranking import Ranking
@@ -15,7 +16,16 @@ from pipeline.task.kinds.untold import UNTOLD
 
 KINDS: dict[str, type[Kind]] = {
     kind.name: kind
-    for kind in (Classification, Regression, MultiLabel, Tokens, QuestionAnswering, Ranking, Embedding)
+    for kind in (
+        Classification,
+        Regression,
+        MultiLabel,
+        Tokens,
+        QuestionAnswering,
+        Ranking,
+        Embedding,
+        Images,
+    )
 }
 
 
@@ -52,6 +62,7 @@ __all__ = [
     "Classification",
     "Description",
     "Embedding",
+    "Images",
     "Judged",
     "Kind",
     "MultiLabel",

@@ -145,6 +145,23 @@ class Kind(ABC):
         """Return numbered rows as tokens: id, input_ids, (token_type_ids,) label; see `tokens.encode`."""
         return encode(rows, tokenizer, max_length=max_length)
 
+    def split(self, rows: pa.Table, tokenizer: PreTrainedTokenizerBase) -> Split:
+        """Return what `encode` gave as rows that batches are made of.
+
+        Raises:
+            ValueError: the tokenizer has no padding token.
+        """
+        if tokenizer.pad_token_id is None:
+            raise ValueError(
+                "Batches are padded: the tokenizer needs a padding token, and this one has none."
+            )
+        return Split(rows, int(tokenizer.pad_token_id))
+
+    def examples(self, rows: pa.Table) -> list[str]:
+        """Return what a built-in model is made from: all texts of the train rows."""
+        columns = [name for name in TEXT_COLUMNS if name in rows.column_names]
+        return [text for name in columns for text in rows[name].to_pylist()]
+
     # ---- rows without labels ----------------------------------------------------------------------------------------
 
     @property
