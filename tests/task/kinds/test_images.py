@@ -77,7 +77,7 @@ def test_the_five_most_likely_classes() -> None:
             r"image train-cats/zgrey.png is grey and image train-cats/000.png in colour",
         ),
         ("dogs/bad.png", b"not an image", r"image train-dogs/bad.png: it is no image that Pillow can read"),
-        ("dogs/empty.png", b"", r"image train-dogs/empty.png: it is no image"),
+        ("dogs/empty.png", b"", r"1 row has no text; the first is row dogs/empty.png"),
     ],
 )
 def test_bad_images_are_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
