@@ -27,6 +27,7 @@ from pipeline.export.reopen import reopen
 from pipeline.fronts.front import load_front
 from pipeline.fronts.numbers import milliseconds
 from pipeline.model.folder import BUILTIN
+from pipeline.model.heads import CLASSIFIER
 from pipeline.model.source import build
 from pipeline.model.source import tokenizer as load_tokenizer_of
 from pipeline.study.records import BadInput
@@ -250,7 +251,7 @@ def test_the_command(study: Study, tmp_path: Path, capsys: pytest.CaptureFixture
 def test_no_text_of_a_study_adds_to_the_head_of_a_card() -> None:
     texts = ("x\nmodel-index: theirs", "mit\n---\n# theirs")
     made = replace(SPEC, model=texts[0], model_fingerprint="f@1")
-    facts = SimpleNamespace(front=SimpleNamespace(spec=made), licence=texts[1])
+    facts = SimpleNamespace(front=SimpleNamespace(spec=made), licence=texts[1], network=CLASSIFIER)
     whole = card._head(facts)  # type: ignore[arg-type]
     head = yaml.safe_load(whole.removeprefix("---\n").removesuffix("---"))
     assert sorted(head) == ["base_model", "library_name", "license", "pipeline_tag", "tags"]
