@@ -137,8 +137,8 @@ def _rows(facts: Facts) -> list[tuple[str, str, str]]:
 
 
 def _title(facts: Facts) -> str:
-    spec, point, task = facts.front.spec, facts.point, HEADS[facts.network].pipeline
     """Return the title: how the network was made smaller, and what that is good for."""
+    spec, point = facts.front.spec, facts.point
     name = model_name(spec)
     if spec.zeroes:
         return (

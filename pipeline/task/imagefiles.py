@@ -118,7 +118,7 @@ class ImageTable:
 
     path: Path
     text: tuple[str, ...]
-    label: str
+    label: str | tuple[str, ...] | None
 
     way_out: ClassVar[str] = "Correct the file, or the task file."
 
@@ -140,6 +140,8 @@ class ImageTable:
 
     def read_and_tell(self, part: str) -> tuple[pa.Table, tuple[str, ...]]:
         """Read the rows, and return remarks on how they were read."""
+        if not isinstance(self.label, str) or len(self.text) != 1:
+            raise ValueError("a row of images has one image and one label")
         table, remarks = read_columns(self.path, (self.label,), None)
         ids = [f"{part}-{number}" for number in range(1, table.num_rows + 1)]
         if kind_of(self.path) == ".parquet":

@@ -32,6 +32,7 @@ Scored = tuple[type[Kind], str]  # a kind of task, and its metric
 BUILTIN, DIGITS = "builtin/docstrings", "builtin/digits"
 NAMES = (BUILTIN, DIGITS)
 GLUE_NAMES = tuple(f"glue/{name}" for name in GLUE)
+ONE = 1  # of images: one has as many tokens as its network makes of it
 BUILTIN_MAX_LENGTH = 48  # tokens; its sentences have at most 32 words
 
 
@@ -129,7 +130,9 @@ def _data(path: Path, text: tuple[str, ...], label: str | None, scored: Scored) 
     labelled = metric != AGREEMENT and kind.labelled
     found = look_into(path, text=text, label=label, labelled=labelled, usual=kind.usual)
 
-    def source(file: Path) -> FileSource:
+    def source(file: Path) -> FileSource | ImageTable:
+        if kind.of_images:
+            return ImageTable(file, found.text, found.label)
         return FileSource(file, found.text, found.label, nested=kind.nested)
 
     whole = source(found.train)
@@ -138,7 +141,7 @@ def _data(path: Path, text: tuple[str, ...], label: str | None, scored: Scored) 
         name=path.name.partition(".")[0] or path.resolve().name,
         kind=kind,
         described=Description(metric),
-        max_length=MAX_LENGTH,
+        max_length=ONE if kind.of_images else MAX_LENGTH,
         train=kept if found.test is None else whole,
         test=TestSource((("test", test if found.test is None else source(found.test)),)),
         validation=None if found.validation is None else source(found.validation),
@@ -162,7 +165,7 @@ def _images(
         name=name,
         kind=Images,
         described=Description(metric),
-        max_length=1,  # an image has as many tokens as its network makes of it
+        max_length=ONE,
         train=kept if test is None else train,
         test=TestSource((("test", aside if test is None else test),)),
         validation=validation,
@@ -218,7 +221,8 @@ def _hub(name: str, cache: Path, text: tuple[str, ...], label: str | None, score
 
     # some data sets hide the labels of their test split: then their dev split is what there is to test on
     test = TestSource((("test", source("test", "validation")),))
-    return Outline(name, kind, Description(metric), MAX_LENGTH, source("train"), test)
+    length = ONE if kind.of_images else MAX_LENGTH
+    return Outline(name, kind, Description(metric), length, source("train"), test)
 
 
 def _file(path: Path) -> Outline:
@@ -237,13 +241,15 @@ def _file(path: Path) -> Outline:
             f"{settings.metric!r} and regression is {str(settings.regression).lower()}. Leave regression out."
         )
 
-    def source(file: str) -> FileSource:
+    def source(file: str) -> FileSource | ImageTable:
         data = path.parent / file
         if not data.exists():
             raise BadInput(f"The files of a task must be there. {path} names {file!r}: there is no {data}.")
         if settings.delimiter and kind_of(data) not in DELIMITERS:
             raise BadInput(f"Only csv and tsv have a delimiter. {path} gives one for {file!r}: leave it out.")
         label = tuple(settings.label) if isinstance(settings.label, list) else settings.label
+        if kind.of_images:
+            return ImageTable(data, tuple(settings.text), label)
         return FileSource(data, tuple(settings.text), label, settings.delimiter, kind.nested)
 
     train: Source = source(settings.files.train)
@@ -257,7 +263,7 @@ def _file(path: Path) -> Outline:
         name=settings.name,
         kind=kind,
         described=Description(metric, settings.positive, options),
-        max_length=settings.max_length,
+        max_length=ONE if kind.of_images else settings.max_length,
         train=train,
         test=TestSource((("test", test),)),
         validation=source(settings.files.validation) if settings.files.validation else None,

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,10 +25,12 @@ from pipeline.study.classes import class_key
 from pipeline.study.whole_file import whole_file
 from pipeline.task.carve import test_rows
 from pipeline.task.declared import named_lists
+from pipeline.task.imagefiles import texts_of
 from pipeline.task.kinds import Kind
 from pipeline.task.kinds.base import TEXT_COLUMNS
 from pipeline.task.readers import read_columns, require_columns
 from pipeline.task.spelling import as_strings
+from pipeline.task.wholes import Whole
 
 HUB_BATCH_ROWS = 10_000
 UNKNOWN = "?"  # label of rows that have none
@@ -74,21 +76,6 @@ class FileSource:
         ids = [f"{part}-{number}" for number in range(1, table.num_rows + 1)]
         label = None if self.label is None else _label(table, self.label)
         return _assemble(ids, [table[name] for name in self.text], label, nested=self.nested), remarks
-
-
-class Whole(Protocol):
-    """Rows of a file, a folder or a library, which can be read twice."""
-
-    @property
-    def path(self) -> Path: ...  # noqa: D102
-
-    @property
-    def text(self) -> tuple[str, ...]: ...  # noqa: D102
-
-    @property
-    def is_here(self) -> bool: ...  # noqa: D102
-
-    def read_and_tell(self, part: str) -> tuple[pa.Table, tuple[str, ...]]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -209,9 +196,13 @@ class HubSource:
         )
 
     def _labelled(self, table: pa.Table, features: Mapping[str, object], part: str) -> pa.Table:
-        from datasets import ClassLabel
+        from datasets import ClassLabel, Image
 
         require_columns(_columns(self.text, self.label), table.column_names)
+        for name in self.text:
+            if isinstance(features.get(name), Image):
+                images = pa.array(texts_of(table[name], Path(self.path)), pa.string())
+                table = table.set_column(table.column_names.index(name), name, images)
         numbers = table[self.row_number].to_pylist() if self.row_number else range(1, table.num_rows + 1)
         ids = [f"{part}-{number}" for number in numbers]
         if self.label is None:

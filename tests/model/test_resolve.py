@@ -240,7 +240,7 @@ def test_a_model_that_is_resolved_passes_the_quick_check_and_others_do_not(
 ) -> None:
     check_model(BUILTIN)
     check_model(str(minilm))
-    with pytest.raises(BadInput, match="Built-in models are .*tiny-vit"):
+    with pytest.raises(BadInput, match=r"Built-in models are .*tiny-vit"):
         check_model("builtin/other")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "pytorch_model.bin").touch()

@@ -82,6 +82,8 @@ class Kind(ABC):
     usual: ClassVar[Usual] = Usual()
     # whether MLflow's model of an exported network predicts it
     served: ClassVar[bool] = False
+    # whether a row's text is an image: bytes, or a file's name
+    of_images: ClassVar[bool] = False
     # keys of a task file that are this kind's own
     options: ClassVar[tuple[str, ...]] = ()
 

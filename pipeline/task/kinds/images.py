@@ -20,6 +20,7 @@ from pipeline.task.imagefiles import decoded, is_grey, opened
 from pipeline.task.images import ImageSplit
 from pipeline.task.kinds.base import Description, Judged
 from pipeline.task.kinds.classification import Classification
+from pipeline.task.kinds.usual import Usual
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -34,6 +35,8 @@ class Images(Classification):
 
     name: ClassVar[str] = "images"
     network: ClassVar[str] = "image-classification"
+    of_images: ClassVar[bool] = True
+    usual: ClassVar[Usual] = Usual(texts=("image", "img", "picture", "file_name", "path"), pairs=())
 
     grey: bool = False
 

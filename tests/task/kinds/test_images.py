@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 import torch
 from PIL import Image
 from sklearn.metrics import top_k_accuracy_score
 
 from pipeline.study.records import BadInput
+from pipeline.task.imagefiles import as_text
 from pipeline.task.images import ImageSplit
 from pipeline.task.kinds import Images
 from pipeline.task.loading import load_task, open_test, train_texts
@@ -104,3 +107,34 @@ def test_digits_are_built_in(tmp_path: Path) -> None:
         288,
         359,
     ]
+
+
+def test_columns_of_images_are_found_and_read(tmp_path: Path) -> None:
+    """A parquet file as the hub has it, a csv of names beside it, a task file, a data set's folder."""
+    (tmp_path / "set").mkdir()
+    for row in range(40):
+        (tmp_path / f"{row}.png").write_bytes(png(row))
+    images = [{"bytes": png(row), "path": None} for row in range(40)]
+    labels = [("cat", "dog")[row % 2] for row in range(40)]
+    pa.parquet.write_table(pa.table({"image": images, "label": labels}), tmp_path / "rows.parquet")
+    lines = [f"{row}.png,{label}" for row, label in enumerate(labels)]
+    (tmp_path / "rows.csv").write_text("\n".join(["file_name,label", *lines]))
+    (tmp_path / "task.toml").write_text(
+        'name = "pets"\nkind = "images"\ntext = ["image"]\nlabel = "label"\n[files]\ntrain = "rows.parquet"\n'
+    )
+    found = [
+        load_task(str(tmp_path / name), cache=tmp_path / "cache", kind=kind)
+        for name, kind in (("rows.parquet", "images"), ("rows.csv", "images"), ("task.toml", None))
+    ]
+    assert {task.kind for task in found} == {Images("accuracy", ("cat", "dog"))}
+    texts = [{*task.train["text_a"].to_pylist()} for task in found]
+    assert texts[0] == texts[1] == texts[2]
+    features = datasets.Features(
+        {"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])}
+    )
+    rows = {"image": images, "label": [row % 2 for row in range(40)]}
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "set" / "train.parquet")
+    hub = load_task(f"hf:{tmp_path / 'set'}", cache=tmp_path / "cache", kind="images")
+    assert hub.kind == Images("accuracy", ("cat", "dog"))
+    assert hub.train.num_rows + hub.validation.num_rows == 40
+    assert {*hub.train["text_a"].to_pylist()} <= {as_text(png(row)) for row in range(40)}
