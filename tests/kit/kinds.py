@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from PIL import Image
 
 from pipeline.task.batches import Split
+from pipeline.task.imagefiles import as_text
 from pipeline.task.kinds import Classification, Regression
 from tests.kit.toy import BAD, FILLER, GOOD, sentences
 
@@ -95,6 +98,18 @@ def unlabelled(count: int, draws: np.random.Generator) -> list[dict[str, Any]]:
     return [{"text": f"{text} {row}"} for row, (text, _) in enumerate(sentences(count, seed=2))]
 
 
+def pictures(count: int, draws: np.random.Generator) -> list[dict[str, Any]]:
+    """The left half is bright, or the right one."""
+    rows = []
+    for row in range(count):
+        pixels = draws.integers(0, 90, (8, 8, 3), np.uint8)
+        pixels[:, (row % 2) * 4 : (row % 2) * 4 + 4] += 150
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "PNG")
+        rows.append({"image": as_text(file.getvalue()), "label": ("left", "right")[row % 2]})
+    return rows
+
+
 TINY: dict[str, MakeRows] = {
     "classification": sentiment,
     "regression": valued,
@@ -103,6 +118,7 @@ TINY: dict[str, MakeRows] = {
     "question-answering": asked,
     "ranking": ranked,
     "embedding": unlabelled,
+    "images": pictures,
 }
 
 
