@@ -28,10 +28,11 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
 def test_a_search_of_each_kind(inline: None, tmp_path: Path, model: Path, kind: str) -> None:
-    data = write_rows(tmp_path / "data", kind)
+    data, from_nothing = write_rows(tmp_path / "data", kind), {"images": "builtin/tiny-vit"}
     (tmp_path / "quick.toml").write_text(QUICK)
     found = prunefront_here(
-        "search", "--data", data, "--kind", kind, "--max-length", "16", "--model", "builtin/tiny-vit" if KINDS[kind].of_images else model, "--trials", "2",
+        "search", "--data", data, "--kind", kind, "--max-length", "16", "--model", from_nothing.get(kind, model),
+        "--trials", "2",
         "--space", tmp_path / "quick.toml", "--store", tmp_path / "store", "--distill", "kd", "--json",
     )  # fmt: skip
     assert found.returncode == 0, found.stderr[-1500:]
