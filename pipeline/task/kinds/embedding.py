@@ -130,8 +130,9 @@ class Embedding(Kind):
         """Return the mean loss; cosines to the dense network [V], or of pairs; what is kept of similarities."""
         dense = torch.tensor(split.labels).float()
         near = (kept * dense).sum(dim=-1)
-        scores = {"cosine": float(near.mean()), "structure": structure(kept, dense)}
+        scores = {"structure": structure(kept, dense)}
         if self.metric == "spearman":
+            scores["cosine"] = float(near.mean())
             first, second = kept[0::2], kept[1::2]
             return Judged(float((1 - near).mean()), (first * second).sum(dim=-1).numpy(), scores)
         return Judged(float((1 - near).mean()), near.numpy(), scores)

@@ -422,3 +422,14 @@ def test_a_ranking_that_is_not_known_is_refused_with_those_that_are(tmp_path: Pa
     file.write_text('[rank_by]\nvalue = "obss"\n')
     with pytest.raises(BadInput, match="Known: 'own', 'obs', 'fisher'"):
         load_space("first-order", file=file, pretrained=True)
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "search_spaces" / "published").glob("*.toml")), ids=lambda p: p.stem
+)
+def test_published_settings_are_those_of_a_method(file: Path) -> None:
+    """METHOD-DATA.toml: every key is one of the method's, at one value."""
+    method = file.stem.partition("-")[0]
+    space = load_space(method, file=file, pretrained=True)
+    named = tomllib.loads(file.read_text())
+    assert {key: space.defaults()[key] for key in named} == {key: row["value"] for key, row in named.items()}

@@ -14,14 +14,13 @@ import pyarrow as pa
 import pytest
 import torch
 from sklearn.metrics import ndcg_score
-from torch import nn
 
 from pipeline.study.records import BadInput
 from pipeline.task.batches import Split
-from pipeline.task.kinds import KINDS, Embedding, MultiLabel, QuestionAnswering, Ranking, Tokens
+from pipeline.task.kinds import Embedding, MultiLabel, QuestionAnswering, Ranking, Tokens
 from pipeline.task.kinds.question_answering import answer_f1, normalised
 from pipeline.task.kinds.ranking import mrr, ndcg
-from pipeline.task.loading import load_task, tokenise
+from pipeline.task.loading import load_task
 from tests.kit.kinds import labelled, write_rows
 from tests.kit.toy import fitted_model
 
@@ -214,36 +213,7 @@ def test_embeddings_by_hand() -> None:
     assert kind.score(judged, vectors)["metric"] == 1.0
 
 
-# ---- all ------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "kind", sorted(write for write in KINDS if write not in ("images", "language-model"))
-)
-def test_parts_of_a_batch_add_up_to_the_whole(kind: str, tmp_path: Path) -> None:
-    from pipeline.task.batches import batch_parts
-
-    found, split = tiny(kind, tmp_path)
-    if found.unlabelled and found.trains_on_answers:
-        split = split.with_labels(nn.functional.normalize(torch.randn(len(split), 8), dim=-1).numpy())
-    batch = split.collate(np.arange(6))
-    wide = {
-        "tokens": (batch["input_ids"].shape[1], 5),
-        "question-answering": (batch["input_ids"].shape[1], 2),
-    }
-    width = wide.get(kind, (8 if kind == "embedding" else max(1, len(found.output_names)),))
-    outputs = torch.randn(6, *width, generator=torch.Generator().manual_seed(0))
-    whole = found.loss(outputs, batch)
-    parts = batch_parts(batch | {"outputs": outputs}, 3)
-    total = sum(found.loss(part["outputs"], part) * found.weight(part) for part in parts)
-    assert (total / found.weight(batch)).item() == pytest.approx(whole.item(), rel=1e-5)
-    assert found.soft_loss(outputs, outputs, batch, temperature=2.0).item() == pytest.approx(0, abs=1e-6)
-
-
-def tiny(kind: str, folder: Path):
-    _, tokenizer = fitted_model()
-    task = load_task(str(write_rows(folder / "data", kind)), cache=folder, kind=kind, max_length=16)
-    return task.kind, tokenise(task, tokenizer).train
+# ---- bad rows ----
 
 
 BAD_ROWS = {
