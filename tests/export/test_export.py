@@ -72,6 +72,10 @@ def predicted(folder: Path, sentences: list[str]) -> list[str]:
 def test_the_folder_is_whole_and_predicts_what_was_recorded(exported: Exported, made: Study) -> None:
     assert {path.name for path in exported.folder.iterdir()} == FILES
     assert [path.name for path in exported.folder.parent.iterdir()] == ["model"]  # nothing beside it
+    modes = {path.stat().st_mode & 0o777 for path in exported.folder.iterdir()}
+    assert modes == {
+        exported.folder.stat().st_mode & 0o666
+    }  # as the umask has it: a server may read the weights
     sentences, labels = rows_of(made.task_file)
     right = np.mean(
         [p == label for p, label in zip(predicted(exported.folder, sentences), labels, strict=True)]

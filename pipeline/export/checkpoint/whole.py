@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,9 +48,21 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         ) from error
     try:
         yield part
+        _share(part)
         if folder.exists():
             folder.rmdir()  # empty, or it fails: better than to mix
         part.rename(folder)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
+
+
+def _share(folder: Path) -> None:
+    """Let whoever may enter the folder read its files: libraries write some for their owner alone.
+
+    The folder's own mode is what the user's umask made it.
+    """
+    readable = stat.S_IMODE(folder.stat().st_mode) & 0o666
+    for path in folder.iterdir():
+        if path.is_file():
+            path.chmod(readable)
