@@ -77,7 +77,7 @@ def outline_of(
                 f"--metric {AGREEMENT} is for rows without labels; --label is {label!r}. Leave it out."
             )
         scored = scored_by(kind, metric, of=name_or_file)
-        column = None if metric == AGREEMENT else label or _hub_label(scored[0])
+        column = None if metric == AGREEMENT else label or _hub_label(*scored)
         return _hub(name_or_file, cache, text or _hub_text(scored[0]), column, scored)
     path = None if _has_a_name(name_or_file) else _path(name_or_file)
     if path is not None and is_image_folder(path):
@@ -127,7 +127,7 @@ def _has_a_name(task: str) -> bool:
 
 def _data(path: Path, text: tuple[str, ...], label: str | None, scored: Scored) -> Outline:
     kind, metric = scored
-    labelled = metric != AGREEMENT and kind.labelled
+    labelled = metric != AGREEMENT and kind.reads_label(metric)
     found = look_into(path, text=text, label=label, labelled=labelled, usual=kind.usual)
 
     def source(file: Path) -> FileSource | ImageTable:
@@ -203,8 +203,8 @@ def _hub_text(kind: type[Kind]) -> tuple[str, ...]:
     return kind.usual.texts[:1] or kind.usual.pairs[0]
 
 
-def _hub_label(kind: type[Kind]) -> str | None:
-    return kind.usual.labels[0] if kind.labelled else None
+def _hub_label(kind: type[Kind], metric: str) -> str | None:
+    return kind.usual.labels[0] if kind.reads_label(metric) else None
 
 
 def _hub(name: str, cache: Path, text: tuple[str, ...], label: str | None, scored: Scored) -> Outline:

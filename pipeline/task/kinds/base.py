@@ -131,6 +131,12 @@ class Kind(ABC):
         columns = [rows[name].to_pylist() for name in TEXT_COLUMNS if name in rows.column_names]
         return [text_key(*(text or "" for text in row)) for row in zip(*columns, strict=True)]
 
+    @classmethod
+    def reads_label(cls, metric: str) -> bool:
+        """Return whether rows have a label column with a metric."""
+        del metric
+        return cls.labelled
+
     def require(self, rows: pa.Table, part: str) -> None:  # noqa: B027 (most kinds refuse nothing)
         """Refuse rows of a part, train or validation, from which nothing can be learned, or told.
 

@@ -55,6 +55,11 @@ class Embedding(Kind):
             raise ValueError("it has one text per row; spearman compares pairs of texts, with a score each")
         return cls(described.metric)
 
+    @classmethod
+    def reads_label(cls, metric: str) -> bool:
+        """Return whether pairs have a score, which Spearman's correlation compares with their cosines."""
+        return metric == "spearman"
+
     def numbered(self, rows: pa.Table) -> pa.Table:
         """Return the rows with the scores of pairs, float32, or -1."""
         if self.metric != "spearman":

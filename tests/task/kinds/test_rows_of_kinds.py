@@ -13,14 +13,16 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from scipy.stats import spearmanr
 from sklearn.metrics import ndcg_score
+from torch import nn
 
 from pipeline.study.records import BadInput
 from pipeline.task.batches import Split
 from pipeline.task.kinds import Embedding, MultiLabel, QuestionAnswering, Ranking, Tokens
 from pipeline.task.kinds.question_answering import answer_f1, normalised
 from pipeline.task.kinds.ranking import mrr, ndcg
-from pipeline.task.loading import load_task
+from pipeline.task.loading import load_task, tokenise
 from tests.kit.kinds import labelled, write_rows
 from tests.kit.toy import fitted_model
 
@@ -211,6 +213,32 @@ def test_embeddings_by_hand() -> None:
     assert kind.constant_loss(vectors) == pytest.approx(1 - math.sqrt(0.5))
     judged = kind.judge(torch.eye(2), vectors)
     assert kind.score(judged, vectors)["metric"] == 1.0
+
+
+def test_pairs_with_scores_are_compared_by_their_cosines(tmp_path: Path) -> None:
+    words = ["warm story", "cold river", "bright scene", "dull people", "noisy story", "gentle river"]
+    pairs = [
+        {"sentence1": words[row % 6], "sentence2": f"{words[row // 6]} {row}", "score": row % 5}
+        for row in range(36)
+    ]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, pairs)))
+    task = load_task(
+        str(tmp_path / "pairs.jsonl"), cache=tmp_path, kind="embedding", metric="spearman", max_length=16
+    )
+    split = tokenise(task, fitted_model()[1]).train
+    assert len(split) == 2 * len(task.kind.ids(split))
+    drawn = nn.functional.normalize(
+        torch.randn(len(split), 4, generator=torch.Generator().manual_seed(0)), dim=-1
+    )
+    answered = split.with_labels(drawn.numpy())
+    judged = task.kind.judge(drawn, answered)
+    expected = [float(drawn[2 * pair] @ drawn[2 * pair + 1]) for pair in range(len(split) // 2)]
+    assert judged.predictions.tolist() == pytest.approx(expected, abs=1e-6)
+    scores = [float(task.train["label"][row].as_py()) for row in range(task.train.num_rows)]
+    assert task.kind.labels(answered).tolist() == scores
+    found = task.kind.score(judged, answered)
+    assert found["metric"] == pytest.approx(spearmanr(scores, expected).statistic)
+    assert found["cosine"] == pytest.approx(1.0)
 
 
 # ---- bad rows ----
