@@ -20,6 +20,7 @@ class Stock(NamedTuple):
     mapping: str  # of configurations to these classes
     pipeline: str  # the task of `transformers.pipeline` that runs them
     layer: bool = True  # whether a linear map gives the outputs
+    named: bool = True  # whether its outputs are classes, which have names
     logits: bool = True  # whether these are `logits`: what model.onnx holds
 
     @property
@@ -36,7 +37,7 @@ HEADS: dict[str, Stock] = {
     IMAGE_CLASSIFIER: Stock(
         "ForImageClassification", "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING", "image-classification"
     ),
-    LANGUAGE_MODEL: Stock("ForCausalLM", "MODEL_FOR_CAUSAL_LM_MAPPING", "text-generation"),
+    LANGUAGE_MODEL: Stock("ForCausalLM", "MODEL_FOR_CAUSAL_LM_MAPPING", "text-generation", named=False),
     "token-classification": Stock(
         "ForTokenClassification", "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING", "token-classification"
     ),

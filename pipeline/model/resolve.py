@@ -167,7 +167,7 @@ def _pretrained(name: str, head: Head, *, trust_remote_code: bool) -> ModelSourc
     weights = {key: tensor.numpy() for key, tensor in weights_of(model).items() if key not in fresh}
     check_finite(name, weights)
     match = NO_HEAD
-    if not HEADS[head.network].layer:
+    if not (HEADS[head.network].layer and HEADS[head.network].named):
         match = HeadMatch(())
     elif f"{(layer := _output_layer(model))}.weight" not in absent:
         match = match_head(own, head)

@@ -140,6 +140,7 @@ METRICS: dict[str, Metric] = {
     "entity_f1": Metric.of("entity_f1", ENTITIES),
     "ndcg_10": Metric.of("ndcg_10", means("ndcg_10", "mrr_10")),
     "answer_f1": Metric.of("answer_f1", means("answer_f1", "exact_match")),
+    "log_likelihood": Metric.of("log_likelihood", means("log_likelihood")),
     "cosine": Metric.of("cosine", means("cosine")),
 }
 

@@ -110,6 +110,12 @@ def pictures(count: int, draws: np.random.Generator) -> list[dict[str, Any]]:
     return rows
 
 
+def running(count: int, draws: np.random.Generator) -> list[dict[str, Any]]:
+    """Words that follow each other in a circle, after a number."""
+    circle = (FILLER * 2)[:6] * 4
+    return [{"text": " ".join([str(row), *circle[row % 6 : row % 6 + 16]])} for row in range(count)]
+
+
 TINY: dict[str, MakeRows] = {
     "classification": sentiment,
     "regression": valued,
@@ -119,6 +125,7 @@ TINY: dict[str, MakeRows] = {
     "ranking": ranked,
     "embedding": unlabelled,
     "images": pictures,
+    "language-model": running,
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.model.resolve import resolve_model
@@ -65,7 +65,7 @@ def make_study(
         sampler="tpe",
         seed=0,
         precision="fp32",
-        anchors=ANCHORS,
+        anchors=replace(ANCHORS, constant=min(ANCHORS.constant, inputs.kind.constant(validation))),
     )
     write_source(source, store.study(NAME).origin.model())
     store.study(NAME).task.write(refer(str(task_file)))

@@ -7,6 +7,7 @@ from pipeline.task.kinds.base import Description, Judged, Kind
 from pipeline.task.kinds.classification import Classification
 from pipeline.task.kinds.embedding import Embedding
 from pipeline.task.kinds.images import Images
+from pipeline.task.kinds.language_model import LanguageModel
 from pipeline.task.kinds.multi_label import MultiLabel
 from pipeline.task.kinds.question_answering import QuestionAnswering
 from pipeline.task.kinds.ranking import Ranking
@@ -25,6 +26,7 @@ KINDS: dict[str, type[Kind]] = {
         Ranking,
         Embedding,
         Images,
+        LanguageModel,
     )
 }
 
@@ -65,6 +67,7 @@ __all__ = [
     "Images",
     "Judged",
     "Kind",
+    "LanguageModel",
     "MultiLabel",
     "QuestionAnswering",
     "Ranking",
