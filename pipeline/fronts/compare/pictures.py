@@ -33,7 +33,7 @@ def comparison_figures(comparison: Comparison) -> list[go.Figure]:
     fronts = band_figure(
         bands_of(comparison),
         headline="Fronts",
-        what=_what(spec) + " · the median of a group's seeds, its band from 25 to 75 %",
+        what=_what(spec) + " · on validation rows · the median of a group's seeds, its band from 25 to 75 %",
         metric_label=_metric(spec),
         gain_label=spec.second.label,
     )
