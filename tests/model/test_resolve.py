@@ -144,7 +144,7 @@ def test_the_built_in_model():
     ]  # fmt: skip
     assert fast.model_max_length == 128
     _, anatomy = build(source, seed=0)
-    assert (anatomy.dense_layers, anatomy.heads_per_layer, anatomy.neurons_per_layer) == (4, 4, 512)
+    assert (anatomy.dense_layers, anatomy.heads_per_layer, anatomy.neurons_per_layer) == (2, 4, 256)
     assert anatomy.hidden_size == 128
 
 
