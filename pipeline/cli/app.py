@@ -24,6 +24,7 @@ from pipeline.cli.fit_pruner import fit_pruner
 from pipeline.cli.init import init
 from pipeline.cli.interruption import INTERRUPTED, goes_on, interruptible
 from pipeline.cli.methods import methods
+from pipeline.cli.mistyped import Command
 from pipeline.cli.output import OutputLost, errors, out
 from pipeline.cli.outside_errors import outside_cause
 from pipeline.cli.passwords import refuse_passwords
@@ -69,7 +70,7 @@ def _add(command: Callable[..., None], name: str | None = None) -> None:
     name = name or command.__name__
     paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     text = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
-    app.command(name, help=text, epilog=epilog(name))(only_finite(command))
+    app.command(name, cls=Command, help=text, epilog=epilog(name))(only_finite(command))
 
 
 for _command in (

@@ -40,6 +40,24 @@ def test_help_shows_them_and_flows(name: str, capsys: pytest.CaptureFixture[str]
     assert all("\n" not in paragraph for paragraph in COMMANDS[name].help.split("\n\n"))
 
 
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["search", "--trails", "2"], "No such option: --trails. Did you mean --trials?"),
+        (["search", "--methd=snip"], "No such option: --methd. Did you mean --method?"),
+        (["best", "--max-drp", "0.1"], "No such option: --max-drp. Did you mean --max-drop"),
+        (["show", "--qqqqq"], "No such option: --qqqqq."),
+    ],
+)
+def test_an_option_that_is_mistyped_gets_the_nearest_one(
+    typed: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(typed) == 2
+    said = " ".join(capsys.readouterr().err.replace("│", "").split())
+    assert meant in said
+    assert "Possible options" not in said
+
+
 def test_methods_are_listed_with_what_they_rank(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["methods", "--json"]) == 0
     found = {each["name"]: each for each in json.loads(capsys.readouterr().out)["methods"]}

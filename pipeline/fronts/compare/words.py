@@ -15,6 +15,8 @@ UNLIKE_TRIALS = 1.2  # times as many trials: more trials find more
 def sentences(comparison: Comparison) -> list[str]:
     """Return a comparison's conclusions, on test rows if there are any, and what limits them."""
     panel = comparison.test or comparison.validation
+    if len(comparison.groups) == 1:
+        return [_alone(panel), *_caveats(comparison)]
     found = [
         sentence for test in panel.tests if test.quantity == "hypervolume" for sentence in _pair(panel, test)
     ]
@@ -39,6 +41,19 @@ def standings_sentences(standings: Standings) -> list[str]:
     )
     found += [f"Not significantly different: {', '.join(group)}." for group in standings.indistinguishable]
     return found
+
+
+def _alone(panel: Panel) -> str:
+    """Return what is said of one group: there is no second one to compare it with."""
+    (one,) = panel.qualities
+    seeds = len(one.seeds)
+    if seeds == 1:
+        return (
+            f"{one.label} is one study: nothing to compare with. Name another one, or run `search --seeds "
+            f"{LEAST_SEEDS}` to see how much seeds differ."
+        )
+    few = f": too few to call a difference (at least {LEAST_SEEDS})" if seeds < LEAST_SEEDS else ""
+    return f"{seeds} seeds of one search, {one.label}{few}. Nothing to compare with: name another study."
 
 
 def _pair(panel: Panel, test: Test) -> Iterator[str]:

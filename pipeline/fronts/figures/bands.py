@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.fronts.figures.fronts import SHADE, lay_out, transparent
+from pipeline.fronts.figures.fronts import QUIET, SHADE, lay_out, transparent
 from pipeline.fronts.figures.series import PERCENT, look
 from pipeline.fronts.statistics import Interval, attained, attainment_curve
 from pipeline.study.records import FloatArray
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 BAND = 2.5 * SHADE  # opacity
 THIN = 0.35  # opacity of a seed's own line
 MARKS = 12  # on a median front, at most
+DENSE = "dashed: a group's dense network"
 SHARES = (0.25, 0.5, 0.75)
 
 
@@ -70,6 +71,8 @@ def band_figure(
     lay_out(figure, headline, what)
     for index, band in enumerate(bands):
         _add_band(figure, band, *look(index))
+    dashed = {"color": QUIET, "width": 1, "dash": "dash"}
+    figure.add_scatter(x=[None], y=[None], mode="lines", line=dashed, name=DENSE)  # for the legend alone
     figure.update_xaxes(title=f"{gain_label}, %", range=[-2, 102], ticksuffix=" %")
     figure.update_yaxes(title=metric_label)
     return figure

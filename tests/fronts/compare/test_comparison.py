@@ -79,6 +79,22 @@ def test_below_three_seeds_nothing_is_called(tmp_path: Path) -> None:
     assert any("with fewer than 3 no difference is tested" in sentence for sentence in sentences(found))
 
 
+@pytest.mark.parametrize(
+    ("worths", "says"),
+    [
+        ([0.8], "a is one study: nothing to compare with."),
+        (
+            [0.8, 0.7],
+            "2 seeds of one search, a: too few to call a difference (at least 3). Nothing to compare",
+        ),
+        ([0.8, 0.7, 0.75], "3 seeds of one search, a. Nothing to compare with"),
+    ],
+)
+def test_one_group_has_nothing_to_compare_with(tmp_path: Path, worths: list[float], says: str) -> None:
+    (first, *_) = sentences(compared(tmp_path, *write_group(tmp_path, "a", worths)))
+    assert says in first
+
+
 def test_words_say_which_differences_are_real_and_where(tmp_path: Path) -> None:
     names = write_group(tmp_path, "snip", [0.80, 0.81, 0.82]) + write_group(
         tmp_path, "chance", [0.60, 0.60, 0.62], method="chance"

@@ -28,7 +28,8 @@ def test_the_median_line_is_the_second_best_of_three() -> None:
 
 def test_a_figure_has_the_seeds_the_band_and_the_median() -> None:
     figure = band_figure([BAND], **WORDS)
-    assert [trace.name for trace in figure.data if trace.name] == ["snip (3 seeds)"]
+    names = [trace.name for trace in figure.data if trace.name]
+    assert names == ["snip (3 seeds)", "dashed: a group's dense network"]
     assert sum(trace.fill == "toself" for trace in figure.data) == 1
     alone = band_figure([Band("one", FRONTS[:1], 0.5, 0.9)], **WORDS)
     assert not any(trace.fill == "toself" for trace in alone.data)
