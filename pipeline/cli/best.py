@@ -16,10 +16,11 @@ from pipeline.cli.shared_options import with_options_of
 from pipeline.fronts.front import Front, FrontPoint, load_front
 from pipeline.fronts.numbers import millions, percent, short
 from pipeline.fronts.pick import best_of_task, pick_within, why
+from pipeline.fronts.search_state import search_state
 from pipeline.fronts.split_half import luck_of
 from pipeline.study.records import BadInput, StudySpec
 from pipeline.study.space import parse_space
-from pipeline.study.store import DEFAULT_STORE, place_text
+from pipeline.study.store import DEFAULT_STORE, Store, place_text
 
 
 @with_options_of(Selection)
@@ -82,6 +83,8 @@ def best(
         _print(found, point, luck, store=store)
         if reason := why(found, bounds, point):
             err.print(reason, style="dim", soft_wrap=True)
+        if unfinished := search_state(Store(store), found.spec.name, ended=found.trials).sentence:
+            err.print(unfinished, style="yellow", markup=False, soft_wrap=True)
 
 
 def point_as_json(found: Front, point: FrontPoint, luck: tuple[float, float] | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pipeline.cli.output import identity, out, print_as_is, print_json, styled
 from pipeline.driver.tracking import page_of, shown
 from pipeline.fronts.front import Front, FrontPoint, load_front
 from pipeline.fronts.numbers import VOLUME, millions, percent, short, volume
+from pipeline.fronts.search_state import search_state
 from pipeline.fronts.setting_columns import setting_columns, shared_settings
 from pipeline.study.records import OBJECTIVES
 from pipeline.study.store import DEFAULT_STORE, Retrained, Store, place_text, sqlite_url
@@ -43,6 +44,8 @@ def show(
         print_json(front_as_json(found))
     else:
         print_front(found, store=store, tracking=None)
+        if unfinished := search_state(Store(store), study, ended=found.trials).sentence:
+            out.print(unfinished, style="yellow", markup=False)
 
 
 def front_as_json(found: Front) -> dict[str, Any]:

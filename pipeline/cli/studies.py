@@ -12,6 +12,7 @@ from pipeline.cli.columns import Column, print_table
 from pipeline.cli.output import err, identity, out, print_json, styled
 from pipeline.fronts.front import Front, load_front
 from pipeline.fronts.numbers import volume
+from pipeline.fronts.search_state import SearchState, search_state
 from pipeline.study.store import DEFAULT_STORE, Store
 
 if TYPE_CHECKING:
@@ -39,20 +40,24 @@ def studies(
     """List the studies of a store."""
     synced = _sync(Store(store), tracking, ledger) if deliver else []
     fronts = [load_front(name, store=store) for name in Store(store).list_studies()]
+    found = [(each, search_state(Store(store), each.spec.name, ended=each.trials)) for each in fronts]
     if as_json:
         report = {"sync": [asdict(one) for one in synced]} if deliver else {}
-        print_json({"store": str(store), "studies": [_as_json(found) for found in fronts]} | report)
-    elif fronts:
-        print_table(COLUMNS, [_row(found) for found in fronts])
+        print_json({"store": str(store), "studies": [_as_json(*each) for each in found]} | report)
+    elif found:
+        print_table(COLUMNS, [_row(*each) for each in found])
     else:
         out.print(styled("No studies in {store} yet. [cyan]prunefront search[/] makes one.", store=store))
 
 
-def _as_json(found: Front) -> dict[str, Any]:
+def _as_json(found: Front, state: SearchState) -> dict[str, Any]:
     spec = found.spec
     return {
         **identity(spec),
         "trials": found.trials,
+        "trials_asked": state.asked or None,
+        "state": state.state,
+        "changed": state.changed_s,
         "front": len(found.points),
         "hypervolume_normalised": found.hypervolume_normalised,
         "dense_metric": spec.anchors.dense,
@@ -65,20 +70,24 @@ COLUMNS = (
     Column("model", 5, right=False, shortens=True),
     Column("method", 3, right=False),
     Column("trials"),
+    Column("state", right=False),
+    Column("changed", 4, right=False),
     Column("front", 2),
     Column("hypervolume", 6),
     Column("dense", 1),
 )
 
 
-def _row(found: Front) -> tuple[str, ...]:
+def _row(found: Front, state: SearchState) -> tuple[str, ...]:
     spec = found.spec
     return (
         spec.name,
         spec.task,
         spec.model,
         spec.approach,
-        str(found.trials),
+        state.count,
+        "" if state.state == "unknown" else state.state,
+        state.day,
         str(len(found.points)),
         volume(found.hypervolume_normalised),
         f"{spec.anchors.dense:.4f}",

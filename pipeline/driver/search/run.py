@@ -36,6 +36,7 @@ from pipeline.fronts.front import Front, load_front
 from pipeline.study.halving import Halving
 from pipeline.study.ledger import Lease, Ledger, open_ledger
 from pipeline.study.records import StudySpec
+from pipeline.study.store import Asked
 from pipeline.trial.inputs import TrialInputs, inputs_of_study
 from pipeline.trial.training.process import free_memory_mb, mps_runs
 
@@ -222,6 +223,8 @@ def _run_trials(
     queue.await_dense()
     if shapes:
         time_networks(cluster, store, spec, source, shapes, watcher, may_write=may_write)
+    may_write()
+    resolved.study.asked.write(Asked(resolved.request.trials, done=True))
 
 
 def _run_queue(

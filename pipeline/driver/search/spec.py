@@ -10,7 +10,7 @@ from pipeline.driver.search.resolved import ResolvedSearch
 from pipeline.model.source import write_source
 from pipeline.study.ledger import shown
 from pipeline.study.records import Anchors, StudySpec, refer
-from pipeline.study.store import LedgerPlace, send
+from pipeline.study.store import Asked, LedgerPlace, send
 from pipeline.study.whole_file import whole_file
 from pipeline.trial.answers import answers_of
 from pipeline.trial.distillation import NONE, write_arrays
@@ -67,6 +67,7 @@ def open_study(resolved: ResolvedSearch, spec: StudySpec, *, dense: Path | None)
     study.task.write(task)
     study.data.write(resolved.data)
     study.ledger.write(LedgerPlace(shown(resolved.ledger_url)))
+    study.asked.write(Asked(request.trials))
     if study.exists():
         return
     model = study.folder / "model"

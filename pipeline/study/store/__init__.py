@@ -24,7 +24,7 @@ from pipeline.study.store.recordfile import NO_SPACE, SQLITE_FULL, Damaged, load
 from pipeline.study.store.store import DEFAULT_STORE, Store
 from pipeline.study.store.study import StudyStore
 from pipeline.study.store.study_table import Points, StudyTable, TrialRow, curve_params
-from pipeline.study.store.studyfile import DataFacts, LedgerPlace, Outbox, Spent
+from pipeline.study.store.studyfile import Asked, DataFacts, LedgerPlace, Outbox, Spent
 from pipeline.study.store.weights import RECOVERED, WEIGHTS, Retrained, Weights, before_cut
 
 __all__ = [
@@ -36,6 +36,7 @@ __all__ = [
     "SQLITE_FULL",
     "UNDISTURBED",
     "WEIGHTS",
+    "Asked",
     "Confirmation",
     "Confirmations",
     "Damaged",

@@ -1,7 +1,7 @@
 """One study's files in a store.
 
     STUDY/spec.json, task.json, data.json, ledger.json, space.toml, validation.npz, points.arrow, model/
-    STUDY/spent.json, outbox.json, latency.json
+    STUDY/spent.json, outbox.json, latency.json, asked.json
     STUDY/trials/NNNNN/record.json, record.npz, weights/, attempt-KK-XXXXXXXX/
     STUDY/confirm/
 
@@ -45,6 +45,7 @@ from pipeline.study.store.recordfile import (
 )
 from pipeline.study.store.study_table import StudyTable
 from pipeline.study.store.studyfile import (
+    asked_file,
     data_file,
     latency_file,
     ledger_file,
@@ -78,6 +79,7 @@ class StudyStore:
         outbox: what was not yet published in MLflow when the study's last driver ended; reads as None if nothing, or
             if that driver was killed.
         spent: what the study has used up to now.
+        asked: what its last search was asked for; reads as empty if it was not written.
     """
 
     def __init__(self, location: Location, name: str) -> None:
@@ -100,6 +102,7 @@ class StudyStore:
         self.ledger: Final = ledger_file(self.folder)
         self.outbox: Final = outbox_file(self.folder)
         self.spent: Final = spent_file(self.folder)
+        self.asked: Final = asked_file(self.folder)
 
     def trial_folder(self, number: int) -> Path:
         """Return the folder of a trial's record and attempts."""

@@ -1,6 +1,6 @@
 """Small files of a study, each one dataclass in JSON; each may be missing.
 
-ROOT/studies/NAME/task.json, data.json, ledger.json, outbox.json, spent.json, latency.json
+ROOT/studies/NAME/task.json, data.json, ledger.json, outbox.json, spent.json, latency.json, asked.json
 """
 
 from __future__ import annotations
@@ -62,6 +62,14 @@ class Spent:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What the last search of a study was asked for, and whether it came to its end."""
+
+    trials: int = 0  # 0: not noted
+    done: bool = False
+
+
+@dataclass(frozen=True)
 class DataFacts:
     """What is known of a study's rows and model beside its spec, as they were last read.
 
@@ -88,6 +96,7 @@ _TASK: TypeAdapter[TaskReference | None] = TypeAdapter(TaskReference)
 _OUTBOX: TypeAdapter[Outbox | None] = TypeAdapter(Outbox)
 _DATA = TypeAdapter(DataFacts)
 _SPENT = TypeAdapter(Spent)
+_ASKED = TypeAdapter(Asked)
 _LATENCY = TypeAdapter(StudyLatency)
 _LEDGER = TypeAdapter(LedgerPlace)
 
@@ -110,6 +119,11 @@ def outbox_file(study: Path) -> StudyFile[Outbox | None]:
 def spent_file(study: Path) -> StudyFile[Spent]:
     """Return the file of the resources that a study has used."""
     return StudyFile(study / "spent.json", _SPENT, Spent())
+
+
+def asked_file(study: Path) -> StudyFile[Asked]:
+    """Return the file of what a study's last search was asked for."""
+    return StudyFile(study / "asked.json", _ASKED, Asked())
 
 
 def ledger_file(study: Path) -> StudyFile[LedgerPlace]:

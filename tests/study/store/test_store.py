@@ -297,8 +297,7 @@ class TestStudies:
         study = store.study("sst3")
         for read in (
             study.read_spec,
-            study.read_table,
-            study.gather,
+            study.read_points,
             study.read_validation,
             lambda: study.read_record(0),
         ):
