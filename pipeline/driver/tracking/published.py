@@ -1,8 +1,9 @@
 """A study and its trials in MLflow: parameters, numbers, tags and tables, as plain values.
 
 Nothing here connects to MLflow. In a trial's run, `metric`, `compression`, `parameters` ... are those of its recovered
-network; `training/...` and `norm/...` are plotted over its epochs, `curve/...` over compression, or sparsity, in
-percent. Numbers have six digits, for reading; records have all of them.
+network; `training/...` and `unit_norm/...` are plotted over its epochs, `curve/...` over compression, or sparsity, in
+percent. MLflow draws groups by the alphabet: metric and loss come before the many norms. Numbers have six digits, for
+reading; records have all of them.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ DENSE = "dense_metric"  # metric of a study's run: its dense anchor
 # metric of a trial's run, whose step is compression, or sparsity, in percent
 BY_PERCENT = {share: f"curve/metric_by_{share}_percent" for share in ("compression", "sparsity")}
 CURVE, FRONT = "curve.json", "front.json"
+NORM, UNIT_NORM = "norm/", "unit_norm/"  # in a record, and in MLflow: behind "training/"
 LETTERS = 1000  # of a reason
 HALF = 0.5
 
@@ -172,7 +174,7 @@ def trial_values(record: TrialRecord, *, start: int) -> list[Value]:
         scores = {f"score/{name}": value for name, value in measured.metrics.items() if name != "metric"}
         values += _values(numbers | scores, step=0, milliseconds=end)
     for step, row in enumerate(record.history, start=1):
-        named = {name if "/" in name else f"training/{name}": value for name, value in row.values.items()}
+        named = {_plotted(name): value for name, value in row.values.items()}
         part = row.epoch / record.epochs if record.epochs else 1.0
         when = start + round(1000 * record.seconds * min(part, 1.0))
         values += _values(named | {"training/epoch": row.epoch}, step=step, milliseconds=when)
@@ -184,6 +186,13 @@ def trial_values(record: TrialRecord, *, start: int) -> list[Value]:
     for (name, percent), metric in by_percent.items():
         values += _values({name: metric}, step=percent, milliseconds=end)
     return values
+
+
+def _plotted(name: str) -> str:
+    """Return the name of a number of a history in MLflow; runs of earlier versions have `norm/...`."""
+    if name.startswith(NORM):
+        return UNIT_NORM + name.removeprefix(NORM)
+    return name if "/" in name else f"training/{name}"
 
 
 def last_curve(record: TrialRecord) -> tuple[Point, ...]:

@@ -17,7 +17,10 @@ from pipeline.study.records import StudySpec
 
 TAG = "mlflow.sharedViewState."
 STUDIES = "studies"  # the view of all studies of a task
-SECTION, HEADING = "prunefront", "Front"  # sections stand in alphabetical order: before "norm" and "training"
+SECTION, HEADING = (
+    "prunefront",
+    "Front",
+)  # sections stand in alphabetical order: before "training" and "unit_norm"
 AXES = 3  # of parameters in a chart with parallel axes: more cannot be read in its small frame
 LETTER_PX, LEAST_PX = 8, 90  # widths of columns
 

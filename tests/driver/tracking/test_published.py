@@ -37,7 +37,9 @@ def test_a_trials_values_by_hand() -> None:
     assert found["score/f1"] == [(0, 0.0617284)]
     assert found["training/train_loss"] == [(1, 0.7), (2, 0.5), (3, 0.4)]
     assert found["training/epoch"] == [(1, 1.0), (2, 1.5), (3, 2.0)]
-    assert found["norm/ffn.0"] == [(1, 1.5), (2, 1.25)]
+    assert found["unit_norm/ffn.0"] == [(1, 1.5), (2, 1.25)]
+    groups = sorted({name.partition("/")[0] for name in found if "/" in name})
+    assert groups[-2:] == ["training", "unit_norm"], "the charts of norms come last"
     assert found[BY_PERCENT["compression"]] == [(0, 0.88), (50, 0.7), (100, 0.15)]
     assert found["epochs"] == [(0, 2.0)]
     assert found["seconds"] == [(0, 12.5)]
