@@ -202,9 +202,8 @@ def print_comparison(found: Comparison, lines: list[str]) -> None:
 def _table(panel: Panel, gain: str) -> Table:
     from pipeline.fronts.compare import GAINS
 
-    table = Table(
-        box=None, header_style="bold", pad_edge=False, title=f"on {panel.rows} rows", title_justify="left"
-    )
+    title = f"on {panel.rows} rows; ±: 95 % interval over seeds"
+    table = Table(box=None, header_style="bold", pad_edge=False, title=title, title_justify="left")
     table.add_column("study", overflow="fold")
     for column in (
         "seeds",
@@ -235,7 +234,7 @@ def _print_standings(found: Standings, lines: list[str]) -> None:
     for method in found.methods:
         table.add_column(method, justify="right")
     for task, row in zip(found.tasks, found.scores.tolist(), strict=True):
-        table.add_row(task, *(f"{100 * value:.1f} %" for value in row))
+        table.add_row(task, *map(volume, row))
     table.add_row("average rank", *(f"{place:.2f}" for place in found.ranking.ranks))
     out.print(table)
     for line in lines:

@@ -29,6 +29,7 @@ from pipeline.study.store import SQLITE_FULL
 # User attributes. Of a study:
 SPEC = "spec"  # the StudySpec as a dict, frozen
 FORMAT_KEY = "format"  # of all that is written here; absent: 1
+METRIC_NAMES = "study:metric_names"  # Optuna's own: other programs show the two values by them
 # Of a trial:
 PARAMS = "params"  # all its parameters. A trial without them was not completely drawn, and never counts
 SAMPLER = "sampler"  # what the sampler noted about the study when it drew this trial
@@ -103,6 +104,10 @@ def open_study(url: str, spec: StudySpec) -> RDBStorage:
             study, frozen = _study(storage, spec.name), None
         if frozen is None and not study.get_trials(deepcopy=False):
             frozen = asdict(spec)  # the study is new, or its maker died before this line
+            # as Study.set_metric_names, which warns that it is experimental
+            storage.set_study_system_attr(
+                study._study_id, METRIC_NAMES, [spec.metric_name, spec.second.short]
+            )
             study.set_user_attr(FORMAT_KEY, FORMAT)
             study.set_user_attr(SPEC, frozen)
         written = int(study.user_attrs.get(FORMAT_KEY, FORMAT))

@@ -24,6 +24,13 @@ def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/studies.db"
 
 
+def test_other_programs_know_the_names_of_both_values(url: str) -> None:
+    spec = spec_of()
+    ledger_at(url, spec)
+    study = optuna.load_study(study_name=spec.name, storage=url)
+    assert study.metric_names == [spec.metric_name, "compr."]
+
+
 def test_a_study_goes_on_with_its_own_spec_only(url: str) -> None:
     spec = spec_of()
     ledger_at(url, spec)
