@@ -18,8 +18,9 @@ install: .venv/installed  ## makes .venv from the lock
 search: install  ## the main job: a front of the built-in task and model, in minutes
 	$(BIN)/prunefront search
 
-# a test at a time goes to whichever process is free; those of a file stay together until the end, for its fixtures
-PYTEST := $(BIN)/python -m pytest -n 2 --dist worksteal
+# a test at a time goes to whichever process is free; those of a file stay together until the end, for its fixtures.
+# Three for two cores: tests of Ray and of kills wait
+PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal
 
 test: install lint  ## ruff, mypy, and the tests, in minutes; the same examples every time
 	$(PYTEST)

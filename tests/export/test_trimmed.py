@@ -6,7 +6,6 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -116,8 +115,11 @@ def test_a_trimmed_export_is_a_model_again(both: tuple[Exported, Exported]) -> N
     assert source.original.parameters == small.facts.original.parameters
     rows = pipeline.load_tokenizer(small.folder)(["the bright river"], return_tensors="pt")
     with torch.no_grad():
-        expected = pipeline.load(small.folder)(**rows).logits
-        np.testing.assert_array_equal(build(source, seed=0)[0](**rows).logits, expected)
+        loaded, built = pipeline.load(small.folder), build(source, seed=0)[0]
+        weights = built.state_dict()
+        assert all(torch.equal(value, weights[name]) for name, value in loaded.state_dict().items())
+        # weights from a file lie elsewhere in a cache line, and products round otherwise there
+        torch.testing.assert_close(built(**rows).logits, loaded(**rows).logits, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

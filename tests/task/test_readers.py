@@ -267,4 +267,4 @@ def test_what_datasets_itself_writes_is_read_so(tmp_path: Path) -> None:
     rows = {"sentence": ["a", "b"], "label": [1, 0], "list": [[1], [0]]}
     datasets.Dataset.from_dict(rows, features=features).to_parquet(str(tmp_path / "t.parquet"))
     found, _ = read_columns(tmp_path / "t.parquet", (*COLUMNS, "list"), None)
-    assert found.to_pydict() == {"sentence": ["a", "b"], "label": ["pos", "neg"], "list": ["v", "u"]}
+    assert found.to_pydict() == {"sentence": ["a", "b"], "label": ["pos", "neg"], "list": ['["v"]', '["u"]']}

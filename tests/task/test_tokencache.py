@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.task import loading, tokencache
+from pipeline.task.kinds import base
 from pipeline.task.tokencache import kept, tokens_folder
 from tests.kit.tasks import load, make_tokenizer, sentences, write_task
 
@@ -58,7 +59,7 @@ def test_a_task_is_tokenised_once_for_all_its_studies(
     assert not (tmp_path / "cache").exists()  # so few are made as fast as they are looked for
     monkeypatch.setattr(loading, "WORTH_ROWS", 10)
     loading.tokenise(task, make_tokenizer(), cache=tmp_path / "cache")
-    monkeypatch.setattr(loading, "encode", lambda *_, **__: never())
+    monkeypatch.setattr(base, "encode", lambda *_, **__: never())
     again = loading.tokenise(task, make_tokenizer(), cache=tmp_path / "cache")
     for name in ("train", "calibration", "validation"):
         assert getattr(again, name).table.equals(getattr(plain, name).table)

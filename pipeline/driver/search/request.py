@@ -17,7 +17,7 @@ from pipeline.driver.search.option import Option
 from pipeline.study.records import BadInput
 from pipeline.study.space import known_methods
 from pipeline.study.store import DEFAULT_STORE
-from pipeline.task.kinds import KINDS
+from pipeline.task.kind_names import KIND_NAMES
 
 SCHEDULERS = ("asha", "none")
 OWN, DENSE, PRETRAINED = STARTS = ("own", "dense", "pretrained")
@@ -66,8 +66,8 @@ class Search:
     kind: Annotated[
         str | None,
         Option(
-            f"Kind of the task of a file or an hf: data set: {', '.join(KINDS)}. [dim]Default: that of the metric, or "
-            "classification[/]",
+            f"Kind of the task of a file or an hf: data set: {', '.join(KIND_NAMES)}. "
+            "[dim]Default: that of the metric, or classification[/]",
             USUAL,
         ),
     ] = None

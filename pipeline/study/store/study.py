@@ -261,18 +261,18 @@ class StudyStore:
         Records whose `rows` are given, as `read_trial` returned them, are not read again.
 
         Raises:
-            BadInput: a record cannot be read.
+            BadInput: there is no such study, or a record cannot be read.
         """
-        self.exists()  # refuses a folder that is a link out of the store; the spec may come later
+        self._check_begun()
         gather(self.folder, rows)
 
     def read_table(self) -> pa.Table:
         """Return all points of all trials that have ended, gathered or not: the columns of `table.COLUMNS`.
 
         Raises:
-            BadInput: a record cannot be read.
+            BadInput: there is no such study, or a record cannot be read.
         """
-        self.exists()  # as above
+        self._check_begun()
         return study_table(self.folder)
 
     def read_points(self) -> StudyTable:
@@ -282,6 +282,11 @@ class StudyStore:
             BadInput: there is no such study, or a record cannot be read.
         """
         return StudyTable(self.read_spec(), self.read_table())
+
+    def _check_begun(self) -> None:
+        """Refuse a study that is not there; its spec may come after its first records."""
+        if not self.exists() and not self.folder.is_dir():
+            self._check_exists()
 
     def _check_exists(self) -> None:
         if not self.exists():

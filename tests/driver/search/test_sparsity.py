@@ -53,7 +53,7 @@ def test_a_sparse_front_is_called_so_and_has_no_compression(store: Path, capsys)
     shown = " ".join(capsys.readouterr().out.split())
     assert "against sparsity" in shown
     assert "no network is smaller or faster" in shown
-    assert "All of them: scope matrix." in shown
+    assert "Same for all rows: scope matrix." in shown
     assert run(["best", "zeroed", "--min-sparsity", "0.8", "--store", str(store)]) == 0
     assert "--sparsity 0.9000" in capsys.readouterr().out
 

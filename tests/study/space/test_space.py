@@ -88,11 +88,11 @@ class TestPackaged:
 
     def test_from_scratch_changes_single_settings(self) -> None:
         pretrained, scratch = snip(), snip(pretrained=False)
-        assert scratch.distributions()["learning_rate"] == FloatDistribution(3e-4, 3e-3, log=True)
-        assert scratch.defaults()["learning_rate"] == 1.5e-3
+        assert scratch.distributions()["learning_rate"] == FloatDistribution(5e-4, 3e-3, log=True)
+        assert scratch.defaults()["learning_rate"] == 2e-3
         assert pretrained.defaults()["learning_rate"] == 1e-4
         changed = {name for name in scratch.keys if scratch.keys[name] != pretrained.keys[name]}
-        epochs = {"tune_epochs", "recover_epochs", "rounds"}
+        epochs = {"tune_epochs", "recover_epochs", "ladder_steps", "rounds"}
         assert changed == {"learning_rate", "batch_size", "penalty_strength"} | epochs
 
     def test_unknown_method(self) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pipeline.model.heads import HEADS
 from pipeline.study.metrics import METRICS
 from pipeline.task.batches import Batch, Split, batch_parts
+from pipeline.task.kind_names import KIND_NAMES
 from pipeline.task.kinds import KINDS, Kind
 from pipeline.task.loading import load_task, tokenise
 from tests.kit.kinds import TINY, write_rows
@@ -55,6 +56,10 @@ def drawn(kind: Kind, split: Split, *, seed: int = 0) -> Tensor:
 
 def test_there_is_tiny_data_of_every_kind() -> None:
     assert set(KINDS) == set(TINY)
+
+
+def test_names_are_known_without_torch() -> None:
+    assert tuple(KINDS) == KIND_NAMES
 
 
 def test_its_names_are_known(made: Made) -> None:

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn.modules.module import register_module_forward_hook
 
-from pipeline.cli.show import _latency
 from pipeline.driver.search.latency import check_grid, shapes_of
 from pipeline.driver.tracking.notes import study_note
 from pipeline.driver.tracking.published import front_table
@@ -199,9 +198,13 @@ def test_a_disturbed_measurement_is_said_and_made_again(tmp_path: Path) -> None:
     [timed] = known.timed
     slow = replace(timed, times=(timed.times[0], replace(timed.times[1], core_share=0.5)))
     store.study("toy").latency.write(StudyLatency(TABLE, (slow,)))
+    found = load_front("toy", store=store.root)  # a disturbed measurement gives way to the table
+    assert [(p.latency_ms, p.latency_source) for p in found.points] == [(6.0, "table"), (3.0, "table")]
+    assert not found.latency_disturbed
+    store.study("toy").latency.write(StudyLatency(replace(TABLE, core_share=0.5), (slow,)))
     found = load_front("toy", store=store.root)
     assert found.latency_disturbed
-    assert "did other work" in _latency(found, BENCH)
+    assert "other work" in found.latency_conditions
     # the table's own share counts only while a point is read from it
     store.study("toy").latency.write(StudyLatency(replace(TABLE, core_share=0.5), (timed,)))
     assert load_front("toy", store=store.root).latency_disturbed
@@ -244,8 +247,8 @@ def test_a_front_distinguishes_measured_from_predicted(tmp_path: Path) -> None:
 def test_mlflow_shows_milliseconds_and_speedup(tmp_path: Path) -> None:
     found = load_front("toy", store=with_times(tmp_path).root)
     note = study_note(found, table="t", charts="c").replace("&emsp;", "")
-    assert "| 0.0 MB | 5 (2.0 ×) | 0 | curve |" in note
-    assert "| 0.0 MB | ~3 (2.7 ×) | 0 | curve |" in note
+    assert "| 0.0 MB | 0.00 M | 5 (2.0 ×) | 0 | curve |" in note
+    assert "| 0.0 MB | 0.00 M | ~3 (2.7 ×) | 0 | curve |" in note
     table = front_table(found)
     columns = dict(zip(table["columns"], zip(*table["data"], strict=True), strict=True))
     assert columns["latency_ms"] == (5.0, 3.0)
