@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
 from pipeline.cli.live_view import Pace, body, clock
 from pipeline.cli.output import err, styled
+from pipeline.cli.resizing import KEPT, ResizingLive
 from pipeline.cli.time_left import Clock
 from pipeline.driver.search.watcher import NEVER, SearchProgress, SilentWatcher, Watcher
 from pipeline.fronts.numbers import percent, volume
@@ -33,7 +34,9 @@ def watch(*, quiet: bool) -> Iterator[Watcher]:
     if not err.is_terminal:
         yield watcher
         return
-    with Live(watcher, console=err, refresh_per_second=REFRESH_PER_SECOND, transient=True):
+    with ResizingLive(
+        watcher, watcher.printed, console=err, refresh_per_second=REFRESH_PER_SECOND, transient=True
+    ):
         yield watcher
 
 
@@ -52,6 +55,7 @@ class Terminal(Watcher):
         self.paces: dict[int, Pace] = {}
         self.beat_s = BEAT_S if console.is_terminal else NEVER
         self.spinner = Spinner("dots", style="cyan")
+        self.printed: deque[Text] = deque(maxlen=KEPT)  # lines above the live view
 
     def stage(self, what: str) -> None:
         """Print the name of a stage that begins."""
@@ -147,4 +151,6 @@ class Terminal(Watcher):
         return clock(time.monotonic() - self.started)
 
     def _print(self, markup: str, **values: str) -> None:
-        self.console.print(styled(markup, clock=self._clock(), **values), soft_wrap=True)
+        line = styled(markup, clock=self._clock(), **values)
+        self.console.print(line, soft_wrap=True)
+        self.printed.append(line)
