@@ -23,7 +23,10 @@ def cluster(
     request: Search,
     *,
     form: Annotated[
-        str, typer.Argument(metavar="KIND", help="job, kuberay, autoscaler, slurm or dockerfile.")
+        str,
+        typer.Argument(
+            metavar="KIND", help="job, kuberay, autoscaler, slurm, compose, skypilot or dockerfile."
+        ),
     ],
     study: Annotated[
         str | None,
@@ -66,6 +69,9 @@ def cluster(
     instance: Annotated[
         str, typer.Option(help="autoscaler: AWS instance type of workers.", rich_help_panel=_PLACE)
     ] = "m5.2xlarge",
+    accelerator: Annotated[
+        str | None, typer.Option(help="skypilot: name of the GPUs, such as L4.", rich_help_panel=_PLACE)
+    ] = None,
     dashboard: Annotated[
         str, typer.Option(help="job: address of the cluster's dashboard.", rich_help_panel=_PLACE)
     ] = "http://127.0.0.1:8265",
@@ -93,6 +99,7 @@ def cluster(
         time=time,
         region=region,
         instance=instance,
+        accelerator=accelerator,
         dashboard=dashboard,
         endpoint=os.environ.get("AWS_ENDPOINT_URL"),
     )

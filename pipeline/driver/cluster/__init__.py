@@ -1,4 +1,4 @@
-"""Text that launches a search on a cluster: a Ray job, KubeRay, Ray's cluster launcher, Slurm, the image for all.
+"""Text that launches a search: a Ray job, KubeRay, Ray's cluster launcher, Slurm, Compose, SkyPilot, the image for all.
 
 None of it contains secrets, only where they are read from (environment variables, a Kubernetes Secret, files of the
 user's own machine). Ray's token authentication is on in all of them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from pipeline.driver.cluster import autoscaler, dockerfile, kuberay, ray_job, slurm
+from pipeline.driver.cluster import autoscaler, compose, dockerfile, kuberay, ray_job, skypilot, slurm
 from pipeline.driver.cluster.launch import Launch, check_image, check_launch
 from pipeline.driver.search.check import check
 from pipeline.study.records import BadInput
@@ -16,7 +16,19 @@ KINDS: dict[str, Callable[[Launch], str]] = {
     "kuberay": kuberay.text,
     "autoscaler": autoscaler.text,
     "slurm": slurm.text,
+    "compose": compose.text,
+    "skypilot": skypilot.text,
     DOCKERFILE: dockerfile.text,
+}
+
+# Kinds that bring along what others have to be given.
+COMPLETED: dict[str, Callable[[Launch], Launch]] = {"compose": compose.completed}
+NOT_SHARED = ("autoscaler", "skypilot")  # their machines are new: nothing is mounted there
+NOTES = {
+    "skypilot": (
+        "SkyPilot uses sudo in the image: build it without its line USER (docs/guide/cluster.md), and push it to a "
+        "registry.",
+    )
 }
 
 
@@ -38,6 +50,7 @@ def manifest(kind: str, launch: Launch) -> Manifest:
     """
     if kind not in KINDS:
         raise BadInput(f"A cluster's manifest is one of {', '.join(KINDS)}; given was {kind!r}.")
+    launch = COMPLETED[kind](launch) if kind in COMPLETED else launch
     check_image(launch)
     if kind != DOCKERFILE:
         check(replace(launch.search, address="auto"))  # not on this machine
@@ -52,8 +65,8 @@ def manifest(kind: str, launch: Launch) -> Manifest:
         if kind == DOCKERFILE
         else tuple(f"The driver reads {path}: it is to be there." for path in launch.files)
     )
-    if kind == "autoscaler" and not launch.in_objects:
+    if kind in NOT_SHARED and not launch.in_objects:
         notes += (
             f"{launch.search.store} is to be mounted on every machine, by its image or initialization_commands.",
         )
-    return Manifest(kind, launch.name, KINDS[kind](launch), notes)
+    return Manifest(kind, launch.name, KINDS[kind](launch), notes + NOTES.get(kind, ()))

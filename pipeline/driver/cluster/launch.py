@@ -58,6 +58,7 @@ class Launch:
     time: str | None  # of Slurm: [days-]hours:minutes:seconds
     region: str  # of AWS
     instance: str  # type of AWS's machines
+    accelerator: str | None = None  # SkyPilot's name of the GPUs
     dashboard: str  # where `ray job submit` finds the cluster
     endpoint: str | None  # of the object store, where it is not AWS's
 
@@ -148,6 +149,7 @@ def check_launch(launch: Launch) -> None:
         ("--partition", launch.partition),
         ("--region", launch.region),
         ("--instance", launch.instance),
+        ("--accelerator", launch.accelerator),
     ):
         if word is not None and not _WORD.fullmatch(word):
             raise BadInput(f"Names of partitions, regions and machines are one word; {option} is {word!r}.")
