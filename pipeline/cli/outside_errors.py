@@ -1,10 +1,12 @@
-"""Messages for errors outside the program: a full disk, a database that is gone."""
+"""Messages for errors outside the program: a full disk, a database that is gone, a file in a folder's place."""
 
 from __future__ import annotations
 
 from pipeline.driver.execute import RayNotStarted, StoreUnseen
 from pipeline.study.ledger import LeaseLost, LedgerLost
 from pipeline.study.store import NO_SPACE, SQLITE_FULL, ObjectStoreLost
+
+MISPLACED = (NotADirectoryError, IsADirectoryError, PermissionError)  # something else is in a file's place
 
 
 def outside_cause(error: BaseException) -> str | None:
@@ -20,6 +22,8 @@ def outside_cause(error: BaseException) -> str | None:
             return _disk_full(str(cause.filename) if cause.filename else "the store's")
         if SQLITE_FULL in str(cause):
             return _disk_full("a database's")
+        if isinstance(cause, MISPLACED) and cause.filename:
+            return f"{cause.filename} cannot be used: {cause.strerror}. Move away what is there, or name another place."
     return None
 
 

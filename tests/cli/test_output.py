@@ -15,6 +15,7 @@ from rich.table import Table
 
 from pipeline.cli.app import run
 from pipeline.cli.output import CLOSED_PIPE, OutputLost, Printer, print_json, styled
+from pipeline.cli.outside_errors import outside_cause
 from pipeline.cli.progress import Terminal
 from pipeline.study.store import Store
 from tests.kit.synthetic import point, record, spec
@@ -126,3 +127,13 @@ def test_a_terminal_of_another_encoding_shows_what_it_can(encoding: str, store: 
     shown = subprocess.run([*SHOW, store], env=environment, capture_output=True, check=False)
     assert (shown.returncode, shown.stderr) == (0, b"")
     assert "60.0 %" in shown.stdout.decode(encoding)
+
+
+def test_a_file_in_a_folders_place_is_named(tmp_path: Path) -> None:
+    (tmp_path / "studies").write_text("")
+    with pytest.raises(NotADirectoryError) as met:
+        (tmp_path / "studies" / "toy").mkdir()
+    said = outside_cause(met.value)
+    assert said is not None
+    assert said.startswith(f"{tmp_path}/studies/toy cannot be used: Not a directory. Move away")
+    assert outside_cause(ValueError("a fault")) is None

@@ -14,11 +14,11 @@ from pipeline.driver.tracking.published import ENDED, TRIAL
 def merge(mlflow: Connection, experiment_id: str, kept: str, others: Sequence[Run]) -> None:
     """Bring further runs of a study into one, whose id is `kept`."""
     for other in others:
-        adopt(mlflow, experiment_id, kept, other.id)
+        move_trials(mlflow, experiment_id, kept, other.id)
         mlflow.delete(other.id)
 
 
-def adopt(mlflow: Connection, experiment_id: str, kept: str, other: str) -> None:
+def move_trials(mlflow: Connection, experiment_id: str, kept: str, other: str) -> None:
     """Put the trials below a study's run whose id is `kept` that are below another one, which may be gone."""
     for run in mlflow.runs(experiment_id, tag=PARENT, value=other):
         mlflow.write(run.id, tags={PARENT: kept})

@@ -210,7 +210,7 @@ class Tracker:
         if runs:  # the oldest stays, whoever made it
             own, study.run_id = study.run_id, runs[0].id
             if own not in {run.id for run in runs}:  # another one has merged it meanwhile
-                doubles.adopt(self._mlflow, study.experiment_id, study.run_id, own)
+                doubles.move_trials(self._mlflow, study.experiment_id, study.run_id, own)
             doubles.merge(self._mlflow, study.experiment_id, study.run_id, runs[1:])
         doubles.trials_of(self._mlflow, study.experiment_id, study.run_id)
         self._mlflow.end(study.run_id, published.STATUS[state])
