@@ -37,3 +37,9 @@ GLUE: dict[str, GlueTask] = {
     "rte": GlueTask(("sentence1", "sentence2")),
     "wnli": GlueTask(("sentence1", "sentence2")),
 }
+
+# glue/NAME -> why nothing can be searched on it
+UNUSABLE = {
+    "glue/ax": "glue/ax is GLUE's diagnostic set for models of MNLI: it has no train rows, and its labels are not "
+    "public. Use glue/mnli; predictions for ax are scored by GLUE's own server alone."
+}

@@ -10,7 +10,7 @@ from pipeline.study.nearest import did_you_mean
 from pipeline.study.records import BadInput
 from pipeline.task import docstrings
 from pipeline.task.datafile import is_data, look_into
-from pipeline.task.glue import GLUE, LABEL, MAX_LENGTH, REPOSITORY, ROW_NUMBER
+from pipeline.task.glue import GLUE, LABEL, MAX_LENGTH, REPOSITORY, ROW_NUMBER, UNUSABLE
 from pipeline.task.imagefiles import (
     TEST,
     VALIDATION,
@@ -79,6 +79,8 @@ def outline_of(
         scored = scored_by(kind, metric, of=name_or_file)
         column = None if metric == AGREEMENT else label or _hub_label(*scored)
         return _hub(name_or_file, cache, text or _hub_text(scored[0]), column, scored)
+    if name_or_file in UNUSABLE:
+        raise BadInput(UNUSABLE[name_or_file])
     path = None if _has_a_name(name_or_file) else _path(name_or_file)
     if path is not None and is_image_folder(path):
         return _image_folder(path, metric)

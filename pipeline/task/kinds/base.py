@@ -291,6 +291,6 @@ def listed(text: str) -> list[str]:
     return [str(each) for each in found]
 
 
-def joined(rows: pa.Table, row: int) -> str:
+def row_number(rows: pa.Table, row: int) -> str:
     """Return the number of a row in its file, from 1 without the header: its id ends with it."""
     return str(rows["id"][row].as_py()).rpartition("-")[2]

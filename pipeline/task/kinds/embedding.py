@@ -67,14 +67,13 @@ class Embedding(Kind):
         return with_label(rows, values(rows["label"], rows["id"]))
 
     def encode(self, rows: pa.Table, tokenizer: PreTrainedTokenizerBase, *, max_length: int) -> pa.Table:
-        """Return the texts as tokens, those of a pair one after the other; `unit` is the row, `score` its label."""
+        """Return the texts as tokens, those of a pair one after the other; `score` is the row's label."""
         names = [name for name in ("text_a", "text_b") if name in rows.column_names]
         order = np.arange(len(names) * rows.num_rows).reshape(len(names), -1).T.reshape(-1)
         parts = [pa.table({"id": rows["id"], "text_a": rows[name], "label": rows["label"]}) for name in names]
         table = encode(pa.concat_tables(parts), tokenizer, max_length=max_length)
         told = table.schema.metadata
-        units = pa.array(np.tile(np.arange(rows.num_rows), len(names)), pa.int32())
-        scored = table.append_column("unit", units).append_column("score", table["label"].cast(pa.float32()))
+        scored = table.append_column("score", table["label"].cast(pa.float32()))
         found: pa.Table = scored.take(pa.array(order)).combine_chunks()
         return found.replace_schema_metadata(told)
 

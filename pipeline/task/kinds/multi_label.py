@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 
 from pipeline.study import metrics
 from pipeline.task.batches import Batch, Split
-from pipeline.task.kinds.base import Description, Judged, Kind, joined, listed, with_label
+from pipeline.task.kinds.base import Description, Judged, Kind, listed, row_number, with_label
 from pipeline.task.kinds.usual import Usual
 
 THRESHOLD = 0.5  # of a label's probability, from which on it is predicted
@@ -60,7 +60,7 @@ class MultiLabel(Kind):
             for name in names:
                 if name not in place:
                     raise ValueError(
-                        f"row {joined(rows, row)} has the label {name!r}, which train has not "
+                        f"row {row_number(rows, row)} has the label {name!r}, which train has not "
                         f"({', '.join(self.class_names[:20])})"
                     )
                 found[row, place[name]] = 1
@@ -129,7 +129,7 @@ def _sets(rows: pa.Table) -> list[list[str]]:
     empty = [row for row, names in enumerate(found) if not names]
     if empty and rows["label"][empty[0]].as_py() != json.dumps({}):
         count = "1 row has" if len(empty) == 1 else f"{len(empty)} rows have"
-        raise ValueError(f"{count} an empty list of labels; the first is row {joined(rows, empty[0])}")
+        raise ValueError(f"{count} an empty list of labels; the first is row {row_number(rows, empty[0])}")
     return found
 
 

@@ -22,7 +22,7 @@ from torch import Generator, Tensor, nn
 
 from pipeline.task.batches import Batch, Split
 from pipeline.task.carve import text_key
-from pipeline.task.kinds.base import Description, Judged, Kind, joined, with_label
+from pipeline.task.kinds.base import Description, Judged, Kind, row_number, with_label
 from pipeline.task.kinds.classification import entropy
 from pipeline.task.kinds.usual import Usual
 from pipeline.task.tokens import CUT, LIMIT
@@ -248,11 +248,10 @@ def _span(answers: list[list[Any]], starts: list[int], ends: list[int]) -> list[
 
 def _short(questions: list[str], tokenizer: PreTrainedTokenizerBase, length: int) -> list[str]:
     """Return the questions, those of too many tokens cut."""
+    questions = [question.strip() for question in questions]
     encoding = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True)
-    ends = (
-        offsets[length - 1][1] if len(offsets) > length else None for offsets in encoding["offset_mapping"]
-    )
-    return [question.strip()[:end] for question, end in zip(questions, ends, strict=True)]
+    ends = [each[length - 1][1] if len(each) > length else None for each in encoding["offset_mapping"]]
+    return [question[:end] for question, end in zip(questions, ends, strict=True)]
 
 
 def _answers(rows: pa.Table) -> list[list[tuple[str, int]]]:
@@ -265,7 +264,7 @@ def _answers(rows: pa.Table) -> list[list[tuple[str, int]]]:
     for row, (context, label) in enumerate(
         zip(rows["text_b"].to_pylist(), rows["label"].to_pylist(), strict=True)
     ):
-        place, each = f"row {joined(rows, row)}", []
+        place, each = f"row {row_number(rows, row)}", []
         for text, start in _pairs(label, place):
             begin = start if context[start : start + len(text)] == text and start >= 0 else context.find(text)
             if begin < 0:

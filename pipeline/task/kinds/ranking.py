@@ -17,7 +17,7 @@ from torch import Generator, Tensor, nn
 
 from pipeline.task.batches import Batch, Split
 from pipeline.task.carve import text_key
-from pipeline.task.kinds.base import Description, Judged, Kind, with_label
+from pipeline.task.kinds.base import Description, Judged, Kind, row_number, with_label
 from pipeline.task.kinds.usual import Usual
 from pipeline.task.labels import values
 from pipeline.task.tokens import encode
@@ -59,7 +59,7 @@ class Ranking(Kind):
         """Return the highest relevance of the rows.
 
         Raises:
-            ValueError: a query has one passage, a row is no pair, or relevance is below 0 or the same everywhere.
+            ValueError: a row is no pair, or relevance is no number, below 0 or the same everywhere.
         """
         if "text_b" not in rows.column_names:
             raise ValueError("it has one text per row; a ranking has a query and a passage")
@@ -81,7 +81,7 @@ class Ranking(Kind):
         keys = self.keys(rows)
         _, first, counts = np.unique(keys, return_index=True, return_counts=True)
         if (counts < 2).any():
-            row = rows["id"][int(first[counts < 2].min())].as_py().rpartition("-")[2]
+            row = row_number(rows, int(first[counts < 2].min()))
             raise ValueError(
                 f"{(counts < 2).sum()} queries have one passage, of which there is no order; the first is row {row}"
             )

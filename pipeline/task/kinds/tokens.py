@@ -16,7 +16,7 @@ from pipeline.study import metrics
 from pipeline.study.records import Array
 from pipeline.study.summed_metrics import ABSENT, OUTSIDE, PREFIXES, entity_counts, ratio, tag_code
 from pipeline.task.batches import NO_LABEL, Batch, Split
-from pipeline.task.kinds.base import Description, Judged, Kind, joined, listed, with_label
+from pipeline.task.kinds.base import Description, Judged, Kind, listed, row_number, with_label
 from pipeline.task.kinds.classification import entropy, soft_targets
 from pipeline.task.kinds.usual import Usual
 from pipeline.task.tokens import CUT, LIMIT
@@ -67,7 +67,10 @@ class Tokens(Kind):
         for row, tags in enumerate(_tags(rows)):
             unknown = [tag for tag in tags if tag not in place]
             if unknown:
-                raise ValueError(f"row {row + 1} has the tag {unknown[0]!r}, which train has not")
+                raise ValueError(
+                    f"row {row_number(rows, row)} has the tag {unknown[0]!r}, which train has not "
+                    f"({', '.join(self.class_names[:20])})"
+                )
             found.append([place[tag] for tag in tags])
         return with_label(rows, pa.array(found, pa.list_(pa.int64())))
 
@@ -179,7 +182,7 @@ def _tags(rows: pa.Table) -> list[list[str]]:
         zip(*(rows[name].to_pylist() for name in ("text_a", "label")), strict=True)
     ):
         words, tags = listed(text), listed(label)
-        place = f"row {joined(rows, row)}"
+        place = f"row {row_number(rows, row)}"
         if len(words) != len(tags) or not words:
             raise ValueError(f"{place} has {len(words)} words and {len(tags)} tags; each word has one tag")
         if not all(word.strip() for word in words):

@@ -124,6 +124,12 @@ def test_tags_are_learned_at_first_pieces(tmp_path: Path) -> None:
     assert kind.constant_loss(split) == pytest.approx(entropy)
 
 
+def test_an_unknown_tag_is_named_with_its_row_in_the_file() -> None:
+    rows = pa.table({"id": ["test-7"], "text_a": ['["the", "river"]'], "label": ['["O", "B-Y"]']})
+    with pytest.raises(ValueError, match=r"row 7 has the tag 'B-Y', which train has not \(O, B-X\)"):
+        Tokens("entity_f1", ("O", "B-X")).numbered(rows)
+
+
 # ---- question answering ---------------------------------------------------------------------------------------------
 
 
@@ -181,6 +187,20 @@ def test_a_long_context_is_read_in_windows_that_overlap() -> None:
     assert {match.start() for match in re.finditer(r"\w+", context)} <= covered
 
 
+def test_white_space_before_a_long_question_does_not_shift_where_it_is_cut() -> None:
+    _, tokenizer = fitted_model()
+    kind, long = QuestionAnswering("answer_f1"), "the story of the river is the scene of a story"
+    found = [
+        kind.encode(
+            pa.table({"id": ["train-1"], "text_a": [question], "text_b": ["warm river"], "label": ["[]"]}),
+            tokenizer, max_length=12,
+        )["input_ids"].to_pylist()
+        for question in (long, f"   {long}")
+    ]  # fmt: skip
+    assert found[0] == found[1]
+    assert len(found[0][0]) == 3 + 6 + 2  # half of a row's tokens are the question's at most
+
+
 def test_the_best_span_of_all_windows_is_the_answer() -> None:
     kind, split = questions()
     logits = torch.zeros(len(split), int(split.lengths.max()), 2)
@@ -227,6 +247,7 @@ def test_pairs_with_scores_are_compared_by_their_cosines(tmp_path: Path) -> None
     )
     split = tokenise(task, fitted_model()[1]).train
     assert len(split) == 2 * len(task.kind.ids(split))
+    assert split.units is None  # so that batches are of texts of one length
     drawn = nn.functional.normalize(
         torch.randn(len(split), 4, generator=torch.Generator().manual_seed(0)), dim=-1
     )
