@@ -6,6 +6,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "init": (
         "prunefront init reviews.csv",
         "prunefront init reviews.csv --text review --label topic --to task.toml",
+        "prunefront init ner.jsonl --kind tokens",
     ),
     "methods": ("prunefront methods", "prunefront methods fisher"),
     "search": (

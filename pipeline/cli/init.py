@@ -17,9 +17,13 @@ def init(
         list[str] | None, typer.Option(help="Text column; twice for pairs. [dim]Default: found by name[/]")
     ] = None,
     label: Annotated[str | None, typer.Option(help="Label column. [dim]Default: found by name[/]")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="Kind of the task, as for search --kind. [dim]Default: by the metric[/]"),
+    ] = None,
     metric: Annotated[
-        str, typer.Option(help="accuracy, f1, accuracy_f1, matthews or pearson_spearman.")
-    ] = "accuracy",
+        str | None, typer.Option(help="What is measured. [dim]Default: the kind's first[/]")
+    ] = None,
     to: Annotated[
         Path | None, typer.Option(help="The task file. [dim]Default: beside the data, NAME.toml[/]")
     ] = None,
@@ -33,7 +37,13 @@ def init(
     from pipeline.task.template import write_taskfile
 
     made = write_taskfile(
-        data, text=tuple(text or ()), label=label, metric=metric, to=to, cache=store / "cache"
+        data,
+        text=tuple(text or ()),
+        label=label,
+        metric=metric,
+        kind=kind,
+        to=to,
+        cache=store / "cache",
     )
     if as_json:
         print_json({"file": str(made.file), "rows": made.rows, "classes": list(made.classes)})

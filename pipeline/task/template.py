@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.study.records import BadInput
 from pipeline.study.whole_file import write_new
 from pipeline.task.datafile import is_data, look_into
+from pipeline.task.kinds import KINDS, scored_by
 from pipeline.task.loading import Task, load_task
 from pipeline.task.taskfile import read_taskfile
 
@@ -32,7 +33,8 @@ def write_taskfile(
     *,
     text: tuple[str, ...],
     label: str | None,
-    metric: str,
+    metric: str | None,
+    kind: str | None = None,
     to: Path | None,
     cache: Path,
 ) -> Template:
@@ -42,7 +44,8 @@ def write_taskfile(
         data: the rows.
         text: the text columns; empty to find them.
         label: the label column; None to find it.
-        metric: of study/metrics.py.
+        metric: of study/metrics.py; None for the kind's first.
+        kind: a key of KINDS; None: the one that the metric belongs to, or classification.
         to: the file; None for NAME.toml beside the data.
         cache: what is kept of a hub's rows; none are read here.
 
@@ -53,13 +56,15 @@ def write_taskfile(
         raise BadInput(
             f"{data} is no file of rows (csv, tsv, jsonl, parquet; also .gz, .zst) and no folder of them."
         )
-    found = look_into(data, text=text, label=label, labelled=True)
-    assert found.label is not None
+    of_kind, metric = scored_by(kind, metric, of=str(data))
+    found = look_into(data, text=text, label=label, labelled=of_kind.reads_label(metric), usual=of_kind.usual)
     name = data.name.partition(".")[0] or data.resolve().name
     file = (to if to is not None else data.parent / f"{name}.toml").expanduser()
     if file.exists():
         raise BadInput(f"{file} is there already. Name another by --to, or remove it.")
-    task = load_task(str(data), cache=cache, text=found.text, label=found.label, metric=metric)
+    task = load_task(
+        str(data), cache=cache, text=found.text, label=found.label, metric=metric, kind=of_kind.name
+    )
     folder = file.parent.resolve()
     places = {
         "train": found.train,
@@ -71,11 +76,17 @@ def write_taskfile(
         "# docs/guide/tasks.md; lines that begin with # are ignored.",
         "",
         f"name = {_quoted(name)}            # names of studies begin with it",
-        f"metric = {_quoted(metric)}        # accuracy, f1, accuracy_f1, matthews; for values: pearson_spearman",
-        f"text = [{', '.join(map(_quoted, found.text))}]    # one column, or two for pairs of texts",
-        f"label = {_quoted(found.label)}    # {_labels(task)}",
-        f"max_length = {task.max_length}         # tokens of a row; longer rows are cut there",
-        *([POSITIVE] if len(task.class_names) == 2 else []),
+        f"kind = {_quoted(of_kind.name)}    # {', '.join(KINDS)}",
+        f"metric = {_quoted(metric)}        # of this kind: {', '.join(of_kind.metrics)}",
+        f"text = [{', '.join(map(_quoted, found.text))}]    # one column, or two for pairs",
+        *([] if found.label is None else [f"label = {_quoted(found.label)}    # {_labels(task)}"]),
+        *(
+            []
+            if of_kind.of_images
+            else [f"max_length = {task.max_length}         # tokens; longer rows are cut"]
+        ),
+        *([POSITIVE] if of_kind.one_class and len(task.class_names) == 2 else []),
+        *(f'# {option} = "…"             # an option of this kind' for option in of_kind.options),
         "",
         "[files]                    # csv, tsv, jsonl or parquet, also .gz or .zst; relative to this file",
         *(f"{part} = {_quoted(_relative(path, folder))}" for part, path in places.items()),
@@ -97,7 +108,7 @@ def write_taskfile(
 def _labels(task: Task) -> str:
     """Return what the label column has."""
     if not task.class_names:
-        return "values"
+        return f"of the kind {task.kind.name}"
     shown = ", ".join(task.class_names[:SHOWN]) + (", …" if len(task.class_names) > SHOWN else "")
     return f"{len(task.class_names)} classes: {shown}".replace("\n", " ")
 

@@ -10,9 +10,11 @@ import pytest
 
 from pipeline.cli.app import run
 from pipeline.study.records import BadInput
+from pipeline.task.kinds import KINDS
 from pipeline.task.loading import load_task
 from pipeline.task.taskfile import read_taskfile
 from pipeline.task.template import write_taskfile
+from tests.kit.kinds import write_rows
 
 ROWS = [(f'word{i} of "row" {i}', ["pro", 'c"on'][i % 2]) for i in range(60)]
 
@@ -42,6 +44,25 @@ def test_it_is_the_task_of_its_rows(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert run(["init", str(data), "--store", str(tmp_path / "store")]) == 2
     assert "is there already" in capsys.readouterr().err
     assert file.read_text() == text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_task_has_a_file(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_rows(tmp_path / "rows", kind)
+    file = tmp_path / "task.toml"
+    assert run(["init", str(data), "--kind", kind, "--to", str(file), "--store", str(tmp_path / "s")]) == 0
+    assert "rows" in capsys.readouterr().out
+    ours = load_task(str(file), cache=tmp_path / "cache")
+    theirs = load_task(str(data), cache=tmp_path / "cache", kind=kind)
+    assert (ours.kind.name, ours.metric, ours.class_names) == (kind, theirs.metric, theirs.class_names)
+    assert (ours.fingerprint, ours.max_length) == (theirs.fingerprint, theirs.max_length)
+    assert read_taskfile(file).files.test == "rows/test.jsonl"
+
+
+def test_an_unknown_kind_gets_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["init", str(written(tmp_path)), "--kind", "rankin"]) == 2
+    assert "Did you mean ranking?" in capsys.readouterr().err
+    assert not list(tmp_path.glob("*.toml"))
 
 
 def test_a_file_elsewhere_names_the_rows_from_there(
