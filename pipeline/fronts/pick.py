@@ -90,15 +90,31 @@ def pick_within(found: Front, bounds: Bounds) -> FrontPoint:
 
 
 def why(found: Front, bounds: Bounds, chosen: FrontPoint) -> str | None:
-    """Return how a point was chosen where nothing was asked for; None if something was."""
+    """Return how a point was chosen where nothing was asked for, or what is doubtful of a bound; None if nothing is."""
     if bounds.given:
-        return None
+        return _doubt(found, bounds) or None
     drop = found.spec.anchors.dense - chosen.metric
     if drop <= USUAL_DROP:
         return f"Chosen: the smallest network within {USUAL_DROP} of the dense {found.spec.metric_name}."
     return (
         f"No network is within {USUAL_DROP} of the dense {found.spec.metric_name}: this is the front's knee, "
         f"{drop:.4f} below. --max-drop chooses another."
+    )
+
+
+def _doubt(found: Front, bounds: Bounds) -> str:
+    """Return that networks may have been left out wrongly: their times, of a busy machine, are too long."""
+    most = bounds.max_latency_ms
+    if most is None:
+        return ""
+    unsure = [
+        p for p in found.points if p.latency_disturbed and p.latency_ms is not None and p.latency_ms > most
+    ]
+    if not unsure:
+        return ""
+    return (
+        f"{len(unsure)} of {len(found.points)} networks are above {most:g} ms by times that were measured while the "
+        "machine did other work. The true times are shorter: faster networks may have been left out."
     )
 
 
@@ -142,6 +158,7 @@ def _none_fits(found: Front, bounds: Bounds, floor: float) -> BadInput:
         f"{found.spec.anchors.dense:.4f}). It offers metrics of {min(metrics):.4f} to {max(metrics):.4f} at "
         f"{'sparsities' if found.spec.zeroes else 'compressions'} of {max(shares):.3f} to {min(shares):.3f}, sizes of "
         f"{min(sizes):.1f} to {max(sizes):.1f} MB{_latencies(found)}. Ask for less, or search longer."
+        + (f" {doubt}" if (doubt := _doubt(found, bounds)) else "")
     )
 
 

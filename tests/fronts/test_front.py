@@ -178,6 +178,16 @@ def test_a_latency_of_a_busy_machine_gives_way_to_the_table_or_is_marked(store: 
     noisy = dataclasses.replace(table, core_share=0.2)
     shown = with_latency(timed, StudyLatency(noisy, times))
     assert [point.latency for point in shown.points] == ["3", "30?", "~4?", "~4?"]
+    assert why(shown, Bounds(max_latency_ms=5.0), shown.points[0]) == (
+        "1 of 4 networks are above 5 ms by times that were measured while the machine did other work. The true times "
+        "are shorter: faster networks may have been left out."
+    )
+    assert why(shown, Bounds(max_latency_ms=40.0), shown.points[0]) is None
+    assert why(shown, Bounds(max_drop=0.1), shown.points[0]) is None
+    with pytest.raises(
+        BadInput, match="3 of 4 networks are above 2 ms .* faster networks may have been left"
+    ):
+        pick(shown, max_latency_ms=2.0)
     assert shown.dense_latency_ms == 9.0  # that of the quiet measurement
     assert "the true time is shorter" in shown.latency_conditions
     assert with_latency(found, StudyLatency()).points[0].latency == "–"
