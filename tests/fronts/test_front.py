@@ -185,7 +185,7 @@ def test_a_latency_of_a_busy_machine_gives_way_to_the_table_or_is_marked(store: 
     assert why(shown, Bounds(max_latency_ms=40.0), shown.points[0]) is None
     assert why(shown, Bounds(max_drop=0.1), shown.points[0]) is None
     with pytest.raises(
-        BadInput, match="3 of 4 networks are above 2 ms .* faster networks may have been left"
+        BadInput, match=r"3 of 4 networks are above 2 ms .* faster networks may have been left"
     ):
         pick(shown, max_latency_ms=2.0)
     assert shown.dense_latency_ms == 9.0  # that of the quiet measurement
