@@ -76,7 +76,7 @@ class Shown:
     load: float  # of the machine, when it ended: processes that run or wait
 
 
-def cut_rows(rows: pa.Table, kind: type[Kind] | Kind, *, most: int, seed: int) -> pa.Table:
+def cut_rows(rows: pa.Table, kind: Kind, *, most: int, seed: int) -> pa.Table:
     """Return at most so many rows: wholes (queries, contexts) drawn at random, in the order of the table."""
     keys = np.array(kind.keys(rows), dtype=object)
     names, whole, counts = np.unique(keys.astype(str), return_inverse=True, return_counts=True)
