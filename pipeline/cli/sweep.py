@@ -97,12 +97,18 @@ def _compared(store: Path, fronts: tuple[Front, ...]) -> tuple[dict[str, Any], l
 
 
 def spread(arguments: list[str], lists: tuple[str, ...] = LISTS) -> list[str]:
-    """Return a command line in which `--tasks A B` is `--tasks A --tasks B`, as its parser reads lists."""
+    """Return a command line in which `--tasks A B` is `--tasks A --tasks B`, as its parser reads lists.
+
+    What follows `--` belongs to the last list: so were tasks given once.
+    """
     made: list[str] = []
-    current: str | None = None
+    current = last = None
     for word in arguments:
-        if word.startswith("-"):
+        if word == "--" and last is not None:
+            current = last
+        elif word.startswith("-"):
             current = word if word in lists else None
+            last = current or last
             made += [] if current else [word]
         elif current is not None:
             made += [current, word]

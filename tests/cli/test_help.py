@@ -58,6 +58,20 @@ def test_an_option_that_is_mistyped_gets_the_nearest_one(
     assert "Possible options" not in said
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--tasks", "A", "B", "C"],
+        ["--task", "A", "--task", "B", "--task", "C"],
+        ["--tasks", "A", "--", "B", "C"],
+        ["--tasks", "A", "--seed", "1", "--", "B", "C"],
+    ],
+)
+def test_tasks_of_a_pruner_are_given_in_every_way_that_versions_had(words: list[str]) -> None:
+    given = _with_lists(["fit-pruner", "--model", "m", *words])[1:]
+    assert COMMANDS["fit-pruner"].make_context("fit-pruner", given).params["tasks"] == ["A", "B", "C"]
+
+
 def test_methods_are_listed_with_what_they_rank(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["methods", "--json"]) == 0
     found = {each["name"]: each for each in json.loads(capsys.readouterr().out)["methods"]}
