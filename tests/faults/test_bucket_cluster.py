@@ -20,7 +20,7 @@ SPACE = (
     SHORT_CUT
     + """
 [tune_epochs]
-value = 8
+value = 30
 [recover_epochs]
 value = 1
 [rounds]
