@@ -65,7 +65,8 @@ def said_before(now: Any, was: Any) -> Any:
 
 
 def test_studies_best_and_compare_print_what_they_did(old: Path) -> None:
-    assert printed(old, "studies")["studies"] == before(old, "studies")["studies"]
+    was = before(old, "studies")
+    assert said_before(printed(old, "studies")["studies"], was["studies"]) == was["studies"]
     was = before(old, "best")
     assert said_before(printed(old, "best", "targets"), was) == was
     compared, was = printed(old, "compare", "targets", "halving"), before(old, "compare")
