@@ -114,11 +114,14 @@ def connect(resources: Resources, *, shared_bytes: int) -> Iterator[Cluster]:
     """
     ours = RAY_ENVIRONMENT | WORKER_ENVIRONMENT  # workers on this machine inherit the driver's
     os.environ |= {key: os.environ.get(key, value) for key, value in ours.items()}
-    from ray._private import worker
+    from ray._private import utils, worker
 
     # Ray prints the raylets' messages about dead workers on stdout, whatever log_to_driver is; the queue warns itself
     worker.print_to_stdstream = lambda *_args, **_kwargs: None
     handlers = _signal_handlers()
+    if signal.SIGTERM in handlers:
+        # while it starts, Ray would leave without a word; what it has started ends when this process does
+        utils.set_sigterm_handler = lambda _handler: None
     cores = usable_cores()
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": True}
     if resources.address is None:

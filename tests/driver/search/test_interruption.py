@@ -49,6 +49,23 @@ def wait_for(store: Path, count: int, process: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
+def test_a_signal_while_ray_starts_is_answered(tmp_path: Path) -> None:
+    """Ray has a handler of its own there, which leaves without a word."""
+    task = write_task(tmp_path / "task")
+    process = start(["search", "--task", task, "--store", tmp_path / "store", "--latency-grid", "none"])
+    assert process.stderr is not None
+    said = ""
+    while "starting Ray" not in said:
+        line = process.stderr.readline()
+        assert line, said
+        said += line
+    time.sleep(1.5)
+    process.send_signal(signal.SIGTERM)
+    said += process.communicate(timeout=60)[1]
+    assert process.returncode == 130, said
+    assert "Interrupted. Everything that was found is kept" in said
+
+
 @pytest.mark.timeout(420)
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's, of SQLAlchemy 2.1
 @pytest.mark.parametrize("how", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
