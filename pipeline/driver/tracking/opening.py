@@ -86,8 +86,10 @@ def connect(uri: str | None, *, store_root: Path) -> Connection:
 
         with _environment(FIRST_CONTACT), _quiet():
             _reach_host(address)
-            if (file := sqlite_file(address)) is not None and not file.exists():
-                _make_database(file, artifacts=store.artifacts)
+            if (file := sqlite_file(address)) is not None:
+                _keep_from_making_folders()
+                if not file.exists():
+                    _make_database(file, artifacts=store.artifacts)
             client = MlflowClient(address)
             client.search_experiments(max_results=1)
     except Exception as error:
@@ -139,6 +141,13 @@ def _proxy(address: str) -> str:
     return (
         f" {url.scheme}_proxy is set: if the server is reached without it, name {url.hostname} in no_proxy."
     )
+
+
+def _keep_from_making_folders() -> None:
+    """Keep MLflow from making the folder of a database: of a path with ? or % it makes another one, beside it."""
+    from mlflow.store.db import utils
+
+    utils._make_parent_dirs_if_sqlite = lambda db_uri: None  # noqa: ARG005 (MLflow's name)
 
 
 def _make_database(file: Path, *, artifacts: Path) -> None:

@@ -328,3 +328,11 @@ def test_a_server_takes_records_gives_them_back_and_may_be_lost(
     with pytest.raises(TrackingLost, match=r"Connection(Refused|Reset)Error"):
         again.publish(trials()[3])
     assert 3 not in again.published()
+
+
+@pytest.mark.parametrize("name", ["q?x=1", "p%20q"])
+def test_nothing_is_made_beside_a_store_with_an_odd_path(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).mkdir()
+    open_tracking(None, store_root=tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert [path.name for path in (tmp_path / name).iterdir()] == ["mlflow.db"]
