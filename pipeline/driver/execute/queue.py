@@ -32,13 +32,7 @@ def run_queue(
     """
     import ray
 
-    task: Any = ray.remote(
-        num_cpus=cluster.cpus_per_trial,
-        num_gpus=cluster.gpus_per_trial,
-        max_retries=LOST_ATTEMPTS,
-        max_calls=0,
-    )(in_worker)
-    reference = ray.put(shared)
+    start = _starter(cluster, function, shared)
     running: dict[Any, Item] = {}
     queue, at_once = iter(items), room(cluster)
     while True:
@@ -46,7 +40,7 @@ def run_queue(
             item = next(queue, None)
             if item is None:
                 break
-            running[task.remote(function, reference, item, cluster.cpus_per_trial)] = item
+            running[start(item)] = item
         if not running:
             return
         found, _ = ray.wait(list(running), timeout=ROOM_CHECK_S)
@@ -85,17 +79,7 @@ class SideTasks(Generic[Result]):
             at_once: how many run at a time, at most.
             done: called in the driver after each task.
         """
-        import ray
-
-        # a process that has imported torch is reused for the next item; on GPUs Ray would start a new one each time
-        task: Any = ray.remote(
-            num_cpus=cluster.cpus_per_trial,
-            num_gpus=cluster.gpus_per_trial,
-            max_retries=LOST_ATTEMPTS,
-            max_calls=0,
-        )(in_worker)
-        reference = ray.put(shared)
-        self._start = lambda item: task.remote(function, reference, item, cluster.cpus_per_trial)
+        self._start = _starter(cluster, function, shared)
         self._at_once, self._done = at_once, done
         self._waiting = deque(enumerate(items))
         self._running: dict[Any, int] = {}  # Ray's reference → the item's place
@@ -116,7 +100,7 @@ class SideTasks(Generic[Result]):
                 self._done()
         while self._waiting and len(self._running) < self._at_once:
             place, item = self._waiting.popleft()
-            self._running[self._start(item)] = place  # type: ignore[no-untyped-call]
+            self._running[self._start(item)] = place
         return len(self._running)
 
     def results(self) -> list[Result]:
@@ -140,6 +124,23 @@ def run_each(
         The results, in the order of the items; `done` is called after each.
     """
     return SideTasks(cluster, function, shared, items, at_once=len(items), done=done).results()
+
+
+def _starter(
+    cluster: Cluster, function: Callable[[Shared, Item], Result], shared: Shared
+) -> Callable[[Item], Any]:
+    """Return what starts function(shared, item) as a task and returns Ray's reference; `shared` is sent once."""
+    import ray
+
+    # a process that has imported torch is reused for the next item; on GPUs Ray would start a new one each time
+    task: Any = ray.remote(
+        num_cpus=cluster.cpus_per_trial,
+        num_gpus=cluster.gpus_per_trial,
+        max_retries=LOST_ATTEMPTS,
+        max_calls=0,
+    )(in_worker)
+    reference = ray.put(shared)
+    return lambda item: task.remote(function, reference, item, cluster.cpus_per_trial)
 
 
 def in_worker(function: Callable[[Shared, Item], Result], shared: Shared, item: Item, cpus: float) -> Result:
