@@ -230,8 +230,12 @@ def _hub(name: str, cache: Path, text: tuple[str, ...], label: str | None, score
 def _file(path: Path) -> Outline:
     try:
         settings = read_taskfile(path)
-    except (OSError, ValueError) as error:
-        raise BadInput(f"A task file is TOML with the places of its rows. {path}: {error}.") from error
+    except OSError as error:
+        raise BadInput(
+            f"{path} cannot be read: {error.strerror}. A task file says where rows are."
+        ) from error
+    except ValueError as error:
+        raise BadInput(f"{path} is no task file: {error}. It is TOML that says where rows are.") from error
     unlabelled = settings.metric is None and settings.kind is None
     kind, metric = scored_by(settings.kind, AGREEMENT if unlabelled else settings.metric, of=settings.name)
     options = {name: value for name in ("loss",) if (value := getattr(settings, name)) is not None}

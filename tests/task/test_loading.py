@@ -405,7 +405,7 @@ def test_a_folder_of_plain_files_is_a_hub_data_set_too(tmp_path: Path) -> None:
         ("glue/ax", {}, "glue/ax is .*: it has no train rows, and its labels are not public. Use glue/mnli"),
         ("sst2", {}, "no task 'sst2'. Did you mean glue/sst2"),
         ("", {}, "no task ''"),
-        ("nowhere.toml", {}, "nowhere.toml: .*No such file"),
+        ("nowhere.toml", {}, "nowhere.toml cannot be read: No such file"),
     ],
 )  # fmt: skip
 def test_names_that_are_no_task(name: str, options: dict[str, object], message: str, tmp_path: Path) -> None:
@@ -424,7 +424,7 @@ def test_names_that_are_no_task(name: str, options: dict[str, object], message: 
         (sentences(30), {"more": "regression = true"}, "metric is 'accuracy' and regression is true"),
         (sentences(30), {"more": 'txet = "x"'}, "unknown key 'txet', known there are name, metric"),
         (sentences(30), {"more": "max_length = 0"}, "max_length = 0"),
-        (sentences(30), {"more": "max_length ="}, r"task.toml: Invalid value \(at line 5"),
+        (sentences(30), {"more": "max_length ="}, r"task.toml is no task file: Invalid value \(at line 5"),
         (sentences(30), {"files": 'validation = "dev.tsv"'}, "names 'dev.tsv': there is no .*dev.tsv"),
         ([("a", "x"), ("b", "x")], {}, "all rows have the label 'x'"),
         ([("a", "1"), ("b", "")], {}, "1 row has no label; the first is row 2"),
