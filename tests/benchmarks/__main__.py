@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks [--quick] [--only NAME ...] [--json FILE] [--profile FILE] [--before FOLDER]
 
-A benchmark runs in a process of its own, with one thread. `--before` names a checkout of an earlier commit: every
-benchmark then runs for its package, too, and its ratios stand beside. `against_chance` is apart: it takes long.
+A benchmark runs in a process of its own, with one thread. `--before` names a checkout of an earlier commit: its own
+benchmarks then run, too, and their ratios stand beside ours. `against_chance` is apart: it takes long.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -40,11 +41,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the rows there")
     parser.add_argument("--profile", type=Path, help="write torch.profiler's tables of a step there, and end")
     parser.add_argument("--before", type=Path, help="a checkout to compare with")
-    for inner in ("--package", "--into", "--body", "--peak"):  # of the processes that this one starts
+    for inner in ("--into", "--body", "--peak"):  # of the processes that this one starts
         parser.add_argument(inner, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
-    if chosen.package:
-        _use(Path(chosen.package))
     if chosen.body:
         importlib.import_module("tests.benchmarks.packing").body(int(chosen.body))
     elif chosen.peak:
@@ -59,13 +58,6 @@ def main() -> None:
         _report(chosen)
 
 
-def _use(package: Path) -> None:
-    """Makes `pipeline` that of a checkout; everything else stays ours."""
-    sys.path.insert(0, str(package))
-    importlib.import_module("pipeline")
-    sys.path[0] = str(ROOT)
-
-
 def _one_thread() -> None:
     importlib.import_module("torch").set_num_threads(1)
 
@@ -78,12 +70,12 @@ def _measure(name: str, into: Path, *, quick: bool) -> None:
         into.write_text(json.dumps(rows))
 
 
-def _rows(name: str, package: Path, *, quick: bool) -> list[dict[str, Any]]:
+def _rows(name: str, checkout: Path, *, quick: bool) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         into = Path(folder) / "rows.json"
         command = [sys.executable, "-m", "tests.benchmarks", "--only", name, "--into", str(into)]
-        command += ["--package", str(package)] + (["--quick"] if quick else [])
-        subprocess.run(command, check=True, cwd=ROOT)
+        command += ["--quick"] if quick else []
+        subprocess.run(command, check=True, cwd=checkout, env=os.environ | {"PYTHONPATH": str(checkout)})
         found: list[dict[str, Any]] = json.loads(into.read_text())
         return found
 
@@ -96,7 +88,7 @@ def _report(chosen: argparse.Namespace) -> None:
     all_rows: list[dict[str, Any]] = []
     for name in chosen.only:
         rows = _rows(name, ROOT, quick=chosen.quick)
-        before = _rows(name, chosen.before, quick=chosen.quick) if chosen.before else []
+        before = _rows(name, chosen.before.resolve(), quick=chosen.quick) if chosen.before else []
         ratios = {row["what"]: row for row in before}
         for row in rows:
             row["before"] = ratios.get(row["what"])

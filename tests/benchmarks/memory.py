@@ -45,7 +45,7 @@ def _peak(what: str) -> float:
 
 
 def _ask(what: str) -> list[float]:
-    command = [sys.executable, "-m", "tests.benchmarks", "--package", subject.package(), "--peak", what]
+    command = [sys.executable, "-m", "tests.benchmarks", "--peak", what]
     run = subprocess.run(command, check=True, capture_output=True, text=True)
     return [float(number) for number in run.stdout.split()]
 

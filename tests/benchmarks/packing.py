@@ -35,15 +35,7 @@ def measure(*, quick: bool) -> Iterator[Row | Missing]:
 
 def _wall(*, processes: int, threads: int) -> float:
     """Seconds from when all are ready until the last one ends."""
-    command = [
-        sys.executable,
-        "-m",
-        "tests.benchmarks",
-        "--package",
-        subject.package(),
-        "--body",
-        str(threads),
-    ]
+    command = [sys.executable, "-m", "tests.benchmarks", "--body", str(threads)]
     running = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(processes)

@@ -159,10 +159,3 @@ def methods() -> dict[str, Params]:
 def fresh(name: str, params: Params) -> PruningMethod:
     """A new instance."""
     return make_method(name, params, CLASSES)
-
-
-def package() -> str:
-    """The checkout whose package is measured, for processes of a process."""
-    import pipeline
-
-    return str(Path(pipeline.__path__[0]).parent)

@@ -39,10 +39,17 @@ def records(store: Path) -> dict[str, int]:
     return {path.parent.name: path.stat().st_mtime_ns for path in found}
 
 
-def wait_for(store: Path, count: int, process: subprocess.Popen[str]) -> None:
-    """Until that many trials have ended."""
+def attempted(store: Path) -> set[str]:
+    """Trials that have begun to train, ended ones among them."""
+    return {path.parent.name for path in (store / "studies/toy/trials").glob("*/attempt-*")}
+
+
+def wait_for(
+    store: Path, count: int, process: subprocess.Popen[str], *, one_in_training: bool = False
+) -> None:
+    """Until that many trials have ended, and, if asked, one more trains."""
     end = time.monotonic() + WAIT_S
-    while len(records(store)) < count:
+    while len(records(store)) < count or (one_in_training and not attempted(store) - records(store).keys()):
         if process.poll() is not None or time.monotonic() > end:
             process.kill()
             pytest.fail(f"The search ended or hung before {count} records: {process.communicate()[1]}")
@@ -84,7 +91,7 @@ def test_a_search_that_is_killed_twice_ends_with_every_trial_once(
     after_first = records(store)
 
     second = start(arguments)
-    wait_for(store, 2, second)
+    wait_for(store, 2, second, one_in_training=True)
     os.kill(second.pid, how)
     message = second.communicate(timeout=60)[1]
     assert second.returncode == 130, message
