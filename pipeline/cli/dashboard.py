@@ -24,7 +24,7 @@ def dashboard(
 ) -> None:
     """Serve the report of studies while they run, on this machine alone; the page follows the search.
 
-    It only reads. Whoever has the address, with its token, can read the page; from elsewhere reach it by
+    It only reads. Anyone who has the address, with its token, can read the page; from elsewhere reach it by
     `ssh -L PORT:127.0.0.1:PORT`. Ctrl-C ends it, and no search.
     """
     from pipeline.fronts.dashboard import open_dashboard

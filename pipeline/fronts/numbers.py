@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 MISSING = "–"
-# What a normalised hypervolume means, for whoever meets it.
+# What a normalised hypervolume means.
 VOLUME = "1: the dense metric kept down to an empty encoder; more where cut networks beat the dense one"
 
 

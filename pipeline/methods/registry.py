@@ -58,7 +58,7 @@ TUNED = (
 
 @dataclass(frozen=True)
 class MethodFacts:
-    """What a method is, for whoever chooses one.
+    """What a method is, for choosing one.
 
     Attributes:
         name: as for `search --method`.

@@ -125,7 +125,7 @@ def check_tokenizer_file(name: str, content: bytes) -> None:
 
 
 def check_names(folder: Path, names: object) -> None:
-    """Refuse names that lead elsewhere: whoever wrote them might have files written there."""
+    """Refuse names that lead elsewhere: they might have files written there."""
     for name in names if isinstance(names, list) else [names]:
         if not isinstance(name, str) or Path(name).name != name or name in ("", ".", ".."):
             raise BadInput(

@@ -105,10 +105,10 @@ def anatomy_as_given(model: PreTrainedModel) -> Anatomy:
 
 
 def original_size(anatomy: Anatomy, folder: Path) -> OriginalSize:
-    """Return the size that a network had before its first cut: its folder's record may tell, else the dense shape."""
+    """Return the size that a network had before its first cut: as its folder's record says, else the dense shape."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        told = json.loads((folder / RECORD).read_text())
-        first, anchors = told.get("original") or {}, told["anchors"]
+        record = json.loads((folder / RECORD).read_text())
+        first, anchors = record.get("original") or {}, record["anchors"]
         return OriginalSize(
             int(first.get("parameters", anchors["dense_parameters"])),
             int(first.get("encoder_parameters", anchors["dense_encoder_parameters"])),

@@ -62,7 +62,7 @@ def look_into(
         usual: the usual names of columns.
 
     Raises:
-        BadInput: a file or a column is missing, or cannot be told from others.
+        BadInput: a file or a column is missing, or cannot be distinguished from others.
     """
     train, validation, test = _files(path)
     try:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 FEATURES = b"huggingface"  # the key of the schema's metadata
-NO_CLASS = "-1"  # the number of a row whose class is not told
+NO_CLASS = "-1"  # the number of a row without a class
 
 
 def declared_classes(metadata: Mapping[bytes, bytes] | None, columns: Iterable[str]) -> dict[str, list[str]]:

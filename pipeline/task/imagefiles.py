@@ -1,7 +1,7 @@
 """Images as rows: files in a folder per class, a column of a file, scikit-learn's digits.
 
 A row holds its image as a text: the file's bytes in base64, as JSON and parquet exports have it. So rows of images are
-carved, compared and told apart as rows of text are.
+carved, compared and distinguished as rows of text are.
 """
 
 from __future__ import annotations
@@ -108,8 +108,8 @@ class ImageFolder:
                 labels.append(folder.name)
         if not ids:
             raise ValueError(f"it has no images ({', '.join(SUFFIXES)}) in folders of classes")
-        told = (f"{others} files of {self.path.name} are no images and are left aside.",) if others else ()
-        return _table(ids, images, pa.array(labels)), told
+        remarks = (f"{others} files of {self.path.name} are no images and are left aside.",) if others else ()
+        return _table(ids, images, pa.array(labels)), remarks
 
 
 @dataclass(frozen=True)

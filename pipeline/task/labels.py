@@ -22,7 +22,7 @@ NO_LABEL = rf"(?i)^{SPACE}(nan)?{SPACE}$"
 NO_TEXT = rf"(?i)^{SPACE}(nan|null)?{SPACE}$"
 SHOWN_CHARACTERS, SHOWN_NAMES = 60, 20  # of labels in a message
 BoolArray = npt.NDArray[np.bool_]
-HIDDEN = "-1"  # the label of a row whose label is not told
+HIDDEN = "-1"  # the label of a row whose label is hidden
 
 
 def missing(rows: pa.Table, name: str) -> BoolArray:
@@ -50,9 +50,11 @@ def labelled(rows: pa.Table, names: tuple[str, ...]) -> tuple[pa.Table, int]:
     `names`: the classes; none of a regression, where -1 is a value unless all rows have it.
     """
     hidden = missing(rows, "label")
-    told = np.array([class_key(label or "") != HIDDEN for label in _decoded(rows["label"]).to_pylist()], bool)
-    if HIDDEN not in {class_key(name) for name in names} and (names or not (told & ~hidden).any()):
-        hidden |= ~told
+    shown = np.array(
+        [class_key(label or "") != HIDDEN for label in _decoded(rows["label"]).to_pylist()], bool
+    )
+    if HIDDEN not in {class_key(name) for name in names} and (names or not (shown & ~hidden).any()):
+        hidden |= ~shown
     return rows.filter(pa.array(~hidden)), int(hidden.sum())
 
 

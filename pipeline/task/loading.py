@@ -28,7 +28,7 @@ from pipeline.task.checked import require_unseen, said_of, whole
 from pipeline.task.kinds import Kind
 from pipeline.task.labels import alike, labelled
 from pipeline.task.outline import Outline, TestSource, outline_of, with_length
-from pipeline.task.overlap import row_keys, shared_rows, told
+from pipeline.task.overlap import overlap_remarks, row_keys, shared_rows
 from pipeline.task.rows import PartOfFile, fingerprint
 from pipeline.task.tokencache import WORTH_ROWS, kept, tokens_folder
 
@@ -148,7 +148,7 @@ def read_test(task: Task) -> OpenedTest:
         if pair.startswith(f"{part}+")
     }
     counts = {part: rows.num_rows for part, rows in parts.items()}
-    return OpenedTest(parts, shared, (*remarks, *told(shared, counts)))
+    return OpenedTest(parts, shared, (*remarks, *overlap_remarks(shared, counts)))
 
 
 def look_at_test(task: Task) -> OpenedTest:
@@ -241,7 +241,7 @@ def _load(outline: Outline, *, drop_empty: bool) -> Task:
             kind.require(validation, "validation")
         shared = shared_rows({"train": row_keys(train), "validation": row_keys(validation)})
         require_unseen(shared, validation.num_rows, outline.validation)
-        remarks += told(shared, {"validation": validation.num_rows})
+        remarks += overlap_remarks(shared, {"validation": validation.num_rows})
     remarks += kind.remarks(validation)
     return Task(
         name=outline.name,

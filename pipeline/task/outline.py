@@ -107,7 +107,7 @@ def outline_of(
 
 
 def with_length(outline: Outline, max_length: int, name_or_file: str) -> Outline:
-    """Return the outline of a file of rows or a hub data set with rows of at most so many tokens.
+    """Return the outline of a file of rows or a hub data set with rows of at most `max_length` tokens.
 
     Raises:
         BadInput: the task has a length of its own, or there is no such length.

@@ -31,7 +31,7 @@ def shared_rows(parts: Mapping[str, list[RowKey]]) -> dict[str, int]:
     return found
 
 
-def told(shared: Mapping[str, int], counts: Mapping[str, int]) -> tuple[str, ...]:
+def overlap_remarks(shared: Mapping[str, int], counts: Mapping[str, int]) -> tuple[str, ...]:
     """Return a sentence on each pair of parts that share rows; `counts` are the rows of the parts."""
     sentences = []
     for pair, count in shared.items():

@@ -116,11 +116,11 @@ class PartOfFile:
             raise ValueError(
                 f"its {rows.num_rows} rows are too few, or too alike, to keep some aside to test on"
             )
-        told = (
+        remark = (
             f"The task has no test file: {aside.sum():,} of the {len(aside):,} rows of {self.file.path.name} are kept "
             "aside to test on."
         )
-        return rows.filter(pa.array(aside == self.aside)).combine_chunks(), (*remarks, told)
+        return rows.filter(pa.array(aside == self.aside)).combine_chunks(), (*remarks, remark)
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ def encode(rows: pa.Table, tokenizer: PreTrainedTokenizerBase, *, max_length: in
     parts = [_encode(rows.slice(start, ROWS_AT_ONCE), tokenizer, length) for start in starts]
     cut = sum(count for _, count in parts)
     table: pa.Table = pa.concat_tables([part for part, _ in parts]).combine_chunks()
-    told: pa.Table = table.replace_schema_metadata({CUT: str(cut), LIMIT: str(length)})
-    return told
+    tokens: pa.Table = table.replace_schema_metadata({CUT: str(cut), LIMIT: str(length)})
+    return tokens
 
 
 def share_of(part: int, whole: int) -> str:

@@ -54,10 +54,10 @@ def answered(
     parts |= {TRAIN: data.train} if kind.trains_on_answers else {}
     if kept is not None and kept.exists():
         found = read_weights(kept)
-        told = [split.with_labels(found[name]) for name, split in parts.items()]
+        labelled = [split.with_labels(found[name]) for name, split in parts.items()]
     else:
-        told = [*answered_rows(source, kind, precision, *parts.values(), device=device)]
-    return replace(data, **dict(zip(parts, told, strict=True)))
+        labelled = [*answered_rows(source, kind, precision, *parts.values(), device=device)]
+    return replace(data, **dict(zip(parts, labelled, strict=True)))
 
 
 def answered_rows(

@@ -37,7 +37,7 @@ class Findings:
         self._resumed_at: float | None = None  # epochs that earlier attempts had trained
 
     def resume(self, before: TrialRecord, *, epoch: float) -> None:
-        """Go on from what was found up to a checkpoint, which was written after so many epochs."""
+        """Go on from what was found up to a checkpoint, written after `epoch` epochs."""
         self.points, self.history = list(before.points), list(before.history)
         self.rungs = list(before.rungs)
         self._seconds_before, self._resumed_at = before.seconds, epoch

@@ -14,8 +14,8 @@ from pathlib import Path
 
 MODE, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"
 OPEN = (
-    f"{MODE} is disabled: whoever reaches this machine over the network, or works on it, can run code as you while the "
-    "search runs. Leave it unset, or set it to token."
+    f"{MODE} is disabled: anyone who reaches this machine over the network, or works on it, can run code as you "
+    "while the search runs. Leave it unset, or set it to token."
 )
 
 

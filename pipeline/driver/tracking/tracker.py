@@ -207,7 +207,7 @@ class Tracker:
         study = self._started()
         tag, value = published.SPEC, published.fingerprint(study.spec)
         runs = self._mlflow.runs(study.experiment_id, tag=tag, value=value)
-        if runs:  # the oldest stays, whoever made it
+        if runs:  # the oldest stays
             own, study.run_id = study.run_id, runs[0].id
             if own not in {run.id for run in runs}:  # another one has merged it meanwhile
                 doubles.move_trials(self._mlflow, study.experiment_id, study.run_id, own)

@@ -58,7 +58,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
 
 
 def _share(folder: Path) -> None:
-    """Let whoever may enter the folder read its files: libraries write some for their owner alone.
+    """Let everyone who may enter the folder read its files: libraries write some for their owner alone.
 
     The folder's own mode is what the user's umask made it.
     """

@@ -92,7 +92,7 @@ def write_checkpoint(
 
 
 def write_tokenizer(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write a tokenizer's files, but for its own code: whoever loads the folder trusts ours alone."""
+    """Write a tokenizer's files, but for its own code: who loads the folder trusts ours alone."""
     for name, content in files.items():
         if not name.endswith(".py"):
             (folder / name).write_bytes(_for_any_version(name, content))
