@@ -24,9 +24,9 @@ from pipeline.cli.fit_pruner import fit_pruner
 from pipeline.cli.init import init
 from pipeline.cli.interruption import INTERRUPTED, goes_on, interruptible
 from pipeline.cli.methods import methods
-from pipeline.cli.mistyped import Command
 from pipeline.cli.output import OutputLost, errors, out
 from pipeline.cli.outside_errors import outside_cause
+from pipeline.cli.parsing import Command, Group
 from pipeline.cli.passwords import refuse_passwords
 from pipeline.cli.plan import plan
 from pipeline.cli.report import report
@@ -41,6 +41,7 @@ DONE, FAILURE, BAD_INPUT = 0, 1, 2
 
 app = typer.Typer(
     name="prunefront",
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",

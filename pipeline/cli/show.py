@@ -18,7 +18,7 @@ from pipeline.fronts.numbers import VOLUME, millions, percent, short, volume
 from pipeline.fronts.search_state import search_state
 from pipeline.fronts.setting_columns import setting_columns, shared_settings
 from pipeline.study.records import OBJECTIVES
-from pipeline.study.store import DEFAULT_STORE, Retrained, Store, place_text, sqlite_url
+from pipeline.study.store import DEFAULT_STORE, LATER, Retrained, Store, place_text, sqlite_url
 
 _TIMES = ("ms", "speed")
 PLOT_WIDTH, PLOT_HEIGHT = 78, 16
@@ -151,6 +151,10 @@ def _in_mlflow(tracking: str | None, store: Path) -> str:
     """Return a server's address without its secrets, or the command that shows a database."""
     if tracking is not None and tracking.startswith("http"):
         return shown(tracking)
+    if tracking == LATER:
+        return "prunefront studies --sync" + (
+            "" if store == DEFAULT_STORE else f" --store {place_text(store)}"
+        )
     database = sqlite_url(store / "mlflow.db") if tracking is None else shown(tracking)
     return f"mlflow ui --backend-store-uri {database}"
 

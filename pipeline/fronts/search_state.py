@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from pipeline.study.records import BadInput
-from pipeline.study.store import Store, StudyStore
+from pipeline.study.store import JOURNAL, SQLITE, Store, StudyStore, sqlite_url
 
 State = Literal["running", "stopped", "complete", "unknown"]
 LATELY_S = 90.0  # a driver notes every 30 s what it has used
+NEED_NO_PASSWORD = (SQLITE, JOURNAL)  # ledgers
 TOUCHED = (
     "spec.json",
     "spent.json",
@@ -67,11 +68,11 @@ def search_state(store: Store, study: str, *, ended: int) -> SearchState:
 
 def _is_held(store: Store, files: StudyStore, changed_s: float) -> bool:
     place = files.ledger.read().place
-    if place.startswith("sqlite"):
+    if place.startswith(NEED_NO_PASSWORD):
         from pipeline.study.ledger import holder_of  # SQLAlchemy, which complete studies do without
-        from pipeline.study.store import sqlite_url
 
-        url = sqlite_url(store.studies_db) if store.studies_db.exists() else place
+        in_store = place.startswith(SQLITE) and store.studies_db.exists()
+        url = sqlite_url(store.studies_db) if in_store else place
         try:
             return holder_of(url, files.name) is not None
         except BadInput:  # a database that cannot be opened

@@ -58,6 +58,15 @@ def test_an_option_that_is_mistyped_gets_the_nearest_one(
     assert "Possible options" not in said
 
 
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_help_has_no_types_that_say_nothing(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([name, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert "--help" in said
+    assert "<bool>" not in said
+    assert "list[" not in said
+
+
 @pytest.mark.parametrize(
     "words",
     [

@@ -164,8 +164,7 @@ def drive(
                     queue.on_end(ask.number, None)
         finally:
             queue.close()
-            ledger._storage.remove_session()
-            ledger._storage.engine.dispose()  # a server's connections are not left to the collector
+            ledger.close()  # a server's connections are not left to the collector
 
 
 def _work(store: Store, ask: Any, shared: Any) -> None:

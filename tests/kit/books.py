@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from pipeline.study.ledger.storage import driver_url
+from pipeline.study.store import journal_folder
 
 Execute = Callable[..., list[Any]]
 
@@ -78,3 +82,62 @@ class LedgerBooks:
             elif number > 0:
                 for table in ("_values", "_params", "_user_attributes", "_system_attributes", "s"):
                     execute(f"DELETE FROM trial{table} WHERE trial_id = :row", row=row)
+
+
+STATES = ("RUNNING", "COMPLETE", "PRUNED", "FAIL")  # Optuna's numbers
+CREATE_TRIAL, END_TRIAL, ATTRIBUTE = 4, 6, 8  # operations of a journal's lines
+
+
+class JournalBooks:
+    """A ledger in a folder: the lines of its one study, without those that a former holder wrote too late."""
+
+    def __init__(self, folder: Path) -> None:
+        self.file, self.leases = folder / "s.journal", sorted((folder / "s.leases").glob("*.json"))
+
+    def _lines(self) -> list[tuple[int, dict[str, Any]]]:
+        """Where each line begins, and the line."""
+        held = [json.loads(path.read_text()) for path in self.leases]
+        ends = {was["token"]: now["journal_bytes"] for was, now in pairwise(held) if was["token"] != "free"}
+        found, start = [], 0
+        for text_ in self.file.read_bytes().splitlines(keepends=True):
+            line = json.loads(text_)
+            if start < ends.get(line.get("lease"), start + 1):
+                found.append((start, line))
+            start += len(text_)
+        return found
+
+    def asked(self) -> dict[int, dict[str, Any]]:
+        """The trials that were wholly asked for."""
+        found: dict[int, dict[str, Any]] = {}
+        for _, line in self._lines():
+            if line["op_code"] == CREATE_TRIAL:
+                params = json.dumps(line["user_attrs"]["params"])
+                found[len(found)] = {"state": STATES[line["state"]], "params": params, "values": None}
+            elif line["op_code"] == END_TRIAL and found[line["trial_id"]]["state"] == "RUNNING":
+                values = None if line["values"] is None else tuple(line["values"])
+                found[line["trial_id"]] |= {"state": STATES[line["state"]], "values": values}
+        return found
+
+    def undo_last(self) -> None:
+        """Put an older copy of the file in its place: the last trial is gone, or runs again."""
+        asked = self.asked()
+        last = len(asked) - 1
+        if last < 0 or (asked[last]["state"] == "RUNNING" and last == 0):
+            return
+        made = [start for start, line in self._lines() if line["op_code"] == CREATE_TRIAL]
+        cut = made[last]
+        if asked[last]["state"] != "RUNNING":
+            cut = next(
+                start
+                for start, line in self._lines()
+                if start > made[last]
+                and line.get("trial_id") == last
+                and line["op_code"] in (END_TRIAL, ATTRIBUTE)
+            )
+        os.truncate(self.file, cut)
+
+
+def books_of(url: str) -> LedgerBooks | JournalBooks:
+    """The books of a ledger."""
+    folder = journal_folder(url)
+    return LedgerBooks(url) if folder is None else JournalBooks(folder)

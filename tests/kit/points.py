@@ -2,7 +2,8 @@
 
 A point is a file that is opened for writing, renamed, linked or removed, a folder that is made or removed, each below a
 root, and a commit of a database, before and after. Nothing of the program is replaced: Python's audit hook tells of
-the files, SQLAlchemy of the commits.
+the files, SQLAlchemy of the commits. Of a
+journal a commit is a line that is added.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from typing import Any
 
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import OperationalError
+
+from pipeline.study.ledger.journal.lines import JournalLines
 
 KILLED = 9
 AN_HOUR = 3600.0
@@ -169,12 +172,20 @@ def install() -> None:
         return
     _installed = True
     sys.addaudithook(POINTS.heard)
-    commit, fsync, now = DefaultDialect.do_commit, os.fsync, time.time
+    commit, append = DefaultDialect.do_commit, JournalLines.append_logs
+    fsync, now = os.fsync, time.time
 
     def committing(self: Any, connection: Any) -> None:
         if POINTS.root:
             POINTS.reach("commit before", ("before",))
         commit(self, connection)
+        if POINTS.root:
+            POINTS.reach("commit after", ("after",))
+
+    def appending(self: JournalLines, logs: list[dict[str, Any]]) -> None:
+        if POINTS.root:
+            POINTS.reach("commit before", ("before",))
+        append(self, logs)
         if POINTS.root:
             POINTS.reach("commit after", ("after",))
 
@@ -184,5 +195,6 @@ def install() -> None:
             POINTS.flushed(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
 
     DefaultDialect.do_commit = committing  # type: ignore[method-assign]
+    JournalLines.append_logs = appending  # type: ignore[method-assign]
     os.fsync = flushing  # type: ignore[assignment]
     time.time = lambda: now() + POINTS.shift_s

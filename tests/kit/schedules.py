@@ -27,11 +27,12 @@ from pipeline.driver.execute import trials as worker
 from pipeline.driver.search import trial_source
 from pipeline.driver.tracking import busy, open_tracking
 from pipeline.study.ledger import hold, storage
+from pipeline.study.ledger.journal import lines
 from pipeline.study.records import BadInput, TrialRecord
 from pipeline.study.store import Store
 from pipeline.study.store import study as study_room
 from tests.kit.actors import SPEC, TRIALS, drive, export, publish
-from tests.kit.books import LedgerBooks, query
+from tests.kit.books import books_of, query
 from tests.kit.points import FAULTS, KILLED, POINTS, install, kinds_of
 from tests.kit.postgres import PASSWORD, Server
 
@@ -114,6 +115,7 @@ class Study:
         stops: bool = False,
         mlflow: bool = False,
         server: Server | None = None,
+        journal: bool = False,
     ) -> None:
         """Run it once undisturbed: its points are those of every schedule.
 
@@ -123,9 +125,10 @@ class Study:
             stops: the second trial is stopped at a rung.
             mlflow: a driver publishes its trials.
             server: with the ledger, a database for each schedule; None: sqlite.
+            journal: the ledger is a folder of Optuna's journals.
         """
         install()
-        self.folder, self.actor, self.server = folder, actor, server
+        self.folder, self.actor, self.server, self.journal = folder, actor, server, journal
         self.mlflow = mlflow or actor == "sync"
         how: dict[str, Any] = {"stops": stops, "mlflow": mlflow} if actor == "driver" else {}
         self.run = partial(ACTORS[actor], **how)
@@ -141,12 +144,14 @@ class Study:
         root = self.undisturbed()
         (seen,) = root.glob("seen.*")
         self.points = seen.read_text().splitlines()
-        self.draws = {n: row["params"] for n, row in LedgerBooks(self.url(root)).asked().items()}
+        self.draws = {n: row["params"] for n, row in books_of(self.url(root)).asked().items()}
         assert self.audit(root) == []
         self._remove(root)
 
     def url(self, root: Path) -> str:
         """The ledger of a schedule."""
+        if self.journal:
+            return f"journal://{root}/ledger"
         if self.server is None:
             return f"sqlite:///{root}/studies.db"
         return self.server.url(f"s_{root.name}", password=PASSWORD)
@@ -165,7 +170,8 @@ class Study:
         if self.server is not None:
             self.server.create("s_template")
         url = self.url(self.template)
-        optuna.storages.RDBStorage(storage.driver_url(url)).engine.dispose()
+        if not self.journal:
+            optuna.storages.RDBStorage(storage.driver_url(url)).engine.dispose()
         with hold(url, "s"):
             pass
         if self.mlflow:
@@ -215,7 +221,7 @@ class Study:
             pid = _child(root, run, fault=schedule.fault, at=schedule.at)
             self._judge(root, pid, _wait(pid), found, may_stop=schedule.fault not in ("clock",))
             if schedule.fault == "undone":
-                LedgerBooks(self.url(root)).undo_last()
+                books_of(self.url(root)).undo_last()
         if schedule.then:
             _wait(_child(root, run, fault="kill", at=schedule.then))
         told = _digests(root) if schedule.fault != "power" else {}
@@ -276,7 +282,7 @@ class Study:
     def audit(self, root: Path) -> list[str]:
         """Return what is wrong with ledger, store and MLflow."""
         store, wrong = Store(root / "store"), []
-        study, asked = store.study("s"), LedgerBooks(self.url(root)).asked()
+        study, asked = store.study("s"), books_of(self.url(root)).asked()
         if sorted(asked) != list(range(TRIALS)):
             return [f"the ledger has the trials {sorted(asked)}"]
         draws = getattr(self, "draws", None)
@@ -382,6 +388,7 @@ def hurried() -> Iterator[None]:
         patch.setattr(worker, "_peaks", dict)
         patch.setattr(worker, "_send", lambda _report: None)
         patch.setattr("optuna.storages._rdb.storage.time.sleep", lambda _: None)
+        patch.setattr(lines, "LOCK_S", 3)  # the shortest without a warning of Optuna's
         # it reads all migrations of the tables each time: half of a process's time
         versions = "optuna.storages._rdb.storage._VersionManager.check_table_schema_compatibility"
         patch.setattr(versions, lambda _: None)

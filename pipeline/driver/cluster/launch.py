@@ -18,7 +18,7 @@ from pipeline.driver.cluster.secrets import (
 from pipeline.driver.execute.cluster import WORKER_ENVIRONMENT
 from pipeline.driver.search.request import Search
 from pipeline.study.records import BadInput
-from pipeline.study.store import is_object_store
+from pipeline.study.store import JOURNAL, LATER, is_object_store
 
 # Of every node's processes; the driver passes the second part to its workers, too.
 NODE_ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0"} | WORKER_ENVIRONMENT
@@ -71,7 +71,8 @@ class Launch:
     def driver_secrets(self) -> tuple[Secret, ...]:
         """Secrets of the driver besides Ray's token."""
         tracking = (self.search.tracking or "").startswith("http")
-        return (*OF_LEDGER, *(OF_TRACKING if tracking else ()), *self.worker_secrets)
+        server = not (self.search.ledger or "").startswith(JOURNAL)
+        return (*(OF_LEDGER if server else ()), *(OF_TRACKING if tracking else ()), *self.worker_secrets)
 
     @property
     def worker_secrets(self) -> tuple[Secret, ...]:
@@ -171,18 +172,28 @@ def check_image(launch: Launch) -> None:
 def _check_ledger(ledger: str | None) -> None:
     if ledger is None or ledger.startswith("sqlite"):
         raise BadInput(
-            "On a cluster the ledger is a database server: a driver that is restarted on another node has to find it, "
-            f"and a sqlite file is one node's. Give --ledger {POSTGRES}; its password comes from PGPASSWORD."
+            "On a cluster the ledger is where a driver that is restarted on another node finds it, and a sqlite file "
+            f"is one node's. Give --ledger {POSTGRES}, whose password comes from PGPASSWORD; or, without a server, "
+            f"--ledger {JOURNAL}/SHARED/FOLDER."
+        )
+    folder = ledger.removeprefix(JOURNAL)
+    if folder != ledger and not Path(folder).is_absolute():
+        raise BadInput(
+            f"On a cluster all nodes share the ledger's folder; {ledger} may be a folder of one node. Give its whole "
+            f"path: {JOURNAL}/SHARED/FOLDER."
         )
     refuse_secret("--ledger", ledger, way_out=f"{POSTGRES}, with the password in PGPASSWORD.")
 
 
 def _check_tracking(tracking: str | None) -> None:
+    if tracking == LATER:
+        return
     if tracking is None or not tracking.startswith(("http://", "https://")):
         raise BadInput(
             "On a cluster MLflow is a server: a file or a sqlite database is one node's. Give --tracking "
             "https://mlflow.example.org (or MLFLOW_TRACKING_URI); who we are comes from MLFLOW_TRACKING_USERNAME and "
-            "MLFLOW_TRACKING_PASSWORD."
+            f"MLFLOW_TRACKING_PASSWORD. Without a server, --tracking {LATER}: `prunefront studies --sync` publishes "
+            "the study when it has ended."
         )
     refuse_secret(
         "--tracking",

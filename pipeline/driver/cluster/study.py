@@ -16,7 +16,7 @@ HUB_COMMIT = "@"  # a fingerprint ends with it and the commit, of a model from t
 # Options that may differ at every start; all others are the study's.
 FREE = {
     *("trials", "minutes", "gpu_hours", "until_hypervolume_flat", "scheduler", "warm_start"),
-    *("store", "ledger", "tracking", "take_over", "checkpoint_seconds", "keep_weights"),
+    *("store", "ledger", "tracking", "also", "take_over", "checkpoint_seconds", "keep_weights"),
     *("concurrent", "cpus_per_trial", "gpus_per_trial", "address", "latency_grid"),
     *("trust_remote_code", "activation_checkpointing"),
 }

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from pipeline.driver.also import check_also
 from pipeline.driver.execute import Resources, check_resources
 from pipeline.driver.search.latency import check_grid
 from pipeline.driver.search.request import (
@@ -68,6 +69,7 @@ def check(request: Search) -> Checked:
             "Give a number above 0."
         )
     check_sampler(request.sampler)
+    check_also(request.also)
     check_resources(request.resources)
     check_objects(request)
     check_ledger(request)

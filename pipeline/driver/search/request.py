@@ -156,12 +156,24 @@ class Search:
         DEFAULT_STORE
     )
     ledger: Annotated[
-        str | None, Option("URL of the study database. [dim]Default: in the store[/]", WHERE)
+        str | None,
+        Option(
+            "URL of the study database; journal:///FOLDER needs a shared folder alone. [dim]Default: in the store[/]",
+            WHERE,
+        ),
     ] = None
     tracking: Annotated[
         str | None,
-        Option("MLflow's address. [dim]Default: in the store[/]", WHERE, environment="MLFLOW_TRACKING_URI"),
+        Option(
+            "MLflow's address; later: publish nothing before `studies --sync`. [dim]Default: in the store[/]",
+            WHERE,
+            environment="MLFLOW_TRACKING_URI",
+        ),
     ] = None
+    also: Annotated[
+        tuple[str, ...],
+        Option("A tracker beside MLflow: tensorboard:FOLDER or trackio; may be repeated.", WHERE),
+    ] = ()
     take_over: Annotated[bool, Option("Go on with a study whose driver is gone, or is to stop.", WHERE)] = (
         False
     )

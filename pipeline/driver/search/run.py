@@ -16,6 +16,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 
+from pipeline.driver.also import reporting
 from pipeline.driver.execute import OPEN, Cluster, Packing, connect, is_open, pack, run_trials
 from pipeline.driver.search.budget import Meter
 from pipeline.driver.search.check import check_gpu_hours
@@ -31,12 +32,20 @@ from pipeline.driver.search.study_queue import StudyQueue
 from pipeline.driver.search.study_results import StudyResults
 from pipeline.driver.search.trial_source import TrialSource
 from pipeline.driver.search.watcher import Watcher
-from pipeline.driver.tracking import Publisher, Tracker, address_of, open_if_answering, open_tracking, shown
+from pipeline.driver.tracking import (
+    Later,
+    Publisher,
+    Tracker,
+    address_of,
+    open_if_answering,
+    open_tracking,
+    shown,
+)
 from pipeline.fronts.front import Front, load_front
 from pipeline.study.halving import Halving
 from pipeline.study.ledger import Lease, Ledger, open_ledger
 from pipeline.study.records import StudySpec
-from pipeline.study.store import Asked
+from pipeline.study.store import LATER, Asked
 from pipeline.trial.inputs import TrialInputs, inputs_of_study
 from pipeline.trial.training.process import free_memory_mb, mps_runs
 
@@ -60,6 +69,7 @@ def run(request: Search, watcher: Watcher, *, cluster: Cluster | None = None) ->
         BadInput: the request cannot be carried out; nothing has been written.
         LedgerLost, LeaseLost, ObjectStoreLost: it cannot go on; what was found is kept, the same call goes on with it.
     """
+    watcher = reporting(watcher, request.also)
     resolved = resolve(request, watcher)
     store = resolved.store
     for remark in resolved.data.remarks:
@@ -163,13 +173,7 @@ def _make_queue(
 ) -> StudyQueue:
     """Return the study's queue. Its publisher starts when the spec is whole."""
     request, store = resolved.request, resolved.store
-    publisher = Publisher(
-        spec,
-        store=store,
-        open_tracker=partial(open_tracking, request.tracking, store_root=store.root),
-        may_write=lease.check,
-        address=shown(address_of(request.tracking, store_root=store.root)),
-    )
+    publisher = _publisher(resolved, spec, lease)
 
     def begin(spec: StudySpec) -> None:
         publisher.start(tracker, spec=spec)
@@ -188,6 +192,19 @@ def _make_queue(
         halving=Halving(spec.values, spec.reference_point) if request.scheduler == "asha" else None,
         dense=beside,
         begin=begin,
+    )
+
+
+def _publisher(resolved: ResolvedSearch, spec: StudySpec, lease: Lease) -> Publisher | Later:
+    tracking, store = resolved.request.tracking, resolved.store
+    if tracking == LATER:
+        return Later(resolved.study, address=shown(address_of(tracking, store_root=store.root)))
+    return Publisher(
+        spec,
+        store=store,
+        open_tracker=partial(open_tracking, tracking, store_root=store.root),
+        may_write=lease.check,
+        address=shown(address_of(tracking, store_root=store.root)),
     )
 
 
@@ -254,6 +271,8 @@ def _reach_tracking(resolved: ResolvedSearch, watcher: Watcher) -> Tracker | Non
         BadInput: it is no place for runs, or does not answer and the study is new: the address may be wrong.
     """
     address, store = resolved.request.tracking, resolved.store.root
+    if address == LATER:
+        return None
     if resolved.anchors is None:
         return open_tracking(address, store_root=store)
     return open_if_answering(

@@ -1,4 +1,4 @@
-"""What a cluster of several machines needs: a store that all of them can reach, and a ledger on a server."""
+"""What a cluster of several machines needs: a store and a ledger that all of them can reach."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pipeline.driver.search.request import Search
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store, is_object_store, place_text
 
-SERVER = "postgresql://USER@HOST/DATABASE (its password in PGPASSWORD)"
+SERVER = "postgresql://USER@HOST/DATABASE (its password in PGPASSWORD), or without a server journal:///SHARED/FOLDER"
 SHARED = "the whole path of a folder that all nodes share"
 
 
@@ -80,7 +80,7 @@ def _in_file(request: Search) -> bool:
 
 def _refused(where: str) -> BadInput:
     return BadInput(
-        f"On a cluster the ledger is a database server, so that a driver that is restarted on any machine finds it; "
+        f"On a cluster the ledger is where a driver that is restarted on any machine finds it; "
         f"{where} is another machine, and the ledger is a sqlite file of this one. Give --ledger {SERVER}, and "
         f"--store {SHARED}."
     )

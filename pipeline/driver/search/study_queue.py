@@ -9,7 +9,7 @@ from pipeline.driver.search.dense_beside import DenseBeside
 from pipeline.driver.search.study_results import StudyResults
 from pipeline.driver.search.trial_source import TrialSource
 from pipeline.driver.search.watcher import SearchProgress, Watcher
-from pipeline.driver.tracking import Publisher
+from pipeline.driver.tracking import Later, Publisher
 from pipeline.study.halving import Halving, Verdict
 from pipeline.study.ledger import LeaseLost
 from pipeline.study.records import Ask, Rung, StudySpec, TrialRecord
@@ -23,7 +23,7 @@ class StudyQueue:
         source: TrialSource,
         results: StudyResults,
         *,
-        publisher: Publisher,
+        publisher: Publisher | Later,
         watcher: Watcher,
         halving: Halving | None,
         dense: DenseBeside | None = None,

@@ -21,7 +21,7 @@ from pipeline.driver.tracking.busy import PatientClient
 from pipeline.driver.tracking.connection import Connection, cause
 from pipeline.driver.tracking.relocation import OwnDatabase
 from pipeline.study.records import BadInput
-from pipeline.study.store import Store, sqlite_file, sqlite_url
+from pipeline.study.store import LATER, Store, sqlite_file, sqlite_url
 
 LOGGING = "MLFLOW_LOGGING_LEVEL"
 # Read by MLflow at each call; ours unless the user has set them. No telemetry, no output; and a server that is lost in
@@ -107,7 +107,8 @@ def connect(uri: str | None, *, store_root: Path) -> Connection:
 
 def address_of(uri: str | None, *, store_root: Path) -> str:
     """Return MLflow's address: `uri`, else MLFLOW_TRACKING_URI, else a database in the store."""
-    return uri or os.environ.get(VARIABLE) or sqlite_url(Store(store_root).mlflow_db)
+    given = uri or os.environ.get(VARIABLE)
+    return given if given and given != LATER else sqlite_url(Store(store_root).mlflow_db)
 
 
 def _reach_host(address: str) -> None:

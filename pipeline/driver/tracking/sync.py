@@ -14,7 +14,7 @@ from pipeline.driver.tracking.publisher import Publisher
 from pipeline.driver.tracking.tracker import open_tracking
 from pipeline.study.ledger import Lease, LeaseLost, LedgerLost, hold
 from pipeline.study.records import BadInput
-from pipeline.study.store import Store, sqlite_url
+from pipeline.study.store import LATER, Store, journal_folder, sqlite_url
 
 
 @dataclass(frozen=True)
@@ -33,36 +33,37 @@ def sync(store: Store, *, tracking: str | None, ledger: str | None) -> Iterator[
     To `tracking`, else MLFLOW_TRACKING_URI, else the store's own database. A study that is being searched publishes by
     itself and is left out; so is one whose search published, or has its ledger, at an address that is not given now.
     """
-    url = ledger or sqlite_url(store.studies_db)
-    held = ledger is not None or store.studies_db.exists()  # else its ledger is elsewhere, and not named
     for study in store.list_studies():
         try:
-            if ledger is None:
-                _check_ledger(store, study)
-            with hold(url, study) if held else nullcontext() as lease:
+            url = ledger or _own_ledger(store, study)
+            with nullcontext() if url is None else hold(url, study) as lease:
                 found = _deliver(store, study, tracking, lease)
         except (BadInput, LeaseLost, LedgerLost) as refusal:
             found = Synced(study, 0, False, str(refusal))
         yield found
 
 
-def _check_ledger(store: Store, study: str) -> None:
-    """Refuse a study whose ledger is elsewhere: its driver may be publishing now, and two would publish all twice.
+def _own_ledger(store: Store, study: str) -> str | None:
+    """Return the ledger of a study, where none is given: the store's, or a journal; None if there is none any more.
 
     Raises:
-        BadInput: it is.
+        BadInput: it is elsewhere: its driver may be publishing now, and two would publish all twice.
     """
-    place = store.study(study).ledger.read().place
-    if place and not (place.startswith("sqlite") and store.studies_db.exists()):
+    place, in_store = store.study(study).ledger.read().place, store.studies_db.exists()
+    if (folder := journal_folder(place)) is not None and folder.is_dir():
+        return place
+    if place and not (place.startswith("sqlite") and in_store):
         raise BadInput(
             f"One command at a time publishes a study; the ledger of {study!r}, which tells whether it is searched, "
             f"is {place}. Give it by --ledger."
         )
+    return sqlite_url(store.studies_db) if in_store else None
 
 
 def _deliver(store: Store, study: str, tracking: str | None, lease: Lease | None) -> Synced:
     spec, outbox = store.study(study).read_spec(), store.study(study).outbox.read()
-    requested = tracking or os.environ.get("MLFLOW_TRACKING_URI")
+    given = tracking or os.environ.get("MLFLOW_TRACKING_URI")
+    requested = None if given == LATER else given
     own = shown(address_of(None, store_root=store.root))
     if requested is None and outbox is not None and outbox.address != own:
         raise BadInput(

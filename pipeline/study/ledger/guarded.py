@@ -1,35 +1,30 @@
-"""Writes to the ledger's database: each transaction checks, before its commit, that it still may."""
+"""Writes to the ledger: each checks, before it counts, that it still may."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, final
 
-from optuna.storages import RDBStorage
-from sqlalchemy import Connection, event
-
 from pipeline.study.ledger.storage import database_errors
+from pipeline.study.ledger.transaction import Check, Transaction
 
 if TYPE_CHECKING:
     from pipeline.study.ledger.lease import Lease
 
-Check = Callable[[Connection], None]  # raises what refuses the commit
-
 
 @final
 class GuardedWrites:
-    """The transactions of one storage. Reads are not checked."""
+    """The writes of one ledger. Reads are not checked."""
 
-    def __init__(self, storage: RDBStorage, url: str, lease: Lease | None) -> None:
-        """Watch a storage's commits; without a `lease` there is none to check."""
+    def __init__(self, url: str, lease: Lease | None) -> None:
+        """Check nothing yet: `before` is to be called before each write; without a `lease` there is none to check."""
         self.url, self.lease = url, lease
         self._check: Check | None = None
-        event.listen(storage.engine, "commit", self._before_commit)
 
     @contextmanager
     def __call__(self, check: Check = lambda _: None) -> Iterator[None]:
-        """Check the lease, and what `check` checks, in each transaction within the context.
+        """Check the lease, and what `check` checks, in each write within the context.
 
         Raises:
             LeaseLost: another driver has taken over; nothing is written.
@@ -42,8 +37,9 @@ class GuardedWrites:
         finally:
             self._check = None
 
-    def _before_commit(self, connection: Connection) -> None:
+    def before(self, transaction: Transaction) -> None:
+        """Check a write before it counts."""
         if self._check is not None:
-            self._check(connection)
+            self._check(transaction)
             if self.lease is not None:
-                self.lease.check_in(connection)
+                self.lease.check_in(transaction)

@@ -15,30 +15,19 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Connection
 
+from pipeline.study.ledger.backends import Backend, backend_of
 from pipeline.study.ledger.curve_observations import CurveObservation, rows_of_record, rows_of_table
 from pipeline.study.ledger.earlier import Counts, Found, are_of, readable, refuse_strangers
 from pipeline.study.ledger.guarded import GuardedWrites
 from pipeline.study.ledger.mirror import Mirror
 from pipeline.study.ledger.outcomes import NEVER_ASKED, check_same, outcome_of
 from pipeline.study.ledger.samplers import check_sampler, quiet_optuna, random_start, trial_seed
-from pipeline.study.ledger.storage import (
-    NONCE,
-    PARAMS,
-    CommitsLost,
-    LedgerLost,
-    database_errors,
-    freeze,
-    is_asked,
-    last_number,
-    open_study,
-    reopen,
-    shown,
-    write_end,
-)
+from pipeline.study.ledger.storage import CommitsLost, LedgerLost, database_errors, shown
+from pipeline.study.ledger.stored import NONCE, PARAMS, freeze, is_asked, open_study, write_end
+from pipeline.study.ledger.transaction import Transaction
 from pipeline.study.records import Ask, BadInput, Params, StudySpec, TrialRecord
 
 if TYPE_CHECKING:
@@ -72,9 +61,10 @@ def open_ledger(
     """
     check_sampler(spec.sampler)
     quiet_optuna()
-    storage = open_study(url, spec)
+    backend = backend_of(url)
+    storage = open_study(backend, spec, url=url)
     with database_errors(url):
-        return Ledger(storage, spec, space, start=random_start(trials), url=url, lease=lease)
+        return Ledger(backend, storage, spec, space, start=random_start(trials), url=url, lease=lease)
 
 
 class Ledger:
@@ -85,7 +75,8 @@ class Ledger:
 
     def __init__(
         self,
-        storage: RDBStorage,
+        backend: Backend,
+        storage: BaseStorage,
         spec: StudySpec,
         space: Space,
         *,
@@ -93,9 +84,10 @@ class Ledger:
         url: str,
         lease: Lease | None,
     ) -> None:
-        self._storage = storage
+        self._backend, self._storage = backend, storage
         self._url, self._lease = url, lease
-        self._write = GuardedWrites(storage, url, lease)
+        self._write = GuardedWrites(url, lease)
+        backend.guard(storage, self._write.before, "" if lease is None else lease.token)
         self._study_id = storage.get_study_id_from_name(spec.name)
         self._spec = spec
         self._space = space
@@ -126,9 +118,9 @@ class Ledger:
         self._mirror = None
         draw = mirror.draw(self._spec, self._space, start=self._start, nonce=nonce, params=params)
 
-        def check_number(connection: Connection) -> None:
+        def check_number(transaction: Transaction) -> None:
             # Optuna writes again what was not answered: that must not become a second trial
-            if last_number(connection, self._study_id) != draw.number:
+            if transaction.last_number(self._study_id) != draw.number:
                 raise _NumberTaken
 
         try:
@@ -261,7 +253,7 @@ class Ledger:
         for number in gone:
             self._mirror = None
             with self._write():
-                reopen(self._storage, self._study_id, number)
+                self._storage = self._backend.reopen(self._storage, self._study_id, number)
         return gone
 
     def check(self) -> None:
@@ -277,6 +269,10 @@ class Ledger:
     def counts(self) -> Counts:
         """Return the number of trials in each state; those without complete parameters are not counted."""
         return Counts.of([trial.state for trial in self._synced().trials if is_asked(trial)])
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        self._backend.close(self._storage)
 
     def _as_ask(self, trial: FrozenTrial) -> Ask:
         return Ask(trial.number, dict(trial.user_attrs[PARAMS]), trial_seed(self._spec.seed, trial.number))

@@ -16,16 +16,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pipeline.study.ledger.curve_observations import CurveObservation
 from pipeline.study.ledger.samplers import SEES_CURVES, make_sampler, trial_seed
-from pipeline.study.ledger.storage import (
-    NONCE,
-    PARAMS,
-    REDUNDANT,
-    SAMPLER,
-    Outcome,
-    directions,
-    is_asked,
-    write_end,
-)
+from pipeline.study.ledger.stored import NONCE, PARAMS, SAMPLER, Outcome, directions, is_asked, write_end
+from pipeline.study.ledger.transaction import REDUNDANT
 from pipeline.study.records import Params, ParamValue, StudySpec
 
 if TYPE_CHECKING:

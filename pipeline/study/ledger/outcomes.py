@@ -6,7 +6,8 @@ import math
 
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.study.ledger.storage import REASON, REDUNDANT, Outcome
+from pipeline.study.ledger.stored import Outcome
+from pipeline.study.ledger.transaction import REASON, REDUNDANT
 from pipeline.study.records import StudySpec, TrialRecord
 
 NEVER_ASKED = Outcome(TrialState.FAIL, None, "its parameters are incomplete: the driver died in asking")

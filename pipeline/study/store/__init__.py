@@ -1,7 +1,7 @@
 """The store of all studies: specs, records, and one table of points per study."""
 
 from pipeline.study.store.confirmations import NO_PREDICTIONS, Confirmation, Confirmations
-from pipeline.study.store.databases import sqlite_file, sqlite_url
+from pipeline.study.store.databases import JOURNAL, SQLITE, journal_folder, sqlite_file, sqlite_url
 from pipeline.study.store.exports import TestScores
 from pipeline.study.store.latency import (
     UNDISTURBED,
@@ -24,15 +24,18 @@ from pipeline.study.store.recordfile import NO_SPACE, SQLITE_FULL, Damaged, load
 from pipeline.study.store.store import DEFAULT_STORE, Store
 from pipeline.study.store.study import StudyStore
 from pipeline.study.store.study_table import Points, StudyTable, TrialRow, curve_params
-from pipeline.study.store.studyfile import Asked, DataFacts, LedgerPlace, Outbox, Spent
+from pipeline.study.store.studyfile import LATER, Asked, DataFacts, LedgerPlace, Outbox, Spent
 from pipeline.study.store.weights import RECOVERED, WEIGHTS, Retrained, Weights, before_cut
 
 __all__ = [
     "DEFAULT_STORE",
+    "JOURNAL",
+    "LATER",
     "NO_PREDICTIONS",
     "NO_SPACE",
     "RECOVERED",
     "RETRY_PAUSES_S",
+    "SQLITE",
     "SQLITE_FULL",
     "UNDISTURBED",
     "WEIGHTS",
@@ -63,6 +66,7 @@ __all__ = [
     "curve_params",
     "drop",
     "is_object_store",
+    "journal_folder",
     "load_record",
     "place_text",
     "save_record",

@@ -1,10 +1,11 @@
-"""URLs of database files, whatever characters their paths have."""
+"""URLs of database files and of journals, whatever characters their paths have."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 SQLITE = "sqlite:///"
+JOURNAL = "journal://"  # then the path of a folder, absolute or not: journal:///shared/ledger
 ESCAPED = "%?{}"  # characters that SQLAlchemy, or Optuna before it, reads as something else than a path
 
 
@@ -24,3 +25,8 @@ def sqlite_file(url: str) -> Path | None:
     from sqlalchemy import make_url
 
     return Path(make_url(url).database or "")
+
+
+def journal_folder(url: str) -> Path | None:
+    """Return the folder of a journal's URL; None for another URL."""
+    return Path(url.removeprefix(JOURNAL)).expanduser().absolute() if url.startswith(JOURNAL) else None

@@ -44,6 +44,9 @@ class StudyFile(Generic[T]):
             write_json(self.path, value)
 
 
+LATER = "later"  # as MLflow's address: nothing is published before `studies --sync`
+
+
 @dataclass(frozen=True)
 class Outbox:
     """What was not yet published in MLflow when a study's driver ended: trials, the front, the study's state."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.driver.tracking.published import fingerprint
 from pipeline.fronts.front import load_front
-from pipeline.study.ledger.storage import directions
+from pipeline.study.ledger.stored import directions
 from pipeline.study.records import OBJECTIVES, BadInput
 from pipeline.study.store import Store
 from tests.kit.ledger import ledger_at, optuna_study, record_of, spec_of

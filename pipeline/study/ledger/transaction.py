@@ -1,0 +1,51 @@
+"""What a write to a ledger sees before it counts, and what the kinds of ledgers have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from pipeline.study.ledger.holder import Holder
+
+# User attributes of a trial that end with it:
+REASON = "reason"  # why it failed or was stopped
+REDUNDANT = "redundant"  # it was stopped because others are as good: for a sampler it is not a bad trial
+
+
+class Transaction(Protocol):
+    """One write, before it counts; until its end nobody else writes."""
+
+    def last_number(self, study_id: int) -> int | None:
+        """Return the number of a study's last trial, this write's included."""
+
+    def holder(self, study: str, *, idle_s: float) -> Holder | None:
+        """Return who holds a study. A server ends a transaction that stands still for `idle_s`."""
+
+
+Check = Callable[[Transaction], None]  # raises what refuses the write
+
+
+class LeaseBook(Protocol):
+    """Who holds which study: a row of a database, or a file of a folder."""
+
+    def open(self) -> None:
+        """Make what is missing.
+
+        Raises:
+            BadInput: it cannot be opened.
+        """
+
+    def peek(self, study: str) -> Holder | None:
+        """Return who holds a study."""
+
+    def take(self, study: str, row: dict[str, Any], *, instead_of: Holder | None) -> bool:
+        """Write a holder in place of one that was seen; return whether nobody was quicker."""
+
+    def beat(self, study: str, token: str) -> None:
+        """Renew, if `token` holds the study."""
+
+    def give_back(self, study: str, token: str) -> None:
+        """End it, if `token` holds the study."""
+
+    def close(self) -> None:
+        """Let go of connections."""
