@@ -13,7 +13,9 @@ from pipeline.cli.completion import complete_study
 from pipeline.cli.output import err, log, out, print_json
 from pipeline.cli.selection import Selection
 from pipeline.cli.shared_options import with_options_of
+from pipeline.fronts.bounds import flag
 from pipeline.fronts.numbers import megabytes, millions, milliseconds, percent
+from pipeline.study.records import BadInput
 from pipeline.study.store import DEFAULT_STORE
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ def export(
     *,
     study: Annotated[str, typer.Argument(help="Name of the study.", autocompletion=complete_study)],
     to: Annotated[Path, typer.Option(help="Folder to write: absent or empty.")],
+    front: Annotated[
+        bool, typer.Option("--front", help="Every network of the front, each into a folder: TO/1, TO/2 …")
+    ] = False,
     trial: Annotated[
         int | None, typer.Option(min=0, help="A point of this trial, instead of one of the study's front.")
     ] = None,
@@ -75,28 +80,48 @@ def export(
     bounds = selection.bounds
     from pipeline.export.export import export as write
 
-    done = write(
-        study,
-        to=to,
-        trial=trial,
-        **vars(bounds),
-        store=store,
-        task=task,
-        onnx=onnx,
-        trim_vocabulary=trim_vocabulary,
-        keep_text=keep_text,
-        plain=plain,
-        int8=int8_kind or int8,
-        push=push,
-        tracking=tracking,
-        log=log,
-    )
-    for warning in done.warnings:
+    options: dict[str, Any] = {
+        "to": to,
+        "store": store,
+        "task": task,
+        "onnx": onnx,
+        "trim_vocabulary": trim_vocabulary,
+        "keep_text": keep_text,
+        "plain": plain,
+        "int8": int8_kind or int8,
+        "tracking": tracking,
+        "log": log,
+    }
+    if front:
+        _refuse_choice(bounds.given, trial, push)
+        from pipeline.export.whole_front import export_front
+
+        each = export_front(study, **options)
+    else:
+        each = (write(study, trial=trial, push=push, **vars(bounds), **options),)
+    for warning in dict.fromkeys(warning for done in each for warning in done.warnings):
         err.print(warning, style="yellow", markup=False, soft_wrap=True)
     if as_json:
-        print_json(exported_as_json(done))
-    else:
+        found = [exported_as_json(done) for done in each]
+        print_json({"networks": found} if front else found[0])
+        return
+    for done in each:
         _print(done)
+
+
+def _refuse_choice(given: tuple[str, ...], trial: int | None, push: str | None) -> None:
+    """Refuse, with --front, options that name one network.
+
+    Raises:
+        BadInput: one is given.
+    """
+    named = [
+        *(flag(name) for name in given),
+        *(["--trial"] * (trial is not None)),
+        *(["--push"] * (push is not None)),
+    ]
+    if named:
+        raise BadInput(f"--front exports every network of the front. Leave {', '.join(named)} out.")
 
 
 def exported_as_json(done: Exported) -> dict[str, Any]:

@@ -12,11 +12,21 @@ from pipeline.study.store import DEFAULT_STORE
 
 
 def init(
-    data: Annotated[Path, typer.Argument(help="A file of rows, or a folder with train and test files.")],
+    data: Annotated[
+        Path,
+        typer.Argument(
+            help="A file of rows, a folder with train and test files, or a folder of images per class."
+        ),
+    ],
     text: Annotated[
         list[str] | None, typer.Option(help="Text column; twice for pairs. [dim]Default: found by name[/]")
     ] = None,
-    label: Annotated[str | None, typer.Option(help="Label column. [dim]Default: found by name[/]")] = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Label column; several of 0 and 1 for a multi-label task. [dim]Default: found by name[/]"
+        ),
+    ] = None,
     kind: Annotated[
         str | None,
         typer.Option(help="Kind of the task, as for search --kind. [dim]Default: by the metric[/]"),
@@ -30,7 +40,7 @@ def init(
     store: Annotated[Path, typer.Option(help="Folder of the store.")] = DEFAULT_STORE,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
-    """Write a task file that explains itself, from a file of rows.
+    """Write a task file that explains itself, from a file of rows or a folder of images.
 
     The rows are read: a column that is missing, or a label that cannot be learned, is said now and not later.
     """
@@ -39,7 +49,7 @@ def init(
     made = write_taskfile(
         data,
         text=tuple(text or ()),
-        label=label,
+        label=tuple(label) if label and len(label) > 1 else (label or [None])[0],
         metric=metric,
         kind=kind,
         to=to,

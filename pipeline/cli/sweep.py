@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +14,7 @@ from pipeline.cli.output import err, log, out, print_json, styled
 from pipeline.cli.shared_options import with_options_of
 from pipeline.cli.show import front_as_json
 from pipeline.driver.search.request import USUAL, Search
+from pipeline.fronts.at_size import at_size
 from pipeline.fronts.front import Front
 from pipeline.study.records import BadInput
 from pipeline.study.store import is_object_store
@@ -68,6 +70,7 @@ def sweep(
             {
                 "studies": [front_as_json(found) for found in fronts],
                 "comparisons": {task: comparison_as_json(*found) for task, found in compared.items()},
+                "at_size": [asdict(row) for row in at_size(fronts)],
                 "page": None if page is None else str(page),
             }
         )
@@ -75,6 +78,8 @@ def sweep(
     for task, found in compared.items():
         out.print(styled("\n[bold]{task}[/]", task=task))
         print_comparison(*found)
+    for row in at_size(fronts):
+        out.print(row.sentence, markup=False, soft_wrap=True)
     log(f"{len(fronts)} of {len(requests)} studies." + (f" Wrote {page}." if page is not None else ""))
 
 

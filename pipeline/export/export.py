@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from pipeline.export import hub
 from pipeline.export.card import CARD, FIGURE, ONNX, Facts, card
@@ -27,9 +26,10 @@ from pipeline.export.checkpoint import (
     write_sentence_files,
 )
 from pipeline.export.choice import choose_point
-from pipeline.export.int8 import ONNX_KINDS, Int8Network, check_kinds, make_int8
+from pipeline.export.in_int8 import in_int8, keep, tested
+from pipeline.export.int8 import ONNX_KINDS, check_kinds
 from pipeline.export.licence import licence_of
-from pipeline.export.measured import cpu_benches, disturbed, latencies, score_dense_on_test, score_on_test
+from pipeline.export.measured import disturbed, latencies, score_dense_on_test, score_on_test
 from pipeline.export.network import Network, network_of
 from pipeline.export.onnx import check_installed, check_onnx, write_onnx
 from pipeline.export.plain import check_plain
@@ -204,7 +204,13 @@ def _write(part: Path, made: Made, front: Front, wanted: Wanted, *, original: Re
         log("writing model.onnx …")
         write_onnx(part / ONNX, written)
         difference = check_onnx(part / ONNX, written, opened.inputs.data.validation)
-    forms = _in_int8(part, made, written, wanted, times, log) if wanted.int8 else None
+    forms = None
+    if wanted.int8:
+        log(f"writing it in 8 bits: {', '.join(wanted.int8)} …")
+        onnx = part / ONNX if wanted.onnx else None
+        forms = in_int8(part, opened, written, times, kinds=wanted.int8, least=wanted.least, onnx=onnx)
+        if opened is original:  # a trimmed network is not the point's
+            keep(forms[0], opened, point)
     log("measuring it on the test rows …")
     scores = score_on_test(opened, (point.trial, point.point), written, weights=part / WEIGHTS)
     networks = opened.store.study(front.spec.name).read_points().points()
@@ -215,35 +221,11 @@ def _write(part: Path, made: Made, front: Front, wanted: Wanted, *, original: Re
         plain=wanted.plain,
         network=source.network,
         onnx_difference=difference,
-        int8=() if forms is None else _tested(opened, *forms),
+        int8=() if forms is None else tested(opened, *forms),
     )
     (part / CARD).write_text(card(facts))
     write_record(part, record_of(facts, network))
     return Exported(part, facts)
-
-
-def _in_int8(
-    part: Path, made: Made, written: PreTrainedModel, wanted: Wanted, times: Sequence[Timed], log: Log
-) -> tuple[tuple[Int8Network, ...], nn.Module]:
-    log(f"writing it in 8 bits: {', '.join(wanted.int8)} …")
-    return make_int8(
-        written,
-        made.study.inputs,
-        part,
-        kinds=wanted.int8,
-        benches=cpu_benches(times),
-        least=wanted.least,
-        onnx=part / ONNX if wanted.onnx else None,
-    )
-
-
-def _tested(opened: Reopened, forms: Sequence[Int8Network], kept: nn.Module) -> tuple[Int8Network, ...]:
-    """Return the forms, the kept one with its scores on the test rows."""
-    found = {
-        part: opened.inputs.evaluate(cast("PreTrainedModel", kept), rows, precision="fp32").metrics
-        for part, rows in opened.tests.items()
-    }
-    return tuple(replace(form, test=found) if form.kept else form for form in forms)
 
 
 def _facts(made: Made, front: Front, scores: TestScores, times: tuple[Timed, ...], size_bytes: int) -> Facts:

@@ -40,7 +40,7 @@ class DataFile:
     validation: Path | None
     test: Path | None
     text: tuple[str, ...]
-    label: str | None
+    label: str | tuple[str, ...] | None
     remarks: tuple[str, ...]  # what was found by name
 
 
@@ -50,14 +50,19 @@ def is_data(path: Path) -> bool:
 
 
 def look_into(
-    path: Path, *, text: tuple[str, ...], label: str | None, labelled: bool, usual: Usual = USUAL
+    path: Path,
+    *,
+    text: tuple[str, ...],
+    label: str | tuple[str, ...] | None,
+    labelled: bool,
+    usual: Usual = USUAL,
 ) -> DataFile:
     """Return the files of a path and the columns of its training rows; no other row is read.
 
     Args:
         path: a file, or a folder with train.*, and perhaps validation.* and test.*.
         text: the text columns; empty to find them.
-        label: the label column; None to find it.
+        label: the label column, or several of 0 and 1; None to find it.
         labelled: whether a label is wanted.
         usual: the usual names of columns.
 
@@ -71,14 +76,15 @@ def look_into(
         raise BadInput(f"{train} cannot be read: {error}.") from error
     if not there:
         raise BadInput(f"{train} is empty: it has no column.")
-    for name in (*text, *([label] if label else ())):
+    for name in (*text, *((label,) if isinstance(label, str) else label or ())):
         if there.count(name) != 1:
             raise BadInput(
                 f"{train} has no column {name!r}.{did_you_mean(name, there)} It has: {', '.join(there)}."
             )
     found_label = label if label or not labelled else _label(train, there, text, usual)
-    found_text = text or _texts(train, [name for name in there if name != found_label], usual)
-    said = f"text is {' and '.join(found_text)}" + (f", label is {found_label}" if found_label else "")
+    labels = (found_label,) if isinstance(found_label, str) else found_label or ()
+    found_text = text or _texts(train, [name for name in there if name not in labels], usual)
+    said = f"text is {' and '.join(found_text)}" + (f", label is {' and '.join(labels)}" if labels else "")
     remarks = () if text and (label or not labelled) else (f"{train.name}: {said} (of {', '.join(there)}).",)
     return DataFile(train, validation, test, found_text, found_label, remarks)
 

@@ -88,7 +88,7 @@ def load_task(
     *,
     cache: Path,
     text: tuple[str, ...] = (),
-    label: str | None = None,
+    label: str | tuple[str, ...] | None = None,
     metric: str | None = None,
     max_length: int | None = None,
     drop_empty: bool = False,

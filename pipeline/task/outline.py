@@ -62,7 +62,7 @@ def outline_of(
     *,
     cache: Path,
     text: tuple[str, ...],
-    label: str | None,
+    label: str | tuple[str, ...] | None,
     metric: str | None,
     kind: str | None = None,
 ) -> Outline:
@@ -127,7 +127,7 @@ def _has_a_name(task: str) -> bool:
     return not task or task in NAMES or task.startswith("glue/") or task.endswith(".toml")
 
 
-def _data(path: Path, text: tuple[str, ...], label: str | None, scored: Scored) -> Outline:
+def _data(path: Path, text: tuple[str, ...], label: str | tuple[str, ...] | None, scored: Scored) -> Outline:
     kind, metric = scored
     labelled = metric != AGREEMENT and kind.reads_label(metric)
     found = look_into(path, text=text, label=label, labelled=labelled, usual=kind.usual)
@@ -247,13 +247,15 @@ def _file(path: Path) -> Outline:
             f"{settings.metric!r} and regression is {str(settings.regression).lower()}. Leave regression out."
         )
 
-    def source(file: str) -> FileSource | ImageTable:
+    def source(file: str) -> FileSource | ImageTable | ImageFolder:
         data = path.parent / file
         if not data.exists():
             raise BadInput(f"The files of a task must be there. {path} names {file!r}: there is no {data}.")
         if settings.delimiter and kind_of(data) not in DELIMITERS:
             raise BadInput(f"Only csv and tsv have a delimiter. {path} gives one for {file!r}: leave it out.")
         label = tuple(settings.label) if isinstance(settings.label, list) else settings.label
+        if kind.of_images and data.is_dir():
+            return ImageFolder(data)
         if kind.of_images:
             return ImageTable(data, tuple(settings.text), label)
         return FileSource(data, tuple(settings.text), label, settings.delimiter, kind.nested)

@@ -1,4 +1,4 @@
-"""A task file that explains itself, written from a file of rows."""
+"""A task file that explains itself, written from a file of rows or a folder of images per class."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from pathlib import Path
 
 from pipeline.study.records import BadInput
 from pipeline.study.whole_file import write_new
-from pipeline.task.datafile import is_data, look_into
+from pipeline.task.datafile import TEST, VALIDATION, DataFile, is_data, look_into
+from pipeline.task.imagefiles import ImageFolder, is_image_folder, part_folder
 from pipeline.task.kinds import KINDS, scored_by
+from pipeline.task.kinds.images import Images
+from pipeline.task.kinds.multi_label import MultiLabel
 from pipeline.task.loading import Task, load_task
 from pipeline.task.taskfile import read_taskfile
 
@@ -32,7 +35,7 @@ def write_taskfile(
     data: Path,
     *,
     text: tuple[str, ...],
-    label: str | None,
+    label: str | tuple[str, ...] | None,
     metric: str | None,
     kind: str | None = None,
     to: Path | None,
@@ -43,7 +46,7 @@ def write_taskfile(
     Args:
         data: the rows.
         text: the text columns; empty to find them.
-        label: the label column; None to find it.
+        label: the label column, or several of 0 and 1 of a multi-label task; None to find it.
         metric: of study/metrics.py; None for the kind's first.
         kind: a key of KINDS; None: the one that the metric belongs to, or classification.
         to: the file; None for NAME.toml beside the data.
@@ -52,19 +55,28 @@ def write_taskfile(
     Raises:
         BadInput: the rows cannot be used, or the file is there already.
     """
-    if not is_data(data):
+    of_images = is_image_folder(data)
+    if not of_images and not is_data(data):
         raise BadInput(
-            f"{data} is no file of rows (csv, tsv, jsonl, parquet; also .gz, .zst) and no folder of them."
+            f"{data} is no file of rows (csv, tsv, jsonl, parquet; also .gz, .zst), no folder of them, and no folder "
+            "of images per class."
         )
+    if kind is None and (of_images or isinstance(label, tuple)):
+        kind = Images.name if of_images else MultiLabel.name
     of_kind, metric = scored_by(kind, metric, of=str(data))
-    found = look_into(data, text=text, label=label, labelled=of_kind.reads_label(metric), usual=of_kind.usual)
+    found = (
+        _images_of(data)
+        if of_images
+        else look_into(
+            data, text=text, label=label, labelled=of_kind.reads_label(metric), usual=of_kind.usual
+        )
+    )
     name = data.name.partition(".")[0] or data.resolve().name
     file = (to if to is not None else data.parent / f"{name}.toml").expanduser()
     if file.exists():
         raise BadInput(f"{file} is there already. Name another by --to, or remove it.")
-    task = load_task(
-        str(data), cache=cache, text=found.text, label=found.label, metric=metric, kind=of_kind.name
-    )
+    described = {} if of_images else {"text": found.text, "label": found.label, "kind": of_kind.name}
+    task = load_task(str(data), cache=cache, metric=metric, **described)
     folder = file.parent.resolve()
     places = {
         "train": found.train,
@@ -78,8 +90,9 @@ def write_taskfile(
         f"name = {_quoted(name)}            # names of studies begin with it",
         f"kind = {_quoted(of_kind.name)}    # {', '.join(KINDS)}",
         f"metric = {_quoted(metric)}        # of this kind: {', '.join(of_kind.metrics)}",
-        f"text = [{', '.join(map(_quoted, found.text))}]    # one column, or two for pairs",
-        *([] if found.label is None else [f"label = {_quoted(found.label)}    # {_labels(task)}"]),
+        f"text = [{', '.join(map(_quoted, found.text))}]    # "
+        + ("the images themselves" if of_images else "one column, or two for pairs"),
+        *([] if found.label is None else [f"label = {_names(found.label)}    # {_labels(task)}"]),
         *(
             []
             if of_kind.of_images
@@ -88,7 +101,9 @@ def write_taskfile(
         *([POSITIVE] if of_kind.one_class and len(task.class_names) == 2 else []),
         *(f'# {option} = "…"             # an option of this kind' for option in of_kind.options),
         "",
-        "[files]                    # csv, tsv, jsonl or parquet, also .gz or .zst; relative to this file",
+        "[files]                    # "
+        + ("folders with a folder per class" if of_images else "csv, tsv, jsonl or parquet, also .gz or .zst")
+        + "; relative to this file",
         *(f"{part} = {_quoted(_relative(path, folder))}" for part, path in places.items()),
         *(_absent(places)),
         "",
@@ -103,6 +118,16 @@ def write_taskfile(
     return Template(
         file, rows, task.class_names, f"{rows:,} rows, {_labels(task)}", (*found.remarks, *task.remarks)
     )
+
+
+def _images_of(data: Path) -> DataFile:
+    """Return the folders of images of each part; a class is the name of its folder."""
+    train, validation, test = (part_folder(data, names) for names in (("train",), VALIDATION, TEST))
+    return DataFile(train or data, validation, test, ImageFolder.text, "label", ())
+
+
+def _names(label: str | tuple[str, ...]) -> str:
+    return _quoted(label) if isinstance(label, str) else f"[{', '.join(map(_quoted, label))}]"
 
 
 def _labels(task: Task) -> str:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from pipeline.cli.app import run
 from pipeline.study.records import BadInput
@@ -57,6 +58,48 @@ def test_every_kind_of_task_has_a_file(kind: str, tmp_path: Path, capsys: pytest
     assert (ours.kind.name, ours.metric, ours.class_names) == (kind, theirs.metric, theirs.class_names)
     assert (ours.fingerprint, ours.max_length) == (theirs.fingerprint, theirs.max_length)
     assert read_taskfile(file).files.test == "rows/test.jsonl"
+
+
+def test_columns_of_zeros_and_ones_are_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = tmp_path / "posts.csv"
+    lines = [f"post number {i},{i % 2},{i % 3 == 0:d},{int(i % 5 == 0)}" for i in range(60)]
+    data.write_text("\n".join(["text,funny,rude,old", *lines]))
+    asked = ["init", str(data), "--label", "funny", "--label", "rude", "--store", str(tmp_path / "s")]
+    assert run(asked) == 0
+    said = capsys.readouterr()
+    assert "2 classes: funny, rude" in said.out
+    assert "label is funny and rude" in said.err
+    taken = read_taskfile(tmp_path / "posts.toml")
+    assert (taken.kind, taken.text, taken.label) == ("multi-label", ["text"], ["funny", "rude"])
+    task = load_task(str(tmp_path / "posts.toml"), cache=tmp_path / "cache")
+    by_id = {
+        int(row["id"].rpartition("-")[2]): row["label"]
+        for part in (task.train, task.validation)
+        for row in part.to_pylist()
+    }
+    assert len(by_id) > 30
+    assert all(labels == [(row - 1) % 2, (row - 1) % 3 == 0] for row, labels in by_id.items())
+    data.with_suffix(".toml").unlink()
+    assert run([*asked[:-2], "--label", "od"]) == 2
+    assert "Did you mean old?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("below", ["", "train"])
+def test_a_folder_of_images_has_a_file(
+    below: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(40):
+        file = tmp_path / "pets" / below / ("cats", "dogs")[number % 2] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (6, 5), (6 * number, 255 * (number % 2), 0)).save(file)
+    assert run(["init", str(tmp_path / "pets"), "--store", str(tmp_path / "s")]) == 0
+    assert "2 classes: cats, dogs" in capsys.readouterr().out
+    file = tmp_path / "pets.toml"
+    taken = read_taskfile(file)
+    assert (taken.kind, taken.metric) == ("images", "accuracy")
+    assert taken.files.train == ("pets/train" if below else "pets")
+    ours, theirs = (load_task(str(path), cache=tmp_path / "cache") for path in (file, tmp_path / "pets"))
+    assert (ours.fingerprint, ours.class_names) == (theirs.fingerprint, ("cats", "dogs"))
 
 
 def test_an_unknown_kind_gets_the_nearest(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,9 +15,10 @@ from pipeline.export.int8.kinds import KINDS
 from pipeline.export.int8.quantised import Fp32, Quantised
 from pipeline.export.onnx import write_onnx
 from pipeline.study.records import BadInput
-from pipeline.study.store import UNDISTURBED, LatencySetup
+from pipeline.study.store import UNDISTURBED, Int8Scores, LatencySetup
 from pipeline.trial.inputs import TrialInputs
 from pipeline.trial.latency import quartiles, random_rows, time_in_turns
+from pipeline.trial.measure import MEGABYTE
 from pipeline.trial.training.process import threads
 
 if TYPE_CHECKING:
@@ -65,6 +66,26 @@ class Int8Network:
     def loss(self) -> float:
         """What 8 bits cost of the metric on validation rows; negative if they gained."""
         return self.fp32_validation - self.validation
+
+
+def scores_of(form: Int8Network, *, trial: int, point: int) -> Int8Scores:
+    """Return what the study keeps of a form; times of a busy machine are none."""
+    time = form.times[0]
+    return Int8Scores(
+        trial=trial,
+        point=point,
+        kind=form.kind,
+        engine=form.engine,
+        metric=form.validation,
+        fp32_metric=form.fp32_validation,
+        size_mb=form.size_bytes / MEGABYTE,
+        ms=None if time.disturbed else time.ms,
+        fp32_ms=None if time.disturbed else time.fp32_ms,
+        batch=time.bench.batch,
+        length=time.bench.length,
+        threads=time.bench.threads,
+        device=time.bench.device,
+    )
 
 
 def make_int8(

@@ -1,6 +1,7 @@
 """Fronts as figures: plotly to explore, matplotlib to print."""
 
 from pipeline.fronts.figures.bands import Band, band_figure, interval_figure
+from pipeline.fronts.figures.eight_bits import own_front
 from pipeline.fronts.figures.fronts import front_figure, hypervolume_figure
 from pipeline.fronts.figures.pages import as_html, plotly_script
 from pipeline.fronts.figures.parallel import parallel_figure
@@ -25,6 +26,7 @@ __all__ = [
     "hypervolume_figure",
     "importance_figure",
     "interval_figure",
+    "own_front",
     "parallel_figure",
     "penalty_figure",
     "plotly_script",

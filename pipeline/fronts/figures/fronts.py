@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from pipeline.fronts.figures.eight_bits import draw_int8
 from pipeline.fronts.figures.series import (
     COLOURS,
     PERCENT,
@@ -50,6 +51,7 @@ def front_figure(series: Sequence[Series]) -> go.Figure:
         _draw_anchors(figure, one, colour=TEXT if alone else colour, alone=alone)
         _draw_front(figure, one, colour=colour, alone=alone)
         _draw_dots(figure, one, colour=colour, symbol=symbol, alone=alone)
+        draw_int8(figure, one, colour=colour, alone=alone)
     if many:
         _name_kinds(figure, kinds)
     gain, metric = axis_labels(series)
@@ -186,6 +188,7 @@ def _offer_axes(figure: go.Figure, series: Sequence[Series]) -> None:
         return
     anchors = [one.spec.anchors for one in series]
     heights = [*(dot.metric for dot in shown), *(each.dense for each in anchors)]
+    heights += [each.metric for one in series for each in one.int8]
     margin = 0.08 * (max(heights) - min(heights)) or 0.02
     gains = [PERCENT * dot.gain for dot in shown]
     left = max(-2.0, min(gains) - 0.08 * (100 - min(gains)) - 2)
@@ -196,7 +199,11 @@ def _offer_axes(figure: go.Figure, series: Sequence[Series]) -> None:
     most = {
         "MB": max(each.dense_size_mb for each in anchors),
         "MACs": max(each.dense_macs for each in anchors) / 1e6,
-        "ms": max((dot.latency_ms or 0.0 for dot in every), default=0.0),
+        "ms": max(
+            [dot.latency_ms or 0.0 for dot in every]
+            + [each.ms or 0.0 for one in series for each in one.int8],
+            default=0.0,
+        ),
     }
     titles = {
         "MB": "size of the whole network, MB as fp32",
@@ -208,8 +215,16 @@ def _offer_axes(figure: go.Figure, series: Sequence[Series]) -> None:
         for name, value in most.items()
         if value > 0
     }
+    several_models = len({one.spec.model_fingerprint for one in series}) > 1
     figure.update_layout(
-        meta={"zoom": zoom["y"], "full": [bottom - margin, top + margin], "x": zoom["x"], "axes": axes}
+        meta={
+            "zoom": zoom["y"],
+            "full": [bottom - margin, top + margin],
+            "x": zoom["x"],
+            "axes": axes,
+            # a share of one model's encoder says nothing of another's
+            "first": "MB" if several_models else "gain",
+        }
     )
     figure.update_xaxes(range=zoom["x"])
     figure.update_yaxes(range=zoom["y"])

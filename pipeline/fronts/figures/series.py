@@ -16,7 +16,7 @@ import numpy as np
 
 from pipeline.study.pareto import front, hypervolume
 from pipeline.study.records import OBJECTIVES, FloatArray, Kind, Params, StudySpec
-from pipeline.study.store import Points
+from pipeline.study.store import Int8Scores, Points
 
 # Okabe & Ito, "Color Universal Design" (2008), without yellow and black: distinguishable with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -60,10 +60,11 @@ class Layer:
 
 @dataclass(frozen=True)
 class Series:
-    """One study on a figure: its spec and its networks."""
+    """One study on a figure: its spec and its networks, and those of them that were measured in 8 bits."""
 
     spec: StudySpec
     dots: tuple[Dot, ...]
+    int8: tuple[Int8Scores, ...] = ()
 
     @property
     def values(self) -> FloatArray:

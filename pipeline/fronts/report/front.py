@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.fronts.figures import front_figure
+from pipeline.fronts.at_size import Rival, at_size
+from pipeline.fronts.figures import front_figure, own_front
 from pipeline.fronts.front import FrontPoint
 from pipeline.fronts.numbers import short
 from pipeline.fronts.report.markup import Block, Markup, Picture, Section, paragraphs, table, text
@@ -34,6 +35,8 @@ def front_section(views: Sequence[StudyView]) -> Section:
     )
     if len(views) == 1 and views[0].front.points:
         blocks.append(front_table(views[0]))
+    blocks += _at_size(views)
+    blocks += [int8_table(view) for view in views if view.series.int8]
     return Section("fronts", "Front", tuple(blocks))
 
 
@@ -84,6 +87,80 @@ def front_table(view: StudyView) -> Markup:
     if fast:
         caption += f". {front.latency_conditions}"
     return table(caption, head, rows, first_is_markup=True)
+
+
+def _at_size(views: Sequence[StudyView]) -> list[Block]:
+    """Return a table of models as they came beside networks cut from others; nothing if there is one model."""
+    rows = [
+        [
+            row.model,
+            f"{row.size_mb:.1f}",
+            f"{row.metric:.4f}",
+            *_rival(row.by_mb, row.metric),
+            "" if row.latency_ms is None else f"{row.latency_ms:.3g}",
+            *_rival(row.by_ms, row.metric),
+        ]
+        for row in at_size([view.front for view in views])
+    ]
+    if not rows:
+        return []
+    head = [
+        "model as it came",
+        "MB",
+        "metric",
+        "best of others at its MB",
+        "against it",
+        "ms",
+        "at its ms",
+        "against it",
+    ]
+    return [table("Is a pruned network better than a smaller model off the shelf?", head, rows)]
+
+
+def _rival(rival: Rival | None, metric: float) -> tuple[str, str]:
+    if rival is None:
+        return "none so small", ""
+    cost = f"{rival.point.size_mb:.1f} MB" + (f", {rival.point.latency} ms" if rival.point.latency_ms else "")
+    return f"{rival.point.metric:.4f}: {rival.study} ({cost})", f"{rival.point.metric - metric:+.4f}"
+
+
+def int8_table(view: StudyView) -> Markup:
+    """Return a table of a study's networks in 8 bits, beside fp32 in the same engine."""
+    spec, measured = view.front.spec, view.series.int8
+    shown = {(dot.trial, dot.point): dot for dot in view.series.dots}
+    best = {id(each) for cost in ("size_mb", "ms") for each in own_front(measured, cost)}
+    rows = [
+        [
+            f"trial {each.trial}, point {each.point}",
+            f"{100 * shown[each.trial, each.point].compression:.1f} %"
+            if (each.trial, each.point) in shown
+            else "",
+            each.kind,
+            f"{each.metric:.4f}",
+            f"{each.metric - each.fp32_metric:+.4f}",
+            f"{each.size_mb:.1f}",
+            *(("", "") if each.ms is None else (f"{each.ms:.3g}", f"{(each.fp32_ms or 0) / each.ms:.2f}×")),
+            "yes" if id(each) in best else "",
+        ]
+        for each in measured
+    ]
+    one = measured[0]
+    caption = (
+        f"Networks of {spec.name} in 8 bits, on the same validation rows; times at {one.batch} × {one.length} tokens, "
+        f"{one.threads} thread(s), {one.device}, in turns with fp32 in the same engine"
+    )
+    head = [
+        "network",
+        "compression",
+        "kind",
+        spec.metric_name,
+        "vs fp32",
+        "MB",
+        "ms",
+        "as fast",
+        "on a front",
+    ]
+    return table(caption, head, rows)
 
 
 def _dense_row(view: StudyView, cells: int, *, fast: bool, second: bool) -> list[str]:

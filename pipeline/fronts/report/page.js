@@ -120,6 +120,7 @@
   const arranged = (figure, place) => {
     const meta = figure.layout.meta;
     if (!meta || !meta.axes) return figure;
+    place.dataset.axis ||= meta.axes[meta.first] ? meta.first : "gain";
     const axis = meta.axes[place.dataset.axis], whole = place.dataset.range === "full";
     const made = structuredClone(figure), range = whole ? "full" : "zoom";
     made.layout.yaxis.range = meta[range];
@@ -127,7 +128,7 @@
     made.layout.xaxis = { ...made.layout.xaxis, range: axis[range], ticksuffix: "", title: { text: axis.title } };
     for (const trace of made.data) {
       const other = trace.meta && trace.meta[place.dataset.axis];
-      if (!other) continue;
+      if (!other) { if (trace.meta && trace.meta.only) trace.x = trace.y.map(() => null); continue; }
       trace.x = other.map((value, at) => value ?? (trace.mode === "lines" && at ? axis.full[1] : null));
     }
     return made;
@@ -149,7 +150,7 @@
       group.append(button);
     });
     const over = element("span", "", "over "), range = element("span");
-    buttons(over, [["gain", names.gain], ...Object.keys(meta.axes).map((key) => [key, names[key]])], "axis", "gain");
+    buttons(over, [["gain", names.gain], ...Object.keys(meta.axes).map((key) => [key, names[key]])], "axis", place.dataset.axis);
     buttons(range, [["zoom", "the front"], ["full", "full range"]], "range", "zoom");
     bar.append(over, range);
     place.before(bar);

@@ -66,7 +66,7 @@ def read_study(study: str, *, store: Path | str, share: float = 1.0) -> StudyVie
     table = files.read_points()
     spec, ended = table.spec, table.trials()
     front = replace(with_latency(front_of(table), files.latency.read()), remarks=files.data.read().remarks)
-    every = Series(spec, _with_latencies(dots(table.points()), front))
+    every = Series(spec, _with_latencies(dots(table.points()), front), files.int8.read())
     series = replace(every, dots=_thinned(every, round(share * CURVE_DOTS)))
     trials = tuple(trial_fronts(table))
     left_out = [(trial.number, trial.state, trial.reason) for trial in ended if trial.state != "complete"]

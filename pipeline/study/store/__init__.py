@@ -3,6 +3,7 @@
 from pipeline.study.store.confirmations import NO_PREDICTIONS, Confirmation, Confirmations
 from pipeline.study.store.databases import JOURNAL, SQLITE, journal_folder, sqlite_file, sqlite_url
 from pipeline.study.store.exports import TestScores
+from pipeline.study.store.int8 import Int8Scores
 from pipeline.study.store.latency import (
     UNDISTURBED,
     LatencySetup,
@@ -44,6 +45,7 @@ __all__ = [
     "Confirmations",
     "Damaged",
     "DataFacts",
+    "Int8Scores",
     "LatencySetup",
     "LatencyTable",
     "LedgerPlace",

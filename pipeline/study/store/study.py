@@ -32,6 +32,7 @@ from pipeline.study.store.gather import (
     study_table,
     trial_folder,
 )
+from pipeline.study.store.int8 import Int8Networks
 from pipeline.study.store.location import SPEC, Location
 from pipeline.study.store.objects import drop, place_text
 from pipeline.study.store.origin import Origin
@@ -71,6 +72,7 @@ class StudyStore:
         origin: what all trials of the study begin with.
         weights: the weights of the study's networks.
         exports: what the study's exported networks measured on test rows.
+        int8: what its networks measured in 8 bits.
         confirmations: the points that were trained again on fresh seeds.
         task: how the study's task is named; reads as None if it was not written.
         data: what is known of the study's rows and model; reads as empty if it was not written.
@@ -95,6 +97,7 @@ class StudyStore:
         self.origin: Final = Origin(self.folder)
         self.weights: Final = Weights(self.folder / TRIALS)
         self.exports: Final = Exports(self.folder)
+        self.int8: Final = Int8Networks(self.folder)
         self.confirmations: Final = Confirmations(self.folder / CONFIRM)
         self.task: Final = task_file(self.folder)
         self.data: Final = data_file(self.folder)

@@ -288,6 +288,7 @@ def test_json_holds_the_same_text(here: Here, printed: Callable[..., str], kind:
     [
         (["--tracking", TRACKING, "--store", "/shared", "--shared-store"], "postgresql://"),
         (["--ledger", "sqlite:////s/x.db", "--tracking", TRACKING, "--store", "/s", "--shared-store"], "PGPASSWORD"),
+        (["--ledger", "journal://led", "--tracking", "later", "--store", "/s", "--shared-store"], "whole path"),
         (["--ledger", LEDGER, "--store", "/shared", "--shared-store"], "--tracking"),
         (["--ledger", LEDGER, "--tracking", "sqlite:///x.db", "--store", "/s", "--shared-store"], "--tracking"),
         (["--ledger", LEDGER, "--tracking", "/shared/mlruns", "--store", "/s", "--shared-store"], "--tracking"),
@@ -389,3 +390,14 @@ def test_a_study_is_not_requested_with_other_options(
     )
     assert (code, out) == (2, "")
     assert says in message
+
+
+@pytest.mark.parametrize("kind", ["slurm", "kuberay", "job"])
+def test_a_shared_folder_is_enough_and_needs_no_password(kind: str, printed: Callable[..., str]) -> None:
+    where = ["--claim", "runs"] if kind == "kuberay" else ["--shared-store"]
+    servers = ["--ledger", "journal:///shared/ledger", "--tracking", "later"]
+    made = printed(kind, *SEARCHED, *servers, "--store", "/shared/runs", *where)
+    assert "journal:///shared/ledger" in made
+    assert "--tracking later" in " ".join(made.replace(",", " ").replace('"', "").split()).replace("- ", "")
+    assert "PGPASSWORD" not in made
+    assert "MLFLOW" not in made
