@@ -67,13 +67,13 @@ class ResolvedSearch:
                 raise
             raise LedgerLost(str(refusal)) from None
 
-    def hold(self) -> AbstractContextManager[Lease]:
+    def hold(self, watcher: Watcher) -> AbstractContextManager[Lease]:
         """Return the study's lease: within it no other driver writes to the study.
 
         Raises:
             BadInput: another driver has it.
         """
-        return hold(self.ledger_url, self.name, take_over=self.request.take_over)
+        return hold(self.ledger_url, self.name, take_over=self.request.take_over, on_wait=watcher.warn)
 
 
 def resolve(request: Search, watcher: Watcher) -> ResolvedSearch:

@@ -81,7 +81,7 @@ def run(request: Search, watcher: Watcher, *, cluster: Cluster | None = None) ->
             # another study of this name, or driver, is refused before anything is started
             spec = make_spec(resolved, resolved.anchors)
             ledger = _open_ledger(resolved, spec)
-            lease = stack.enter_context(resolved.hold())
+            lease = stack.enter_context(resolved.hold(watcher))
             ledger.check_store(store)
         if request.tracking or os.environ.get("MLFLOW_TRACKING_URI"):  # before all work: it may not answer
             tracker = _reach_tracking(resolved, watcher)
@@ -100,7 +100,7 @@ def run(request: Search, watcher: Watcher, *, cluster: Cluster | None = None) ->
         check_shared(request, store)
         if lease is None:
             store.root.mkdir(parents=True, exist_ok=True)
-            lease = stack.enter_context(resolved.hold())
+            lease = stack.enter_context(resolved.hold(watcher))
         stack.enter_context(store.retrying(watcher.warn))
         _run_study(resolved, spec, cluster, lease, watcher, tracker)
     return load_front(resolved.name, store=store.root)

@@ -7,11 +7,10 @@ from typing import final
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import Connection, event, text
 
-from pipeline.study.ledger.holder import Holder
 from pipeline.study.ledger.lease_table import LeaseTable, holder_in
 from pipeline.study.ledger.storage import driver_url, engine_options
 from pipeline.study.ledger.tables import made_once
-from pipeline.study.ledger.transaction import REASON, REDUNDANT, Check
+from pipeline.study.ledger.transaction import REASON, REDUNDANT, Check, Row
 
 
 @final
@@ -69,7 +68,7 @@ class _Commit:
         found: int | None = self._connection.execute(statement, {"study": study_id}).scalar_one()
         return found
 
-    def holder(self, study: str, *, idle_s: float) -> Holder | None:
+    def holder(self, study: str, *, idle_s: float) -> Row | None:
         return holder_in(self._connection, study, lock=True, idle_s=idle_s)
 
 

@@ -1,8 +1,10 @@
 """The lease of a study: one driver at a time, held by a row in the ledger's database, or by a file of its journal.
 
 A holder renews its lease every BEAT_S seconds. A lease is free when its process is dead (seen from the same machine)
-or when it has not been renewed for SILENT_S (seen from elsewhere). A driver that takes over writes another token, and
-the former holder, if it is still alive, may not write to the ledger any more: it checks before its next write.
+or when it has not been renewed for SILENT_S (seen from elsewhere). A driver that finds it held from elsewhere waits
+until it is renewed, and is refused, or until it is free: the driver of a node that was lost is followed by the retry of
+its job, and two retries at once are one driver. A driver that takes over writes another token, and the former holder,
+if it is still alive, may not write to the ledger any more: it checks before its next write.
 Ages are differences of the ledger's own clock; drivers' clocks are only displayed.
 """
 
@@ -10,23 +12,56 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import final
 
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import OperationalError, ProgrammingError, SQLAlchemyError
 
 from pipeline.study.ledger.backends import backend_of
-from pipeline.study.ledger.holder import SILENT_S, Holder, this_process
+from pipeline.study.ledger.processes import is_alive, this_place, this_process
 from pipeline.study.ledger.storage import LeaseLost, LedgerLost, cannot_open, database_errors
-from pipeline.study.ledger.transaction import LeaseBook, Transaction
+from pipeline.study.ledger.transaction import LeaseBook, Row, Transaction
 from pipeline.study.records import BadInput
-
-__all__ = ["SILENT_S", "Holder", "Lease", "LeaseLost", "hold", "holder_of"]
 
 BEAT_S = 10.0
 IDLE_S = 60.0  # a driver that stands still in a transaction for this long loses it: a server frees its locks
+LOOK_S = 1.0  # between two looks at a lease that may be a dead driver's
+SILENT_S = 180.0  # a driver that has not renewed for this long counts as dead: many beats
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The driver that searches a study."""
+
+    token: str
+    person: str
+    host: str
+    place: str
+    pid: int
+    born: str
+    since: float
+    beat: float  # when it was renewed last, by the ledger's clock
+    silent_s: float  # since then
+
+    def __str__(self) -> str:
+        since = datetime.fromtimestamp(self.since, UTC).astimezone()
+        renewed = f"{self.silent_s:.0f} s ago" if self.silent_s >= 0 else "at a later time than now"
+        return (
+            f"{self.person} on {self.host}, process {self.pid}, since {since:%Y-%m-%d %H:%M:%S} "
+            f"(last renewed {renewed})"
+        )
+
+    @property
+    def gone(self) -> bool:
+        """Whether its process is dead, or has not renewed the lease for SILENT_S."""
+        if self.place == this_place():
+            return not is_alive(self.pid, self.born)
+        return self.silent_s > SILENT_S
 
 
 @final
@@ -58,7 +93,8 @@ class Lease:
         """
         self._refuse_other(transaction.holder(self._study, idle_s=IDLE_S))
 
-    def _refuse_other(self, holder: Holder | None) -> None:
+    def _refuse_other(self, row: Row | None) -> None:
+        holder = _as_holder(row)
         if holder is None or holder.token != self.token:
             by = f"by {holder}" if holder is not None else "and given back"
             raise LeaseLost(
@@ -79,8 +115,16 @@ class Lease:
 
 
 @contextmanager
-def hold(url: str, study: str, *, take_over: bool = False) -> Iterator[Lease]:
+def hold(
+    url: str, study: str, *, take_over: bool = False, on_wait: Callable[[str], None] = lambda _: None
+) -> Iterator[Lease]:
     """Hold the study in the ledger at `url` within the context.
+
+    Args:
+        url: of the ledger.
+        study: its name.
+        take_over: from the driver that holds it.
+        on_wait: called before it is waited whether a driver on another machine is alive.
 
     Raises:
         BadInput: the ledger cannot be opened, or another driver holds the study; the message names it.
@@ -89,7 +133,7 @@ def hold(url: str, study: str, *, take_over: bool = False) -> Iterator[Lease]:
     token = secrets.token_hex(16)
     try:
         book.open()
-        _take(book, study, token, take_over=take_over)
+        _take(book, study, token, take_over=take_over, on_wait=on_wait)
     except (SQLAlchemyError, StorageInternalError, OSError) as error:
         book.close()
         raise cannot_open(url, error) from None
@@ -111,22 +155,55 @@ def holder_of(url: str, study: str) -> Holder | None:
     """Return the driver that searches a study now; None if there is none, or the ledger does not exist."""
     book = backend_of(url).leases()
     try:
-        holder = book.peek(study)
-    except (OperationalError, ProgrammingError, StorageInternalError):  # no such database
+        holder = _as_holder(book.peek(study))
+    except (OperationalError, ProgrammingError, StorageInternalError):  # no such database, folder or table
         return None
     finally:
         book.close()
     return None if holder is None or holder.gone else holder
 
 
-def _take(book: LeaseBook, study: str, token: str, *, take_over: bool) -> None:
+def _as_holder(row: Row | None) -> Holder | None:
+    return None if row is None else Holder(**row)
+
+
+def _take(
+    book: LeaseBook, study: str, token: str, *, take_over: bool, on_wait: Callable[[str], None]
+) -> None:
     """Take the lease, in place of a holder that is gone."""
+    if not take_over:
+        _await_holder(book, study, on_wait)
     while True:
-        holder = book.peek(study)
+        seen = book.peek(study)
+        holder = _as_holder(seen)
         if holder is not None and not (take_over or holder.gone):
-            raise BadInput(
-                f"One driver at a time searches a study; {study!r} is searched by {holder}. Wait for it, or give "
-                "another --name. If you know that it has died, or is to stop: --take-over."
-            )
-        if book.take(study, this_process(token), instead_of=holder):
+            raise _held(study, holder)
+        row = this_process() | {"token": token, "since": time.time()}
+        if book.take(study, row, instead_of=seen):
             return
+
+
+def _await_holder(book: LeaseBook, study: str, on_wait: Callable[[str], None]) -> None:
+    """Wait until a holder on another machine shows that it is alive, or counts as dead.
+
+    Raises:
+        BadInput: it is alive.
+    """
+    first = holder = _as_holder(book.peek(study))
+    while first is not None and holder is not None and not holder.gone:
+        if holder.place == this_place() or (holder.token, holder.beat) != (first.token, first.beat):
+            raise _held(study, first)
+        if holder is first:
+            on_wait(
+                f"{study!r} is searched by {holder}. Waiting for a sign of it, or until it counts as dead, "
+                f"{SILENT_S:.0f} s after its last one."
+            )
+        time.sleep(LOOK_S)
+        holder = _as_holder(book.peek(study))
+
+
+def _held(study: str, holder: Holder) -> BadInput:
+    return BadInput(
+        f"One driver at a time searches a study; {study!r} is searched by {holder}. Wait for it, or give another "
+        "--name. If you know that it has died, or is to stop: --take-over."
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any, final
+from typing import final
 
 from sqlalchemy import (
     Column,
@@ -26,8 +26,8 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from pipeline.study.ledger.holder import Holder
 from pipeline.study.ledger.storage import POSTGRES, cannot_open, driver_url, engine_options
+from pipeline.study.ledger.transaction import NAMES, Row
 
 _LEASES = Table(
     "prunefront_leases",
@@ -72,17 +72,17 @@ class LeaseTable:
             except SQLAlchemyError:
                 raise cannot_open(self._url, error) from None
 
-    def peek(self, study: str) -> Holder | None:
+    def peek(self, study: str) -> Row | None:
         """Return who holds a study."""
         with self._engine.connect() as connection:
             return holder_in(connection, study)
 
-    def take(self, study: str, row: dict[str, Any], *, instead_of: Holder | None) -> bool:
+    def take(self, study: str, row: Row, *, instead_of: Row | None) -> bool:
         """Insert a row, or update that of the holder that was seen."""
         with self._engine.begin() as connection:
             values = {**row, "study": study, "beat": _now(connection)}
             if instead_of is not None:
-                theirs = (_LEASES.c.study == study, _LEASES.c.token == instead_of.token)
+                theirs = (_LEASES.c.study == study, _LEASES.c.token == instead_of["token"])
                 return connection.execute(update(_LEASES).where(*theirs).values(values)).rowcount == 1
             with suppress(IntegrityError):  # another driver was quicker
                 connection.execute(insert(_LEASES).values(values))
@@ -106,9 +106,7 @@ class LeaseTable:
         self._engine.dispose()
 
 
-def holder_in(
-    connection: Connection, study: str, *, lock: bool = False, idle_s: float = 0.0
-) -> Holder | None:
+def holder_in(connection: Connection, study: str, *, lock: bool = False, idle_s: float = 0.0) -> Row | None:
     """Return who holds a study; with `lock` nobody changes that before the transaction's end.
 
     A server ends a transaction that then stands still for `idle_s`, and frees its locks.
@@ -119,8 +117,11 @@ def holder_in(
     row = connection.execute(query.with_for_update(read=True) if lock else query).mappings().first()
     if row is None:
         return None
-    names = ("token", "person", "host", "place", "pid", "born", "since")
-    return Holder(**{name: row[name] for name in names}, silent_s=_now(connection) - row["beat"])
+    return {
+        **{name: row[name] for name in NAMES},
+        "beat": row["beat"],
+        "silent_s": _now(connection) - row["beat"],
+    }
 
 
 def _now(connection: Connection) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import socket
 from contextlib import suppress
@@ -16,6 +17,22 @@ def this_place() -> str:
     with suppress(OSError):
         parts.append(str(Path("/proc/self/ns/pid").readlink()))
     return " ".join(parts)
+
+
+def this_process() -> dict[str, str | int]:
+    """Return whose process this is, where it runs, and what distinguishes it there."""
+    try:
+        person = getpass.getuser()
+    except (OSError, KeyError):  # a container's user without a name
+        person = f"user {os.getuid()}"
+    pid = os.getpid()
+    return {
+        "person": person,
+        "host": socket.gethostname(),
+        "place": this_place(),
+        "pid": pid,
+        "born": birth_of(pid),
+    }
 
 
 def is_alive(pid: int, born: str) -> bool:

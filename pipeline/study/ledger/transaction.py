@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
-
-from pipeline.study.ledger.holder import Holder
 
 # User attributes of a trial that end with it:
 REASON = "reason"  # why it failed or was stopped
 REDUNDANT = "redundant"  # it was stopped because others are as good: for a sampler it is not a bad trial
+
+
+# Who holds a study, as a ledger has it: token, person, host, place, pid, born, since, beat (the time of its last
+# renewal, by the ledger's clock) and silent_s (since then)
+Row = Mapping[str, Any]
+NAMES = ("token", "person", "host", "place", "pid", "born", "since")
 
 
 class Transaction(Protocol):
@@ -18,7 +22,7 @@ class Transaction(Protocol):
     def last_number(self, study_id: int) -> int | None:
         """Return the number of a study's last trial, this write's included."""
 
-    def holder(self, study: str, *, idle_s: float) -> Holder | None:
+    def holder(self, study: str, *, idle_s: float) -> Row | None:
         """Return who holds a study. A server ends a transaction that stands still for `idle_s`."""
 
 
@@ -35,10 +39,10 @@ class LeaseBook(Protocol):
             BadInput: it cannot be opened.
         """
 
-    def peek(self, study: str) -> Holder | None:
+    def peek(self, study: str) -> Row | None:
         """Return who holds a study."""
 
-    def take(self, study: str, row: dict[str, Any], *, instead_of: Holder | None) -> bool:
+    def take(self, study: str, row: Row, *, instead_of: Row | None) -> bool:
         """Write a holder in place of one that was seen; return whether nobody was quicker."""
 
     def beat(self, study: str, token: str) -> None:

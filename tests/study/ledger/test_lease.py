@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -23,8 +24,9 @@ from tests.kit.ledger import SPACE, ledger_at, record_of, spec_of
 ROOT = Path(__file__).parents[3]
 HOLD = """
 import sys, time
-from pipeline.study.ledger.lease import hold
-with hold(sys.argv[1], "s"):
+from pipeline.study.ledger import lease
+lease.BEAT_S = float(sys.argv[2])
+with lease.hold(sys.argv[1], "s"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -41,10 +43,14 @@ of_a_database = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 
 
 @contextmanager
-def another_driver(url: str) -> Iterator[subprocess.Popen[str]]:
+def another_driver(url: str, *, beat_s: float = 10.0) -> Iterator[subprocess.Popen[str]]:
     """A process that holds study s until its stdin closes."""
     process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-c", HOLD, url, str(beat_s)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
     )
     try:
         assert process.stdout is not None
@@ -127,10 +133,12 @@ def rewrite(url: str, **values: object) -> None:
 def test_on_another_machine_silence_decides_and_not_a_process_number(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with another_driver(url) as first:
+    monkeypatch.setattr(room, "LOOK_S", 0.1)
+    with another_driver(url, beat_s=1.0) as first:
         rewrite(url, place="elsewhere", host="node7", pid=1)
         with pytest.raises(BadInput, match="on node7, process 1"), hold(url, "s"):
             pass
+        first.send_signal(signal.SIGSTOP)  # it beats no more
         engine = create_engine(url)
         with engine.connect() as connection:
             beat = connection.execute(select(lease_table._LEASES.c.beat)).scalar_one()
@@ -138,12 +146,32 @@ def test_on_another_machine_silence_decides_and_not_a_process_number(
         rewrite(url, beat=beat - room.SILENT_S - 5)
         with hold(url, "s") as lease:
             lease.check()
-        del first
 
 
 @of_a_database
-def test_a_clock_that_was_set_back_gives_nothing_away(url: str) -> None:
-    with another_driver(url):
+def test_a_retry_waits_for_the_driver_of_a_lost_node_and_another_one_is_refused(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As KubeRay's retries of a job: the node is gone, its driver's row is not old enough yet."""
+    monkeypatch.setattr(room, "LOOK_S", 0.05)
+    monkeypatch.setattr(room, "SILENT_S", 2.0)
+    with another_driver(url) as first:
+        rewrite(url, place="elsewhere", host="node7")
+        first.kill()
+        said: list[str] = []
+        with hold(url, "s", on_wait=said.append) as lease:
+            lease.check()
+            (line,) = said
+            assert "on node7" in line
+            assert "Waiting for a sign of it" in line
+            with pytest.raises(BadInput, match=f"process {os.getpid()}"), hold(url, "s"):
+                pass
+
+
+@of_a_database
+def test_a_clock_that_was_set_back_gives_nothing_away(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "LOOK_S", 0.1)
+    with another_driver(url, beat_s=2.0):
         rewrite(url, place="elsewhere", beat=time.time() + 7200)
         with pytest.raises(BadInput, match="at a later time than now"), hold(url, "s"):
             pass
@@ -212,3 +240,20 @@ def test_a_ledger_that_is_not_there_has_no_holder(url: str, tmp_path: Path) -> N
 def test_a_database_that_cannot_be_opened_is_refused_without_its_password(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot be opened"), hold(f"sqlite:///{tmp_path}/none/s.db", "s"):
         pass
+
+
+def test_a_journal_s_silence_is_that_of_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "LOOK_S", 0.05)
+    url, file = f"journal://{tmp_path}/ledger", tmp_path / "ledger" / "s.leases" / "00001.json"
+    with another_driver(url, beat_s=0.2) as first:
+        row = json.loads(file.read_text()) | {"place": "elsewhere", "host": "node7"}
+        file.write_text(json.dumps(row))
+        with pytest.raises(BadInput, match="on node7"), hold(url, "s"):
+            pass  # it beats
+        first.send_signal(signal.SIGSTOP)
+        time.sleep(0.3)
+        os.utime(file, (0, time.time() - room.SILENT_S - 5))
+        with hold(url, "s") as lease:
+            lease.check()
+            assert holder_of(url, "s").pid == os.getpid()
+        first.send_signal(signal.SIGCONT)

@@ -20,13 +20,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, final
 
-from pipeline.study.ledger.holder import Holder
 from pipeline.study.ledger.journal.errors import file_errors
+from pipeline.study.ledger.transaction import NAMES, Row
 from pipeline.study.whole_file import write_new
 
 FREE = "free"  # as a token: nobody's
 LENGTH = "journal_bytes"
-FIELDS = ("token", "person", "host", "place", "pid", "born", "since")
 
 
 @final
@@ -49,20 +48,21 @@ class LeaseFiles:
         self._folder.mkdir(exist_ok=True)
         self._clock = self._folder / ".clock"
 
-    def peek(self, study: str) -> Holder | None:
+    def peek(self, study: str) -> Row | None:
         """Return who holds a study."""
         with file_errors():
             found = self._files(study)
             last = self._read(found[-1]) if found else {"token": FREE}
             if last["token"] == FREE:
                 return None
-            silent_s = self._now() - found[-1].stat().st_mtime
-        return Holder(**{name: last[name] for name in FIELDS}, silent_s=silent_s)
+            beat = found[-1].stat().st_mtime
+            silent_s = self._now() - beat
+        return {**{name: last[name] for name in NAMES}, "beat": beat, "silent_s": silent_s}
 
-    def take(self, study: str, row: dict[str, Any], *, instead_of: Holder | None) -> bool:
+    def take(self, study: str, row: Row, *, instead_of: Row | None) -> bool:
         """Make the next file, in place of a holder that was seen."""
         with file_errors():
-            return self._follow(study, row, after=FREE if instead_of is None else instead_of.token)
+            return self._follow(study, row, after=FREE if instead_of is None else instead_of["token"])
 
     def beat(self, study: str, token: str) -> None:
         """Touch the file."""
@@ -84,7 +84,7 @@ class LeaseFiles:
         read = [self._read(path) for path in self._files(study)]
         return {was["token"]: now[LENGTH] for was, now in pairwise(read) if was["token"] != FREE}
 
-    def _follow(self, study: str, row: dict[str, Any], *, after: str) -> bool:
+    def _follow(self, study: str, row: Row, *, after: str) -> bool:
         """Make the next file if the last one is as it was; return whether it was made."""
         with self._locked(study) as length:
             found = self._files(study)

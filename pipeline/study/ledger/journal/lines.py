@@ -18,10 +18,9 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages.journal import BaseJournalBackend, JournalFileOpenLock
 from optuna.storages.journal._storage import JournalOperation
 
-from pipeline.study.ledger.holder import Holder
 from pipeline.study.ledger.journal.errors import file_errors
 from pipeline.study.ledger.storage import CommitsLost
-from pipeline.study.ledger.transaction import REASON, REDUNDANT, Check
+from pipeline.study.ledger.transaction import REASON, REDUNDANT, Check, Row
 from pipeline.study.whole_file import write_whole
 
 LOCK_S = 30  # a lock as old as this is a dead process's (Optuna's default)
@@ -41,7 +40,7 @@ class JournalLines(BaseJournalBackend):
     """The lines of one file."""
 
     def __init__(
-        self, path: Path, *, ends: Callable[[], dict[str, int]], holder: Callable[[], Holder | None]
+        self, path: Path, *, ends: Callable[[], dict[str, int]], holder: Callable[[], Row | None]
     ) -> None:
         """Open it; make it if it is not there.
 
@@ -106,7 +105,7 @@ class JournalLines(BaseJournalBackend):
             ]
             write_whole(self.path, b"".join(kept))
 
-    def holder(self) -> Holder | None:
+    def holder(self) -> Row | None:
         """Return who holds the lease."""
         return self._holder()
 
@@ -142,7 +141,7 @@ class _Line:
         ]
         return len(made) - 1 if made else None
 
-    def holder(self, study: str, *, idle_s: float) -> Holder | None:
+    def holder(self, study: str, *, idle_s: float) -> Row | None:
         del study, idle_s  # the file is one study's, and the lock ends by itself
         return self._journal.holder()
 
