@@ -10,7 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +26,7 @@ from pipeline.model.source import ModelSource, Weights, build, weights_of
 from pipeline.study.records import Anchors
 from pipeline.study.whole_file import whole_file, write_new
 from pipeline.trial.distillation import Outputs, Teacher, compute_outputs
+from pipeline.trial.first_epoch import FirstEpoch, PoorRate
 from pipeline.trial.inputs import TrialInputs
 from pipeline.trial.measure import BYTES_PER_PARAMETER, MEGABYTE, measure
 from pipeline.trial.training.gpu_memory import count_anew, peaks_mb, release
@@ -71,19 +74,47 @@ class DenseRun:
     gpu_peak_mb: float  # as counted by PyTorch; 0 on a CPU
     gpu_total_mb: float  # of the card
     weights: Weights
+    first_epoch: float | None = None  # the metric after one epoch, where it was measured
+
+
+@dataclass(frozen=True)
+class DenseJob:
+    """A dense network to train, beside others that have been.
+
+    `best_first_epoch`: the best metric that one of them had after its first epoch; None: none was measured.
+    """
+
+    learning_rate: float
+    best_first_epoch: float | None = None
+
+
+def train_dense_beside(inputs: TrialInputs, job: DenseJob, *, recipe: DenseRecipe) -> DenseRun | None:
+    """Fine-tune the model at one learning rate, for one epoch if it is poor by then; None if it diverges, or is."""
+    return _train(inputs, job.learning_rate, recipe, partial(FirstEpoch, inputs, job.best_first_epoch))
 
 
 def train_dense(inputs: TrialInputs, learning_rate: float, *, recipe: DenseRecipe) -> DenseRun | None:
     """Fine-tune the model at one learning rate; return None if it diverges."""
+    return _train(inputs, learning_rate, recipe, None)
+
+
+def _train(
+    inputs: TrialInputs,
+    learning_rate: float,
+    recipe: DenseRecipe,
+    watch: Callable[[PreTrainedModel], FirstEpoch] | None,
+) -> DenseRun | None:
     device = device_of(inputs.device)
     count_anew(device)
     model, anatomy = _at_start(inputs, device)
     how, phase = _recipe(inputs, recipe, learning_rate, device), _phase(inputs, recipe)
+    first = None if watch is None else watch(model)
     try:
-        Loop(model, anatomy, inputs.data.train, phase, how, Listener()).fit()
-    except TrainingFailed:
+        Loop(model, anatomy, inputs.data.train, phase, how, first or Listener()).fit()
+    except (TrainingFailed, PoorRate):
         return None
-    return _measured(inputs, learning_rate, model, anatomy, peaks_mb(device))
+    run = _measured(inputs, learning_rate, model, anatomy, peaks_mb(device))
+    return run if first is None else replace(run, first_epoch=first.metric)
 
 
 def train_dense_together(

@@ -68,6 +68,7 @@ class SideTasks(Generic[Result]):
         *,
         at_once: int,
         done: Callable[[], None],
+        prepare: Callable[[Item, Sequence[Result]], Item] = lambda item, _: item,
     ) -> None:
         """Start none yet: `running` does.
 
@@ -78,7 +79,9 @@ class SideTasks(Generic[Result]):
             items: one task each.
             at_once: how many run at a time, at most.
             done: called in the driver after each task.
+            prepare: called with an item and the results so far before its task starts.
         """
+        self._prepare = prepare
         self._start = _starter(cluster, function, shared)
         self._at_once, self._done = at_once, done
         self._waiting = deque(enumerate(items))
@@ -100,6 +103,7 @@ class SideTasks(Generic[Result]):
                 self._done()
         while self._waiting and len(self._running) < self._at_once:
             place, item = self._waiting.popleft()
+            item = self._prepare(item, list(self._results.values()))
             self._running[self._start(item)] = place
         return len(self._running)
 

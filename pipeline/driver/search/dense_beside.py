@@ -8,7 +8,8 @@ by the same command like any other; one that asks for something else begins anew
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
 from pipeline.driver.execute import Cluster, SideTasks, room
@@ -20,7 +21,7 @@ from pipeline.study.ledger import Ledger
 from pipeline.study.metrics import AGREEMENT
 from pipeline.study.records import Anchors, StudySpec
 from pipeline.study.store import drop
-from pipeline.trial.anchors import DenseRun, train_dense
+from pipeline.trial.anchors import DenseJob, DenseRun, train_dense_beside
 from pipeline.trial.distillation import NONE
 
 NEEDS_NO_DENSE = ("compression", "sparsity")  # objectives that are no shares of the dense network's
@@ -81,11 +82,12 @@ class DenseBeside:
         recipe = self._training.recipe
         self._tasks: SideTasks[DenseRun | None] | None = SideTasks(
             cluster,
-            partial(train_dense, recipe=recipe),
+            partial(train_dense_beside, recipe=recipe),
             resolved.inputs,
-            recipe.learning_rates,
+            [DenseJob(rate) for rate in _likely_first(recipe.learning_rates)],
             at_once=cluster.concurrent - 1,
             done=watcher.dense,
+            prepare=_with_first_epochs,
         )
 
     def at_once(self) -> int:
@@ -113,3 +115,15 @@ class DenseBeside:
         self._room = room(self._later())
         self._tasks = None  # at the end: the ledger may be away, and this is called again
         return spec
+
+
+def _likely_first(rates: Sequence[float]) -> list[float]:
+    """Return the rates, the middle one first: next to it others are known to be poor after an epoch."""
+    middle = sorted(rates)[len(rates) // 2]
+    return [middle, *(rate for rate in rates if rate != middle)]
+
+
+def _with_first_epochs(job: DenseJob, runs: Sequence[DenseRun | None]) -> DenseJob:
+    """Return a job that knows what the networks before it had after their first epoch."""
+    known = [run.first_epoch for run in runs if run is not None and run.first_epoch is not None]
+    return replace(job, best_first_epoch=max(known, default=None))

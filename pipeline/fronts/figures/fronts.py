@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 TEXT, QUIET, GRID = "#222222", "#6B6B6B", "#E6E6E6"
 SHADE = 0.08  # opacity of areas
 ANCHORS = {"dense": "dense network", "constant": "always the same answer"}  # in a legend
+FEW_TRIALS = 12  # so many are ticked one by one
 HEIGHT = 600  # pixels of an interactive figure; its width is the window's
 
 
@@ -82,11 +83,16 @@ def hypervolume_figure(series: Sequence[Series]) -> go.Figure:
 
     figure = go.Figure()
     lay_out(figure, *titles("Hypervolume over trials", series))
-    for index, one in enumerate(series):
-        numbers, found = hypervolumes(one)
+    shown = [hypervolumes(one) for one in series]
+    for index, (one, (numbers, found)) in enumerate(zip(series, shown, strict=True)):
         add_steps(figure, one, index, numbers, found, hover="up to trial %{x}: <b>%{y:.4f}</b>")
     figure.update_layout(showlegend=len(series) > 1)
-    figure.update_xaxes(title="trial")
+    few = max((max(numbers, default=0) for numbers, _ in shown), default=0) <= FEW_TRIALS
+    figure.update_xaxes(
+        title="trial", tickformat="d", **({"dtick": 1} if few else {})
+    )  # there is no trial 0.5
+    if len({round(height, 6) for _, found in shown for height in found}) == 1:
+        figure.update_yaxes(rangemode="tozero")  # around one height plotly draws a range that means nothing
     figure.update_yaxes(title="hypervolume / (dense − constant)")
     return figure
 

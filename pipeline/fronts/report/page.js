@@ -107,6 +107,11 @@
       if (small && axis === made.xaxis && axis.title.text.length > 30) axis.title.text = axis.title.text.replace(/^(.{12,30}?) /, "$1<br>");
     }
     if (made.xaxis && made.xaxis.title) made.xaxis.title.standoff = 10;
+    if (small && made.xaxis && made.xaxis.ticktext) {  // axes side by side: a word a line
+      made.xaxis.tickfont = { size: 9 };
+      made.xaxis.ticktext = made.xaxis.ticktext.map((label) =>
+        label.replace(/<b>(.*?)<\/b>/, (_, name) => `<b>${name.replaceAll(" ", "<br>")}</b>`).replace(" … ", "<br>… "));
+    }
     const font = { color: colour("--ink"), size: small ? 11 : 13, family: "system-ui, Helvetica, Arial, sans-serif" };
     const own = layout.height && layout.height !== 600 ? layout.height - 60 : small ? 330 : 440;
     const margin = { t: 16, r: 14, l: small ? 56 : 72, b: (small ? 72 : 62) + legend };

@@ -18,6 +18,7 @@ from pipeline.study.store import Store
 KINDS = ("png", "svg")
 
 Keep = Callable[[str, list[StudySpec]], list[str]]
+UNBROKEN = "\u2011"  # a hyphen at which no line ends
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def _page(views: Sequence[StudyView], sections: Sequence[Section], *, live: str 
     )
     lead += f" · {sum(view.front.trials for view in views)} trials, {_hours(views)} of training"
     if ended := max(view.ended for view in views):
-        lead += f", the last of {ended}"
+        lead += f", the last of {ended.replace('-', UNBROKEN)}"
     return page(sections, views, title=title, lead=lead, live=live)
 
 
