@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
+from pipeline.cli.columns import Column, print_table
 from pipeline.cli.completion import complete_study
 from pipeline.cli.output import log, out, print_json
 from pipeline.fronts.numbers import volume
@@ -193,28 +194,26 @@ def print_comparison(found: Comparison, lines: list[str]) -> None:
     """Print the tables of a comparison, and its sentences."""
     for panel in (found.validation, found.test):
         if panel is not None:
-            out.print(_table(panel, found.groups[0].spec.second.short))
+            _print_means(panel, found.groups[0].spec.second.short)
             out.print()
     for line in lines:
         out.print(f"• {line}")
 
 
-def _table(panel: Panel, gain: str) -> Table:
+def _print_means(panel: Panel, gain: str) -> None:
     from pipeline.fronts.compare import GAINS
 
-    title = f"on {panel.rows} rows; ±: 95 % interval over seeds"
-    table = Table(box=None, header_style="bold", pad_edge=False, title=title, title_justify="left")
-    table.add_column("study", overflow="fold")
-    for column in (
-        "seeds",
-        "trials",
-        "hypervolume",
-        "normalised",
-        *(f"at {100 * at:.0f} % {gain}" for at in GAINS),
-    ):
-        table.add_column(column, justify="right", no_wrap=True)
-    for quality in panel.qualities:
-        table.add_row(
+    out.print(f"on {panel.rows} rows; ±: 95 % interval over seeds", style="italic")
+    columns = (
+        Column("study", right=False),
+        Column("seeds", 3),
+        Column("trials", 5),
+        Column("hypervolume", 4),
+        Column("normalised", 2),
+        *(Column(f"at {100 * at:.0f} % {gain}", 1) for at in GAINS),
+    )
+    rows = [
+        (
             quality.label,
             str(len(quality.seeds)),
             "–".join(dict.fromkeys((str(min(quality.trials)), str(max(quality.trials))))),
@@ -225,7 +224,9 @@ def _table(panel: Panel, gain: str) -> Table:
                 for at, lost in zip(quality.metric_at, quality.without, strict=True)
             ),
         )
-    return table
+        for quality in panel.qualities
+    ]
+    print_table(columns, rows)
 
 
 def _print_standings(found: Standings, lines: list[str]) -> None:

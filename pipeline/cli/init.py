@@ -49,7 +49,7 @@ def init(
     made = write_taskfile(
         data,
         text=tuple(text or ()),
-        label=tuple(label) if label and len(label) > 1 else (label or [None])[0],
+        label=None if not label else label[0] if len(label) == 1 else tuple(label),
         metric=metric,
         kind=kind,
         to=to,

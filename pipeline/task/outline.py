@@ -209,12 +209,14 @@ def _hub_label(kind: type[Kind], metric: str) -> str | None:
     return kind.usual.labels[0] if kind.reads_label(metric) else None
 
 
-def _hub(name: str, cache: Path, text: tuple[str, ...], label: str | None, scored: Scored) -> Outline:
+def _hub(
+    name: str, cache: Path, text: tuple[str, ...], label: str | tuple[str, ...] | None, scored: Scored
+) -> Outline:
     kind, metric = scored
     path, _, config = name.removeprefix("hf:").partition("@")
     if not path:
         raise BadInput(f"A hub data set has a name: hf:NAME or hf:NAME@CONFIG; given was {name!r}.")
-    columns = text if label is None else (*text, label)
+    columns = (*text, *((label,) if isinstance(label, str) else label or ()))
     if len(text) > 2 or len({*columns}) < len(columns):
         raise BadInput(f"A row has one or two text columns and a label; given were {', '.join(columns)}.")
 

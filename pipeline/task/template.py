@@ -75,8 +75,13 @@ def write_taskfile(
     file = (to if to is not None else data.parent / f"{name}.toml").expanduser()
     if file.exists():
         raise BadInput(f"{file} is there already. Name another by --to, or remove it.")
-    described = {} if of_images else {"text": found.text, "label": found.label, "kind": of_kind.name}
-    task = load_task(str(data), cache=cache, metric=metric, **described)
+    task = (
+        load_task(str(data), cache=cache, metric=metric)
+        if of_images
+        else load_task(
+            str(data), cache=cache, text=found.text, label=found.label, metric=metric, kind=of_kind.name
+        )
+    )
     folder = file.parent.resolve()
     places = {
         "train": found.train,

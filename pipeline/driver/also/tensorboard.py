@@ -23,11 +23,11 @@ class TensorBoard:
 
         with (
             whole_folder(self._folder / run.study / run.name) as part,
-            SummaryWriter(str(part)) as writer,  # type: ignore[no-untyped-call]
+            SummaryWriter(str(part)) as writer,
         ):
             for summary in hparams(dict(run.params), run.last):  # type: ignore[no-untyped-call]
                 writer.file_writer.add_summary(summary)
             for name, values in run.series.items():
                 for step, value in values:
-                    writer.add_scalar(name, value, step)  # type: ignore[no-untyped-call]
-            writer.add_text("state", run.state)  # type: ignore[no-untyped-call]
+                    writer.add_scalar(name, value, step)
+            writer.add_text("state", run.state)
