@@ -35,7 +35,7 @@ from pipeline.trial.training.phases import Phase, steps_per_epoch
 from pipeline.trial.training.precision import resolve_precision
 from pipeline.trial.training.process import peak_memory_mb
 from pipeline.trial.training.recipe import Recipe
-from pipeline.trial.training.stacked import train_stacked
+from pipeline.trial.training.stacked import StackedTraining
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -129,22 +129,22 @@ def train_dense_together(
     if recipe.epochs == 0.0 or inputs.checkpointing or how[0].precision == "fp16":
         return [train_dense(inputs, rate, recipe=recipe) for rate in learning_rates]
     count_anew(device)
-    networks = [_at_start(inputs, device) for _ in learning_rates]
-    models = [model for model, _ in networks]
+    phase = _phase(inputs, recipe)
+    loops = [Loop(*_at_start(inputs, device), inputs.data.train, phase, each, Listener()) for each in how]
     try:
-        well = train_stacked(models, networks[0][1], inputs.data.train, _phase(inputs, recipe), how)
+        failed = StackedTraining(loops).fit()
     except (
         RuntimeError,
         NotImplementedError,
     ):  # what vmap has no rule for, or too little memory for all at once
-        del networks, models
+        del loops
         release(device)
         return [train_dense(inputs, rate, recipe=recipe) for rate in learning_rates]
     peaks = peaks_mb(device)
-    share = peaks | {key: peaks[key] / len(models) for key in peaks if key.startswith("peak")}
+    share = peaks | {key: peaks[key] / len(loops) for key in peaks if key.startswith("peak")}
     return [
-        _measured(inputs, rate, model, anatomy, share) if is_well else None
-        for rate, (model, anatomy), is_well in zip(learning_rates, networks, well, strict=True)
+        None if place in failed else _measured(inputs, rate, loop.model, loop.anatomy, share)
+        for place, (rate, loop) in enumerate(zip(learning_rates, loops, strict=True))
     ]
 
 

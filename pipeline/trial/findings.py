@@ -16,6 +16,8 @@ from pipeline.trial.measure import Evaluation, count_zeroed
 from pipeline.trial.run import TrialRun
 from pipeline.trial.training.gpu_memory import peaks_mb
 
+STACKED = "stacked_trials"  # a key of provenance
+
 
 @final
 class Findings:
@@ -33,6 +35,7 @@ class Findings:
         self.history: list[HistoryRow] = []
         self.rungs: list[Rung] = []
         self.reason = ""
+        self.stacked = 1  # trials whose first tuning was that of one stack
         self._seconds_before = 0.0  # of earlier attempts
         self._resumed_at: float | None = None  # epochs that earlier attempts had trained
 
@@ -40,6 +43,7 @@ class Findings:
         """Go on from what was found up to a checkpoint, written after `epoch` epochs."""
         self.points, self.history = list(before.points), list(before.history)
         self.rungs = list(before.rungs)
+        self.stacked = int(before.provenance.get(STACKED, 1))
         self._seconds_before, self._resumed_at = before.seconds, epoch
 
     def add_epoch(self, epoch: float, values: dict[str, float]) -> None:
@@ -100,6 +104,8 @@ class Findings:
         """Return how this trial was trained, as far as its parameters do not hold it."""
         run = self.run
         facts = {} if run.recipe.parts == 1 else {"batch_parts": str(run.recipe.parts)}
+        if self.stacked > 1:
+            facts[STACKED] = str(self.stacked)
         if run.recipe.checkpointing:
             facts["activation_checkpointing"] = "on"
         if run.compilation is not None:

@@ -64,14 +64,15 @@ class Monitor(Listener):
             values = {} if loss is None else {"train_loss": loss}
             self._report(run.progress(run.position / run.per_epoch, values, projected=self.projected))
         if now - self._last_checkpoint >= job.checkpoint_s:
-            self._write_checkpoint(state())
+            self.write_checkpoint(state())
 
     def stop_checkpoints(self) -> None:
         """Write no checkpoint any more: the disk is full of what one of them would need."""
         self.findings.reason = NO_CHECKPOINTS
         self._last_checkpoint = math.inf
 
-    def _write_checkpoint(self, state: LoopState) -> None:
+    def write_checkpoint(self, state: LoopState) -> None:
+        """Write a checkpoint; where there is no space for it, note that."""
         run, findings = self.run, self.findings
         checkpoint = checkpoints.Checkpoint(run.phase_index, state, run.masks, findings.record())
         try:

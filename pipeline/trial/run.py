@@ -119,9 +119,20 @@ class TrialRun:
             TrainingFailed: the loss or its gradient is no number, or the loss diverged.
             AtChance: recovery is getting nowhere.
         """
-        tuning, first = phase.name == "tune", phase.name == "tune" and phase.round == 0
+        first = phase == self.phases[0]
         if phase.steps and not first and self._start is None and self.settings.rewind:
             self._rewind()
+        start, self._start = self._start, None
+        loop = self.loop_of(phase, listener)
+        try:
+            loop.fit(start)
+        finally:
+            self.epochs = (phase.first + loop.done) / self.per_epoch
+            self.step_facts = loop.facts()
+
+    def loop_of(self, phase: Phase, listener: Listener) -> Loop:
+        """Return the training of a phase, which is now the phase at hand."""
+        tuning, first = phase.name == "tune", phase == self.phases[0]
         self.phase = phase
         self._loop = Loop(
             model=self.model,
@@ -137,12 +148,7 @@ class TrialRun:
             constraint=partial(holding_zeros, self.anatomy) if self.inputs.zeroes and not first else None,
             compilation=self.compilation if first else None,  # a cut network would be compiled anew
         )
-        start, self._start = self._start, None
-        try:
-            self._loop.fit(start)
-        finally:
-            self.epochs = (phase.first + self._loop.done) / self.per_epoch
-            self.step_facts = self._loop.facts()
+        return self._loop
 
     def recover(self, phase: Phase, listener: Listener) -> str:
         """Train on without the method; return why that ended early, or an empty string.

@@ -32,7 +32,7 @@ BATCH_TENSORS = 5  # ids, mask, made mask, labels, rows: copied into the graph's
 
 
 @dataclass
-class _Between(Listener):
+class Between(Listener):
     """Counts from the end of the first step to that of the last but one."""
 
     counts: Counts
@@ -50,6 +50,16 @@ def count(name: str | None, params: Params | None = None, *, replayed: bool = Fa
 
     `replayed`: without those of the forward and backward pass, as where a graph stands for them.
     """
+    with counted(on=False) as counts:
+        loop = loop_of(name, params, Between(counts))
+        if replayed:
+            loop._backward = _uncounted(loop._backward, counts)  # type: ignore[method-assign]
+        loop.fit()
+    return counts
+
+
+def loop_of(name: str | None, params: Params | None, listener: Listener, *, seed: int = 0) -> Loop:
+    """A training of STEPS steps under a method; None: plain."""
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=WORDS, hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=HEADS,
@@ -60,14 +70,8 @@ def count(name: str | None, params: Params | None = None, *, replayed: bool = Fa
     method = None if name is None else subject.fresh(name, params or subject.defaults(name))
     run = None if method is None else Run(STEPS, ROWS, 0.5, torch.Generator().manual_seed(0), 0.1)
     recipe = Recipe(1e-5, BATCH, 0.1, 0.01, "bf16", kind=CLASSES)
-    rows = subject.rows(ROWS, seed=0)
-    with counted(on=False) as counts:
-        phase = Phase("tune", 0, 0, STEPS, 0)
-        loop = Loop(model, read_anatomy(model), rows, phase, recipe, _Between(counts), method, run)
-        if replayed:
-            loop._backward = _uncounted(loop._backward, counts)  # type: ignore[method-assign]
-        loop.fit()
-    return counts
+    phase = Phase("tune", 0, 0, STEPS, seed)
+    return Loop(model, read_anatomy(model), subject.rows(ROWS, seed=0), phase, recipe, listener, method, run)
 
 
 def _uncounted(work: Callable[..., Any], counts: Counts) -> Callable[..., Any]:

@@ -12,6 +12,7 @@ from pipeline.trial import anchors
 from pipeline.trial.anchors import DenseRecipe, train_dense, train_dense_together
 from pipeline.trial.conformance.counting import counted
 from pipeline.trial.inputs import TrialInputs
+from pipeline.trial.training.stacked import StackedTraining
 
 RATES = (1e-3, 2e-3, 4e-3)
 RECIPE = DenseRecipe(RATES, epochs=2.0, batch_size=4, warmup_fraction=0.1, weight_decay=0.01)
@@ -50,7 +51,7 @@ def test_where_a_stack_cannot_be_made_they_are_trained_one_by_one(
     make_inputs: Callable[..., TrialInputs],
 ) -> None:
     inputs = make_inputs()
-    with patch.object(anchors, "train_stacked", side_effect=RuntimeError("vmap: no rule")):
+    with patch.object(StackedTraining, "fit", side_effect=RuntimeError("vmap: no rule")):
         found = train_dense_together(inputs, RATES[:1], recipe=RECIPE)
     expected = train_dense(inputs, RATES[0], recipe=RECIPE)
     assert found[0] is not None

@@ -8,8 +8,8 @@ epoch and every CHECK_STEPS, so that one that is no number is noticed.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, final
@@ -27,37 +27,24 @@ from pipeline.trial.training.compilation import Compilation
 from pipeline.trial.training.dropout import cheap_dropout
 from pipeline.trial.training.embeddings import Vocabulary
 from pipeline.trial.training.listener import Listener, LoopState
+from pipeline.trial.training.loss_checks import (
+    CHANCE_LEAST_STEPS,
+    CHECK_STEPS,
+    AtChance,
+    LossChecks,
+    TrainingFailed,
+)
 from pipeline.trial.training.phases import Phase, schedule
 from pipeline.trial.training.precision import LossScale, autocast, gpu_kernels, training_attention
 from pipeline.trial.training.process import keep_memory
 from pipeline.trial.training.recipe import Recipe, make_optimizer
-from pipeline.trial.training.step_graphs import Capture, StepGraphs, cuda_capture
+from pipeline.trial.training.step_graphs import Capture, StepGraphs, make_graphs
 from pipeline.trial.training.stream import Stream
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["AtChance", "Listener", "Loop", "LoopState", "TrainingFailed"]
-
-CHECK_STEPS = 50
-DIVERGED = 10.0  # times the loss of an untrained network, mean over CHECK_STEPS or the rest of an epoch
-# A network at chance after the cut mostly stays there, however long it trains: recovery ends if the loss is
-# not below that of the constant prediction after this part of it (the mean over the later half of that part).
-CHANCE_PART = 0.25
-CHANCE_LEAST_STEPS = 100
-CHANCE_MARGIN = 0.995
-
-
-class TrainingFailed(RuntimeError):  # noqa: N818 (a fact about a trial, not a fault of the program)
-    """The loss or its gradient is no number, or the loss is far above that of an untrained network."""
-
-
-class AtChance(RuntimeError):  # noqa: N818 (a fact about a trial)
-    """Recovery has not brought the loss below that of a constant prediction."""
-
-
-# Rows of the loop's sums: since the last epoch, the last check, and the start of the window for AtChance.
-_EPOCH, _CHECK, _CHANCE = range(3)
+__all__ = ["CHANCE_LEAST_STEPS", "CHECK_STEPS", "AtChance", "Listener", "Loop", "LoopState", "TrainingFailed"]
 
 
 @final
@@ -81,17 +68,15 @@ class Loop:
     capture: Capture | None = None  # how steps become graphs; None: as CUDA graphs on a GPU, not elsewhere
     carried: PruningMethod | None = None  # one that does not watch this phase, but ranks after it
     done: int = field(default=0, init=False)  # steps of the phase
-    recent_loss: float | None = field(default=None, init=False)  # mean before the last check
 
     def __post_init__(self) -> None:
         self._device = next(self.model.parameters()).device
-        stream = Stream(self.train, self.recipe, self.anatomy, self._device, seed=self.phase.seed)
-        self._per_epoch = stream.per_epoch
-        # of task loss, penalty, gradient norm, steps; with a distillation, also of its loss
-        self._sums = torch.zeros(3, 5 if self.distillation is not None else 4, device=self._device)
-        self._one = torch.ones((), device=self._device)
+        self.stream = Stream(self.train, self.recipe, self.anatomy, self._device, seed=self.phase.seed)
+        self._per_epoch = self.stream.per_epoch
+        distils, kind = self.distillation is not None, self.recipe.kind
+        self._losses = LossChecks(kind, self.train, self.phase, self._device, distils=distils)
         self._vocabulary = Vocabulary(self.model, self.train)
-        self._feed = Feed(stream.batch, self._device, ahead=waits_cost(self._device))
+        self._feed = Feed(self.stream.batch, self._device, ahead=waits_cost(self._device))
         self._graphs: StepGraphs | None = None
         self._scale = LossScale(self._device, self.recipe.precision)
 
@@ -102,59 +87,80 @@ class Loop:
             TrainingFailed: the loss or its gradient is no number, or the loss diverged.
             AtChance: recovery is getting nowhere.
         """
+        with self.begun(start):
+            graphs = self._graphs = self._make_graphs()
+            while self.done < self.phase.steps:
+                left = self.phase.steps - self.done
+                with nullcontext() if self.compilation is None else self.compilation.step(left=left):
+                    batch = self._feed.get(self.phase.first + self.done, last=self.phase.end - 1)
+                    self._advance(self._gradients(batch) if graphs is None else graphs.backward(batch))
+                self._look()
+
+    @contextmanager
+    def begun(self, start: LoopState | None = None) -> Iterator[None]:
+        """Make network, method and optimizer ready for the phase's steps, or those after `start`, in the context."""
         keep_memory()
         torch.manual_seed(self.phase.seed + 7919 * self.phase.first)
         products = gpu_kernels(self._device, self.recipe.precision)
         every = encoder_layers(self.model, self.anatomy.architecture)
         layers: list[nn.Module] = list(every) if self.recipe.checkpointing else []
         with self._vocabulary.reduced(), products, recompute_activations(layers), cheap_dropout(self.model):
+            self._optimizer = make_optimizer(self.model, self.recipe)
             try:
-                self._fit(start, make_optimizer(self.model, self.recipe))
+                with ExitStack() as watches:
+                    self._watch(watches, start)
+                    yield
             finally:
                 self._feed.close()
         self.model.train(False)
+
+    def end_step(self, found: Sequence[Tensor]) -> None:
+        """Make a step of the optimizer, of gradients that are there; call the listener.
+
+        Args:
+            found: what the gradients' loss was made of, as `loss_of` returns it.
+
+        Raises:
+            TrainingFailed, AtChance: as `fit` does.
+        """
+        self._advance(found)
+        self._look()
 
     def whole(self) -> AbstractContextManager[None]:
         """Return a context between two steps, in which the network has all of its words and may be evaluated."""
         return self._vocabulary.whole()
 
-    def _fit(self, start: LoopState | None, optimizer: torch.optim.Optimizer) -> None:
+    def _watch(self, watches: ExitStack, start: LoopState | None) -> None:
         kept = self.method or self.carried
         if start is not None and kept is not None and "method" in start.tensors:
             kept.load(start.tensors["method"])
-        watched = (
-            self.method.watch(self.model, self.anatomy, optimizer, self.run)
-            if self.method is not None and self.run is not None
-            else nullcontext()
-        )
-        distilled = nullcontext() if self.distillation is None else self.distillation.watch(self.model)
-        constrained = nullcontext() if self.constraint is None else self.constraint(optimizer)
-        compiled = nullcontext() if self.compilation is None else self.compilation.of(self.model)
-        with watched, distilled, constrained, compiled:
-            for group in optimizer.param_groups:
-                group["initial_lr"] = group["lr"]
-            if start is not None:
-                self._load(start, optimizer)
-            self.model.train()
-            self._parameters = list(self.model.parameters())  # walking all modules at each step takes long
-            self._graphs = self._make_graphs()
-            for step in range(self.done, self.phase.steps):
-                left = self.phase.steps - step
-                with nullcontext() if self.compilation is None else self.compilation.step(left=left):
-                    self._step(step, optimizer)
-                self.done = step + 1
-                self._after(optimizer)
+        if self.method is not None and self.run is not None:
+            watches.enter_context(self.method.watch(self.model, self.anatomy, self._optimizer, self.run))
+        if self.distillation is not None:
+            watches.enter_context(self.distillation.watch(self.model))
+        if self.constraint is not None:
+            watches.enter_context(self.constraint(self._optimizer))
+        if self.compilation is not None:
+            watches.enter_context(self.compilation.of(self.model))
+        for group in self._optimizer.param_groups:
+            group["initial_lr"] = group["lr"]
+        if start is not None:
+            self._load(start)
+        self.model.train()
+        self.parameters = list(self.model.parameters())  # walking all modules at each step takes long
 
     def _make_graphs(self) -> StepGraphs | None:
         """Return the steps' graphs; None on a CPU, and where a step is computed from more than tensors."""
-        recipe, cuda = self.recipe, self._device.type == "cuda"
-        capture = cuda_capture if self.capture is None and cuda else self.capture
         steady = self.method is None or self.method.replays
-        alone = self.distillation is None and self.compilation is None and recipe.parts == 1
-        if capture is None or not steady or not alone or recipe.checkpointing or self._scale.on:
+        alone = self.distillation is None and self.compilation is None and self.recipe.parts == 1
+        if not steady or not alone or self.recipe.checkpointing or self._scale.on:
             return None
-        wait = partial(torch.cuda.synchronize, self._device) if cuda else lambda: None
-        return StepGraphs(partial(self._backward, share=1.0), self._parameters, capture, wait=wait)
+        return make_graphs(partial(self._backward, share=1.0), self.parameters, self.capture, self._device)
+
+    @property
+    def recent_loss(self) -> float | None:
+        """The mean task loss before the last check; reading it costs nothing."""
+        return self._losses.recent
 
     def facts(self) -> dict[str, str]:
         """Return for a record how steps were run."""
@@ -165,105 +171,82 @@ class Loop:
         factor = schedule(step, steps=self.phase.steps, warmup_fraction=self.recipe.warmup_fraction)
         return self.recipe.learning_rate * factor
 
-    def _step(self, step: int, optimizer: torch.optim.Optimizer) -> None:
-        phase, recipe = self.phase, self.recipe
-        factor = schedule(step, steps=phase.steps, warmup_fraction=recipe.warmup_fraction)
-        for group in optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
-        batch = self._feed.get(phase.first + step, last=phase.end - 1)
-        if self.distillation is not None:
-            self.distillation.begin(batch["rows"], phase.first + step)
-        if self._graphs is not None:
-            loss, penalty, *learned = self._graphs.backward(batch)
-        elif recipe.parts == 1:
-            loss, penalty, *learned = self._backward(batch, share=1.0)
-        else:
-            whole = recipe.kind.weight(batch)
-            found = [
-                self._backward(part, share=recipe.kind.weight(part) / whole)
-                for part in batch_parts(batch, recipe.parts)
-            ]
-            loss, penalty, *learned = (torch.stack(values).sum() for values in zip(*found, strict=True))
-        skipped = self._scale.unscale(optimizer)
-        norm = nn.utils.clip_grad_norm_(self._parameters, recipe.clip_norm, foreach=True)
-        self._scale.step(optimizer)
-        optimizer.zero_grad(set_to_none=True)
-        kept = 1 - self._rate(step) * recipe.weight_decay
-        self._vocabulary.decay = self._vocabulary.decay * (
-            kept if skipped is None else torch.where(skipped, 1.0, kept)
-        )
-        self._sums += torch.stack([loss, penalty, norm, self._one, *learned])
+    def _gradients(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Add the gradients of a batch, whole or in parts; return what its loss is made of."""
+        recipe = self.recipe
+        if recipe.parts == 1:
+            return self._backward(batch, share=1.0)
+        whole = recipe.kind.weight(batch)
+        found = [
+            self._backward(part, share=recipe.kind.weight(part) / whole)
+            for part in batch_parts(batch, recipe.parts)
+        ]
+        return tuple(torch.stack(values).sum() for values in zip(*found, strict=True))
 
     def _backward(self, batch: Batch, *, share: float) -> tuple[Tensor, ...]:
-        """Add the gradients of a part of a batch; return its share of task loss, penalty and distillation loss."""
+        """Add the gradients of a part of a batch; return its share of what the loss is made of."""
+        total, found = self.loss_of(
+            batch, self.model if self.compilation is None else self.compilation.forward
+        )
+        self._scale.scaled(total if share == 1.0 else total * share).backward()  # type: ignore[no-untyped-call]
+        return tuple(each * share for each in found)
+
+    def loss_of(self, batch: Batch, forward: Callable[..., Any]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return what is minimised, and what it is made of: task loss, penalty, distillation loss if any, detached.
+
+        `forward` is the network's, or stands for a pass that was made.
+        """
         precision = self.recipe.precision
+        if self.distillation is not None:
+            self.distillation.begin(batch["rows"], self.phase.first + self.done)
         with autocast(self._device, precision), training_attention(self._device, precision):
-            forward = self.model if self.compilation is None else self.compilation.forward
             outputs = self.recipe.kind.outputs(forward(**encoder_inputs(batch)), batch)
         loss = self.recipe.kind.loss(outputs, batch)
         penalty = self.method.penalty(batch) if self.method is not None else torch.zeros_like(loss)
         learned = [] if self.distillation is None else [self.distillation.loss(loss, outputs, batch)]
         total = learned[0] if learned else loss
         total = total + penalty if self.method is not None else total
-        self._scale.scaled(total if share == 1.0 else total * share).backward()  # type: ignore[no-untyped-call]
-        return tuple(each.detach() * share for each in (loss, penalty, *learned))
+        return total, tuple(each.detach() for each in (loss, penalty, *learned))
 
-    def _after(self, optimizer: torch.optim.Optimizer) -> None:
+    def _advance(self, found: Sequence[Tensor]) -> None:
+        """Make the optimizer's step, of the gradients that are there."""
+        factor = schedule(self.done, steps=self.phase.steps, warmup_fraction=self.recipe.warmup_fraction)
+        for group in self._optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
+        skipped = self._scale.unscale(self._optimizer)
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm, foreach=True)
+        self._scale.step(self._optimizer)
+        self._optimizer.zero_grad(set_to_none=True)
+        kept = 1 - self._rate(self.done) * self.recipe.weight_decay
+        self._vocabulary.decay = self._vocabulary.decay * (
+            kept if skipped is None else torch.where(skipped, 1.0, kept)
+        )
+        self._losses.add(found, norm)
+        self.done += 1
+
+    def _look(self) -> None:
         """Check the losses and call the listener, between two steps."""
         phase, done = self.phase, self.done
         position = phase.first + done
         ends = position % self._per_epoch == 0 or done == phase.steps
-        self._check_chance()
+        self._losses.check_chance(done)
         if ends or done % CHECK_STEPS == 0:
-            self._check_loss()
+            self._losses.check_loss(self._scale)
         if ends:
-            loss, penalty, _, *learned = self._read(_EPOCH)
+            loss, penalty, _, *learned = self._losses.epoch()
             values = {"train_loss": loss} | dict(zip(("distill_loss",), learned, strict=False))
             if self.method is not None:
                 values |= {"penalty": penalty} | self.method.report()
             with self._vocabulary.whole():
                 self.listener.on_epoch(position / self._per_epoch, values)
-        self.listener.on_step(lambda: self._state(optimizer))
+        self.listener.on_step(self._state)
 
-    def _read(self, row: int) -> list[float]:
-        """Reset a row; return its means of task loss, penalty, gradient norm, and of the distillation loss if any."""
-        loss, penalty, norm, steps, *learned = self._sums[row].tolist()
-        self._sums[row].zero_()
-        return [value / steps for value in (loss, penalty, norm, *learned)]
-
-    def _check_loss(self) -> None:
-        loss, _, norm, *_ = self._read(_CHECK)
-        self.recent_loss = loss
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise TrainingFailed("the loss is not a number any more: learning rate or penalty are too high")
-        untrained = self.recipe.kind.untrained_loss(self.train)
-        if self._scale.lost():
-            raise TrainingFailed("the gradient is no number in fp16 at any scale: --precision fp32 may help")
-        if loss > DIVERGED * untrained:
-            raise TrainingFailed(f"the loss diverged: {loss:.3g}; an untrained network has {untrained:.3g}")
-
-    def _check_chance(self) -> None:
-        done, steps = self.done, self.phase.steps
-        part = max(CHANCE_LEAST_STEPS, math.ceil(CHANCE_PART * steps))
-        if self.phase.name != "recover" or part >= steps:
-            return
-        if done == part // 2:
-            self._sums[_CHANCE].zero_()
-        elif done == part:
-            loss, *_ = self._read(_CHANCE)
-            constant = self.recipe.kind.constant_loss(self.train)
-            if loss > CHANCE_MARGIN * constant:
-                raise AtChance(
-                    f"at chance after the cut: loss {loss:.3f} after {done} steps of recovery, "
-                    f"a constant prediction has {constant:.3f}"
-                )
-
-    def _state(self, optimizer: torch.optim.Optimizer) -> LoopState:
+    def _state(self) -> LoopState:
         tensors: dict[str, Any] = {
             "model": self.model.state_dict(),
-            "optimizer": optimizer.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
             "cpu_generator": torch.get_rng_state(),
-            "sums": self._sums,
+            "sums": self._losses.sums,
         }
         if self._scale.on:
             tensors |= {"scaling": self._scale.state(), "decay": torch.as_tensor(self._vocabulary.decay)}
@@ -275,12 +258,12 @@ class Loop:
             tensors["method"] = kept.state()
         return LoopState(self.done, tensors)
 
-    def _load(self, start: LoopState, optimizer: torch.optim.Optimizer) -> None:
+    def _load(self, start: LoopState) -> None:
         """Restore a state; the method's own is loaded before `watch`, which may build on it."""
         tensors, self.done = start.tensors, start.step
         self.model.load_state_dict(tensors["model"])
-        optimizer.load_state_dict(tensors["optimizer"])
-        self._sums.copy_(tensors["sums"])
+        self._optimizer.load_state_dict(tensors["optimizer"])
+        self._losses.sums.copy_(tensors["sums"])
         if self._scale.on:
             self._scale.load(tensors["scaling"])
             self._vocabulary.decay = tensors["decay"].to(self._device)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 from typing import final
 
@@ -144,3 +145,15 @@ class StepGraphs:
             if self._row_s[kind]:
                 found[f"row_seconds/{name}"] = f"{median(self._row_s[kind]):.3g}"
         return found
+
+
+def make_graphs(
+    backward: Backward, parameters: Sequence[nn.Parameter], capture: Capture | None, device: torch.device
+) -> StepGraphs | None:
+    """Return the graphs of a pass, as `StepGraphs` takes it; None on a CPU, unless how it is captured is given."""
+    cuda = device.type == "cuda"
+    capture = cuda_capture if capture is None and cuda else capture
+    if capture is None:
+        return None
+    wait = partial(torch.cuda.synchronize, device) if cuda else lambda: None
+    return StepGraphs(backward, parameters, capture, wait=wait)

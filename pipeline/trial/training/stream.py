@@ -32,11 +32,19 @@ class Stream:
 
     def batch(self, place: int) -> Batch:
         """Return the batch of a place, on the CPU."""
+        return self.collate(self.rows(place))
+
+    def rows(self, place: int) -> IntArray:
+        """Return the numbers of the rows of a place's batch."""
         epoch, index = divmod(place, self.per_epoch)
         if epoch != self._epoch[0]:
             order = self._rows.training_order(self._recipe.batch_size, seed=self._seed + epoch)
             self._epoch = epoch, order
-        batch = self._rows.collate(self._epoch[1][index])
+        return self._epoch[1][index]
+
+    def collate(self, rows: IntArray) -> Batch:
+        """Return rows as one batch, on the CPU."""
+        batch = self._rows.collate(rows)
         if not self._gpu:
             return batch
         dtype = HALF.get(self._recipe.precision, torch.float32)

@@ -58,7 +58,7 @@ def trained(*, graphs: bool, method: str | None, **fields: str):
 
 
 def rerun_of_loop(loop: Loop):
-    return lambda work: rerun(loop._parameters)(work)
+    return lambda work: rerun(loop.parameters)(work)
 
 
 @pytest.mark.parametrize(
