@@ -7,7 +7,7 @@ forward hooks on residual branches, optimizer pre- and post-step hooks, paramete
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import ClassVar
@@ -22,12 +22,18 @@ from pipeline.task.batches import Batch
 from pipeline.task.kinds import UNTOLD, Kind
 
 
+def keep_as_it_is(values: Tensor) -> Tensor:
+    """Return values of one process: they are the sums over all."""
+    return values
+
+
 @dataclass(frozen=True)
 class Run:
     """The tuning that a method watches: all rounds together.
 
     A space has one of `target`, the compression to reach (of single weights: the sparsity), and `threshold`, the
-    score at or below which units go; the other is None. `generator` is the method's own source of randomness.
+    score at or below which units go; the other is None. `generator` is the method's own source of randomness. `summed`
+    adds up values over the processes that share out a batch: a penalty that depends on the whole batch calls it.
     """
 
     total_steps: int
@@ -35,6 +41,7 @@ class Run:
     target: float | None
     generator: torch.Generator
     threshold: float | None = None
+    summed: Callable[[Tensor], Tensor] = keep_as_it_is
 
 
 class PruningMethod(ABC):

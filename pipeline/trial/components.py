@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields
-from typing import TypeVar
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
+from torch import nn
 
 from pipeline.methods.base import PruningMethod
 from pipeline.methods.registry import METHODS
-from pipeline.model.source import Weights
+from pipeline.model.anatomy import Anatomy
+from pipeline.model.source import Weights, build
 from pipeline.study.records import Params
 from pipeline.study.space import load_space
 from pipeline.task.kinds import Kind
 from pipeline.trial.distillation import DISTILLATIONS, NONE, Distillation, DistillationInputs
 from pipeline.trial.inputs import TrialInputs, TrialJob
+from pipeline.trial.settings import TrialSettings
+from pipeline.trial.training.precision import resolve_precision
+from pipeline.trial.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Made = TypeVar("Made")
 
@@ -26,6 +34,40 @@ RANKING_METHODS = {
     "first-order": "first-order",
     "deepcuts": "deepcuts-lifted",
 }
+
+
+def make_recipe(inputs: TrialInputs, settings: TrialSettings, device: torch.device, *, parts: int) -> Recipe:
+    """Make the recipe of all of a trial's phases; `parts` of a batch are computed one after the other."""
+    return Recipe(
+        learning_rate=settings.learning_rate,
+        batch_size=settings.batch_size,
+        warmup_fraction=settings.warmup_fraction,
+        weight_decay=settings.weight_decay,
+        precision=resolve_precision(inputs.precision, device),
+        kind=inputs.kind,
+        parts=parts,
+        checkpointing=inputs.checkpointing,
+    )
+
+
+def make_network(
+    inputs: TrialInputs, settings: TrialSettings, device: torch.device, *, seed: int
+) -> tuple[PreTrainedModel, Anatomy]:
+    """Build the model as it came, or as it was fine-tuned, on the device.
+
+    Raises:
+        ValueError: the trial starts from the dense network, which is not given.
+    """
+    source, dense = inputs.source, inputs.dense
+    if settings.start_dense:
+        if dense is None:
+            raise ValueError(
+                "A trial that starts dense is given the dense network's weights; there are none."
+            )
+        source = replace(source, weights=dense)
+    model, anatomy = build(source, seed=seed)
+    nn.Module.to(model, device)
+    return model, anatomy
 
 
 def make_method(name: str, params: Params, kind: Kind, fitted: Weights | None = None) -> PruningMethod:

@@ -50,6 +50,7 @@ class TrialInputs:
     checkpointing: bool = False  # of activations; no result depends on it
     compile: str = OFF  # or auto: the first tuning is compiled if that pays
     device: str = AUTO  # what trials run on, as `device_of` reads it
+    cards: int = 1  # of a trial: processes that share out its batches, each with a GPU
 
     @property
     def zeroes(self) -> bool:

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import math
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, final
 
 import torch
 from torch import nn
 
-from pipeline.methods.base import PruningMethod, Run
+from pipeline.methods.base import PruningMethod, Run, keep_as_it_is
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.device import device_of
-from pipeline.model.source import build
 from pipeline.model.surgery import cut
 from pipeline.model.unstructured import holding_zeros, matrices
 from pipeline.study.records import Array, Masks, Measurement
 from pipeline.task.batches import Split
-from pipeline.trial.components import make_distillation, make_method
+from pipeline.trial.components import make_distillation, make_method, make_network, make_recipe
 from pipeline.trial.curve import Ranking
 from pipeline.trial.curve.allocation import Step, next_on_ladder
 from pipeline.trial.distillation import compute_outputs
@@ -32,12 +30,12 @@ from pipeline.trial.inputs import TrialInputs, TrialJob
 from pipeline.trial.measure import Evaluation, measure
 from pipeline.trial.rank import rank_network
 from pipeline.trial.settings import TrialSettings
+from pipeline.trial.team import Team
 from pipeline.trial.training.compilation import OFF, Compilation
 from pipeline.trial.training.gpu_memory import count_anew
 from pipeline.trial.training.loop import AtChance, Listener, Loop, LoopState
 from pipeline.trial.training.phases import Phase, phases, steps_per_epoch
-from pipeline.trial.training.precision import gpu_kernels, resolve_precision
-from pipeline.trial.training.recipe import Recipe
+from pipeline.trial.training.precision import gpu_kernels
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -51,30 +49,25 @@ class TrialRun:
     phase.
     """
 
-    def __init__(self, inputs: TrialInputs, job: TrialJob, *, parts: int = 1) -> None:
+    def __init__(
+        self, inputs: TrialInputs, job: TrialJob, *, parts: int = 1, team: Team | None = None
+    ) -> None:
         """Build the network at its start, and the method.
 
         Args:
             inputs: what all trials of the study share.
             job: the trial.
             parts: of a batch, one after the other, where a whole one does not fit into memory.
+            team: the trial's processes, where it has several GPUs.
 
         Raises:
             ValueError: the trial starts from the dense network, or learns from a teacher, that is not given.
         """
         self.inputs, self.job, self.settings = inputs, job, TrialSettings.of(job.ask.params)
+        self._team = team
         self.device = device_of(inputs.device)
         count_anew(self.device)
-        self.recipe = Recipe(
-            learning_rate=self.settings.learning_rate,
-            batch_size=self.settings.batch_size,
-            warmup_fraction=self.settings.warmup_fraction,
-            weight_decay=self.settings.weight_decay,
-            precision=resolve_precision(inputs.precision, self.device),
-            kind=inputs.kind,
-            parts=parts,
-            checkpointing=inputs.checkpointing,
-        )
+        self.recipe = make_recipe(inputs, self.settings, self.device, parts=parts)
         rows = len(inputs.data.train)
         self.phases = phases(self.settings, train_rows=rows, seed=job.ask.seed)
         self.per_epoch = steps_per_epoch(rows, self.settings.batch_size)
@@ -123,12 +116,20 @@ class TrialRun:
         if phase.steps and not first and self._start is None and self.settings.rewind:
             self._rewind()
         start, self._start = self._start, None
+        if self._team is not None:
+            self._team.order(self.phases.index(phase), self.masks, start)
         loop = self.loop_of(phase, listener)
         try:
             loop.fit(start)
         finally:
             self.epochs = (phase.first + loop.done) / self.per_epoch
             self.step_facts = loop.facts()
+
+    def follow(self, phase: Phase, masks: Masks | None, start: LoopState | None, listener: Listener) -> None:
+        """Train a phase as another process of this trial does, which has cut to `masks`."""
+        if masks is not None:
+            self.anatomy = cut(self.model, self.anatomy, masks)
+        self.loop_of(phase, listener).fit(start)
 
     def loop_of(self, phase: Phase, listener: Listener) -> Loop:
         """Return the training of a phase, which is now the phase at hand."""
@@ -147,6 +148,7 @@ class TrialRun:
             distillation=self.distillation,
             constraint=partial(holding_zeros, self.anatomy) if self.inputs.zeroes and not first else None,
             compilation=self.compilation if first else None,  # a cut network would be compiled anew
+            group=None if self._team is None else self._team.group,
         )
         return self._loop
 
@@ -266,16 +268,7 @@ class TrialRun:
 
     def _network_at_start(self) -> tuple[PreTrainedModel, Anatomy]:
         """Build the model as it came, or as it was fine-tuned, on the device."""
-        source, dense = self.inputs.source, self.inputs.dense
-        if self.settings.start_dense:
-            if dense is None:
-                raise ValueError(
-                    "A trial that starts dense is given the dense network's weights; there are none."
-                )
-            source = replace(source, weights=dense)
-        model, anatomy = build(source, seed=self.job.ask.seed)
-        nn.Module.to(model, self.device)
-        return model, anatomy
+        return make_network(self.inputs, self.settings, self.device, seed=self.job.ask.seed)
 
     def _ranking(self, model: PreTrainedModel, anatomy: Anatomy, method: PruningMethod) -> Ranking:
         with gpu_kernels(self.device, self.recipe.precision):
@@ -299,4 +292,5 @@ class TrialRun:
             target=self.settings.target,
             generator=torch.Generator().manual_seed(self.job.ask.seed),
             threshold=self.settings.threshold,
+            summed=keep_as_it_is if self._team is None else self._team.group.summed,
         )

@@ -24,6 +24,7 @@ from pipeline.trial import checkpoint as checkpoints
 from pipeline.trial.curve import Ranking
 from pipeline.trial.curve.allocation import Step
 from pipeline.trial.findings import Findings
+from pipeline.trial.followers import team_of
 from pipeline.trial.inputs import OnEpoch, TrialInputs, TrialJob
 from pipeline.trial.monitor import Monitor, OnRung
 from pipeline.trial.run import TrialRun
@@ -62,14 +63,15 @@ def _attempt(
     inputs: TrialInputs, job: TrialJob, on_epoch: OnEpoch, on_rung: OnRung | None, *, parts: int = 1
 ) -> TrialRecord:
     started = time.monotonic()
-    run = TrialRun(inputs, job, parts=parts)
-    findings = Findings(run, started=started)
-    monitor = Monitor(run, findings, on_epoch, on_rung)
-    try:
-        _go_through(run, findings, monitor)
-    except TrainingFailed as failure:
-        return replace(findings.record(), state="failed", reason=str(failure))
-    return findings.record()
+    with team_of(inputs, job) as team:
+        run = TrialRun(inputs, job, parts=parts, team=team)
+        findings = Findings(run, started=started)
+        monitor = Monitor(run, findings, on_epoch, on_rung)
+        try:
+            _go_through(run, findings, monitor)
+        except TrainingFailed as failure:
+            return replace(findings.record(), state="failed", reason=str(failure))
+        return findings.record()
 
 
 def _go_through(run: TrialRun, findings: Findings, monitor: Monitor) -> None:

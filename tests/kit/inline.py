@@ -87,6 +87,7 @@ def run_trials(
     checkpoint_s: float = worker.CHECKPOINT_S,
     limit: int | None = None,
     at_once: Callable[[], int] | None = None,
+    stack: int = 1,
 ) -> None:
     shared = worker._TrialShared(
         inputs, store.place, study, cluster.cpus_per_trial, body, checkpoint_s, 1 / worker.BEATS_PER_S

@@ -15,6 +15,7 @@ class FiveTrials:
     def next(self) -> Ask | None:
         return self.asks.pop(0) if self.asks else None
 
+    def on_wait(self, number: int, *, ended: bool) -> None: ...
     def on_progress(self, number: int, values: Mapping[str, float]) -> None: ...
     def on_rung(self, number: int, rung: object) -> bool:
         return True

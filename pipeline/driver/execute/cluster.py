@@ -72,6 +72,11 @@ class Cluster:
         """The device of its trials, as `device_of` reads it: without a GPU the CPU, whatever a trial sees."""
         return CUDA if self.gpus_per_trial else CPU
 
+    @property
+    def cards(self) -> int:
+        """The processes of a trial: one, or one for each of its GPUs."""
+        return max(1, int(self.gpus_per_trial))
+
 
 def check_resources(resources: Resources) -> None:
     """Refuse resources that can be refused without Ray.

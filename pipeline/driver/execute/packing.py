@@ -31,6 +31,10 @@ class Peak:
         """Return the peak from a trial's own, where the dense network's is not known."""
         return cls(ram_mb / TRIAL_OF_DENSE)
 
+    def of_stack(self, trials: int) -> Peak:
+        """Return the peak of a process that tunes so many trials as one stack."""
+        return replace(self, gpu_mb=trials * self.gpu_mb, gpu_trial_mb=trials * self.gpu_trial_mb)
+
 
 @dataclass(frozen=True)
 class Packing:

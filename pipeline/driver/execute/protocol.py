@@ -11,7 +11,8 @@ from pipeline.study.records import Ask, Rung
 
 NUMBER, EVENT, VALUES, RUNG = "number", "event", "values", "rung"  # keys of a result
 NODE = "node_ip"  # Tune's own key
-ASK = "ask"  # the only key of a trial's configuration
+ASK = "ask"  # a key of a trial's configuration: itself
+BESIDE = "beside"  # a key: other trials that its process tunes with it, as one stack
 
 
 class Event(StrEnum):
@@ -22,6 +23,7 @@ class Event(StrEnum):
     STORE_UNSEEN = "store_unseen"  # the node does not see the store's folder
     STORE_AWAY = "store_away"  # the object store does not answer: the trial waits
     STORE_LOST = "store_lost"  # it did not answer in time: this attempt ends
+    STACKED = "stacked"  # a trial and those beside it have left their stack: the others may start
     DISK_FULL = "disk_full"  # the record could not be written
     ENDED = "ended"  # the record is in the store
 
@@ -76,6 +78,9 @@ class TrialQueue(Protocol):
 
     def next(self) -> Ask | None:
         """Return the next trial to start, or None if no more are to start."""
+
+    def on_wait(self, number: int, *, ended: bool) -> None:
+        """Take in that a trial is tuned in the process of another one, and takes no GPU of its own; or no longer."""
 
     def on_progress(self, number: int, values: Mapping[str, float]) -> None:
         """Take in the progress of a running trial."""

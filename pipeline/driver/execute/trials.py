@@ -8,14 +8,14 @@ driver updates the ledger when a trial has ended: Tune's own snapshots and logs 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.driver.execute.cluster import Cluster, room
-from pipeline.driver.execute.protocol import ASK, Event, Report, TrialQueue
+from pipeline.driver.execute.protocol import ASK, BESIDE, Event, Report, TrialQueue
 from pipeline.study.records import Ask, TrialRecord
 from pipeline.study.store import NO_SPACE, ObjectStoreLost, Store, StudyStore, drop
 from pipeline.trial.training.process import one_of_many_tasks, peak_memory_mb
@@ -42,6 +42,7 @@ def run_trials(
     checkpoint_s: float = CHECKPOINT_S,
     limit: int | None = None,
     at_once: Callable[[], int] | None = None,
+    stack: int = 1,
 ) -> None:
     """Run the queue's trials until it has no more; return when the last one has ended.
 
@@ -55,6 +56,7 @@ def run_trials(
         checkpoint_s: a lost trial goes on from a checkpoint that is at most this much training behind.
         limit: trials that are started at most; None for all.
         at_once: gives how many may run at once, now; None for as many as the cluster has room for.
+        stack: trials that one process tunes together, at most, up to their first cuts.
 
     Raises:
         Exception: the queue's first error.
@@ -65,7 +67,7 @@ def run_trials(
 
     scratch = store.study(study).folder / "tune"
     shutil.rmtree(scratch, ignore_errors=True)
-    searcher = QueueSearcher(queue, at_once or room(cluster), limit)
+    searcher = QueueSearcher(queue, at_once or room(cluster), limit, stack=stack)
     shared = _TrialShared(
         inputs,
         store.place,
@@ -135,7 +137,7 @@ class _TrialShared:
     least_beat_s: float
 
 
-def _trainable(config: dict[str, Ask], shared: _TrialShared) -> None:
+def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
     """Run one attempt at a trial in a worker; if the store is away, wait for it."""
     with one_of_many_tasks(shared.cpus):
         store, ask = Store(shared.root), config[ASK]
@@ -145,7 +147,7 @@ def _trainable(config: dict[str, Ask], shared: _TrialShared) -> None:
             return
         with store.retrying(lambda _: _send(Report(ask.number, Event.STORE_AWAY))):  # the driver warns
             try:
-                _attempt(store, ask, shared)
+                _attempt(store, ask, shared, config.get(BESIDE, ()))
             except ObjectStoreLost:  # not the trial's fault: it starts again from its last checkpoint
                 _send(Report(ask.number, Event.STORE_LOST))
                 raise
@@ -158,8 +160,8 @@ def _send(report: Report) -> None:
     tune.report(report.to_result())
 
 
-def _attempt(store: Store, ask: Ask, shared: _TrialShared) -> None:
-    """Run one attempt at a trial: its last act is to write its record.
+def _attempt(store: Store, ask: Ask, shared: _TrialShared, beside: Sequence[Ask] = ()) -> None:
+    """Run one attempt at a trial: its last act is to write its record. Before that, tune it with those beside it.
 
     A trial that has ended is not run again: its process may have died before the driver knew.
     """
@@ -171,11 +173,38 @@ def _attempt(store: Store, ask: Ask, shared: _TrialShared) -> None:
         study.complete(ask.number)
         _send(Report(ask.number, Event.ENDED))
         return
-    own = study.attempts(ask.number).begin()
     ask = replace(ask, beat_s=max(ask.beat_s, shared.least_beat_s))
+    facts: dict[str, str] = {}
+    if beside and not study.attempts(ask.number).count():
+        facts = _tune_together(study, (ask, *beside), shared)
+    own = study.attempts(ask.number).begin()
     attempts = tuple(folder for folder in study.attempts(ask.number).folders() if folder.name <= own.name)
     job = TrialJob(ask, attempts, checkpoint_s=shared.checkpoint_s)
-    _hand_in(study, job, _record(job, shared))
+    record = _record(job, shared)
+    _hand_in(study, job, replace(record, provenance=record.provenance | facts))
+
+
+def _tune_together(study: StudyStore, asks: Sequence[Ask], shared: _TrialShared) -> dict[str, str]:
+    """Tune trials that have not begun as one stack; each leaves a checkpoint, and the first one reports that.
+
+    Returns:
+        For the first one's record, why there was no stack, if there was none.
+    """
+    from pipeline.trial.inputs import TrialJob
+    from pipeline.trial.together import tune_together
+
+    new = [each for each in asks if not study.attempts(each.number).count()]
+    reason = tune_together(
+        shared.inputs,
+        [
+            TrialJob(each, (study.attempts(each.number).begin(),), checkpoint_s=shared.checkpoint_s)
+            for each in new
+        ],
+        lambda number, values: _send(Report(number, Event.PROGRESS, values)),
+        lambda number, rung: _send(Report(number, Event.RUNG, rung=rung)),
+    )
+    _send(Report(asks[0].number, Event.STACKED))
+    return {"not_stacked": reason} if reason else {}
 
 
 def _record(job: TrialJob, shared: _TrialShared) -> TrialRecord:

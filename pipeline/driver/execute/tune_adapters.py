@@ -16,8 +16,8 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from pipeline.driver.execute.nodes import StoreUnseen
-from pipeline.driver.execute.protocol import ASK, Event, Report
-from pipeline.study.records import Rung
+from pipeline.driver.execute.protocol import ASK, BESIDE, Event, Report
+from pipeline.driver.execute.stacks import Stacks
 
 if TYPE_CHECKING:
     from pipeline.driver.execute.protocol import TrialQueue
@@ -39,13 +39,16 @@ class QueueSearcher(Searcher):
     and raised at the next call that ends the run.
     """
 
-    def __init__(self, queue: TrialQueue, room: Callable[[], int], limit: int | None = None) -> None:
+    def __init__(
+        self, queue: TrialQueue, room: Callable[[], int], limit: int | None = None, *, stack: int = 1
+    ) -> None:
         """Wrap a queue.
 
         Args:
             queue: where trials come from.
             room: how many trials may run at once, now.
             limit: trials that are started at most; None for all.
+            stack: trials that are tuned as one stack, at most.
         """
         super().__init__()
         self.queue: TrialQueue | None = queue
@@ -57,20 +60,23 @@ class QueueSearcher(Searcher):
         self.errors: dict[str, str] = {}  # why a lost trial was lost
         self.store_lost: set[int] = set()  # trials whose attempt has reported its end because of the store
         self.failure: Exception | None = None
+        self.stacks = Stacks(stack)
 
     def suggest(self, trial_id: str) -> Any:
         """Return the configuration of the next trial; None while there is no room for it."""
         if self.room is not None and len(self.numbers) >= self.room():
             return None
-        if self.started == self.limit:
+        ask, beside = self.stacks.next(), ()
+        if ask is None and self.started == self.limit:
             return str(Searcher.FINISHED)
         with self.keeping_failure():
-            ask = self._queue().next()
+            if ask is None and (ask := self._queue().next()) is not None:
+                beside = self.stacks.form(trial_id, ask, self._queue())
         if ask is None:
-            return str(Searcher.FINISHED)
+            return None if self.stacks.waits() else str(Searcher.FINISHED)
         self.started += 1
         self.numbers[trial_id] = ask.number
-        return {ASK: ask}
+        return {ASK: ask, BESIDE: beside}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Pass a trial's report on to the queue; rungs are the scheduler's.
@@ -79,10 +85,11 @@ class QueueSearcher(Searcher):
             OSError: the trial's record could not be written, for want of space.
             StoreUnseen: the trial's node does not see the store.
         """
+        del trial_id  # its process may report of others, too, that it tunes with its own
         report = Report.from_result(result)
         if report is None:
             return
-        number = self.numbers[trial_id]
+        number = report.number
         with self.keeping_failure():
             match report.event:
                 case Event.PROGRESS:
@@ -106,16 +113,21 @@ class QueueSearcher(Searcher):
         if number is None or self.failure is not None:
             return
         with suppress(Exception), self.keeping_failure():
+            self.stacks.release(trial_id, self._queue())
             if trial_id in self.stopping:
                 self.stopping.remove(trial_id)
                 self._queue().on_stop(number)
             else:
                 self._queue().on_end(number, self.errors.pop(trial_id, "worker lost") if error else None)
 
-    def goes_on(self, trial_id: str, rung: Rung) -> bool:
-        """Return whether a trial goes on beyond a rung."""
+    def goes_on(self, trial_id: str, report: Report) -> bool:
+        """Return whether Tune's trial goes on after a report: at a rung, or where it leaves its stack."""
         with self.keeping_failure():
-            goes_on = self._queue().on_rung(self.numbers[trial_id], rung)
+            goes_on = True
+            if report.event is Event.STACKED:
+                goes_on = not self.stacks.release(trial_id, self._queue())
+            elif report.rung is not None and not self._queue().on_rung(report.number, report.rung):
+                goes_on = self.stacks.stop(trial_id, report.number)
         if not goes_on:
             self.stopping.add(trial_id)
         return goes_on
@@ -129,6 +141,8 @@ class QueueSearcher(Searcher):
         if number is None or number in self.store_lost or self.failure is not None:
             self.store_lost.discard(number)
             return None
+        with suppress(Exception), self.keeping_failure():
+            self.stacks.release(trial_id, self._queue())
         raised = failure.strip().splitlines()[-1] if "Traceback" in failure else None
         with suppress(Exception), self.keeping_failure():
             return self._queue().on_restart(number, raised)
@@ -172,7 +186,7 @@ class RungScheduler(FIFOScheduler):
         """Return STOP at a rung beyond which the trial does not go on, else CONTINUE."""
         del tune_controller
         report = Report.from_result(result)
-        if report is None or report.rung is None or self.searcher.goes_on(trial.trial_id, report.rung):
+        if report is None or self.searcher.goes_on(trial.trial_id, report):
             return str(TrialScheduler.CONTINUE)
         return str(TrialScheduler.STOP)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from pipeline.driver.also import check_also
-from pipeline.driver.execute import Resources, check_resources
+from pipeline.driver.execute import Cluster, Resources, check_resources
 from pipeline.driver.search.latency import check_grid
 from pipeline.driver.search.request import (
     DENSE,
@@ -21,6 +21,7 @@ from pipeline.driver.search.request import (
 )
 from pipeline.driver.search.shared_store import check_ledger, check_objects
 from pipeline.methods.registry import METHODS, in_one_round, looks_only, ranks_weights
+from pipeline.model.device import CPU
 from pipeline.model.folder import BUILTINS
 from pipeline.study.ledger import check_sampler
 from pipeline.study.nearest import did_you_mean
@@ -28,7 +29,7 @@ from pipeline.study.records import BadInput, Params
 from pipeline.study.space import FROM_SCRATCH, Space, load_space, parse_space, read_document
 from pipeline.trial.distillation import DISTILLATIONS, NONE
 from pipeline.trial.settings import UNIFORM
-from pipeline.trial.training.compilation import check_compile
+from pipeline.trial.training.compilation import OFF, check_compile
 from pipeline.trial.training.precision import Hardware, check_precision, hardware_of
 
 # Settings of trials that are not trained: no epoch, and nothing that says how one would be.
@@ -61,6 +62,7 @@ def check(request: Search) -> Checked:
     check_gpu_hours(request, request.gpus_per_trial)
     check_precision(request.precision, _hardware(request.resources))
     check_compile(request.compile, checkpointing=request.activation_checkpointing)
+    _check_stack(request)
     _check_one_of("--scheduler", request.scheduler, SCHEDULERS)
     _check_one_of("--keep-weights", request.keep_weights, KEPT)
     if request.checkpoint_seconds <= 0:
@@ -85,6 +87,46 @@ def check(request: Search) -> Checked:
             "Leave it out of the space file, or choose a method that cuts."
         )
     return Checked(objective, space, _given_keys(request))
+
+
+def _check_stack(request: Search) -> None:
+    if request.stack < 1:
+        raise BadInput(f"A stack is of two trials or more, 1 is none; --stack is {request.stack}.")
+    if request.stack == 1:
+        return
+    if not METHODS[request.method].replays:
+        able = ", ".join(name for name in METHODS if METHODS[name].replays)
+        raise BadInput(
+            f"Trials of one stack share the network's pass, which {request.method} changes in each; --stack goes with "
+            f"{able}. Leave it out, or choose one of them."
+        )
+    others = {
+        "--distill": request.distill != NONE,
+        "--compile": request.compile != OFF,
+        "--activation-checkpointing": request.activation_checkpointing,
+        "--precision fp16": request.precision == "fp16",
+        "--no-training": request.no_training,
+    }
+    if given := [option for option, is_given in others.items() if is_given]:
+        raise BadInput(f"--stack does not go with {', '.join(given)}. Leave one of them out.")
+
+
+def check_stack_on(request: Search, cluster: Cluster) -> None:
+    """Refuse a stack of trials where a step is not bound by its launches.
+
+    Raises:
+        BadInput: trials run on CPUs, or on several GPUs each.
+    """
+    if request.stack > 1 and cluster.cards > 1:
+        raise BadInput(
+            f"The trials of a stack have one GPU; --stack is {request.stack}, and --gpus-per-trial is "
+            f"{cluster.gpus_per_trial:g}. Leave one of them out."
+        )
+    if request.stack > 1 and cluster.device == CPU:
+        raise BadInput(
+            f"A stack of trials spares a GPU's launches; --stack is {request.stack}, and these trials run on CPUs. "
+            "Leave it out."
+        )
 
 
 def _check_needs_no_training(request: Search) -> None:

@@ -189,10 +189,19 @@ class Search:
     gpus_per_trial: Annotated[
         float | None,
         Option(
-            "GPUs of a trial; a fraction shares one. [dim]Default: as many on each as its memory holds, 4 at most[/]",
+            "GPUs of a trial: a fraction shares one; of two and more each has a process and a part of every batch. "
+            "[dim]Default: as many trials on each as its memory holds, 4 at most[/]",
             RUN,
         ),
     ] = Resources.gpus_per_trial
+    stack: Annotated[
+        int,
+        Option(
+            "Trials that one process of a GPU tunes as one stack of networks, up to their first cuts: each has the "
+            "record that it has alone, but for rounding and dropout's draws.",
+            RUN,
+        ),
+    ] = 1
     address: Annotated[str | None, Option("A running Ray cluster: auto, or HOST:PORT.", RUN)] = (
         Resources.address
     )

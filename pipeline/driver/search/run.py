@@ -19,7 +19,7 @@ from functools import partial
 from pipeline.driver.also import reporting
 from pipeline.driver.execute import OPEN, Cluster, Packing, connect, is_open, pack, run_trials
 from pipeline.driver.search.budget import Meter
-from pipeline.driver.search.check import check_gpu_hours
+from pipeline.driver.search.check import check_gpu_hours, check_stack_on
 from pipeline.driver.search.dense import find_anchors, find_peak, write_teacher_of
 from pipeline.driver.search.dense_beside import DenseBeside, begin_anew, pending_spec, trains_beside
 from pipeline.driver.search.gpu_sharing import alone, peak_of_trials
@@ -95,8 +95,10 @@ def run(request: Search, watcher: Watcher, *, cluster: Cluster | None = None) ->
             watcher.stage("starting Ray")
             shared = resolved.inputs.source.nbytes
             cluster = stack.enter_context(connect(request.resources, shared_bytes=shared))
-        resolved = replace(resolved, inputs=replace(resolved.inputs, device=cluster.device))
+        inputs = replace(resolved.inputs, device=cluster.device, cards=cluster.cards)
+        resolved = replace(resolved, inputs=inputs)
         check_gpu_hours(request, cluster.gpus_per_trial)
+        check_stack_on(request, cluster)
         check_shared(request, store)
         if lease is None:
             store.root.mkdir(parents=True, exist_ok=True)
@@ -156,6 +158,7 @@ def _pack(resolved: ResolvedSearch, cluster: Cluster) -> Pack:
 
     def pack_trials() -> Packing:
         peak = peak_of_trials(store, resolved.name, dense_peak)
+        peak = None if peak is None else peak.of_stack(request.stack)
         return pack(request.resources, cluster, peak, free_mb=free_mb, mps=mps)
 
     return pack_trials
@@ -261,6 +264,7 @@ def _run_queue(
         checkpoint_s=resolved.request.checkpoint_seconds,
         limit=limit,
         at_once=None if queue.dense is None else queue.dense.at_once,
+        stack=resolved.request.stack if limit is None else 1,
     )
 
 

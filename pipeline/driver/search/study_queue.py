@@ -95,6 +95,10 @@ class StudyQueue:
         rungs = () if self.halving is None else self.halving.rungs
         return replace(ask, rungs=rungs, beat_s=self.watcher.beat_s)
 
+    def on_wait(self, number: int, *, ended: bool) -> None:
+        """Count no GPU for a trial while it is tuned in another one's process."""
+        self.source.wait(number, ended=ended)
+
     def on_progress(self, number: int, values: Mapping[str, float]) -> None:
         """Show the progress of a running trial."""
         self._look_for_dense()

@@ -32,6 +32,7 @@ class TrialSource:
         self.ledger, self.budget, self.meter = ledger, budget, meter
         self.owed: list[Ask] = []
         self.running: dict[int, Ask] = {}
+        self._waiting: set[int] = set()  # of those that run: tuned in another one's process
         self._warn = warn
         self._unsure = False  # whether the ledger may hold a trial whose answer was lost
 
@@ -64,8 +65,16 @@ class TrialSource:
         del self.running[record.number]
 
     def tick(self) -> None:
-        """Count the time since the last call for all running trials."""
-        self.meter.tick(len(self.running))
+        """Count the time since the last call for all running trials that have a process of their own."""
+        self.meter.tick(len(self.running.keys() - self._waiting))
+
+    def wait(self, number: int, *, ended: bool) -> None:
+        """Note that a running trial is tuned in another one's process, or no longer."""
+        self.tick()
+        if ended:
+            self._waiting.discard(number)
+        else:
+            self._waiting.add(number)
 
     def counts(self) -> Counts:
         """Return how many trials are in which state."""

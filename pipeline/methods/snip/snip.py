@@ -59,6 +59,7 @@ class _Watched:
     weights: Tensor  # [U]
     head_size: int
     features: int
+    summed: Callable[[Tensor], Tensor]  # over the processes that share a batch
 
 
 @final
@@ -105,7 +106,7 @@ class Snip(PruningMethod):
         weights = torch.tensor(self._unit_weights(anatomy), dtype=torch.float32, device=device)
         if self._reference is not None:
             self._reference = self._reference.to(device)
-        self._watched = _Watched(branches, units, weights, anatomy.head_size, anatomy.hidden_size)
+        self._watched = _Watched(branches, units, weights, anatomy.head_size, anatomy.hidden_size, run.summed)
         with ExitStack() as stack:
             stack.enter_context(self._catching(branches, training=True))
             stack.callback(model.register_forward_pre_hook(self._begin).remove)
@@ -123,9 +124,9 @@ class Snip(PruningMethod):
         if watched is None or len(self._caught) != len(watched.branches):
             raise RuntimeError("A penalty belongs to a training forward pass inside watch: there was none.")
         mask = real_tokens(batch, next(iter(self._caught.values()))).float()
-        sums = self._power_sums(watched.branches, mask, watched.head_size)
+        sums = watched.summed(self._power_sums(watched.branches, mask, watched.head_size))
         self._catches = False
-        norms = self._norms(sums, mask.sum() * watched.features)
+        norms = self._norms(sums, watched.summed(mask.sum()) * watched.features)
         self._keep(norms.detach())
         if self._reference is None:
             self._reference = torch.ones_like(watched.weights)

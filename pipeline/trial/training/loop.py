@@ -24,6 +24,7 @@ from pipeline.task.batches import Batch, Feed, Split, batch_parts, encoder_input
 from pipeline.trial.distillation import Distillation
 from pipeline.trial.training.activation_checkpointing import recompute_activations
 from pipeline.trial.training.compilation import Compilation
+from pipeline.trial.training.data_parallel import Group
 from pipeline.trial.training.dropout import cheap_dropout
 from pipeline.trial.training.embeddings import Vocabulary
 from pipeline.trial.training.listener import Listener, LoopState
@@ -65,6 +66,7 @@ class Loop:
         None  # around all steps
     )
     compilation: Compilation | None = None
+    group: Group | None = None  # of processes that share out the batches
     capture: Capture | None = None  # how steps become graphs; None: as CUDA graphs on a GPU, not elsewhere
     carried: PruningMethod | None = None  # one that does not watch this phase, but ranks after it
     done: int = field(default=0, init=False)  # steps of the phase
@@ -73,6 +75,7 @@ class Loop:
         self._device = next(self.model.parameters()).device
         self.stream = Stream(self.train, self.recipe, self.anatomy, self._device, seed=self.phase.seed)
         self._per_epoch = self.stream.per_epoch
+        self._parts = self.recipe.parts * (1 if self.group is None else self.group.size)
         distils, kind = self.distillation is not None, self.recipe.kind
         self._losses = LossChecks(kind, self.train, self.phase, self._device, distils=distils)
         self._vocabulary = Vocabulary(self.model, self.train)
@@ -100,10 +103,12 @@ class Loop:
     def begun(self, start: LoopState | None = None) -> Iterator[None]:
         """Make network, method and optimizer ready for the phase's steps, or those after `start`, in the context."""
         keep_memory()
-        torch.manual_seed(self.phase.seed + 7919 * self.phase.first)
+        torch.manual_seed(self.phase.seed + 7919 * self.phase.first + (self.group.seed if self.group else 0))
         products = gpu_kernels(self._device, self.recipe.precision)
         every = encoder_layers(self.model, self.anatomy.architecture)
         layers: list[nn.Module] = list(every) if self.recipe.checkpointing else []
+        if self.group is not None:
+            self.group.begin_alike(self.model)
         with self._vocabulary.reduced(), products, recompute_activations(layers), cheap_dropout(self.model):
             self._optimizer = make_optimizer(self.model, self.recipe)
             try:
@@ -152,7 +157,7 @@ class Loop:
     def _make_graphs(self) -> StepGraphs | None:
         """Return the steps' graphs; None on a CPU, and where a step is computed from more than tensors."""
         steady = self.method is None or self.method.replays
-        alone = self.distillation is None and self.compilation is None and self.recipe.parts == 1
+        alone = self.distillation is None and self.compilation is None and self._parts == 1
         if not steady or not alone or self.recipe.checkpointing or self._scale.on:
             return None
         return make_graphs(partial(self._backward, share=1.0), self.parameters, self.capture, self._device)
@@ -173,15 +178,14 @@ class Loop:
 
     def _gradients(self, batch: Batch) -> tuple[Tensor, ...]:
         """Add the gradients of a batch, whole or in parts; return what its loss is made of."""
-        recipe = self.recipe
-        if recipe.parts == 1:
+        if self._parts == 1:
             return self._backward(batch, share=1.0)
-        whole = recipe.kind.weight(batch)
-        found = [
-            self._backward(part, share=recipe.kind.weight(part) / whole)
-            for part in batch_parts(batch, recipe.parts)
-        ]
-        return tuple(torch.stack(values).sum() for values in zip(*found, strict=True))
+        weight, parts = self.recipe.kind.weight, batch_parts(batch, self._parts)
+        own = [(part, True) for part in parts] if self.group is None else self.group.own(parts)
+        whole = weight(batch)
+        each = [self._backward(part, share=counts * weight(part) / whole) for part, counts in own]
+        found = [torch.stack(values).sum() for values in zip(*each, strict=True)]
+        return tuple(found) if self.group is None else self.group.add_up(self._optimizer, found)
 
     def _backward(self, batch: Batch, *, share: float) -> tuple[Tensor, ...]:
         """Add the gradients of a part of a batch; return its share of what the loss is made of."""

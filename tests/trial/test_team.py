@@ -1,0 +1,94 @@
+"""A trial whose batches two processes share: its record is that of one process, but for rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.study.records import Ask, Params, TrialRecord
+from pipeline.trial import checkpoint as checkpoints
+from pipeline.trial.inputs import TrialInputs, TrialJob
+from pipeline.trial.training.data_parallel import Group
+from pipeline.trial.trial import run_trial
+from tests.kit.trials import SNIP, TWO_ROUNDS
+
+pytestmark = pytest.mark.usefixtures("on_the_cpu")
+
+# every form of what depends on a whole batch: norms relative to those of the first batch, under a bound, by heads
+PARAMS: Params = TWO_ROUNDS | {"reference": "pretrained"}
+
+
+def two_cards(make_inputs: Callable[..., TrialInputs], method: str = "snip") -> TrialInputs:
+    found = make_inputs(method)
+    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    source = replace(found.source, config=found.source.config | still)
+    return replace(found, source=source, cards=2, device="cpu")
+
+
+def assert_alike(one: TrialRecord, other: TrialRecord) -> None:
+    assert one.state == other.state == "complete"
+    assert len(one.points) == len(other.points)
+    for point, same in zip(one.points, other.points, strict=True):
+        assert (point.kind, point.round) == (same.kind, same.round)
+        assert point.masks.same(same.masks)
+        assert point.measurement.metric == pytest.approx(same.measurement.metric, abs=1e-6)
+    for row, same_row in zip(one.history, other.history, strict=True):
+        assert row.epoch == same_row.epoch
+        assert row.values == pytest.approx(same_row.values, rel=1e-2, abs=1e-4)
+
+
+def test_a_trial_of_two_rounds_interrupted_in_the_second(
+    make_inputs: Callable[..., TrialInputs], tmp_path: Path
+) -> None:
+    inputs = two_cards(make_inputs)
+
+    def job(*names: str) -> TrialJob:
+        return TrialJob(Ask(3, PARAMS, 11), tuple(tmp_path / name for name in names), checkpoint_s=0.0)
+
+    expected = run_trial(replace(inputs, cards=1), job("alone"), lambda _: None)
+
+    class Killed(Exception):  # noqa: N818
+        pass
+
+    def kill(values: dict[str, float]) -> None:
+        if values["epoch"] == 2:  # the second round's last step; the checkpoint is that of the step before
+            raise Killed
+
+    with pytest.raises(Killed):
+        run_trial(inputs, job("first"), kill)
+    left = checkpoints.load([tmp_path / "first"])
+    assert left is not None
+    assert (left.phase, left.masks is not None) == (1, True)
+    assert_alike(run_trial(inputs, job("first", "second"), lambda _: None), expected)
+
+
+def test_a_fault_of_the_trial_ends_its_processes(
+    make_inputs: Callable[..., TrialInputs], tmp_path: Path
+) -> None:
+    job = TrialJob(Ask(3, SNIP | {"learning_rate": 1e9}, 11), (tmp_path / "a",))
+    record = run_trial(two_cards(make_inputs), job, lambda _: None)
+    assert record.state == "failed"
+    assert not torch.distributed.is_initialized()
+
+
+@pytest.mark.parametrize(
+    ("parts", "size", "expected"),
+    [
+        (4, 2, [[(0, True), (2, True)], [(1, True), (3, True)]]),
+        (3, 2, [[(0, True), (2, True)], [(1, True), (2, False)]]),
+        (1, 3, [[(0, True)], [(0, False)], [(0, False)]]),
+    ],
+)
+def test_every_process_has_as_many_parts_and_each_part_counts_once(
+    parts: int, size: int, expected: list[list[tuple[int, bool]]]
+) -> None:
+    batches = [{"rows": torch.tensor(part)} for part in range(parts)]
+    found = [
+        [(int(part["rows"]), counts) for part, counts in Group(rank, size).own(batches)]
+        for rank in range(size)
+    ]
+    assert found == expected
