@@ -187,7 +187,7 @@ def _print(done: Exported) -> None:
             f"({bench.threads} thread(s), {bench.device})"
         )
     if facts.onnx_difference is not None:
-        rows["model.onnx"] = f"logits within {facts.onnx_difference:.1g} of PyTorch's"
+        rows["model.onnx"] = f"outputs within {facts.onnx_difference:.1g} of PyTorch's"
     for form in facts.int8:
         name = f"int8, {form.kind}" + " (kept)" * form.kept
         rows[name] = f"{form.validation:.4f} on validation, {loss_said(form)}; {megabytes(form.size_bytes)}"

@@ -9,10 +9,11 @@ from pathlib import Path
 import yaml
 
 from pipeline.export.int8 import Int8Network, card_section
+from pipeline.export.onnx import session_call
 from pipeline.fronts.front import Front, FrontPoint
 from pipeline.fronts.numbers import megabytes, millions, milliseconds, percent
 from pipeline.model.folder import BUILTINS
-from pipeline.model.heads import CLASSIFIER, HEADS, IMAGE_CLASSIFIER
+from pipeline.model.heads import CLASSIFIER, HEADS, IMAGE_CLASSIFIER, SPANS
 from pipeline.study.records import OriginalSize, StudySpec
 from pipeline.study.store import DataFacts, TestScores, Timed
 
@@ -48,6 +49,7 @@ class Facts:
     dense_scores: TestScores | None = (
         None  # of the dense network on the same test rows; None if its weights are gone
     )
+    reading: Mapping[str, float] = field(default_factory=dict)  # entries of config.json: a threshold
     data: DataFacts = field(default_factory=DataFacts)  # with what the test rows have in common with others
 
 
@@ -55,7 +57,7 @@ def card(facts: Facts) -> str:
     """Return the whole card, Markdown with the head that the hub reads."""
     sections = [_head(facts), _summary(facts), _layers(facts), _loading(facts)]
     if facts.int8:
-        sections.append(card_section(facts.int8, metric_name=facts.front.spec.metric_name))
+        sections.append(card_section(facts.int8, metric_name=facts.front.spec.metric_name, call=_call(facts)))
     sections.append(_origin(facts))
     return "\n\n".join(sections) + "\n"
 
@@ -114,6 +116,10 @@ def _rows(facts: Facts) -> list[tuple[str, str, str]]:
             _score(anchors.dense),
         ),
         *(_test_row(facts, part) for part in facts.scores.parts),
+        *(
+            (f"{name} of probabilities (in config.json)", f"{value:g}", "")
+            for name, value in facts.reading.items()
+        ),
         ("parameters", millions(point.parameters), millions(anchors.dense_parameters)),
         *_nonzero_row(facts),
         (
@@ -216,15 +222,14 @@ def _loading(facts: Facts) -> str:
     share, images = facts.front.spec.share, facts.network == IMAGE_CLASSIFIER
     auto = HEADS[facts.network].auto
     reader, name = ("AutoImageProcessor", "processor") if images else ("AutoTokenizer", "tokenizer")
-    given = '[image], return_tensors="np"' if images else '["…"], return_tensors="np"'
     axes = "a free batch axis" if images else "free batch and sequence axes"
     onnx = (
-        f"With onnxruntime, `model.onnx` ({axes}; its logits differ from PyTorch's by at most "
+        f"With onnxruntime, `model.onnx` ({axes}; its outputs differ from PyTorch's by at most "
         f"{facts.onnx_difference:.1g}):\n\n```python\nimport onnxruntime\n\n"
         "options = onnxruntime.SessionOptions()  # on a CPU the basic optimisations are the quickest here\n"
         "options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC\n"
         'session = onnxruntime.InferenceSession("DIR/model.onnx", options)\n'
-        f'logits = session.run(["logits"], dict({name}({given})))[0]\n```'
+        f"{_call(facts)}\n```"
         if facts.onnx_difference is not None
         else f"For onnxruntime: `prunefront export {facts.front.spec.name} --trial {facts.point.trial} --{share} "
         f"{getattr(facts.point, share):.4f} --to DIR --onnx`."
@@ -250,6 +255,13 @@ def _loading(facts: Facts) -> str:
         )
     )
     return f"## How to load it\n\n{plain if facts.plain else cut}\n\n{onnx}"
+
+
+def _call(facts: Facts) -> str:
+    """Return the line that runs model.onnx on one row."""
+    given = {IMAGE_CLASSIFIER: "processor([image]", SPANS: 'tokenizer(["question"], ["context"]'}
+    read = given.get(facts.network, 'tokenizer(["…"]')
+    return session_call(HEADS[facts.network].outputs, f'{read}, return_tensors="np")')
 
 
 def _origin(facts: Facts) -> str:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import torch
+from typing import Any
 
 from pipeline.export import hub
 from pipeline.export.card import CARD, FIGURE, ONNX, Facts, card
 from pipeline.export.checkpoint import (
     WEIGHTS,
+    add_entries,
     check_free,
     check_writable,
     layout,
@@ -29,7 +27,13 @@ from pipeline.export.choice import choose_point
 from pipeline.export.in_int8 import in_int8, keep, tested
 from pipeline.export.int8 import ONNX_KINDS, check_kinds
 from pipeline.export.licence import licence_of
-from pipeline.export.measured import disturbed, latencies, score_dense_on_test, score_on_test
+from pipeline.export.measured import (
+    check_same,
+    disturbed,
+    latencies,
+    score_dense_on_test,
+    score_on_test,
+)
 from pipeline.export.network import Network, network_of
 from pipeline.export.onnx import check_installed, check_onnx, write_onnx
 from pipeline.export.plain import check_plain
@@ -44,15 +48,9 @@ from pipeline.fronts.pick import least_metric, why
 from pipeline.model.heads import HEADS
 from pipeline.study.records import BadInput
 from pipeline.study.store import DEFAULT_STORE, Store, TestScores, Timed
-from pipeline.task.batches import encoder_inputs
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 Log = Callable[[str], None]
 
-CHECKED_ROWS = 16  # of validation, on which the written network is compared with the one in memory
-TOLERANCE = 1e-5  # of logits, fp32
 EARLIER = {"compression": "min_compression", "sparsity": "min_sparsity"}  # names of bounds
 
 
@@ -141,11 +139,6 @@ def export(
         log("its weights are not kept: it is trained again, which takes as long as its trial …")
     opened = reopen(files, study, task=task)
     check_writable(opened.inputs.source)
-    if (onnx or int8) and not HEADS[opened.inputs.source.network].logits:
-        raise BadInput(
-            f"model.onnx holds a network with logits; a {opened.inputs.kind.name} network has none. Leave --onnx and "
-            "--int8 out."
-        )
     if plain:
         check_plain(opened, chosen)
     made = Made(opened, network_of(opened, chosen.trial, chosen.point, on_epoch=_epochs(log)), chosen)
@@ -196,19 +189,21 @@ def _write(part: Path, made: Made, front: Front, wanted: Wanted, *, original: Re
             max_length=opened.task.max_length,
         )
     written = read(part)
-    _check_same(written, network.model, opened)
+    check_same(written, network.model, opened)
+    inputs = replace(opened.inputs, kind=opened.inputs.fitted_kind(written, precision="fp32"))
+    add_entries(part, inputs.kind.reading)
     log("timing it …")
     times = latencies(opened, network, point)
     difference = None
     if wanted.onnx:
         log("writing model.onnx …")
-        write_onnx(part / ONNX, written)
+        write_onnx(part / ONNX, written, outputs=HEADS[source.network].outputs)
         difference = check_onnx(part / ONNX, written, opened.inputs.data.validation)
     forms = None
     if wanted.int8:
         log(f"writing it in 8 bits: {', '.join(wanted.int8)} …")
         onnx = part / ONNX if wanted.onnx else None
-        forms = in_int8(part, opened, written, times, kinds=wanted.int8, least=wanted.least, onnx=onnx)
+        forms = in_int8(part, inputs, written, times, kinds=wanted.int8, least=wanted.least, onnx=onnx)
         if opened is original:  # a trimmed network is not the point's
             keep(forms[0], opened, point)
     log("measuring it on the test rows …")
@@ -220,8 +215,9 @@ def _write(part: Path, made: Made, front: Front, wanted: Wanted, *, original: Re
         dense_scores=score_dense_on_test(original),
         plain=wanted.plain,
         network=source.network,
+        reading=inputs.kind.reading,
         onnx_difference=difference,
-        int8=() if forms is None else tested(opened, *forms),
+        int8=() if forms is None else tested(inputs, opened.tests, *forms),
     )
     (part / CARD).write_text(card(facts))
     write_record(part, record_of(facts, network))
@@ -251,19 +247,6 @@ def _facts(made: Made, front: Front, scores: TestScores, times: tuple[Timed, ...
         original=opened.inputs.source.original,
         network=opened.inputs.source.network,
     )
-
-
-def _check_same(written: PreTrainedModel, made: PreTrainedModel, opened: Reopened) -> None:
-    """Check on real rows that the written network computes what the one in memory does, before it is measured."""
-    validation = opened.inputs.data.validation
-    inputs = encoder_inputs(validation.collate(np.arange(min(CHECKED_ROWS, len(validation)))))
-    with torch.inference_mode():
-        first, second = (opened.inputs.kind.outputs(network(**inputs), inputs) for network in (written, made))
-        difference = (first - second).abs().max().item()
-    if not difference <= TOLERANCE:
-        raise RuntimeError(
-            f"A checkpoint computes what its network did; here logits differ by {difference:.2g}."
-        )
 
 
 def _retrained(network: Network) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -14,6 +14,8 @@ from pipeline.export.measured import cpu_benches
 from pipeline.export.reopen import Reopened
 from pipeline.fronts.front_point import FrontPoint
 from pipeline.study.store import Timed
+from pipeline.task.batches import Split
+from pipeline.trial.inputs import TrialInputs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 def in_int8(
     part: Path,
-    opened: Reopened,
+    inputs: TrialInputs,
     written: PreTrainedModel,
     times: Sequence[Timed],
     *,
@@ -30,9 +32,7 @@ def in_int8(
     onnx: Path | None,
 ) -> tuple[tuple[Int8Network, ...], nn.Module]:
     """Write a network in 8 bits into the folder `part`, timed as it was in fp32; as `make_int8`."""
-    return make_int8(
-        written, opened.inputs, part, kinds=kinds, benches=cpu_benches(times), least=least, onnx=onnx
-    )
+    return make_int8(written, inputs, part, kinds=kinds, benches=cpu_benches(times), least=least, onnx=onnx)
 
 
 def keep(forms: Sequence[Int8Network], opened: Reopened, point: FrontPoint) -> None:
@@ -41,10 +41,12 @@ def keep(forms: Sequence[Int8Network], opened: Reopened, point: FrontPoint) -> N
         opened.store.study(opened.spec.name).int8.add(scores_of(form, trial=point.trial, point=point.point))
 
 
-def tested(opened: Reopened, forms: Sequence[Int8Network], kept: nn.Module) -> tuple[Int8Network, ...]:
+def tested(
+    inputs: TrialInputs, tests: Mapping[str, Split], forms: Sequence[Int8Network], kept: nn.Module
+) -> tuple[Int8Network, ...]:
     """Return the forms, the kept one with its scores on the test rows."""
     found = {
-        part: opened.inputs.evaluate(cast("PreTrainedModel", kept), rows, precision="fp32").metrics
-        for part, rows in opened.tests.items()
+        part: inputs.evaluate(cast("PreTrainedModel", kept), rows, precision="fp32").metrics
+        for part, rows in tests.items()
     }
     return tuple(replace(form, test=found) if form.kept else form for form in forms)

@@ -9,6 +9,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from pipeline.driver.search.dense import dense_recipe
@@ -18,6 +19,7 @@ from pipeline.fronts.front import FrontPoint
 from pipeline.model.source import build, read_weights
 from pipeline.study.provenance import provenance
 from pipeline.study.store import LatencySetup, Shape, TestScores, Timed, TimedPoint
+from pipeline.task.batches import encoder_inputs
 from pipeline.task.loading import REFUSED_LATER
 from pipeline.trial.anchors import AS_IT_CAME, dense_folder, read_dense, weights_file
 from pipeline.trial.latency import FrontRequest, time_front
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 LATENCY_BATCHES = (1, 32)  # rows, if the study timed none
+CHECKED_ROWS = 16  # of validation, on which the written network is compared with the one in memory
+TOLERANCE = 1e-5  # of logits, fp32
 DENSE = (-1, 0)  # trial and point as which the dense network's scores are kept
 
 
@@ -43,6 +47,19 @@ def latencies(opened: Reopened, network: Network, point: FrontPoint) -> tuple[Ti
     request = FrontRequest(shapes, ((timed, network.point.masks),))
     with threads(known[0].bench.threads) if known else nullcontext():
         return time_front(opened.inputs.source, request)[0].times
+
+
+def check_same(written: PreTrainedModel, made: PreTrainedModel, opened: Reopened) -> None:
+    """Check on real rows that the written network computes what the one in memory does, before it is measured."""
+    validation = opened.inputs.data.validation
+    inputs = encoder_inputs(validation.collate(np.arange(min(CHECKED_ROWS, len(validation)))))
+    with torch.inference_mode():
+        first, second = (opened.inputs.kind.outputs(network(**inputs), inputs) for network in (written, made))
+        difference = (first - second).abs().max().item()
+    if not difference <= TOLERANCE:
+        raise RuntimeError(
+            f"A checkpoint computes what its network did; here logits differ by {difference:.2g}."
+        )
 
 
 def score_on_test(

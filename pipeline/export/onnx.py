@@ -7,9 +7,9 @@ import logging
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-TOLERANCE = 1e-4  # of logits, fp32
+LOGITS = ("logits",)
+TOLERANCE = 1e-4  # of outputs, fp32
 ONE_FILE_BYTES = 1_900_000_000  # protobuf ends at 2 GB; weights beyond it go into model.onnx.data
 TRACED = (2, 8)  # rows and tokens of the example: neither 0 nor 1, which an exporter takes for constants
 
@@ -43,12 +44,12 @@ def check_installed() -> None:
         )
 
 
-class _Logits(nn.Module):
-    """A network as a function from arrays to logits [B, C]."""
+class _Function(nn.Module):
+    """A network as a function from arrays to arrays, its outputs by name."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, outputs: tuple[str, ...]) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.outputs = model, outputs
 
     def forward(
         self,
@@ -56,19 +57,20 @@ class _Logits(nn.Module):
         attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         pixel_values: Tensor | None = None,
-    ) -> Tensor:
+    ) -> tuple[Tensor, ...]:
         every = (input_ids, attention_mask, token_type_ids, pixel_values)
         inputs = {name: value for name, value in zip(INPUTS, every, strict=True) if value is not None}
-        logits: Tensor = self.model(**inputs).logits
-        return logits
+        found = self.model(**inputs)
+        return tuple(getattr(found, name) for name in self.outputs)
 
 
-def write_onnx(path: Path, model: PreTrainedModel) -> None:
+def write_onnx(path: Path, model: PreTrainedModel, *, outputs: tuple[str, ...] = LOGITS) -> None:
     """Write a network by torch's exporter; rows of a batch are free, and their tokens; images have one size.
 
     Args:
         path: of the file; beside it goes PATH.data if the weights are too large for one file.
         model: in eval mode, on the CPU.
+        outputs: the names of what it returns, as `Stock.outputs`.
     """
     example = _example(model)
     batch, length = torch.export.Dim("batch"), torch.export.Dim("sequence")
@@ -76,12 +78,12 @@ def write_onnx(path: Path, model: PreTrainedModel) -> None:
     size = sum(p.numel() * p.element_size() for p in model.parameters())
     with torch.no_grad(), _quiet(), _plain_attention(model):
         torch.onnx.export(
-            _Logits(model),
+            _Function(model, outputs),
             kwargs=example,
             f=str(path),
             dynamo=True,
             input_names=list(example),
-            output_names=["logits"],
+            output_names=list(outputs),
             dynamic_shapes=dict.fromkeys(example, free),
             external_data=size > ONE_FILE_BYTES,
             verbose=False,
@@ -101,7 +103,7 @@ def _example(model: PreTrainedModel) -> dict[str, Tensor]:
 
 
 def check_onnx(path: Path, model: PreTrainedModel, rows: Split) -> float:
-    """Return the largest difference of a logit between onnxruntime and PyTorch, over batches of several shapes.
+    """Return the largest difference of an output between onnxruntime and PyTorch, over batches of several shapes.
 
     Raises:
         RuntimeError: it is more than TOLERANCE.
@@ -111,18 +113,13 @@ def check_onnx(path: Path, model: PreTrainedModel, rows: Split) -> float:
     for count in sorted({1, min(3, len(rows)), min(8, len(rows))}):
         inputs = encoder_inputs(rows.collate(np.arange(count)))
         with torch.inference_mode():
-            difference = network(**inputs).logits - model(**inputs).logits
-        worst = max(worst, float(difference.abs().max()))
+            ours, theirs = network(**inputs), model(**inputs)
+        for name in network.outputs:
+            difference = getattr(ours, name) - getattr(theirs, name)
+            worst = max(worst, float(difference.abs().max()))
     if not worst <= TOLERANCE:
-        raise RuntimeError(f"An ONNX model computes what PyTorch does; here logits differ by {worst:.2g}.")
+        raise RuntimeError(f"An ONNX model computes what PyTorch does; here outputs differ by {worst:.2g}.")
     return worst
-
-
-@dataclass(frozen=True)
-class Logits:
-    """What a network returns, as far as anybody reads it."""
-
-    logits: Tensor
 
 
 class OnnxNetwork(nn.Module):
@@ -133,11 +130,13 @@ class OnnxNetwork(nn.Module):
         self.session = session
         self.config = config  # of the network that it was written from
         self.names = tuple(entry.name for entry in session.get_inputs())
+        self.outputs = tuple(entry.name for entry in session.get_outputs())
         self.anchor = nn.Parameter(torch.empty(0), requires_grad=False)  # its device is read
 
-    def forward(self, **inputs: Tensor) -> Logits:
-        """Return the logits [B, C]."""
-        return Logits(torch.from_numpy(self.session.run(["logits"], arrays(inputs, self.names))[0]))
+    def forward(self, **inputs: Tensor) -> SimpleNamespace:
+        """Return the outputs by name, as the library's networks do."""
+        found = self.session.run(list(self.outputs), arrays(inputs, self.names))
+        return SimpleNamespace(**dict(zip(self.outputs, map(torch.from_numpy, found), strict=True)))
 
 
 def arrays(inputs: Mapping[str, Tensor], names: Iterable[str]) -> dict[str, np.ndarray]:
@@ -169,6 +168,12 @@ def open_session(path: Path, *, threads: int | None = None, optimisation: str = 
     if threads is not None:
         options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def session_call(outputs: tuple[str, ...], given: str) -> str:
+    """Return the line of Python that runs a session on `given` and names its outputs."""
+    names, quoted = ", ".join(outputs), ", ".join(f'"{name}"' for name in outputs)
+    return f"{names} = session.run([{quoted}], dict({given})){'[0]' * (len(outputs) == 1)}"
 
 
 def input_names(model: PreTrainedModel) -> tuple[str, ...]:

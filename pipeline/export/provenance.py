@@ -31,6 +31,7 @@ def record_of(facts: Facts, network: Network) -> dict[str, Any]:
         "test": asdict(facts.scores),
         "latency": [asdict(each) for each in facts.times],
         "data": asdict(facts.data),
+        "reading": dict(facts.reading),
         "original": None if facts.original is None else asdict(facts.original),
         "dense_test": None if facts.dense_scores is None else asdict(facts.dense_scores),
         "int8": [asdict(form) for form in facts.int8],

@@ -11,6 +11,7 @@ from pipeline.model.modeling_cut import library_class
 from pipeline.study.records import BadInput
 
 CLASSIFIER, IMAGE_CLASSIFIER, LANGUAGE_MODEL = "sequence-classification", "image-classification", "causal-lm"
+SPANS = "question-answering"
 
 
 class Stock(NamedTuple):
@@ -21,7 +22,7 @@ class Stock(NamedTuple):
     pipeline: str  # the task of `transformers.pipeline` that runs them
     layer: bool = True  # whether a linear map gives the outputs
     named: bool = True  # whether its outputs are classes, which have names
-    logits: bool = True  # whether these are `logits`: what model.onnx holds
+    outputs: tuple[str, ...] = ("logits",)  # their names in what the library returns, and in model.onnx
 
     @property
     def auto(self) -> str:
@@ -41,10 +42,15 @@ HEADS: dict[str, Stock] = {
     "token-classification": Stock(
         "ForTokenClassification", "MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING", "token-classification"
     ),
-    "question-answering": Stock(
-        "ForQuestionAnswering", "MODEL_FOR_QUESTION_ANSWERING_MAPPING", "question-answering", logits=False
+    SPANS: Stock(
+        "ForQuestionAnswering",
+        "MODEL_FOR_QUESTION_ANSWERING_MAPPING",
+        "question-answering",
+        outputs=("start_logits", "end_logits"),
     ),
-    "embedding": Stock("Model", "MODEL_MAPPING", "feature-extraction", layer=False, logits=False),
+    "embedding": Stock(
+        "Model", "MODEL_MAPPING", "feature-extraction", layer=False, outputs=("last_hidden_state",)
+    ),
 }
 
 

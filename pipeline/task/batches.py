@@ -165,19 +165,24 @@ class Split:
         return 1 - real / padded
 
     def training_order(self, batch_size: int, *, seed: int) -> list[IntArray]:
-        """Return the rows of each batch of one epoch: shuffled, grouped by length, batches in random order."""
+        """Return the rows of each batch of one epoch: shuffled, grouped by length, batches in random order.
+
+        Parts of a whole (a query's passages) stand in one batch, as far as it holds them: grouped by the longest one.
+        """
         generator = np.random.default_rng(seed)
-        shuffled = generator.permutation(len(self))
-        if self.units is not None:  # parts of a whole stand in one batch, as far as it holds them
-            place = generator.permutation(int(self.units.max()) + 1)[self.units]
-            shuffled = np.argsort(place, kind="stable")
-            whole = [shuffled[i : i + batch_size] for i in range(0, len(self), batch_size)]
-            return [whole[i] for i in generator.permutation(len(whole))]
+        shuffled, lengths = generator.permutation(len(self)), self.lengths
+        whole = np.zeros(len(self), np.int64)
+        if self.units is not None:
+            whole = generator.permutation(int(self.units.max()) + 1)[self.units]
+            shuffled = np.argsort(whole, kind="stable")
+            longest = np.zeros(int(self.units.max()) + 1, np.int64)
+            np.maximum.at(longest, self.units, lengths)
+            lengths = longest[self.units]
         pool = batch_size * POOL_BATCHES
         batches: list[IntArray] = []
         for start in range(0, len(self), pool):
             rows = shuffled[start : start + pool]
-            rows = rows[np.argsort(self.lengths[rows], kind="stable")]
+            rows = rows[np.lexsort((whole[rows], lengths[rows]))]
             batches += [rows[i : i + batch_size] for i in range(0, len(rows), batch_size)]
         return [batches[i] for i in generator.permutation(len(batches))]
 

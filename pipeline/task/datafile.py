@@ -33,6 +33,15 @@ VALIDATION, TEST = ("validation", "valid", "val", "dev"), ("test",)
 
 
 @dataclass(frozen=True)
+class Columns:
+    """The columns that are used: texts, and the label if there is one."""
+
+    text: tuple[str, ...]
+    label: str | tuple[str, ...] | None
+    remarks: tuple[str, ...]  # what was found by name
+
+
+@dataclass(frozen=True)
 class DataFile:
     """Where the rows are, and the columns that are used."""
 
@@ -76,17 +85,35 @@ def look_into(
         raise BadInput(f"{train} cannot be read: {error}.") from error
     if not there:
         raise BadInput(f"{train} is empty: it has no column.")
+    found = find_columns(str(train), there, text=text, label=label, labelled=labelled, usual=usual)
+    return DataFile(train, validation, test, found.text, found.label, found.remarks)
+
+
+def find_columns(
+    where: str,
+    there: list[str],
+    *,
+    text: tuple[str, ...],
+    label: str | tuple[str, ...] | None,
+    labelled: bool,
+    usual: Usual = USUAL,
+) -> Columns:
+    """Return which of the columns that are `there` are used; the other arguments as of `look_into`.
+
+    Raises:
+        BadInput: a column is missing, or cannot be distinguished from others; `where` they are is in the message.
+    """
     for name in (*text, *((label,) if isinstance(label, str) else label or ())):
         if there.count(name) != 1:
             raise BadInput(
-                f"{train} has no column {name!r}.{did_you_mean(name, there)} It has: {', '.join(there)}."
+                f"{where} has no column {name!r}.{did_you_mean(name, there)} It has: {', '.join(there)}."
             )
-    found_label = label if label or not labelled else _label(train, there, text, usual)
+    found_label = label if label or not labelled else _label(where, there, text, usual)
     labels = (found_label,) if isinstance(found_label, str) else found_label or ()
-    found_text = text or _texts(train, [name for name in there if name not in labels], usual)
+    found_text = text or _texts(where, [name for name in there if name not in labels], usual)
     said = f"text is {' and '.join(found_text)}" + (f", label is {' and '.join(labels)}" if labels else "")
-    remarks = () if text and (label or not labelled) else (f"{train.name}: {said} (of {', '.join(there)}).",)
-    return DataFile(train, validation, test, found_text, found_label, remarks)
+    told = f"{where.rpartition('/')[2]}: {said} (of {', '.join(there)})."
+    return Columns(found_text, found_label, () if text and (label or not labelled) else (told,))
 
 
 def _files(path: Path) -> tuple[Path, Path | None, Path | None]:
@@ -139,15 +166,15 @@ def _split(text: str, delimiter: str) -> list[str]:
     return next((line for line in lines if line), [])
 
 
-def _label(train: Path, there: list[str], text: tuple[str, ...], usual: Usual) -> str:
+def _label(where: str, there: list[str], text: tuple[str, ...], usual: Usual) -> str:
     free = {name.lower(): name for name in there if name not in text}
     found = [free[name] for name in usual.labels if name in free]
     if found:
         return found[0]
-    raise BadInput(f"Which column of {train} is the label? It has: {', '.join(there)}. Name it by --label.")
+    raise BadInput(f"Which column of {where} is the label? It has: {', '.join(there)}. Name it by --label.")
 
 
-def _texts(train: Path, there: list[str], usual: Usual) -> tuple[str, ...]:
+def _texts(where: str, there: list[str], usual: Usual) -> tuple[str, ...]:
     known = {name.lower(): name for name in there}
     for first, second in usual.pairs:
         if first in known and second in known:
@@ -158,5 +185,5 @@ def _texts(train: Path, there: list[str], usual: Usual) -> tuple[str, ...]:
     if len(there) == 1:
         return (there[0],)
     raise BadInput(
-        f"Which column of {train} is the text? It has: {', '.join(there)}. Name it by --text; twice for pairs."
+        f"Which column of {where} is the text? It has: {', '.join(there)}. Name it by --text; twice for pairs."
     )

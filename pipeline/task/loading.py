@@ -44,8 +44,8 @@ class Task:
 
     `train` and `validation` have the columns id, text_a, text_b (of pairs) and label, as `Kind.numbered` returned it;
     of a task without labels it is -1, and its kind has no classes: the model has them. `text` are the columns' own
-    names; `max_length` is in tokens. `fingerprint` is the sha256 of train and validation rows, classes, metric and
-    max_length.
+    names; `max_length` is in tokens. `fingerprint` is the sha256 of train and validation rows, classes, metric,
+    max_length and what else the task file chose (a kind's `variant`).
     """
 
     name: str
@@ -251,7 +251,9 @@ def _load(outline: Outline, *, drop_empty: bool) -> Task:
         train=train,
         validation=validation,
         test=outline.test,
-        fingerprint=fingerprint([kind.metric, outline.max_length, kind.class_names], train, validation),
+        fingerprint=fingerprint(
+            [kind.metric, outline.max_length, kind.class_names, *kind.variant], train, validation
+        ),
         drop_empty=drop_empty,
         shared=shared,
         remarks=tuple(remarks),

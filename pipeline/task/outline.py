@@ -10,7 +10,9 @@ from pipeline.study.nearest import did_you_mean
 from pipeline.study.records import BadInput
 from pipeline.task import docstrings
 from pipeline.task.datafile import is_data, look_into
+from pipeline.task.docstring_kinds import PREFIX, RECIPES, Made
 from pipeline.task.glue import GLUE, LABEL, MAX_LENGTH, REPOSITORY, ROW_NUMBER, UNUSABLE
+from pipeline.task.hub import HubSource, look_into_hub
 from pipeline.task.imagefiles import (
     TEST,
     VALIDATION,
@@ -20,17 +22,18 @@ from pipeline.task.imagefiles import (
     is_image_folder,
     part_folder,
 )
-from pipeline.task.kinds import Classification, Description, Images, Kind, Regression, scored_by
+from pipeline.task.kinds import KINDS, Classification, Description, Images, Kind, Regression, scored_by
 from pipeline.task.readers import DELIMITERS, kind_of
-from pipeline.task.rows import FileSource, HubSource, PartOfFile
-from pipeline.task.taskfile import read_taskfile
+from pipeline.task.rows import FileSource, PartOfFile
+from pipeline.task.taskfile import OPTIONS, read_taskfile
 
-Source = FileSource | HubSource | PartOfFile | ImageFolder | ImageTable | Digits
+Source = FileSource | HubSource | PartOfFile | ImageFolder | ImageTable | Digits | Made
 ImageSource = ImageFolder | ImageTable | Digits
 Scored = tuple[type[Kind], str]  # a kind of task, and its metric
 
 BUILTIN, DIGITS = "builtin/docstrings", "builtin/digits"
-NAMES = (BUILTIN, DIGITS)
+MADE = {f"{PREFIX}{kind}": kind for kind in RECIPES}
+NAMES = (BUILTIN, DIGITS, *MADE)
 GLUE_NAMES = tuple(f"glue/{name}" for name in GLUE)
 ONE = 1  # of images: one has as many tokens as its network makes of it
 BUILTIN_MAX_LENGTH = 48  # tokens; its sentences have at most 32 words
@@ -76,9 +79,7 @@ def outline_of(
             raise BadInput(
                 f"--metric {AGREEMENT} is for rows without labels; --label is {label!r}. Leave it out."
             )
-        scored = scored_by(kind, metric, of=name_or_file)
-        column = None if metric == AGREEMENT else label or _hub_label(*scored)
-        return _hub(name_or_file, cache, text or _hub_text(scored[0]), column, scored)
+        return _hub(name_or_file, cache, text, label, scored_by(kind, metric, of=name_or_file))
     if name_or_file in UNUSABLE:
         raise BadInput(UNUSABLE[name_or_file])
     path = None if _has_a_name(name_or_file) else _path(name_or_file)
@@ -93,6 +94,8 @@ def outline_of(
         )
     if name_or_file == BUILTIN:
         return _builtin()
+    if name_or_file in MADE:
+        return _made(name_or_file, MADE[name_or_file])
     if name_or_file == DIGITS:
         return _images("builtin/digits", Digits(), None, None, Images.metrics[0])
     if name_or_file in GLUE_NAMES:
@@ -189,6 +192,13 @@ def _builtin() -> Outline:
     )
 
 
+def _made(name: str, kind: str) -> Outline:
+    recipe, test = RECIPES[kind], TestSource((("test", Made(kind, "test")),))
+    return Outline(
+        name, KINDS[kind], Description(recipe.metric), recipe.max_length, Made(kind, "train"), test
+    )
+
+
 def _glue(name: str, cache: Path) -> Outline:
     task = GLUE[name]
 
@@ -200,33 +210,25 @@ def _glue(name: str, cache: Path) -> Outline:
     return Outline(f"glue/{name}", kind, Description(metric), MAX_LENGTH, source("train"), test)
 
 
-def _hub_text(kind: type[Kind]) -> tuple[str, ...]:
-    """Return the first usual names of a kind's texts: a data set of the hub is not read to find them."""
-    return kind.usual.texts[:1] or kind.usual.pairs[0]
-
-
-def _hub_label(kind: type[Kind], metric: str) -> str | None:
-    return kind.usual.labels[0] if kind.reads_label(metric) else None
-
-
-def _hub(
-    name: str, cache: Path, text: tuple[str, ...], label: str | tuple[str, ...] | None, scored: Scored
-) -> Outline:
+def _hub(name: str, cache: Path, text: tuple[str, ...], label: str | None, scored: Scored) -> Outline:
     kind, metric = scored
     path, _, config = name.removeprefix("hf:").partition("@")
     if not path:
         raise BadInput(f"A hub data set has a name: hf:NAME or hf:NAME@CONFIG; given was {name!r}.")
-    columns = (*text, *((label,) if isinstance(label, str) else label or ()))
+    labelled = metric != AGREEMENT and kind.reads_label(metric)
+    columns = (*text, label or kind.usual.labels[0]) if labelled else text
     if len(text) > 2 or len({*columns}) < len(columns):
         raise BadInput(f"A row has one or two text columns and a label; given were {', '.join(columns)}.")
+    whole = HubSource(path, config or None, ("train",), text, label, cache, nested=kind.nested)
+    found = look_into_hub(whole, text=text, label=label, labelled=labelled, usual=kind.usual)
 
     def source(*splits: str) -> HubSource:
-        return HubSource(path, config or None, splits, text, label, cache, nested=kind.nested)
+        return replace(whole, splits=splits, text=found.text, label=found.label)
 
     # some data sets hide the labels of their test split: then their dev split is what there is to test on
     test = TestSource((("test", source("test", "validation")),))
     length = ONE if kind.of_images else MAX_LENGTH
-    return Outline(name, kind, Description(metric), length, source("train"), test)
+    return Outline(name, kind, Description(metric), length, source("train"), test, remarks=found.remarks)
 
 
 def _file(path: Path) -> Outline:
@@ -240,7 +242,7 @@ def _file(path: Path) -> Outline:
         raise BadInput(f"{path} is no task file: {error}. It is TOML that says where rows are.") from error
     unlabelled = settings.metric is None and settings.kind is None
     kind, metric = scored_by(settings.kind, AGREEMENT if unlabelled else settings.metric, of=settings.name)
-    options = {name: value for name in ("loss",) if (value := getattr(settings, name)) is not None}
+    options = {name: str(value) for name in OPTIONS if (value := getattr(settings, name)) is not None}
     if unknown := [name for name in options if name not in kind.options]:
         raise BadInput(f"A task of the kind {kind.name} has no {unknown[0]}. {path}: leave it out.")
     if settings.regression not in (None, kind is Regression):

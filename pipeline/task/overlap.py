@@ -8,7 +8,7 @@ from itertools import combinations
 import pyarrow as pa
 
 from pipeline.task.carve import text_key
-from pipeline.task.kinds.base import TEXT_COLUMNS
+from pipeline.task.kinds.tables import TEXT_COLUMNS
 
 RowKey = tuple[str, object]
 

@@ -1,4 +1,4 @@
-"""Sources of rows: local files and the Hugging Face hub, each read into the same kind of Arrow table.
+"""Rows of local files, as the same kind of Arrow table as those of the hub (`hub`) and of images.
 
 A table of rows has the columns id ("train-17": the part it comes from and its number, from 1 without the
 header), text_a, text_b if rows are pairs, and label: strings, null where it is missing. Labels that the
@@ -11,30 +11,24 @@ messages for the user who named the source.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import ClassVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.study.classes import class_key
 from pipeline.study.whole_file import whole_file
 from pipeline.task.carve import test_rows
-from pipeline.task.declared import named_lists
-from pipeline.task.imagefiles import texts_of
 from pipeline.task.kinds import Kind
-from pipeline.task.kinds.base import TEXT_COLUMNS
-from pipeline.task.readers import read_columns, require_columns
+from pipeline.task.kinds.tables import TEXT_COLUMNS
+from pipeline.task.readers import read_columns
 from pipeline.task.spelling import as_strings
 from pipeline.task.wholes import Whole
 
-HUB_BATCH_ROWS = 10_000
 UNKNOWN = "?"  # label of rows that have none
-NO_CLASS = -1  # the hub's mark for a row without a label
 
 
 @dataclass(frozen=True)
@@ -71,11 +65,11 @@ class FileSource:
         Raises:
             OSError, ValueError, pyarrow.ArrowException: as `readers.read_columns`.
         """
-        columns = _columns(self.text, self.label)
+        columns = columns_of(self.text, self.label)
         table, remarks = read_columns(self.path, columns, self.delimiter, nested=self.nested)
         ids = [f"{part}-{number}" for number in range(1, table.num_rows + 1)]
-        label = None if self.label is None else _label(table, self.label)
-        return _assemble(ids, [table[name] for name in self.text], label, nested=self.nested), remarks
+        label = None if self.label is None else label_of(table, self.label)
+        return assemble(ids, [table[name] for name in self.text], label, nested=self.nested), remarks
 
 
 @dataclass(frozen=True)
@@ -123,122 +117,12 @@ class PartOfFile:
         return rows.filter(pa.array(aside == self.aside)).combine_chunks(), (*remarks, remark)
 
 
-@dataclass(frozen=True)
-class HubSource:
-    """One split of a hub data set, or of a local folder laid out like one.
-
-    `splits`: the first of them that is there and has labelled rows is read, and no other is opened
-    before it. `row_number` names a column that numbers the rows; without one they are numbered from 1.
-    """
-
-    path: str
-    config: str | None
-    splits: tuple[str, ...]
-    text: tuple[str, ...]
-    label: str | tuple[str, ...] | None
-    cache: Path
-    row_number: str | None = None
-    nested: bool = False
-
-    is_here: ClassVar[bool] = False  # to look at it would fetch it
-
-    way_out: ClassVar[str] = (
-        "Check its name, its configuration (hf:NAME@CONFIG), its columns (--text, --label) and the network; "
-        "or download its files and describe them by a task file."
-    )
-
-    def __str__(self) -> str:
-        return f"{self.path}{'@' + self.config if self.config else ''} ({' or '.join(self.splits)})"
-
-    def read(self, part: str) -> pa.Table:
-        """Read the split's labelled rows; their ids begin with `part`.
-
-        What came from the hub once is kept in `cache` and read from there: a study's rows stay the same.
-        A local folder is read anew each time.
-
-        Raises:
-            OSError, ValueError, pyarrow.ArrowException: if the data set, its configuration, a split or a
-                column is not there, or the hub cannot be reached.
-        """
-        if Path(self.path).is_dir():
-            return self._fetch(part)
-        settings = [self.path, self.config, self.splits, self.text, self.label, self.row_number, part]
-        settings += ["nested"] * self.nested
-        kept = self.cache / f"hub-{fingerprint(settings)[:16]}.arrow"
-        if not kept.is_file():
-            write_table(kept, self._fetch(part))
-        with kept.open("rb") as file:
-            return pa.ipc.open_file(file).read_all()
-
-    def read_and_tell(self, part: str) -> tuple[pa.Table, tuple[str, ...]]:
-        """Read the split's labelled rows, as `read`; there is nothing to tell."""
-        return self.read(part), ()
-
-    def _fetch(self, part: str) -> pa.Table:
-        from datasets import load_dataset_builder
-
-        with _library_errors():
-            builder = load_dataset_builder(self.path, self.config)
-        files = builder.config.data_files
-        there = list(files or builder.info.splits or ())
-        for split in (split for split in self.splits if split in there):
-            # Streamed, because load_dataset would prepare all splits, test rows among them; and with no
-            # other file in sight, because builders look for column types in the first one they see.
-            builder.config.data_files = {split: files[split]} if files else files
-            with _library_errors():
-                stream = builder.as_streaming_dataset(split=split).with_format("arrow")
-                table = pa.concat_tables(stream.iter(batch_size=HUB_BATCH_ROWS))
-            rows = self._labelled(table, stream.features or {}, part)
-            if rows.num_rows:
-                return rows
-        raise ValueError(
-            f"it has no labelled rows in {' or '.join(self.splits)}; its splits are {', '.join(there)}"
-        )
-
-    def _labelled(self, table: pa.Table, features: Mapping[str, object], part: str) -> pa.Table:
-        from datasets import ClassLabel, Image
-
-        require_columns(_columns(self.text, self.label), table.column_names)
-        for name in self.text:
-            if isinstance(features.get(name), Image):
-                images = pa.array(texts_of(table[name], Path(self.path)), pa.string())
-                table = table.set_column(table.column_names.index(name), name, images)
-        numbers = table[self.row_number].to_pylist() if self.row_number else range(1, table.num_rows + 1)
-        ids = [f"{part}-{number}" for number in numbers]
-        if self.label is None:
-            return _assemble(ids, [table[name] for name in self.text], None, nested=self.nested)
-        if not isinstance(self.label, str):
-            strings = {name: as_strings(table[name], name) for name in self.label}
-            label = _label(pa.table(strings), self.label)
-            return _assemble(ids, [table[name] for name in self.text], label, nested=self.nested)
-        label, declared = table[self.label].combine_chunks(), features.get(self.label)
-        names = getattr(getattr(declared, "feature", None), "names", None)  # of a list of classes
-        if self.nested and names:
-            label = named_lists(pa.chunked_array([label]), list(names))
-        if isinstance(declared, ClassLabel):
-            codes = pc.if_else(pc.equal(label, NO_CLASS), None, label).cast(pa.int32())
-            label = pa.DictionaryArray.from_arrays(codes, pa.array(declared.names))
-        rows = _assemble(ids, [table[name] for name in self.text], label, nested=self.nested)
-        if isinstance(declared, ClassLabel):
-            return rows.filter(pc.is_valid(rows["label"]))
-        hidden = {None, str(NO_CLASS)}  # every row of a split whose labels are hidden
-        return rows.slice(0, 0) if {*pc.unique(rows["label"]).to_pylist()} <= hidden else rows
-
-
-@contextmanager
-def _library_errors() -> Iterator[None]:
-    """Raise errors of the hub's libraries as OSError: what is below them (httpx, fsspec) has kinds of its own."""
-    try:
-        yield
-    except Exception as error:
-        raise OSError(str(error) or type(error).__name__) from error
-
-
-def _columns(text: tuple[str, ...], label: str | tuple[str, ...] | None) -> tuple[str, ...]:
+def columns_of(text: tuple[str, ...], label: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return all columns that are read."""
     return (*text, *([label] if isinstance(label, str) else label or ()))
 
 
-def _label(table: pa.Table, label: str | tuple[str, ...]) -> pa.ChunkedArray | pa.Array:
+def label_of(table: pa.Table, label: str | tuple[str, ...]) -> pa.ChunkedArray | pa.Array:
     """Return a column of labels; of columns of 0 and 1 the names of those that are 1, in JSON ({} for none).
 
     Raises:
@@ -257,13 +141,14 @@ def _label(table: pa.Table, label: str | tuple[str, ...]) -> pa.ChunkedArray | p
     return pa.array(found, pa.string())
 
 
-def _assemble(
+def assemble(
     ids: list[str],
     texts: list[pa.ChunkedArray],
     label: pa.ChunkedArray | pa.Array | None,
     *,
     nested: bool,
 ) -> pa.Table:
+    """Return a table of rows: id, text_a, text_b if there are two texts, label; `nested`: lists become JSON."""
     columns = {"id": pa.array(ids, pa.string())}
     columns |= {
         name: as_strings(text, name, nested=nested) for name, text in zip(TEXT_COLUMNS, texts, strict=False)

@@ -8,6 +8,8 @@ label = "label"               # or several columns of 0 and 1, of a multi-label 
 max_length = 48               # tokens; optional, like delimiter, regression, positive and files.validation
                               # without label and metric: rows without labels, for a search without training
 positive = "1"                # of two classes: the one whose F1 is meant
+loss = "listwise"             # of a ranking; or "pointwise"
+threshold = "fitted"          # of several labels: on calibration rows; or a probability, 0.5 by default
 
 [files]                       # csv, tsv, jsonl or parquet, also .gz or .zst; paths relative to this file
 train = "train.tsv"
@@ -24,6 +26,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pipeline.study.metrics import AGREEMENT
 from pipeline.task.encodings import text_of
+
+OPTIONS = ("loss", "threshold")  # keys that belong to one kind of task alone
 
 
 class Files(BaseModel):
@@ -52,6 +56,7 @@ class TaskFile(BaseModel):
     positive: str | None = None
     kind: str | None = None
     loss: str | None = None  # of a ranking: pointwise or listwise
+    threshold: float | str | None = None  # of several labels: a probability, or "fitted" on calibration rows
 
     @model_validator(mode="after")
     def _names_columns_once(self) -> Self:

@@ -20,7 +20,7 @@ from pipeline.task.kinds import Kind
 from pipeline.task.loading import Task, tokenise
 from pipeline.trial.answers import answered
 from pipeline.trial.distillation import NONE, Teacher, read_teacher
-from pipeline.trial.measure import Evaluation, evaluate
+from pipeline.trial.measure import Evaluation, evaluate, kept_outputs
 from pipeline.trial.reconstruction import Reconstruction
 from pipeline.trial.training.compilation import OFF
 from pipeline.trial.training.precision import resolve_precision
@@ -82,12 +82,16 @@ class TrialInputs:
             precision: None for the study's, as this device has it.
         """
         device = next(model.parameters()).device
-        return evaluate(
-            model,
-            self.data.validation if rows is None else rows,
-            self.kind,
-            precision=resolve_precision(self.precision, device) if precision is None else precision,
-        )
+        how = resolve_precision(self.precision, device) if precision is None else precision
+        kind = self.fitted_kind(model, precision=how)
+        return evaluate(model, self.data.validation if rows is None else rows, kind, precision=how)
+
+    def fitted_kind(self, model: PreTrainedModel, *, precision: str) -> Kind:
+        """Return the kind with what it fits to a network, if anything: a threshold, on calibration rows."""
+        if not self.kind.fits:
+            return self.kind
+        rows = self.data.calibration
+        return self.kind.fitted(kept_outputs(model, rows, self.kind, precision=precision), rows)
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,12 @@ def with_transformers_5() -> Path:
     return _environment(f"transformers=={version}", linked=(*TORCH, "transformers"), installed=())
 
 
+def with_sentence_transformers() -> Path:
+    """The Python of an environment with torch and the sentence-transformers that the tests run with."""
+    version = distribution("sentence-transformers").version
+    return _environment(f"sentence-transformers=={version}", linked=("sentence-transformers",), installed=())
+
+
 def _environment(name: str, *, linked: Iterable[str], installed: tuple[str, ...]) -> Path:
     torch = distribution("torch").version
     root = Path(tempfile.gettempdir()) / f"prunefront-tests-{getpass.getuser()}"

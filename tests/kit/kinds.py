@@ -129,6 +129,10 @@ TINY: dict[str, MakeRows] = {
 }
 
 
+# the models of kinds that the toy model is none of
+FROM_NOTHING = {"images": "builtin/tiny-vit", "language-model": "builtin/tiny-gpt2"}
+
+
 def write_rows(folder: Path, kind: str, *, rows: int = 160) -> Path:
     """Write train.jsonl and test.jsonl of a kind into a folder; return it."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -43,6 +43,8 @@ def make_study(
     method: str = "snip",
     task_name: str | None = None,
     model: str | None = None,
+    precision: str = "fp32",
+    seed: int = SEED,
 ) -> Made:
     """Trains the trial on 160 rows, or a task's; its record and the weights of its networks are in the store."""
     task_file = Path(task_name) if task_name else write_task(folder / "task", rows=160)
@@ -50,7 +52,7 @@ def make_study(
     task = load_task(str(task_file), cache=store.cache)
     model = model or str(write_model(folder / "model"))
     source = resolve_model(model, head=head_of(task.kind), train_texts=train_texts(task))
-    inputs = inputs_of(task, source, method=method, precision="fp32")
+    inputs = inputs_of(task, source, method=method, precision=precision)
     validation = inputs.data.validation
     spec = StudySpec(
         name=NAME,
@@ -64,7 +66,7 @@ def make_study(
         space_toml="",
         sampler="tpe",
         seed=0,
-        precision="fp32",
+        precision=precision,
         anchors=replace(ANCHORS, constant=min(ANCHORS.constant, inputs.kind.constant(validation))),
     )
     write_source(source, store.study(NAME).origin.model())
@@ -72,7 +74,7 @@ def make_study(
     store.study(NAME).write_validation(ids=validation.ids, labels=validation.labels)
     store.write_spec(spec)
     attempt = store.study(NAME).attempts(0).begin()
-    record = run_trial(inputs, TrialJob(Ask(0, params, SEED), (attempt,)), lambda _: None)
+    record = run_trial(inputs, TrialJob(Ask(0, params, seed), (attempt,)), lambda _: None)
     store.study(NAME).weights.take(0, [attempt])
     store.study(NAME).write_record(record)
     return Made(store, spec, record, task_file)

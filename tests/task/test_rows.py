@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import ClassLabel, Features, Value
 
-from pipeline.task.rows import FileSource, HubSource, fingerprint
+from pipeline.task.hub import HubSource
+from pipeline.task.rows import FileSource, fingerprint
 
 TEXT, LABEL = ("sentence",), "label"
 GARBAGE = b"test rows that nobody may open"
@@ -304,7 +305,7 @@ def test_from_the_hub_once_and_train_alone(hub: tuple[str, list[str]], tmp_path:
     """In a process of its own: the hub's address and the offline switch are read at import."""
     address, asked = hub
     code = (
-        "from pathlib import Path; from pipeline.task.rows import HubSource\n"
+        "from pathlib import Path; from pipeline.task.hub import HubSource\n"
         f"cache = Path({str(tmp_path / 'cache')!r})\n"
         "rows = HubSource('owner/name', 'one', ('train',), ('sentence',), 'label', cache).read('train')\n"
         "print(rows.num_rows, rows['id'][8], rows['label'].combine_chunks().dictionary.to_pylist(), flush=True)\n"

@@ -98,6 +98,13 @@ def write_tokenizer(folder: Path, files: Mapping[str, bytes]) -> None:
             (folder / name).write_bytes(_for_any_version(name, content))
 
 
+def add_entries(folder: Path, entries: Mapping[str, float]) -> None:
+    """Add entries to config.json that say how outputs are read: a threshold."""
+    config = folder / CONFIG
+    told = json.loads(config.read_text()) | dict(entries)
+    config.write_text(json.dumps(told, indent=2, sort_keys=True) + "\n")
+
+
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
     """Write the network's provenance beside it, as JSON."""
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")

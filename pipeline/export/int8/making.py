@@ -14,6 +14,7 @@ from torch import nn
 from pipeline.export.int8.kinds import KINDS
 from pipeline.export.int8.quantised import Fp32, Quantised
 from pipeline.export.onnx import write_onnx
+from pipeline.model.heads import HEADS
 from pipeline.study.records import BadInput
 from pipeline.study.store import UNDISTURBED, Int8Scores, LatencySetup
 from pipeline.trial.inputs import TrialInputs
@@ -119,7 +120,10 @@ def make_int8(
     reference = metric(model)
     found: list[tuple[Int8Network, Quantised]] = []
     with TemporaryDirectory(dir=folder.parent) as scratch, threads(benches[0].threads):
-        fp32 = Fp32(model, _onnx(model, kinds, onnx, Path(scratch)), inputs.data.train, benches[0].threads)
+        outputs = HEADS[inputs.kind.network].outputs
+        fp32 = Fp32(
+            model, _onnx(model, kinds, onnx, Path(scratch), outputs), inputs.data.train, benches[0].threads
+        )
         for name in kinds:
             place = Path(scratch) / name
             place.mkdir()
@@ -141,10 +145,12 @@ def _metric(inputs: TrialInputs) -> Callable[[Any], float]:
     return lambda network: inputs.evaluate(network, precision="fp32").metrics["metric"]
 
 
-def _onnx(model: PreTrainedModel, kinds: Sequence[str], known: Path | None, scratch: Path) -> Path | None:
+def _onnx(
+    model: PreTrainedModel, kinds: Sequence[str], known: Path | None, scratch: Path, outputs: tuple[str, ...]
+) -> Path | None:
     if known is not None or all(ENGINE not in KINDS[name].packages for name in kinds):
         return known
-    write_onnx(scratch / "model.onnx", model)
+    write_onnx(scratch / "model.onnx", model, outputs=outputs)
     return scratch / "model.onnx"
 
 

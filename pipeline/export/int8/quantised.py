@@ -26,7 +26,7 @@ class Fp32:
 
 @dataclass(frozen=True, eq=False)
 class Quantised:
-    """A network in 8-bit integers, and its fp32 network in the same engine; both take tensors and give `.logits`."""
+    """A network in 8-bit integers, and its fp32 network in the same engine; both give outputs by name."""
 
     network: nn.Module
     fp32: nn.Module

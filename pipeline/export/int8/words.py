@@ -12,7 +12,7 @@ FILE_HELP = (
     "```python\nimport onnxruntime\n\noptions = onnxruntime.SessionOptions()\n"
     "options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_{level}\n"
     'session = onnxruntime.InferenceSession("DIR/{file}", options)\n'
-    'logits = session.run(["logits"], dict(tokenizer(["…"], return_tensors="np")))[0]\n```'
+    "{call}\n```"
 )
 TORCHAO_HELP = (
     "No file is written for it: it is made from the fp32 network wherever it runs.\n\n"
@@ -21,8 +21,8 @@ TORCHAO_HELP = (
 )
 
 
-def card_section(forms: Sequence[Int8Network], *, metric_name: str) -> str:
-    """Return the card's section: a table of the forms, and how the kept one is loaded."""
+def card_section(forms: Sequence[Int8Network], *, metric_name: str, call: str) -> str:
+    """Return the card's section: a table of the forms, and how the kept one is loaded; `call` of `session_call`."""
     kept = next(form for form in forms if form.kept)
     bench = kept.times[0].bench
     shapes = [time.bench.shape for time in kept.times]
@@ -44,7 +44,7 @@ def card_section(forms: Sequence[Int8Network], *, metric_name: str) -> str:
         f"The validation rows are those of the table above; fp32 has {kept.fp32_validation:.4f} on them. Latency is on "
         f"{bench.device}, {bench.threads} thread(s), in turns with the fp32 network in the same engine "
         f"({kept.engine}); another processor has another ratio. Kept is `{kept.kind}`: {KINDS[kept.kind].said}.{tests}"
-        f"\n\n{_loading(kept)}"
+        f"\n\n{_loading(kept, call)}"
     )
 
 
@@ -75,7 +75,7 @@ def _row(form: Int8Network) -> list[str]:
     ]
 
 
-def _loading(kept: Int8Network) -> str:
+def _loading(kept: Int8Network, call: str) -> str:
     if kept.file is None:
         return TORCHAO_HELP
-    return FILE_HELP.format(level=KINDS[kept.kind].optimisation.upper(), file=kept.file)
+    return FILE_HELP.format(level=KINDS[kept.kind].optimisation.upper(), file=kept.file, call=call)

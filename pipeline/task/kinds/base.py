@@ -17,7 +17,6 @@ or queries).
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,13 +31,12 @@ from pipeline.study import metrics
 from pipeline.study.records import Array
 from pipeline.task.batches import Batch, Split
 from pipeline.task.carve import text_key
+from pipeline.task.kinds.tables import TEXT_COLUMNS
 from pipeline.task.kinds.usual import Usual
 from pipeline.task.tokens import encode
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-TEXT_COLUMNS = ("text_a", "text_b")
 
 
 @dataclass(frozen=True)
@@ -191,6 +189,28 @@ class Kind(ABC):
         """Return what takes the place of labels [R, ...], of the dense network's `kept` outputs."""
         raise ValueError(f"Rows of a {self.name} task have labels; {len(kept)} answers were given.")
 
+    # ---- calibration ------------------------------------------------------------------------------------------------
+
+    @property
+    def fits(self) -> bool:
+        """Whether something of the predictions, a threshold, is chosen for each network on calibration rows."""
+        return False
+
+    def fitted(self, kept: Tensor, calibration: Split) -> Self:
+        """Return the kind with what is chosen by a network's `kept` outputs for calibration rows, for these outputs."""
+        del kept, calibration
+        return self
+
+    @property
+    def reading(self) -> dict[str, float]:
+        """How outputs become predictions, where names do not tell: entries of an exported config.json."""
+        return {}
+
+    @property
+    def variant(self) -> tuple[str, ...]:
+        """What the user chose beside metric and classes, where it is not the default; of the task's fingerprint."""
+        return ()
+
     # ---- network ----------------------------------------------------------------------------------------------------
 
     @property
@@ -268,29 +288,3 @@ class Kind(ABC):
     @abstractmethod
     def untrained_loss(self, split: Split) -> float:
         """Return the loss of a network whose outputs are all 0, as they nearly are before training."""
-
-
-def with_label(rows: pa.Table, label: pa.Array | pa.ChunkedArray) -> pa.Table:
-    """Return the rows with another column of labels."""
-    return rows.set_column(rows.column_names.index("label"), "label", label).combine_chunks()
-
-
-def unknown(rows: pa.Table) -> pa.Table:
-    """Return the rows of a task without labels; their label is -1."""
-    return with_label(rows, pa.array([-1] * rows.num_rows, pa.int64()))
-
-
-def listed(text: str) -> list[str]:
-    """Return the strings of a list in JSON; of any other text itself, and of an object its keys."""
-    if not text.startswith(("[", "{")):
-        return [text]
-    try:
-        found = json.loads(text)
-    except ValueError:
-        return [text]
-    return [str(each) for each in found]
-
-
-def row_number(rows: pa.Table, row: int) -> str:
-    """Return the number of a row in its file, from 1 without the header: its id ends with it."""
-    return str(rows["id"][row].as_py()).rpartition("-")[2]

@@ -20,7 +20,8 @@ from pipeline.study.classes import class_key
 from pipeline.study.metrics import AGREEMENT
 from pipeline.study.records import Array
 from pipeline.task.batches import Batch, Split
-from pipeline.task.kinds.base import Description, Judged, Kind, unknown
+from pipeline.task.kinds.base import Description, Judged, Kind
+from pipeline.task.kinds.tables import unknown
 from pipeline.task.labels import class_names, class_numbers
 
 NO_LABELS = (

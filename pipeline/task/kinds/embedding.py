@@ -18,7 +18,8 @@ from torch import Generator, Tensor, nn
 
 from pipeline.study.records import Array
 from pipeline.task.batches import Batch, Split
-from pipeline.task.kinds.base import Description, Judged, Kind, unknown, with_label
+from pipeline.task.kinds.base import Description, Judged, Kind
+from pipeline.task.kinds.tables import unknown, with_label
 from pipeline.task.kinds.usual import Usual
 from pipeline.task.labels import values
 from pipeline.task.tokens import encode

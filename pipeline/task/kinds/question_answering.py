@@ -22,8 +22,9 @@ from torch import Generator, Tensor, nn
 
 from pipeline.task.batches import Batch, Split
 from pipeline.task.carve import text_key
-from pipeline.task.kinds.base import Description, Judged, Kind, row_number, with_label
+from pipeline.task.kinds.base import Description, Judged, Kind
 from pipeline.task.kinds.classification import entropy
+from pipeline.task.kinds.tables import row_number, with_label
 from pipeline.task.kinds.usual import Usual
 from pipeline.task.tokens import CUT, LIMIT
 

@@ -17,7 +17,8 @@ from torch import Generator, Tensor, nn
 
 from pipeline.task.batches import Batch, Split
 from pipeline.task.carve import text_key
-from pipeline.task.kinds.base import Description, Judged, Kind, row_number, with_label
+from pipeline.task.kinds.base import Description, Judged, Kind
+from pipeline.task.kinds.tables import row_number, with_label
 from pipeline.task.kinds.usual import Usual
 from pipeline.task.labels import values
 from pipeline.task.tokens import encode
@@ -64,8 +65,11 @@ class Ranking(Kind):
         if "text_b" not in rows.column_names:
             raise ValueError("it has one text per row; a ranking has a query and a passage")
         numbers = values(rows["label"], rows["id"]).to_numpy()
-        if numbers.min() < 0 or numbers.min() == numbers.max():
-            raise ValueError("relevance is 0 or above, and not the same in all rows")
+        if numbers.min() < 0:
+            row = int(np.argmax(numbers < 0))
+            raise ValueError(f"relevance is 0 or above; row {row_number(rows, row)} has {numbers[row]:g}")
+        if numbers.min() == numbers.max():
+            raise ValueError(f"relevance is not the same in all rows; here it is {numbers[0]:g} in each")
         loss = described.options.get("loss", LOSSES[0])
         if loss not in LOSSES:
             raise ValueError(f"the loss of a ranking is one of {', '.join(LOSSES)}; given was {loss!r}")
@@ -82,9 +86,8 @@ class Ranking(Kind):
         _, first, counts = np.unique(keys, return_index=True, return_counts=True)
         if (counts < 2).any():
             row = row_number(rows, int(first[counts < 2].min()))
-            raise ValueError(
-                f"{(counts < 2).sum()} queries have one passage, of which there is no order; the first is row {row}"
-            )
+            few = f"{(counts < 2).sum()} queries have" if (counts < 2).sum() > 1 else "1 query has"
+            raise ValueError(f"{few} one passage, of which there is no order; the first is row {row}")
         order = {key: place for place, key in enumerate(dict.fromkeys(keys))}
         return rows.take(pa.array(np.argsort([order[key] for key in keys], kind="stable"))).combine_chunks()
 
@@ -99,6 +102,11 @@ class Ranking(Kind):
         places: dict[str, int] = {}
         units = [places.setdefault(key, len(places)) for key in self.keys(rows)]
         return table.append_column("unit", pa.array(units, pa.int32()))
+
+    @property
+    def variant(self) -> tuple[str, ...]:
+        """The loss, where it is listwise."""
+        return (LOSSES[1],) if self.listwise else ()
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -131,10 +139,14 @@ class Ranking(Kind):
         return temperature**2 * nn.functional.kl_div(ours, theirs, reduction="batchmean", log_target=True)
 
     def judge(self, kept: Tensor, split: Split) -> Judged:
-        """Return the mean pointwise loss, and nDCG@10 and MRR@10 of each query [V, 2], float32."""
-        scores = kept.squeeze(-1).numpy()
-        relevance = torch.tensor(split.labels).float() / self.highest
-        return Judged(float(bce(kept.squeeze(-1), relevance)), self._scores(split, scores))
+        """Return the loss, of whole queries, and nDCG@10 and MRR@10 of each query [V, 2], float32."""
+        labels, units = torch.tensor(split.labels), torch.tensor(_units(split))
+        ends = np.flatnonzero(np.diff(units)) + 1 if self.listwise else []
+        total = 0.0
+        for rows in np.split(np.arange(len(split)), ends):
+            batch = {"labels": labels[rows], "unit": units[rows]}
+            total += float(self.loss(kept[rows], batch)) * len(rows)
+        return Judged(total / len(split), self._scores(split, kept.squeeze(-1).numpy()))
 
     def labels(self, split: Split) -> Array:
         """Return the number of relevant passages of each query [V]."""

@@ -16,8 +16,9 @@ from pipeline.study import metrics
 from pipeline.study.records import Array
 from pipeline.study.summed_metrics import ABSENT, OUTSIDE, PREFIXES, entity_counts, ratio, tag_code
 from pipeline.task.batches import NO_LABEL, Batch, Split
-from pipeline.task.kinds.base import Description, Judged, Kind, listed, row_number, with_label
+from pipeline.task.kinds.base import Description, Judged, Kind
 from pipeline.task.kinds.classification import entropy, soft_targets
+from pipeline.task.kinds.tables import listed, row_number, with_label
 from pipeline.task.kinds.usual import Usual
 from pipeline.task.tokens import CUT, LIMIT
 

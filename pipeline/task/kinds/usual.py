@@ -24,9 +24,11 @@ PAIRS = (
     ("text_a", "text_b"),
     ("text1", "text2"),
     ("question", "sentence"),
+    ("question", "passage"),
 )
 LABELS = (
-    "label", "labels", "class", "category", "topic", "sentiment", "intent", "target", "tag", "rating", "stars"
+    "label", "labels", "class", "category", "topic", "sentiment", "intent", "target", "tag", "rating", "stars",
+    "gold_label",
 )  # fmt: skip
 
 

@@ -429,7 +429,7 @@ def test_a_ranking_that_is_not_known_is_refused_with_those_that_are(tmp_path: Pa
 )
 def test_published_settings_are_those_of_a_method(file: Path) -> None:
     """METHOD-DATA.toml: every key is one of the method's, at one value."""
-    method = file.stem.partition("-")[0]
+    method = file.stem.rpartition("-")[0]
     space = load_space(method, file=file, pretrained=True)
     named = tomllib.loads(file.read_text())
     assert {key: space.defaults()[key] for key in named} == {key: row["value"] for key, row in named.items()}

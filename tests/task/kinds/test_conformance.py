@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,32 +12,45 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.model.heads import HEADS
+from pipeline.model.resolve import resolve_model
+from pipeline.model.source import preprocessor
 from pipeline.study.metrics import METRICS
 from pipeline.task.batches import Batch, Split, batch_parts
 from pipeline.task.kind_names import KIND_NAMES
 from pipeline.task.kinds import KINDS, Kind
-from pipeline.task.loading import load_task, tokenise
-from tests.kit.kinds import TINY, write_rows
+from pipeline.task.loading import Task, load_task, tokenise, train_texts
+from pipeline.trial.inputs import head_of
+from tests.kit.kinds import FROM_NOTHING, TINY, write_rows
 from tests.kit.toy import fitted_model
 
 WIDTH = 8  # of an embedding
-TESTED_ELSEWHERE = {"images", "language-model"}  # their rows are not read by the toy tokenizer
+VARIANTS = {"ranking, listwise": "ranking"}
 Made = tuple[Kind, Split]
 
 
-@pytest.fixture(params=sorted(set(TINY) - TESTED_ELSEWHERE), scope="module")
+@pytest.fixture(params=sorted([*TINY, *VARIANTS]), scope="module")
 def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A kind as its tiny rows show it, and its validation rows."""
-    folder = tmp_path_factory.mktemp(request.param)
-    _, tokenizer = fitted_model()
-    task = load_task(
-        str(write_rows(folder / "data", request.param)), cache=folder, kind=request.param, max_length=16
-    )
-    split = tokenise(task, tokenizer).validation
+    folder = tmp_path_factory.mktemp("rows")
+    name = VARIANTS.get(request.param, request.param)
+    task = load_task(str(write_rows(folder / "data", name)), cache=folder, kind=name, max_length=16)
+    if request.param in VARIANTS:
+        task = replace(task, kind=replace(task.kind, listwise=True))
+    split = tokenise(task, reader_of(task)).validation
     if task.kind.trains_on_answers:
         drawn = torch.randn(len(split), WIDTH, generator=torch.Generator().manual_seed(0))
         split = split.with_labels(nn.functional.normalize(drawn, dim=-1).numpy())
     return task.kind, split
+
+
+def reader_of(task: Task) -> Any:
+    """What reads a task's rows: the toy tokenizer, or that of a model from nothing."""
+    if task.kind.name not in FROM_NOTHING:
+        return fitted_model()[1]
+    source = resolve_model(
+        FROM_NOTHING[task.kind.name], head=head_of(task.kind), train_texts=train_texts(task)
+    )
+    return preprocessor(source)
 
 
 def whole(split: Split) -> Batch:
@@ -44,11 +59,13 @@ def whole(split: Split) -> Batch:
 
 def drawn(kind: Kind, split: Split, *, seed: int = 0) -> Tensor:
     """Random outputs of a network for all rows: per token where labels are, or spans."""
-    rows, tokens = whole(split)["input_ids"].shape
+    rows, tokens = len(split), int(split.lengths.max())
     if kind.network == "token-classification":
         shape: tuple[int, ...] = (rows, tokens, len(kind.output_names))
     elif kind.network == "question-answering":
         shape = (rows, tokens, 2)
+    elif kind.network == "causal-lm":
+        shape = (rows, tokens, int(whole(split)["input_ids"].max()) + 1)
     else:
         shape = (rows, WIDTH if kind.network == "embedding" else len(kind.output_names))
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
@@ -107,6 +124,8 @@ def test_outputs_of_zero_have_the_untrained_loss(made: Made) -> None:
 
 def test_parts_of_a_batch_add_up_to_the_whole(made: Made) -> None:
     kind, split = made
+    if kind.variant == ("listwise",):  # a list that is cut into parts is several lists
+        return
     rows = np.arange(6)
     batch = split.collate(rows)
     outputs = drawn(kind, split.take(rows))
@@ -142,7 +161,10 @@ def test_pseudo_labels_follow_from_the_generator(made: Made) -> None:
 
 def test_a_constant_is_one_number_a_metric_can_have(made: Made) -> None:
     kind, split = made
-    assert 0 <= kind.constant(split) <= 1
+    if kind.metric == "log_likelihood":
+        assert kind.constant(split) == pytest.approx(-kind.constant_loss(split))
+    else:
+        assert 0 <= kind.constant(split) <= 1
 
 
 def test_rungs_and_halves_take_whole_units(made: Made) -> None:

@@ -17,13 +17,12 @@ from scipy.stats import spearmanr
 from sklearn.metrics import ndcg_score
 from torch import nn
 
-from pipeline.study.records import BadInput
 from pipeline.task.batches import Split
 from pipeline.task.kinds import Embedding, MultiLabel, QuestionAnswering, Ranking, Tokens
 from pipeline.task.kinds.question_answering import answer_f1, normalised
 from pipeline.task.kinds.ranking import mrr, ndcg
 from pipeline.task.loading import load_task, tokenise
-from tests.kit.kinds import labelled, write_rows
+from tests.kit.kinds import labelled
 from tests.kit.toy import fitted_model
 
 
@@ -260,28 +259,3 @@ def test_pairs_with_scores_are_compared_by_their_cosines(tmp_path: Path) -> None
     found = task.kind.score(judged, answered)
     assert found["metric"] == pytest.approx(spearmanr(scores, expected).statistic)
     assert found["cosine"] == pytest.approx(1.0)
-
-
-# ---- bad rows ----
-
-
-BAD_ROWS = {
-    "tokens": ({"tokens": ["a", "b"], "ner_tags": ["O"]}, "row 3 has 2 words and 1 tags"),
-    "question-answering": (
-        {"question": "q", "context": "a river", "answers": {"text": ["sea"], "answer_start": [0]}},
-        "row 3 has the answer 'sea', which is not in its context",
-    ),
-    "ranking": ({"query": "alone", "passage": "p", "relevance": 1}, "1 queries have one passage"),
-    "multi-label": ({"text": "none", "labels": []}, "1 row has an empty list of labels; the first is row 3"),
-}
-
-
-@pytest.mark.parametrize("kind", sorted(BAD_ROWS))
-def test_a_bad_row_is_named_with_its_file(kind: str, tmp_path: Path) -> None:
-    row, message = BAD_ROWS[kind]
-    data = write_rows(tmp_path / "data", kind)
-    lines = (data / "train.jsonl").read_text().splitlines()
-    (data / "train.jsonl").write_text("\n".join([*lines[:2], json.dumps(row), *lines[2:]]) + "\n")
-    with pytest.raises(BadInput, match=re.escape(message)) as told:
-        load_task(str(data), cache=tmp_path, kind=kind)
-    assert "train.jsonl" in str(told.value)

@@ -1,8 +1,12 @@
-"""A search of each kind of task, tiny and in this process: data by name, anchors, front, distillation, export."""
+"""Each kind of task from search to export, tiny and in this process: anchors, front, confirmation."""
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +14,28 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from PIL import Image
 
 import prunefront
+from pipeline.export.onnx import open_session
 from pipeline.model.heads import HEADS
 from pipeline.study.store import Store
 from pipeline.task.kinds import KINDS
-from tests.kit.kinds import write_rows
+from tests.kit.inline import without_ray
+from tests.kit.kinds import FROM_NOTHING, pictures, write_rows
 from tests.kit.toy import QUICK_SPACE, prunefront_here, write_model
 
-FROM_NOTHING = {"images": "builtin/tiny-vit", "language-model": "builtin/tiny-gpt2"}
 QUICK = QUICK_SPACE + "\n[learning_rate]\nvalue = 0.003\n"
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A study of a kind, of two trials, and one of another method on the same rows."""
+
+    kind: str
+    name: str
+    other: str
+    store: Path
 
 
 @pytest.fixture(scope="module")
@@ -27,19 +43,32 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_model(tmp_path_factory.mktemp("model"))
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
-def test_a_search_of_each_kind(inline: None, tmp_path: Path, model: Path, kind: str) -> None:
-    data = write_rows(tmp_path / "data", kind)
-    (tmp_path / "quick.toml").write_text(QUICK)
-    found = prunefront_here(
-        "search", "--data", data, "--kind", kind, "--max-length", "16", "--model", FROM_NOTHING.get(kind, model),
-        "--trials", "2", "--space", tmp_path / "quick.toml", "--store", tmp_path / "store", "--distill", "kd", "--json",
-    )  # fmt: skip
-    assert found.returncode == 0, found.stderr[-1500:]
-    name = json.loads(found.stdout)["study"]
-    study = Store(tmp_path / "store").study(name)
+@pytest.fixture(scope="module", params=sorted(KINDS))
+def searched(
+    request: pytest.FixtureRequest, model: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Searched]:
+    kind, folder = request.param, tmp_path_factory.mktemp("searched")
+    data = write_rows(folder / "data", kind)
+    learns = QUICK.replace("low = 1\nhigh = 2\ndefault = 1", "value = 8") if kind == "images" else QUICK
+    (folder / "quick.toml").write_text(learns)
+    with pytest.MonkeyPatch.context() as patch:
+        without_ray(patch)
+        names = []
+        for method, trials in (("snip", "2"), ("chance", "1")):
+            found = prunefront_here(
+                "search", "--data", data, "--kind", kind, "--max-length", "16", "--method", method, "--trials", trials,
+                "--model", FROM_NOTHING.get(kind, model), "--space", folder / "quick.toml", "--json",
+                "--store", folder / "store", *(("--distill", "kd") if method == "snip" else ()),
+            )  # fmt: skip
+            assert found.returncode == 0, found.stderr[-1500:]
+            names.append(json.loads(found.stdout)["study"])
+        yield Searched(kind, names[0], names[1], folder / "store")
+
+
+def test_a_search_has_anchors_and_points(searched: Searched) -> None:
+    study = Store(searched.store).study(searched.name)
     spec, (_, labels) = study.read_spec(), study.read_validation()
-    assert spec.metric_name in KINDS[kind].metrics
+    assert spec.metric_name in KINDS[searched.kind].metrics
     assert len(labels) == spec.validation_rows
     assert spec.anchors.dense > spec.anchors.constant
     assert spec.anchors.constant >= 0 or spec.metric_name == "log_likelihood"
@@ -47,12 +76,73 @@ def test_a_search_of_each_kind(inline: None, tmp_path: Path, model: Path, kind: 
     assert [record.state for record in records] == ["complete"] * 2
     for record in records:
         assert {len(point.predictions) for point in record.points} == {len(labels)}
-    if kind in USES:
-        folder = tmp_path / "out"
-        done = prunefront_here("export", name, "--store", tmp_path / "store", "--to", folder, "--trial", "0")
-        assert done.returncode == 0, done.stderr[-1500:]
-        assert f"pipeline_tag: {HEADS[KINDS[kind].network].pipeline}" in (folder / "README.md").read_text()
-        USES[kind](folder)
+
+
+def test_halves_choose_and_score(searched: Searched) -> None:
+    found = here(searched, "best", searched.name, "--halves", "--json")
+    told = json.loads(found)["halves"]
+    assert all(isinstance(told[name], float) for name in ("chosen_on", "scored_on"))
+
+
+def test_a_point_is_confirmed_on_test_rows(searched: Searched) -> None:
+    told = json.loads(here(searched, "confirm", searched.name, "--seeds", "2", "--json"))
+    (point,) = told["points"]
+    assert (told["missing"], point["failed"]) == (0, 0)
+    mean = np.mean([each["metric"] for each in point["seeds"]])
+    assert point["metric"]["mean"] == pytest.approx(mean)
+    assert told["test_rows"] > 0
+
+
+def test_studies_are_compared_on_one_page(searched: Searched, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    told = json.loads(here(searched, "compare", searched.name, searched.other, "--json", "--html", page))
+    assert len(told["validation"]["worths"]) == 2
+    assert told["metric_name"] == KINDS[searched.kind].metrics[0]
+    assert KINDS[searched.kind].metrics[0] in page.read_text()
+    here(searched, "report", searched.name, "--html", tmp_path / "report.html", "--no-track")
+    assert "<title>" in (tmp_path / "report.html").read_text()
+
+
+def test_an_export_is_what_the_library_runs(searched: Searched, tmp_path: Path) -> None:
+    folder, of = tmp_path / "out", HEADS[KINDS[searched.kind].network]
+    int8 = ("--int8",) if searched.kind in INT8 else ()
+    onnx = () if of.outputs == ("logits",) else ("--onnx",)  # others are tried in tests/export
+    here(searched, "export", searched.name, "--to", folder, "--trial", "0", *onnx, *int8)
+    card = (folder / "README.md").read_text()
+    assert f"pipeline_tag: {of.pipeline}" in card
+    USES[searched.kind](folder)
+    if onnx:
+        session = open_session(folder / "model.onnx")
+        assert [entry.name for entry in session.get_outputs()] == [*of.outputs]
+        assert f"{', '.join(of.outputs)} = session.run(" in card
+    assert ("## In 8 bits" in card) == bool(int8)
+
+
+def here(searched: Searched, *arguments: str | Path) -> str:
+    found = prunefront_here(*arguments, "--store", searched.store)
+    assert found.returncode == 0, found.stderr[-1500:]
+    return found.stdout
+
+
+def classes(folder: Path) -> None:
+    found = loaded("text-classification", folder)("warm clumsy story", top_k=None)
+    assert {each["label"] for each in found} == {"0", "1"}
+
+
+def value(folder: Path) -> None:
+    (found,) = loaded("text-classification", folder)("warm story", function_to_apply="none")
+    assert isinstance(found["score"], float)
+
+
+def picture(folder: Path) -> None:
+    image = Image.open(io.BytesIO(base64.b64decode(pictures(1, np.random.default_rng(0))[0]["image"])))
+    found = loaded("image-classification", folder)(image)
+    assert {each["label"] for each in found} == {"left", "right"}
+
+
+def further_text(folder: Path) -> None:
+    found = loaded("text-generation", folder)("7 the story of", max_new_tokens=4, do_sample=False)
+    assert found[0]["generated_text"].startswith("7 the story of ")
 
 
 def tags(folder: Path) -> None:
@@ -99,7 +189,12 @@ def loaded(task: str, folder: Path) -> Any:
     return pipe(task, model=str(folder), trust_remote_code=True, device="cpu")
 
 
+INT8 = {"question-answering", "embedding"}  # what is not `logits`
 USES = {
+    "classification": classes,
+    "regression": value,
+    "images": picture,
+    "language-model": further_text,
     "tokens": tags,
     "question-answering": answers,
     "ranking": relevance,
