@@ -158,7 +158,12 @@ def _library_errors() -> Iterator[None]:
 
 
 def look_into_hub(
-    source: HubSource, *, text: tuple[str, ...], label: str | None, labelled: bool, usual: Usual
+    source: HubSource,
+    *,
+    text: tuple[str, ...],
+    label: str | tuple[str, ...] | None,
+    labelled: bool,
+    usual: Usual,
 ) -> Columns:
     """Return the columns of a data set's training rows that are used; arguments as of `datafile.look_into`.
 
@@ -166,7 +171,7 @@ def look_into_hub(
     names, as tasks had that were read before columns were found: reading its rows says what is wrong.
 
     Raises:
-        BadInput: a column is missing, or cannot be told from others.
+        BadInput: a column is missing, or cannot be distinguished from others.
     """
     kept = source.cache / f"hub-columns-{fingerprint([source.path, source.config])[:16]}.json"
     local = Path(source.path).is_dir()

@@ -24,7 +24,7 @@ from pipeline.task.imagefiles import (
 )
 from pipeline.task.kinds import KINDS, Classification, Description, Images, Kind, Regression, scored_by
 from pipeline.task.readers import DELIMITERS, kind_of
-from pipeline.task.rows import FileSource, PartOfFile
+from pipeline.task.rows import FileSource, PartOfFile, columns_of
 from pipeline.task.taskfile import OPTIONS, read_taskfile
 
 Source = FileSource | HubSource | PartOfFile | ImageFolder | ImageTable | Digits | Made
@@ -210,13 +210,15 @@ def _glue(name: str, cache: Path) -> Outline:
     return Outline(f"glue/{name}", kind, Description(metric), MAX_LENGTH, source("train"), test)
 
 
-def _hub(name: str, cache: Path, text: tuple[str, ...], label: str | None, scored: Scored) -> Outline:
+def _hub(
+    name: str, cache: Path, text: tuple[str, ...], label: str | tuple[str, ...] | None, scored: Scored
+) -> Outline:
     kind, metric = scored
     path, _, config = name.removeprefix("hf:").partition("@")
     if not path:
         raise BadInput(f"A hub data set has a name: hf:NAME or hf:NAME@CONFIG; given was {name!r}.")
     labelled = metric != AGREEMENT and kind.reads_label(metric)
-    columns = (*text, label or kind.usual.labels[0]) if labelled else text
+    columns = columns_of(text, label or kind.usual.labels[0] if labelled else None)
     if len(text) > 2 or len({*columns}) < len(columns):
         raise BadInput(f"A row has one or two text columns and a label; given were {', '.join(columns)}.")
     whole = HubSource(path, config or None, ("train",), text, label, cache, nested=kind.nested)
