@@ -12,7 +12,7 @@ from pipeline.model.anatomy import Anatomy
 from pipeline.model.source import build, load_weights, save_weights
 from pipeline.model.surgery import cut
 from pipeline.study.metrics import standard_error
-from pipeline.study.records import Ask, BadInput, Masks, Point, PointRef, TrialRecord
+from pipeline.study.records import UNRECOVERED, Ask, BadInput, Masks, Point, PointRef, TrialRecord
 from pipeline.study.store import RECOVERED, Retrained, before_cut, send
 from pipeline.trial.inputs import OnEpoch, TrialJob
 from pipeline.trial.replay import cut_trained, replay_trial
@@ -72,7 +72,12 @@ def network_of(study: Reopened, trial: int, point: int, *, on_epoch: OnEpoch = l
 
 
 def _trained_after_curve(record: TrialRecord, point: Point) -> bool:
-    """Return whether a point's network was trained on after the curve of its round; a ladder's rounds have none."""
+    """Return whether a point's network was trained on after the curve of its round.
+
+    The rounds of a ladder and of a chain have no curve; a recovery in vain was left out.
+    """
+    if record.provenance.items() >= UNRECOVERED.items():
+        return False
     curve = any(other.kind == "curve" and other.round == point.round for other in record.points)
     return point.kind == "recovered" and curve and float(record.params["recover_epochs"]) > 0
 

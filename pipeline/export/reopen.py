@@ -97,7 +97,8 @@ def reopen(store: Store, study: str, *, task: str | None = None) -> Reopened:
         cache=store.cache,
         answers=store.study(study).origin.answers(),
     )
-    return Reopened(store, spec, found, inputs_of_study(inputs, store.study(study)))
+    table = store.study(study).latency.read().table if spec.objective == "latency" else None
+    return Reopened(store, spec, found, inputs_of_study(inputs, store.study(study), latency=table))
 
 
 def _reference(store: Store, study: str, task: str | None) -> TaskReference:

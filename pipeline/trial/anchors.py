@@ -194,10 +194,11 @@ def _measured(
 
 @dataclass(frozen=True)
 class Banks:
-    """The networks whose representations of the training rows a study's trials may use."""
+    """The networks whose representations of the training rows a study's trials may use; the dense one's layers."""
 
     finetuned: bool
     pretrained: bool
+    layers: bool = False
 
 
 def teach(inputs: TrialInputs, banks: Banks) -> Teacher:
@@ -210,18 +211,18 @@ def teach(inputs: TrialInputs, banks: Banks) -> Teacher:
         raise ValueError("The teacher is the study's dense network; its weights are not there.")
     device = device_of(inputs.device)
 
-    def outputs_of(source: ModelSource) -> Outputs:
+    def outputs_of(source: ModelSource, *, layers: bool = False) -> Outputs:
         model, _ = build(source, seed=SEED)
         nn.Module.to(model, device)
-        return compute_outputs(
-            model, inputs.data.train, inputs.kind, precision=resolve_precision(inputs.precision, device)
-        )
+        precision = resolve_precision(inputs.precision, device)
+        return compute_outputs(model, inputs.data.train, inputs.kind, precision=precision, layers=layers)
 
-    dense = outputs_of(replace(inputs.source, weights=inputs.dense))
+    dense = outputs_of(replace(inputs.source, weights=inputs.dense), layers=banks.layers)
     return Teacher(
         logits=dense.logits,
         finetuned=dense.features if banks.finetuned else None,
         pretrained=outputs_of(inputs.source).features if banks.pretrained else None,
+        layers=dense.layers,
     )
 
 

@@ -10,7 +10,7 @@ from typing import final
 import torch
 
 from pipeline.study.provenance import provenance
-from pipeline.study.records import HistoryRow, Measurement, Point, Rung, TrialRecord
+from pipeline.study.records import UNRECOVERED, HistoryRow, Measurement, Point, Rung, TrialRecord
 from pipeline.trial.curve.allocation import Step
 from pipeline.trial.measure import Evaluation, count_zeroed
 from pipeline.trial.run import TrialRun
@@ -35,6 +35,7 @@ class Findings:
         self.history: list[HistoryRow] = []
         self.rungs: list[Rung] = []
         self.reason = ""
+        self._in_vain = False  # whether a recovery was left out
         self.stacked = 1  # trials whose first tuning was that of one stack
         self._seconds_before = 0.0  # of earlier attempts
         self._resumed_at: float | None = None  # epochs that earlier attempts had trained
@@ -69,6 +70,16 @@ class Findings:
             evaluation, measurement = measured
             point = replace(point, measurement=measurement, predictions=evaluation.predictions)
         self.points.append(point)
+
+    def add_recovered_step(self, step: Step, evaluation: Evaluation, measured: Measurement) -> None:
+        """Add a network of the chain that has just been recovered."""
+        self.add_curve(step, evaluation, measured)
+        self.points[-1] = replace(self.points[-1], kind="recovered")
+
+    def end_in_vain(self, why: str) -> None:
+        """Add the cut network, which is not trained on, as the trial's end."""
+        self.add_recovered(None)
+        self.reason, self._in_vain = why, True
 
     def add_climbed(self, evaluation: Evaluation, measured: Measurement) -> None:
         """Add the network that a ladder has just recovered."""
@@ -110,6 +121,8 @@ class Findings:
             facts["activation_checkpointing"] = "on"
         if run.compilation is not None:
             facts |= run.compilation.facts()
+        if self._in_vain:
+            facts |= UNRECOVERED
         if self._resumed_at is not None:
             facts["resumed_at_epoch"] = f"{self._resumed_at:.4g}"
         if run.distillation is not None:

@@ -77,9 +77,8 @@ def _follow(rank: int, first: int, inputs: TrialInputs, job: TrialJob, folder: P
     with joined(rank, inputs.cards, folder, device_of(inputs.device)) as team:
         run = TrialRun(inputs, job, team=team)
         while (order := team.await_order()) is not None:
-            phase, masks, start = order
             with suppress(TrainingFailed, AtChance):  # the first process has seen the same
-                run.follow(run.phases[phase], masks, start, Listener())
+                run.follow(order, Listener())
 
 
 def _end_with(first: int) -> None:

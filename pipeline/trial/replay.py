@@ -14,6 +14,7 @@ from pipeline.model.anatomy import Anatomy
 from pipeline.model.surgery import cut
 from pipeline.model.unstructured import matrices, zero
 from pipeline.study.records import Kind, Masks, Params
+from pipeline.trial.chained import begin_chain
 from pipeline.trial.curve import Ranking
 from pipeline.trial.curve.allocation import Step
 from pipeline.trial.inputs import OnEpoch, TrialInputs, TrialJob
@@ -21,6 +22,7 @@ from pipeline.trial.run import TrialRun
 from pipeline.trial.settings import TrialSettings
 from pipeline.trial.training.loop import Listener
 from pipeline.trial.training.phases import Phase
+from pipeline.trial.vain import why_in_vain
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -81,16 +83,19 @@ def replay_trial(
         if phase is None:
             break
         _train(run, phase, progress)
-        ranks = inputs.zeroes and phase != run.phases[-1]
+        before_chain = run.settings.chains and phase.name == "tune" and phase.round + 1 == run.settings.rounds
+        ranks = (inputs.zeroes or before_chain) and phase != run.phases[-1]
         ranking = run.rank() if ranks else None
         if masks is None:
             curve = ranking is not None and phase.name == "tune"
-            return Replayed(run.model, ranking.tensors if ranking is not None and curve else {})
+            return Replayed(run.model, ranking.tensors if ranking is not None and curve else run.chain.scores)
         if ranking is None:
             run.cut_to(masks)
-        else:
-            run.cut(ranking, run.next_cut(ranking))
-    return Replayed(run.model, {})
+            continue
+        run.cut(ranking, run.next_cut(ranking))
+        if before_chain:
+            begin_chain(run, ranking)
+    return Replayed(run.model, run.chain.scores)
 
 
 def _train(run: TrialRun, phase: Phase, progress: Listener) -> str:
@@ -151,16 +156,26 @@ def repeat_trial(inputs: TrialInputs, job: TrialJob, on_epoch: OnEpoch, *, goal:
     """
     run = TrialRun(inputs, job)
     progress = _Progress(run, on_epoch)
-    remark = ""
+    remark, ranking = "", None
     for phase in run.phases:
         remark = _train(run, phase, progress) or remark
+        if phase.name == "recover" and run.settings.chains and ranking is not None:
+            ranking = ranking.renewed(run.anatomy, run.reconstruction())
+            run.cut(ranking, _step_at(ranking, goal, by_threshold=run.settings.threshold is not None))
+            break
         if goal.kind == "recovered" and phase.round == goal.round and phase.name == "recover":
             break
         ranking = run.rank()
         if goal.kind == "curve" and goal.round == phase.round:
             run.cut(ranking, _step_at(ranking, goal, by_threshold=run.settings.threshold is not None))
             return Repeated(run.model, run.anatomy, run.epochs, "")
-        run.cut(ranking, run.next_cut(ranking))
+        step = run.next_cut(ranking)
+        run.cut(ranking, step)
+        if phase.name == "tune" and phase.round + 1 == run.settings.rounds:
+            if vain := why_in_vain(run.settings, step.compression):
+                return Repeated(run.model, run.anatomy, run.epochs, vain)
+            if run.settings.chains:
+                begin_chain(run, ranking)
     return Repeated(run.model, run.anatomy, run.epochs, remark)
 
 

@@ -24,13 +24,16 @@ from pipeline.study.records import Array, Masks, Measurement
 from pipeline.task.batches import Split
 from pipeline.trial.components import make_distillation, make_method, make_network, make_recipe
 from pipeline.trial.curve import Ranking
-from pipeline.trial.curve.allocation import Step, next_on_ladder
+from pipeline.trial.curve.allocation import Step
+from pipeline.trial.curve.chain import NO_CHAIN, Chain
+from pipeline.trial.curve.ladder import next_on_ladder
 from pipeline.trial.distillation import compute_outputs
 from pipeline.trial.inputs import TrialInputs, TrialJob
 from pipeline.trial.measure import Evaluation, measure
 from pipeline.trial.rank import rank_network
-from pipeline.trial.settings import TrialSettings
-from pipeline.trial.team import Team
+from pipeline.trial.reconstruction import Reconstruction
+from pipeline.trial.settings import POINT, TrialSettings
+from pipeline.trial.team import Order, Team
 from pipeline.trial.training.compilation import OFF, Compilation
 from pipeline.trial.training.gpu_memory import count_anew
 from pipeline.trial.training.loop import AtChance, Listener, Loop, LoopState
@@ -80,6 +83,7 @@ class TrialRun:
         self.epochs = 0.0
         self.step_facts: dict[str, str] = {}  # how the last phase's steps were run
         self.masks: Masks | None = None
+        self.chain = NO_CHAIN  # what recovery trains, from the last ranking on
         self._loop: Loop | None = None  # of the phase at hand
         self._start: LoopState | None = None  # where the next phase goes on, if it was interrupted
 
@@ -101,6 +105,7 @@ class TrialRun:
     def resume(self, state: LoopState, masks: Masks | None) -> None:
         """Go back to where a checkpoint was written; the state is loaded by the next `train`."""
         self._start = state
+        self.chain = Chain.of_state(state.tensors["chain"]) if "chain" in state.tensors else NO_CHAIN
         if masks is not None:
             self.masks = masks
             self.anatomy = cut(self.model, self.anatomy, masks)
@@ -117,7 +122,7 @@ class TrialRun:
             self._rewind()
         start, self._start = self._start, None
         if self._team is not None:
-            self._team.order(self.phases.index(phase), self.masks, start)
+            self._team.order(self.phases.index(phase), self.masks, start, self.chain)
         loop = self.loop_of(phase, listener)
         try:
             loop.fit(start)
@@ -125,8 +130,9 @@ class TrialRun:
             self.epochs = (phase.first + loop.done) / self.per_epoch
             self.step_facts = loop.facts()
 
-    def follow(self, phase: Phase, masks: Masks | None, start: LoopState | None, listener: Listener) -> None:
-        """Train a phase as another process of this trial does, which has cut to `masks`."""
+    def follow(self, order: Order, listener: Listener) -> None:
+        """Train a phase as another process of this trial does, which has cut to its masks."""
+        phase, masks, start, self.chain = self.phases[order.phase], order.masks, order.start, order.chain
         if masks is not None:
             self.anatomy = cut(self.model, self.anatomy, masks)
         self.loop_of(phase, listener).fit(start)
@@ -144,6 +150,7 @@ class TrialRun:
             listener=listener,
             method=self.method if tuning else None,
             carried=self.method if self.settings.climbs and not tuning else None,
+            chain=self.chain if self.settings.chains and not tuning else None,
             run=self._method_run() if tuning else None,
             distillation=self.distillation,
             constraint=partial(holding_zeros, self.anatomy) if self.inputs.zeroes and not first else None,
@@ -207,17 +214,15 @@ class TrialRun:
         )
 
     def next_cut(self, ranking: Ranking) -> Step:
-        """Return the cut that ends the phase at hand: what `choose` returns, or the ladder's next network."""
+        """Return the cut that ends the phase at hand: what `choose` returns, the ladder's next one, or none."""
         settings, done = self.settings, self.phase.round + 1 - self.settings.rounds
-        if not settings.climbs or done < 0:
+        if done < 0 or settings.recovery == POINT:
             return self.choose(ranking)
-        target = next_on_ladder(
-            ranking.at(threshold=-math.inf).compression,
-            end=settings.ladder_end,
-            left=settings.ladder_steps - done,
-            include=settings.target,
-        )
-        return ranking.at(target=target)
+        here, left = ranking.at(threshold=-math.inf), settings.ladder_steps - done
+        if settings.chains:  # its networks are parts of the whole one
+            return here
+        end, include = settings.ladder_end, settings.target
+        return ranking.at(target=next_on_ladder(here.compression, end=end, left=left, include=include))
 
     def cut(self, ranking: Ranking, step: Step) -> None:
         """Leave only what a step of the ranking keeps."""
@@ -226,13 +231,15 @@ class TrialRun:
 
     def cut_to(self, masks: Masks) -> None:
         """Leave only the units that `masks` keep, as `cut` does after a ranking."""
-        changes = not masks.same(self.anatomy.present)
-        refits = changes and self.settings.reconstruct
-        reconstruction = self.inputs.reconstruction(self.model, self.anatomy) if refits else None
+        reconstruction = None if masks.same(self.anatomy.present) else self.reconstruction()
         self.masks = masks
         self.anatomy = cut(self.model, self.anatomy, masks)
         if reconstruction is not None:
             reconstruction.refit(self.model, self.anatomy)
+
+    def reconstruction(self) -> Reconstruction | None:
+        """Read what is cut from this network is refitted to; None if it is not."""
+        return self.inputs.reconstruction(self.model, self.anatomy) if self.settings.reconstruct else None
 
     def between_steps(self) -> AbstractContextManager[None]:
         """Return a context between two steps, in which the network may be evaluated and copied."""
@@ -242,15 +249,9 @@ class TrialRun:
         self, model: PreTrainedModel, anatomy: Anatomy, rows: Split | None = None
     ) -> tuple[Evaluation, Measurement]:
         """Evaluate a network on validation, or on some rows of it, and count what it costs."""
-        inputs, evaluation = self.inputs, self.inputs.evaluate(model, rows)
-        return evaluation, measure(
-            model,
-            anatomy,
-            evaluation,
-            length=inputs.length,
-            count_zeros=inputs.zeroes,
-            latency=inputs.latency,
-        )
+        inputs, found = self.inputs, self.inputs.evaluate(model, rows)
+        length, zeroes, table = inputs.length, inputs.zeroes, inputs.latency
+        return found, measure(model, anatomy, found, length=length, count_zeros=zeroes, latency=table)
 
     def progress(
         self, epoch: float, values: dict[str, float], *, projected: float | None

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pipeline.study.records import Params, ParamValue
 
 OWN = "own"  # of `rank_by`: the method that trained the network ranks it, too
-POINT, LADDER = "point", "ladder"  # of `recover`: one cut network is trained on, or one after the other
-UNITS, UNIFORM = "units", "uniform"  # of `allocation`: units go one by one, or alike in all layers
+# Of `recover`: one cut network is trained on; or one after the other; or all of them together, on shared weights.
+POINT, LADDER, CHAIN = "point", "ladder", "chain"
+# Of `allocation`: units go one by one, by score, or by score per millisecond; or alike in all layers.
+UNITS, LATENCY, UNIFORM = "units", "latency", "uniform"
 CURVE_STEPS, REFITTED_STEPS = 32, 16  # networks on a curve; a refit takes as long as measuring the network
 
 
@@ -37,8 +39,11 @@ class TrialSettings:
     rank_by: str = OWN
     recover: str = POINT
     allocation: str = UNITS
-    ladder_steps: int = 1  # networks that a ladder recovers
+    min_heads_per_layer: int = 0
+    rescore: int = 0  # how often scores are computed anew along the curve
+    ladder_steps: int = 1  # networks that a ladder, or a chain, trains
     ladder_end: float = 0.95  # compression, or sparsity, of the last of them
+    chain_batch: str = "one"  # which networks of a chain a batch is trained on
 
     @classmethod
     def of(cls, params: Params) -> TrialSettings:
@@ -65,8 +70,11 @@ class TrialSettings:
             rank_by=str(params.get("rank_by", OWN)),
             recover=str(params.get("recover", POINT)),
             allocation=str(params.get("allocation", UNITS)),
+            min_heads_per_layer=int(params.get("min_heads_per_layer", 0)),
+            rescore=int(params.get("rescore", 0)),
             ladder_steps=int(params.get("ladder_steps", 1)),
             ladder_end=float(params.get("ladder_end", 0.95)),
+            chain_batch=str(params.get("chain_batch", "one")),
         )
 
     @property
@@ -75,9 +83,19 @@ class TrialSettings:
         return REFITTED_STEPS if self.reconstruct else CURVE_STEPS
 
     @property
+    def recovery(self) -> str:
+        """How cut networks are trained on; without recovery, that of a point."""
+        return self.recover if self.recover_epochs > 0 else POINT
+
+    @property
     def climbs(self) -> bool:
         """Whether the recovery is a ladder: cut, train, measure, rank, cut on."""
-        return self.recover == LADDER and self.recover_epochs > 0
+        return self.recovery == LADDER
+
+    @property
+    def chains(self) -> bool:
+        """Whether the recovery trains the networks of the curve together, on the weights of the last round."""
+        return self.recovery == CHAIN
 
 
 def _number(value: ParamValue | None) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import astuple
+from dataclasses import astuple, dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, final
@@ -14,12 +14,23 @@ import torch
 import torch.distributed as processes
 
 from pipeline.study.records import Masks
+from pipeline.trial.curve.chain import Chain
 from pipeline.trial.training.data_parallel import Group
 from pipeline.trial.training.listener import LoopState
 
 PATIENCE = timedelta(days=1)  # between two exchanges: the first process draws a curve meanwhile
 END = -1
 LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}  # all are on one machine
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the first process orders: a phase by its place, what was cut before, where it goes on, what it trains."""
+
+    phase: int
+    masks: Masks | None
+    start: LoopState | None
+    chain: Chain
 
 
 @final
@@ -30,9 +41,9 @@ class Team:
         self.group, self._folder, self._device = group, folder, device
         self._orders = 0
 
-    def order(self, phase: int, masks: Masks | None, start: LoopState | None) -> None:
-        """Order the others to train a phase: cut to these masks, after this state."""
-        order: dict[str, Any] = {"phase": phase}
+    def order(self, phase: int, masks: Masks | None, start: LoopState | None, chain: Chain) -> None:
+        """Order the others to train a phase: cut to these masks, after this state, with the networks of a chain."""
+        order: dict[str, Any] = {"phase": phase, "chain": chain.state()}
         if masks is not None:
             order["masks"] = [torch.from_numpy(mask) for mask in astuple(masks)]
         if start is not None:
@@ -45,7 +56,7 @@ class Team:
         """Order the others to end."""
         self._say(END)
 
-    def await_order(self) -> tuple[int, Masks | None, LoopState | None] | None:
+    def await_order(self) -> Order | None:
         """Return the next order; None if it is to end."""
         number = torch.zeros((), dtype=torch.long, device=self._device)
         processes.broadcast(number, 0)
@@ -54,7 +65,7 @@ class Team:
         order = torch.load(self._file(int(number)), weights_only=True, map_location="cpu")
         masks = Masks(*(mask.numpy() for mask in order["masks"])) if "masks" in order else None
         start = LoopState(order["step"], order["tensors"]) if "step" in order else None
-        return order["phase"], masks, start
+        return Order(order["phase"], masks, start, Chain.of_state(order["chain"]))
 
     def _say(self, number: int) -> None:
         processes.broadcast(torch.tensor(number, device=self._device), 0)

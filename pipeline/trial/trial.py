@@ -2,6 +2,7 @@
 
     (tune - score - curve - choose - cut) x rounds - recover - measure
                                        or, as a ladder, - (recover - measure - score - cut) x steps
+                                       or, as a chain, - recover all together - measure them all
 
 The order never changes, only lengths do. Each round goes on from the network that the last one cut. The curve is
 free of training: units are removed in order of their score, and every step is measured on all of validation, on a
@@ -12,15 +13,18 @@ operation does to the network is in run.py; what is done while it trains, in mon
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 
 from pipeline.model.device import device_of
 from pipeline.model.source import save_weights
+from pipeline.model.unstructured import Matrices
 from pipeline.study.records import TrialRecord
 from pipeline.study.store import NO_SPACE, RECOVERED, WEIGHTS, before_cut, send
 from pipeline.trial import checkpoint as checkpoints
+from pipeline.trial.chained import begin_chain, walk_chain
 from pipeline.trial.curve import Ranking
 from pipeline.trial.curve.allocation import Step
 from pipeline.trial.findings import Findings
@@ -28,9 +32,11 @@ from pipeline.trial.followers import team_of
 from pipeline.trial.inputs import OnEpoch, TrialInputs, TrialJob
 from pipeline.trial.monitor import Monitor, OnRung
 from pipeline.trial.run import TrialRun
+from pipeline.trial.settings import CHAIN, LADDER, POINT
 from pipeline.trial.training.gpu_memory import release
 from pipeline.trial.training.loop import TrainingFailed
 from pipeline.trial.training.phases import Phase
+from pipeline.trial.vain import learned_nothing, why_in_vain
 
 PARTS_AFTER_OOM = 4  # of a batch; a step's activations are most of what a small encoder needs
 
@@ -77,26 +83,33 @@ def _attempt(
 def _go_through(run: TrialRun, findings: Findings, monitor: Monitor) -> None:
     """Tune, score, draw the curve, choose and cut in every round; recover; measure."""
     for phase in run.phases[_resume(run, findings, monitor) :]:
-        if phase.name == "tune":
-            _tune(run, findings, monitor, phase)
-        elif run.settings.climbs:
-            if not _climb(run, findings, monitor, phase):
-                break
-        else:
-            _recover(run, findings, monitor, phase)
+        goes_on = _PHASES[phase.name if phase.name == "tune" else run.settings.recovery]
+        if not goes_on(run, findings, monitor, phase):
+            break
 
 
-def _tune(run: TrialRun, findings: Findings, monitor: Monitor, phase: Phase) -> None:
-    """Train under the method, rank, measure the curve and cut."""
+def _tune(run: TrialRun, findings: Findings, monitor: Monitor, phase: Phase) -> bool:
+    """Train under the method, rank, measure the curve and cut; return whether more training is worth while."""
     run.train(phase, monitor)
     _keep_snapshot(run, monitor)
     ranking = run.rank()
-    _keep_weights(run, findings, before_cut(phase.round), ranking)
+    _keep_weights(run, findings, before_cut(phase.round), ranking.tensors)
     chosen = run.choose(ranking)
     _measure_curve(run, findings, ranking, chosen)
-    run.cut(ranking, run.next_cut(ranking))
-    if phase.round + 1 == run.settings.rounds:
-        monitor.projected = run.settings.ladder_end if run.settings.climbs else chosen.compression
+    if phase.round + 1 < run.settings.rounds:
+        run.cut(ranking, run.next_cut(ranking))
+        return True
+    vain = why_in_vain(run.settings, chosen.compression)
+    if run.settings.recover_epochs and phase.steps and not vain:
+        vain = learned_nothing(findings.history[-1], run.inputs.data, run.inputs.kind, steps=phase.end)
+    run.cut(ranking, chosen if vain else run.next_cut(ranking))
+    if vain:
+        findings.end_in_vain(vain)
+        return False
+    monitor.projected = chosen.compression if run.settings.recovery == POINT else run.settings.ladder_end
+    if run.settings.chains:
+        begin_chain(run, ranking)
+    return True
 
 
 def _climb(run: TrialRun, findings: Findings, monitor: Monitor, phase: Phase) -> bool:
@@ -114,6 +127,17 @@ def _climb(run: TrialRun, findings: Findings, monitor: Monitor, phase: Phase) ->
     return bool(step.removed)
 
 
+def _train_chain(run: TrialRun, findings: Findings, monitor: Monitor, phase: Phase) -> bool:
+    """Train the networks of the curve together, and measure all of them."""
+    findings.reason = run.recover(phase, monitor) or findings.reason
+    _keep_weights(run, findings, before_cut(phase.round), run.chain.scores)
+    for step, evaluation, measured in walk_chain(run):
+        if not step.removed:
+            findings.complete_history(evaluation)
+        findings.add_recovered_step(step, evaluation, measured)
+    return False
+
+
 def _measure_curve(run: TrialRun, findings: Findings, ranking: Ranking, chosen: Step) -> None:
     """Measure every step of the removal, from the network as it was tuned to bare; `chosen` is among them."""
     steps = ranking.steps(most=run.settings.curve_steps, include=chosen)
@@ -123,16 +147,26 @@ def _measure_curve(run: TrialRun, findings: Findings, ranking: Ranking, chosen: 
         findings.add_curve(step, evaluation, measured)
 
 
-def _recover(run: TrialRun, findings: Findings, monitor: Monitor, phase: Phase) -> None:
+def _recover(run: TrialRun, findings: Findings, monitor: Monitor, phase: Phase) -> bool:
     """Train on without the method, and measure the network; without recovery it was measured on the curve."""
     if not phase.steps:
         findings.add_recovered(None)
-        return
+        return False
     findings.reason = run.recover(phase, monitor) or findings.reason
     _keep_weights(run, findings, RECOVERED)
     evaluation, measured = run.measure(run.model, run.anatomy)
     findings.complete_history(evaluation)
     findings.add_recovered((evaluation, measured))
+    return False
+
+
+# What a phase does: in tuning, and in each kind of recovery; whether the trial goes on after it.
+_PHASES: dict[str, Callable[[TrialRun, Findings, Monitor, Phase], bool]] = {
+    "tune": _tune,
+    POINT: _recover,
+    LADDER: _climb,
+    CHAIN: _train_chain,
+}
 
 
 def _resume(run: TrialRun, findings: Findings, monitor: Monitor) -> int:
@@ -174,13 +208,13 @@ def _keep_snapshot(run: TrialRun, monitor: Monitor) -> None:
         monitor.stop_checkpoints()
 
 
-def _keep_weights(run: TrialRun, findings: Findings, name: str, ranking: Ranking | None = None) -> None:
+def _keep_weights(run: TrialRun, findings: Findings, name: str, scores: Matrices | None = None) -> None:
     """Write the network's weights; a trial goes on without them, since they can be made again."""
     if not run.job.keep_weights:
         return
     try:
         path = run.job.attempts[-1] / WEIGHTS / f"{name}.safetensors"
-        save_weights(run.model, path, scores={} if ranking is None else ranking.tensors)
+        save_weights(run.model, path, scores=scores or {})
         send(path)
     except OSError as error:
         findings.reason = f"weights not kept: {error.strerror or error}"

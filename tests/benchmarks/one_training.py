@@ -1,11 +1,11 @@
 """The front that one trial gives: real trials, their epochs and seconds, chosen on some rows and scored on others.
 
     python -m tests.benchmarks.one_training --task SST-2/task.toml --validation SST-2/train_full.tsv --model FOLDER \\
-        --store DIR [--methods obs snip] [--seeds 5] [--set recover=ladder]
+        --store DIR [--methods obs snip] [--seeds 5] [--set recover=ladder] [--precision auto]
 
 The rows are those of the search economy's table (tests/benchmarks/tabulated.py): a front is chosen on the 512 that a
 search may see and scored on 688 others. Every trial is kept in DIR as it ends; the same command goes on with those
-that are missing, and prints the table of all.
+that are missing, and prints the table of all, and what fronts of several of these trials together come to.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import argparse
 import json
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +52,7 @@ class Found:
         str, float
     ]  # by share: the best network with at least that compression, chosen on the seen rows
     front: list[list[float]]  # compression, metric on seen and on unseen rows of each of its networks
+    constant: float = 0.5  # the best constant prediction's metric
 
 
 def score(record: TrialRecord, labels: np.ndarray, *, label: str, seconds: float) -> Found:
@@ -78,6 +81,7 @@ def score(record: TrialRecord, labels: np.ndarray, *, label: str, seconds: float
         float(scored_by[0]),
         metrics,
         [[float(shares[at]), float(chosen_by[at]), float(scored_by[at])] for at in kept],
+        reference[0],
     )
 
 
@@ -98,7 +102,9 @@ def main() -> None:
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--methods", nargs="+", default=["obs", "snip"])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--precision", default="fp32")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no trial after these")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
@@ -108,19 +114,16 @@ def main() -> None:
         make_task(chosen.task, chosen.validation, chosen.store)
     task = load_task(str(task_file), cache=chosen.store / "cache")
     source = resolve_model(chosen.model, head=Head(task.class_names), train_texts=[])
-    own = {
-        key: json.loads(value) if value[0] in "0123456789tf[" else value
-        for key, value in (s.split("=") for s in chosen.set)
-    }
+    own = dict(map(_setting, chosen.set))
     began = time.monotonic()
-    for seed in range(chosen.seeds):
+    for seed in range(chosen.first_seed, chosen.first_seed + chosen.seeds):
         for method in chosen.methods:
             label = "+".join([method, *chosen.set])
             file = chosen.store / f"{label}-seed{seed}.json"
             if file.exists() or time.monotonic() - began > 60 * chosen.minutes:
                 continue
             params = load_space(method, file=None, pretrained=True).defaults() | own
-            inputs = inputs_of(task, source, method=method, precision="fp32")
+            inputs = inputs_of(task, source, method=method, precision=chosen.precision)
             file.write_text(json.dumps(asdict(run(inputs, params, seed=seed, label=label))))
     report([Found(**json.loads(file.read_text())) for file in sorted(chosen.store.glob("*-seed*.json"))])
 
@@ -138,6 +141,19 @@ def report(found: list[Found]) -> None:
             values = [one.metrics[f"{share:g}"] for one in own if f"{share:g}" in one.metrics]
             if values:
                 print(f"  at {share:.0%} or more: {_spread(values, 3)}")
+        for count in range(2, len(own) + 1):
+            volumes = [union_volume(some) for some in combinations(own, count)]
+            epochs = count * own[0].epochs
+            print(
+                f"  fronts of {count} seeds together, {epochs:g} epochs: {_spread(volumes)} ({len(volumes)} choices)"
+            )
+
+
+def union_volume(found: Sequence[Found]) -> float:
+    """The hypervolume on unseen rows of the front that several trials give together, chosen on the seen rows."""
+    rows = np.array([row for one in found for row in one.front])  # compression, seen, unseen
+    kept = front(rows[:, [1, 0]])
+    return hypervolume(rows[kept][:, [2, 0]], (found[0].constant, 0.0))
 
 
 def _setting(text: str) -> tuple[str, ParamValue]:

@@ -1,13 +1,13 @@
 """Hypervolume against trained epochs, search by search, on real trials (tabulated.py) or made-up ones (surrogate.py).
 
     python -m tests.benchmarks.search_economy [--table FILE] [--epochs 150] [--seeds 5] [--first-seed 0]
-        [--only halving] [--json FILE]
+        [--only halving|rivals] [--json FILE]
 
 Each search draws with the real samplers, through the ledger's own mirror, and stops trials by the real halving; two
 trials run at a time. A front is chosen by what the search saw (noisy) and scored by rows that no search saw, or by
 the truth where trials are made up. `points` says what a trial gives to the front and to the search: its end alone, as
 rivals have it, or its whole curve. `--only halving` compares ways to stop trials, among them by the curve's own
-hypervolume alone.
+hypervolume alone; `--only rivals` runs those of other packages.
 """
 
 from __future__ import annotations
@@ -62,14 +62,20 @@ HALVINGS = tuple(
 
 
 def rivals() -> tuple[Way, ...]:
-    """Syne Tune's, if it is installed: a dependency of this benchmark alone (pip install syne-tune)."""
-    if find_spec("syne_tune") is None:
-        return ()
-    return (
-        Way("MO-ASHA, end points", "random", curve=False, eta=3.0),
-        Way("MO-ASHA", "random", eta=3.0),
-        Way("MO-ASHA, eta 2", "random", eta=2.0),
-    )
+    """Syne Tune's and NePS's, if they are installed: dependencies of this benchmark alone."""
+    found: tuple[Way, ...] = ()
+    if find_spec("syne_tune") is not None:  # pip install syne-tune
+        found += (
+            Way("MO-ASHA, end points", "random", curve=False, eta=3.0),
+            Way("MO-ASHA", "random", eta=3.0),
+            Way("MO-ASHA, eta 2", "random", eta=2.0),
+        )
+    if find_spec("neps") is not None:  # pip install neural-pipeline-search "botorch<0.13"
+        found += (
+            Way("PriMO, end points", "random", curve=False, primo=True),
+            Way("PriMO", "random", primo=True),
+        )
+    return found
 
 
 def lost_owners(
@@ -112,7 +118,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=150.0)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--only", choices=("halving",), default=None)
+    parser.add_argument("--only", choices=("halving", "rivals"), default=None)
     parser.add_argument(
         "--owner-seeds", type=int, default=60, help="of the part of the front that is stopped"
     )
@@ -125,21 +131,24 @@ def main() -> None:
     seeds = range(chosen.first_seed, chosen.first_seed + chosen.seeds)
     found: dict[str, list[Outcome]] = {
         way.name: [way.search(space, make(seed), seed=seed).run(epochs=chosen.epochs) for seed in seeds]
-        for way in (HALVINGS if chosen.only else (*WAYS, *rivals()))
+        for way in {"halving": HALVINGS, "rivals": rivals(), None: (*WAYS, *rivals())}[chosen.only]
     }
     Console(width=160).print(
         _table(found, chosen.epochs, "synthetic surrogate" if table is None else table.about)
     )
+    if chosen.json is not None:
+        chosen.json.write_text(
+            json.dumps({name: [vars(one) for one in outcomes] for name, outcomes in found.items()})
+        )
+
+    if chosen.only == "rivals":
+        return
     owner_seeds = range(chosen.first_seed, chosen.first_seed + chosen.owner_seeds)
     for stops in STOPS[1:]:
         owners, all_, epochs = lost_owners(space, make, stops, owner_seeds)
         print(
             f"{stops}: stops {owners:.1%} of the trials that a full run puts on the front, {all_:.1%} of all; saves "
             f"{epochs:.1%} of the epochs ({chosen.owner_seeds} seeds)"
-        )
-    if chosen.json is not None:
-        chosen.json.write_text(
-            json.dumps({name: [vars(one) for one in outcomes] for name, outcomes in found.items()})
         )
 
 

@@ -91,9 +91,14 @@ class Way:
     taught: bool = False  # the sampler sees points of curves
     stops: Stops | None = None  # None: none is stopped
     eta: float | None = None  # of Syne Tune's MO-ASHA, which then draws and stops
+    primo: bool = False  # NePS's PriMO draws and promotes
 
     def search(self, space: Space, problem: Problem, *, seed: int) -> Searched:
         """A search that has not begun."""
+        if self.primo:
+            from tests.benchmarks.primo import Primo
+
+            return Primo(self, space, problem, seed=seed)
         if self.eta is None:
             return Searched(self, space, problem, seed=seed)
         from tests.benchmarks.moasha import MoAsha
@@ -189,8 +194,12 @@ class Searched:
             self.curves[record.number] = rows_of_record(record, self.spec)
         self.told(record)
         self.records.append(record)
-        self.outcome.trials += 1
         self.outcome.stopped += record.state == "stopped"
+        self._added(record, truth)
+
+    def _added(self, record: TrialRecord, truth: FloatArray | None) -> None:
+        """Add a trial's points to the front, and the front to the history."""
+        self.outcome.trials += 1
         if truth is not None and len(truth):
             points = record.points if self.way.curve else record.points[-1:]
             values = [[p.measurement.metric, p.measurement.compression] for p in points]

@@ -7,7 +7,13 @@ from transformers import PreTrainedModel
 
 from pipeline.study.records import Params
 from pipeline.task.batches import Split
-from pipeline.trial.distillation import Cap, Distillation, DistillationInputs, Kd, Teacher, compute_outputs
+from pipeline.trial.distillation import (
+    DISTILLATIONS,
+    Distillation,
+    DistillationInputs,
+    Teacher,
+    compute_outputs,
+)
 from tests.kit.kinds import CLASSES, VALUES
 
 KD: Params = {"kd_weight": 0.7, "kd_temperature": 2.0}
@@ -22,15 +28,18 @@ CAP: Params = KD | {
 }
 
 
+LAYERS: Params = KD | {"hidden_weight": 0.5}
+SETTINGS: dict[str, Params] = {"kd": KD, "cap": CAP, "layers": LAYERS}
+
+
 def make(name: str, **changes: object) -> Distillation:
-    return Kd(**KD | changes) if name == "kd" else Cap(**CAP | changes)  # type: ignore[arg-type]
+    return DISTILLATIONS[name](**SETTINGS[name] | changes)
 
 
 def teacher_of(dense: PreTrainedModel, pretrained: PreTrainedModel, split: Split) -> Teacher:
-    found = compute_outputs(dense, split, CLASSES, precision="fp32")
-    return Teacher(
-        found.logits, found.features, compute_outputs(pretrained, split, CLASSES, precision="fp32").features
-    )
+    found = compute_outputs(dense, split, CLASSES, precision="fp32", layers=True)
+    before = compute_outputs(pretrained, split, CLASSES, precision="fp32")
+    return Teacher(found.logits, found.features, before.features, found.layers)
 
 
 def lessons(teacher: Teacher, split: Split, *, regression: bool = False, seed: int = 3) -> DistillationInputs:

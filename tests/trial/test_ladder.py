@@ -10,7 +10,7 @@ from pipeline.export.network import network_of
 from pipeline.export.reopen import reopen
 from pipeline.study.records import Ask, Params, TrialRecord
 from pipeline.study.store import RECOVERED
-from pipeline.trial.curve.allocation import next_on_ladder
+from pipeline.trial.curve.ladder import next_on_ladder
 from pipeline.trial.inputs import TrialJob
 from pipeline.trial.measure import evaluate
 from pipeline.trial.replay import Goal, repeat_trial

@@ -19,7 +19,7 @@ from pipeline.trial.components import make_method
 from pipeline.trial.inputs import TrialJob
 from pipeline.trial.measure import evaluate
 from pipeline.trial.settings import CURVE_STEPS
-from pipeline.trial.training.loop import CHANCE_LEAST_STEPS
+from pipeline.trial.training.loss_checks import CHANCE_LEAST_STEPS
 from pipeline.trial.trial import run_trial
 from tests.kit.kinds import CLASSES
 from tests.kit.trials import (

@@ -21,7 +21,7 @@ from pipeline.study.store import before_cut
 from pipeline.trial import checkpoint as checkpoints
 from pipeline.trial.inputs import TrialInputs, TrialJob
 from pipeline.trial.run import TrialRun
-from pipeline.trial.settings import POINT
+from pipeline.trial.settings import LATENCY, POINT, UNITS
 from pipeline.trial.training.loop import Listener, LoopState
 from pipeline.trial.training.phases import Phase
 from pipeline.trial.training.process import peak_memory_mb
@@ -73,6 +73,8 @@ def probe(inputs: TrialInputs, job: tuple[Params, int]) -> ProbeResult:
         epochs = count / dense.per_epoch
         short: Params = {"rounds": 1, "start_dense": False, "recover": POINT}
         short |= {"tune_epochs": epochs, "recover_epochs": epochs}
+        if params.get("allocation") == LATENCY:  # a plan measures no table
+            short["allocation"] = UNITS
         run = TrialRun(inputs, TrialJob(Ask(0, {**params, **short}, seed), (folder,), keep_weights=False))
         clock = _Clock(run, checkpoint=folder)
         tuning, recovery = run.phases

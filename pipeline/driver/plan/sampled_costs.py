@@ -83,6 +83,8 @@ def _cost(
             seconds += probed.curve
         elif settings.climbs and phase.end <= last:
             seconds += probed.rank + probed.evaluation
+        elif settings.chains and phase.end <= last:
+            seconds += probed.curve
     seconds += (last // per_epoch) * probed.evaluation
     seconds += rungs * probed.curve * RUNG_STEPS / settings.curve_steps * min(1.0, RUNG_ROWS / validation)
     return Cost(last / per_epoch, seconds)

@@ -28,7 +28,7 @@ from pipeline.study.nearest import did_you_mean
 from pipeline.study.records import BadInput, Params
 from pipeline.study.space import FROM_SCRATCH, Space, load_space, parse_space, read_document
 from pipeline.trial.distillation import DISTILLATIONS, NONE
-from pipeline.trial.settings import UNIFORM
+from pipeline.trial.settings import LATENCY, UNIFORM
 from pipeline.trial.training.compilation import OFF, check_compile
 from pipeline.trial.training.precision import Hardware, check_precision, hardware_of
 
@@ -81,12 +81,27 @@ def check(request: Search) -> Checked:
     if request.no_training:
         _check_needs_no_training(request)
     space = space_of(request)
-    if ranks_weights(request.method) and UNIFORM in space.keys["allocation"].values:
+    _check_allocation(request, space, objective)
+    return Checked(objective, space, _given_keys(request))
+
+
+def _check_allocation(request: Search, space: Space, objective: str) -> None:
+    allocations = space.keys["allocation"].values
+    if ranks_weights(request.method) and UNIFORM in allocations:
         raise BadInput(
             f"allocation = {UNIFORM!r} cuts layers and widths; {request.method} sets single weights to zero. "
             "Leave it out of the space file, or choose a method that cuts."
         )
-    return Checked(objective, space, _given_keys(request))
+    if LATENCY in allocations and objective != LATENCY:
+        raise BadInput(
+            f"allocation = {LATENCY!r} orders units by the milliseconds of the study's table; the objective is "
+            f"{objective}. Give --objective latency, or leave it out of the space file."
+        )
+    if UNIFORM in allocations and not space.may_have("rescore", 0):
+        raise BadInput(
+            f"allocation = {UNIFORM!r} orders groups of units once; [rescore] asks to score them anew. Leave one of "
+            "the two out of the space file."
+        )
 
 
 def _check_stack(request: Search) -> None:
@@ -193,6 +208,12 @@ def kept_space(checked: Checked, frozen: str) -> Space:
     return own if same else checked.space
 
 
+def _by_time(request: Search) -> Params:
+    """Return how units are ordered where time is the objective, unless the request says otherwise."""
+    document = {} if request.space is None else read_document(request.space)
+    return {} if request.objective != LATENCY or "allocation" in document else {"allocation": LATENCY}
+
+
 def _fixed(request: Search, *, own: bool = False) -> Params:
     start: Params = {"start_dense": request.start == DENSE} if request.start is not None or own else {}
     return start | UNTRAINED if request.no_training else start
@@ -211,7 +232,7 @@ def space_of(request: Search, *, own: bool = False) -> Space:
     Raises:
         BadInput: a file of it is not valid, or has what the model or the method cannot.
     """
-    fixed = _fixed(request, own=own)
+    fixed = _fixed(request, own=own) | _by_time(request)
     pretrained = request.model not in BUILTINS
     space = load_space(
         request.method, file=request.space, pretrained=pretrained, fixed=fixed, distill=request.distill

@@ -163,10 +163,11 @@ def write_teacher_of(
             "back, or begin another study by --name."
         )
     watcher.stage("running the dense network on the training rows")
-    features = DISTILLATIONS[inputs.distill].features
+    distillation = DISTILLATIONS[inputs.distill]
     banks = Banks(
-        finetuned=features and space.may_have("cap_finetuned", True),
-        pretrained=features and space.may_have("cap_pretrained", True),
+        finetuned=distillation.features and space.may_have("cap_finetuned", True),
+        pretrained=distillation.features and space.may_have("cap_pretrained", True),
+        layers=distillation.states,
     )
     with_dense = replace(inputs, dense=read_weights(dense))
     (teacher,) = run_each(cluster, teach, with_dense, [banks], done=lambda: None)

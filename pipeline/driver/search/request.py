@@ -114,8 +114,8 @@ class Search:
     distill: Annotated[
         str,
         Option(
-            "kd: trials also learn from the dense network's outputs; cap: and from representations of it and of "
-            "earlier networks; none.",
+            "kd: trials also learn from the dense network's outputs; layers: and from its hidden states; cap: and from "
+            "representations of it and of earlier networks; none.",
             HOW,
         ),
     ] = "none"

@@ -109,16 +109,37 @@ def head_power_sums(context: Tensor, weight: Tensor, mask: Tensor, *, head_size:
     return (sums * mask.flatten()).sum(dim=-1) / head_size * rows
 
 
+def neuron_power_sums(activations: Tensor, weight: Tensor, mask: Tensor, *, power: int) -> Tensor:
+    """Return Σ_{t,i} mask_t |w_n,i a_n,t|^p = |w_n|_p^p Σ_t mask_t |a_n,t|^p of each neuron: float32 […, n].
+
+    Args:
+        activations: […, B, T, n], the input of the output projection.
+        weight: […, d, n], the output projection's.
+        mask: [B, T], 1 for real tokens.
+        power: p, 1 or 2.
+    """
+    real = activations.float() * mask.unsqueeze(-1)
+    sums = (real.square() if power == 2 else real.abs()).sum(dim=(-3, -2))
+    columns = (weight.float().square() if power == 2 else weight.float().abs()).sum(dim=-2)
+    found: Tensor = sums * columns
+    return found
+
+
 def power_sums(
-    caught: Sequence[Tensor], weights: Sequence[Tensor | None], mask: Tensor, *, head_size: int, power: int
+    caught: Sequence[Tensor],
+    weights: Sequence[Tensor | None],
+    mask: Tensor,
+    *,
+    sizes: Sequence[int],
+    power: int,
 ) -> Tensor:
     """Return the sums of all branches, float32 [U], in their order; on a GPU those of one shape are made together.
 
     Args:
         caught: of each branch, its output [B, T, d], or what its output projection reads [B, T, h k].
-        weights: of each branch, None for the sum over its output, or its output projection's [d, h k] for heads.
+        weights: of each branch, None for the sum over its output, or its output projection's [d, h k] for units of it.
         mask: [B, T], 1 for real tokens.
-        head_size: k.
+        sizes: of each branch, k of its units: 1 for neurons.
         power: p, 1 or 2.
     """
     groups: dict[object, list[int]] = {}
@@ -129,8 +150,10 @@ def power_sums(
     for places in groups.values():
         read = _stacked([caught[place] for place in places])
         its = [weight for place in places if (weight := weights[place]) is not None]
-        if its:
-            sums = head_power_sums(read, _stacked(its), mask, head_size=head_size, power=power)
+        if its and sizes[places[0]] == 1:
+            sums = neuron_power_sums(read, _stacked(its), mask, power=power)
+        elif its:
+            sums = head_power_sums(read, _stacked(its), mask, head_size=sizes[places[0]], power=power)
         else:
             sums = masked_power_sum(read, mask, power=power)
         parts = sums.reshape(len(places), -1).unbind() if len(places) > 1 else [sums.reshape(-1)]

@@ -5,10 +5,12 @@ removes those whose function norm falls to a threshold or below. A bound on the 
 matrices steadies the activations, and makes norms of different modules comparable. (The SNIP of Lee et al.,
 ICLR 2019, is another method.)
 
-Ranks attention blocks and feed-forward blocks (`level = "block"`) or heads and feed-forward blocks ("head").
+Ranks attention blocks and feed-forward blocks (`level = "block"`), heads and feed-forward blocks ("head"), or heads and
+neurons ("neuron"); by (2), or by the same norm of what is left of a unit after regression on the units that stay
+(`score_of = "residual"`, ours: residual.py).
 
 Shapes: B rows, T tokens, d features, L layers, H heads of size k; units u are the attention blocks (or the
-heads, layer by layer) and then the ffn blocks, numbered as in the dense model: U = 2 L, or L H + L.
+heads, layer by layer) and then the ffn blocks, or neurons, numbered as in the dense model: U = 2 L, L H + L, L H + L N.
 
 Deviations, each with its reason. The authors' code was never published; this follows the abstract.
 * The penalty is divided by the units' total weight: so its strength means the same at any depth and level.
@@ -23,6 +25,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import ClassVar, Literal, final
 
 import numpy as np
@@ -31,9 +34,10 @@ from torch import Tensor, nn
 
 from pipeline.methods.base import PruningMethod, Run
 from pipeline.methods.snip.norms import power_sums
+from pipeline.methods.snip.residual import residual_norms, scaled_weight
 from pipeline.methods.snip.spectral import SpectralBound
+from pipeline.methods.snip.units import Branch, Level, Units
 from pipeline.model.anatomy import Anatomy
-from pipeline.model.layer_parts import Block, matrix
 from pipeline.study.records import FloatArray, Scores
 from pipeline.task.batches import Batch, encoder_inputs, real_tokens
 
@@ -41,23 +45,12 @@ NORM_FLOOR = 1e-6  # a smaller norm counts as this: no root's infinite slope at 
 
 
 @dataclass(frozen=True)
-class _Branch:
-    """A residual branch of the network at hand, and the units it holds, numbered as in the dense model."""
-
-    block: Block  # the heads' context goes into its output, f(x) comes out of its branch
-    units: tuple[int, ...]
-    names: tuple[str, ...]
-    by_head: bool
-
-
-@dataclass(frozen=True)
 class _Watched:
     """What `penalty` needs of the network that is being tuned."""
 
-    branches: list[_Branch]
+    branches: list[Branch]
     units: Tensor  # [those present]
     weights: Tensor  # [U]
-    head_size: int
     features: int
     summed: Callable[[Tensor], Tensor]  # over the processes that share a batch
 
@@ -81,12 +74,13 @@ class Snip(PruningMethod):
     reference: Literal["none", "pretrained"]
     unit_weight: Literal["uniform", "parameters"]
     ffn_weight: float
-    level: Literal["block", "head"]
+    level: Level
     spectral_bound: Literal["off", "absolute", "relative"]
     bound_absolute: float
     bound_relative: float
     bound_scope: Literal["branch", "output"]
     bound_warmup: float  # fraction of the tuning steps
+    score_of: Literal["norm", "residual"] = "norm"
     _reference: Tensor | None = field(default=None, init=False, repr=False)  # [U]
     _bound: SpectralBound | None = field(default=None, init=False, repr=False)
     _loaded_bound: dict[str, Tensor] = field(default_factory=dict, init=False, repr=False)
@@ -101,12 +95,12 @@ class Snip(PruningMethod):
     ) -> Iterator[None]:
         """Record every branch's output, and bound the matrices after every step of the optimizer."""
         device = next(model.parameters()).device
-        branches = self._branches(anatomy)
+        branches = self._units(anatomy).branches()
         units = torch.tensor([unit for branch in branches for unit in branch.units], device=device)
         weights = torch.tensor(self._unit_weights(anatomy), dtype=torch.float32, device=device)
         if self._reference is not None:
             self._reference = self._reference.to(device)
-        self._watched = _Watched(branches, units, weights, anatomy.head_size, anatomy.hidden_size, run.summed)
+        self._watched = _Watched(branches, units, weights, anatomy.hidden_size, run.summed)
         with ExitStack() as stack:
             stack.enter_context(self._catching(branches, training=True))
             stack.callback(model.register_forward_pre_hook(self._begin).remove)
@@ -124,7 +118,7 @@ class Snip(PruningMethod):
         if watched is None or len(self._caught) != len(watched.branches):
             raise RuntimeError("A penalty belongs to a training forward pass inside watch: there was none.")
         mask = real_tokens(batch, next(iter(self._caught.values()))).float()
-        sums = watched.summed(self._power_sums(watched.branches, mask, watched.head_size))
+        sums = watched.summed(self._power_sums(watched.branches, mask))
         self._catches = False
         norms = self._norms(sums, watched.summed(mask.sum()) * watched.features)
         self._keep(norms.detach())
@@ -146,7 +140,21 @@ class Snip(PruningMethod):
     @torch.no_grad()
     def score(self, model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) -> Scores:
         """Return (2): N_u divided by its reference and its weight; NaN for units that are already gone."""
-        branches = self._branches(anatomy)
+        branches = self._units(anatomy).branches()
+        if self.score_of == "residual":
+            norms = residual_norms(model, branches, batches)
+        else:
+            norms = self._norms_over(model, anatomy, branches, batches)
+        values = np.full(len(self._unit_weights(anatomy)), np.nan)
+        values[[unit for branch in branches for unit in branch.units]] = norms
+        if self._reference is not None:
+            values /= self._reference.double().cpu().numpy()
+        return self._units(anatomy).scores(values / self._unit_weights(anatomy))
+
+    def _norms_over(
+        self, model: nn.Module, anatomy: Anatomy, branches: list[Branch], batches: Iterable[Batch]
+    ) -> FloatArray:
+        """Return N_u of the units that are there, over rows, in eval mode."""
         device = next(model.parameters()).device
         sums = torch.zeros(sum(len(branch.units) for branch in branches), device=device)
         tokens = torch.zeros((), device=device)
@@ -159,15 +167,11 @@ class Snip(PruningMethod):
                     model(**inputs)
                     mask = real_tokens(inputs, next(iter(self._caught.values()))).float()
                     tokens += mask.sum()
-                    sums += self._power_sums(branches, mask, anatomy.head_size)
+                    sums += self._power_sums(branches, mask)
         finally:
             model.train(training)
-        norms = self._norms(sums, tokens * anatomy.hidden_size).double().cpu().numpy()
-        values = np.full(len(self._unit_weights(anatomy)), np.nan)
-        values[[unit for branch in branches for unit in branch.units]] = norms
-        if self._reference is not None:
-            values /= self._reference.double().cpu().numpy()
-        return self._as_scores(anatomy, values / self._unit_weights(anatomy))
+        norms: FloatArray = self._norms(sums, tokens * anatomy.hidden_size).double().cpu().numpy()
+        return norms
 
     def state(self) -> dict[str, Tensor]:
         """Return the reference norms, and the bound's state."""
@@ -182,70 +186,44 @@ class Snip(PruningMethod):
         self._loaded_bound = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
 
     def report(self) -> dict[str, float]:
-        """Return the norm of every unit in the last training batch."""
+        """Return the norm of every unit in the last training batch; of a layer's neurons their mean."""
         if self._last_norms is None or self._watched is None:
             return {}
-        names = [f"norm/{name}" for branch in self._watched.branches for name in branch.names]
-        return dict(zip(names, self._last_norms.tolist(), strict=True))
+        norms = iter(self._last_norms.tolist())
+        found: dict[str, float] = {}
+        for branch in self._watched.branches:
+            own = list(islice(norms, len(branch.units)))
+            each = own if len(own) == len(branch.names) else [sum(own) / len(own)]
+            found |= {f"norm/{name}": norm for name, norm in zip(branch.names, each, strict=True)}
+        return found
 
-    def _branches(self, anatomy: Anatomy) -> list[_Branch]:
-        """Return the branches of the network at hand: attention first, then ffn."""
-        by_head = self.level == "head"
-        heads = anatomy.heads_per_layer
-        first_ffn = anatomy.dense_layers * (heads if by_head else 1)
-        attention: list[_Branch] = []
-        ffn: list[_Branch] = []
-        for part in anatomy.layers:
-            i = part.index
-            if part.attention is not None:
-                units = tuple(i * heads + int(head) for head in part.heads) if by_head else (i,)
-                names = tuple(f"head.{i}.{head}" for head in part.heads) if by_head else (f"attention.{i}",)
-                attention.append(_Branch(part.attention, units, names, by_head))
-            if part.ffn is not None:
-                ffn.append(_Branch(part.ffn, (first_ffn + i,), (f"ffn.{i}",), by_head=False))
-        return attention + ffn
+    def _units(self, anatomy: Anatomy) -> Units:
+        return Units(anatomy, self.level)
 
     def _unit_weights(self, anatomy: Anatomy) -> FloatArray:
-        """Return w_u [U]: 1, or the unit's parameters over their mean; times `ffn_weight` for ffn blocks."""
-        layers, costs = anatomy.dense_layers, anatomy.costs
-        by_head = self.level == "head"
-        first_ffn = layers * (anatomy.heads_per_layer if by_head else 1)
-        weights = np.ones(first_ffn + layers)
-        if self.unit_weight == "parameters":
-            weights[:first_ffn] = costs.head if by_head else costs.attention
-            weights[first_ffn:] = costs.ffn
-            weights /= weights.mean()
-        weights[first_ffn:] *= self.ffn_weight
-        return weights
-
-    def _as_scores(self, anatomy: Anatomy, values: FloatArray) -> Scores:
-        layers, heads = anatomy.dense_layers, anatomy.heads_per_layer
-        attention, ffn = values[:-layers], values[-layers:]
-        if self.level == "head":
-            return Scores(heads=attention.reshape(layers, heads), ffn=ffn)
-        return Scores(attention=attention, ffn=ffn)
+        return self._units(anatomy).weights(unit_weight=self.unit_weight, ffn_weight=self.ffn_weight)
 
     def _begin(self, _model: nn.Module, _args: object) -> None:
         self._catches = torch.is_grad_enabled()
 
     @contextmanager
-    def _catching(self, branches: list[_Branch], *, training: bool) -> Iterator[None]:
+    def _catching(self, branches: list[Branch], *, training: bool) -> Iterator[None]:
         """Store in `_caught`, at each forward pass, what the branch's norm is computed from.
 
         In training, passes without gradients (the metric between epochs) are skipped, and what comes after the
         penalty: layers that activation checkpointing runs again for the backward pass.
         """
 
-        def catch(slot: int, by_head: bool) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
+        def catch(slot: int, whole: bool) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
             def hook(_module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
                 if self._catches or not training:
-                    self._caught[slot] = inputs[0] if by_head else output
+                    self._caught[slot] = output if whole else inputs[0]
 
             return hook
 
         handles = [
-            (branch.block.output if branch.by_head else branch.block.branch).register_forward_hook(
-                catch(slot, branch.by_head)
+            (branch.block.output if branch.size else branch.block.branch).register_forward_hook(
+                catch(slot, not branch.size)
             )
             for slot, branch in enumerate(branches)
         ]
@@ -256,12 +234,12 @@ class Snip(PruningMethod):
                 handle.remove()
             self._caught.clear()
 
-    def _power_sums(self, branches: list[_Branch], mask: Tensor, head_size: int) -> Tensor:
+    def _power_sums(self, branches: list[Branch], mask: Tensor) -> Tensor:
         """Return the sums [of all units] over what was caught."""
         caught = [self._caught.pop(slot) for slot in range(len(branches))]
-        weights = [_scaled_weight(branch.block) if branch.by_head else None for branch in branches]
+        weights = [scaled_weight(branch.block) if branch.size else None for branch in branches]
         power = 2 if self.norm == "rms" else 1
-        return power_sums(caught, weights, mask, head_size=head_size, power=power)
+        return power_sums(caught, weights, mask, sizes=[branch.size for branch in branches], power=power)
 
     def _norms(self, sums: Tensor, count: Tensor) -> Tensor:
         mean = sums / count
@@ -291,9 +269,3 @@ class Snip(PruningMethod):
             if self._loaded_bound:
                 self._bound.load(self._loaded_bound)
         return self._bound
-
-
-def _scaled_weight(block: Block) -> Tensor:
-    """Return the matrix of a block's output [d, n], with the factors that follow it."""
-    weight = matrix(block.output)
-    return weight if block.factors is None else weight * block.factors[:, None]

@@ -13,6 +13,9 @@ from pipeline.study.records.types import FloatArray, Params, State
 RUNG_COLUMNS = ("metric", "compression", "sparsity", "macs", "latency_ms", "dense_latency_ms")
 
 
+UNRECOVERED = {"recovery": "none"}  # in the provenance of a trial whose cut network was not trained on
+
+
 @dataclass(frozen=True)
 class HistoryRow:
     """The values at the end of an epoch, by name (loss, penalty, metric, norms ...)."""

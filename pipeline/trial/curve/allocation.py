@@ -7,7 +7,6 @@ H heads, N neurons.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -22,7 +21,6 @@ UNITS = dict(zip(UNIT_KINDS, ("head", "attention", "neuron", "ffn", "layer"), st
 
 # Of a layer on a GPU: widths that are no multiple of 8 leave the aligned kernels of half-precision products.
 NEURONS_TOGETHER = 8
-SMALLEST = 1e-3  # part of the encoder that a ladder may end with
 
 
 @dataclass(frozen=True)
@@ -58,6 +56,7 @@ def removal_order(
     *,
     score_per_parameter: bool,
     min_attention_blocks: int,
+    min_heads_per_layer: int = 0,
     neurons_together: int = 1,
 ) -> tuple[Removal, ...]:
     """Order the present units by ascending score, so that what is left is nested.
@@ -71,6 +70,7 @@ def removal_order(
         anatomy: of the network at hand.
         score_per_parameter: rank by score / parameters.
         min_attention_blocks: attention blocks that are always kept.
+        min_heads_per_layer: heads that a layer keeps as long as it is there; attention blocks then stay.
         neurons_together: of a layer, best first, are ranked by the best of them: what is left of it is a multiple,
             unless it began as none.
 
@@ -97,7 +97,8 @@ def removal_order(
         Removal(names[place], layer, index if names[place] in ("head", "neuron") else None, score)
         for score, layer, place, index in sorted(found)
     )
-    return _sparing_attention(order, present.heads.sum(axis=1), least=min_attention_blocks)
+    heads = present.heads.sum(axis=1)
+    return _sparing_attention(order, heads, least=min_attention_blocks, least_heads=min_heads_per_layer)
 
 
 def curve_steps(
@@ -186,27 +187,17 @@ def _goes_with(before: Removal, after: Removal) -> bool:
     )
 
 
-def next_on_ladder(now: float, *, end: float, left: int, include: float | None = None) -> float:
-    """Return the compression of a ladder's next network: each of those left removes the same share of what is there.
+def _sparing_attention(
+    order: Iterable[Removal], heads: npt.NDArray[np.int64], *, least: int, least_heads: int = 0
+) -> tuple[Removal, ...]:
+    """Leave out removals that would leave fewer than `least` attention blocks, or too few heads of a layer.
 
     Args:
-        now: compression of the network at hand.
-        end: of the last network.
-        left: how many networks are still to come, 1 or more.
-        include: a compression to stop at on the way, in place of the network that is nearest to it.
+        order: by ascending score.
+        heads: of each block [L].
+        least: attention blocks that stay.
+        least_heads: heads of a layer that stay as long as it does.
     """
-    if now >= end:
-        return end
-    step = math.pow((1.0 - now) / max(1.0 - end, SMALLEST), 1.0 / left)  # what was there / what is left
-    if include is not None and now < include < 1.0 - (1.0 - now) / math.pow(step, 1.5):
-        return include
-    return 1.0 - (1.0 - now) / step
-
-
-def _sparing_attention(
-    order: Iterable[Removal], heads: npt.NDArray[np.int64], *, least: int
-) -> tuple[Removal, ...]:
-    """Leave out removals that would leave fewer than `least` attention blocks; `heads` [L] of each block."""
     heads = heads.copy()
     blocks = int((heads > 0).sum())
     taken: list[Removal] = []
@@ -214,7 +205,8 @@ def _sparing_attention(
         left = heads[removal.layer]
         lost = {"head": min(1, left), "attention": left, "layer": left}.get(removal.kind, 0)
         ends_block = lost > 0 and lost == left
-        if ends_block and blocks <= least:
+        spoils = removal.kind != "layer" and lost > 0 and left - lost < least_heads
+        if spoils or (ends_block and blocks <= least):
             continue
         heads[removal.layer] -= lost
         blocks -= ends_block

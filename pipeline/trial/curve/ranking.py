@@ -10,7 +10,7 @@ import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, final
 
 import numpy as np
@@ -59,6 +59,10 @@ class Ranking(ABC):
     def take(self, model: PreTrainedModel, step: Step) -> Anatomy:
         """Reduce the network itself to what a step keeps; return its new Anatomy."""
 
+    @abstractmethod
+    def renewed(self, anatomy: Anatomy, reconstruction: Reconstruction | None) -> Ranking:
+        """Return the same order for a network of the same parts that was trained since."""
+
     @property
     def tensors(self) -> Matrices:
         """What is stored beside the network's weights so that its steps can be repeated from thresholds."""
@@ -78,6 +82,10 @@ class CutRanking(Ranking, ABC):
         """Cut a copy further and further; layers that did not change are not computed again."""
         refit = None if self.reconstruction is None else self.reconstruction.refit
         return walk(model, self.anatomy, steps, examine, refit=refit)
+
+    def renewed(self, anatomy: Anatomy, reconstruction: Reconstruction | None) -> CutRanking:
+        """Return the same order for another network."""
+        return replace(self, anatomy=anatomy, reconstruction=reconstruction)
 
     def take(self, model: PreTrainedModel, step: Step) -> Anatomy:
         """Cut the network, and refit what is left."""
@@ -188,6 +196,10 @@ class WeightRanking(Ranking):
                 model, anatomy = copy.deepcopy(start)
             self._zero(model, anatomy, step)
             yield step, *examine(model, anatomy)
+
+    def renewed(self, anatomy: Anatomy, reconstruction: Reconstruction | None) -> WeightRanking:
+        """Return the same order for another network."""
+        return replace(self, anatomy=anatomy, reconstruction=reconstruction)
 
     def take(self, model: PreTrainedModel, step: Step) -> Anatomy:
         """Set weights to zero, in place, and refit the others; the network keeps its shape."""

@@ -96,17 +96,23 @@ class UniformRanking(CutRanking):
 
 
 def uniform_groups(
-    scores: Scores, model: PreTrainedModel, anatomy: Anatomy, *, score_per_parameter: bool
+    scores: Scores,
+    model: PreTrainedModel,
+    anatomy: Anatomy,
+    *,
+    score_per_parameter: bool,
+    least_heads: int = 1,
 ) -> tuple[Group, ...]:
     """Group the units of a uniform network and order the groups by ascending score.
 
-    One neuron, one head and one layer always stay.
+    One neuron, one head and one layer always stay, or more heads.
 
     Args:
         scores: of all units of the anatomy.
         model: whose configuration has the types of layers.
         anatomy: its own.
         score_per_parameter: rank by score / parameters.
+        least_heads: of each layer that stay.
     """
     where = find_architecture(anatomy.architecture)
     layers = np.flatnonzero(anatomy.present.layers)
@@ -121,7 +127,8 @@ def uniform_groups(
         by_layer = (values * costs).reshape(len(values), -1).sum(1), costs.reshape(len(values), -1).sum(1)
         sums, weights = sums + by_layer[0][layers], weights + by_layer[1][layers]
         if kind == "neurons" or (kind == "heads" and where.plain_heads):
-            groups += _widths(kind, values[layers], there[layers])
+            least = max(1, least_heads if kind == "heads" else 1)
+            groups += _widths(kind, values[layers], there[layers], least=least)
     means = sums / np.maximum(weights, 1)
     found = [
         Group(float(means[places].mean()), "layers", tuple(int(layers[place]) for place in places))
@@ -133,10 +140,10 @@ def uniform_groups(
     return tuple(sorted(groups, key=lambda group: group.score))
 
 
-def _widths(kind: str, values: FloatArray, there: np.ndarray) -> list[Group]:
-    """Return groups of one unit of each layer: the lowest of each, the second lowest ...; the best one stays."""
+def _widths(kind: str, values: FloatArray, there: np.ndarray, *, least: int) -> list[Group]:
+    """Return groups of one unit of each layer: the lowest of each, the second lowest ...; the best ones stay."""
     count = int(there.sum(axis=1).min(initial=there.shape[1]))
-    order = np.argsort(np.where(there, values, np.inf), axis=1, kind="stable")[:, : max(count - 1, 0)]
+    order = np.argsort(np.where(there, values, np.inf), axis=1, kind="stable")[:, : max(count - least, 0)]
     ranked = np.take_along_axis(values, order, axis=1).mean(axis=0)
     return [
         Group(float(score), kind, tuple(units.tolist())) for score, units in zip(ranked, order.T, strict=True)

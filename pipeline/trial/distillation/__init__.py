@@ -3,6 +3,7 @@
 from pipeline.trial.distillation.base import Distillation, DistillationInputs
 from pipeline.trial.distillation.cap import Cap
 from pipeline.trial.distillation.kd import Kd
+from pipeline.trial.distillation.layers import Layers
 from pipeline.trial.distillation.teacher import (
     Outputs,
     Teacher,
@@ -13,7 +14,7 @@ from pipeline.trial.distillation.teacher import (
     write_teacher,
 )
 
-DISTILLATIONS: dict[str, type[Distillation]] = {"cap": Cap, "kd": Kd}
+DISTILLATIONS: dict[str, type[Distillation]] = {"cap": Cap, "kd": Kd, "layers": Layers}
 NONE = "none"
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "NONE",
     "Distillation",
     "DistillationInputs",
+    "Layers",
     "Outputs",
     "Teacher",
     "compute_outputs",

@@ -11,15 +11,19 @@ import warnings
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from pipeline.model.anatomy import Anatomy
 from pipeline.study.records import Array
 from pipeline.task.batches import Batch
 from pipeline.task.kinds import Kind
 from pipeline.trial.distillation.teacher import Teacher
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,8 +41,9 @@ class DistillationInputs:
 class Distillation(ABC):
     """Soft targets from the dense network's outputs; subclasses may add to the loss."""
 
-    # Whether it compares representations, which the teacher then includes.
+    # Whether it compares representations, and hidden states of all layers, which the teacher then includes.
     features: ClassVar[bool] = False
+    states: ClassVar[bool] = False
 
     kd_weight: float  # of the soft targets; the labels have the rest
     kd_temperature: float
@@ -58,9 +63,9 @@ class Distillation(ABC):
         """Learn from now on also from a snapshot: features [R, d] of the training rows."""
         raise ValueError(f"{type(self).__name__} takes no snapshots; {len(features)} rows were given.")
 
-    def watch(self, model: nn.Module) -> AbstractContextManager[None]:
+    def watch(self, model: PreTrainedModel, anatomy: Anatomy) -> AbstractContextManager[None]:
         """Return a context around the steps of a phase that records what the loss needs of forward passes."""
-        del model
+        del model, anatomy
         return nullcontext()
 
     def begin(self, rows: Tensor, position: int) -> None:

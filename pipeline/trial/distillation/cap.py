@@ -22,11 +22,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, cast, final
+from typing import TYPE_CHECKING, ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
+from pipeline.model.anatomy import Anatomy
 from pipeline.study.records import Array
 from pipeline.task.batches import Batch
 from pipeline.task.losses import contrasts
@@ -88,17 +89,18 @@ class Cap(Distillation):
         """Add a network to the bank of snapshots."""
         self._snapshots.append(on_device(features, self.inputs.device))
 
-    def watch(self, model: nn.Module) -> AbstractContextManager[None]:
+    def watch(self, model: PreTrainedModel, anatomy: Anatomy) -> AbstractContextManager[None]:
         """Keep the representations of each forward pass with gradients until its loss, inside the context."""
+        del anatomy
         return self._watch(model)
 
     @contextmanager
-    def _watch(self, model: nn.Module) -> Iterator[None]:
+    def _watch(self, model: PreTrainedModel) -> Iterator[None]:
         def keep(_encoder: nn.Module, _args: object, output: tuple[Tensor, ...]) -> None:
             if torch.is_grad_enabled():
                 self._latest = output[0][:, 0]
 
-        handle = cast("PreTrainedModel", model).base_model.register_forward_hook(keep)
+        handle = model.base_model.register_forward_hook(keep)
         try:
             yield
         finally:

@@ -21,6 +21,7 @@ from pipeline.methods.base import PruningMethod, Run
 from pipeline.model.anatomy import Anatomy, encoder_layers
 from pipeline.model.device import waits_cost
 from pipeline.task.batches import Batch, Feed, Split, batch_parts, encoder_inputs
+from pipeline.trial.curve.chain import Chain, SharedNetworks
 from pipeline.trial.distillation import Distillation
 from pipeline.trial.training.activation_checkpointing import recompute_activations
 from pipeline.trial.training.compilation import Compilation
@@ -69,6 +70,7 @@ class Loop:
     group: Group | None = None  # of processes that share out the batches
     capture: Capture | None = None  # how steps become graphs; None: as CUDA graphs on a GPU, not elsewhere
     carried: PruningMethod | None = None  # one that does not watch this phase, but ranks after it
+    chain: Chain | None = None  # smaller networks that are trained in place of the model, on its weights
     done: int = field(default=0, init=False)  # steps of the phase
 
     def __post_init__(self) -> None:
@@ -81,6 +83,8 @@ class Loop:
         self._vocabulary = Vocabulary(self.model, self.train)
         self._feed = Feed(self.stream.batch, self._device, ahead=waits_cost(self._device))
         self._graphs: StepGraphs | None = None
+        self._networks: SharedNetworks | None = None
+        self._forward: Callable[..., Any] = self.compilation.forward if self.compilation else self.model
         self._scale = LossScale(self._device, self.recipe.precision)
 
     def fit(self, start: LoopState | None = None) -> None:
@@ -141,8 +145,6 @@ class Loop:
             kept.load(start.tensors["method"])
         if self.method is not None and self.run is not None:
             watches.enter_context(self.method.watch(self.model, self.anatomy, self._optimizer, self.run))
-        if self.distillation is not None:
-            watches.enter_context(self.distillation.watch(self.model))
         if self.constraint is not None:
             watches.enter_context(self.constraint(self._optimizer))
         if self.compilation is not None:
@@ -152,13 +154,19 @@ class Loop:
         if start is not None:
             self._load(start)
         self.model.train()
+        if self.chain is not None:
+            self._networks = self.chain.networks(self.model, self.anatomy)
+        if self.distillation is not None:
+            whole = [(self.model, self.anatomy)]
+            for each in whole if self._networks is None else self._networks.parts:
+                watches.enter_context(self.distillation.watch(*each))
         self.parameters = list(self.model.parameters())  # walking all modules at each step takes long
 
     def _make_graphs(self) -> StepGraphs | None:
         """Return the steps' graphs; None on a CPU, and where a step is computed from more than tensors."""
         steady = self.method is None or self.method.replays
-        alone = self.distillation is None and self.compilation is None and self._parts == 1
-        if not steady or not alone or self.recipe.checkpointing or self._scale.on:
+        alone = all(each is None for each in (self.distillation, self.compilation, self.chain))
+        if not (steady and alone and self._parts == 1) or self.recipe.checkpointing or self._scale.on:
             return None
         return make_graphs(partial(self._backward, share=1.0), self.parameters, self.capture, self._device)
 
@@ -178,20 +186,24 @@ class Loop:
 
     def _gradients(self, batch: Batch) -> tuple[Tensor, ...]:
         """Add the gradients of a batch, whole or in parts; return what its loss is made of."""
-        if self._parts == 1:
+        if self._parts == 1 and self._networks is None:
             return self._backward(batch, share=1.0)
-        weight, parts = self.recipe.kind.weight, batch_parts(batch, self._parts)
-        own = [(part, True) for part in parts] if self.group is None else self.group.own(parts)
-        whole = weight(batch)
-        each = [self._backward(part, share=counts * weight(part) / whole) for part, counts in own]
+        through: list[AbstractContextManager[Any]] = [nullcontext(self._forward)]
+        if self._networks is not None:
+            through = [each.sharing() for each in self._networks.at(self.phase.first + self.done)]
+        each: list[tuple[Tensor, ...]] = []
+        weight, whole = self.recipe.kind.weight, self.recipe.kind.weight(batch)
+        for rows, network in zip(batch_parts(batch, len(through)), through, strict=False):
+            parts = batch_parts(rows, self._parts)
+            own = [(part, True) for part in parts] if self.group is None else self.group.own(parts)
+            with network as self._forward:
+                each += [self._backward(part, share=counts * weight(part) / whole) for part, counts in own]
         found = [torch.stack(values).sum() for values in zip(*each, strict=True)]
         return tuple(found) if self.group is None else self.group.add_up(self._optimizer, found)
 
     def _backward(self, batch: Batch, *, share: float) -> tuple[Tensor, ...]:
         """Add the gradients of a part of a batch; return its share of what the loss is made of."""
-        total, found = self.loss_of(
-            batch, self.model if self.compilation is None else self.compilation.forward
-        )
+        total, found = self.loss_of(batch, self._forward)
         self._scale.scaled(total if share == 1.0 else total * share).backward()  # type: ignore[no-untyped-call]
         return tuple(each * share for each in found)
 
@@ -260,6 +272,8 @@ class Loop:
             tensors["method_generator"] = self.run.generator.get_state()
         if (kept := self.method or self.carried) is not None:
             tensors["method"] = kept.state()
+        if self.chain is not None:
+            tensors["chain"] = self.chain.state()
         return LoopState(self.done, tensors)
 
     def _load(self, start: LoopState) -> None:

@@ -28,7 +28,8 @@ class Phase:
 def phases(settings: TrialSettings, *, train_rows: int, seed: int) -> tuple[Phase, ...]:
     """Divide a trial's stream of batches: `tune_epochs` over the rounds, then recovery.
 
-    A ladder's recovery has a phase for each of its networks, of equal length, and each is a round of its own.
+    A ladder's recovery has a phase for each of its networks, of equal length, and each is a round of its own; a
+    chain's is one phase, and a round of its own.
     """
     per_epoch, rounds = steps_per_epoch(train_rows, settings.batch_size), settings.rounds
     tune = round(settings.tune_epochs * per_epoch)
@@ -39,7 +40,7 @@ def phases(settings: TrialSettings, *, train_rows: int, seed: int) -> tuple[Phas
     ]
     recover = round(settings.recover_epochs * per_epoch)
     if not settings.climbs:
-        return (*tuning, Phase("recover", rounds - 1, tune, recover, seed))
+        return (*tuning, Phase("recover", rounds if settings.chains else rounds - 1, tune, recover, seed))
     count = settings.ladder_steps
     ends = [tune + round(recover * (i + 1) / count) for i in range(count)]
     ladder = [

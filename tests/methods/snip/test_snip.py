@@ -214,7 +214,7 @@ def test_a_gpu_sums_layers_of_one_shape_together(power: int):
 
     def sums_and_gradients():
         learned = [each.clone().requires_grad_() for each in (*caught, *weights[:3])]
-        found = power_sums(learned[:5], [*learned[5:], None, None], mask, head_size=4, power=power)
+        found = power_sums(learned[:5], [*learned[5:], None, None], mask, sizes=[4, 4, 4, 0, 0], power=power)
         return found, torch.autograd.grad(found @ torch.arange(1.0, len(found) + 1), learned)
 
     each, its = sums_and_gradients()

@@ -111,6 +111,37 @@ def test_layers_keep_the_attention_blocks_in_them(anatomies):
     assert units(order_of(scores, anatomies["cut"], least=2)) == [("layer", 1, None)]
 
 
+@given(random_scores(), st.sampled_from(["dense", "cut"]), st.integers(0, HEADS))
+def test_a_layer_keeps_its_least_heads_while_it_is_there(anatomies, scores, which, least_heads):
+    anatomy = anatomies[which]
+    free, held = (
+        removal_order(
+            scores, anatomy, score_per_parameter=False, min_attention_blocks=0, min_heads_per_layer=least
+        )
+        for least in (0, least_heads)
+    )
+    left = gone(anatomy, held)
+    there = anatomy.present.heads.sum(axis=1)
+    kept = left.heads.sum(axis=1)[left.layers]
+    assert (kept >= np.minimum(there[left.layers], least_heads)).all()
+    assert [removal for removal in free if removal in held] == list(held)  # nothing else has moved
+    if scores.layers is not None or least_heads == 0:
+        assert free == held
+
+
+def test_a_floor_of_heads_by_hand(anatomies):
+    heads = np.array([[4.0, 1, 2, 3], [5, 6, 7, 8], [9, 10, 11, 12]])
+    order = removal_order(
+        Scores(heads=heads, ffn=np.full(LAYERS, 20.0)),
+        anatomies["dense"],
+        score_per_parameter=False,
+        min_attention_blocks=1,
+        min_heads_per_layer=3,
+    )
+    assert units(order)[:3] == [("head", 0, 1), ("head", 1, 0), ("head", 2, 0)]
+    assert {kind for kind, *_ in units(order)[3:]} == {"ffn"}
+
+
 def test_score_per_parameter_divides_by_what_is_there(anatomies):
     costs = anatomies["dense"].costs
     scores = Scores(attention=np.ones(3), ffn=np.ones(3))

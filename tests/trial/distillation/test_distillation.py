@@ -9,8 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.model.surgery import cut
 from pipeline.study.space import load_space
 from pipeline.task.batches import batch_parts, encoder_inputs
+from pipeline.trial.curve.allocation import Step
+from pipeline.trial.curve.chain import Chain
 from pipeline.trial.distillation import DISTILLATIONS, NONE, Teacher
 from pipeline.trial.training.dropout import cheap_dropout
 from pipeline.trial.training.loop import Loop
@@ -128,7 +131,7 @@ def by_brute_force(features, rows, labels, banks, numbers, teacher_loss) -> floa
 @pytest.mark.parametrize("negatives", [4096, 6])
 def test_cap_is_its_definition(make_model, make_split, negatives: int):
     """Three banks, one of two snapshots; all rows are compared with, or the batch's and six others."""
-    (model, _), split = make_model(), make_split(rows=20)
+    (model, anatomy), split = make_model(), make_split(rows=20)
     dense, pretrained, one, other = (make_model(seed=seed)[0] for seed in (7, 8, 9, 10))
     teacher = teacher_of(dense, pretrained, split)
     snapshots = [teacher_of(each, each, split).finetuned for each in (one, other)]
@@ -140,7 +143,7 @@ def test_cap_is_its_definition(make_model, make_split, negatives: int):
     batch = split.collate(rows)
     cap.begin(batch["rows"], 5)
     task_loss = torch.tensor(0.25)
-    with cap.watch(model):
+    with cap.watch(model, anatomy):
         output = model(**encoder_inputs(batch))
         found = cap.loss(task_loss, output.logits, batch).item()
     kd = make("kd")
@@ -168,8 +171,63 @@ def test_cap_is_its_definition(make_model, make_split, negatives: int):
     assert found == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize("cut_first", [False, True])
+def test_states_of_the_layers_that_are_left_are_those_of_their_places(
+    make_model, make_split, cut_first: bool
+):
+    (model, anatomy), split = make_model(), make_split(rows=10)
+    dense, its = make_model(seed=7)
+    teaching, kd = make("layers"), make("kd")
+    lesson = lessons(teacher_of(dense, dense, split), split)
+    for each in (teaching, kd):
+        each.bind(lesson)
+    rows = np.array([4, 1, 7, 2])
+    batch = split.collate(rows)
+    with torch.no_grad():
+        above = dense(**encoder_inputs(batch), output_hidden_states=True).hidden_states[1:]
+    left = [0, 1, 2]
+    if cut_first:
+        masks = anatomy.present
+        masks.layers[1] = masks.heads[1] = masks.neurons[1] = masks.heads[0] = False
+        anatomy, left = cut(model, anatomy, masks), [0, 2]
+    task_loss = torch.tensor(0.25)
+    with teaching.watch(model, anatomy):
+        output = model(**encoder_inputs(batch), output_hidden_states=True)
+        found = teaching.loss(task_loss, output.logits, batch).item()
+    distances = []
+    for place, layer in enumerate(left):
+        for row in range(len(rows)):
+            real = batch["attention_mask"][row].bool()
+            own, taught = (
+                nn.functional.normalize(states[row, real].mean(0), dim=0)
+                for states in (output.hidden_states[1 + place], above[layer])
+            )
+            distances.append(float((own - taught).detach().square().sum()))
+    expected = kd.loss(task_loss, output.logits, batch).item() + 0.5 * np.mean(distances)
+    assert found == pytest.approx(expected, rel=1e-3)
+    assert len(its.layers) == 3
+
+
+def test_networks_of_a_chain_learn_from_their_layers(make_model, make_split):
+    """Each pass has the states of its own network; nothing is left of the one before."""
+    (model, anatomy), split = make_model(), make_split(rows=12)
+    teaching = make("layers")
+    teaching.bind(lessons(teacher_of(make_model(seed=7)[0], make_model(seed=8)[0], split), split))
+    masks = [anatomy.present for _ in range(2)]
+    masks[1].layers[2] = masks[1].heads[2] = masks[1].neurons[2] = False
+    steps = tuple(Step(each, 0.0, 0.3 * place, place) for place, each in enumerate(masks))
+    chain = Chain(steps, (0, 1), {}, "one", 3)
+    before = copy.deepcopy(model.state_dict())
+    ears = Ears()
+    Loop(
+        model, anatomy, split, Phase("recover", 0, 0, 6, 3), RECIPE, ears, distillation=teaching, chain=chain
+    ).fit()
+    assert all(math.isfinite(values["distill_loss"]) for _, values in ears.epochs)
+    assert any(not torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
 def test_a_regression_has_no_contrast_of_classes(make_model, make_split):
-    (model, _), split = make_model(outputs=1), make_split(rows=8, regression=True)
+    (model, anatomy), split = make_model(outputs=1), make_split(rows=8, regression=True)
     teacher = teacher_of(model, model, split)
     found = []
     for weight in (0.0, 5.0):
@@ -177,19 +235,21 @@ def test_a_regression_has_no_contrast_of_classes(make_model, make_split):
         cap.bind(lessons(teacher, split, regression=True))
         batch = split.collate(np.arange(4))
         cap.begin(batch["rows"], 0)
-        with cap.watch(model):
+        with cap.watch(model, anatomy):
             found.append(cap.loss(torch.tensor(1.0), model(**encoder_inputs(batch)).logits, batch).item())
     assert found[0] == found[1] > 0.3
 
 
-@pytest.mark.parametrize(("name", "changes"), [("kd", {}), ("cap", {}), ("cap", {"cap_negatives": 3})])
+@pytest.mark.parametrize(
+    ("name", "changes"), [("kd", {}), ("cap", {}), ("cap", {"cap_negatives": 3}), ("layers", {})]
+)
 def test_a_batch_in_parts_has_the_gradient_of_the_whole(make_model, make_split, name: str, changes):
-    (model, _), split = make_model(), make_split(rows=12)
+    (model, anatomy), split = make_model(), make_split(rows=12)
     teaching = make(name, **changes)
     teaching.bind(lessons(teacher_of(make_model(seed=7)[0], make_model(seed=8)[0], split), split))
     batch = split.collate(np.arange(7))
     gradients = []
-    with teaching.watch(model):
+    with teaching.watch(model, anatomy):
         for parts in (1, 3):
             model.zero_grad()
             teaching.begin(batch["rows"], 2)

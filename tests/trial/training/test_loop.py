@@ -14,13 +14,8 @@ from pipeline.methods.base import OneShot, Run
 from pipeline.methods.registry import METHODS
 from pipeline.task.batches import Split, encoder_inputs
 from pipeline.trial.training.dropout import cheap_dropout
-from pipeline.trial.training.loop import (
-    CHANCE_LEAST_STEPS,
-    CHECK_STEPS,
-    AtChance,
-    Loop,
-    TrainingFailed,
-)
+from pipeline.trial.training.loop import CHECK_STEPS, AtChance, Loop, TrainingFailed
+from pipeline.trial.training.loss_checks import CHANCE_LEAST_STEPS
 from pipeline.trial.training.phases import Phase, schedule, steps_per_epoch
 from pipeline.trial.training.recipe import Recipe, make_optimizer
 from tests.kit.kinds import CLASSES, VALUES
