@@ -92,7 +92,7 @@ class TestPackaged:
         assert scratch.defaults()["learning_rate"] == 2e-3
         assert pretrained.defaults()["learning_rate"] == 1e-4
         changed = {name for name in scratch.keys if scratch.keys[name] != pretrained.keys[name]}
-        epochs = {"tune_epochs", "recover_epochs", "ladder_steps", "rounds"}
+        epochs = {"tune_epochs", "recover_epochs", "ladder_steps", "rounds", "level"}
         assert changed == {"learning_rate", "batch_size", "penalty_strength"} | epochs
 
     def test_unknown_method(self) -> None:
