@@ -24,7 +24,7 @@ from pipeline.methods.base import Run
 from pipeline.methods.bases.scored import Scored
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.device import waits_cost
-from pipeline.model.unstructured import Matrices, lowest_of_each
+from pipeline.model.unstructured import Matrices, highest_of_each, lowest_of_each
 from pipeline.task.batches import Batch
 
 PUBLISHED_THRESHOLD = 0.1  # for a network that goes to a target, not to a threshold
@@ -37,7 +37,7 @@ def soft_masks(scores: Matrices, *, threshold: float) -> Matrices:
     least = math.log(threshold / (1.0 - threshold)) if threshold > 0.0 else -math.inf
     masks = {name: values > least for name, values in scores.items()}
     if any(waits_cost(values.device) for values in scores.values()):
-        few = lowest_of_each(scores, 1.0 - LEAST)
+        few = highest_of_each(scores, LEAST)
         return {name: mask | few[name] for name, mask in masks.items()}
     left = torch.stack([mask.sum() for mask in masks.values()]).tolist()
     few = {

@@ -60,6 +60,28 @@ def lowest_of_each(scores: Mapping[str, Tensor], share: float) -> Matrices:
     }
 
 
+@torch.no_grad()
+def highest_of_each(scores: Mapping[str, Tensor], share: float) -> Matrices:
+    """Return masks of a small `share` of each matrix, its highest weights, without waiting for the device.
+
+    All matrices of one size are looked through together; of equal weights any are taken.
+    """
+    masks: Matrices = {}
+    for size, names in _by_size(scores).items():
+        flat = torch.stack([scores[name].flatten() for name in names])
+        places = flat.topk(size - round((1.0 - share) * size), dim=1, sorted=False).indices
+        found = torch.zeros_like(flat, dtype=torch.bool).scatter_(1, places, True)
+        masks |= {name: mask.view_as(scores[name]) for name, mask in zip(names, found, strict=True)}
+    return {name: masks[name] for name in scores}
+
+
+def _by_size(scores: Mapping[str, Tensor]) -> dict[int, list[str]]:
+    sizes: dict[int, list[str]] = {}
+    for name, values in scores.items():
+        sizes.setdefault(values.numel(), []).append(name)
+    return sizes
+
+
 def _highest(values: Tensor, count: int) -> Tensor:
     """Return a mask [...] of the `count` highest."""
     flat = values.flatten()
@@ -90,11 +112,8 @@ def _ascending(values: Tensor, place: int) -> Tensor:
 
 def _lowest_of_each_stacked(scores: Mapping[str, Tensor], share: float) -> Matrices:
     """Do what `lowest_of_each` does, on all matrices of one size together, without waiting for the device."""
-    sizes: dict[int, list[str]] = {}
-    for name, values in scores.items():
-        sizes.setdefault(values.numel(), []).append(name)
     masks: Matrices = {}
-    for size, names in sizes.items():
+    for size, names in _by_size(scores).items():
         gone = round(share * size)
         flat = torch.stack([scores[name].flatten() for name in names])
         found = _without_lowest(flat, min(max(gone, 0), size))

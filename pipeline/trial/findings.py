@@ -15,6 +15,7 @@ from pipeline.trial.curve.allocation import Step
 from pipeline.trial.measure import Evaluation, count_zeroed
 from pipeline.trial.run import TrialRun
 from pipeline.trial.training.gpu_memory import peaks_mb
+from pipeline.trial.training.gpu_use import GpuUse, nvml_reader
 
 STACKED = "stacked_trials"  # a key of provenance
 
@@ -36,6 +37,7 @@ class Findings:
         self.rungs: list[Rung] = []
         self.reason = ""
         self._in_vain = False  # whether a recovery was left out
+        self.gpu_use = GpuUse(nvml_reader(run.device))
         self.stacked = 1  # trials whose first tuning was that of one stack
         self._seconds_before = 0.0  # of earlier attempts
         self._resumed_at: float | None = None  # epochs that earlier attempts had trained
@@ -136,6 +138,7 @@ class Findings:
             "precision": run.recipe.precision,
             "threads": str(torch.get_num_threads()),
             **run.step_facts,
+            **self.gpu_use.facts(),
             **{name: f"{value:.0f}" for name, value in peaks_mb(run.device).items()},
         }
 

@@ -55,6 +55,7 @@ class Monitor(Listener):
     def on_step(self, state: Callable[[], LoopState]) -> None:
         """Show the rung at this step, report progress and write a checkpoint, each if it is due."""
         run, job = self.run, self.run.job
+        self.findings.gpu_use.sample()
         rung = self._rung_steps.get(run.position)
         if rung is not None and self._on_rung is not None:
             self._show_rung(rung, self._on_rung)

@@ -11,7 +11,7 @@ from pipeline.model.unstructured import Matrices
 from pipeline.study.records import Scores
 from pipeline.trial.components import make_ranking_method
 from pipeline.trial.curve import Ranking, UniformRanking, UnitRanking, WeightRanking, uniform_groups
-from pipeline.trial.curve.allocation import NEURONS_TOGETHER, Removal, removal_order
+from pipeline.trial.curve.allocation import Removal, neurons_together, removal_order
 from pipeline.trial.curve.rescoring import rescored_order, rescored_weights
 from pipeline.trial.curve.timed_order import by_time
 from pipeline.trial.inputs import TrialInputs
@@ -60,7 +60,8 @@ def rank_network(
         least = settings.min_heads_per_layer
         groups = uniform_groups(units, model, anatomy, score_per_parameter=per_parameter, least_heads=least)
         return UniformRanking(groups, anatomy=anatomy, reconstruction=reconstruction)
-    together = NEURONS_TOGETHER if waits_cost(next(model.parameters()).device) else 1
+    gpu = waits_cost(next(model.parameters()).device)
+    together = neurons_together(anatomy.neurons_per_layer) if gpu else 1
 
     def ordered(model: PreTrainedModel, anatomy: Anatomy) -> tuple[Removal, ...]:
         timed = settings.allocation == LATENCY and settings.threshold is None

@@ -18,7 +18,7 @@ from torch import nn
 from pipeline.methods.base import PruningMethod, Run, keep_as_it_is
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.device import device_of
-from pipeline.model.surgery import cut
+from pipeline.model.surgery import copied, cut
 from pipeline.model.unstructured import holding_zeros, matrices
 from pipeline.study.records import Array, Masks, Measurement
 from pipeline.task.batches import Split
@@ -194,9 +194,7 @@ class TrialRun:
         A fresh method loads the state of the one at work, as after a checkpoint; what its hooks do to weights is
         baked into the copy. Random numbers are drawn.
         """
-        model, anatomy = self._network_at_start()
-        if self.masks is not None:
-            anatomy = cut(model, anatomy, self.masks)
+        model, anatomy = copied(self.model, self.anatomy)
         method = make_method(self.inputs.method, self.job.ask.params, self.inputs.kind, self.inputs.fitted)
         method.load(self.method.state())
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)

@@ -9,6 +9,7 @@ from pipeline.model.surgery import cut
 from pipeline.model.unstructured import (
     ascending_values,
     count_to_remove,
+    highest_of_each,
     holding_zeros,
     lift,
     lowest,
@@ -154,3 +155,16 @@ def test_a_gpus_masks_are_those_of_a_cpu(share: float, equal: bool):
     for one, other in zip(found, expected, strict=True):
         assert list(one) == list(other)
         assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_highest_of_each_matrix_are_those_that_the_lowest_leave() -> None:
+    draw = torch.Generator().manual_seed(0)
+    scores = {
+        "a": torch.randn(20, 30, generator=draw),
+        "b": torch.randn(30, 20, generator=draw),
+        "c": torch.randn(5, 8),
+    }
+    few, rest = highest_of_each(scores, 0.01), lowest_of_each(scores, 0.99)
+    for name in scores:
+        assert torch.equal(few[name], rest[name])
+    assert [int(mask.sum()) for mask in few.values()] == [6, 6, 0]

@@ -6,6 +6,7 @@ known as soon as one trial has run.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from pipeline.driver.execute.cluster import Cluster, Resources
@@ -14,7 +15,8 @@ from pipeline.driver.execute.cluster import Cluster, Resources
 TRIAL_OF_DENSE = 1.5
 LEFT_FREE = 0.1  # fraction of the memory, for the driver and other processes
 GPU_CONTEXT_MB = 600.0  # of each process on a GPU, outside PyTorch's count
-MOST_ON_A_GPU = 4  # no measurement shows yet that more are faster
+UNMEASURED = 4  # trials on a GPU whose use by one of them is not known
+BUSY = 0.9  # of the time a kernel runs: more trials then take turns, and each takes as much longer
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Peak:
     gpu_mb: float = 0.0
     gpu_total_mb: float = 0.0
     gpu_trial_mb: float = 0.0  # a trial's peak on a GPU, where one has run: it replaces the estimate
+    gpu_busy: float = 0.0  # the share of time in which one trial alone keeps its GPU busy; 0: not known
 
     @classmethod
     def of_trial(cls, ram_mb: float) -> Peak:
@@ -33,7 +36,10 @@ class Peak:
 
     def of_stack(self, trials: int) -> Peak:
         """Return the peak of a process that tunes so many trials as one stack."""
-        return replace(self, gpu_mb=trials * self.gpu_mb, gpu_trial_mb=trials * self.gpu_trial_mb)
+        busy = min(1.0, trials * self.gpu_busy)
+        return replace(
+            self, gpu_mb=trials * self.gpu_mb, gpu_trial_mb=trials * self.gpu_trial_mb, gpu_busy=busy
+        )
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,8 @@ def pack(
     facts = [f"{cluster.cpus:g} core{'s' * (cluster.cpus != 1)}"]
     if shared is not cluster:
         how = {None: "", True: " by NVIDIA's MPS", False: " in turn (NVIDIA's MPS does not run)"}[mps]
-        facts.append(f"{round(1 / shared.gpus_per_trial)} share a GPU{how}")
+        busy = f", each keeps it busy {peak.gpu_busy:.0%} of the time" if peak and peak.gpu_busy else ""
+        facts.append(f"{round(1 / shared.gpus_per_trial)} share a GPU{how}{busy}")
     chosen = shared
     if peak is not None and free_mb is not None:
         trial_mb = TRIAL_OF_DENSE * peak.ram_mb
@@ -87,11 +94,12 @@ def fitting(trial_mb: float, free_mb: float) -> int:
 
 
 def trials_per_gpu(peak: Peak) -> int:
-    """Return how many trials one GPU holds, 1 … MOST_ON_A_GPU; 1 if nothing was measured on one."""
+    """Return how many trials one GPU holds, and how many it takes to keep it busy; 1 if nothing was measured on one."""
     trial_mb = peak.gpu_trial_mb or TRIAL_OF_DENSE * peak.gpu_mb
     if not (trial_mb and peak.gpu_total_mb):
         return 1
-    return max(1, min(MOST_ON_A_GPU, fitting(trial_mb + GPU_CONTEXT_MB, peak.gpu_total_mb)))
+    most = math.ceil(BUSY / peak.gpu_busy) if peak.gpu_busy else UNMEASURED
+    return max(1, min(most, fitting(trial_mb + GPU_CONTEXT_MB, peak.gpu_total_mb)))
 
 
 def _shared_gpu(resources: Resources, cluster: Cluster, peak: Peak | None) -> Cluster:

@@ -1,11 +1,13 @@
-"""GPU sharing: the first trials have a card each, and their peak memory decides how many trials then share one."""
+"""GPU sharing: what the first trials need of a card, and how busy they keep it, decide how many then share one."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from pipeline.driver.execute import Cluster, Packing, Peak
 from pipeline.study.store import Store
+from pipeline.trial.training.gpu_use import BUSY
 
 LOOKED_AT = 8  # trials of a continued study whose peaks are read
 GPU_PEAK, GPU_TOTAL, RAM_PEAK = "peak_gpu_reserved_mb", "gpu_total_mb", "peak_memory_mb"
@@ -23,6 +25,7 @@ def peak_of_trials(store: Store, study: str, dense: Peak | None) -> Peak | None:
         ram,
         gpu_trial_mb=max(float(each[GPU_PEAK]) for each in noted),
         gpu_total_mb=min(float(each[GPU_TOTAL]) for each in noted),
+        gpu_busy=float(noted[0].get(BUSY, 0.0)),  # of the first, which had its card to itself
     )
 
 
@@ -32,3 +35,22 @@ def alone(packing: Packing) -> Cluster | None:
     if not packing.estimated:
         return None
     return replace(cluster, gpus_per_trial=1.0, concurrent=min(cluster.concurrent, int(cluster.gpus)))
+
+
+def grows(cluster: Cluster, pack: Callable[[], Packing]) -> Callable[[], int]:
+    """Return how many trials may run at once on one GPU: one, until a trial has shown what it needs.
+
+    So the first trial's process stays for those after it: with a cluster of its own it would end with it.
+    """
+    room: int | None = None
+
+    def at_once() -> int:
+        nonlocal room
+        if room is None:
+            packing = pack()
+            if packing.estimated:
+                return 1
+            room = min(packing.cluster.concurrent, cluster.concurrent)
+        return room
+
+    return at_once

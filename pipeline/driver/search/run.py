@@ -22,7 +22,7 @@ from pipeline.driver.search.budget import Meter
 from pipeline.driver.search.check import check_gpu_hours, check_stack_on
 from pipeline.driver.search.dense import find_anchors, find_peak, write_teacher_of
 from pipeline.driver.search.dense_beside import DenseBeside, begin_anew, pending_spec, trains_beside
-from pipeline.driver.search.gpu_sharing import alone, peak_of_trials
+from pipeline.driver.search.gpu_sharing import alone, grows, peak_of_trials
 from pipeline.driver.search.latency import find_table, time_networks
 from pipeline.driver.search.request import ALL, Search
 from pipeline.driver.search.resolved import ResolvedSearch, resolve
@@ -229,8 +229,10 @@ def _run_trials(
             table = find_table(cluster, store, spec, source, shapes[0], watcher, may_write=may_write)
         may_write()
         inputs = inputs_of_study(resolved.inputs, resolved.study, latency=table)
-        first = alone(packing)
-        if first is not None:
+        first, at_once = alone(packing), None
+        if first is not None and cluster.gpus == 1:
+            at_once = grows(cluster, pack_trials)
+        elif first is not None:
             watcher.stage("running the first trial of each GPU alone, to see what it needs")
             queue.meter.gpus_per_trial = first.gpus_per_trial
             _run_queue(resolved, first, inputs, queue, limit=first.concurrent)
@@ -239,7 +241,7 @@ def _run_trials(
         if queue.has_work():
             beside = "" if queue.dense is None else ", and training the dense network beside them"
             watcher.stage(f"running trials, {packing.reason}{beside}")
-            _run_queue(resolved, packing.cluster, inputs, queue)
+            _run_queue(resolved, packing.cluster, inputs, queue, at_once=at_once)
     queue.await_dense()
     if shapes:
         time_networks(cluster, store, spec, source, shapes, watcher, may_write=may_write)
@@ -254,6 +256,7 @@ def _run_queue(
     queue: StudyQueue,
     *,
     limit: int | None = None,
+    at_once: Callable[[], int] | None = None,
 ) -> None:
     run_trials(
         cluster,
@@ -263,7 +266,7 @@ def _run_queue(
         queue=queue,
         checkpoint_s=resolved.request.checkpoint_seconds,
         limit=limit,
-        at_once=None if queue.dense is None else queue.dense.at_once,
+        at_once=at_once if queue.dense is None else queue.dense.at_once,
         stack=resolved.request.stack if limit is None else 1,
     )
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
+from pipeline.model.surgery import without_hooks
 from pipeline.task.batches import Batch
 
 if TYPE_CHECKING:
@@ -161,10 +162,7 @@ class _Recorder:
 
 def _skeleton(model: nn.Module) -> nn.Module:
     """Return a copy of a network in training mode, without weights and hooks."""
-    kept: dict[int, Any] = {}
-    for module in model.modules():
-        for hooks in (module._forward_hooks, module._forward_pre_hooks):
-            kept[id(hooks)] = type(hooks)()
+    kept = without_hooks(model)
     for parameter in model.parameters():
         kept[id(parameter)] = nn.Parameter(
             parameter.detach().to("meta"), requires_grad=parameter.requires_grad

@@ -5,11 +5,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipeline.driver.execute import Cluster, Peak, Resources, pack
 from pipeline.driver.execute.packing import fitting, trials_per_gpu
-from pipeline.driver.search.gpu_sharing import alone, peak_of_trials
+from pipeline.driver.search.gpu_sharing import alone, grows, peak_of_trials
 from pipeline.study.store import Store
+from pipeline.trial.training.gpu_use import BUSY, GpuUse, nvml_reader
 from pipeline.trial.training.process import free_memory_mb, mps_runs, usable_cores
 from tests.kit.synthetic import point, record, spec
 
@@ -27,6 +29,50 @@ def test_memory_holds_fewer_trials_than_cores_do(free_mb: float, at_once: int):
     assert packing.reason == (
         f"{at_once} at once, 1 thread each: 8 cores, {free_mb / 1_000:.0f} GB free, about 1.5 GB a trial"
     )
+
+
+@pytest.mark.parametrize(
+    ("busy", "stack", "together"),
+    [
+        (0.08, 1, 9),  # 72,000 / 8,100 would be 8.9: memory decides
+        (0.2, 1, 5),  # 0.9 / 0.2
+        (0.5, 1, 2),
+        (0.95, 1, 1),
+        (0.0, 1, 4),  # it is not known
+        (0.1, 2, 4),  # 72,000 / 15,600: stacks of two
+        (0.3, 4, 1),
+    ],
+)
+def test_as_many_as_it_takes_to_keep_a_gpu_busy(busy: float, stack: int, together: int):
+    peak = Peak(1_000, gpu_total_mb=80_000, gpu_trial_mb=7_200, gpu_busy=busy)
+    expected = min(together, int(0.9 * 80_000 / (7_200 * stack + 600)))
+    assert trials_per_gpu(peak.of_stack(stack)) == expected
+    reason = pack(Resources(), GPUS, peak.of_stack(stack), free_mb=None).reason
+    assert ("keeps it busy" in reason) == (busy > 0 and expected > 1)
+
+
+def test_on_one_gpu_room_grows_when_the_first_trial_has_shown_what_it_needs():
+    one = replace(GPUS, gpus=1.0, concurrent=1)
+    estimate, measured = Peak(1_000, 4_000, 24_000), Peak(1_000, 4_000, 24_000, gpu_trial_mb=9_000)
+    peaks = [estimate]
+    packing = pack(Resources(), one, estimate, free_mb=None)
+    assert (packing.estimated, packing.cluster.concurrent) == (True, 3)
+    room = grows(packing.cluster, lambda: pack(Resources(), one, peaks[-1], free_mb=None))
+    assert [room(), room()] == [1, 1]
+    peaks.append(measured)
+    assert room() == 2  # 21,600 / 9,600
+    peaks.append(replace(measured, gpu_trial_mb=1_000))
+    assert room() == 2  # decided once
+
+
+def test_the_use_of_a_gpu_is_sampled_between_steps_once_a_trial_is_warm():
+    now, percent = [0.0], iter((10, 30, 99))
+    use = GpuUse(lambda: next(percent), clock=lambda: now[0])
+    for now[0] in (0.1, 2.9, 3.1, 3.2, 3.3, 3.7):
+        use.sample()
+    assert use.facts() == {BUSY: "0.200"}
+    assert GpuUse(None).facts() == {}
+    assert nvml_reader(torch.device("cpu")) is None
 
 
 def test_what_a_person_has_given_stays():
