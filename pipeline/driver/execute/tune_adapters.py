@@ -21,6 +21,7 @@ from pipeline.driver.execute.stacks import Stacks
 
 if TYPE_CHECKING:
     from pipeline.driver.execute.protocol import TrialQueue
+    from pipeline.study.records import Ask
 
 OUT_OF_MEMORY = ("OutOfMemory", "out of memory", "MemoryError")
 
@@ -66,7 +67,8 @@ class QueueSearcher(Searcher):
         """Return the configuration of the next trial; None while there is no room for it."""
         if self.room is not None and len(self.numbers) >= self.room():
             return None
-        ask, beside = self.stacks.next(), ()
+        ask = self.stacks.next()
+        beside: tuple[Ask, ...] = ()
         if ask is None and self.started == self.limit:
             return str(Searcher.FINISHED)
         with self.keeping_failure():

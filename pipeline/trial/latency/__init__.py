@@ -5,9 +5,10 @@ different numbers of heads and neurons run in turns, and the time from block to 
 includes its LayerNorm, its residual and Python's overhead. Smaller networks, which fit into the caches, are timed as
 a whole. Warm-up comes first; the results are medians over rounds.
 
-One measurement is a forward pass in inference mode, in fp32, of rows without padding that are already on the device:
-no tokenisation, no transfer. Only shapes matter, weights do not. The process keeps the memory that it frees, as a
-server's allocator does; the share of time that it had a core is recorded beside every latency.
+One measurement is a forward pass in inference mode, on a CPU in fp32, on a GPU as in `serving`, of rows without padding
+that are already on the device: no tokenisation, no transfer. Only shapes matter, weights do not. The process keeps the
+memory that it frees, as a server's allocator does; the share of time that it had a core is recorded beside every
+latency.
 """
 
 from pipeline.trial.latency.clocks import Clock, CpuClock, CudaClock

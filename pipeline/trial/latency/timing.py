@@ -24,6 +24,7 @@ from pipeline.study.records import Masks
 from pipeline.study.store import LatencySetup, LatencyTable, Shape, Timed
 from pipeline.trial.latency.clocks import MILLISECONDS, Clock, CpuClock
 from pipeline.trial.latency.layouts import mixed_layouts, whole_layouts
+from pipeline.trial.latency.serving import AS_THEY_ARE, Serving
 from pipeline.trial.training.process import CoreShare
 
 if TYPE_CHECKING:
@@ -38,7 +39,12 @@ Network = tuple["PreTrainedModel", Anatomy]
 
 
 def measure_table(
-    dense: Network, setup: LatencySetup, clock: Clock, *, seconds: float = TABLE_SECONDS
+    dense: Network,
+    setup: LatencySetup,
+    clock: Clock,
+    *,
+    seconds: float = TABLE_SECONDS,
+    serving: Serving = AS_THEY_ARE,
 ) -> LatencyTable:
     """Measure a latency table.
 
@@ -47,20 +53,24 @@ def measure_table(
         setup: the device that the network is on, and the shape of its input.
         clock: of that device.
         seconds: after which no new round begins.
+        serving: the form that networks run in.
     """
     started, share = time.monotonic(), CoreShare()
     model, anatomy = dense
     mixed = [dense, *(_cut_copy(dense, masks) for masks in mixed_layouts(anatomy))]
     layouts = whole_layouts(anatomy)
     inputs = random_rows(model, setup.shape)
-    whole = [_runner(_cut_copy(dense, masks)[0], inputs) for masks in layouts]
+    whole = [serving.runner(_cut_copy(dense, masks)[0], inputs) for masks in layouts]
+    of_mixed = [serving.runner(network, inputs) for network, _ in mixed]
     samples = _Samples([[] for _ in layouts])
     with torch.inference_mode():
-        for run in (*(_runner(network, inputs) for network, _ in mixed), *whole):
+        serving.warm(whole[-1])
+        for run in (*of_mixed, *whole):
             run()  # memory is allocated and kernels are chosen at the first use
         for _ in _rounds(TABLE_ROUNDS, seconds):
-            for network, parts in mixed:
-                samples.add(parts, *_time_blocks(network, parts, inputs, clock))
+            for (network, parts), run in zip(mixed, of_mixed, strict=True):
+                eager = serving.eager(network, inputs)
+                samples.add(parts, *_time_blocks(network, parts, run, eager, clock, hold=serving.hold))
             for times, run in zip(samples.whole, whole, strict=True):
                 times.append(_settled(run, clock))
     table = samples.table(layouts, setup, seconds=time.monotonic() - started)
@@ -68,7 +78,13 @@ def measure_table(
 
 
 def measure_whole(
-    dense: Network, masks: Masks, setup: LatencySetup, clock: Clock, *, seconds: float | None = None
+    dense: Network,
+    masks: Masks,
+    setup: LatencySetup,
+    clock: Clock,
+    *,
+    seconds: float | None = None,
+    serving: Serving = AS_THEY_ARE,
 ) -> Timed:
     """Time the network that `masks` leaves of `dense`.
 
@@ -76,7 +92,8 @@ def measure_whole(
     times, after an untimed run that fills the caches.
     """
     inputs = random_rows(dense[0], setup.shape)
-    runs = [_runner(network, inputs) for network in (dense[0], _cut_copy(dense, masks)[0])]
+    runs = [serving.runner(network, inputs) for network in (dense[0], _cut_copy(dense, masks)[0])]
+    serving.warm(runs[0])
     (whole, cut_times), share = time_in_turns(runs, clock, seconds=seconds)
     low, middle, high = quartiles(cut_times)
     return Timed(setup, middle, high - low, quartiles(whole)[1], share)
@@ -152,15 +169,21 @@ class _Samples:
 
 
 def _time_blocks(
-    model: PreTrainedModel, anatomy: Anatomy, inputs: dict[str, Tensor], clock: Clock
+    model: PreTrainedModel,
+    anatomy: Anatomy,
+    run: Callable[[], Any],
+    eager: Callable[[], Any],
+    clock: Clock,
+    *,
+    hold: Callable[[], None],
 ) -> tuple[float, list[tuple[float, float]]]:
     """(time of the network, [(attention, ffn) of each layer]); the blocks are scaled to the time without marks."""
-    run = _runner(model, inputs)
     whole = _settled(run, clock)
     labels: list[str] = []
     with _marked(model, anatomy, clock, labels):
+        hold()
         clock.mark()
-        run()
+        eager()
         clock.mark()
     marks = clock.read()
     scale = whole / marks[-1] if marks[-1] else 1.0
@@ -226,16 +249,12 @@ def _rounds(most: int, seconds: float) -> Iterator[int]:
         yield number
 
 
-def _runner(model: PreTrainedModel, inputs: dict[str, Tensor]) -> Callable[[], Any]:
-    return lambda: model(**inputs)
-
-
 def random_rows(model: PreTrainedModel, shape: Shape) -> dict[str, Tensor]:
     """Rows of random words without padding, [B, T]; or random images, which have one number of tokens."""
     generator = torch.Generator().manual_seed(0)
     if model.main_input_name == IMAGES:
         pixels = torch.rand((shape.batch, *image_shape(model.config)), generator=generator)
-        return {IMAGES: pixels.to(model.device)}
+        return {IMAGES: pixels.to(model.device, model.dtype)}
     words = model.config.vocab_size
     tokens = torch.randint(words // 2, words, (shape.batch, shape.length), generator=generator).to(
         model.device

@@ -52,11 +52,12 @@ class Group:
         flat = torch.cat([*(gradient.flatten() for gradient in gradients), torch.stack(list(found))])
         processes.all_reduce(flat)
         sizes = [gradient.numel() for gradient in gradients]
-        *summed, values = flat.split([*sizes, len(found)])
+        *summed, values = torch.split(flat, [*sizes, len(found)])
         torch._foreach_copy_(
             gradients, [each.view_as(gradient) for each, gradient in zip(summed, gradients, strict=True)]
         )
-        return values.unbind()
+        added: tuple[Tensor, ...] = values.unbind()
+        return added
 
     @torch.no_grad()
     def begin_alike(self, model: nn.Module) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -31,9 +32,13 @@ from pipeline.trial.latency import (
     grids,
     measure_table,
     measure_whole,
+    random_rows,
     setup_on,
     time_front,
 )
+from pipeline.trial.latency.layouts import mixed_layouts
+from pipeline.trial.latency.serving import AS_THEY_ARE, Serving, serving_on
+from pipeline.trial.latency.timing import LEAST_ROUNDS
 from tests.kit.networks import KINDS
 from tests.kit.synthetic import point, record, spec
 
@@ -122,6 +127,47 @@ def tables(make_model):
         with clock.ticking():
             found[kind] = dense, measure_table(dense, BENCH, clock, seconds=0.0), clock
     return found
+
+
+def test_in_a_gpus_form_whole_networks_are_replayed_and_blocks_held_back(make_model) -> None:
+    """With a stand-in for capturing that computes again: the same table, of a clock that counts products."""
+    dense, clock, seen = make_model("bert"), Ticking(), Counter()
+
+    def capture(work):
+        seen["captured"] += 1
+        work()
+
+        def replay() -> None:
+            seen["replayed"] += 1
+            work()
+
+        return replay, ()
+
+    serving = Serving("bf16", capture, 0.01, lambda: seen.update(held=1))
+    with clock.ticking():
+        table = measure_table(dense, BENCH, clock, seconds=0.0, serving=serving)
+        timed = measure_whole(dense, dense[1].present, BENCH, clock, seconds=0.0, serving=serving)
+        expected = measure_table(dense, BENCH, clock, seconds=0.0)
+    assert serving.name == "bf16, graph"
+    assert table.attention_ms == pytest.approx(expected.attention_ms)
+    assert table.ffn_ms == pytest.approx(expected.ffn_ms)
+    assert table.whole_ms == pytest.approx(expected.whole_ms)
+    assert timed.ms == pytest.approx(table.dense_ms)
+    mixed = len(mixed_layouts(dense[1])) + 1
+    assert seen["captured"] == mixed + len(table.whole_ms) + 2
+    assert seen["held"] == mixed * LEAST_ROUNDS
+    assert seen["replayed"] > seen["captured"] * LEAST_ROUNDS
+
+
+def test_a_network_that_cannot_be_captured_is_timed_as_it_is(make_model) -> None:
+    def fails(work):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    model, _ = make_model("bert")
+    rows = random_rows(model, SHAPE)
+    assert Serving("bf16", fails).checked(model, rows).name == "bf16"
+    assert Serving("bf16", lambda work: (work, ())).checked(model, rows).name == "bf16, graph"
+    assert serving_on(torch.device("cpu")) == AS_THEY_ARE
 
 
 def test_a_tables_parts_are_the_weights_of_the_blocks(tables) -> None:
