@@ -2,8 +2,8 @@
 
     time eager steps ─ is enough training left? ─ compile ─ compiled and eager steps in turns ─ keep the faster kind
 
-All of these are steps of the training; none is repeated. A compiled step draws the same random numbers as an eager
-one, but rounds differently: in bf16 gradients differ by 0.3 to 0.7 % of their norm.
+All of these are steps of the training; none is repeated. On a CPU a compiled step draws the same random numbers as an
+eager one, but rounds differently: in bf16 gradients differ by 0.3 to 0.7 % of their norm.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch._functorch import config as autograd_compiler
 
+from pipeline.model.device import waits_cost
 from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:
@@ -51,6 +52,18 @@ def check_compile(choice: str, *, checkpointing: bool) -> None:
 def can_repay(steps_left: int, eager_s: float) -> bool:
     """Return whether the eager steps that are left are long enough to repay the time of compiling."""
     return steps_left * eager_s >= LEAST_S
+
+
+def compiler_settings(device: torch.device) -> dict[str, Any]:
+    """Return how a network is compiled for a device.
+
+    On a CPU once, for every length, on the trial's own core (inductor's pool of processes would use those of others),
+    with eager's dropout. On a GPU lengths are few, and each is compiled by itself: kernels then know their sizes, and
+    dropout is part of them.
+    """
+    if waits_cost(device):
+        return {"dynamic": False}
+    return {"dynamic": True, "options": {"compile_threads": 1, "fallback_random": True}}
 
 
 @final
@@ -91,9 +104,7 @@ class Compilation:
             return self._model(**inputs)
         try:
             if self._compiled is None:
-                # on the trial's own core (inductor's pool of processes would use those of others), with eager's dropout
-                options: dict[str, Any] = {"compile_threads": 1, "fallback_random": True}
-                self._compiled = torch.compile(self._model, dynamic=True, options=options)
+                self._compiled = torch.compile(self._model, **compiler_settings(self._device))
             # so a backward pass that cannot be compiled fails here, where the step can still be eager
             with autograd_compiler.patch(force_non_lazy_backward_lowering=True):
                 return self._compiled(**inputs)

@@ -22,6 +22,7 @@ from pipeline.trial.training.loop import Listener, Loop, LoopState
 from pipeline.trial.training.phases import Phase
 from pipeline.trial.training.precision import resolve_precision
 from pipeline.trial.training.recipe import Recipe
+from pipeline.trial.training.stacked import StackedTraining
 from pipeline.trial.training.step_graphs import EAGER_STEPS, TIMED_STEPS
 from tests.benchmarks import subject
 
@@ -152,17 +153,41 @@ class Bench:
     ) -> float:
         """Ms of a training step in the loop itself, waited for at the first and last one alone."""
         steps, warm = more.get("steps", self.steps), more.get("warm", self.warm)
-        method = None if snip is None else subject.fresh("snip", subject.defaults("snip", **snip))
-        generator = torch.Generator().manual_seed(0)
-        run = None if method is None else Run(steps + warm, len(split), None, generator, threshold=0.1)
         ears = _Ears(self, warm, warm + steps, more.get("each"))
-        recipe = Recipe(1e-5, BATCH, 0.1, 0.01, self.precision, kind=CLASSES)
-        loop = Loop(*network, split, Phase("tune", 0, 0, steps + warm, 0), recipe, ears, method, run)
+        loop = self.loop(network, split, snip, ears, steps=steps + warm)
         if not graphs:
             loop._make_graphs = lambda: None  # type: ignore[method-assign]
         loop.fit()
         self.step_facts = loop.facts()
         return 1e3 * (ears.at[warm + steps] - ears.at[warm]) / steps
+
+    def stack_ms(self, networks: list[Network], split: Any, snip: dict[str, str] | None = None) -> float:
+        """Ms of a training step of several networks as one stack, each with batches and a method of its own."""
+        steps, warm = self.steps, self.warm
+        ears = _Ears(self, warm, warm + steps, None)
+        loops = [
+            self.loop(network, split, snip, ears if seed == 0 else Listener(), steps=steps + warm, seed=seed)
+            for seed, network in enumerate(networks)
+        ]
+        StackedTraining(loops).fit()
+        return 1e3 * (ears.at[warm + steps] - ears.at[warm]) / steps
+
+    def loop(
+        self,
+        network: Network,
+        split: Any,
+        snip: dict[str, str] | None,
+        ears: Listener,
+        *,
+        steps: int,
+        seed: int = 0,
+    ) -> Loop:
+        """A training of one network."""
+        method = None if snip is None else subject.fresh("snip", subject.defaults("snip", **snip))
+        generator = torch.Generator().manual_seed(0)
+        run = None if method is None else Run(steps, len(split), None, generator, threshold=0.1)
+        recipe = Recipe(1e-5, BATCH, 0.1, 0.01, self.precision, kind=CLASSES)
+        return Loop(*network, split, Phase("tune", 0, 0, steps, seed), recipe, ears, method, run)
 
     def pairs(self, turn: Callable[[], float], base: Callable[[], float]) -> dict[str, float]:
         """Both in turns: medians, and the ratio with its range."""

@@ -19,7 +19,7 @@ import torch
 from pipeline.model.surgery import cut
 from pipeline.study.records import Ask
 from pipeline.task.batches import TaskData
-from pipeline.trial import run as runs
+from pipeline.trial import components
 from pipeline.trial import trial as whole
 from pipeline.trial.curve import UnitRanking
 from pipeline.trial.curve.allocation import removal_order
@@ -129,7 +129,7 @@ def trials(bench: Bench) -> None:
         with ExitStack() as stack:
             for what in OF_A_RUN:
                 stack.enter_context(patch.object(TrialRun, what, clocked(what, getattr(TrialRun, what))))
-            stack.enter_context(patch.object(runs, "build", clocked("build", runs.build)))
+            stack.enter_context(patch.object(components, "build", clocked("build", components.build)))
             stack.enter_context(patch.object(whole, "save_weights", clocked("save", whole.save_weights)))
             for turn in ("first", "second"):
                 spent.clear()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import statistics
 import time
 import warnings
@@ -12,8 +11,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, stack_module_state, vmap
 
+from pipeline.model.device import forms_of_a_gpu
 from pipeline.task.attention_masks import with_mask
 from pipeline.task.batches import encoder_inputs
 from tests.benchmarks import subject
@@ -154,34 +153,15 @@ def _captured(step: Any) -> Any:
 
 
 def stacks(bench: Bench) -> None:
-    """K trials as one stacked network: ms of a step of all."""
+    """K trials as one stack: ms of a step of all, and that / the step of one alone."""
     shape = list(bench.shapes.values())[-1]
-    rows, tokens = (8, 16) if bench.tiny else (32, 16)
-    for count in (1, 2) if bench.tiny else (1, 2, 4, 8, 16):
-        models = [bench.network(shape)[0].train() for _ in range(count)]
-        params, buffers = stack_module_state(models)
-        base = copy.deepcopy(models[0]).to("meta")
-        ids = torch.randint(1000, 20000, (count, rows, tokens), device=bench.device)
-        labels = torch.randint(0, 2, (count * rows,), device=bench.device)
-        optimizer = torch.optim.AdamW(params.values(), lr=1e-5, fused=True)
-
-        def one(p: Any, b: Any, x: Tensor, base: Any = base) -> Tensor:
-            logits: Tensor = functional_call(base, (p, b), (x,)).logits
-            return logits
-
-        def step(
-            p: Any = params,
-            b: Any = buffers,
-            x: Tensor = ids,
-            y: Tensor = labels,
-            k: int = count,
-            opt: Any = optimizer,
-        ) -> None:
-            with torch.autocast(bench.device.type, dtype=torch.bfloat16):
-                logits = vmap(one, randomness="different")(p, b, x)
-            (nn.functional.cross_entropy(logits.float().flatten(0, 1), y) * k).backward()
-            opt.step()
-            opt.zero_grad(set_to_none=True)
-
-        bench.timed(step, 3)
-        bench.say("stack", f"{count} trials, {rows}x{tokens}, a step of all", ms=1e3 * bench.timed(step))
+    split = subject.rows(bench.rows, seed=0)
+    for name, snip in {"plain": None, "snip by heads": {"level": "head"}}.items():
+        alone = bench.step_ms(bench.network(shape), split, snip)
+        for count in (2,) if bench.tiny else (2, 4, 8, 16):
+            with forms_of_a_gpu():  # a CPU's own have no rule for vmap
+                ms = bench.stack_ms([bench.network(shape) for _ in range(count)], split, snip)
+            bench.say(
+                "stack", f"{count} trials, {name}, a step of all", ms=ms, alone_ms=alone, ratio=ms / alone
+            )
+            bench.clean()

@@ -9,10 +9,18 @@ from torch import nn
 
 from pipeline.methods.base import Run
 from pipeline.methods.registry import METHODS
+from pipeline.model.device import forms_of_a_gpu
 from pipeline.study.space import load_space
 from pipeline.task.batches import encoder_inputs
 from pipeline.trial.training import compilation as compiling
-from pipeline.trial.training.compilation import LEAST_S, TIMED_STEPS, WARM_STEPS, Compilation, can_repay
+from pipeline.trial.training.compilation import (
+    LEAST_S,
+    TIMED_STEPS,
+    WARM_STEPS,
+    Compilation,
+    can_repay,
+    compiler_settings,
+)
 from pipeline.trial.training.loop import Loop, LoopState
 from pipeline.trial.training.phases import Phase
 from pipeline.trial.training.recipe import Recipe
@@ -171,3 +179,10 @@ def test_what_the_network_itself_raises_is_raised(at_once, monkeypatch) -> None:
     found = Compilation(clock=lambda: steps.now)
     with pytest.raises(TypeError), found.of(steps.network), found.step(left=1):
         found.forward(input_ids=torch.zeros(2, 5), labels=torch.zeros(2))
+
+
+def test_a_gpus_few_lengths_are_compiled_one_by_one() -> None:
+    cpu = torch.device("cpu")
+    assert compiler_settings(cpu)["dynamic"] is True
+    with forms_of_a_gpu():
+        assert compiler_settings(cpu) == {"dynamic": False}
