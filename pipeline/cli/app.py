@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import os
 import sys
 import traceback
-from collections.abc import Callable
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.best import best
-from pipeline.cli.cluster import cluster
-from pipeline.cli.compare import compare
-from pipeline.cli.confirm import confirm
-from pipeline.cli.dashboard import dashboard
-from pipeline.cli.examples import epilog
-from pipeline.cli.export import export
-from pipeline.cli.finite import only_finite
-from pipeline.cli.fit_pruner import fit_pruner
-from pipeline.cli.init import init
+from pipeline.cli.commands import Group
 from pipeline.cli.interruption import INTERRUPTED, goes_on, interruptible
-from pipeline.cli.methods import methods
+from pipeline.cli.lists import LISTS, spread
 from pipeline.cli.output import OutputLost, errors, out
-from pipeline.cli.outside_errors import outside_cause
-from pipeline.cli.parsing import Command, Group
 from pipeline.cli.passwords import refuse_passwords
-from pipeline.cli.plan import plan
-from pipeline.cli.report import report
-from pipeline.cli.search import search
-from pipeline.cli.show import show
-from pipeline.cli.studies import studies
-from pipeline.cli.sweep import LISTS, spread, sweep
-from pipeline.cli.version import versions
-from pipeline.study.records import BadInput
+from pipeline.cli.without_pandas import spare_pandas
 
 DONE, FAILURE, BAD_INPUT = 0, 1, 2
 
@@ -52,6 +32,8 @@ app = typer.Typer(
 def _version(asked: bool) -> None:
     """Print the versions and what computes, and leave."""
     if asked:
+        from pipeline.cli.version import versions
+
         for name, value in versions().items():
             out.print(f"{name} {value}")
         raise typer.Exit
@@ -66,37 +48,9 @@ def _options(
     """Find how small and fast a fine-tuned encoder can get, and what that costs in accuracy."""
 
 
-def _add(command: Callable[..., None], name: str | None = None) -> None:
-    """Add a command, its help flowed to the terminal's width and ending with examples."""
-    name = name or command.__name__
-    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
-    text = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
-    app.command(name, cls=Command, help=text, epilog=epilog(name))(only_finite(command))
-
-
-for _command in (
-    search,
-    sweep,
-    init,
-    methods,
-    plan,
-    cluster,
-    show,
-    best,
-    confirm,
-    compare,
-    report,
-    dashboard,
-    studies,
-    export,
-):
-    _add(_command)
-_add(fit_pruner, "fit-pruner")
-
-
 def _with_lists(arguments: list[str]) -> list[str]:
     """Return the arguments with the lists of `sweep` and `fit-pruner` as their parser reads them."""
-    lists = {"sweep": LISTS, "fit-pruner": ("--tasks",)}.get(arguments[0] if arguments else "")
+    lists = LISTS.get(arguments[0] if arguments else "")
     return arguments if lists is None else spread(arguments, lists)
 
 
@@ -108,6 +62,7 @@ def main(arguments: list[str] | None = None) -> None:
             stream, io.TextIOWrapper
         ):  # a terminal of ASCII or latin-1 shows ? for other characters
             stream.reconfigure(errors="replace")
+    spare_pandas(given)
     with interruptible(given):
         try:
             code = run(given, typed=True)
@@ -133,21 +88,29 @@ def run(arguments: list[str], *, typed: bool = False) -> int:
         if code == INTERRUPTED:
             errors(goes_on(arguments))
         return code
-    except BadInput as error:
+    except Exception as error:
+        return _failed(error)
+    return DONE
+
+
+def _failed(error: Exception) -> int:
+    """Print an error as one message, and return its exit code."""
+    from pipeline.cli.outside_errors import outside_cause
+    from pipeline.study.records import BadInput
+
+    if isinstance(error, BadInput):
         errors(str(error))
         return BAD_INPUT
-    except OutputLost as error:
+    if isinstance(error, OutputLost):
         errors(f"The output cannot be written: {error}. What was found is in the store.")
         return FAILURE
-    except Exception as error:
-        if (known := outside_cause(error)) is not None:
-            errors(known)
-            return FAILURE
-        if os.environ.get("PRUNEFRONT_DEBUG"):
-            traceback.print_exc()
-        errors(
-            f"{type(error).__name__}: {error}\nThis is a fault of prunefront, not of what you typed. "
-            "PRUNEFRONT_DEBUG=1 before the command shows where; what was found so far is kept."
-        )
+    if (known := outside_cause(error)) is not None:
+        errors(known)
         return FAILURE
-    return DONE
+    if os.environ.get("PRUNEFRONT_DEBUG"):
+        traceback.print_exception(error)
+    errors(
+        f"{type(error).__name__}: {error}\nThis is a fault of prunefront, not of what you typed. "
+        "PRUNEFRONT_DEBUG=1 before the command shows where; what was found so far is kept."
+    )
+    return FAILURE

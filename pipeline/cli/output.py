@@ -8,12 +8,13 @@ import os
 import re
 import sys
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 from rich.text import Text
 
-from pipeline.study.records import StudySpec
+if TYPE_CHECKING:
+    from pipeline.study.records import StudySpec
 
 CLOSED_PIPE = 141  # exit code where the reader of our output has gone, as shells count SIGPIPE
 NAME = re.compile(r"\{(\w+)\}")

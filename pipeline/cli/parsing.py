@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 
 from pipeline.study.nearest import did_you_mean
 
@@ -29,18 +29,10 @@ class Command(TyperCommand):
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, as help shows them."""
-        return _shown(super().get_params(ctx))
+        return shown(super().get_params(ctx))
 
 
-class Group(TyperGroup):
-    """The commands."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        """Return the parameters, as help shows them."""
-        return _shown(super().get_params(ctx))
-
-
-def _shown(params: list[Any]) -> list[Any]:
+def shown(params: list[Any]) -> list[Any]:
     """Leave out the type of a flag, and show of a list the type of one: typer writes <bool> and <list[str]>."""
     for each in params:
         if getattr(each, "is_flag", False):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pipeline.study.records import BadInput
-
 _PASSWORD = re.compile(r"://[^/\s]*:[^/\s]+@")
 
 
@@ -17,6 +15,8 @@ def refuse_passwords(arguments: Sequence[str]) -> None:
         BadInput: an argument has one.
     """
     if any(_PASSWORD.search(each) for each in arguments):
+        from pipeline.study.records import BadInput
+
         raise BadInput(
             "A command line has no passwords, since everybody on the machine can read it; one of its addresses has. "
             "Leave it out there: a ledger's is in PGPASSWORD or ~/.pgpass, MLflow's in MLFLOW_TRACKING_USERNAME and "

@@ -19,7 +19,6 @@ from pipeline.fronts.front import Front
 from pipeline.study.records import BadInput
 from pipeline.study.store import is_object_store
 
-LISTS = ("--tasks", "--models", "--methods")  # options that take several words
 PAGE = "sweep.html"
 
 
@@ -99,24 +98,3 @@ def _compared(store: Path, fronts: tuple[Front, ...]) -> tuple[dict[str, Any], l
             continue
         compared[task] = (comparison, sentences(comparison))
     return compared, remarks
-
-
-def spread(arguments: list[str], lists: tuple[str, ...] = LISTS) -> list[str]:
-    """Return a command line in which `--tasks A B` is `--tasks A --tasks B`, as its parser reads lists.
-
-    What follows `--` belongs to the last list: so were tasks given once.
-    """
-    made: list[str] = []
-    current = last = None
-    for word in arguments:
-        if word == "--" and last is not None:
-            current = last
-        elif word.startswith("-"):
-            current = word if word in lists else None
-            last = current or last
-            made += [] if current else [word]
-        elif current is not None:
-            made += [current, word]
-        else:
-            made.append(word)
-    return made

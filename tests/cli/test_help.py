@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,6 +14,7 @@ import pytest
 from typer.main import get_command
 
 from pipeline.cli.app import _with_lists, app, run
+from pipeline.cli.commands import TABLE
 from pipeline.cli.completion import complete_method, complete_study
 from pipeline.cli.examples import EXAMPLES
 from pipeline.methods.registry import METHODS, ranks_weights
@@ -56,6 +59,26 @@ def test_an_option_that_is_mistyped_gets_the_nearest_one(
     said = " ".join(capsys.readouterr().err.replace("│", "").split())
     assert meant in said
     assert "Possible options" not in said
+
+
+def test_the_help_of_the_program_imports_no_command() -> None:
+    code = (
+        "import sys; from pipeline.cli.app import run; run(['--help']); print(*sys.modules, file=sys.stderr)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for name, entry in TABLE.items():
+        assert name in found.stdout
+        assert COMMANDS[name].help.split("\n\n")[0] == entry.summary
+    loaded = set(found.stderr.split())
+    assert not loaded & {
+        "numpy",
+        "pandas",
+        "scipy",
+        "sqlalchemy",
+        "optuna",
+        "pyarrow",
+        "pipeline.study.records",
+    }
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from pipeline.driver.tracking.connection import PARENT, Connection, Value
+from pipeline.driver.tracking.connection import PARENT, Connection
 from pipeline.driver.tracking.published import STUDY, shown
+from pipeline.driver.tracking.values import Value
 from pipeline.fronts.confirmed import Confirmed, ConfirmedPoint
 from pipeline.study.records import StudySpec
 

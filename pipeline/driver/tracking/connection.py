@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, final
+from typing import TYPE_CHECKING, final
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from pipeline.driver.tracking.addresses import cause_of, shown
 from pipeline.driver.tracking.models import ExportedModel, write_model
 from pipeline.driver.tracking.relocation import OwnDatabase
+from pipeline.driver.tracking.values import Status, Value
 from pipeline.study.records import BadInput
 
 if TYPE_CHECKING:
@@ -34,19 +35,6 @@ HINTS = {
 
 class TrackingLost(RuntimeError):  # noqa: N818 (a fact about a server, not a fault of the program)
     """A call to MLflow failed. A study goes on without it; its next start completes what is missing."""
-
-
-Status = Literal["FINISHED", "FAILED", "KILLED"]  # of a run that has ended
-
-
-@dataclass(frozen=True)
-class Value:
-    """One number of a run, with step and time."""
-
-    key: str
-    value: float
-    step: int
-    milliseconds: int  # since 1970
 
 
 @dataclass(frozen=True)

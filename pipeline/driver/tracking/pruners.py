@@ -9,8 +9,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from pipeline.driver.tracking.connection import Connection, Value, now
+from pipeline.driver.tracking.connection import Connection, now
 from pipeline.driver.tracking.published import provenance_tags
+from pipeline.driver.tracking.values import Value
 
 EXPERIMENT = "prunefront pruners"
 PRUNER, BASE = "prunefront.pruner", "prunefront.base_fingerprint"

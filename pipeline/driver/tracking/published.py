@@ -15,7 +15,7 @@ from dataclasses import asdict, fields
 from hashlib import sha256
 from typing import Any
 
-from pipeline.driver.tracking.connection import Status, Value
+from pipeline.driver.tracking.values import Status, Value
 from pipeline.fronts.front import Front, FrontPoint
 from pipeline.study.records import Measurement, ParamValue, Point, State, StudySpec, TrialRecord
 from pipeline.study.store import DataFacts, Shape

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli.sweep import spread
+from pipeline.cli.lists import spread
 from pipeline.driver.search.request import Search
 from pipeline.driver.search.sweep import _in_time, requests_of
 from pipeline.study.records import BadInput

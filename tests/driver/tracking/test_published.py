@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.driver.tracking import published
-from pipeline.driver.tracking.connection import Value
 from pipeline.driver.tracking.published import BY_PERCENT
+from pipeline.driver.tracking.values import Value
 from pipeline.fronts.front import front_of
 from pipeline.study.records import HistoryRow, OriginalSize, StudySpec
 from pipeline.study.store import DataFacts
