@@ -1,5 +1,7 @@
 """Rows -> padded batches: against the rows as plain lists."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -118,6 +120,25 @@ def test_batches_group_rows_of_similar_length():
     assert grouped < 1.05 * tokens
     assert split.padding_share(split.training_order(32, seed=0)) == pytest.approx(1 - tokens / grouped)
     assert shuffled > 1.6 * tokens
+
+
+def test_parts_of_a_whole_stay_together_and_wholes_are_grouped_by_length():
+    """Lists of four passages of a query, one query of each length: a batch of 32 has eight whole lists."""
+    lists = 200
+    rng = np.random.default_rng(0)
+    longest = rng.integers(8, 65, lists).repeat(4)
+    split = split_of([[1] * int(size - rng.integers(0, 3)) for size in longest])
+    units = pa.array(np.arange(lists).repeat(4), pa.int32())
+    split = replace(split, table=split.table.append_column("unit", units))
+    batches = split.training_order(32, seed=0)
+    assert sorted(np.concatenate(batches).tolist()) == list(range(4 * lists))
+    assert all(set(np.bincount(split.units[rows])) <= {0, 4} for rows in batches)
+    assert split.padding_share(batches) < 0.1
+    shuffled = np.random.default_rng(0).permutation(lists)
+    apart = [np.flatnonzero(np.isin(split.units, shuffled[i : i + 8])) for i in range(0, lists, 8)]
+    assert split.padding_share(apart) > 0.3
+    first = np.concatenate(split.training_order(32, seed=1))
+    assert first.tolist() != np.concatenate(batches).tolist()
 
 
 def test_evaluation_reads_every_row_once_short_ones_first():
