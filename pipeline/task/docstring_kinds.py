@@ -16,8 +16,8 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import pyarrow as pa
@@ -120,17 +120,18 @@ def _language_model(sentences: list[Sentence]) -> Iterator[Row]:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How rows are made of sentences, the names of their texts, the task's metric and its tokens of a row."""
+    """How rows are made of sentences, the names of their texts, the task's metric, its tokens of a row, its options."""
 
     rows: Callable[[list[Sentence]], Iterator[Row]]
     text: tuple[str, ...]
     metric: str
     max_length: int
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 PREFIX = "builtin/docstrings-"
 RECIPES = {
-    "multi-label": Recipe(_multi_label, ("text",), "micro_f1", 64),
+    "multi-label": Recipe(_multi_label, ("text",), "micro_f1", 64, {"threshold": "fitted"}),
     "regression": Recipe(_regression, ("text",), "pearson_spearman", 64),
     "tokens": Recipe(_tokens, ("tokens",), "entity_f1", 48),
     "question-answering": Recipe(_questions, ("question", "context"), "answer_f1", 96),

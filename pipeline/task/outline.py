@@ -194,9 +194,8 @@ def _builtin() -> Outline:
 
 def _made(name: str, kind: str) -> Outline:
     recipe, test = RECIPES[kind], TestSource((("test", Made(kind, "test")),))
-    return Outline(
-        name, KINDS[kind], Description(recipe.metric), recipe.max_length, Made(kind, "train"), test
-    )
+    described = Description(recipe.metric, options=recipe.options)
+    return Outline(name, KINDS[kind], described, recipe.max_length, Made(kind, "train"), test)
 
 
 def _glue(name: str, cache: Path) -> Outline:

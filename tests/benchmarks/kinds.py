@@ -53,29 +53,33 @@ class Tried:
     epochs: tuple[float, float] = (3.0, 1.0)  # before the cut, and shared by the ladder's networks
     learning_rate: float = 2e-4
     batch_size: int = 16
+    ladder_steps: int = 3
 
 
 TRIED = {
-    "tokens": Tried("WNUT17", 'text = ["tokens"]\nlabel = "tags"\nmax_length = 48', rows=(1000, 300)),
+    "tokens": Tried("WNUT17", 'text = ["tokens"]\nlabel = "tags"\nmax_length = 48', rows=(1000, 300), ladder_steps=6),
     "ranking": Tried(
-        "XQuAD-rank", 'text = ["query", "passage"]\nlabel = "relevance"\nmax_length = 64', "query", rows=(1200, 300)
+        "XQuAD-rank", 'text = ["query", "passage"]\nlabel = "relevance"\nmax_length = 64', "query", rows=(800, 300)
     ),
     "embedding": Tried(
         "MRPC", 'text = ["sentence1", "sentence2"]\nlabel = "label"\nmetric = "spearman"\nmax_length = 48',
-        rows=(600, 200),
+        rows=(400, 200),
     ),
     "question-answering": Tried(
         "XQuAD-en", 'text = ["question", "context"]\nlabel = "answers"\nmax_length = 192', "context",
-        rows=(500, 100), batch_size=8,
+        rows=(400, 100), batch_size=8,
     ),
     "multi-label": Tried(
         "GoEmotions", 'text = ["text"]\nlabel = "labels"\nthreshold = "fitted"\nmax_length = 32',
-        rows=(2500, 400), epochs=(6.0, 1.0), learning_rate=3e-4,
+        rows=(2500, 300), epochs=(5.0, 1.0), learning_rate=3e-4,
     ),
-    "images": Tried("builtin/digits", model="builtin/tiny-vit", epochs=(12.0, 6.0), learning_rate=2e-3, batch_size=32),
+    "images": Tried(
+        "builtin/digits", model="builtin/tiny-vit", epochs=(12.0, 6.0), learning_rate=2e-3,
+        batch_size=32, ladder_steps=6,
+    ),
     "language-model": Tried(
         "builtin/docstrings-language-model", model="builtin/tiny-gpt2", epochs=(8.0, 4.0), learning_rate=2e-3,
-        batch_size=32,
+        batch_size=32, ladder_steps=6,
     ),
 }  # fmt: skip
 
@@ -187,7 +191,7 @@ def show(kind: str, chosen: argparse.Namespace, folder: Path) -> Shown:
         "recover_epochs": tried.epochs[1],
         "learning_rate": tried.learning_rate,
         "batch_size": tried.batch_size,
-        "recover": "ladder",
+        "ladder_steps": tried.ladder_steps,
     }
     made = make_study(
         folder / "study",
