@@ -141,7 +141,7 @@ class Ranking(Kind):
     def judge(self, kept: Tensor, split: Split) -> Judged:
         """Return the loss, of whole queries, and nDCG@10 and MRR@10 of each query [V, 2], float32."""
         labels, units = torch.tensor(split.labels), torch.tensor(_units(split))
-        ends = np.flatnonzero(np.diff(units)) + 1 if self.listwise else []
+        ends: Any = np.flatnonzero(np.diff(units)) + 1 if self.listwise else []
         total = 0.0
         for rows in np.split(np.arange(len(split)), ends):
             batch = {"labels": labels[rows], "unit": units[rows]}
