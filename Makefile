@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help install search test test-long test-random test-all lint docs bench compare chaos faults mutants lock clean
+.PHONY: help install search test test-long test-random test-all lint docs bench compare chaos faults schedules mutants lock clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,7 +31,7 @@ test-long: install  ## the tests that are long by nature
 test-random: install  ## a random search for examples that break a law
 	$(PYTEST) -m hypothesis --hypothesis-profile random
 
-test-all: test-random test-long test  ## all of them
+test-all: schedules test-random test-long test  ## all of them
 
 lint: install
 	$(BIN)/ruff check .
@@ -50,6 +50,9 @@ chaos: install  ## kills, pauses and SIGTERM on three Ray nodes, ROUNDS=40: noth
 
 faults: install  ## random schedules of faults in a driver's writes: make faults [SEED=N] [SECONDS=N]
 	$(BIN)/python -m tests.faults $(or $(SEED),) $(if $(SEED),$(or $(SECONDS),120))
+
+schedules: install  ## every schedule of one fault in a study of two trials, on all cores: the table of outcomes
+	$(BIN)/python -m tests.faults.every
 
 mutants: install  ## protections taken away one by one: which schedule of faults notices
 	$(BIN)/python -m tests.faults.mutants

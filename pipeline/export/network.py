@@ -14,7 +14,8 @@ from pipeline.model.surgery import cut
 from pipeline.study.metrics import standard_error
 from pipeline.study.records import UNRECOVERED, Ask, BadInput, Masks, Point, PointRef, TrialRecord
 from pipeline.study.store import RECOVERED, Retrained, before_cut, send
-from pipeline.trial.inputs import OnEpoch, TrialJob
+from pipeline.trial.inputs import OnEpoch
+from pipeline.trial.job import TrialJob
 from pipeline.trial.replay import cut_trained, replay_trial
 from pipeline.trial.training.process import threads
 

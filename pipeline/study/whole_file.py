@@ -14,6 +14,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 
 LEFTOVER_S = 86_400.0  # a temporary file may be as old as this and still be written to
@@ -38,7 +39,10 @@ def whole_file(path: Path, *, durable: bool = True, replace: bool = True) -> Ite
         FileExistsError: without `replace`, another process has written it.
         OSError: the file cannot be written; what was there before is unchanged.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if durable:
+        make_folder(path.parent)
+    else:
+        path.parent.mkdir(parents=True, exist_ok=True)
     part = _part(path)
     try:
         yield part
@@ -53,6 +57,14 @@ def whole_file(path: Path, *, durable: bool = True, replace: bool = True) -> Ite
         raise
     if durable:
         _sync_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it that are missing; their names outlast a power failure."""
+    missing = list(takewhile(lambda each: not each.exists(), (folder, *folder.parents)))
+    folder.mkdir(parents=True, exist_ok=True)
+    for each in reversed(missing):
+        _sync_folder(each.parent)
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -85,7 +97,7 @@ def move(source: Path, target: Path) -> None:
     Raises:
         OSError: it cannot be renamed.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(target.parent)
     source.replace(target)
     _sync_folder(target.parent)
 
@@ -99,9 +111,10 @@ def whole_folder(path: Path) -> Iterator[Path]:
     Raises:
         OSError: the folder cannot be written.
     """
+    make_folder(path.parent)
     part = _part(path)
     try:
-        part.mkdir(parents=True)
+        part.mkdir()
         yield part
         for each in sorted(part.rglob("*")):
             if each.is_file():

@@ -17,7 +17,8 @@ from pipeline.study.records import Params
 from pipeline.study.space import load_space
 from pipeline.task.kinds import Kind
 from pipeline.trial.distillation import DISTILLATIONS, NONE, Distillation, DistillationInputs
-from pipeline.trial.inputs import TrialInputs, TrialJob
+from pipeline.trial.inputs import TrialInputs
+from pipeline.trial.job import TrialJob
 from pipeline.trial.settings import TrialSettings
 from pipeline.trial.training.precision import resolve_precision
 from pipeline.trial.training.recipe import Recipe

@@ -21,7 +21,8 @@ from pathlib import Path
 import torch
 
 from pipeline.model.device import device_of
-from pipeline.trial.inputs import TrialInputs, TrialJob
+from pipeline.trial.inputs import TrialInputs
+from pipeline.trial.job import TrialJob
 from pipeline.trial.run import TrialRun
 from pipeline.trial.team import Team, joined
 from pipeline.trial.training.loop import AtChance, Listener, TrainingFailed

@@ -13,7 +13,6 @@ from pipeline.model.device import AUTO
 from pipeline.model.head import output_names
 from pipeline.model.heads import Head
 from pipeline.model.source import ModelSource, Weights, preprocessor, read_weights
-from pipeline.study.records import Ask
 from pipeline.study.store import LatencyTable, StudyStore
 from pipeline.task.batches import Split, TaskData
 from pipeline.task.kinds import Kind
@@ -92,16 +91,6 @@ class TrialInputs:
             return self.kind
         rows = self.data.calibration
         return self.kind.fitted(kept_outputs(model, rows, self.kind, precision=precision), rows)
-
-
-@dataclass(frozen=True)
-class TrialJob:
-    """A trial to run, with its worker's folders: the last of `attempts` is its own, the others have checkpoints."""
-
-    ask: Ask
-    attempts: tuple[Path, ...] = ()
-    checkpoint_s: float = 60.0  # seconds between checkpoints
-    keep_weights: bool = True  # those before each cut and the recovered ones, in the attempt's folder
 
 
 def inputs_of(

@@ -17,7 +17,8 @@ from pipeline.study.records import Kind, Masks, Params
 from pipeline.trial.chained import begin_chain
 from pipeline.trial.curve import Ranking
 from pipeline.trial.curve.allocation import Step
-from pipeline.trial.inputs import OnEpoch, TrialInputs, TrialJob
+from pipeline.trial.inputs import OnEpoch, TrialInputs
+from pipeline.trial.job import TrialJob
 from pipeline.trial.run import TrialRun
 from pipeline.trial.settings import TrialSettings
 from pipeline.trial.training.loop import Listener

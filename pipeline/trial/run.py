@@ -28,7 +28,8 @@ from pipeline.trial.curve.allocation import Step
 from pipeline.trial.curve.chain import NO_CHAIN, Chain
 from pipeline.trial.curve.ladder import next_on_ladder
 from pipeline.trial.distillation import compute_outputs
-from pipeline.trial.inputs import TrialInputs, TrialJob
+from pipeline.trial.inputs import TrialInputs
+from pipeline.trial.job import TrialJob
 from pipeline.trial.measure import Evaluation, measure
 from pipeline.trial.rank import rank_network
 from pipeline.trial.reconstruction import Reconstruction

@@ -15,7 +15,8 @@ from typing import final
 from pipeline.model.device import device_of
 from pipeline.study.records import Rung
 from pipeline.trial.findings import Findings
-from pipeline.trial.inputs import TrialInputs, TrialJob
+from pipeline.trial.inputs import TrialInputs
+from pipeline.trial.job import TrialJob
 from pipeline.trial.monitor import Monitor
 from pipeline.trial.run import TrialRun
 from pipeline.trial.training.gpu_memory import release

@@ -29,7 +29,8 @@ from pipeline.trial.curve import Ranking
 from pipeline.trial.curve.allocation import Step
 from pipeline.trial.findings import Findings
 from pipeline.trial.followers import team_of
-from pipeline.trial.inputs import OnEpoch, TrialInputs, TrialJob
+from pipeline.trial.inputs import OnEpoch, TrialInputs
+from pipeline.trial.job import TrialJob
 from pipeline.trial.monitor import Monitor, OnRung
 from pipeline.trial.run import TrialRun
 from pipeline.trial.settings import CHAIN, LADDER, POINT

@@ -38,7 +38,8 @@ from pipeline.study.records import Ask, TrialRecord
 from pipeline.study.space import load_space
 from pipeline.study.store import Store, StudyTable
 from pipeline.study.store.table import COLUMNS
-from pipeline.trial.inputs import OnEpoch, TrialInputs, TrialJob
+from pipeline.trial.inputs import OnEpoch, TrialInputs
+from pipeline.trial.job import TrialJob
 from pipeline.trial.monitor import OnRung
 from tests.benchmarks import surrogate
 from tests.kit.synthetic import spec

@@ -29,7 +29,8 @@ from pipeline.study.pareto import front, hypervolume
 from pipeline.study.records import Ask, Params, ParamValue, TrialRecord
 from pipeline.study.space import load_space
 from pipeline.task.loading import load_task
-from pipeline.trial.inputs import TrialInputs, TrialJob, inputs_of
+from pipeline.trial.inputs import TrialInputs, inputs_of
+from pipeline.trial.job import TrialJob
 from pipeline.trial.rungs import rung_rows
 from pipeline.trial.trial import run_trial
 from tests.benchmarks.tabulated import make_task

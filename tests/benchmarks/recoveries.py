@@ -40,7 +40,8 @@ from pipeline.task.batches import Split
 from pipeline.task.loading import load_task, tokenise_test, train_texts
 from pipeline.trial.chained import begin_chain
 from pipeline.trial.curve import Ranking
-from pipeline.trial.inputs import TrialInputs, TrialJob, head_of, inputs_of
+from pipeline.trial.inputs import TrialInputs, head_of, inputs_of
+from pipeline.trial.job import TrialJob
 from pipeline.trial.run import TrialRun
 from pipeline.trial.training.loop import Listener
 

@@ -28,7 +28,8 @@ from pipeline.study.records import Ask, Params
 from pipeline.study.space import load_space
 from pipeline.task.batches import Split, TaskData
 from pipeline.trial.components import make_method
-from pipeline.trial.inputs import TrialInputs, TrialJob
+from pipeline.trial.inputs import TrialInputs
+from pipeline.trial.job import TrialJob
 from pipeline.trial.training.loop import Loop, LoopState
 from pipeline.trial.training.phases import Phase
 from pipeline.trial.training.precision import resolve_precision

@@ -20,7 +20,7 @@ from pipeline.driver.search.request import Search
 from pipeline.driver.search.watcher import SearchProgress, SilentWatcher
 from pipeline.study.records import Ask, TrialRecord
 from pipeline.study.store import Store
-from pipeline.trial.inputs import TrialJob
+from pipeline.trial.job import TrialJob
 from pipeline.trial.trial import run_trial
 from tests.benchmarks.pairs import Row
 from tests.kit.toy import SHORT_CUT, write_task

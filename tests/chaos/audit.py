@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import optuna
 from mlflow import MlflowClient
 
+from pipeline.study.ledger.storage import driver_url
 from pipeline.study.store import Store
 
 STUDY = "chaos"
@@ -45,27 +46,48 @@ class Audit:
         return not (self.lost or self.doubled or self.undead or self.repeated or self.from_nothing)
 
 
-def records(store: Path) -> dict[int, int]:
-    """Trials that have ended, with the time at which each record was written, in ns."""
-    found: dict[int, int] = {}
-    for path in (store / "studies" / STUDY / "trials").glob("*/record.json"):
-        found[int(path.parent.name)] = path.stat().st_mtime_ns
-    return found
+def files(store: Store) -> dict[str, int]:
+    """All that is in the folders of the trials, by name below them, with a stamp that a new writing changes."""
+    folder, bucket = store.study(STUDY).folder / "trials", store.bucket
+    if bucket is not None:
+        listing = bucket._client.listing(f"studies/{STUDY}/trials")
+        return {name.split("/", 3)[3]: found.stamp for name, found in listing.items()}
+    there: dict[str, int] = {}
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # it is gone by now
+            there[path.relative_to(folder).as_posix()] = path.stat().st_mtime_ns
+    return there
 
 
-def running(store: Path) -> tuple[Running, ...]:
+def signs(store: Store) -> set[str]:
+    """What shows that trials begin, get on and end: attempts' checkpoints, and records."""
+    return {name for name in files(store) if "/checkpoint-" in name or name[5:] == "/record.json"}
+
+
+def records(store: Store) -> dict[int, int]:
+    """Trials that have ended, with a stamp of when each record was written."""
+    return {int(name[:5]): stamp for name, stamp in files(store).items() if name[5:] == "/record.json"}
+
+
+def running(store: Store) -> tuple[Running, ...]:
     """Trials that were begun and have no record."""
-    found = []
-    for folder in sorted((store / "studies" / STUDY / "trials").glob("*")):
-        attempts = [path for path in folder.glob("attempt-*") if path.is_dir()]
-        if attempts and not (folder / "record.json").exists():
-            whole = any(folder.glob("attempt-*/checkpoint-*/record.json"))
-            found.append(Running(int(folder.name), len(attempts), whole))
-    return tuple(found)
+    names = [name.split("/") for name in files(store)]
+    ended = {parts[0] for parts in names if parts[1:] == ["record.json"]}
+    attempts = {(parts[0], parts[1]) for parts in names if len(parts) > 1 and parts[1].startswith("attempt-")}
+    whole = {
+        parts[0]
+        for parts in names
+        if parts[2:3] and parts[2].startswith("checkpoint-") and parts[3:] == ["record.json"]
+    }
+    begun = sorted({trial for trial, _ in attempts} - ended)
+    return tuple(
+        Running(int(trial), sum(of == trial for of, _ in attempts), trial in whole) for trial in begun
+    )
 
 
 def audit(
-    root: Path,
+    store: Store,
+    ledger: str,
     tracking: str,
     *,
     trials: int,
@@ -75,15 +97,16 @@ def audit(
     """Reads all three books.
 
     Args:
-        root: the store.
+        store: the store.
+        ledger: the ledger's address.
         tracking: MLflow's address.
         trials: that the study was asked for.
         seen: what `records` gave at each blow.
         interrupted: what `running` gave at each blow.
     """
-    store = Store(root)
-    at_end = records(root)
-    study = optuna.load_study(study_name=STUDY, storage=f"sqlite:///{root}/studies.db")
+    at_end = records(store)
+    store.study(STUDY).refresh()
+    study = optuna.load_study(study_name=STUDY, storage=driver_url(ledger))
     states = {trial.number: trial.state.name for trial in study.trials}
     children, parents = _runs(tracking)
     lost = [f"trial {n}: no record" for n in range(trials) if n not in at_end]

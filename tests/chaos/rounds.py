@@ -18,11 +18,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import final
 
-from rich.console import Console
-from rich.table import Table
-
 from pipeline.study.ledger import holder_of
-from tests.chaos.audit import STUDY, Audit, Running, audit, records, running
+from pipeline.study.store import Store, place_text
+from tests.chaos.audit import STUDY, Audit, Running, audit, records, running, signs
 from tests.chaos.machines import WORKERS, Nodes, Server, free_port, kill_group, start, wait_for
 from tests.kit.toy import SHORT_CUT, write_task
 
@@ -82,9 +80,31 @@ class State:
 class Chaos:
     """A study, what it runs on, and whoever strikes it."""
 
-    def __init__(self, folder: Path, *, victims: tuple[str, ...], seed: int, tracking: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        victims: tuple[str, ...],
+        seed: int,
+        tracking: bool = True,
+        store: str = "",
+        ledger: str = "",
+    ) -> None:
+        """Start nodes and servers.
+
+        Args:
+            folder: for all that is written.
+            victims: of each round, one of VICTIMS.
+            seed: of the moments.
+            tracking: whether an MLflow server is started.
+            store: of the study; empty for a folder.
+            ledger: its database; empty for the store's own.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.store, self.victims = folder, folder / "store", victims
+        self.folder, self.victims = folder, victims
+        self.store = Store(Path(store) if store else folder / "store")
+        self.ledger = ledger or f"sqlite:///{self.store.studies_db}"
+        self._own_ledger = not ledger
         self.state = _read(folder, seed)
         self.task = folder / "task" / "task.toml"
         if not self.task.exists():
@@ -97,7 +117,7 @@ class Chaos:
     @property
     def tracking(self) -> str:
         """Where the study is published."""
-        return self.server.address if self.server else f"sqlite:///{self.store}/mlflow.db"
+        return self.server.address if self.server else f"sqlite:///{self.store.mlflow_db}"
 
     def run(self, told: Callable[[Round], None]) -> Audit:
         """All rounds that are left, then the study's end, and its books."""
@@ -110,6 +130,7 @@ class Chaos:
             blows = [each.running for each in self.state.rounds]
             return audit(
                 self.store,
+                self.ledger,
                 self.tracking,
                 trials=self.state.trials,
                 seen=self.state.seen,
@@ -182,7 +203,7 @@ class Chaos:
 
     def _pause(self, chance: random.Random, notes: list[str]) -> int:
         """The driver stands still, its trials go on; another one takes over; then the first goes on, and notices."""
-        first, url = self.driver, f"sqlite:///{self.store}/studies.db"
+        first = self.driver
         assert first is not None
         os.kill(first.pid, signal.SIGSTOP)
         try:
@@ -190,7 +211,7 @@ class Chaos:
             self.driver = second
 
             def has_taken_over() -> bool:
-                holder = holder_of(url, STUDY)
+                holder = holder_of(self.ledger, STUDY)
                 return second.poll() is not None or (holder is not None and holder.pid == second.pid)
 
             wait_for(has_taken_over, "a take-over", seconds=TAKEN_S)
@@ -206,20 +227,14 @@ class Chaos:
 
     def _wait_for_life(self, notes: list[str]) -> None:
         """Until a trial is seen to begin, to leave a checkpoint, or to end, from now on."""
-        before = self._signs()
-        wait_for(lambda: self._keep_going(notes) and self._signs() != before, "a sign of life", seconds=400)
+        before = signs(self.store)
+        wait_for(
+            lambda: self._keep_going(notes) and signs(self.store) != before, "a sign of life", seconds=400
+        )
 
     def _is_at_work(self) -> bool:
         """Whether a trial runs, as its folder and its process say."""
         return bool(running(self.store)) and bool(self.nodes.trials())
-
-    def _signs(self) -> set[str]:
-        trials = self.store / "studies" / STUDY / "trials"
-        return {
-            str(path)
-            for pattern in ("*/attempt-*/checkpoint-*", "*/record.json")
-            for path in trials.glob(pattern)
-        }
 
     def _keep_going(self, notes: list[str]) -> bool:
         """Starts nodes and the search if they do not run; a study that has ended gets more trials."""
@@ -247,17 +262,27 @@ class Chaos:
                 break
         else:
             raise RuntimeError(f"The search did not end; see {self.folder / 'driver.log'}.")
-        if (self.store / "studies" / STUDY / "outbox.json").exists():
-            sync = ["studies", "--sync", "--store", str(self.store), "--tracking", self.tracking]
+        self.store.study(STUDY).refresh()
+        if self.store.study(STUDY).outbox.read() is not None:
+            sync = ["studies", "--sync", "--store", place_text(self.store.place), "--tracking", self.tracking]
+            sync += [] if self._own_ledger else ["--ledger", self.ledger]
             subprocess.run(
                 [sys.executable, "-m", "pipeline", *sync], env=self.nodes.env, check=True, timeout=300
             )
 
     def _command(self) -> list[str]:
         options = ["--task", self.task, "--space", self.task.parent / "chaos.toml", "--name", STUDY]
-        options += ["--store", self.store, "--trials", self.state.trials, "--address", self.nodes.address]
+        options += [
+            "--store",
+            place_text(self.store.place),
+            "--trials",
+            self.state.trials,
+            "--address",
+            self.nodes.address,
+        ]
         options += ["--latency-grid", "none", "--checkpoint-seconds", 0.3, "--concurrent", 2]
         options += ["--tracking", self.tracking] if self.server else []
+        options += [] if self._own_ledger else ["--ledger", self.ledger]
         return [sys.executable, "-m", "pipeline", "search", *map(str, options)]
 
     def _write(self) -> None:
@@ -271,42 +296,6 @@ def schedule(rounds: int, seed: int) -> tuple[str, ...]:
     victims = [VICTIMS[number % len(VICTIMS)] for number in range(rounds)]
     random.Random(seed).shuffle(victims)
     return tuple(victims)
-
-
-def table(rounds: list[Round]) -> Table:
-    """The rounds, for people."""
-    found = Table("round", "struck", "process", "after", "ended", "running then", "at work again", "note")
-    for each in rounds:
-        at_work = ", ".join(
-            f"{one.number} ({'checkpoint' if one.has_checkpoint else 'no checkpoint'})"
-            for one in each.running
-        )
-        found.add_row(
-            str(each.number + 1),
-            each.victim,
-            str(each.process),
-            f"{each.after_s:.1f} s",
-            str(each.ended),
-            at_work,
-            f"{each.back_s:.1f} s",
-            each.note,
-        )
-    return found
-
-
-def report(console: Console, rounds: list[Round], found: Audit) -> None:
-    """Prints the table and the verdict."""
-    console.print(table(rounds))
-    console.print(
-        f"{found.trials} trials: {found.states}. {len(found.lost)} lost, {len(found.doubled)} doubled, "
-        f"{len(found.undead)} undead, {len(found.repeated)} done again, {len(found.from_nothing)} begun anew "
-        f"although a checkpoint was there; {len(found.resumed)} went on from a checkpoint."
-    )
-    for name in ("lost", "doubled", "undead", "repeated", "from_nothing"):
-        for line in getattr(found, name):
-            console.print(f"[red]{name}[/]: {line}")
-    for number, reason in found.failed.items():
-        console.print(f"trial {number} failed: {reason}")
 
 
 def _read(folder: Path, seed: int) -> State:

@@ -18,7 +18,7 @@ from pipeline.export.reopen import reopen
 from pipeline.study.ledger import hold
 from pipeline.study.records import Ask
 from pipeline.study.store import Store
-from pipeline.trial.inputs import TrialJob
+from pipeline.trial.job import TrialJob
 from pipeline.trial.trial import run_trial
 from tests.kit.toy import prunefront, prunefront_here, small, write_task
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import random
 import sys
-import tempfile
 import time
 from pathlib import Path
 
-from tests.kit.schedules import Study, hurried
+from tests.faults.every import in_memory
+from tests.faults.kinds import KINDS, make
+from tests.kit.schedules import hurried
 
 SECONDS = 120.0
 CORPUS = Path(__file__).with_name("corpus.txt")
@@ -25,16 +26,8 @@ def main() -> int:
     seconds = float(sys.argv[2]) if len(sys.argv) > 2 else SECONDS
     print(f"seed {seed}, {seconds:.0f} s", flush=True)
     tried = failed = 0
-    with (
-        hurried(),
-        tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder,
-    ):
-        studies = {
-            "complete": Study(Path(folder) / "complete"),
-            "stopped": Study(Path(folder) / "stopped", stops=True),
-            "exporter": Study(Path(folder) / "exporter", actor="exporter"),
-            "sync": Study(Path(folder) / "sync", actor="sync"),
-        }
+    with hurried(), in_memory() as folder:
+        studies = {name: make(name, folder) for name in KINDS}
         generator = random.Random(seed)
         drawn = {name: study.pairs(generator) for name, study in studies.items()}
         end = time.monotonic() + seconds

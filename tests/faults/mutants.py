@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,8 +25,10 @@ from pipeline.study.ledger.guarded import GuardedWrites
 from pipeline.study.ledger.lease import Lease
 from pipeline.study.ledger.ledger import Ledger
 from pipeline.study.store import attempts, confirmations, weights, written_once
+from pipeline.study.store import study as study_room
 from pipeline.study.store.attempts import remove
 from pipeline.study.store.study import StudyStore
+from tests.faults.every import in_memory
 from tests.kit.schedules import Outcome, Schedule, Study, hurried
 
 Patch = Callable[[pytest.MonkeyPatch], None]
@@ -61,6 +62,12 @@ def _forgetful(patch: pytest.MonkeyPatch) -> None:
     """Either is enough: a record whose name was lost is missed at the next start."""
     patch.setattr(whole_file, "_sync_folder", _nothing)
     patch.setattr(Ledger, "_reopen", lambda *_: ())
+
+
+def _unknown_searches(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(StudyStore, "has_begun_anew", lambda _: False)
+    patch.setattr(written_once, "is_of_another", lambda *_: False)
+    patch.setattr(study_room, "is_of_another", lambda *_: False)
 
 
 def _none_of(_spec: Any, records: Any, **_: Any) -> bool:
@@ -168,6 +175,12 @@ MUTANTS = (
         key="complete",
         instead=_any_weights,
     ),
+    Mutant(
+        "workers of an earlier search of the name are not known",
+        ("pause", "orphan"),
+        _unknown_searches,
+        actor="earlier",
+    ),
     _gone(
         "what killed processes left is not completed",
         "kill",
@@ -198,11 +211,12 @@ STRIDE = 7  # of schedules: neighbours are alike, so that every seventh is tried
 
 def killing(mutant: Mutant, folder: Path) -> tuple[int, Outcome | None]:
     """Return how many schedules were tried, and the first that shows the mutant; None if none does."""
-    study = Study(folder, actor=mutant.actor, mlflow=mutant.mlflow, stops=mutant.stops)
-    every = [each for each in study.schedules() if each.fault in mutant.faults]
     tried = 0
     with pytest.MonkeyPatch.context() as patch:
         mutant.patch(patch)
+        # made with it: a protection that is gone makes other points
+        study = Study(folder, actor=mutant.actor, mlflow=mutant.mlflow, stops=mutant.stops)
+        every = [each for each in (*study.schedules(), *study.at_once()) if each.fault in mutant.faults]
         for first in range(STRIDE):
             for schedule in every[first::STRIDE]:
                 tried += 1
@@ -223,13 +237,10 @@ def main() -> int:
     """Print which schedule shows each mutant; return how many none shows."""
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     alive = 0
-    with (
-        hurried(),
-        tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None) as folder,
-    ):
+    with hurried(), in_memory() as folder:
         for number, mutant in enumerate(MUTANTS):
             began = time.monotonic()
-            tried, found = killing(mutant, Path(folder) / str(number))
+            tried, found = killing(mutant, folder / str(number))
             alive += found is None
             shown = (
                 "LIVES"

@@ -1,7 +1,7 @@
-"""Schedules of a study of two trials: a fault at every point of a driver, then another one; then the books are read.
+"""Schedules of a study of two trials: a fault at a point of a process, then another one; then the books are read.
 
-A small sample in the quick tests, a larger one in the long ones; `make faults` draws at random. A schedule that failed
-once is in `corpus.txt`, and always tried.
+A hundred of them here; `make schedules` tries all, `make faults` draws those of two faults at random. A schedule that
+failed once is in `corpus.txt`, and always tried.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from pipeline.study.ledger import lease
+from tests.faults.every import in_memory
+from tests.faults.kinds import make, own_schedules
 from tests.kit.points import FAULTS
 from tests.kit.postgres import PASSWORD, Server, binaries
 from tests.kit.schedules import Outcome, Schedule, Study
 
 CORPUS = Path(__file__).with_name("corpus.txt")
-SAMPLE = 60  # every so many-th schedule
-EXPORTER_SAMPLE = 10
-MLFLOW_SAMPLE = POSTGRESQL_SAMPLE = 10
+SAMPLES = {"complete": 45, "stopped": 12, "earlier": 25, "exporter": 18}  # 100 schedules, spread over all
+MLFLOW_SAMPLE, POSTGRESQL_SAMPLE = 10, 40
 
 pytestmark = [
     pytest.mark.usefixtures("hurry"),
@@ -39,38 +40,30 @@ def corpus(kind: str) -> list[Schedule]:
     return [Schedule(fault, int(at), int(then)) for name, fault, at, then in rows if name == kind]
 
 
-@pytest.mark.parametrize("stops", [False, True], ids=["complete", "stopped"])
-def test_a_sample_of_schedules_loses_and_doubles_nothing(tmp_path: Path, stops: bool) -> None:
-    study = Study(tmp_path, stops=stops)
-    every = study.schedules()
-    assert {each.fault for each in every} == set(FAULTS)
-    chosen = [*corpus("stopped" if stops else "complete"), *every[stops * 5 :: SAMPLE * (1 + stops)]]
-    assert told([study.try_out(schedule) for schedule in chosen]) == []
+def spread(every: list[Schedule], count: int) -> list[Schedule]:
+    """So many of them, from the first to the last."""
+    return [every[round(at * (len(every) - 1) / (count - 1))] for at in range(count)]
 
 
-def test_exporters_that_are_killed_or_run_at_once_lose_nothing(tmp_path: Path) -> None:
-    study = Study(tmp_path, actor="exporter")
-    chosen = [*corpus("exporter"), *study.schedules()[::EXPORTER_SAMPLE]]
-    assert told([study.try_out(schedule) for schedule in chosen]) == []
-
-
-@pytest.mark.long
-@pytest.mark.timeout(1200)
-@pytest.mark.parametrize("stops", [False, True], ids=["complete", "stopped"])
-def test_more_schedules_lose_and_double_nothing(tmp_path: Path, stops: bool) -> None:
-    study = Study(tmp_path, stops=stops)
-    chosen = study.schedules()[:: 6 * (1 + stops)]  # all of them: make faults, for half an hour
-    assert told([study.try_out(schedule) for schedule in chosen]) == []
+@pytest.mark.parametrize("kind", SAMPLES)
+def test_a_sample_of_schedules_loses_and_doubles_nothing(kind: str) -> None:
+    with in_memory() as folder:
+        studies = {name: make(name, folder) for name in {kind, "complete"}}
+        every = own_schedules(kind, studies)
+        if kind == "complete":
+            assert {each.fault for each in every} == set(FAULTS)
+        chosen = [*corpus(kind), *spread(every, SAMPLES[kind])]
+        assert told([studies[kind].try_out(schedule) for schedule in chosen]) == []
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("actor", ["driver", "sync"])
-def test_a_sample_of_schedules_with_mlflow_publishes_each_trial_once(tmp_path: Path, actor: str) -> None:
-    study = Study(tmp_path, actor=actor, mlflow=True)
-    every = [each for each in study.schedules() if each.fault != "undone"]
-    chosen = every[:: max(1, len(every) // MLFLOW_SAMPLE)]
-    assert told([study.try_out(schedule) for schedule in chosen]) == []
+@pytest.mark.parametrize("kind", ["mlflow", "sync"])
+def test_a_sample_of_schedules_with_mlflow_publishes_each_trial_once(kind: str) -> None:
+    with in_memory() as folder:
+        study = make(kind, folder)
+        chosen = [*corpus(kind), *spread(own_schedules(kind, {kind: study}), MLFLOW_SAMPLE)]
+        assert told([study.try_out(schedule) for schedule in chosen]) == []
 
 
 @pytest.mark.long
@@ -85,8 +78,8 @@ def test_a_sample_of_schedules_on_postgresql_loses_and_doubles_nothing(
     study = Study(tmp_path, server=server)
     commits = [at for at, name in enumerate(study.points, start=1) if name.startswith("commit")]
     every = [each for each in study.schedules() if each.at in commits]
-    every += [Schedule("pause", at) for at in commits if study.points[at - 1] == "commit before"]
-    chosen = every[:: max(1, len(every) // POSTGRESQL_SAMPLE)]
+    every += [Schedule("pause", at) for at in commits if study.points[at - 1].startswith("commit before")]
+    chosen = spread(every, POSTGRESQL_SAMPLE)
     assert told([study.try_out(schedule) for schedule in chosen]) == []
 
 
@@ -102,7 +95,7 @@ def test_the_books_show_what_is_wrong(tmp_path: Path) -> None:
         ),
         (
             lambda: (root / "store/studies/s/trials/00000/weights/recovered.safetensors").write_text("1"),
-            "another process",
+            "weights of another process",
         ),
         (lambda: (root / "store/studies/s/.x.0a1b2c3d.part").touch(), "left over"),
         (lambda: record.unlink(), "cannot"),

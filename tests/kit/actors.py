@@ -17,11 +17,12 @@ from pipeline.driver.search.budget import Budget, Meter
 from pipeline.driver.search.study_queue import StudyQueue
 from pipeline.driver.search.study_results import StudyResults
 from pipeline.driver.search.trial_source import TrialSource
+from pipeline.driver.search.unseen import begin_anew
 from pipeline.driver.search.watcher import SilentWatcher
 from pipeline.driver.tracking import Publisher, Tracker, open_tracking, sync
 from pipeline.study.halving import Verdict
 from pipeline.study.ledger import LeaseLost, hold, open_ledger
-from pipeline.study.records import BadInput, Masks, Measurement, Point, TrialRecord
+from pipeline.study.records import Anchors, BadInput, Masks, Measurement, Point, StudySpec, TrialRecord
 from pipeline.study.store import Confirmation, Retrained, Store, TestScores, save_record
 from pipeline.study.whole_file import whole_file, whole_folder
 from tests.kit.ledger import SPACE, spec_of
@@ -29,6 +30,9 @@ from tests.kit.points import POINTS
 
 TRIALS = 2
 SPEC = spec_of("random")
+EARLIER = replace(
+    spec_of("random", seed=1), anchors=Anchors.pending(SPEC.anchors.constant)
+)  # of the same name
 STOPPED = 1  # the trial that is stopped at a rung
 
 
@@ -125,30 +129,38 @@ class _Nowhere:
 
 
 def drive(
-    root: Path, url: str, *, take_over: bool = False, stops: bool = False, mlflow: bool = False
+    root: Path,
+    url: str,
+    *,
+    take_over: bool = False,
+    stops: bool = False,
+    mlflow: bool = False,
+    spec: StudySpec = SPEC,
 ) -> None:
     """What a search does with its trials."""
     store = Store(root / "store")
     study = store.study("s")
     with hold(url, "s", take_over=take_over) as lease:
-        ledger = open_ledger(url, SPEC, SPACE, trials=TRIALS, lease=lease)
+        ledger = open_ledger(url, spec, SPACE, trials=TRIALS, lease=lease)
         if not study.exists():
+            begin_anew(study, ledger)
             study.write_validation(["0"], np.zeros(1, np.int64))
-            study.write_spec(SPEC)
+            if spec.anchors.known:
+                study.write_spec(spec)
         publisher: Any = _Nowhere()
         if mlflow:
             publisher = _InStep(
-                SPEC, store=store, open_tracker=partial(open_tracking, None, store_root=store.root),
+                spec, store=store, open_tracker=partial(open_tracking, None, store_root=store.root),
                 may_write=lease.check, address="the store",
             )  # fmt: skip
         meter = Meter(store, "s", gpus_per_trial=0.0, may_write=ledger.check)
         queue = StudyQueue(
             TrialSource(ledger, Budget(TRIALS), meter, warn=lambda _: None),
-            StudyResults(SPEC, store, may_write=ledger.check),
+            StudyResults(spec, store, may_write=ledger.check),
             publisher=publisher, watcher=SilentWatcher(), halving=None,
         )  # fmt: skip
         shared = worker._TrialShared(
-            None, store.place, "s", 1.0, _stopped_body if stops else _body, 60.0, 0.05
+            None, store.place, "s", 1.0, _stopped_body if stops else _body, 60.0, 0.05, study.search
         )  # type: ignore[arg-type]
         try:
             queue.settle()

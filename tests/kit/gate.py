@@ -5,17 +5,19 @@ from __future__ import annotations
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from tests.kit.postgres import free_port
 
+Change = Callable[[bytes], bytes]
+
 
 class Gate:
-    """Hands on what comes to `port` of 127.0.0.1 to another port of it, while it is open."""
+    """Hands on what comes to `port` of 127.0.0.1 to another port of it, while it is open; `change` may change it."""
 
-    def __init__(self, to: int) -> None:
-        self.port, self._to = free_port(), to
+    def __init__(self, to: int, change: Change = lambda data: data) -> None:
+        self.port, self._to, self._change = free_port(), to, change
         self._ends: list[socket.socket] = []
         self._door: socket.socket | None = None
 
@@ -39,21 +41,21 @@ class Gate:
                 near, _ = door.accept()
                 far = socket.create_connection(("127.0.0.1", self._to))
                 self._ends += [near, far]
-                for source, target in ((near, far), (far, near)):
-                    threading.Thread(target=_pass_on, args=(source, target), daemon=True).start()
+                for source, target, change in ((near, far, self._change), (far, near, lambda data: data)):
+                    threading.Thread(target=_pass_on, args=(source, target, change), daemon=True).start()
 
 
-def _pass_on(source: socket.socket, target: socket.socket) -> None:
+def _pass_on(source: socket.socket, target: socket.socket, change: Change) -> None:
     with suppress(OSError):
         while data := source.recv(1 << 16):
-            target.sendall(data)
+            target.sendall(change(data))
         target.shutdown(socket.SHUT_WR)
 
 
 @contextmanager
-def gate(to: int) -> Iterator[Gate]:
+def gate(to: int, change: Change = lambda data: data) -> Iterator[Gate]:
     """An open one."""
-    made = Gate(to)
+    made = Gate(to, change)
     made.open()
     try:
         yield made

@@ -90,8 +90,9 @@ def run_trials(
     stack: int = 1,
 ) -> None:
     shared = worker._TrialShared(
-        inputs, store.place, study, cluster.cpus_per_trial, body, checkpoint_s, 1 / worker.BEATS_PER_S
-    )
+        inputs, store.place, study, cluster.cpus_per_trial, body, checkpoint_s, 1 / worker.BEATS_PER_S,
+        store.study(study).search,
+    )  # fmt: skip
 
     def receive(report: Report) -> None:
         if report.event is Event.PROGRESS:

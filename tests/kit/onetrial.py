@@ -10,7 +10,8 @@ from pipeline.model.source import write_source
 from pipeline.study.records import Anchors, Ask, Params, StudySpec, TrialRecord, refer
 from pipeline.study.store import Store
 from pipeline.task.loading import load_task, train_texts
-from pipeline.trial.inputs import TrialJob, head_of, inputs_of
+from pipeline.trial.inputs import head_of, inputs_of
+from pipeline.trial.job import TrialJob
 from pipeline.trial.trial import run_trial
 from tests.kit.toy import write_model, write_task
 from tests.kit.trials import SNIP

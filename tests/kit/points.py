@@ -1,15 +1,17 @@
 """The writes of a process as numbered points, and a fault at one of them.
 
 A point is a file that is opened for writing, renamed, linked or removed, a folder that is made or removed, each below a
-root, and a commit of a database, before and after. Nothing of the program is replaced: Python's audit hook tells of
-the files, SQLAlchemy of the commits. Of a
-journal a commit is a line that is added.
+root, and a commit of a database, before and after. What changes nothing (a folder that is there is made, a file that is
+not there removed) is none. Nothing of the program is replaced: Python's audit hook tells of the files, SQLAlchemy of
+the commits. Of a journal a commit is a line that is added.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -24,14 +26,16 @@ from pipeline.study.ledger.journal.lines import JournalLines
 
 KILLED = 9
 AN_HOUR = 3600.0
-WORKERS = " (worker)"  # after a point's name
+WORKERS = " (worker)"  # in a point's name
+UNFLUSHED = " (unflushed)"  # in a point's name: a power failure takes more than a kill
+DATABASE = re.compile(r"\.db(-journal|-wal|-shm)?$")
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 FILES = ("open", "os.mkdir", "os.rename", "os.link")  # what a disk may refuse
 
 # name of a fault -> the kinds of points that it may befall
 FAULTS: dict[str, tuple[str, ...]] = {
     "kill": ("files", "before", "after"),
-    "power": ("files", "before", "after"),
+    "power": ("losable",),  # where nothing is unflushed it is a kill
     "pause": ("files", "after"),  # before a commit sqlite's own lock keeps the others out
     "orphan": ("worker",),  # the driver is killed, its worker goes on when another driver has finished
     "no space": ("refusable",),
@@ -74,6 +78,8 @@ class Points:
         """Reach a point."""
         if self.in_worker:
             name, kinds = name + WORKERS, (*kinds, "worker")
+        if self.unflushed or self.unnamed:
+            name, kinds = name + UNFLUSHED, (*kinds, "losable")
         self.seen.append(name)
         # a pause before a commit is asked for by name, where the database lets go of its locks
         befalls = (*FAULTS[self.fault], "before") if self.fault == "pause" else FAULTS[self.fault]
@@ -107,8 +113,10 @@ class Points:
             if Path(path).exists():
                 os.truncate(path, 0)
         for name in self.unnamed:
-            if Path(name).is_file():
-                Path(name).unlink()
+            if Path(name).is_dir():
+                shutil.rmtree(name)
+            else:
+                Path(name).unlink(missing_ok=True)
 
     def heard(self, event: str, arguments: tuple[Any, ...]) -> None:
         """Take in an audit event: a file or a folder is about to change."""
@@ -126,7 +134,7 @@ class Points:
         else:
             return
         names = [os.fsdecode(path) for path in paths]
-        if not names[-1].startswith(self.root) or ".db" in names[-1]:
+        if not names[-1].startswith(self.root) or DATABASE.search(names[-1]) or _is_idle(event, names[-1]):
             return
         self.reach(f"{event} {names[-1].removeprefix(self.root)}", kinds_of(event))
         self._note(event, names)
@@ -135,10 +143,18 @@ class Points:
         """Keep account of what a power failure would take."""
         if event == "open":
             self.unflushed.add(names[0])
-        elif event in ("os.rename", "os.link"):
+        elif event in ("os.remove", "os.rmdir"):
+            self._forget(names[0])
+        else:
             if names[0] in self.unflushed:
-                self.unflushed.add(names[1])
-            self.unnamed[names[1]] = str(Path(names[1]).parent)
+                self.unflushed.add(names[-1])
+            if event == "os.rename":
+                self._forget(names[0])
+            self.unnamed[names[-1]] = str(Path(names[-1]).parent)
+
+    def _forget(self, name: str) -> None:
+        self.unflushed.discard(name)
+        self.unnamed.pop(name, None)
 
     def flushed(self, path: str) -> None:
         """Take in that a file or a folder was flushed."""
@@ -148,10 +164,18 @@ class Points:
 
 def kinds_of(name: str) -> tuple[str, ...]:
     """The kinds of a point, by its name."""
-    if name.startswith("commit"):
-        return (name.split()[1],)
-    kinds = ("files", "refusable") if name.split()[0] in FILES else ("files",)
-    return (*kinds, "worker") if name.endswith(WORKERS) else kinds
+    first, second, *_ = [*name.split(), ""]
+    of_file = ("files", "refusable") if first in FILES else ("files",)
+    kinds: tuple[str, ...] = (second,) if first == "commit" else of_file
+    kinds += ("worker",) if WORKERS in name else ()
+    return (*kinds, "losable") if UNFLUSHED in name else kinds
+
+
+def _is_idle(event: str, path: str) -> bool:
+    """Whether an event changes nothing: `mkdir` is tried before it is known whether the parent is there."""
+    if event == "os.mkdir":
+        return Path(path).is_dir() or not Path(path).parent.is_dir()
+    return event in ("os.remove", "os.rmdir") and not os.path.lexists(path)
 
 
 def _same(one: str, other: str) -> bool:
@@ -165,6 +189,15 @@ POINTS = Points()
 _installed = False
 
 
+def _database_of(dialect: Any, connection: Any) -> str:
+    """The file's name of a sqlite database, else what kind of a server it is."""
+    if dialect.name != "sqlite":
+        return str(dialect.name)
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA database_list")
+    return Path(cursor.fetchone()[2]).name
+
+
 def install() -> None:
     """Begin to listen, for the rest of this process; inert until POINTS has a root."""
     global _installed
@@ -176,18 +209,20 @@ def install() -> None:
     fsync, now = os.fsync, time.time
 
     def committing(self: Any, connection: Any) -> None:
-        if POINTS.root:
-            POINTS.reach("commit before", ("before",))
+        if not POINTS.root:
+            commit(self, connection)
+            return
+        which = _database_of(self, connection)
+        POINTS.reach(f"commit before {which}", ("before",))
         commit(self, connection)
-        if POINTS.root:
-            POINTS.reach("commit after", ("after",))
+        POINTS.reach(f"commit after {which}", ("after",))
 
     def appending(self: JournalLines, logs: list[dict[str, Any]]) -> None:
         if POINTS.root:
-            POINTS.reach("commit before", ("before",))
+            POINTS.reach("commit before journal", ("before",))
         append(self, logs)
         if POINTS.root:
-            POINTS.reach("commit after", ("after",))
+            POINTS.reach("commit after journal", ("after",))
 
     def flushing(descriptor: int) -> None:
         fsync(descriptor)

@@ -6,7 +6,6 @@ process adds its own noise to its metric, so that what one process overwrites of
 
 from __future__ import annotations
 
-import hashlib
 import os
 import random
 import shutil
@@ -28,18 +27,18 @@ from pipeline.driver.search import trial_source
 from pipeline.driver.tracking import busy, open_tracking
 from pipeline.study.ledger import hold, storage
 from pipeline.study.ledger.journal import lines
-from pipeline.study.records import BadInput, TrialRecord
-from pipeline.study.store import Store
+from pipeline.study.records import BadInput
 from pipeline.study.store import study as study_room
-from tests.kit.actors import SPEC, TRIALS, drive, export, publish
-from tests.kit.books import books_of, query
+from tests.kit.actors import EARLIER, drive, export, publish
+from tests.kit.audits import audit, changed, digests, exports_differ, mlflow_differs, read_all
+from tests.kit.books import books_of
 from tests.kit.points import FAULTS, KILLED, POINTS, install, kinds_of
 from tests.kit.postgres import PASSWORD, Server
 
 SLEEP = time.sleep  # `hurried` takes it from Optuna, and so from all
 PATIENCE_S = 60.0  # for a process of a schedule
 FAULT_OF_OURS = 70  # exit code of an error that no message knows
-ACTORS = {"driver": drive, "sync": publish, "exporter": export}
+ACTORS = {"driver": drive, "earlier": partial(drive, spec=EARLIER), "sync": publish, "exporter": export}
 PAUSES = ("pause", "orphan")
 
 
@@ -49,10 +48,12 @@ class Schedule:
 
     fault: str
     at: int
-    then: int = 0  # a kill at that point of the second process; 0: none
+    # a point of the second process: it is killed there; or, after a pause, the first goes on there. 0: at no point
+    then: int = 0
 
     def __str__(self) -> str:
-        return f"{self.fault} at {self.at}" + (f", kill at {self.then}" if self.then else "")
+        what = "the first goes on" if self.fault in PAUSES else "kill"
+        return f"{self.fault} at {self.at}" + (f", {what} at {self.then}" if self.then else "")
 
 
 @dataclass
@@ -61,6 +62,7 @@ class Outcome:
 
     schedule: Schedule
     point: str
+    code: int = 0  # of the first process
     wrong: list[str] = field(default_factory=list)
 
 
@@ -114,6 +116,7 @@ class Study:
         actor: str = "driver",
         stops: bool = False,
         mlflow: bool = False,
+        leftover: bool = False,
         server: Server | None = None,
         journal: bool = False,
     ) -> None:
@@ -121,21 +124,27 @@ class Study:
 
         Args:
             folder: for all of it.
-            actor: the first process, and the last: "driver", "sync" or "exporter" of a study that has ended.
+            actor: the first process, and the last: "driver", "sync" or "exporter" of a study that has ended; "earlier"
+                is another search of the study's name, after which the last is a driver.
             stops: the second trial is stopped at a rung.
             mlflow: a driver publishes its trials.
+            leftover: another search of the name has left its trials unseen.
             server: with the ledger, a database for each schedule; None: sqlite.
             journal: the ledger is a folder of Optuna's journals.
         """
         install()
         self.folder, self.actor, self.server, self.journal = folder, actor, server, journal
+        self.leftover = leftover
         self.mlflow = mlflow or actor == "sync"
         how: dict[str, Any] = {"stops": stops, "mlflow": mlflow} if actor == "driver" else {}
         self.run = partial(ACTORS[actor], **how)
+        self.then = drive if actor == "earlier" else self.run
         self.template = folder / "template"
         (self.template / "store").mkdir(parents=True)  # also makes `folder`
         self._make_databases()
-        if actor != "driver":
+        if leftover:
+            drive(self.template, self.url(self.template), spec=EARLIER)
+        if actor in ("sync", "exporter"):
             drive(self.template, self.url(self.template))
         # what is imported late is there for all processes that are forked
         root = self._new()
@@ -144,6 +153,8 @@ class Study:
         root = self.undisturbed()
         (seen,) = root.glob("seen.*")
         self.points = seen.read_text().splitlines()
+        if actor == "earlier":
+            self._finish(root)
         self.draws = {n: row["params"] for n, row in books_of(self.url(root)).asked().items()}
         assert self.audit(root) == []
         self._remove(root)
@@ -163,6 +174,11 @@ class Study:
         code = _wait(pid)
         assert code == 0, (root / f"said.{pid}").read_text()
         return root
+
+    def _finish(self, root: Path) -> None:
+        pid = _child(root, partial(self.then, root, self.url(root)))
+        code = _wait(pid)
+        assert code == 0, (root / f"said.{pid}").read_text()
 
     def _make_databases(self) -> None:
         import optuna
@@ -203,6 +219,13 @@ class Study:
             found += [Schedule(fault, at) for fault, befalls in FAULTS.items() if kinds & set(befalls)]
         return found
 
+    def at_once(self) -> list[Schedule]:
+        """Every pause once more; the second process is in its middle when the first goes on."""
+        # before a commit sqlite's own lock keeps the first out
+        free = [at for at, name in enumerate(self.points, 1) if not name.startswith("commit before")]
+        paused = [each for each in self.schedules() if each.fault in PAUSES]
+        return [replace(each, then=free[each.at * 7 % len(free)]) for each in paused]
+
     def pairs(self, generator: random.Random) -> Iterator[Schedule]:
         """Random schedules, with a second fault in the process that goes on."""
         every = self.schedules()
@@ -219,18 +242,20 @@ class Study:
             self._pause(root, schedule, found)
         else:
             pid = _child(root, run, fault=schedule.fault, at=schedule.at)
-            self._judge(root, pid, _wait(pid), found, may_stop=schedule.fault not in ("clock",))
+            found.code = _wait(pid)
+            self._judge(root, pid, found.code, found, may_stop=schedule.fault not in ("clock",))
             if schedule.fault == "undone":
                 books_of(self.url(root)).undo_last()
-        if schedule.then:
+        if schedule.then and schedule.fault not in PAUSES:
             _wait(_child(root, run, fault="kill", at=schedule.then))
-        told = _digests(root) if schedule.fault != "power" else {}
-        pid = _child(root, run)
+        is_anew = self.leftover or self.actor == "earlier"  # nobody has seen what the earlier one has found
+        told = {} if is_anew or schedule.fault == "power" else digests(root)
+        pid = _child(root, partial(self.then, root, self.url(root)))
         self._judge(root, pid, _wait(pid), found, may_stop=False)
         if self.actor == "exporter":
             drive(root, self.url(root))  # removes what killed writers left
-        if any(_digests(root).get(number) != was for number, was in told.items()):
-            found.wrong.append("a record changed")
+        if changed(root, told):
+            found.wrong.append("overwritten: a record changed")
         found.wrong += self.audit(root)
         self._remove(root)
         return found
@@ -238,7 +263,8 @@ class Study:
     def _pause(self, root: Path, schedule: Schedule, found: Outcome) -> None:
         """The first process stands still at a point; another one, a reader too, goes its way; then the first goes on.
 
-        An orphan is a worker whose driver is dead: nobody waits for it but this harness, until its pipe closes.
+        An orphan is a worker whose driver is dead: nobody waits for it but this harness, until its pipe closes. With
+        `then` the first goes on to its end when the other one is at that point.
         """
         (there, reached), (goes_on, go) = os.pipe(), os.pipe()
 
@@ -252,20 +278,29 @@ class Study:
         is_orphan = schedule.fault == "orphan"
         if os.read(there, 1):
             if is_orphan:
-                _wait(first)
-            _read(root, found)
-            second = _child(root, partial(run, take_over=not is_orphan))
+                found.code = _wait(first)
+            found.wrong += read_all(root)
+
+            def first_goes_on() -> None:
+                os.write(go, b"x")
+                os.read(there, 1)  # until its end
+
+            then = partial(self.then, root, self.url(root), take_over=not is_orphan)
+            second = _child(
+                root, then, fault="pause" if schedule.then else "", at=schedule.then, on_pause=first_goes_on
+            )
             self._judge(root, second, _wait(second), found, may_stop=False)
-        ended = _digests(root)
+        ended = digests(root)
         os.write(go, b"x")
         if is_orphan:
             os.read(there, 1)
         else:
-            self._judge(root, first, _wait(first), found, may_stop=True)
-        if any(_digests(root).get(number) != was for number, was in ended.items()):
-            found.wrong.append("the paused process changed a record")
+            found.code = _wait(first)
+            self._judge(root, first, found.code, found, may_stop=True)
+        if changed(root, ended):
+            found.wrong.append("overwritten: the paused process changed a record")
         if self.actor == "exporter":  # the last one would write over what both have left
-            found.wrong += _exports_differ(root)
+            found.wrong += exports_differ(root)
         for descriptor in (there, goes_on, go):
             os.close(descriptor)
 
@@ -274,107 +309,16 @@ class Study:
             said = (root / f"said.{pid}").read_text()
             if code == 0 or (may_stop and code in (1, 2, KILLED)):  # 2: the database refused as it was opened
                 return
-            found.wrong.append(f"exit {code}: {said[-600:]}")
+            found.wrong.append(f"ended badly: exit {code}: {said[-600:]}")
             return
         if code != KILLED or not may_stop:
-            found.wrong.append(f"exit {code}, nothing said")
+            found.wrong.append(f"ended badly: exit {code}, nothing said")
 
     def audit(self, root: Path) -> list[str]:
         """Return what is wrong with ledger, store and MLflow."""
-        store, wrong = Store(root / "store"), []
-        study, asked = store.study("s"), books_of(self.url(root)).asked()
-        if sorted(asked) != list(range(TRIALS)):
-            return [f"the ledger has the trials {sorted(asked)}"]
-        draws = getattr(self, "draws", None)
-        for number, row in asked.items():
-            if draws is not None and row["params"] != draws.get(number):
-                wrong.append(f"trial {number} was drawn in another way")
-            if row["state"] == "RUNNING":
-                wrong.append(f"trial {number} is left running")
-            try:
-                record = study.read_record(number)
-            except BadInput as error:
-                wrong.append(f"trial {number}: {error}")
-                continue
-            values = None if record.recovered is None else _values(record)
-            if row["values"] != values:
-                wrong.append(f"trial {number}: the ledger has {row['values']}, the record {values}")
-            weights = study.weights.path(number, "recovered")
-            if record.state == "complete" and not weights.is_file():
-                wrong.append(f"trial {number}: no weights")
-            elif record.state == "complete" and weights.read_text() != record.provenance["pid"]:
-                wrong.append(f"trial {number}: weights of another process than the record")
-        left = [
-            p
-            for p in (root / "store").rglob("*")
-            if p.name.endswith(".part") or p.name.startswith("attempt-")
-        ]
-        wrong += [f"left over: {path.relative_to(root)}" for path in left]
-        wrong += _exports_differ(root) if self.actor == "exporter" else []
-        return wrong + (_mlflow_differs(root, asked) if self.mlflow else [])
-
-
-def _read(root: Path, found: Outcome) -> None:
-    """Somebody reads, as `show` and `report` do, while a writer stands still."""
-    store = Store(root / "store")
-    if "s" not in store.list_studies():
-        return
-    try:
-        study = store.study("s")
-        table = study.read_points()
-        for number in study.finished_numbers():
-            study.read_record(number)
-        study.confirmations.read()
-        study.exports.read()
-        del table
-    except Exception as error:
-        found.wrong.append(f"a reader: {type(error).__name__}: {error}")
-
-
-def _exports_differ(root: Path) -> list[str]:
-    """What exporters that ended well have left: each its scores, and a confirmation that is one process's."""
-    study, wrong = Store(root / "store").study("s"), []
-    ended = {path.name.partition(".")[2] for path in root.glob("said.*") if path.read_text() == "done"}
-    there = {str(int(scores.weights_sha256)) for scores in study.exports.read()}
-    if not ended <= there:
-        wrong.append(f"the test scores of {sorted(ended - there)} are lost")
-    confirmed = study.confirmations.read()
-    if len(confirmed) != 1:
-        wrong.append(f"{len(confirmed)} confirmations")
-    for each in confirmed:
-        if each.predictions.tolist() != [int(each.provenance["pid"]) % 1000]:
-            wrong.append("a confirmation's predictions are another process's")
-    return wrong
-
-
-def _mlflow_differs(root: Path, asked: dict[int, Any]) -> list[str]:
-    words = (
-        "SELECT t.value, r.status,"
-        " (SELECT value FROM latest_metrics m WHERE m.run_uuid = r.run_uuid AND m.key = 'metric')"
-        " FROM runs r JOIN tags t ON t.run_uuid = r.run_uuid AND t.key = 'prunefront.trial'"
-        " WHERE r.lifecycle_stage = 'active' ORDER BY t.value"
-    )
-    runs = query(root / "store" / "mlflow.db", words)
-    wrong = []
-    if [int(number) for number, *_ in runs] != list(range(TRIALS)):
-        wrong.append(f"MLflow has the trials {[number for number, *_ in runs]}")
-    for number, status, metric in runs:
-        values = asked[int(number)]["values"]
-        if status == "RUNNING":
-            wrong.append(f"MLflow: trial {number} is left running")
-        if values is not None and (metric is None or abs(metric - float(f"{values[0]:.6g}")) > 1e-9):
-            wrong.append(f"MLflow has {metric} of trial {number}, the ledger {values[0]}")
-    return wrong
-
-
-def _values(record: TrialRecord) -> tuple[float, ...]:
-    assert record.recovered is not None
-    return tuple(SPEC.values(vars(record.recovered.measurement)).tolist())
-
-
-def _digests(root: Path) -> dict[str, str]:
-    records = (root / "store/studies/s/trials").glob("[0-9]*/record.json")
-    return {path.parent.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in records}
+        wrong = audit(root, self.url(root), getattr(self, "draws", None))
+        wrong += exports_differ(root) if self.actor == "exporter" else []
+        return wrong + (mlflow_differs(root, self.url(root)) if self.mlflow and not wrong else [])
 
 
 @contextmanager
@@ -385,6 +329,7 @@ def hurried() -> Iterator[None]:
         patch.setattr(busy, "PAUSES_S", ())
         patch.setattr(storage, "BUSY_TIMEOUT_S", 5)
         patch.setattr(study_room, "ABANDONED_S", -1.0)  # all are killed ones
+        patch.setattr(shutil, "_use_fd_functions", False)  # what it removes is told with whole paths
         patch.setattr(worker, "_peaks", dict)
         patch.setattr(worker, "_send", lambda _report: None)
         patch.setattr("optuna.storages._rdb.storage.time.sleep", lambda _: None)

@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.study.records import Ask, Params, Point, TrialRecord
 from pipeline.trial import checkpoint as resume
-from pipeline.trial.inputs import TrialInputs, TrialJob
+from pipeline.trial.inputs import TrialInputs
+from pipeline.trial.job import TrialJob
 from pipeline.trial.trial import run_trial
 
 SHARED: Params = {

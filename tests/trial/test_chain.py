@@ -12,7 +12,7 @@ from pipeline.study.records import Ask, Params, TrialRecord
 from pipeline.study.store import RECOVERED
 from pipeline.trial.curve.chain import ONE, SANDWICH, SharedNetworks
 from pipeline.trial.curve.ladder import trained_steps
-from pipeline.trial.inputs import TrialJob
+from pipeline.trial.job import TrialJob
 from pipeline.trial.measure import evaluate
 from pipeline.trial.replay import Goal, repeat_trial
 from pipeline.trial.trial import run_trial

@@ -11,7 +11,7 @@ from pipeline.export.reopen import reopen
 from pipeline.study.records import Ask, Params, TrialRecord
 from pipeline.study.store import RECOVERED
 from pipeline.trial.curve.ladder import next_on_ladder
-from pipeline.trial.inputs import TrialJob
+from pipeline.trial.job import TrialJob
 from pipeline.trial.measure import evaluate
 from pipeline.trial.replay import Goal, repeat_trial
 from pipeline.trial.trial import run_trial

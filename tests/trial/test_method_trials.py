@@ -13,7 +13,8 @@ from pipeline.model.source import ModelSource
 from pipeline.study.records import Ask, Params, TrialRecord
 from pipeline.study.space import load_space
 from pipeline.task.batches import TaskData
-from pipeline.trial.inputs import TrialInputs, TrialJob
+from pipeline.trial.inputs import TrialInputs
+from pipeline.trial.job import TrialJob
 from pipeline.trial.trial import run_trial
 from tests.kit.kinds import CLASSES
 from tests.kit.pruner import tiny_pruner

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.study.records import Ask, Rung
 from pipeline.study.store import load_record
-from pipeline.trial.inputs import TrialJob
+from pipeline.trial.job import TrialJob
 from pipeline.trial.rungs import RUNG_STEPS, rung_split, rung_steps
 from pipeline.trial.training.phases import Phase
 from pipeline.trial.trial import run_trial

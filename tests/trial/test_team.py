@@ -11,7 +11,8 @@ import torch
 
 from pipeline.study.records import Ask, Params, TrialRecord
 from pipeline.trial import checkpoint as checkpoints
-from pipeline.trial.inputs import TrialInputs, TrialJob
+from pipeline.trial.inputs import TrialInputs
+from pipeline.trial.job import TrialJob
 from pipeline.trial.training.data_parallel import Group
 from pipeline.trial.trial import run_trial
 from tests.kit.trials import SNIP, TWO_ROUNDS

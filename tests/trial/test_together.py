@@ -17,7 +17,8 @@ from pipeline.study.records import Ask, Params, Rung, TrialRecord
 from pipeline.trial import checkpoint as checkpoints
 from pipeline.trial import evaluation_batches
 from pipeline.trial.conformance.counting import counted
-from pipeline.trial.inputs import TrialInputs, TrialJob
+from pipeline.trial.inputs import TrialInputs
+from pipeline.trial.job import TrialJob
 from pipeline.trial.run import TrialRun
 from pipeline.trial.together import tune_together
 from pipeline.trial.training import stream

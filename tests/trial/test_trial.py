@@ -16,7 +16,7 @@ from pipeline.task.batches import Batch
 from pipeline.task.kinds import Classification
 from pipeline.trial import checkpoint as resume
 from pipeline.trial.components import make_method
-from pipeline.trial.inputs import TrialJob
+from pipeline.trial.job import TrialJob
 from pipeline.trial.measure import evaluate
 from pipeline.trial.settings import CURVE_STEPS
 from pipeline.trial.training.loss_checks import CHANCE_LEAST_STEPS

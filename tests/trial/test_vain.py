@@ -8,7 +8,7 @@ import pytest
 from pipeline.export.network import network_of
 from pipeline.export.reopen import reopen
 from pipeline.study.records import UNRECOVERED, Ask, HistoryRow, Params
-from pipeline.trial.inputs import TrialJob
+from pipeline.trial.job import TrialJob
 from pipeline.trial.measure import evaluate
 from pipeline.trial.replay import Goal, repeat_trial
 from pipeline.trial.settings import TrialSettings

@@ -14,7 +14,7 @@ from pipeline.model.surgery import cut
 from pipeline.model.unstructured import matrices
 from pipeline.study.records import Ask, Params, TrialRecord
 from pipeline.study.store import RECOVERED, WEIGHTS, before_cut
-from pipeline.trial.inputs import TrialJob
+from pipeline.trial.job import TrialJob
 from pipeline.trial.trial import run_trial
 from tests.kit.trials import (
     CHANCE,

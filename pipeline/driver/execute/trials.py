@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 from pipeline.driver.execute.cluster import Cluster, room
 from pipeline.driver.execute.protocol import ASK, BESIDE, Event, Report, TrialQueue
 from pipeline.study.records import Ask, TrialRecord
-from pipeline.study.store import NO_SPACE, ObjectStoreLost, Store, StudyStore, drop
+from pipeline.study.store import NO_SPACE, ObjectStoreLost, Store, StudyStore, drop, remove
+from pipeline.trial.job import TrialJob
 from pipeline.trial.training.process import one_of_many_tasks, peak_memory_mb
 
 if TYPE_CHECKING:
-    from pipeline.trial.inputs import OnEpoch, TrialInputs, TrialJob
+    from pipeline.trial.inputs import OnEpoch, TrialInputs
     from pipeline.trial.monitor import OnRung
 
     Body = Callable[[TrialInputs, TrialJob, OnEpoch, OnRung], TrialRecord]
@@ -76,6 +77,7 @@ def run_trials(
         body,
         checkpoint_s,
         cluster.concurrent / BEATS_PER_S,
+        store.study(study).search,
     )
     tuner = tune.Tuner(
         tune.with_resources(
@@ -135,6 +137,7 @@ class _TrialShared:
     body: Body | None
     checkpoint_s: float
     least_beat_s: float
+    search: str = ""  # which the study began with
 
 
 def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
@@ -164,11 +167,13 @@ def _attempt(store: Store, ask: Ask, shared: _TrialShared, beside: Sequence[Ask]
     """Run one attempt at a trial: its last act is to write its record. Before that, tune it with those beside it.
 
     A trial that has ended is not run again: its process may have died before the driver knew.
-    """
-    from pipeline.trial.inputs import TrialJob
 
-    study = store.study(shared.study)
+    Raises:
+        RuntimeError: another search of the study's name has begun.
+    """
+    study = store.study(shared.study, search=shared.search)
     study.refresh(ask.number)
+    _check_search(study)
     if study.has_record(ask.number):
         study.complete(ask.number)
         _send(Report(ask.number, Event.ENDED))
@@ -190,7 +195,6 @@ def _tune_together(study: StudyStore, asks: Sequence[Ask], shared: _TrialShared)
     Returns:
         For the first one's record, why there was no stack, if there was none.
     """
-    from pipeline.trial.inputs import TrialJob
     from pipeline.trial.together import tune_together
 
     new = [each for each in asks if not study.attempts(each.number).count()]
@@ -209,11 +213,9 @@ def _tune_together(study: StudyStore, asks: Sequence[Ask], shared: _TrialShared)
 
 def _record(job: TrialJob, shared: _TrialShared) -> TrialRecord:
     """Run the trial and return its record; a trial that raises an error has a failed one."""
-    from pipeline.trial.trial import run_trial
-
     ask = job.ask
     try:
-        return (shared.body or run_trial)(
+        return (shared.body or _run_trial())(
             shared.inputs,
             job,
             lambda values: _send(Report(ask.number, Event.PROGRESS, values)),
@@ -225,6 +227,12 @@ def _record(job: TrialJob, shared: _TrialShared) -> TrialRecord:
         return TrialRecord(ask.number, "failed", reason_of(error), ask.params, ask.seed)
 
 
+def _run_trial() -> Body:
+    from pipeline.trial.trial import run_trial
+
+    return run_trial
+
+
 def _hand_in(study: StudyStore, job: TrialJob, record: TrialRecord) -> None:
     """Write the record, unless another attempt was quicker; then complete the trial and report its end.
 
@@ -232,9 +240,10 @@ def _hand_in(study: StudyStore, job: TrialJob, record: TrialRecord) -> None:
     failure counts only if no later attempt has begun, which may succeed.
 
     Raises:
-        RuntimeError: this attempt failed, and a later one has begun.
+        RuntimeError: this attempt failed, and a later one has begun; or another search of the study's name has.
     """
     number = job.ask.number
+    _check_search(study, job)
     if record.state == "failed" and study.attempts(number).superseded(job.attempts[-1]):
         raise RuntimeError(f"A later attempt at trial {number} has begun; this one failed: {record.reason}")
     try:
@@ -252,6 +261,15 @@ def _hand_in(study: StudyStore, job: TrialJob, record: TrialRecord) -> None:
     _send(Report(number, Event.ENDED))
 
 
+def _check_search(study: StudyStore, job: TrialJob | None = None) -> None:
+    """Leave nothing in a study that another search has begun: this process was cut off from its driver."""
+    if study.has_begun_anew():
+        remove(() if job is None else job.attempts)
+        raise RuntimeError(
+            f"A trial is handed in to the search that asked for it; another one of the name {study.name!r} has begun."
+        )
+
+
 def _peaks() -> dict[str, str]:
     """Return the peak memory of this process, which may have run other trials before."""
     return {"peak_memory_mb": f"{peak_memory_mb():.0f}"}
@@ -259,10 +277,8 @@ def _peaks() -> dict[str, str]:
 
 def reason_of(error: Exception) -> str:
     """Return why a trial failed, in one line."""
-    import torch
-
     text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, torch.OutOfMemoryError | MemoryError) or "out of memory" in text.lower():
+    if isinstance(error, MemoryError) or "out of memory" in text.lower():  # as torch says of all its devices
         return f"out of memory: {text[:300]}"
     if isinstance(error, OSError) and error.errno in NO_SPACE:
         return f"disk full: {text[:300]}"

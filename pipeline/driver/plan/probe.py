@@ -19,7 +19,8 @@ from pipeline.model.source import save_weights
 from pipeline.study.records import Ask, Params, TrialRecord
 from pipeline.study.store import before_cut
 from pipeline.trial import checkpoint as checkpoints
-from pipeline.trial.inputs import TrialInputs, TrialJob
+from pipeline.trial.inputs import TrialInputs
+from pipeline.trial.job import TrialJob
 from pipeline.trial.run import TrialRun
 from pipeline.trial.settings import LATENCY, POINT, UNITS
 from pipeline.trial.training.loop import Listener, LoopState

@@ -7,7 +7,6 @@ by the same command like any other; one that asks for something else begins anew
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,7 +19,6 @@ from pipeline.driver.search.watcher import Watcher
 from pipeline.study.ledger import Ledger
 from pipeline.study.metrics import AGREEMENT
 from pipeline.study.records import Anchors, StudySpec
-from pipeline.study.store import drop
 from pipeline.trial.anchors import DenseJob, DenseRun, train_dense_beside
 from pipeline.trial.distillation import NONE
 
@@ -45,14 +43,6 @@ def pending_spec(resolved: ResolvedSearch) -> StudySpec:
     """Return the study's spec, all but its dense network."""
     inputs = resolved.inputs
     return make_spec(resolved, Anchors.pending(inputs.kind.constant(inputs.data.validation)))
-
-
-def begin_anew(resolved: ResolvedSearch, ledger: Ledger) -> None:
-    """Remove what an earlier search of this name left unseen, if the ledger does not go on with it."""
-    counts = ledger.counts()
-    if not (counts.ended or counts.running or resolved.study.exists()):
-        shutil.rmtree(resolved.study.folder, ignore_errors=True)
-        drop(resolved.study.folder)
 
 
 class DenseBeside:

@@ -84,7 +84,8 @@ def resolve(request: Search, watcher: Watcher) -> ResolvedSearch:
     """
     checked = check(request)
     store = Store(request.store)
-    store.check_writable()
+    if remark := store.check_writable():
+        watcher.warn(remark)
     check_model(request.model)
     check_method(request, store)
     kind = StudyKind(request.method, request.distill, checked.objective)

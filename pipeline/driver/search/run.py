@@ -21,7 +21,7 @@ from pipeline.driver.execute import OPEN, Cluster, Packing, connect, is_open, pa
 from pipeline.driver.search.budget import Meter
 from pipeline.driver.search.check import check_gpu_hours, check_stack_on
 from pipeline.driver.search.dense import find_anchors, find_peak, write_teacher_of
-from pipeline.driver.search.dense_beside import DenseBeside, begin_anew, pending_spec, trains_beside
+from pipeline.driver.search.dense_beside import DenseBeside, pending_spec, trains_beside
 from pipeline.driver.search.gpu_sharing import alone, grows, peak_of_trials
 from pipeline.driver.search.latency import find_table, time_networks
 from pipeline.driver.search.request import ALL, Search
@@ -31,6 +31,7 @@ from pipeline.driver.search.spec import make_spec, open_study
 from pipeline.driver.search.study_queue import StudyQueue
 from pipeline.driver.search.study_results import StudyResults
 from pipeline.driver.search.trial_source import TrialSource
+from pipeline.driver.search.unseen import begin_anew, check_ledger_of_unseen
 from pipeline.driver.search.watcher import Watcher
 from pipeline.driver.tracking import (
     Later,
@@ -46,6 +47,7 @@ from pipeline.study.halving import Halving
 from pipeline.study.ledger import Lease, Ledger, open_ledger
 from pipeline.study.records import StudySpec
 from pipeline.study.store import LATER, Asked
+from pipeline.study.whole_file import make_folder
 from pipeline.trial.inputs import TrialInputs, inputs_of_study
 from pipeline.trial.training.process import free_memory_mb, mps_runs
 
@@ -77,6 +79,8 @@ def run(request: Search, watcher: Watcher, *, cluster: Cluster | None = None) ->
     with ExitStack() as stack:
         stack.enter_context(resolved.ledger_errors())
         spec = lease = tracker = None
+        if resolved.anchors is None:
+            check_ledger_of_unseen(resolved)
         if resolved.anchors is not None:
             # another study of this name, or driver, is refused before anything is started
             spec = make_spec(resolved, resolved.anchors)
@@ -101,7 +105,7 @@ def run(request: Search, watcher: Watcher, *, cluster: Cluster | None = None) ->
         check_stack_on(request, cluster)
         check_shared(request, store)
         if lease is None:
-            store.root.mkdir(parents=True, exist_ok=True)
+            make_folder(store.root)
             lease = stack.enter_context(resolved.hold(watcher))
         stack.enter_context(store.retrying(watcher.warn))
         _run_study(resolved, spec, cluster, lease, watcher, tracker)
@@ -118,19 +122,21 @@ def _run_study(
 ) -> None:
     """Freeze the study if it is new (`spec` is None), and run the trials that are owed."""
     dense = beside = None
+    is_new = spec is None
     if spec is None and trains_beside(resolved, cluster):
         spec = pending_spec(resolved)
     elif spec is None:
         anchors, dense = find_anchors(resolved, cluster, watcher)
         spec = make_spec(resolved, anchors)
-    pack_trials = _pack(resolved, cluster)
-    packing = pack_trials()
     ledger = _open_ledger(resolved, spec, lease)
     ledger.check()
+    if is_new:
+        begin_anew(resolved.study, ledger)
+    pack_trials = _pack(resolved, cluster)
+    packing = pack_trials()
     if not spec.anchors.known:
-        begin_anew(resolved, ledger)
         beside = DenseBeside(resolved, packing.cluster, ledger, watcher, later=lambda: pack_trials().cluster)
-    open_study(resolved, spec, dense=dense)
+    open_study(resolved, spec, dense=dense, may_write=ledger.check)
     write_teacher_of(resolved, packing.cluster, watcher, may_write=ledger.check)
     queue = _make_queue(resolved, spec, ledger, packing.cluster, lease, watcher, tracker, beside)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.driver.search.names import model_name
@@ -42,7 +43,9 @@ def make_spec(resolved: ResolvedSearch, anchors: Anchors) -> StudySpec:
     )
 
 
-def open_study(resolved: ResolvedSearch, spec: StudySpec, *, dense: Path | None) -> None:
+def open_study(
+    resolved: ResolvedSearch, spec: StudySpec, *, dense: Path | None, may_write: Callable[[], None]
+) -> None:
     """Make the study's folder, whole before its first trial: model, labels, what trials need, the spec last.
 
     The spec is left out while its dense network is not trained: until it is there, nobody sees the study.
@@ -53,6 +56,10 @@ def open_study(resolved: ResolvedSearch, spec: StudySpec, *, dense: Path | None)
         resolved: the search.
         spec: what its study is frozen to.
         dense: file of the dense network's weights; None for a study that has begun.
+        may_write: called before what another search of the name would write otherwise.
+
+    Raises:
+        LeaseLost: another driver has taken over.
     """
     study, request = resolved.study, resolved.request
     task = refer(
@@ -64,32 +71,39 @@ def open_study(resolved: ResolvedSearch, spec: StudySpec, *, dense: Path | None)
         max_length=request.max_length,
         kind=request.kind,
     )
+    may_write()
     study.task.write(task)
     study.data.write(resolved.data)
     study.ledger.write(LedgerPlace(shown(resolved.ledger_url)))
     study.asked.write(Asked(request.trials))
     if study.exists():
         return
+    may_write()
     model = study.folder / "model"
     write_source(resolved.inputs.source, model)
     send(model)
     validation = resolved.inputs.data.validation
     kind = resolved.inputs.kind
+    may_write()
     study.write_validation(ids=kind.ids(validation), labels=kind.labels(validation))
     origin = study.origin
     needs_dense = resolved.space.may_have("start_dense", True) or spec.distill != NONE
     if dense is not None and needs_dense:
+        may_write()
         path = origin.dense()
         with whole_file(path) as part:
             shutil.copyfile(dense, part)
         send(path)
     if kind.unlabelled:
+        may_write()
         path = origin.answers()
         write_arrays(path, answers_of(resolved.inputs.data))
         send(path)
     if resolved.inputs.fitted is not None:
+        may_write()
         path = origin.fitted()
         write_arrays(path, resolved.inputs.fitted)
         send(path)
     if spec.anchors.known:
+        may_write()
         study.write_spec(spec)

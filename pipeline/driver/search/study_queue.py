@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from pipeline.driver.search.dense_beside import DenseBeside
 from pipeline.driver.search.study_results import StudyResults
 from pipeline.driver.search.trial_source import TrialSource
 from pipeline.driver.search.watcher import SearchProgress, Watcher
@@ -13,6 +13,9 @@ from pipeline.driver.tracking import Later, Publisher
 from pipeline.study.halving import Halving, Verdict
 from pipeline.study.ledger import LeaseLost
 from pipeline.study.records import Ask, Rung, StudySpec, TrialRecord
+
+if TYPE_CHECKING:
+    from pipeline.driver.search.dense_beside import DenseBeside
 
 
 class StudyQueue:

@@ -13,7 +13,8 @@ from pipeline.study.provenance import provenance
 from pipeline.study.records import Ask, Params
 from pipeline.study.store import NO_PREDICTIONS, Confirmation, Store
 from pipeline.task.batches import Split
-from pipeline.trial.inputs import TrialInputs, TrialJob
+from pipeline.trial.inputs import TrialInputs
+from pipeline.trial.job import TrialJob
 from pipeline.trial.measure import measure
 from pipeline.trial.replay import Goal, Repeated, repeat_trial
 from pipeline.trial.training.loop import TrainingFailed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -82,6 +82,34 @@ def refuse_strangers(study: StudyStore, url: str, numbers: list[int]) -> None:
         f"(--ledger), or put its file back. If it is lost: their front stays as it is, for show, best and "
         f"export; search on under another --name, with --warm-start {study.name}."
     )
+
+
+@dataclass(frozen=True)
+class InStore:
+    """What a store has of trials that its ledger has not ended."""
+
+    unknown: list[TrialRecord]  # of trials that the ledger does not know
+    records: dict[int, TrialRecord]  # of owed trials
+    damaged: list[int]  # records of owed trials
+    others: list[int]  # records that another search of the study's name has written
+
+
+def in_store(study: StudyStore, *, given: Container[int], owed: Container[int]) -> InStore:
+    """Read the records of trials that the ledger has not ended.
+
+    Args:
+        study: in the store.
+        given: the trials that the ledger knows.
+        owed: those of them that have not ended.
+
+    Raises:
+        BadInput: a record of an unknown trial is damaged, or a newer version wrote one.
+    """
+    there = [number for number in study.finished_numbers() if number not in given or number in owed]
+    others = [number for number in there if not study.has_record(number)]
+    unknown = [study.read_record(n) for n in there if n not in given and n not in others]
+    records, damaged = readable(study, [n for n in there if n in owed])
+    return InStore(unknown, records, damaged, others)
 
 
 def readable(study: StudyStore, numbers: Iterable[int]) -> tuple[dict[int, TrialRecord], list[int]]:

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.study.ledger.backends import Backend, backend_of
 from pipeline.study.ledger.curve_observations import CurveObservation, rows_of_record, rows_of_table
-from pipeline.study.ledger.earlier import Counts, Found, are_of, readable, refuse_strangers
+from pipeline.study.ledger.earlier import Counts, Found, InStore, are_of, in_store, refuse_strangers
 from pipeline.study.ledger.guarded import GuardedWrites
 from pipeline.study.ledger.mirror import Mirror
 from pipeline.study.ledger.outcomes import NEVER_ASKED, check_same, outcome_of
@@ -62,9 +62,10 @@ def open_ledger(
     check_sampler(spec.sampler)
     quiet_optuna()
     backend = backend_of(url)
-    storage = open_study(backend, spec, url=url)
+    write = GuardedWrites(url, lease)
+    storage = open_study(backend, spec, write, url=url)
     with database_errors(url):
-        return Ledger(backend, storage, spec, space, start=random_start(trials), url=url, lease=lease)
+        return Ledger(backend, storage, spec, space, write, start=random_start(trials))
 
 
 class Ledger:
@@ -79,15 +80,12 @@ class Ledger:
         storage: BaseStorage,
         spec: StudySpec,
         space: Space,
+        write: GuardedWrites,
         *,
         start: int,
-        url: str,
-        lease: Lease | None,
     ) -> None:
-        self._backend, self._storage = backend, storage
-        self._url, self._lease = url, lease
-        self._write = GuardedWrites(url, lease)
-        backend.guard(storage, self._write.before, "" if lease is None else lease.token)
+        self._backend, self._storage, self._write = backend, storage, write
+        self._url, self._lease = write.url, write.lease
         self._study_id = storage.get_study_id_from_name(spec.name)
         self._spec = spec
         self._space = space
@@ -182,14 +180,14 @@ class Ledger:
             BadInput: the store has records of trials that this ledger never drew.
         """
         study = store.study(self._spec.name)
-        unknown, records, damaged = self._check_store(study)
-        restored = self._restore(study, unknown)
-        records |= {record.number: record for record in unknown}
-        for number in damaged:
+        found = self._check_store(study)
+        study.forget_others(found.others)
+        restored = self._restore(study, found.unknown)
+        records = found.records | {record.number: record for record in found.unknown}
+        for number in found.damaged:
             study.put_aside(number)
         again = self._reopen(study)
-        told: list[int] = []
-        lost: list[int] = []
+        told, lost = list[int](), list[int]()
         if study.exists():
             self._curves |= rows_of_table(study.read_points())
             self._mirror = None
@@ -214,24 +212,24 @@ class Ledger:
         self._spec = spec
 
     def check_store(self, store: Store) -> None:
-        """Refuse a store with another ledger's records: their results would count for this one's trials.
+        """Refuse a store with another ledger's records: they would count for this one's trials.
 
         Raises:
             BadInput: the store has records of trials that this ledger never drew.
         """
         self._check_store(store.study(self._spec.name))
 
-    def _check_store(self, study: StudyStore) -> tuple[list[TrialRecord], dict[int, TrialRecord], list[int]]:
-        """Return the records of the last trials, which this ledger has lost; of owed trials; which are damaged."""
+    def _check_store(self, study: StudyStore) -> InStore:
+        """Return what the store has of trials that this ledger has not ended."""
         trials = self._synced().trials
         given = {t.number: t.user_attrs[PARAMS] for t in trials if is_asked(t)}
         owed = {t.number for t in trials if t.state == TrialState.RUNNING}
-        unknown = [study.read_record(number) for number in study.finished_numbers() if number not in given]
-        if not are_of(self._spec, unknown, after=max(given, default=-1)):
-            refuse_strangers(study, self._url, [record.number for record in unknown])
-        records, damaged = readable(study, owed)
-        refuse_strangers(study, self._url, [n for n, record in records.items() if record.params != given[n]])
-        return unknown, records, damaged
+        found = in_store(study, given=given, owed=owed)
+        if not are_of(self._spec, found.unknown, after=max(given, default=-1)):
+            refuse_strangers(study, self._url, [record.number for record in found.unknown])
+        strange = [number for number, record in found.records.items() if record.params != given[number]]
+        refuse_strangers(study, self._url, strange)
+        return found
 
     def _restore(self, study: StudyStore, records: list[TrialRecord]) -> tuple[int, ...]:
         """Write trials again that the database has lost; those without a record are drawn anew."""

@@ -18,7 +18,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.study.ledger.backends import Backend
 from pipeline.study.ledger.frozen import is_pending, refuse_difference, same_but_anchors
-from pipeline.study.ledger.storage import cannot_open
+from pipeline.study.ledger.guarded import GuardedWrites
+from pipeline.study.ledger.storage import LeaseLost, LedgerLost, cannot_open
 from pipeline.study.ledger.transaction import REASON, REDUNDANT
 from pipeline.study.records import OBJECTIVES, BadInput, StudySpec
 
@@ -49,29 +50,40 @@ def directions() -> list[Literal["maximize", "minimize"]]:
     return [OBJECTIVES["metric"].direction, "maximize"]
 
 
-def open_study(backend: Backend, spec: StudySpec, *, url: str) -> BaseStorage:
+def open_study(backend: Backend, spec: StudySpec, write: GuardedWrites, *, url: str) -> BaseStorage:
     """Open the storage of the ledger at `url` with the study in it, created and frozen to `spec` if it is new.
+
+    What it writes is checked by `write`, as all later writes are.
 
     Raises:
         BadInput: the storage cannot be opened, or it holds another study of that name.
+        LeaseLost, LedgerLost: it may not write, or the database stopped answering.
     """
     try:
         storage = backend.open(spec.name)
+        backend.guard(storage, write.before, "" if write.lease is None else write.lease.token)
         study = _study(storage, spec.name)
         frozen = study.user_attrs.get(SPEC)
-        if frozen is not None and _of_another_search(StudySpec.late_fields() | frozen, asdict(spec)):
+        is_anothers = frozen is not None and _of_another_search(
+            StudySpec.late_fields() | frozen, asdict(spec)
+        )
+        if is_anothers and write.lease is not None:
             # its search ended before its dense network was trained, and this is another one
-            optuna.delete_study(study_name=spec.name, storage=storage)
+            with write():
+                optuna.delete_study(study_name=spec.name, storage=storage)
             study, frozen = _study(storage, spec.name), None
         if frozen is None and not study.get_trials(deepcopy=False):
             frozen = asdict(spec)  # the study is new, or its maker died before this line
-            # as Study.set_metric_names, which warns that it is experimental
-            storage.set_study_system_attr(
-                study._study_id, METRIC_NAMES, [spec.metric_name, spec.second.short]
-            )
-            study.set_user_attr(FORMAT_KEY, FORMAT)
-            study.set_user_attr(SPEC, frozen)
+            with write():
+                # as Study.set_metric_names, which warns that it is experimental
+                storage.set_study_system_attr(
+                    study._study_id, METRIC_NAMES, [spec.metric_name, spec.second.short]
+                )
+                study.set_user_attr(FORMAT_KEY, FORMAT)
+                study.set_user_attr(SPEC, frozen)
         written = int(study.user_attrs.get(FORMAT_KEY, FORMAT))
+    except (LeaseLost, LedgerLost):
+        raise
     except (SQLAlchemyError, OptunaError, ImportError, OSError, RuntimeError, ValueError) as error:
         raise cannot_open(url, error) from None  # the chain would show the URL with its password
     if written > FORMAT:

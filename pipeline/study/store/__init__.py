@@ -1,5 +1,6 @@
 """The store of all studies: specs, records, and one table of points per study."""
 
+from pipeline.study.store.attempts import remove
 from pipeline.study.store.confirmations import NO_PREDICTIONS, Confirmation, Confirmations
 from pipeline.study.store.databases import JOURNAL, SQLITE, journal_folder, sqlite_file, sqlite_url
 from pipeline.study.store.exports import TestScores
@@ -25,7 +26,7 @@ from pipeline.study.store.recordfile import NO_SPACE, SQLITE_FULL, Damaged, load
 from pipeline.study.store.store import DEFAULT_STORE, Store
 from pipeline.study.store.study import StudyStore
 from pipeline.study.store.study_table import Points, StudyTable, TrialRow, curve_params
-from pipeline.study.store.studyfile import LATER, Asked, DataFacts, LedgerPlace, Outbox, Spent
+from pipeline.study.store.studyfile import LATER, Asked, Began, DataFacts, LedgerPlace, Outbox, Spent
 from pipeline.study.store.weights import RECOVERED, WEIGHTS, Retrained, Weights, before_cut
 
 __all__ = [
@@ -41,6 +42,7 @@ __all__ = [
     "UNDISTURBED",
     "WEIGHTS",
     "Asked",
+    "Began",
     "Confirmation",
     "Confirmations",
     "Damaged",
@@ -71,6 +73,7 @@ __all__ = [
     "journal_folder",
     "load_record",
     "place_text",
+    "remove",
     "save_record",
     "send",
     "sqlite_file",

@@ -1,8 +1,10 @@
 """The attempts at a trial: one folder each, written by one process and only read by later attempts.
 
-trials/NNNNN/attempt-KK-XXXXXXXX/
+trials/NNNNN/attempt-KK-SSSSSSSS-XXXXXXXX/
 
-The second part is random: a process that was paused, or another machine, may choose the same number.
+SSSSSSSS is the search that the study began with: workers of an earlier search of its name, cut off from their driver,
+may still write here (earlier versions left it out). The last part is random: a process that was paused, or another
+machine, may choose the same number.
 """
 
 from __future__ import annotations
@@ -16,17 +18,25 @@ from pathlib import Path
 from pipeline.study.records import Rung, TrialRecord
 from pipeline.study.store.objects import bucket_of, drop
 from pipeline.study.store.recordfile import JSON, load_record, load_scalars, write_and_send
+from pipeline.study.whole_file import make_folder
 
 BEGUN = "begun"  # marks the folder of an attempt in an object store, which has no empty folders
 CHECKPOINT = "checkpoint-"  # what the names of checkpoints begin with; they sort by how far on these are
 INTERRUPTED = "interrupted"  # in an attempt's folder: the user ended it
+PREFIX = "attempt-"
 
 
 @dataclass(frozen=True)
 class Attempts:
-    """The attempts at one trial that have begun and are not removed; `trial` is the trial's folder."""
+    """The attempts at one trial that have begun and are not removed.
+
+    Attributes:
+        trial: the trial's folder.
+        search: which search the study began with; attempts of another one are not seen.
+    """
 
     trial: Path
+    search: str = ""
 
     def count(self) -> int:
         """Return the number of the last attempt, from 1; 0 if there is none."""
@@ -59,16 +69,17 @@ class Attempts:
         if bucket is not None:
             bucket.fetch(self.trial)
         # sorted by name = by number
-        folder = self.trial / f"attempt-{self.count() + 1:02d}-{secrets.token_hex(4)}"
-        folder.mkdir(parents=True)
+        number, of = f"{self.count() + 1:02d}-", self.search and f"{self.search}-"
+        folder = self.trial / f"{PREFIX}{number}{of}{secrets.token_hex(4)}"
+        make_folder(folder)
         if bucket is not None:
             write_and_send(folder / BEGUN, b"")
         return folder
 
     def record_at_rung(self) -> TrialRecord | None:
         """Return the record that the running trial wrote at its last rung; None if it has reached none."""
-        files = sorted(self.trial.glob(f"attempt-*/{JSON}"))
-        return load_record(files[-1].parent) if files else None
+        reached = [folder for folder in self.folders() if (folder / JSON).is_file()]
+        return load_record(reached[-1]) if reached else None
 
     def rungs(self) -> tuple[Rung, ...]:
         """Return the rungs that the trial, ended or running, has reached."""
@@ -79,15 +90,26 @@ class Attempts:
 
     def folders(self) -> list[Path]:
         """Return the folders, in the order in which the attempts began."""
-        return sorted(self.trial.glob("attempt-*"))
+        return [folder for folder in all_attempts(self.trial) if self._is_ours(folder.name)]
 
     def superseded(self, own: Path) -> bool:
         """Return whether a later attempt than the one in the folder `own` has begun."""
         bucket = bucket_of(self.trial)
         names = [folder.name for folder in self.folders()]
         if bucket is not None:
-            names += [name for name in bucket.names(self.trial) if name.startswith("attempt-")]
+            names += [
+                name for name in bucket.names(self.trial) if name.startswith(PREFIX) and self._is_ours(name)
+            ]
         return max(names, default=own.name).split("-")[1] > own.name.split("-")[1]
+
+    def _is_ours(self, name: str) -> bool:
+        parts = name.split("-")
+        return (parts[2] if len(parts) == 4 else "") == self.search
+
+
+def all_attempts(trial: Path) -> list[Path]:
+    """Return the folders of all attempts at a trial, those of another search of the study's name, too; sorted."""
+    return sorted(trial.glob(f"{PREFIX}*"))
 
 
 def _names(folder: Path) -> list[str]:

@@ -83,6 +83,7 @@ class StoredRecord:
     weights_of: tuple[
         str, ...
     ] = ()  # the attempts' folders with the trial's weights, the last one's first choice
+    search: str = ""  # which search the study began with, as the record's process knew it
 
 
 _RECORD = TypeAdapter(StoredRecord)
@@ -102,7 +103,9 @@ def save_record(folder: Path, record: TrialRecord) -> None:
     write_json(folder / JSON, stored)
 
 
-def encode(record: TrialRecord, *, weights_of: tuple[str, ...] = ()) -> tuple[StoredRecord, bytes]:
+def encode(
+    record: TrialRecord, *, weights_of: tuple[str, ...] = (), search: str = ""
+) -> tuple[StoredRecord, bytes]:
     """Return the content of both files of a record."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **_pack(record.points))  # type: ignore[arg-type]  # savez has a keyword of its own
@@ -110,7 +113,8 @@ def encode(record: TrialRecord, *, weights_of: tuple[str, ...] = ()) -> tuple[St
     scalars = {name: getattr(record, name) for name in _SCALARS}
     points = tuple(StoredPoint(p.kind, p.round, p.threshold, p.measurement) for p in record.points)
     checksum = sha256(arrays).hexdigest()
-    return StoredRecord(**scalars, points=points, arrays=checksum, weights_of=weights_of), arrays
+    stored = StoredRecord(**scalars, points=points, arrays=checksum, weights_of=weights_of, search=search)
+    return stored, arrays
 
 
 def own_name(checksum: str) -> str:

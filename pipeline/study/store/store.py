@@ -42,13 +42,15 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({str(self.place)!r})"
 
-    def check_writable(self) -> None:
+    def check_writable(self) -> str:
         """Try to write into the folder, or into its nearest parent that exists; leave nothing behind.
+
+        Return what the user should know of the place; empty if nothing.
 
         Raises:
             BadInput: nothing can be written there.
         """
-        check_place(self.root, self.bucket)
+        return check_place(self.root, self.bucket)
 
     def retrying(self, on_retry: Callable[[str], None]) -> AbstractContextManager[None]:
         """Retry an unreachable bucket for up to two minutes; `on_retry` is called before each retry."""
@@ -67,13 +69,17 @@ class Store:
         """Return the names of the studies that have a spec, sorted."""
         return self._location.list_studies()
 
-    def study(self, name: str) -> StudyStore:
+    def study(self, name: str, *, search: str | None = None) -> StudyStore:
         """Return the handle of a study, which need not exist.
+
+        Args:
+            name: of the study.
+            search: which search it began with, for a worker; None: as it is now.
 
         Raises:
             BadInput: no study can have that name.
         """
-        return StudyStore(self._location, name)
+        return StudyStore(self._location, name, search)
 
     def write_spec(self, spec: StudySpec) -> None:
         """Write a study's spec under the name that it contains."""

@@ -1,8 +1,8 @@
 """One study's files in a store.
 
     STUDY/spec.json, task.json, data.json, ledger.json, space.toml, validation.npz, points.arrow, model/
-    STUDY/spent.json, outbox.json, latency.json, asked.json
-    STUDY/trials/NNNNN/record.json, record.npz, weights/, attempt-KK-XXXXXXXX/
+    STUDY/spent.json, outbox.json, latency.json, asked.json, began.json
+    STUDY/trials/NNNNN/record.json, record.npz, weights/, attempt-KK-SSSSSSSS-XXXXXXXX/
     STUDY/confirm/
 
 points.arrow is a copy of the records' JSON, made by the driver: it may be out of date or missing, and nothing is lost.
@@ -10,7 +10,7 @@ points.arrow is a copy of the records' JSON, made by the driver: it may be out o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final, final
 
@@ -19,10 +19,10 @@ from pydantic import TypeAdapter
 
 from pipeline.study.nearest import did_you_mean
 from pipeline.study.records import Array, BadInput, StudySpec, TrialRecord
-from pipeline.study.store.attempts import Attempts, remove
+from pipeline.study.store.attempts import Attempts, all_attempts, remove
 from pipeline.study.store.checks import check_name
+from pipeline.study.store.completion import complete, ended_with_attempts, sweep_parts
 from pipeline.study.store.confirmations import CONFIRM, Confirmations
-from pipeline.study.store.exports import FOLDER as EXPORTS
 from pipeline.study.store.exports import Exports
 from pipeline.study.store.gather import (
     TRIALS,
@@ -47,6 +47,7 @@ from pipeline.study.store.recordfile import (
 from pipeline.study.store.study_table import StudyTable
 from pipeline.study.store.studyfile import (
     asked_file,
+    began_file,
     data_file,
     latency_file,
     ledger_file,
@@ -55,9 +56,8 @@ from pipeline.study.store.studyfile import (
     task_file,
 )
 from pipeline.study.store.validation_rows import read_rows, write_rows
-from pipeline.study.store.weights import WEIGHTS, Weights
-from pipeline.study.store.written_once import publish_record
-from pipeline.study.whole_file import sweep
+from pipeline.study.store.weights import Weights
+from pipeline.study.store.written_once import forget_record, is_of_another, publish_record
 
 SPACE, VALIDATION = "space.toml", "validation.npz"
 ABANDONED_S = 60.0  # a part file that is older has no writer any more: those of a study take seconds
@@ -82,16 +82,23 @@ class StudyStore:
             if that driver was killed.
         spent: what the study has used up to now.
         asked: what its last search was asked for; reads as empty if it was not written.
+        began: which search it began with.
     """
 
-    def __init__(self, location: Location, name: str) -> None:
+    def __init__(self, location: Location, name: str, search: str | None = None) -> None:
         """Make the handle of a study, which need not exist.
+
+        Args:
+            location: of its store.
+            name: of the study.
+            search: which search it began with, for a worker, whose study may have begun anew since; None: as it is now.
 
         Raises:
             BadInput: no study can have that name.
         """
         check_name(name)
         self._location: Final = location
+        self._search: Final = search
         self.name: Final = name
         self.folder: Final = location.studies / name
         self.origin: Final = Origin(self.folder)
@@ -106,6 +113,7 @@ class StudyStore:
         self.outbox: Final = outbox_file(self.folder)
         self.spent: Final = spent_file(self.folder)
         self.asked: Final = asked_file(self.folder)
+        self.began: Final = began_file(self.folder)
 
     def trial_folder(self, number: int) -> Path:
         """Return the folder of a trial's record and attempts."""
@@ -113,7 +121,17 @@ class StudyStore:
 
     def attempts(self, number: int) -> Attempts:
         """Return the attempts at a trial."""
-        return Attempts(self.trial_folder(number))
+        return Attempts(self.trial_folder(number), self.search)
+
+    @property
+    def search(self) -> str:
+        """Which search the study began with, as this handle knows it; empty if an earlier version began it."""
+        return self.began.read().search if self._search is None else self._search
+
+    def has_begun_anew(self) -> bool:
+        """Return whether another search of the study's name has begun since this handle was made."""
+        self._location.refresh(self.began.path)
+        return self.began.read().search != self.search
 
     def refresh(self, number: int | None = None) -> None:
         """Fetch what other machines have written of the study, or of one trial; a folder has nothing to fetch."""
@@ -167,47 +185,22 @@ class StudyStore:
             OSError: the disk is full or gone.
         """
         names = tuple(folder.name for folder in attempts)
-        return publish_record(self.trial_folder(record.number), record, weights_of=names)
+        folder = self.trial_folder(record.number)
+        return publish_record(folder, record, weights_of=names, search=self.search)
 
     def complete(self, number: int, attempts: Sequence[Path] | None = None) -> None:
-        """Complete an ended trial: move its weights into their place, remove its attempts.
-
-        Doing it twice, or in two processes, changes nothing.
-
-        Args:
-            number: of the trial.
-            attempts: what is removed; None for all.
+        """Complete an ended trial: move its weights into their place, remove its attempts (None: all).
 
         Raises:
             BadInput: the record cannot be read.
         """
-        folder = self.trial_folder(number)
-        known = self.attempts(number).folders() if attempts is None else attempts
-        if not known:
-            return
-        of = load_scalars(folder).weights_of
-        last = folder / of[-1] if of else None
-        if (
-            last is not None and last.is_dir()
-        ):  # it is removed last: what is in others' folders later is not ours
-            self.weights.take(number, [folder / name for name in of])
-        remove(sorted(known, key=lambda each: each == last))
+        complete(self.folder, number, attempts)
 
     def complete_all(self) -> None:
         """Complete the trials that have ended and whose process died before it had done so; remove old part files."""
-        for folder in sorted({path.parent for path in (self.folder / TRIALS).glob("*/attempt-*")}):
-            if folder.name.isdecimal() and (folder / JSON).is_file():
-                self.complete(int(folder.name))
-        for pattern in (
-            "",
-            f"{TRIALS}/*/",
-            f"{TRIALS}/*/{WEIGHTS}/",
-            f"{CONFIRM}/",
-            f"{CONFIRM}/*/",
-            f"{EXPORTS}/",
-        ):
-            for folder in self.folder.glob(pattern) if pattern else (self.folder,):
-                sweep(folder, older_s=ABANDONED_S)
+        for number in ended_with_attempts(self.folder):
+            self.complete(number)
+        sweep_parts(self.folder, older_s=ABANDONED_S)
 
     def read_record(self, number: int) -> TrialRecord:
         """Return a trial's record, with masks and predictions.
@@ -227,7 +220,13 @@ class StudyStore:
 
     def forget_attempts(self, number: int) -> None:
         """Remove the attempts of a trial that is drawn anew: their checkpoints are of other parameters."""
-        remove(self.attempts(number).folders())
+        remove(all_attempts(self.trial_folder(number)))
+
+    def forget_others(self, numbers: Iterable[int]) -> None:
+        """Remove the records, among those of `numbers`, that another search of the study's name has written."""
+        for number in numbers:
+            if is_of_another(self.trial_folder(number), self.search):
+                forget_record(self.trial_folder(number))
 
     def read_provenance(self, number: int) -> dict[str, str]:
         """Return where a trial's numbers come from: versions, machine, resources used.
@@ -238,8 +237,9 @@ class StudyStore:
         return load_scalars(self.trial_folder(number)).provenance
 
     def has_record(self, number: int) -> bool:
-        """Return whether a trial has ended."""
-        return (self.trial_folder(number) / JSON).is_file()
+        """Return whether a trial of this search has ended."""
+        folder = self.trial_folder(number)
+        return (folder / JSON).is_file() and not is_of_another(folder, self.search)
 
     def finished_numbers(self) -> list[int]:
         """Return the numbers of the trials that have ended, sorted."""

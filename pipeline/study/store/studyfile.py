@@ -1,6 +1,6 @@
 """Small files of a study, each one dataclass in JSON; each may be missing.
 
-ROOT/studies/NAME/task.json, data.json, ledger.json, outbox.json, spent.json, latency.json, asked.json
+ROOT/studies/NAME/task.json, data.json, ledger.json, outbox.json, spent.json, latency.json, asked.json, began.json
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pydantic import TypeAdapter
 from pipeline.study.records import OriginalSize, State, TaskReference
 from pipeline.study.store.latency import StudyLatency
 from pipeline.study.store.objects import drop
-from pipeline.study.store.recordfile import read_json, write_json
+from pipeline.study.store.recordfile import json_bytes, read_json, write_json
+from pipeline.study.store.written_once import send_new
 
 T = TypeVar("T")
 
@@ -43,6 +44,10 @@ class StudyFile(Generic[T]):
         else:
             write_json(self.path, value)
 
+    def write_once(self, value: T) -> None:
+        """Write the value unless there is one."""
+        send_new(self.path, json_bytes(value))
+
 
 LATER = "later"  # as MLflow's address: nothing is published before `studies --sync`
 
@@ -62,6 +67,17 @@ class Spent:
 
     seconds: float = 0.0  # in which a driver ran trials
     gpu_seconds: float = 0.0  # of the GPUs assigned to trials, whether these ended or were lost
+
+
+@dataclass(frozen=True)
+class Began:
+    """Which search a study began with: a random word that all its attempts and records have.
+
+    A search that ends before its dense network is trained may be followed by another one of the same name, which begins
+    anew. Workers of the first that were cut off from their driver find that the word is another one.
+    """
+
+    search: str = ""  # empty: of an earlier version
 
 
 @dataclass(frozen=True)
@@ -100,6 +116,7 @@ _OUTBOX: TypeAdapter[Outbox | None] = TypeAdapter(Outbox)
 _DATA = TypeAdapter(DataFacts)
 _SPENT = TypeAdapter(Spent)
 _ASKED = TypeAdapter(Asked)
+_BEGAN = TypeAdapter(Began)
 _LATENCY = TypeAdapter(StudyLatency)
 _LEDGER = TypeAdapter(LedgerPlace)
 
@@ -127,6 +144,11 @@ def spent_file(study: Path) -> StudyFile[Spent]:
 def asked_file(study: Path) -> StudyFile[Asked]:
     """Return the file of what a study's last search was asked for."""
     return StudyFile(study / "asked.json", _ASKED, Asked())
+
+
+def began_file(study: Path) -> StudyFile[Began]:
+    """Return the file that says which search a study began with."""
+    return StudyFile(study / "began.json", _BEGAN, Began())
 
 
 def ledger_file(study: Path) -> StudyFile[LedgerPlace]:

@@ -6,6 +6,7 @@ which never replace others.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 from pipeline.study.records import TrialRecord
@@ -14,30 +15,37 @@ from pipeline.study.store.objects import send_new as send_if_new
 from pipeline.study.store.recordfile import (
     ARRAYS,
     JSON,
+    Damaged,
     encode,
     json_bytes,
     load_scalars,
     own_name,
     write_and_send,
 )
+from pipeline.study.store.weights import WEIGHTS
 from pipeline.study.whole_file import write_new
 
 
-def publish_record(folder: Path, record: TrialRecord, *, weights_of: tuple[str, ...] = ()) -> bool:
+def publish_record(
+    folder: Path, record: TrialRecord, *, weights_of: tuple[str, ...] = (), search: str = ""
+) -> bool:
     """Write a trial's record unless it has one; return whether it was written.
 
     Args:
         folder: of the trial.
         record: how it ended.
         weights_of: the folders of its attempts with its weights.
+        search: which search the study began with; a record of another one is replaced.
 
     Raises:
         OSError: the disk is full or gone.
         ValueError: the points' predictions differ in length or type.
     """
     if _fetched(folder / JSON).is_file():
-        return False
-    stored, data = encode(record, weights_of=weights_of)
+        if not is_of_another(folder, search):
+            return False
+        forget_record(folder)
+    stored, data = encode(record, weights_of=weights_of, search=search)
     arrays = folder / ARRAYS
     if not send_new(arrays, data):  # of an attempt that died before its JSON, or that is just here, too
         arrays = folder / own_name(stored.arrays)
@@ -48,6 +56,25 @@ def publish_record(folder: Path, record: TrialRecord, *, weights_of: tuple[str, 
         arrays.unlink(missing_ok=True)
         drop(arrays)
     return False
+
+
+def is_of_another(folder: Path, search: str) -> bool:
+    """Return whether a trial's record is another search's than the one that the study began with."""
+    if not search:  # a study of an earlier version: nothing tells
+        return False
+    try:
+        return load_scalars(folder).search not in ("", search)
+    except Damaged:
+        return False
+
+
+def forget_record(folder: Path) -> None:
+    """Remove the record of a trial, its arrays and its weights: they are another search's."""
+    for path in (folder / JSON, *folder.glob("record*.npz")):
+        path.unlink(missing_ok=True)
+        drop(path)
+    shutil.rmtree(folder / WEIGHTS, ignore_errors=True)
+    drop(folder / WEIGHTS)
 
 
 def send_new(path: Path, data: bytes) -> bool:

@@ -23,7 +23,8 @@ from pipeline.trial import components
 from pipeline.trial import trial as whole
 from pipeline.trial.curve import UnitRanking
 from pipeline.trial.curve.allocation import removal_order
-from pipeline.trial.inputs import TrialInputs, TrialJob
+from pipeline.trial.inputs import TrialInputs
+from pipeline.trial.job import TrialJob
 from pipeline.trial.measure import evaluate, measure
 from pipeline.trial.run import TrialRun
 from pipeline.trial.training.precision import autocast

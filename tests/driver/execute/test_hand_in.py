@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 from pipeline.driver.execute import trials as worker
 from pipeline.driver.execute.protocol import Event, Report
 from pipeline.study.records import Ask, TrialRecord
-from pipeline.study.store import Store
+from pipeline.study.store import Began, Store
+from pipeline.study.store.written_once import publish_record
 from tests.kit.synthetic import point, record, spec
 
 ASK = Ask(0, record(0).params, record(0).seed)
@@ -43,10 +45,13 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def attempt(body: Any) -> list[Event]:
         reports.clear()
-        worker._attempt(store, ASK, worker._TrialShared(None, store.place, "toy", 1.0, body, 60.0, 0.05))  # type: ignore[arg-type]
+        search = store.study("toy").search
+        shared = worker._TrialShared(None, store.place, "toy", 1.0, body, 60.0, 0.05, search)  # type: ignore[arg-type]
+        worker._attempt(store, ASK, shared)
         return [report.event for report in reports]
 
     attempt.study = store.study("toy")  # type: ignore[attr-defined]
+    attempt.study.began.write(Began("1a2b3c4d"))  # type: ignore[attr-defined]
     return attempt
 
 
@@ -84,3 +89,45 @@ def test_an_overtaken_attempt_that_fails_is_not_the_trials_end(run: Any) -> None
     assert not run.study.has_record(0)
     assert run(fails) == [Event.ENDED]
     assert run.study.read_record(0).state == "failed"
+
+
+def another_search_begins(run: Any) -> None:
+    """As a search does whose name an earlier one has left before its dense network was trained."""
+    shutil.rmtree(run.study.folder)
+    run.study.began.write(Began("5e6f7a8b"))
+
+
+def test_a_worker_of_an_earlier_search_of_the_name_leaves_nothing(run: Any) -> None:
+    """Its driver is gone, and it was cut off; what it writes makes the trial's folder again."""
+
+    def begins_anew_then_writes(_inputs: Any, job: Any, *_: Any) -> TrialRecord:
+        another_search_begins(run)
+        (job.attempts[-1] / "checkpoint-000-0000009").mkdir(parents=True)
+        assert run.study.attempts(0).folders() == [], "its checkpoint is not the other search's"
+        return ends_with(0.8)(None, job)
+
+    with pytest.raises(RuntimeError, match="another one of the name 'toy' has begun"):
+        run(begins_anew_then_writes)
+    assert not run.study.has_record(0)
+    assert list(run.study.folder.glob("trials/*/*")) == []
+    assert run(ends_with(0.7)) == [Event.ENDED]
+    assert metric_of(run) == 0.7
+
+
+def test_a_record_that_slipped_through_is_not_the_other_searchs(run: Any) -> None:
+    """The earlier worker stood still between its look and its write."""
+    late = replace(record(0, point(0.8, 0.5, kind="recovered")), params=ASK.params, seed=ASK.seed)
+
+    def slips_through() -> None:
+        folder = run.study.trial_folder(0)
+        assert publish_record(folder, late, search="5e6f7a8b")
+        (folder / "weights").mkdir()
+        (folder / "weights" / "round-01.safetensors").write_bytes(b"another network")
+
+    assert run(ends_with(0.7, meanwhile=slips_through)) == [Event.ENDED]
+    assert metric_of(run) == 0.7
+    assert [path.name for path in run.study.weights.path(0, "x").parent.iterdir()] == [
+        "recovered.safetensors"
+    ]
+    assert run(ends_with(0.6)) == [Event.ENDED], "it has ended"
+    assert metric_of(run) == 0.7

@@ -11,7 +11,8 @@ from pipeline.driver.execute import Resources, connect, run_each, run_trials
 from pipeline.driver.execute.queue import in_worker
 from pipeline.study.records import TrialRecord
 from pipeline.study.store import Store
-from pipeline.trial.inputs import TrialInputs, TrialJob
+from pipeline.trial.inputs import TrialInputs
+from pipeline.trial.job import TrialJob
 from tests.kit.queue import FiveTrials
 from tests.kit.synthetic import spec
 

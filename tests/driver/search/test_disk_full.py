@@ -17,7 +17,7 @@ from pipeline.study.ledger.storage import cause_of
 from pipeline.study.records import Ask
 from pipeline.study.store import Store
 from pipeline.trial import checkpoint as resume
-from pipeline.trial.inputs import TrialJob
+from pipeline.trial.job import TrialJob
 from pipeline.trial.training.loop import LoopState
 from pipeline.trial.trial import run_trial
 from tests.kit.checkpoints import checkpoint

@@ -17,7 +17,7 @@ from pipeline.fronts.front import load_front
 from pipeline.study.ledger.samplers import trial_seed
 from pipeline.study.metrics import evaluate as score
 from pipeline.study.records import Ask, BadInput
-from pipeline.trial.inputs import TrialJob
+from pipeline.trial.job import TrialJob
 from pipeline.trial.measure import evaluate
 from pipeline.trial.replay import Goal, repeat_trial
 from tests.kit.compare import write_study

@@ -219,7 +219,7 @@ def test_of_many_that_come_at_once_one_gets_it(url: str) -> None:
     code = HOLD.replace("sys.stdin.read()", "time.sleep(0.5)")
     drivers = [
         subprocess.Popen(
-            [sys.executable, "-c", code, url],
+            [sys.executable, "-c", code, url, "10"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

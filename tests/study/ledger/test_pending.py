@@ -8,10 +8,12 @@ from pathlib import Path
 import optuna
 import pytest
 
-from pipeline.study.ledger import open_ledger
+from pipeline.study.ledger import LeaseLost, hold, open_ledger
 from pipeline.study.ledger.frozen import is_pending
-from pipeline.study.records import Anchors, BadInput, StudySpec
+from pipeline.study.records import Anchors, Ask, BadInput, StudySpec, TrialRecord
 from pipeline.study.space import load_space
+from pipeline.study.store import Began, Store
+from pipeline.study.store.written_once import publish_record
 from tests.kit.synthetic import spec
 
 SPACE = load_space("snip", file=None, pretrained=True)
@@ -38,8 +40,22 @@ def test_the_same_search_goes_on_before_its_dense_network_is_trained(url: str) -
 def test_another_search_begins_anew_before_the_dense_network_is_trained(url: str) -> None:
     open_ledger(url, PENDING, SPACE, trials=4).ask()
     other = replace(PENDING, seed=PENDING.seed + 1)
-    assert open_ledger(url, other, SPACE, trials=4).owed() == ()
+    with hold(url, "toy") as lease:
+        assert open_ledger(url, other, SPACE, trials=4, lease=lease).owed() == ()
     assert frozen(url)["seed"] == other.seed
+
+
+def test_a_driver_that_was_taken_over_does_not_begin_anew(url: str) -> None:
+    """It stood still after it had seen that the study was another search's."""
+    open_ledger(url, PENDING, SPACE, trials=4).ask()
+    other = replace(PENDING, seed=PENDING.seed + 1)
+    with hold(url, "toy") as old, hold(url, "toy", take_over=True):
+        with pytest.raises(LeaseLost):
+            open_ledger(url, other, SPACE, trials=4, lease=old)
+        with pytest.raises(BadInput, match="differs in"):
+            open_ledger(url, other, SPACE, trials=4)
+    assert frozen(url)["seed"] == PENDING.seed
+    assert len(open_ledger(url, PENDING, SPACE, trials=4).owed()) == 1
 
 
 def test_a_spec_is_frozen_when_the_dense_network_is_trained(url: str) -> None:
@@ -70,3 +86,23 @@ def test_anchors_are_known_or_not() -> None:
     assert WHOLE.anchors.known
     assert PENDING.anchors.constant == WHOLE.anchors.constant
     assert isinstance(WHOLE, StudySpec)
+
+
+def test_records_that_another_search_left_are_removed(url: str, tmp_path: Path) -> None:
+    """Of a worker that was cut off; of a trial that is owed, and of one that is not drawn yet."""
+    study = Store(tmp_path / "store").study("toy")
+    study.began.write(Began("5e6f7a8b"))
+    ledger = open_ledger(url, PENDING, SPACE, trials=4)
+    asks = [ledger.ask(), ledger.ask()]
+    publish_record(study.trial_folder(0), ended(asks[0]), search="5e6f7a8b")
+    publish_record(study.trial_folder(1), ended(asks[1]), search="1a2b3c4d")
+    publish_record(study.trial_folder(7), ended(replace(asks[1], number=7)), search="1a2b3c4d")
+    again = open_ledger(url, PENDING, SPACE, trials=4)
+    again.check_store(Store(tmp_path / "store"))
+    found = again.reconcile(Store(tmp_path / "store"))
+    assert (found.told, found.owed, found.restored) == ((0,), (asks[1],), ())
+    assert study.finished_numbers() == [0]
+
+
+def ended(ask: Ask) -> TrialRecord:
+    return TrialRecord(ask.number, "stopped", "others are better", ask.params, ask.seed)

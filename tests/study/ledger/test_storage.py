@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from pipeline.study.ledger import tables
 from pipeline.study.ledger.backends import backend_of
 from pipeline.study.ledger.frozen import refuse_difference, spec_difference
+from pipeline.study.ledger.guarded import GuardedWrites
 from pipeline.study.ledger.stored import open_study
 from pipeline.study.records import BadInput
 from tests.kit.ledger import SPACE, ledger_at, spec_of
@@ -127,11 +128,11 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 
 def test_a_study_of_a_newer_version_is_refused(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/studies.db"
-    open_study(backend_of(url), spec_of(), url=url)
+    open_study(backend_of(url), spec_of(), GuardedWrites(url, None), url=url)
     study = optuna.load_study(study_name="s", storage=url)
     study.set_user_attr("format", 2)
     with pytest.raises(BadInput, match="Install a newer prunefront"):
-        open_study(backend_of(url), spec_of(), url=url)
+        open_study(backend_of(url), spec_of(), GuardedWrites(url, None), url=url)
 
 
 def test_two_drivers_make_the_tables_of_a_new_ledger_at_once(tmp_path: Path) -> None:
@@ -144,7 +145,7 @@ def test_two_drivers_make_the_tables_of_a_new_ledger_at_once(tmp_path: Path) -> 
         ) -> None:
             gate.wait()
             try:
-                open_study(backend_of(url), spec_of(name=name), url=url)
+                open_study(backend_of(url), spec_of(name=name), GuardedWrites(url, None), url=url)
                 opened.append(name)
             except Exception as error:
                 opened.append(f"{type(error).__name__}: {error}")

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from pipeline.study.store.objects import ObjectStoreLost, is_object_store, place
 from pipeline.trial import checkpoint as resume
 from pipeline.trial.training.loop import LoopState
 from tests.kit.bucket import KEYS, contents, records
+from tests.kit.gate import gate
 from tests.kit.postgres import PASSWORD, Server, binaries, free_port
 from tests.kit.synthetic import point, record, spec
 from tests.kit.toy import command, environment, write_task
@@ -40,7 +42,7 @@ def test_a_place_is_written_as_a_person_writes_it() -> None:
 def test_what_one_machine_writes_another_one_reads(machine: Callable[[str], None]) -> None:
     there = Path("s3://bucket/shared")
     first = Store(there)
-    first.check_writable()
+    assert first.check_writable() == ""
     first.write_spec(spec())
     first.study("toy").write_record(record(0, point(0.8, 0.5)))
     weights = first.study("toy").weights.path(0, "round-00")
@@ -221,6 +223,19 @@ def test_a_file_of_the_same_size_and_second_is_fetched_anew(machine: Callable[[s
             store.bucket.send(path)
         first.bucket.fetch(first.bucket.copy / "outbox.json")
         assert (first.bucket.copy / "outbox.json").read_text() == f"b{number}"
+
+
+def test_a_server_that_ignores_conditions_is_noticed_and_named(
+    endpoint: str, machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(data: bytes) -> bytes:
+        return data.replace(b"if-none-match: *", b"x-not-known-if: *")
+
+    with gate(urlsplit(endpoint).port, without) as way:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{way.port}")
+        store = Store(Path("s3://bucket/ignores"))
+        assert "s3://bucket/ignores ignores the condition If-None-Match" in store.check_writable()
+        assert contents(store) == {}
 
 
 def test_an_object_store_that_does_not_answer_is_named(

@@ -14,7 +14,7 @@ from pipeline.study.records import Ask, Params, Scores
 from pipeline.trial.curve import WeightRanking
 from pipeline.trial.curve.allocation import choose, removal_order
 from pipeline.trial.curve.rescoring import rescored_order, rescored_weights
-from pipeline.trial.inputs import TrialJob
+from pipeline.trial.job import TrialJob
 from pipeline.trial.trial import run_trial
 from tests.kit.trials import SHARED, curve
 

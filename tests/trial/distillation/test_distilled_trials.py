@@ -18,7 +18,8 @@ from pipeline.model.source import build
 from pipeline.study.records import Ask, BadInput
 from pipeline.study.store import Store
 from pipeline.trial.anchors import Banks, teach
-from pipeline.trial.inputs import TrialInputs, TrialJob
+from pipeline.trial.inputs import TrialInputs
+from pipeline.trial.job import TrialJob
 from pipeline.trial.replay import Goal, repeat_trial, replay_trial
 from pipeline.trial.trial import run_trial
 from tests.kit.distillation import CAP, KD

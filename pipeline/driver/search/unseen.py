@@ -1,0 +1,65 @@
+"""A study that nobody sees yet: its search has begun, and its dense network is not trained.
+
+Another search of its name may begin anew; what the earlier one has left, and what its workers may still write, is no
+part of it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from typing import TYPE_CHECKING
+
+from pipeline.study.ledger import LeaseLost, Ledger, shown
+from pipeline.study.records import BadInput
+from pipeline.study.store import Began, StudyStore, drop
+
+if TYPE_CHECKING:
+    from pipeline.driver.search.resolved import ResolvedSearch
+
+
+def check_ledger_of_unseen(resolved: ResolvedSearch) -> None:
+    """Refuse another ledger for a study without a spec: what is in its folder may be of a search that runs.
+
+    Raises:
+        BadInput: the search that made the folder has its ledger elsewhere.
+    """
+    study, own = resolved.study, resolved.request.ledger is None
+    place = study.ledger.read().place
+    moved = own and place.startswith("sqlite")  # with its store
+    if place and place != shown(resolved.ledger_url) and not moved:
+        raise BadInput(
+            f"A store and a ledger belong together; {study.folder} is of a search that has its ledger at {place}, and "
+            "whose dense network is not trained yet. Name that ledger (--ledger), or give another --name."
+        )
+
+
+def begin_anew(study: StudyStore, ledger: Ledger) -> None:
+    """Remove what an earlier search of the name left unseen, if the ledger does not go on with it.
+
+    Its workers may still run, cut off from their driver: a new word tells theirs from this search's. Of two drivers
+    that begin, one of which was paused and taken over, the first word stays.
+
+    Raises:
+        LeaseLost: another driver has taken over; what is there is its.
+    """
+    counts = ledger.counts()
+    if not (counts.ended or counts.running or study.exists()):
+        ledger.check()
+        _remove(study, ledger)
+    if not study.exists():
+        study.began.write_once(Began(secrets.token_hex(4)))
+
+
+def _remove(study: StudyStore, ledger: Ledger) -> None:
+    """Remove a study's folder; a driver that has stood still since its last check puts it back."""
+    if study.folder.is_dir():
+        aside = study.folder.with_name(f".{study.name}.{secrets.token_hex(4)}.part")
+        study.folder.rename(aside)
+        try:
+            ledger.check()
+        except LeaseLost:
+            aside.rename(study.folder)
+            raise
+        shutil.rmtree(aside, ignore_errors=True)
+    drop(study.folder)
