@@ -20,6 +20,7 @@ from pipeline.study.store import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from pipeline.export.card import Facts
+    from pipeline.export.engines import EngineNetwork
     from pipeline.export.export import Exported
     from pipeline.export.int8 import Int8Network
 
@@ -36,7 +37,12 @@ def export(
     trial: Annotated[
         int | None, typer.Option(min=0, help="A point of this trial, instead of one of the study's front.")
     ] = None,
-    onnx: Annotated[bool, typer.Option("--onnx", help="Also model.onnx, checked in onnxruntime.")] = False,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Also model.onnx, checked and timed in onnxruntime.")
+    ] = False,
+    openvino: Annotated[
+        bool, typer.Option("--openvino", help="Also openvino_model.xml, checked and timed in OpenVINO.")
+    ] = False,
     trim_vocabulary: Annotated[
         bool, typer.Option("--trim-vocabulary", help="Keep the tokens alone that the training rows need.")
     ] = False,
@@ -85,6 +91,7 @@ def export(
         "store": store,
         "task": task,
         "onnx": onnx,
+        "openvino": openvino,
         "trim_vocabulary": trim_vocabulary,
         "keep_text": keep_text,
         "plain": plain,
@@ -141,23 +148,22 @@ def exported_as_json(done: Exported) -> dict[str, Any]:
         "latency": [asdict(each) for each in facts.times],
         "dense_test": None if facts.dense_scores is None else facts.dense_scores.parts,
         "onnx_difference": facts.onnx_difference,
-        "int8": [int8_as_json(form) for form in facts.int8],
+        "engines": [with_speedups(each) for each in facts.engines],
+        "int8": [with_speedups(form) | {"loss": form.loss} for form in facts.int8],
         "pushed": done.pushed,
         "mlflow_model": done.mlflow_model,
         "warnings": list(done.warnings),
     }
 
 
-def int8_as_json(form: Int8Network) -> dict[str, Any]:
-    """Return the JSON object of an 8-bit network."""
-    return asdict(form) | {
-        "loss": form.loss,
-        "times": [asdict(t) | {"speedup": t.speedup} for t in form.times],
-    }
+def with_speedups(form: Int8Network | EngineNetwork) -> dict[str, Any]:
+    """Return a form of the network as JSON; each of its times says how many times as fast it is."""
+    return asdict(form) | {"times": [asdict(time) | {"speedup": time.speedup} for time in form.times]}
 
 
 def _print(done: Exported) -> None:
-    from pipeline.export.int8 import loss_said, speed_said
+    from pipeline.export.in_turns import speed_said
+    from pipeline.export.int8 import loss_said
 
     facts = done.facts
     spec, point, anchors = facts.front.spec, facts.point, facts.front.spec.anchors
@@ -186,8 +192,12 @@ def _print(done: Exported) -> None:
             f"{milliseconds(each.ms)}{' ?' * each.disturbed}, {each.dense_ms / each.ms:.2f} × as fast as dense  "
             f"({bench.threads} thread(s), {bench.device})"
         )
-    if facts.onnx_difference is not None:
-        rows["model.onnx"] = f"outputs within {facts.onnx_difference:.1g} of PyTorch's"
+    for network in facts.engines:
+        rows[network.file] = f"outputs within {network.difference:.1g} of PyTorch's"
+        rows |= {
+            f"  {time.bench.batch} × {time.bench.length}, {network.name}": speed_said(time, "PyTorch")
+            for time in network.times
+        }
     for form in facts.int8:
         name = f"int8, {form.kind}" + " (kept)" * form.kept
         rows[name] = f"{form.validation:.4f} on validation, {loss_said(form)}; {megabytes(form.size_bytes)}"

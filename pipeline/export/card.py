@@ -8,6 +8,8 @@ from pathlib import Path
 
 import yaml
 
+from pipeline.export.engines import ONNX, EngineNetwork
+from pipeline.export.engines import card_section as engines_section
 from pipeline.export.int8 import Int8Network, card_section
 from pipeline.export.onnx import session_call
 from pipeline.fronts.front import Front, FrontPoint
@@ -17,7 +19,7 @@ from pipeline.model.heads import CLASSIFIER, HEADS, IMAGE_CLASSIFIER, SPANS
 from pipeline.study.records import OriginalSize, StudySpec
 from pipeline.study.store import DataFacts, TestScores, Timed
 
-CARD, FIGURE, ONNX = "README.md", "front.png", "model.onnx"
+CARD, FIGURE = "README.md", "front.png"
 BELIEVE = ": of the two scores, that on the test rows is the one to believe."
 NO_TEST = ", and is too good by luck: no test row has a label to measure it on."
 VERSIONS = ("prunefront", "torch", "transformers", "optuna", "ray", "python")
@@ -40,7 +42,6 @@ class Facts:
     dense_layers: int
     dense_heads: int
     dense_neurons: int
-    onnx_difference: float | None
     warnings: Sequence[str]
     original: OriginalSize | None = None  # before the model's first cut, and with its whole vocabulary
     network: str = CLASSIFIER  # what stands on the encoder: a key of HEADS
@@ -49,15 +50,22 @@ class Facts:
     dense_scores: TestScores | None = (
         None  # of the dense network on the same test rows; None if its weights are gone
     )
+    engines: Sequence[EngineNetwork] = ()  # the network in other engines than PyTorch
     reading: Mapping[str, float] = field(default_factory=dict)  # entries of config.json: a threshold
     data: DataFacts = field(default_factory=DataFacts)  # with what the test rows have in common with others
+
+    @property
+    def onnx_difference(self) -> float | None:
+        """The largest difference of an output of model.onnx from PyTorch's; None if there is none."""
+        return next((each.difference for each in self.engines if each.name == ONNX), None)
 
 
 def card(facts: Facts) -> str:
     """Return the whole card, Markdown with the head that the hub reads."""
     sections = [_head(facts), _summary(facts), _layers(facts), _loading(facts)]
     if facts.int8:
-        sections.append(card_section(facts.int8, metric_name=facts.front.spec.metric_name, call=_call(facts)))
+        call = session_call(HEADS[facts.network].outputs, _given(facts))
+        sections.append(card_section(facts.int8, metric_name=facts.front.spec.metric_name, call=call))
     sections.append(_origin(facts))
     return "\n\n".join(sections) + "\n"
 
@@ -222,18 +230,6 @@ def _loading(facts: Facts) -> str:
     share, images = facts.front.spec.share, facts.network == IMAGE_CLASSIFIER
     auto = HEADS[facts.network].auto
     reader, name = ("AutoImageProcessor", "processor") if images else ("AutoTokenizer", "tokenizer")
-    axes = "a free batch axis" if images else "free batch and sequence axes"
-    onnx = (
-        f"With onnxruntime, `model.onnx` ({axes}; its outputs differ from PyTorch's by at most "
-        f"{facts.onnx_difference:.1g}):\n\n```python\nimport onnxruntime\n\n"
-        "options = onnxruntime.SessionOptions()  # on a CPU the basic optimisations are the quickest here\n"
-        "options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC\n"
-        'session = onnxruntime.InferenceSession("DIR/model.onnx", options)\n'
-        f"{_call(facts)}\n```"
-        if facts.onnx_difference is not None
-        else f"For onnxruntime: `prunefront export {facts.front.spec.name} --trial {facts.point.trial} --{share} "
-        f"{getattr(facts.point, share):.4f} --to DIR --onnx`."
-    )
     plain = (
         "With torch and transformers alone; its configuration is the library's own, and no code is in this folder:"
         f"\n\n```python\nfrom transformers import {auto}, {reader}\n\n"
@@ -254,14 +250,25 @@ def _loading(facts: Facts) -> str:
             else 'model, tokenizer = prunefront.load("DIR"), prunefront.load_tokenizer("DIR")\n```'
         )
     )
-    return f"## How to load it\n\n{plain if facts.plain else cut}\n\n{onnx}"
+    more = (
+        engines_section(
+            facts.engines,
+            outputs=HEADS[facts.network].outputs,
+            given=_given(facts),
+            axes="a free batch axis" if images else "free batch and sequence axes",
+        )
+        if facts.engines
+        else f"For onnxruntime and OpenVINO: `prunefront export {facts.front.spec.name} --trial {facts.point.trial} "
+        f"--{share} {getattr(facts.point, share):.4f} --to DIR --onnx --openvino`."
+    )
+    return f"## How to load it\n\n{plain if facts.plain else cut}\n\n{more}"
 
 
-def _call(facts: Facts) -> str:
-    """Return the line that runs model.onnx on one row."""
+def _given(facts: Facts) -> str:
+    """Return Python that makes the network's inputs of one row, as numpy's arrays."""
     given = {IMAGE_CLASSIFIER: "processor([image]", SPANS: 'tokenizer(["question"], ["context"]'}
     read = given.get(facts.network, 'tokenizer(["…"]')
-    return session_call(HEADS[facts.network].outputs, f'{read}, return_tensors="np")')
+    return f'{read}, return_tensors="np")'
 
 
 def _origin(facts: Facts) -> str:

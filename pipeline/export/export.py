@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.export import hub
-from pipeline.export.card import CARD, FIGURE, ONNX, Facts, card
+from pipeline.export.card import CARD, FIGURE, Facts, card
 from pipeline.export.checkpoint import (
     WEIGHTS,
     add_entries,
@@ -24,18 +24,26 @@ from pipeline.export.checkpoint import (
     write_sentence_files,
 )
 from pipeline.export.choice import choose_point
+from pipeline.export.engines import (
+    ENGINES,
+    ONNX,
+    OPENVINO,
+    EngineNetwork,
+    check_engines,
+    make_engines,
+)
 from pipeline.export.in_int8 import in_int8, keep, tested
 from pipeline.export.int8 import ONNX_KINDS, check_kinds
 from pipeline.export.licence import licence_of
 from pipeline.export.measured import (
     check_same,
+    cpu_benches,
     disturbed,
     latencies,
     score_dense_on_test,
     score_on_test,
 )
 from pipeline.export.network import Network, network_of
-from pipeline.export.onnx import check_installed, check_onnx, write_onnx
 from pipeline.export.plain import check_plain
 from pipeline.export.provenance import record_of
 from pipeline.export.reopen import Reopened, reopen
@@ -56,9 +64,9 @@ EARLIER = {"compression": "min_compression", "sparsity": "min_sparsity"}  # name
 
 @dataclass(frozen=True)
 class Wanted:
-    """What else is in the folder, checked: model.onnx, no code of ours, 8-bit kinds with their least metric."""
+    """What else is in the folder, checked: engines, no code of ours, 8-bit kinds with their least metric."""
 
-    onnx: bool
+    engines: tuple[str, ...]
     plain: bool
     int8: tuple[str, ...]
     least: float
@@ -83,6 +91,7 @@ def export(
     store: Path | str = DEFAULT_STORE,
     task: str | None = None,
     onnx: bool = False,
+    openvino: bool = False,
     trim_vocabulary: bool = False,
     keep_text: Path | str | None = None,
     plain: bool = False,
@@ -102,7 +111,8 @@ def export(
         trial: choose among this trial's networks, not on the study's front.
         store: the folder of the store.
         task: where the task is now, if it has moved.
-        onnx: also write model.onnx, checked against PyTorch.
+        onnx: also write model.onnx, checked against PyTorch and timed beside it in onnxruntime.
+        openvino: also write openvino_model.xml, checked and timed in the same way in OpenVINO.
         trim_vocabulary: keep the tokens alone that the task's training rows need.
         keep_text: a text file whose tokens are kept, too; trims the vocabulary.
         plain: in the library's own configuration, without code of ours.
@@ -128,9 +138,8 @@ def export(
     if reason := why(front, asked, chosen):
         log(reason)
     check_free(folder)
-    if onnx:
-        check_installed()
-    wanted = Wanted(onnx, plain, check_kinds(_kinds(int8)), least_metric(front, asked))
+    engines = check_engines([name for name, asked_for in ((ONNX, onnx), (OPENVINO, openvino)) if asked_for])
+    wanted = Wanted(engines, plain, check_kinds(_kinds(int8)), least_metric(front, asked))
     if push is not None:
         hub.check_name(push)
     tracker, warnings = reach_tracker(tracking, files)
@@ -194,15 +203,14 @@ def _write(part: Path, made: Made, front: Front, wanted: Wanted, *, original: Re
     add_entries(part, inputs.kind.reading)
     log("timing it …")
     times = latencies(opened, network, point)
-    difference = None
-    if wanted.onnx:
-        log("writing model.onnx …")
-        write_onnx(part / ONNX, written, outputs=HEADS[source.network].outputs)
-        difference = check_onnx(part / ONNX, written, opened.inputs.data.validation)
+    engines: tuple[EngineNetwork, ...] = ()
+    if wanted.engines:
+        log(f"writing it for {', '.join(ENGINES[name].package for name in wanted.engines)} …")
+        engines = make_engines(written, inputs, part, names=wanted.engines, benches=cpu_benches(times))
     forms = None
     if wanted.int8:
         log(f"writing it in 8 bits: {', '.join(wanted.int8)} …")
-        onnx = part / ONNX if wanted.onnx else None
+        onnx = part / ENGINES[ONNX].file if ONNX in wanted.engines else None
         forms = in_int8(part, inputs, written, times, kinds=wanted.int8, least=wanted.least, onnx=onnx)
         if opened is original:  # a trimmed network is not the point's
             keep(forms[0], opened, point)
@@ -216,7 +224,7 @@ def _write(part: Path, made: Made, front: Front, wanted: Wanted, *, original: Re
         plain=wanted.plain,
         network=source.network,
         reading=inputs.kind.reading,
-        onnx_difference=difference,
+        engines=engines,
         int8=() if forms is None else tested(inputs, opened.tests, *forms),
     )
     (part / CARD).write_text(card(facts))
@@ -241,7 +249,6 @@ def _facts(made: Made, front: Front, scores: TestScores, times: tuple[Timed, ...
         dense_layers=anatomy.dense_layers,
         dense_heads=anatomy.heads_per_layer,
         dense_neurons=anatomy.neurons_per_layer,
-        onnx_difference=None,
         warnings=(*_retrained(network), *disturbed(times), *made.remarks),
         data=opened.store.study(opened.spec.name).data.read(),
         original=opened.inputs.source.original,

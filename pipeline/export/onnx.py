@@ -7,7 +7,6 @@ import logging
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -17,31 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.model.image_inputs import IMAGES, image_shape
-from pipeline.study.records import BadInput
 from pipeline.task.batches import INPUTS, Split, encoder_inputs
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-PACKAGES = ("onnx", "onnxscript", "onnxruntime")
+WRITTEN_BY = ("onnx", "onnxscript")
+PACKAGES = (*WRITTEN_BY, "onnxruntime")
 LOGITS = ("logits",)
 TOLERANCE = 1e-4  # of outputs, fp32
 ONE_FILE_BYTES = 1_900_000_000  # protobuf ends at 2 GB; weights beyond it go into model.onnx.data
 TRACED = (2, 8)  # rows and tokens of the example: neither 0 nor 1, which an exporter takes for constants
-
-
-def check_installed() -> None:
-    """Check that the packages of the extra are installed.
-
-    Raises:
-        BadInput: one is missing; the message has the command that installs it.
-    """
-    missing = [name for name in PACKAGES if find_spec(name) is None]
-    if missing:
-        raise BadInput(
-            f"--onnx writes with onnx and onnxscript and checks with onnxruntime; missing here: {', '.join(missing)}. "
-            "pip install 'prunefront[onnx]'"
-        )
 
 
 class _Function(nn.Module):
@@ -103,12 +88,21 @@ def _example(model: PreTrainedModel) -> dict[str, Tensor]:
 
 
 def check_onnx(path: Path, model: PreTrainedModel, rows: Split) -> float:
-    """Return the largest difference of an output between onnxruntime and PyTorch, over batches of several shapes.
+    """Return the largest difference of an output between onnxruntime and PyTorch; see `check_outputs`."""
+    return check_outputs(OnnxNetwork(open_session(path), model.config), model, rows)
+
+
+def check_outputs(network: Any, model: PreTrainedModel, rows: Split) -> float:
+    """Return the largest difference of an output between a network in another engine and PyTorch.
+
+    Args:
+        network: gives `outputs` by name.
+        model: that it was written from.
+        rows: of which batches of several shapes are compared.
 
     Raises:
         RuntimeError: it is more than TOLERANCE.
     """
-    network = OnnxNetwork(open_session(path), model.config)
     worst = 0.0
     for count in sorted({1, min(3, len(rows)), min(8, len(rows))}):
         inputs = encoder_inputs(rows.collate(np.arange(count)))
@@ -118,7 +112,9 @@ def check_onnx(path: Path, model: PreTrainedModel, rows: Split) -> float:
             difference = getattr(ours, name) - getattr(theirs, name)
             worst = max(worst, float(difference.abs().max()))
     if not worst <= TOLERANCE:
-        raise RuntimeError(f"An ONNX model computes what PyTorch does; here outputs differ by {worst:.2g}.")
+        raise RuntimeError(
+            f"An exported network computes what PyTorch does; here outputs differ by {worst:.2g}."
+        )
     return worst
 
 

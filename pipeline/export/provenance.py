@@ -35,6 +35,7 @@ def record_of(facts: Facts, network: Network) -> dict[str, Any]:
         "original": None if facts.original is None else asdict(facts.original),
         "dense_test": None if facts.dense_scores is None else asdict(facts.dense_scores),
         "int8": [asdict(form) for form in facts.int8],
+        "engines": [asdict(each) for each in facts.engines],
         "onnx_difference": facts.onnx_difference,
         # in the numbers of the dense model
         "kept": {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import nn
 
-from pipeline.model.architectures import ARCHITECTURES
+from pipeline.model.architectures import ARCHITECTURES, WITHOUT_ROW
 from pipeline.model.costs import Costs
 from pipeline.model.counting import count_costs, described
 from pipeline.model.cut_blocks import Architecture, NoLayer, base_of
@@ -36,8 +36,9 @@ def find_architecture(model_type: str) -> Architecture:
     found = load_entry(ENCODERS, model_type)
     if found is None:
         known = sorted({*ARCHITECTURES, *names_in(ENCODERS)})
+        reason = f": {WITHOUT_ROW[model_type]}" if model_type in WITHOUT_ROW else ""
         raise BadInput(
-            f"Only encoders whose heads and neurons are mapped can be cut; model_type {model_type!r} is not. "
+            f"Only encoders whose heads and neurons are mapped can be cut; model_type {model_type!r} is not{reason}. "
             f"Known are {', '.join(known)}."
         )
     if not isinstance(found, Architecture):

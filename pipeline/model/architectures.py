@@ -238,6 +238,23 @@ ARCHITECTURES: dict[str, Architecture] = {
     "dinov3_vit": DINOV3_VIT,
 }
 
+# Families that people ask for, and why they have no row: a refusal says so.
+_NORMALISED = (
+    "it normalises what a block gives before that is added, and a refitted block would be normalised again"
+)
+_DECODER = "its decoder reads the encoder by cross-attention, and no row describes how both are cut"
+_THEIR_CODE = "transformers has no class of it, and a model's own code is not run"
+WITHOUT_ROW: dict[str, str] = {
+    "gemma2": _NORMALISED,
+    "gemma3": _NORMALISED,
+    "gemma3_text": _NORMALISED,
+    "whisper": _DECODER,
+    "bart": _DECODER,
+    "t5": _DECODER,
+    "mt5": _DECODER,
+    "neobert": _THEIR_CODE,
+}
+
 
 def row_to_json(row: Any) -> Any:
     """Return a row as JSON: what differs from the defaults. `Architecture.from_json` reads it."""

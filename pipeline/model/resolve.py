@@ -244,6 +244,8 @@ def _configuration(folder: Path, own: dict[str, Any], head: Mapping[str, Any]) -
     changed = {**head, **overrides(own)}
     config: PreTrainedConfig
     if not was_cut(own):
+        if "model_type" in own:
+            find_architecture(str(own["model_type"]))  # before the library asks to run the model's own code
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, **changed)
     else:
         config = AutoConfig.for_model(**(dense_entries(own, folder) | changed))

@@ -9,7 +9,7 @@ import transformers
 from torch import nn
 
 from pipeline.model.anatomy import encoder_layers, find_architecture, read_anatomy
-from pipeline.model.architectures import ARCHITECTURES
+from pipeline.model.architectures import ARCHITECTURES, WITHOUT_ROW
 from pipeline.model.costs import Costs
 from pipeline.study.records import BadInput, Masks
 
@@ -142,6 +142,13 @@ def test_an_unknown_architecture_is_refused_with_the_known_ones():
     with pytest.raises(BadInput, match="neobert") as refusal:
         find_architecture("neobert")
     assert all(known in str(refusal.value) for known in ARCHITECTURES)
+    assert not ARCHITECTURES.keys() & WITHOUT_ROW.keys()
+
+
+@pytest.mark.parametrize(("model_type", "reason"), WITHOUT_ROW.items())
+def test_a_family_without_a_row_is_refused_with_the_reason(model_type, reason):
+    with pytest.raises(BadInput, match=f"'{model_type}' is not: {reason}"):
+        find_architecture(model_type)
 
 
 def test_an_encoder_with_more_in_it_is_refused(make_model):

@@ -28,12 +28,11 @@ from pipeline.trial.reconstruction import Reconstruction
 from tests.kit.abilities import NO_ONNX, NOT_IN_4
 from tests.kit.made_up import KIND as MADE_UP
 from tests.kit.made_up import made_up
-from tests.kit.networks import KINDS
 
 LAYERS, HEADS, NEURONS, SIZE = 3, 4, 64, 8
-NEW = (*sorted(set(ARCHITECTURES) - set(KINDS)), MADE_UP)
+EVERY = (*sorted(ARCHITECTURES), MADE_UP)
 TOKENS = {"vit": 1 + 9, "dinov3_vit": 1 + 2 + 9}  # class, registers, patches
-every_new = pytest.mark.parametrize("kind", NEW)
+every_row = pytest.mark.parametrize("kind", EVERY)
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +69,7 @@ STEPS = {
 }
 
 
-@every_new
+@every_row
 def test_masked_is_cut_is_counted_and_comes_back(kind: str, tmp_path) -> None:
     model, anatomy = tiny_network(kind)
     batch, before = tiny_batch(kind), None
@@ -117,7 +116,7 @@ def test_optional_parts_may_be_absent(kind: str, changes: dict[str, bool]) -> No
     assert sum(p.numel() for p in encoder_layers(model, kind).parameters()) == anatomy.costs.kept(masks)
 
 
-@every_new
+@every_row
 def test_a_cut_network_trains_in_full(kind: str) -> None:
     model, anatomy = tiny_network(kind)
     batch = tiny_batch(kind)
@@ -128,7 +127,7 @@ def test_a_cut_network_trains_in_full(kind: str) -> None:
     assert [name for name, p in layers.named_parameters() if p.grad is None] == []
 
 
-@every_new
+@every_row
 def test_formula_macs_are_those_counted(kind: str) -> None:
     wide = {"local_attention": 128} if kind == "modernbert" else {}
     wide |= {"sliding_window": 128} if kind == "qwen3" else {}
@@ -164,7 +163,7 @@ def test_pairs_outside_a_window_do_not_count(kind: str, full: list[int]) -> None
         assert every == tiny_network(kind, use_sliding_window=False)[1].costs.macs(dense, tokens) - left_out
 
 
-@every_new
+@every_row
 def test_gates_are_masks_and_are_baked(kind: str) -> None:
     model, anatomy = tiny_network(kind)
     batch, masks = tiny_batch(kind), STEPS["some units"]
@@ -186,7 +185,7 @@ def test_gates_are_masks_and_are_baked(kind: str) -> None:
     torch.testing.assert_close(logits(half, batch), expected, rtol=1e-5, atol=1e-5)
 
 
-@every_new
+@every_row
 def test_units_hold_all_weights_and_each_its_own(kind: str) -> None:
     """By autograd: the output's gradient by a unit's gate is that by its weights, wherever they lie in the maps."""
     model, anatomy = tiny_network(kind)
@@ -220,7 +219,7 @@ def copy_unit(block, source: int, to: int, units: int) -> None:
             linear.bias[here] = linear.bias[there]
 
 
-@every_new
+@every_row
 def test_reconstruction_gives_a_twin_the_work_of_the_one_that_went(kind: str) -> None:
     model, anatomy = tiny_network(kind)
     rows, batch = tiny_rows(kind, rows=64), tiny_batch(kind)

@@ -40,8 +40,8 @@ def test_a_row_of_another_package_is_found(tmp_path: Path, monkeypatch: pytest.M
     assert find_architecture("bert") is BERT, "a name of this package stays its own"
     with pytest.raises(BadInput, match=r"'no-row' is 'encoder\.layer'"):
         find_architecture("no-row")
-    with pytest.raises(BadInput, match=r"'neobert' is not\. Known are .*my-bert"):
-        find_architecture("neobert")
+    with pytest.raises(BadInput, match=r"'nobody' is not\. Known are .*my-bert"):
+        find_architecture("nobody")
 
 
 def test_a_name_that_cannot_be_imported_or_is_brought_twice_is_refused(

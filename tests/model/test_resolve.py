@@ -361,6 +361,17 @@ def test_an_encoder_with_a_decoder_is_refused_and_says_why(folder):
             call(folder if call is resolve else str(folder))
 
 
+def test_a_model_with_code_of_its_own_is_refused_with_the_reason(folder):
+    """NeoBERT as it is published: the library itself would ask for leave to run its code."""
+    code = {"AutoConfig": "model.NeoBERTConfig", "AutoModel": "model.NeoBERT"}
+    edit_config(folder, model_type="neobert", auto_map=code)
+    for call in (check_model, resolve):
+        with pytest.raises(
+            BadInput, match=r"'neobert' is not: transformers has no class .* own code is not run"
+        ):
+            call(folder if call is resolve else str(folder))
+
+
 def test_an_adapter_beside_a_model_is_refused(folder):
     (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
     with pytest.raises(BadInput, match=r"holds an adapter .*merge_and_unload"):

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from pipeline.model.anatomy import encoder_layers
+from pipeline.model.architectures import ARCHITECTURES
 from pipeline.model.surgery import cut, masked
 from pipeline.study.records import Masks
 from pipeline.task.batches import encoder_inputs
-from tests.kit.networks import KINDS
 
 LAYERS, HEADS, NEURONS = 3, 4, 64
+EVERY = sorted(ARCHITECTURES)
 
 
 def logits(model, batch) -> torch.Tensor:
@@ -44,10 +45,10 @@ def random_masks(draw) -> Masks:
 
 @pytest.fixture(scope="module")
 def dense(make_model, make_batch):
-    return {kind: (*make_model(kind, layers=LAYERS), make_batch(kind)) for kind in KINDS}
+    return {kind: (*make_model(kind, layers=LAYERS), make_batch(kind)) for kind in EVERY}
 
 
-@given(kind=st.sampled_from(KINDS), masks=random_masks())
+@given(kind=st.sampled_from(EVERY), masks=random_masks())
 def test_cut_equals_masked(dense, kind, masks):
     model, anatomy, batch = dense[kind]
     with masked(model, anatomy, masks):
@@ -61,7 +62,7 @@ def test_cut_equals_masked(dense, kind, masks):
     assert smaller.config.num_hidden_layers == masks.layers.sum()
 
 
-@given(kind=st.sampled_from(KINDS), first=random_masks(), second=random_masks())
+@given(kind=st.sampled_from(EVERY), first=random_masks(), second=random_masks())
 def test_cutting_twice_is_cutting_once(dense, kind, first, second):
     model, anatomy, batch = dense[kind]
     both = first & second

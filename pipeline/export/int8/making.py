@@ -8,17 +8,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import nn
 
+from pipeline.export.in_turns import TimeInTurns, time_beside
 from pipeline.export.int8.kinds import KINDS
 from pipeline.export.int8.quantised import Fp32, Quantised
 from pipeline.export.onnx import write_onnx
 from pipeline.model.heads import HEADS
 from pipeline.study.records import BadInput
-from pipeline.study.store import UNDISTURBED, Int8Scores, LatencySetup
+from pipeline.study.store import Int8Scores, LatencySetup
 from pipeline.trial.inputs import TrialInputs
-from pipeline.trial.latency import quartiles, random_rows, time_in_turns
+from pipeline.trial.latency import random_rows
 from pipeline.trial.measure import MEGABYTE
 from pipeline.trial.training.process import threads
 
@@ -26,27 +26,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 ENGINE = "onnxruntime"
-
-
-@dataclass(frozen=True)
-class Int8Time:
-    """Milliseconds of a batch: of the 8-bit network and of the fp32 one, in turns, in the same engine."""
-
-    bench: LatencySetup
-    ms: float  # median
-    spread_ms: float  # between the quartiles
-    fp32_ms: float
-    core_share: float  # the share of its runnable time in which the process had a core
-
-    @property
-    def disturbed(self) -> bool:
-        """Whether other work on the machine made the times too long."""
-        return self.core_share < UNDISTURBED
-
-    @property
-    def speedup(self) -> float:
-        """How many times as fast as fp32."""
-        return self.fp32_ms / self.ms
 
 
 @dataclass(frozen=True)
@@ -60,7 +39,7 @@ class Int8Network:
     engine: str
     validation: float
     fp32_validation: float
-    times: tuple[Int8Time, ...]
+    times: tuple[TimeInTurns, ...]  # beside fp32 in the same engine
     test: dict[str, dict[str, float]] | None = None  # by part; of the kept one
 
     @property
@@ -128,7 +107,10 @@ def make_int8(
             place = Path(scratch) / name
             place.mkdir()
             made = KINDS[name].make(fp32, place)
-            times = tuple(_time(made, bench, model) for bench in benches)
+            times = tuple(
+                time_beside(made.network, made.fp32, bench, random_rows(model, bench.shape))
+                for bench in benches
+            )
             file = None if made.file is None else made.file.name
             score = metric(made.network)
             found.append(
@@ -167,14 +149,3 @@ def _fastest(
             "more (--max-drop), or leave --int8 out."
         )
     return min(holds, key=lambda each: each[0].times[0].ms)
-
-
-def _time(made: Quantised, bench: LatencySetup, model: PreTrainedModel) -> Int8Time:
-    rows = random_rows(model, bench.shape)
-    (fp32, ours), share = time_in_turns([_run(made.fp32, rows), _run(made.network, rows)])
-    low, middle, high = quartiles(ours)
-    return Int8Time(bench, middle, high - low, quartiles(fp32)[1], share)
-
-
-def _run(network: nn.Module, rows: dict[str, torch.Tensor]) -> Callable[[], Any]:
-    return lambda: network(**rows)

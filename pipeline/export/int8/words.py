@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipeline.export.in_turns import speed_in_card
 from pipeline.export.int8.kinds import KINDS
-from pipeline.export.int8.making import Int8Network, Int8Time
-from pipeline.fronts.numbers import megabytes, milliseconds
+from pipeline.export.int8.making import Int8Network
+from pipeline.fronts.numbers import megabytes
 
 FILE_HELP = (
     "```python\nimport onnxruntime\n\noptions = onnxruntime.SessionOptions()\n"
@@ -53,19 +54,9 @@ def loss_said(form: Int8Network) -> str:
     return f"{form.validation - form.fp32_validation:+.4f} against fp32"
 
 
-def speed_said(time: Int8Time) -> str:
-    """Return the latency beside that of fp32."""
-    mark = " ?" if time.disturbed else ""
-    return (
-        f"{milliseconds(time.ms)}{mark}, {time.speedup:.2f} × as fast as fp32 ({milliseconds(time.fp32_ms)})"
-    )
-
-
 def _row(form: Int8Network) -> list[str]:
     name = f"**{form.kind}**" if form.kept else form.kind
-    times = [
-        "not measured: the machine was busy" if time.disturbed else speed_said(time) for time in form.times
-    ]
+    times = [speed_in_card(time) for time in form.times]
     return [
         name,
         f"{form.validation:.4f}",
