@@ -22,7 +22,6 @@ from pipeline.export.int8.quantised import Fp32
 from pipeline.export.int8.torchao import stored_bytes
 from pipeline.export.onnx import OnnxNetwork, open_session
 from pipeline.export.reopen import reopen
-from pipeline.fronts.report import report
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
 from pipeline.trial.latency import timing
@@ -150,9 +149,7 @@ def test_both_kinds_are_measured_and_the_fastest_is_kept(exported: Exported, mad
         assert time.ms > 0
 
 
-def test_the_study_keeps_what_was_measured_and_its_report_shows_it(
-    exported: Exported, made: Study, tmp_path: Path
-) -> None:
+def test_the_study_keeps_what_was_measured(exported: Exported, made: Study) -> None:
     kept = {each.kind: each for each in Store(made.store).study(NAME).int8.read()}
     assert set(kept) == {"dynamic", "static"}
     for form in exported.facts.int8:
@@ -161,10 +158,6 @@ def test_the_study_keeps_what_was_measured_and_its_report_shows_it(
         assert (one.metric, one.fp32_metric) == (form.validation, form.fp32_validation)
         assert one.size_mb == form.size_bytes / 1e6
         assert one.ms == (None if form.times[0].disturbed else form.times[0].ms)
-    report(made.store, [NAME], html=tmp_path / "page.html")
-    page = (tmp_path / "page.html").read_text()
-    assert f"Networks of {NAME} in 8 bits" in page
-    assert "in 8 bits (over MB and ms)" in page
 
 
 def test_the_card_and_the_record_have_it(exported: Exported) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pipeline.fronts.figures import Series, front_figure, own_front
-from pipeline.study.store import Int8Scores
-from tests.kit.synthetic import spec
+from pipeline.fronts.report import report
+from pipeline.study.store import Int8Scores, Store
+from tests.kit.synthetic import point, record, spec
 
 
 def one(point: int, metric: float, mb: float, ms: float | None) -> Int8Scores:
@@ -34,3 +37,17 @@ def test_they_are_drawn_over_mb_and_ms_alone() -> None:
     assert marks.meta["ms"] == [4.0, None, 2.0, 3.0]
     assert "int8 dynamic" in marks.text[0]
     assert not [each for each in front_figure([Series(spec(), ())]).data if (each.meta or {}).get("only")]
+
+
+def test_the_report_shows_what_a_study_keeps(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_spec(spec())
+    store.study("toy").write_record(record(0, point(0.8, 0.4, kind="recovered"), point(0.7, 0.8)))
+    for each in (one(0, 0.79, 30, 4.0), one(1, 0.7, 20, None)):
+        store.study("toy").int8.add(each)
+    store.study("toy").int8.add(one(0, 0.78, 30, 4.0))  # measured again: the later one stays
+    assert [(each.point, each.metric) for each in store.study("toy").int8.read()] == [(0, 0.78), (1, 0.7)]
+    report(tmp_path, ["toy"], html=tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "Networks of toy in 8 bits" in page
+    assert "in 8 bits (over MB and ms)" in page
