@@ -25,4 +25,4 @@ class _NoPandas:
 def spare_pandas(arguments: Sequence[str]) -> None:
     """Keep pandas out of this process if its command only reads."""
     if arguments and arguments[0] in READING and PUBLISHES not in arguments and "pandas" not in sys.modules:
-        sys.meta_path.insert(0, _NoPandas)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _NoPandas)
