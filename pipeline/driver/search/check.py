@@ -21,6 +21,7 @@ from pipeline.driver.search.request import (
 )
 from pipeline.driver.search.shared_store import check_ledger, check_objects
 from pipeline.methods.registry import METHODS, in_one_round, looks_only, ranks_weights
+from pipeline.model.anatomy import find_architecture
 from pipeline.model.device import CPU
 from pipeline.model.folder import BUILTINS
 from pipeline.study.ledger import check_sampler
@@ -126,12 +127,22 @@ def _check_stack(request: Search) -> None:
         raise BadInput(f"--stack does not go with {', '.join(given)}. Leave one of them out.")
 
 
-def check_stack_on(request: Search, cluster: Cluster) -> None:
-    """Refuse a stack of trials where a step is not bound by its launches.
+def check_stack_on(request: Search, cluster: Cluster, model_type: str) -> None:
+    """Refuse a stack of trials where there cannot be one, or it is of no use.
+
+    Args:
+        request: the search.
+        cluster: what it runs on.
+        model_type: of its model.
 
     Raises:
-        BadInput: trials run on CPUs, or on several GPUs each.
+        BadInput: trials run on CPUs, or on several GPUs each, or the model's attention makes masks of its own.
     """
+    if request.stack > 1 and not find_architecture(model_type).plain_scores:
+        raise BadInput(
+            f"Networks of one stack read a mask that is made beforehand; {model_type} makes one of its own in each "
+            f"pass, and --stack is {request.stack}. Leave it out."
+        )
     if request.stack > 1 and cluster.cards > 1:
         raise BadInput(
             f"The trials of a stack have one GPU; --stack is {request.stack}, and --gpus-per-trial is "

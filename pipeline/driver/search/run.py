@@ -102,7 +102,7 @@ def run(request: Search, watcher: Watcher, *, cluster: Cluster | None = None) ->
         inputs = replace(resolved.inputs, device=cluster.device, cards=cluster.cards)
         resolved = replace(resolved, inputs=inputs)
         check_gpu_hours(request, cluster.gpus_per_trial)
-        check_stack_on(request, cluster)
+        check_stack_on(request, cluster, str(inputs.source.config["model_type"]))
         check_shared(request, store)
         if lease is None:
             make_folder(store.root)
