@@ -146,8 +146,11 @@ def test_rungs_are_shown_as_those_of_a_single_trial(
             expected: list[Rung] = []
             again = job(tmp_path, number, SNIPS[number], "alone", rungs=(0.25, 0.5, 0.8))
             run_trial(inputs, again, lambda _: None, expected.append)
-            assert [rung.index for rung in rungs + later] == [rung.index for rung in expected] == [0, 1, 2]
-            assert len(rungs) == 2  # the third comes after the cut
+            assert [rung.index for rung in rungs + later] == [rung.index for rung in expected]
+            assert len(rungs) == 2
+            assert len(expected) == (
+                3 if number == 0 else 2
+            )  # the third comes after the cut, where there is one
             assert record.rungs == (*rungs, *later)
             for one, other in zip(record.rungs, expected, strict=True):
                 assert one.epoch == other.epoch
