@@ -15,7 +15,7 @@ from pipeline.trial.inputs import TrialInputs
 from pipeline.trial.job import TrialJob
 from pipeline.trial.training.data_parallel import Group
 from pipeline.trial.trial import run_trial
-from tests.kit.trials import SNIP, TWO_ROUNDS
+from tests.kit.trials import CHANCE, SNIP, TWO_ROUNDS
 
 pytestmark = pytest.mark.usefixtures("on_the_cpu")
 
@@ -65,6 +65,21 @@ def test_a_trial_of_two_rounds_interrupted_in_the_second(
     assert left is not None
     assert (left.phase, left.masks is not None) == (1, True)
     assert_alike(run_trial(inputs, job("first", "second"), lambda _: None), expected)
+
+
+def test_a_chain_is_that_of_one_process(make_inputs: Callable[..., TrialInputs], tmp_path: Path) -> None:
+    chain: Params = {"recover": "chain", "ladder_steps": 3, "ladder_end": 0.9, "chain_batch": "sandwich"}
+    inputs = two_cards(make_inputs, "chance")
+    found = [
+        run_trial(
+            replace(inputs, cards=cards),
+            TrialJob(Ask(3, CHANCE | chain | {"tune_epochs": 1.0}, 11), (tmp_path / str(cards),)),
+            lambda _: None,
+        )
+        for cards in (1, 2)
+    ]
+    assert {point.round for point in found[0].points if point.kind == "recovered"} == {1}
+    assert_alike(found[1], found[0])
 
 
 def test_a_fault_of_the_trial_ends_its_processes(
