@@ -57,6 +57,16 @@ def _try_out(chosen: tuple[str, Schedule]) -> tuple[str, Outcome]:
         return kind, Outcome(schedule, "", wrong=[f"ended badly: {type(error).__name__}: {error}"])
 
 
+def _shown(outcomes: Iterator[tuple[str, Outcome]], *, count: int) -> Iterator[tuple[str, Outcome]]:
+    """Print what is wrong as it comes, and how far it is."""
+    for number, (kind, each) in enumerate(outcomes, start=1):
+        if each.wrong:
+            print(f"{kind}, {each.schedule} ({each.point}): {'; '.join(each.wrong)}", flush=True)
+        if number % 100 == 0:
+            print(f"{number} of {count}", file=sys.stderr, flush=True)
+        yield kind, each
+
+
 def table_of(found: list[tuple[str, Outcome]]) -> Table:
     """The schedules by kind and fault: at which points, how the first process ended, and what was wrong after all."""
     rows: defaultdict[tuple[str, str], list[Outcome]] = defaultdict(list)
@@ -89,12 +99,11 @@ def main() -> int:
         studies = {name: make(name, folder) for name in KINDS if name in needed}
         chosen = [(name, schedule) for name in names for schedule in own_schedules(name, studies)]
         order = {(kind, schedule): at for at, (kind, schedule) in enumerate(chosen)}
-        found = sorted(try_all(chosen, studies), key=lambda each: order[each[0], each[1].schedule])
-    wrong = [(kind, each) for kind, each in found if each.wrong]
+        outcomes = _shown(try_all(chosen, studies), count=len(chosen))
+        found = sorted(outcomes, key=lambda each: order[each[0], each[1].schedule])
+    wrong = [each for _, each in found if each.wrong]
     console = Console(width=None if sys.stdout.isatty() else 170)
     console.print(table_of(found))
-    for kind, each in wrong:
-        console.print(f"{kind}, {each.schedule} ({each.point}): {'; '.join(each.wrong)}", markup=False)
     points = ", ".join(f"{name} {len(studies[name].points)}" for name in names)
     console.print(
         f"{len(found)} schedules, {len(wrong)} wrong, {time.monotonic() - began:.0f} s on {os.cpu_count()} cores; "

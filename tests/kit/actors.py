@@ -167,6 +167,9 @@ def drive(
             while (ask := queue.next()) is not None:
                 try:
                     _work(store, ask, shared)
+                except RuntimeError as error:  # as Tune does with a trial that ends by an error
+                    queue.on_restart(ask.number, str(error))
+                    raise
                 except _Stop:
                     queue.verdicts[ask.number] = Verdict(
                         goes_on=False, redundant=False, reason="others are better"

@@ -64,5 +64,5 @@ class Location:
     def list_studies(self) -> list[str]:
         """Return the names of the studies that have a spec, sorted."""
         self.see(self.studies)
-        names = (path.parent.name for path in self.studies.glob(f"*/{SPEC}"))
+        names = (path.parent.name for path in self.studies.glob(f"*/{SPEC}") if path.is_file())
         return sorted(name for name in names if NAME.fullmatch(name))

@@ -34,7 +34,7 @@ class StudyFile(Generic[T]):
         Raises:
             BadInput: the file is damaged, or a newer version wrote it.
         """
-        return read_json(self.path, self.kind) if self.path.is_file() else self.nothing
+        return read_json(self.path, self.kind) if self.path.exists() else self.nothing
 
     def write(self, value: T) -> None:
         """Replace the value; writing `nothing` removes the file."""

@@ -4,6 +4,10 @@
 three studies: `targets` (first-order, 14 trials, one confirmed point), `halving` (20 trials, three of them stopped)
 and `snip` (three trials of five; the driver was killed with kill -9 while two were running, one of which has a
 checkpoint). The model is a BERT 16 wide with random weights.
+
+`stores/52493eb5.tar.xz` is of the last commit whose attempts and records do not name their search: `done` (four trials,
+none better than a constant) and `killed` (one trial of three; the driver was killed in the second, which has a
+checkpoint). It was written without Ray (tests/kit/inline.py).
 """
 
 from __future__ import annotations
@@ -21,18 +25,24 @@ from pipeline.study.store import Store
 from tests.kit.toy import prunefront_here
 
 ARCHIVE = Path(__file__).with_name("stores") / "7448232.tar.xz"
-MADE_IN = "/tmp/oldstore2"  # where the store was written: MLflow keeps absolute paths
+NO_SEARCH = ARCHIVE.with_name("52493eb5.tar.xz")
 
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
     """The unpacked store, its task and its model, as if they had been moved here."""
-    folder = tmp_path / "oldstore2"  # the study's model is named after its last two folders
-    with tarfile.open(ARCHIVE) as archive:
+    return unpacked(ARCHIVE, tmp_path / "oldstore2")  # the study's model is named after its last two folders
+
+
+def unpacked(file: Path, folder: Path) -> Path:
+    """Stores were made in folders of these names in /tmp: MLflow keeps absolute paths."""
+    with tarfile.open(file) as archive:
         archive.extractall(folder, filter="data")
     with sqlite3.connect(folder / "store" / "mlflow.db") as tracked:
         for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
-            tracked.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (MADE_IN, str(folder)))
+            tracked.execute(
+                f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (f"/tmp/{folder.name}", str(folder))
+            )
     tracked.close()
     return folder
 
@@ -123,3 +133,26 @@ def test_a_confirmed_point_is_known_and_not_trained_again(old: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "seed 1" not in done.stderr
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_study_whose_attempts_name_no_search_shows_and_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    folder = unpacked(NO_SEARCH, tmp_path / "oldstore3")
+    for study in ("done", "killed"):
+        was = before(folder, f"show-{study}")
+        assert said_before(printed(folder, "show", study), was) == was
+    study = Store(folder / "store").study("killed")
+    first = (study.trial_folder(0) / "record.json").read_bytes()
+    assert study.attempts(1).count() == 1
+    done = prunefront_here(
+        "search", "--task", folder / "task" / "task.toml", "--model", folder / "model",
+        "--space", folder / "task" / "slow.toml", "--name", "killed", "--store", folder / "store", "--trials", "3",
+        "--sampler", "random", "--precision", "fp32", "--latency-grid", "none", "--scheduler", "none", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    study = Store(folder / "store").study("killed")
+    assert study.finished_numbers() == [0, 1, 2]
+    assert (study.trial_folder(0) / "record.json").read_bytes() == first
+    resumed = study.read_record(1)
+    assert resumed.attempts == 2
+    assert "resumed_at_epoch" in resumed.provenance
