@@ -7,6 +7,7 @@ which never replace others.
 from __future__ import annotations
 
 import shutil
+from hashlib import sha256
 from pathlib import Path
 
 from pipeline.study.records import TrialRecord
@@ -52,10 +53,15 @@ def publish_record(
         write_and_send(arrays, data)
     if send_new(folder / JSON, json_bytes(stored)):
         return True
-    if load_scalars(folder).arrays != stored.arrays:
+    if load_scalars(folder).arrays != stored.arrays and _is(_fetched(arrays), stored.arrays):
         arrays.unlink(missing_ok=True)
         drop(arrays)
     return False
+
+
+def _is(path: Path, checksum: str) -> bool:
+    """Return whether a file has that checksum: another search may have put its own in the place of ours."""
+    return path.is_file() and sha256(path.read_bytes()).hexdigest() == checksum
 
 
 def is_of_another(folder: Path, search: str) -> bool:
