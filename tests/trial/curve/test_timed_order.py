@@ -1,6 +1,7 @@
 """Units by score per millisecond: by hand, and every choice per block by brute force."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,10 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.model.anatomy import Anatomy
-from pipeline.study.records import Masks, Scores
+from pipeline.study.records import Ask, Masks, Scores
 from pipeline.study.store import LatencySetup, LatencyTable
 from pipeline.trial.curve.allocation import Removal, choose, removal_order
 from pipeline.trial.curve.timed_order import by_time, lower_hull
+from pipeline.trial.job import TrialJob
+from pipeline.trial.trial import run_trial
+from tests.kit.trials import SHARED, curve
 
 LAYERS, HEADS, NEURONS = 2, 3, 4
 
@@ -117,3 +121,28 @@ def test_what_always_stays_is_not_in_the_order(small) -> None:
     step = choose(order, small, threshold=np.inf)
     assert step.masks.heads.sum(axis=1).tolist() == [1, 1]
     assert isinstance(step.masks, Masks)
+
+
+@pytest.mark.usefixtures("on_the_cpu")
+def test_a_trial_orders_by_the_studys_table(make_inputs, tmp_path) -> None:
+    params = SHARED | {"level": "neuron", "rearrange": False, "target": 0.5, "allocation": "latency"}
+    times = LatencyTable(
+        LatencySetup("cpu", 1, 1, 8),
+        1.0,
+        (0, 4),
+        (0.0, 4.0),
+        (0, 64),
+        (0.0, 640.0),
+        (0.0, 2000.0),
+        (0.0, 2000.0),
+        0.0,
+        0.0,
+    )
+    job = TrialJob(Ask(3, params, 11), (tmp_path,))
+    record = run_trial(replace(make_inputs("fisher"), latency=times), job, lambda _: None)
+    half = next(point for point in curve(record) if point.measurement.compression > 0.4)
+    # neurons take 160 times as long as their share of heads: they go first
+    assert half.masks.heads.all()
+    assert not half.masks.neurons.all()
+    with pytest.raises(ValueError, match="no table of latencies"):
+        run_trial(make_inputs("fisher"), TrialJob(Ask(4, params, 11), (tmp_path / "b",)), lambda _: None)
