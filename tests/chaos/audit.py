@@ -127,7 +127,8 @@ def audit(
     resumed = sorted(n for n, record in ended.items() if "resumed_at_epoch" in record.provenance)
     with_checkpoint = {one for blow in interrupted for one in blow if one.has_checkpoint}
     again = {one.number for one in with_checkpoint if ended[one.number].attempts > one.attempts}
-    from_nothing = [f"trial {n} began anew" for n in sorted(again - set(resumed))]
+    given_up = {n for n, record in ended.items() if record.state == "failed"}  # says nothing of its attempts
+    from_nothing = [f"trial {n} began anew" for n in sorted(again - set(resumed) - given_up)]
     failed = {n: record.reason for n, record in ended.items() if record.state == "failed"}
     counted = dict(Counter(states.values()))
     return Audit(trials, counted, lost, doubled, undead, repeated, from_nothing, resumed, failed)
