@@ -40,7 +40,8 @@ def own_schedules(name: str, studies: Mapping[str, Study]) -> list[Schedule]:
         first = _apart(study.points, studies["complete"].points)
         return [each for each in every if each.at > first]
     if name == "anew":  # until it is as if nothing had been there
-        return [each for each in every if each.at <= len(study.points) - len(studies["complete"].points) + 12]
+        begun = max(at for at, point in enumerate(study.points, 1) if "began.json" in point)
+        return [each for each in every if each.at <= begun]
     if name == "journal":  # files of the store are the same with any ledger
         return [each for each in every if OF_JOURNAL.search(study.points[each.at - 1])]
     if name in ("mlflow", "sync"):
