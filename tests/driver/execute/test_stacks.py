@@ -198,5 +198,5 @@ def test_stacks_on_ray(inputs: TrialInputs, tmp_path: Path) -> None:
     records = [store.study("toy").read_record(number) for number in range(3)]
     assert [record.state for record in records] == ["complete"] * 3
     why = [record.provenance.get("not_stacked", "") for record in records]
-    assert why[0].startswith("vmap")  # of a CPU's forms
+    assert "vmap" in why[0]  # of a CPU's forms
     assert why[1:] == ["", ""]
