@@ -123,6 +123,10 @@ OPTIONS = {
     "Databricks": (["--tracking", "databricks"], "Databricks"),
     "a folder for MLflow": (["--tracking", "./mlruns"], "./mlruns"),
     "a name with a slash": (["--name", "a/b"], "a/b"),
+    "no such tracker": (["--also", "wandb:x"], "no tracker 'wandb'"),
+    "a tracker's folder": (["--also", "tensorboard"], "tensorboard:FOLDER"),
+    "an empty stack": (["--stack", "0"], "--stack is 0"),
+    "a folder for a ledger": (["--ledger", "journal:///nowhere/x"], "/nowhere/x"),
 }
 BAD = {
     f"{kind}: {name}": case

@@ -71,8 +71,8 @@ def run(request: Search, watcher: Watcher, *, cluster: Cluster | None = None) ->
         BadInput: the request cannot be carried out; nothing has been written.
         LedgerLost, LeaseLost, ObjectStoreLost: it cannot go on; what was found is kept, the same call goes on with it.
     """
-    watcher = reporting(watcher, request.also)
     resolved = resolve(request, watcher)
+    watcher = reporting(watcher, request.also)
     store = resolved.store
     for remark in resolved.data.remarks:
         watcher.warn(remark)
