@@ -126,7 +126,6 @@ OPTIONS = {
     "no such tracker": (["--also", "wandb:x"], "no tracker 'wandb'"),
     "a tracker's folder": (["--also", "tensorboard"], "tensorboard:FOLDER"),
     "an empty stack": (["--stack", "0"], "--stack is 0"),
-    "a folder for a ledger": (["--ledger", "journal:///nowhere/x"], "/nowhere/x"),
 }
 BAD = {
     f"{kind}: {name}": case

@@ -117,10 +117,10 @@ def _gone(name: str, *faults: str, where: Any, key: str, instead: Any, **kind: A
 NO_CHANCE = SimpleNamespace(token_hex=lambda _: "00000000")
 MUTANTS = (
     _gone(
-        "the lease is not checked in a write's transaction",
+        "the lease is not checked",
         "pause",
         where=Lease,
-        key="check_in",
+        key="_refuse_other",
         instead=_nothing,
     ),
     _gone(
