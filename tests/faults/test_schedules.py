@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.study.ledger import lease
+from pipeline.study.ledger import lease_table
 from tests.faults.every import in_memory
 from tests.faults.kinds import make, own_schedules
 from tests.kit.points import FAULTS
@@ -73,7 +73,7 @@ def test_a_sample_of_schedules_on_postgresql_loses_and_doubles_nothing(
     tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its commits: files are the same with any ledger. Paused before one it holds locks, which the server ends."""
-    monkeypatch.setattr(lease, "IDLE_S", 1.0)
+    monkeypatch.setattr(lease_table, "IDLE_S", 1.0)
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     study = Study(tmp_path, server=server)
     commits = [at for at, name in enumerate(study.points, start=1) if name.startswith("commit")]

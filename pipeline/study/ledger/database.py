@@ -7,7 +7,7 @@ from typing import final
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import Connection, event, text
 
-from pipeline.study.ledger.lease_table import LeaseTable, holder_in
+from pipeline.study.ledger.lease_table import LeaseTable, end_if_idle, holder_in
 from pipeline.study.ledger.storage import driver_url, engine_options
 from pipeline.study.ledger.tables import made_once
 from pipeline.study.ledger.transaction import REASON, REDUNDANT, Check, Row
@@ -23,7 +23,11 @@ class Database:
     def open(self, study: str) -> RDBStorage:
         """Open the storage of all studies; create its tables."""
         del study
-        return made_once(lambda: RDBStorage(driver_url(self._url), engine_kwargs=engine_options(self._url)))
+        storage = made_once(
+            lambda: RDBStorage(driver_url(self._url), engine_kwargs=engine_options(self._url))
+        )
+        event.listen(storage.engine, "begin", end_if_idle)
+        return storage
 
     def leases(self) -> LeaseTable:
         """Return the leases of all studies."""
@@ -68,8 +72,8 @@ class _Commit:
         found: int | None = self._connection.execute(statement, {"study": study_id}).scalar_one()
         return found
 
-    def holder(self, study: str, *, idle_s: float) -> Row | None:
-        return holder_in(self._connection, study, lock=True, idle_s=idle_s)
+    def holder(self, study: str) -> Row | None:
+        return holder_in(self._connection, study, lock=True)
 
 
 def _rdb(storage: BaseStorage) -> RDBStorage:

@@ -29,7 +29,6 @@ from pipeline.study.ledger.transaction import LeaseBook, Row, Transaction
 from pipeline.study.records import BadInput
 
 BEAT_S = 10.0
-IDLE_S = 60.0  # a driver that stands still in a transaction for this long loses it: a server frees its locks
 LOOK_S = 1.0  # between two looks at a lease that may be a dead driver's
 SILENT_S = 180.0  # a driver that has not renewed for this long counts as dead: many beats
 
@@ -91,7 +90,7 @@ class Lease:
         Raises:
             LeaseLost: another driver has taken over; the message names it.
         """
-        self._refuse_other(transaction.holder(self._study, idle_s=IDLE_S))
+        self._refuse_other(transaction.holder(self._study))
 
     def _refuse_other(self, row: Row | None) -> None:
         holder = _as_holder(row)

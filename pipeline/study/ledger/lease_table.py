@@ -17,10 +17,10 @@ from sqlalchemy import (
     Table,
     create_engine,
     delete,
+    event,
     func,
     insert,
     select,
-    text,
     update,
 )
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
@@ -28,6 +28,8 @@ from sqlalchemy.pool import NullPool
 
 from pipeline.study.ledger.storage import POSTGRES, cannot_open, driver_url, engine_options
 from pipeline.study.ledger.transaction import NAMES, Row
+
+IDLE_S = 60.0  # a driver that stands still in a transaction for this long loses it: a server frees its locks
 
 _LEASES = Table(
     "prunefront_leases",
@@ -61,6 +63,7 @@ class LeaseTable:
             )
         except (SQLAlchemyError, ImportError, ValueError) as error:
             raise cannot_open(url, error) from None
+        event.listen(self._engine, "begin", end_if_idle)
 
     def open(self) -> None:
         """Create the table."""
@@ -106,13 +109,8 @@ class LeaseTable:
         self._engine.dispose()
 
 
-def holder_in(connection: Connection, study: str, *, lock: bool = False, idle_s: float = 0.0) -> Row | None:
-    """Return who holds a study; with `lock` nobody changes that before the transaction's end.
-
-    A server ends a transaction that then stands still for `idle_s`, and frees its locks.
-    """
-    if lock and connection.dialect.name == POSTGRES:
-        connection.execute(text(f"SET LOCAL idle_in_transaction_session_timeout = {round(1000 * idle_s)}"))
+def holder_in(connection: Connection, study: str, *, lock: bool = False) -> Row | None:
+    """Return who holds a study; with `lock` nobody changes that before the transaction's end."""
     query = select(_LEASES).where(_LEASES.c.study == study)
     row = connection.execute(query.with_for_update(read=True) if lock else query).mappings().first()
     if row is None:
@@ -122,6 +120,12 @@ def holder_in(connection: Connection, study: str, *, lock: bool = False, idle_s:
         "beat": row["beat"],
         "silent_s": _now(connection) - row["beat"],
     }
+
+
+def end_if_idle(connection: Connection) -> None:
+    """Let a server end the transaction that begins if it stands still: others wait for its locks."""
+    if connection.dialect.name == POSTGRES:
+        connection.exec_driver_sql(f"SET LOCAL idle_in_transaction_session_timeout = {round(1000 * IDLE_S)}")
 
 
 def _now(connection: Connection) -> float:

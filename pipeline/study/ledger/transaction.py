@@ -22,8 +22,8 @@ class Transaction(Protocol):
     def last_number(self, study_id: int) -> int | None:
         """Return the number of a study's last trial, this write's included."""
 
-    def holder(self, study: str, *, idle_s: float) -> Row | None:
-        """Return who holds a study. A server ends a transaction that stands still for `idle_s`."""
+    def holder(self, study: str) -> Row | None:
+        """Return who holds a study. A server ends a transaction that then stands still too long."""
 
 
 Check = Callable[[Transaction], None]  # raises what refuses the write

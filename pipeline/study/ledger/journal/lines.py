@@ -141,8 +141,8 @@ class _Line:
         ]
         return len(made) - 1 if made else None
 
-    def holder(self, study: str, *, idle_s: float) -> Row | None:
-        del study, idle_s  # the file is one study's, and the lock ends by itself
+    def holder(self, study: str) -> Row | None:
+        del study  # the file is one study's, and the lock ends by itself
         return self._journal.holder()
 
 
