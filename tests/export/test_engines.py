@@ -21,11 +21,11 @@ from pipeline.export.export import Exported, export
 from pipeline.export.in_turns import TimeInTurns, speed_in_card, speed_said, time_beside
 from pipeline.export.onnx import check_outputs, write_onnx
 from pipeline.model.architectures import ARCHITECTURES
-from pipeline.model.surgery import cut
 from pipeline.study.records import BadInput
 from pipeline.study.store import LatencySetup
 from pipeline.trial.conformance.networks import tiny_network, tiny_rows
 from pipeline.trial.latency import timing
+from tests.kit.networks import network_cut_everywhere
 from tests.kit.onetrial import NAME, Study
 
 # Not imported to find out: OpenVINO reports each import to its makers, but where our code imports it.
@@ -109,11 +109,7 @@ def test_openvino_reports_nothing_and_stays_in_its_folder(exported: Exported) ->
 @pytest.mark.long
 @pytest.mark.parametrize("kind", sorted(ARCHITECTURES))
 def test_a_cut_network_of_every_row_in_openvino(kind: str, tmp_path: Path) -> None:
-    model, anatomy = tiny_network(kind, layers=4)
-    masks = anatomy.present
-    masks.heads[1, 1:] = masks.heads[2] = masks.neurons[3] = masks.neurons[1, 10:] = False
-    masks.heads[0] = masks.neurons[0] = masks.layers[0] = False
-    cut(model, anatomy, masks)
+    model = network_cut_everywhere(kind)
     write_onnx(tmp_path / "model.onnx", model)
     network = ENGINES["openvino"].open(tmp_path / "model.onnx", tmp_path, model.config, 1)
     assert check_outputs(network, model, tiny_rows(kind)) < 1e-4

@@ -14,8 +14,9 @@ from pipeline.model.architectures import ARCHITECTURES
 from pipeline.model.surgery import cut
 from pipeline.study.records import Masks
 from pipeline.task.batches import encoder_inputs
-from pipeline.trial.conformance.networks import tiny_network, tiny_rows
+from pipeline.trial.conformance.networks import tiny_rows
 from tests.kit.abilities import NO_ONNX
+from tests.kit.networks import network_cut_everywhere
 
 
 def test_attention_of_a_loaded_checkpoint_is_written_as_its_products(
@@ -37,11 +38,7 @@ def test_attention_of_a_loaded_checkpoint_is_written_as_its_products(
 @pytest.mark.parametrize("kind", sorted(ARCHITECTURES))
 def test_a_cut_network_of_every_row(kind: str, tmp_path: Path) -> None:
     """The table of docs/guide/architectures.md."""
-    model, anatomy = tiny_network(kind, layers=4)
-    masks = anatomy.present
-    masks.heads[1, 1:] = masks.heads[2] = masks.neurons[3] = masks.neurons[1, 10:] = False
-    masks.heads[0] = masks.neurons[0] = masks.layers[0] = False
-    cut(model, anatomy, masks)
+    model = network_cut_everywhere(kind)
     write_onnx(tmp_path / "model.onnx", model)
     assert (check_onnx(tmp_path / "model.onnx", model, tiny_rows(kind)) < 1e-4) == (kind not in NO_ONNX)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,3 +130,17 @@ def assert_same(a: TrialRecord, b: TrialRecord) -> None:
 
 def curve(record: TrialRecord, round_: int = 0) -> list[Point]:
     return [point for point in record.points if point.kind == "curve" and point.round == round_]
+
+
+def uninterrupted(
+    make_inputs: Callable[[str], TrialInputs], folder: Path, trials: Mapping[str, tuple[str, Params]]
+) -> dict[str, TrialRecord]:
+    """The records of trials on a CPU that nobody interrupts: name -> (method, settings)."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("torch.cuda.is_available", lambda: False)
+        return {
+            name: run_trial(
+                make_inputs(method), TrialJob(Ask(3, params, 11), (folder / name,)), lambda _: None
+            )
+            for name, (method, params) in trials.items()
+        }

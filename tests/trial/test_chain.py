@@ -15,10 +15,18 @@ from pipeline.trial.curve.ladder import trained_steps
 from pipeline.trial.job import TrialJob
 from pipeline.trial.measure import evaluate
 from pipeline.trial.replay import Goal, repeat_trial
-from pipeline.trial.trial import run_trial
 from tests.kit.kinds import CLASSES
 from tests.kit.onetrial import NAME, make_study
-from tests.kit.trials import CHANCE, MAGNITUDE, SNIP, STEPS_PER_EPOCH, Interruptions, assert_same, curve
+from tests.kit.trials import (
+    CHANCE,
+    MAGNITUDE,
+    SNIP,
+    STEPS_PER_EPOCH,
+    Interruptions,
+    assert_same,
+    curve,
+    uninterrupted,
+)
 
 pytestmark = pytest.mark.usefixtures("on_the_cpu")
 
@@ -31,16 +39,8 @@ WEIGHTS: Params = MAGNITUDE | TOGETHER
 @pytest.fixture(scope="module")
 def through(make_inputs, tmp_path_factory) -> dict[str, TrialRecord]:
     """The records of chains that nobody interrupted."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("torch.cuda.is_available", lambda: False)
-        folder = tmp_path_factory.mktemp("chains")
-        kinds = {"one": ("chance", CHAIN), "sandwich": ("chance", RIDDEN), "weights": ("magnitude", WEIGHTS)}
-        return {
-            name: run_trial(
-                make_inputs(method), TrialJob(Ask(3, params, 11), (folder / name,)), lambda _: None
-            )
-            for name, (method, params) in kinds.items()
-        }
+    trials = {"one": ("chance", CHAIN), "sandwich": ("chance", RIDDEN), "weights": ("magnitude", WEIGHTS)}
+    return uninterrupted(make_inputs, tmp_path_factory.mktemp("chains"), trials)
 
 
 def test_each_trained_network_has_the_same_share_less_than_the_one_before_by_hand() -> None:

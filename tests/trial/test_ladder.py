@@ -14,10 +14,18 @@ from pipeline.trial.curve.ladder import next_on_ladder
 from pipeline.trial.job import TrialJob
 from pipeline.trial.measure import evaluate
 from pipeline.trial.replay import Goal, repeat_trial
-from pipeline.trial.trial import run_trial
 from tests.kit.kinds import CLASSES
 from tests.kit.onetrial import NAME, make_study
-from tests.kit.trials import CHANCE, MAGNITUDE, SNIP, STEPS_PER_EPOCH, Interruptions, assert_same, curve
+from tests.kit.trials import (
+    CHANCE,
+    MAGNITUDE,
+    SNIP,
+    STEPS_PER_EPOCH,
+    Interruptions,
+    assert_same,
+    curve,
+    uninterrupted,
+)
 
 pytestmark = pytest.mark.usefixtures("on_the_cpu")
 
@@ -29,13 +37,8 @@ WEIGHTS: Params = MAGNITUDE | CLIMB
 @pytest.fixture(scope="module")
 def through(make_inputs, tmp_path_factory) -> dict[str, TrialRecord]:
     """The records of ladders that nobody interrupted."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("torch.cuda.is_available", lambda: False)
-        folder = tmp_path_factory.mktemp("ladders")
-        return {
-            name: run_trial(make_inputs(name), TrialJob(Ask(3, params, 11), (folder / name,)), lambda _: None)
-            for name, params in (("chance", LADDER), ("magnitude", WEIGHTS))
-        }
+    trials = {"chance": ("chance", LADDER), "magnitude": ("magnitude", WEIGHTS)}
+    return uninterrupted(make_inputs, tmp_path_factory.mktemp("ladders"), trials)
 
 
 def test_each_step_removes_the_same_share_of_what_is_left_by_hand() -> None:

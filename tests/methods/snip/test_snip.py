@@ -16,30 +16,12 @@ from pipeline.model.device import forms_of_a_gpu
 from pipeline.model.surgery import cut, masked
 from pipeline.task.batches import encoder_inputs
 from pipeline.trial.conformance.networks import tiny_batch, tiny_network
+from tests.kit.snip import snip
 
-PLAIN = {
-    "penalty_strength": 1.0,
-    "shape": "linear",
-    "delta": 0.02,
-    "norm": "rms",
-    "reference": "none",
-    "unit_weight": "uniform",
-    "ffn_weight": 1.0,
-    "level": "block",
-    "spectral_bound": "off",
-    "bound_absolute": 2.0,
-    "bound_relative": 0.5,
-    "bound_scope": "branch",
-    "bound_warmup": 0.0,
-}
 LAYERS, HEADS, HEAD_SIZE, WIDTH = 3, 4, 8, 32
 # Parameters of a unit of the tiny BERT: a head has 3 (8 · 32 + 8) + 32 · 8, an attention block four of them
 # and 32 biases, an ffn block 2 · 64 · 32 weights and 64 + 32 biases.
 HEAD_PARAMETERS, ATTENTION_PARAMETERS, FFN_PARAMETERS = 1_048, 4_224, 4_192
-
-
-def snip(**changes) -> Snip:
-    return Snip(**(PLAIN | changes))
 
 
 def run_of(steps: int = 10, seed: int = 0) -> Run:

@@ -11,27 +11,13 @@ from pipeline.methods.snip.snip import Snip
 from pipeline.methods.snip.units import Units
 from pipeline.model.surgery import cut
 from pipeline.task.batches import encoder_inputs
+from tests.kit.snip import snip
 
-FIELDS = {
-    "penalty_strength": 1.0,
-    "shape": "linear",
-    "delta": 0.02,
-    "norm": "rms",
-    "reference": "none",
-    "unit_weight": "uniform",
-    "ffn_weight": 1.0,
-    "level": "neuron",
-    "spectral_bound": "off",
-    "bound_absolute": 2.0,
-    "bound_relative": 0.5,
-    "bound_scope": "branch",
-    "bound_warmup": 0.0,
-}
 LAYERS, HEADS, NEURONS, HEAD_SIZE, WIDTH = 3, 4, 64, 8, 32
 
 
-def snip(**changes) -> Snip:
-    return Snip(**(FIELDS | changes))
+def by_neurons(**changes) -> Snip:
+    return snip(**({"level": "neuron"} | changes))
 
 
 def read_by(model, linears, batch) -> list[torch.Tensor]:
@@ -59,7 +45,7 @@ def norms_of_units(linear, inputs: torch.Tensor, size: int, norm: str) -> torch.
 def test_neurons_have_the_norms_of_their_outputs(make_model, make_batch, norm: str) -> None:
     model, anatomy = make_model()
     batch = make_batch()
-    scores = snip(norm=norm).score(model, anatomy, [batch])
+    scores = by_neurons(norm=norm).score(model, anatomy, [batch])
     maps = [part.ffn_out for part in anatomy.layers]
     for layer, (linear, inputs) in enumerate(zip(maps, read_by(model, maps, batch), strict=True)):
         expected = norms_of_units(linear, inputs, 1, norm).detach().numpy()
@@ -70,7 +56,7 @@ def test_neurons_have_the_norms_of_their_outputs(make_model, make_batch, norm: s
 
 def test_the_penalty_by_neurons_and_its_gradient_are_the_plain_formula(make_model, make_batch) -> None:
     model, anatomy = make_model()
-    batch, method = make_batch(), snip(unit_weight="parameters", ffn_weight=2.0)
+    batch, method = make_batch(), by_neurons(unit_weight="parameters", ffn_weight=2.0)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     run = Run(4, train_rows=6, target=None, generator=torch.Generator())
     with method.watch(model, anatomy, optimizer, run):
@@ -127,7 +113,7 @@ def greedy(weight: np.ndarray, covariance: np.ndarray, size: int) -> np.ndarray:
 def test_residuals_of_heads_are_those_of_regression_by_brute_force(make_model, make_batch) -> None:
     model, anatomy = make_model()
     batch = make_batch(rows=12)
-    scores = snip(score_of="residual", level="head").score(model, anatomy, [batch])
+    scores = by_neurons(score_of="residual", level="head").score(model, anatomy, [batch])
     maps = [part.attention_output for part in anatomy.layers]
     for layer, (linear, inputs) in enumerate(zip(maps, read_by(model, maps, batch), strict=True)):
         covariance = np.cov(inputs.detach().double().numpy().T, bias=True)
@@ -142,8 +128,8 @@ def test_a_neuron_that_another_can_replace_is_worth_nothing_however_large(make_m
         part.ffn_in.weight[5], part.ffn_in.bias[5] = part.ffn_in.weight[9], part.ffn_in.bias[9]
         part.ffn_out.weight[:, 5] *= 20.0
     batch = make_batch(rows=12)
-    by_norm = snip().score(model, anatomy, [batch]).neurons[1]
-    by_residual = snip(score_of="residual").score(model, anatomy, [batch]).neurons[1]
+    by_norm = by_neurons().score(model, anatomy, [batch]).neurons[1]
+    by_residual = by_neurons(score_of="residual").score(model, anatomy, [batch]).neurons[1]
     assert by_norm.argmax() == 5
     # one of the two goes for next to nothing, the other is then needed
     assert min(by_residual[5], by_residual[9]) < 0.1 * by_norm[5]
@@ -182,7 +168,7 @@ def test_units_that_are_gone_have_no_score(make_model, make_batch, level: str, s
     masks = anatomy.present
     masks.heads[0, :2] = masks.heads[1] = masks.neurons[2] = masks.neurons[0, ::3] = False
     anatomy = cut(model, anatomy, masks)
-    scores = snip(level=level, score_of=score_of).score(model, anatomy, [make_batch()])
+    scores = by_neurons(level=level, score_of=score_of).score(model, anatomy, [make_batch()])
     there = {
         "heads": masks.heads,
         "attention": masks.heads.any(1),
