@@ -2,14 +2,14 @@
 
     python -m tests.benchmarks.recoveries --task SST-2/task.toml --model FOLDER --store DIR [--seeds 3] [--first-seed 0]
         [--ways plain:obs snip:obs ...] [--targets 0.33 0.49 0.65 0.8 0.9] [--rows N] [--tune 2] [--recover 1]
-        [--points 0.65 0.8] [--chains one sandwich] [--precision auto] [--report]
+        [--points 0.65 0.8] [--chains one sandwich] [--ladder 2] [--precision auto] [--report]
 
 A way is TUNED:RANKING. `plain` is fine-tuning without a method, any other TUNED a method that trains (`snip`); RANKING
 is a method that ranks its network, or `own`. Settings of the method may follow: snip:own,level=neuron. Every seed tunes
 each network once; then each way gives, at each target
 
-    cut         nothing else
-    refit       refitted in closed form, no training
+    refit       refitted in closed form, no training; and the same, not refitted
+    ladder      cut to each target in turn, refitted, and trained; all together for --ladder epochs
     chain       all networks trained together for --recover epochs, refitted
     point       each by itself (of --points), refitted, then trained for --recover epochs
 
@@ -147,20 +147,44 @@ class Bench:
 
     def results(self, way: Way) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
         """Every result of a way: its name and what computes it."""
-        yield "cut", lambda: self._untrained(way, refit=False)
-        yield "refit", lambda: self._untrained(way, refit=True)
+        yield "refit", lambda: self._untrained(way)
+        if self.chosen.ladder:
+            yield "ladder", lambda: self._ladder(way)
         for kind in self.chosen.chains:
             yield f"chain-{kind}", lambda kind=kind: self._chain(way, kind)
         for target in self.chosen.points:
             yield f"point-{target:g}", lambda target=target: self._point(way, target)
 
-    def _untrained(self, way: Way, *, refit: bool) -> dict[str, Any]:
-        run, epoch_s = self.start(way, {"reconstruct": refit})
+    def _untrained(self, way: Way) -> dict[str, Any]:
+        run, epoch_s = self.start(way, {"reconstruct": True})
         began = time.monotonic()
         ranking = run.rank()
         rank_s = time.monotonic() - began
         metrics, walk_s = self.measure(run, ranking)
-        return {"metrics": metrics, "rank_s": rank_s, "walk_s": walk_s, "epoch_s": epoch_s}
+        bare, _ = self.measure(run, ranking.renewed(run.anatomy, None))
+        return {
+            "metrics": metrics,
+            "not_refitted": bare,
+            "rank_s": rank_s,
+            "walk_s": walk_s,
+            "epoch_s": epoch_s,
+        }
+
+    def _ladder(self, way: Way) -> dict[str, Any]:
+        steps = {
+            "recover": "ladder",
+            "recover_epochs": self.chosen.ladder,
+            "ladder_steps": len(self.chosen.targets),
+        }
+        run, epoch_s = self.start(way, steps | {"reconstruct": True})
+        metrics, began = {}, time.monotonic()
+        for target, phase in zip(self.chosen.targets, run.phases[1:], strict=True):
+            ranking = run.rank()
+            step = ranking.at(target=target)
+            run.cut(ranking, step)
+            run.recover(phase, Listener())
+            metrics[f"{target:g}"] = [step.compression, self.score(run, run.model)]
+        return {"metrics": metrics, "train_s": time.monotonic() - began, "epoch_s": epoch_s}
 
     def _chain(self, way: Way, kind: str) -> dict[str, Any]:
         run, epoch_s = self.start(way, {"recover": "chain", "chain_batch": kind, "reconstruct": True})
@@ -206,6 +230,7 @@ def main() -> None:
     parser.add_argument("--targets", nargs="+", type=float, default=[0.33, 0.49, 0.65, 0.8, 0.9])
     parser.add_argument("--points", nargs="*", type=float, default=[])
     parser.add_argument("--chains", nargs="*", default=[])
+    parser.add_argument("--ladder", type=float, default=0.0, help="epochs, of all its networks together")
     parser.add_argument("--tune", type=float, default=2.0)
     parser.add_argument("--recover", type=float, default=1.0)
     parser.add_argument(
