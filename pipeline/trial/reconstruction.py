@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -68,11 +68,7 @@ class Reconstruction:
             {name: value.to(device) for name, value in encoder_inputs(batch).items()}
             for batch in _at_most(rows, _tokens(anatomy)).in_length_order(BATCH)
         )
-        targets: dict[Place, Tensor] = {}
-        for place, block, inputs, residual in _projections(model, anatomy, batches):
-            branch = block.output(inputs)
-            targets[place] = (branch if block.scale is None else block.scale(branch)) + residual
-        return cls(batches, targets)
+        return cls(batches, _streams(model, anatomy, batches))
 
     @torch.no_grad()
     def refit(self, model: PreTrainedModel, anatomy: Anatomy) -> None:
@@ -87,6 +83,44 @@ class Reconstruction:
         for place, block, inputs, residual in _projections(model, anatomy, self.batches):
             branch, factors = self.targets[place] - residual, block.factors
             fit(block.output, inputs, branch if factors is None else branch / factors)
+
+
+@torch.no_grad()
+def _streams(model: PreTrainedModel, anatomy: Anatomy, batches: Sequence[Batch]) -> dict[Place, Tensor]:
+    """Return branch + residual [T, d] of every block, over the real tokens of all batches."""
+    found: dict[Place, list[Tensor]] = {}
+    training = model.training
+    model.train(False)
+    try:
+        for batch in batches:
+            _stream(model, anatomy, batch, found)
+    finally:
+        model.train(training)
+    return {place: torch.cat(parts) for place, parts in found.items()}
+
+
+def _stream(model: PreTrainedModel, anatomy: Anatomy, batch: Batch, found: dict[Place, list[Tensor]]) -> None:
+    """Add one batch."""
+    read: dict[nn.Module, Tensor] = {}
+
+    def keep(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        read[module] = args[0]
+
+    def add(place: Place, stream: nn.Module, branch: Tensor) -> None:
+        found.setdefault(place, []).append((branch + read[stream])[real_tokens(batch, branch)])
+
+    with ExitStack() as hooks:
+        for part, layer in zip(anatomy.layers, encoder_layers(model, anatomy.architecture), strict=True):
+            for name, block, _ in part.blocks:
+                stream = layer if block.reads is None else block.reads
+                hooks.callback(stream.register_forward_pre_hook(keep).remove)
+                hook = block.branch.register_forward_hook(
+                    lambda _module, _args, branch, place=(part.index, name), stream=stream: add(
+                        place, stream, branch
+                    )
+                )
+                hooks.callback(hook.remove)
+        model.base_model(**batch)
 
 
 @torch.no_grad()
@@ -122,30 +156,47 @@ def _projections(
 
 @dataclass(frozen=True)
 class _Call:
-    """What the model gives to one of its layers, the hidden state first."""
+    """What the model gives to one of its layers, the hidden state first; and what its maps have given so far."""
 
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    given: dict[nn.Module, list[Tensor]] = field(default_factory=dict)
 
     def run(self, layer: nn.Module, hidden: Tensor) -> Tensor:
         """Return the layer's output [B, T, d] for a hidden state."""
-        return hidden_of(layer(hidden, *self.args[1:], **self.kwargs))
+        with ExitStack() as undo:
+            for module, outputs in self.given.items():  # it reads what it read before, in the same order
+                module.forward = lambda _, left=iter(outputs): next(left)
+                undo.callback(delattr, module, "forward")
+            found = hidden_of(layer(hidden, *self.args[1:], **self.kwargs))
+        self.given.clear()
+        return found
 
     def up_to(self, layer: nn.Module, hidden: Tensor, block: Block) -> tuple[Tensor, Tensor]:
-        """Run a layer up to a block's output; return its input, and the residual that the branch is added to."""
+        """Run a layer up to a block's output; return its input, and the residual that the branch is added to.
+
+        Nothing below that output may change before the layer is run.
+        """
         output, residual = block.output, block.reads
         inputs: dict[nn.Module, Tensor] = {}
+        given: dict[nn.Module, list[Tensor]] = {}
 
         def keep(module: nn.Module, args: tuple[Tensor, ...]) -> None:
             inputs[module] = args[0]
             if module is output:
                 raise _ReachedError
 
+        def hold(module: nn.Module, _: tuple[Tensor, ...], output: Tensor) -> None:
+            given.setdefault(module, []).append(output)
+
         watched = [output] if residual is None else [output, residual]
         with ExitStack() as hooks, suppress(_ReachedError):
             for module in watched:
                 hooks.callback(module.register_forward_pre_hook(keep).remove)
+            for module in block.maps.values():
+                hooks.callback(module.register_forward_hook(hold).remove)
             self.run(layer, hidden)
+        self.given.update(given)
         return inputs[output], hidden if residual is None else inputs[residual]
 
 
