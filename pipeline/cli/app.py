@@ -13,7 +13,7 @@ import typer
 from pipeline.cli.commands import Group
 from pipeline.cli.interruption import INTERRUPTED, goes_on, interruptible
 from pipeline.cli.lists import LISTS, spread
-from pipeline.cli.output import OutputLost, errors, out
+from pipeline.cli.output import CLOSED_PIPE, OutputLost, errors, out
 from pipeline.cli.passwords import refuse_passwords
 from pipeline.cli.without_pandas import spare_pandas
 
@@ -84,6 +84,8 @@ def run(arguments: list[str], *, typed: bool = False) -> int:
             refuse_passwords(arguments)
         app(args=_with_lists(arguments), prog_name="prunefront")
     except SystemExit as leave:  # raised by typer: usage errors are 2, Ctrl-C is 130
+        if isinstance(leave.__context__, BrokenPipeError):  # a help page that nobody reads to its end
+            return CLOSED_PIPE
         code = leave.code if isinstance(leave.code, int) else FAILURE
         if code == INTERRUPTED:
             errors(goes_on(arguments))

@@ -134,7 +134,7 @@ def _print_table(choices: list[Choice]) -> None:
     names = (Column(name, right=False, shortens=True) for name in ("task", "model", "method"))
     columns = [
         *names,
-        Column("penalty"),
+        Column("penalty", 1),
         Column("good from … to", 5),
         Column("threshold", 6),
         *(Column(name, 9) for name in own),

@@ -21,7 +21,7 @@ from pipeline.study.records import OBJECTIVES
 from pipeline.study.store import DEFAULT_STORE, LATER, Retrained, Store, place_text, sqlite_url
 
 _TIMES = ("ms", "speed")
-PLOT_WIDTH, PLOT_HEIGHT = 78, 16
+PLOT_WIDTH, PLOT_HEIGHT, HEIGHTS = 78, 16, 8  # characters; the labels of the heights
 MEGABYTE = 10**6  # bytes
 ZEROS = (
     "Single weights are zero: no network is smaller or faster than the dense one, in size, MACs or latency."
@@ -188,7 +188,8 @@ def _plot(found: Front) -> str:
     recovered = [p for p in found.points if p.kind == "recovered"]
     plotext.clear_figure()
     plotext.theme("clear")
-    plotext.plot_size(PLOT_WIDTH, PLOT_HEIGHT)
+    width = min(PLOT_WIDTH, out.width)
+    plotext.plot_size(width, PLOT_HEIGHT)
     for points, marker, label in ((curve, "·", "cut, not recovered"), (recovered, "●", "recovered")):
         if points:
             plotext.scatter(
@@ -199,7 +200,9 @@ def _plot(found: Front) -> str:
     margin = 0.05 * (max(heights) - min(heights)) or 0.05
     plotext.ylim(min(heights) - margin, max(heights) + margin)
     plotext.xlim(0, 100)
-    plotext.title(f"{found.spec.metric_name} against {_gain_name(found)} in %; the line is the dense network")
+    title = f"{found.spec.metric_name} against {_gain_name(found)} in %"
+    long = f"{title}; the line is the dense network"
+    plotext.title(long if len(long) <= width - HEIGHTS else title)
     return str(plotext.uncolorize(plotext.build()))
 
 

@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Any
 
 from pipeline.fronts.report import live_page
+from pipeline.fronts.search_state import SearchState, State, search_state
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
 
@@ -42,9 +43,13 @@ class Pages:
         return list(self.studies) or Store(self.store).list_studies()
 
     def stamp(self) -> str:
-        """Return what changes when a trial of the studies has ended."""
+        """Return what changes when a trial of the studies, or a search of one, has ended."""
+        return ",".join(f"{name}:{found.ended}:{found.state}" for name, found in self._states().items())
+
+    def _states(self) -> dict[str, SearchState]:
         files = Store(self.store)
-        return ",".join(f"{name}:{len(files.study(name).finished_numbers())}" for name in self.names())
+        ended = {name: len(files.study(name).finished_numbers()) for name in self.names()}
+        return {name: search_state(files, name, ended=count) for name, count in ended.items()}
 
     def page(self) -> str:
         """Return the page as it is now."""
@@ -53,8 +58,18 @@ class Pages:
             if not stamp:
                 return EMPTY
             if self._made[0] != stamp:
-                self._made = (stamp, live_page(self.store, self.names(), stamp=stamp))
+                note = _note({found.state for found in self._states().values()})
+                self._made = (stamp, live_page(self.store, self.names(), stamp=stamp, note=note))
             return self._made[1]
+
+
+def _note(states: set[State]) -> str:
+    """Return what a reader of the page should know of its searches."""
+    if "running" in states:
+        return "Live: the page follows the search."
+    if states == {"complete"}:
+        return "The search has ended: nothing here changes any more."
+    return "No search runs. The page follows when one goes on."
 
 
 def open_dashboard(store: Path, studies: Sequence[str], *, port: int = 0) -> tuple[ThreadingHTTPServer, str]:

@@ -147,7 +147,7 @@ class TrialRun:
             anatomy=self.anatomy,
             train=self.inputs.data.train,
             phase=phase,
-            recipe=self.recipe,
+            recipe=self.recipe if tuning else self.recipe.at(self.settings.recover_rate_factor),
             listener=listener,
             method=self.method if tuning else None,
             carried=self.method if self.settings.climbs and not tuning else None,

@@ -44,6 +44,7 @@ class TrialSettings:
     ladder_steps: int = 1  # networks that a ladder, or a chain, trains
     ladder_end: float = 0.95  # compression, or sparsity, of the last of them
     chain_batch: str = "one"  # which networks of a chain a batch is trained on
+    recover_rate_factor: float = 1.0  # on the learning rate, in recovery
 
     @classmethod
     def of(cls, params: Params) -> TrialSettings:
@@ -75,6 +76,7 @@ class TrialSettings:
             ladder_steps=int(params.get("ladder_steps", 1)),
             ladder_end=float(params.get("ladder_end", 0.95)),
             chain_batch=str(params.get("chain_batch", "one")),
+            recover_rate_factor=float(params.get("recover_rate_factor", 1.0)),
         )
 
     @property

@@ -112,12 +112,15 @@ def store(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_show_ends_quietly_where_nobody_reads(store: Path) -> None:
+@pytest.mark.parametrize("more", [(), ("--help",)])
+def test_show_ends_quietly_where_nobody_reads(store: Path, more: tuple[str, ...]) -> None:
     """As `prunefront show STUDY | head -n 1`: the plot is printed before the table, and both may lose their reader."""
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "w") as pipe:
-        shown = subprocess.run([*SHOW, store], stdout=pipe, stderr=subprocess.PIPE, text=True, check=False)
+        shown = subprocess.run(
+            [*SHOW, store, *more], stdout=pipe, stderr=subprocess.PIPE, text=True, check=False
+        )
     assert (shown.returncode, shown.stderr) == (CLOSED_PIPE, "")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from pipeline.fronts.dashboard import HOST, open_dashboard
 from pipeline.study.records import BadInput
-from pipeline.study.store import Store
+from pipeline.study.store import Asked, Store
 from tests.kit.browser import CHROMIUM, browse
 from tests.kit.synthetic import point, record, spec
 
@@ -61,7 +62,7 @@ def test_only_who_has_the_token_reads_and_nobody_writes(store: Path) -> None:
         assert status == 200
         assert "connect-src 'self'" in page
         assert "1 trials" in page
-        assert asked(address, parts.path + "stamp") == (200, "toy:1")
+        assert asked(address, parts.path + "stamp") == (200, "toy:1:unknown")
         for path in ("/", "/stamp", "/" + "x" * 32 + "/", parts.path + "other", parts.path[:-2] + "/"):
             assert asked(address, path)[0] == 404, path
         assert asked(address, host=f"evil.example:{parts.port}")[0] == 404  # a name that leads here
@@ -77,6 +78,18 @@ def test_a_store_without_a_study_waits_and_an_unknown_study_is_told(tmp_path: Pa
         open_dashboard(store, ["toi"])
     with running(store) as address, pytest.raises(BadInput, match="cannot be opened"):
         open_dashboard(store, [], port=urlsplit(address).port or 0)
+
+
+def test_the_page_of_a_search_that_has_ended_says_so(store: Path) -> None:
+    study = Store(store).study("toy")
+    with running(store, "toy") as address:
+        study.asked.write(Asked(1, done=True))
+        assert "The search has ended" in asked(address)[1]
+        study.asked.write(Asked(2, done=False))  # it goes on; its files have just changed
+        assert "Live: the page follows the search." in asked(address)[1]
+        for path in study.folder.iterdir():
+            os.utime(path, (0, 0))
+        assert "No search runs." in asked(address)[1]
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")

@@ -127,8 +127,8 @@ def _check_stack(request: Search) -> None:
         raise BadInput(f"--stack does not go with {', '.join(given)}. Leave one of them out.")
 
 
-def check_stack_on(request: Search, cluster: Cluster, model_type: str) -> None:
-    """Refuse a stack of trials where there cannot be one, or it is of no use.
+def check_on(request: Search, cluster: Cluster, model_type: str) -> None:
+    """Refuse what trials on this cluster cannot do, or need not: a budget of GPUs, a stack.
 
     Args:
         request: the search.
@@ -138,6 +138,7 @@ def check_stack_on(request: Search, cluster: Cluster, model_type: str) -> None:
     Raises:
         BadInput: trials run on CPUs, or on several GPUs each, or the model's attention makes masks of its own.
     """
+    check_gpu_hours(request, cluster.gpus_per_trial)
     if request.stack > 1 and not find_architecture(model_type).plain_scores:
         raise BadInput(
             f"Networks of one stack read a mask that is made beforehand; {model_type} makes one of its own in each "

@@ -14,12 +14,20 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
 
 from pipeline.driver.also import reporting
-from pipeline.driver.execute import OPEN, Cluster, Packing, connect, is_open, pack, run_trials
+from pipeline.driver.execute import (
+    OPEN,
+    Cluster,
+    Packing,
+    cluster_of_this_machine,
+    connect,
+    is_open,
+    pack,
+    run_trials,
+)
 from pipeline.driver.search.budget import Meter
-from pipeline.driver.search.check import check_gpu_hours, check_stack_on
+from pipeline.driver.search.check import check_on
 from pipeline.driver.search.dense import find_anchors, find_peak, write_teacher_of
 from pipeline.driver.search.dense_beside import DenseBeside, pending_spec, trains_beside
 from pipeline.driver.search.gpu_sharing import alone, grows, peak_of_trials
@@ -30,23 +38,16 @@ from pipeline.driver.search.shared_store import check_shared
 from pipeline.driver.search.spec import make_spec, open_study
 from pipeline.driver.search.study_queue import StudyQueue
 from pipeline.driver.search.study_results import StudyResults
+from pipeline.driver.search.tracked import publisher_of, reach_tracking
 from pipeline.driver.search.trial_source import TrialSource
 from pipeline.driver.search.unseen import begin_anew, check_ledger_of_unseen
 from pipeline.driver.search.watcher import Watcher
-from pipeline.driver.tracking import (
-    Later,
-    Publisher,
-    Tracker,
-    address_of,
-    open_if_answering,
-    open_tracking,
-    shown,
-)
+from pipeline.driver.tracking import Tracker
 from pipeline.fronts.front import Front, load_front
 from pipeline.study.halving import Halving
 from pipeline.study.ledger import Lease, Ledger, open_ledger
 from pipeline.study.records import StudySpec
-from pipeline.study.store import LATER, Asked
+from pipeline.study.store import Asked
 from pipeline.study.whole_file import make_folder
 from pipeline.trial.inputs import TrialInputs, inputs_of_study
 from pipeline.trial.training.process import free_memory_mb, mps_runs
@@ -73,7 +74,7 @@ def run(request: Search, watcher: Watcher, *, cluster: Cluster | None = None) ->
     """
     resolved = resolve(request, watcher)
     watcher = reporting(watcher, request.also)
-    store = resolved.store
+    store, model_type = resolved.store, str(resolved.inputs.source.config["model_type"])
     for remark in resolved.data.remarks:
         watcher.warn(remark)
     with ExitStack() as stack:
@@ -88,21 +89,22 @@ def run(request: Search, watcher: Watcher, *, cluster: Cluster | None = None) ->
             lease = stack.enter_context(resolved.hold(watcher))
             ledger.check_store(store)
         if request.tracking or os.environ.get("MLFLOW_TRACKING_URI"):  # before all work: it may not answer
-            tracker = _reach_tracking(resolved, watcher)
+            tracker = reach_tracking(resolved, watcher)
         if request.address is None and (address := os.environ.get("RAY_ADDRESS")):
             watcher.warn(
                 f"RAY_ADDRESS is {address}: this search runs apart from it, on this machine. --address joins a cluster."
             )
         if cluster is None:
-            if request.address is None and is_open():
-                watcher.warn(OPEN)
+            if request.address is None:
+                check_on(request, cluster_of_this_machine(request.resources), model_type)
+                if is_open():
+                    watcher.warn(OPEN)
             watcher.stage("starting Ray")
             shared = resolved.inputs.source.nbytes
             cluster = stack.enter_context(connect(request.resources, shared_bytes=shared))
         inputs = replace(resolved.inputs, device=cluster.device, cards=cluster.cards)
         resolved = replace(resolved, inputs=inputs)
-        check_gpu_hours(request, cluster.gpus_per_trial)
-        check_stack_on(request, cluster, str(inputs.source.config["model_type"]))
+        check_on(request, cluster, model_type)
         check_shared(request, store)
         if lease is None:
             make_folder(store.root)
@@ -182,7 +184,7 @@ def _make_queue(
 ) -> StudyQueue:
     """Return the study's queue. Its publisher starts when the spec is whole."""
     request, store = resolved.request, resolved.store
-    publisher = _publisher(resolved, spec, lease)
+    publisher = publisher_of(resolved, spec, lease)
 
     def begin(spec: StudySpec) -> None:
         publisher.start(tracker, spec=spec)
@@ -201,19 +203,6 @@ def _make_queue(
         halving=Halving(spec.values, spec.reference_point) if request.scheduler == "asha" else None,
         dense=beside,
         begin=begin,
-    )
-
-
-def _publisher(resolved: ResolvedSearch, spec: StudySpec, lease: Lease) -> Publisher | Later:
-    tracking, store = resolved.request.tracking, resolved.store
-    if tracking == LATER:
-        return Later(resolved.study, address=shown(address_of(tracking, store_root=store.root)))
-    return Publisher(
-        spec,
-        store=store,
-        open_tracker=partial(open_tracking, tracking, store_root=store.root),
-        may_write=lease.check,
-        address=shown(address_of(tracking, store_root=store.root)),
     )
 
 
@@ -274,23 +263,4 @@ def _run_queue(
         limit=limit,
         at_once=at_once if queue.dense is None else queue.dense.at_once,
         stack=resolved.request.stack if limit is None else 1,
-    )
-
-
-def _reach_tracking(resolved: ResolvedSearch, watcher: Watcher) -> Tracker | None:
-    """Return MLflow at the requested address; None if it does not answer and the study has begun.
-
-    Raises:
-        BadInput: it is no place for runs, or does not answer and the study is new: the address may be wrong.
-    """
-    address, store = resolved.request.tracking, resolved.store.root
-    if address == LATER:
-        return None
-    if resolved.anchors is None:
-        return open_tracking(address, store_root=store)
-    return open_if_answering(
-        address,
-        store=store,
-        log=watcher.warn,
-        consequence="This study has begun and goes on; MLflow gets what it is owed when it answers.",
     )

@@ -10,7 +10,7 @@ import secrets
 import shutil
 from typing import TYPE_CHECKING
 
-from pipeline.study.ledger import LeaseLost, Ledger, shown
+from pipeline.study.ledger import LeaseLost, Ledger, check_opens, shown
 from pipeline.study.records import BadInput
 from pipeline.study.store import Began, StudyStore, drop
 
@@ -19,12 +19,16 @@ if TYPE_CHECKING:
 
 
 def check_ledger_of_unseen(resolved: ResolvedSearch) -> None:
-    """Refuse another ledger for a study without a spec: what is in its folder may be of a search that runs.
+    """Refuse a ledger that cannot be opened, and another one for a study without a spec.
+
+    What is in the study's folder may be of a search that runs.
 
     Raises:
-        BadInput: the search that made the folder has its ledger elsewhere.
+        BadInput: the ledger cannot be opened, or the search that made the folder has its ledger elsewhere.
     """
     study, own = resolved.study, resolved.request.ledger is None
+    if not own or resolved.store.studies_db.exists():
+        check_opens(resolved.ledger_url)
     place = study.ledger.read().place
     moved = own and place.startswith("sqlite")  # with its store
     if place and place != shown(resolved.ledger_url) and not moved:

@@ -1,11 +1,12 @@
 "use strict";
 // Ask the server every few seconds whether the studies have changed; if so, load the page again, where it was.
 (() => {
-  const shown = document.querySelector('meta[name="stamp"]').content;
+  const said = (name) => document.querySelector(`meta[name="${name}"]`).content;
+  const shown = said("stamp");
   const note = document.createElement("p");
   note.id = "live";
   note.setAttribute("role", "status");
-  note.textContent = "Live: the page follows the search.";
+  note.textContent = said("note");
   document.querySelector("header").append(note);
   const place = sessionStorage.getItem("scrolled");
   if (place !== null) { scrollTo({ top: Number(place), behavior: "instant" }); sessionStorage.removeItem("scrolled"); }
@@ -17,7 +18,7 @@
         location.reload();
         return;
       }
-      note.textContent = "Live: the page follows the search.";
+      note.textContent = said("note");
     } catch {
       note.textContent = "The dashboard has ended; this is its last page.";
     }

@@ -11,7 +11,7 @@ import base64
 import gzip
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,25 @@ LINKED = 6  # studies that the page's head has links to
 HERE = Path(__file__).parent
 # The page may run what is in it and reach nothing.
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What a dashboard's page shows.
+
+    `stamp` is what its server says at `stamp`: the page asks, and loads again when that has changed. `note` is what
+    the page says of its searches.
+    """
+
+    stamp: str
+    note: str
+
+    @property
+    def meta(self) -> str:
+        """Both, where the page's script finds them."""
+        return (
+            f'<meta name="stamp" content="{text(self.stamp)}"><meta name="note" content="{text(self.note)}">'
+        )
 
 
 def write_page(path: Path, page: str) -> None:
@@ -43,12 +62,14 @@ def write_page(path: Path, page: str) -> None:
 
 
 def page(
-    sections: Sequence[Section], views: Sequence[StudyView], *, title: str, lead: str, live: str = ""
+    sections: Sequence[Section],
+    views: Sequence[StudyView],
+    *,
+    title: str,
+    lead: str,
+    live: Followed | None = None,
 ) -> str:
-    """Return the page as HTML.
-
-    `live` is what it shows, as its server says it at `stamp`: the page asks, and loads again when that has changed.
-    """
+    """Return the page as HTML; a dashboard's page has `live`."""
     policy = POLICY + ("; connect-src 'self'" if live else "")
     script = _own("page.js") + (_own("live.js") if live else "")
     links = "".join(f'<a href="#{text(name)}">{text(title)}</a>' for name, title in _places(sections))
@@ -60,7 +81,7 @@ def page(
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         f'<meta name="color-scheme" content="light dark"><title>{text(title)}</title>'
-        + (f'<meta name="stamp" content="{text(live)}">' if live else "")
+        + (live.meta if live else "")
         + f"<style>{_own('page.css')}</style></head><body>"
         f'<a class="skip" href="#main">To the content</a><header><h1>{text(title)}</h1><p>{text(lead)}</p>'
         f'<nav aria-label="Sections">{links}</nav></header><main id="main">{body}</main>'

@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.fronts.compare import Comparison, compare, gather
 from pipeline.fronts.figures import still
 from pipeline.fronts.report.markup import Picture, Section
-from pipeline.fronts.report.page import page, write_page
+from pipeline.fronts.report.page import Followed, page, write_page
 from pipeline.fronts.report.reading import StudyView, read_study
 from pipeline.fronts.report.sections import report_sections
 from pipeline.study.records import BadInput, StudySpec
@@ -78,18 +78,20 @@ def report(
     return Written(tuple(written), tuple(remarks))
 
 
-def live_page(store: Path | str, studies: Sequence[str], *, stamp: str) -> str:
-    """Return the page about studies that still run, as a dashboard shows it: it loads again when `stamp` changes.
+def live_page(store: Path | str, studies: Sequence[str], *, stamp: str, note: str) -> str:
+    """Return the page about studies that may still run, as a dashboard shows it: it loads again when `stamp` changes.
+
+    `note`: what the page says of their searches.
 
     Raises:
         BadInput: no such study, or its files are damaged.
     """
     views = [read_study(name, store=store, share=1 / len(studies)) for name in studies]
     comparison, _ = _comparison(store, studies)
-    return _page(views, report_sections(views, comparison), live=stamp)
+    return _page(views, report_sections(views, comparison), live=Followed(stamp, note))
 
 
-def _page(views: Sequence[StudyView], sections: Sequence[Section], *, live: str = "") -> str:
+def _page(views: Sequence[StudyView], sections: Sequence[Section], *, live: Followed | None = None) -> str:
     """Return the page with its title and what stands below it."""
     title = views[0].front.spec.name if len(views) == 1 else f"{len(views)} studies"
     lead = "prunefront: what a smaller encoder costs · " + ", ".join(

@@ -1,7 +1,7 @@
 """The ledger: a study's trials, the parameters of each, and how each ended."""
 
 from pipeline.study.ledger.earlier import Counts, Found
-from pipeline.study.ledger.lease import Holder, Lease, hold, holder_of
+from pipeline.study.ledger.lease import Holder, Lease, check_opens, hold, holder_of
 from pipeline.study.ledger.ledger import Ledger, open_ledger
 from pipeline.study.ledger.samplers import check_sampler, quiet_optuna
 from pipeline.study.ledger.storage import CommitsLost, LeaseLost, LedgerLost, NotOpened, shown
@@ -16,6 +16,7 @@ __all__ = [
     "Ledger",
     "LedgerLost",
     "NotOpened",
+    "check_opens",
     "check_sampler",
     "hold",
     "holder_of",

@@ -150,6 +150,21 @@ def hold(
         lease.give_back()
 
 
+def check_opens(url: str) -> None:
+    """Check that the ledger at `url` can be opened; nothing is made.
+
+    Raises:
+        BadInput: it cannot.
+    """
+    book = backend_of(url).leases()
+    try:
+        book.reach()
+    except (SQLAlchemyError, OSError) as error:
+        raise cannot_open(url, error) from None
+    finally:
+        book.close()
+
+
 def holder_of(url: str, study: str) -> Holder | None:
     """Return the driver that searches a study now; None if there is none, or the ledger does not exist."""
     book = backend_of(url).leases()

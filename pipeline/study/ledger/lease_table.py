@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import final
 
 from sqlalchemy import (
@@ -20,13 +21,14 @@ from sqlalchemy import (
     event,
     func,
     insert,
+    inspect,
     select,
     update,
 )
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
-from pipeline.study.ledger.storage import POSTGRES, cannot_open, driver_url, engine_options
+from pipeline.study.ledger.storage import POSTGRES, cannot_open, driver_url, engine_options, require_folder
 from pipeline.study.ledger.transaction import NAMES, Row
 
 IDLE_S = 60.0  # a driver that stands still in a transaction for this long loses it: a server frees its locks
@@ -74,6 +76,15 @@ class LeaseTable:
                 self.peek("")  # another driver may have made the table at the same time
             except SQLAlchemyError:
                 raise cannot_open(self._url, error) from None
+
+    def reach(self) -> None:
+        """Ask the database for its tables; a file that is not there yet needs a folder."""
+        file = self._engine.url.database
+        if self._engine.dialect.name == "sqlite" and file and not Path(file).exists():
+            require_folder(Path(file).parent)
+            return
+        with self._engine.connect() as connection:
+            inspect(connection).get_table_names()
 
     def peek(self, study: str) -> Row | None:
         """Return who holds a study."""

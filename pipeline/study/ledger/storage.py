@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -81,6 +82,18 @@ def cannot_open(url: str, error: Exception) -> NotOpened:
     )
     found.refused = isinstance(error, ImportError) or any(word in cause_of(error, url) for word in REFUSALS)
     return found
+
+
+def require_folder(folder: Path) -> None:
+    """Check that files can be made in a folder.
+
+    Raises:
+        OSError: it is not there, is a file, or cannot be written.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
 @contextmanager

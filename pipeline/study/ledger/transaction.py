@@ -39,6 +39,13 @@ class LeaseBook(Protocol):
             BadInput: it cannot be opened.
         """
 
+    def reach(self) -> None:
+        """Look whether it can be opened; nothing is made.
+
+        Raises:
+            SQLAlchemyError, OSError: it cannot.
+        """
+
     def peek(self, study: str) -> Row | None:
         """Return who holds a study."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -24,6 +24,10 @@ class Recipe:
     clip_norm: float = 1.0
     parts: int = 1  # of a batch, one after the other, in one step: the same batch in less memory
     checkpointing: bool = False  # of activations: not kept, but computed again in the backward pass
+
+    def at(self, factor: float) -> Recipe:
+        """Return the same recipe with this multiple of its learning rate."""
+        return replace(self, learning_rate=self.learning_rate * factor)
 
 
 def make_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.AdamW:

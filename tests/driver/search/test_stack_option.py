@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.driver.execute import Cluster
-from pipeline.driver.search.check import check, check_stack_on
+from pipeline.driver.search.check import check, check_on
 from pipeline.driver.search.request import Search
 from pipeline.study.records import BadInput
 
@@ -27,10 +27,10 @@ def test_what_it_does_not_go_with(options: dict[str, object], message: str, tmp_
 def test_trials_on_cpus_are_no_stack(tmp_path: Path) -> None:
     request = Search(task="glue/sst2", model="bert-base-uncased", store=tmp_path, stack=4)
     check(request)
-    check_stack_on(request, Cluster(1, 1.0, 0.5), "bert")
+    check_on(request, Cluster(1, 1.0, 0.5), "bert")
     with pytest.raises(BadInput, match="--gpus-per-trial is 2"):
-        check_stack_on(request, Cluster(1, 1.0, 2.0), "bert")
+        check_on(request, Cluster(1, 1.0, 2.0), "bert")
     with pytest.raises(BadInput, match="--stack is 4, and these trials run on CPUs"):
-        check_stack_on(request, Cluster(1, 1.0, 0.0), "bert")
+        check_on(request, Cluster(1, 1.0, 0.0), "bert")
     with pytest.raises(BadInput, match="modernbert makes one of its own"):
-        check_stack_on(request, Cluster(1, 1.0, 0.5), "modernbert")
+        check_on(request, Cluster(1, 1.0, 0.5), "modernbert")

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, final
 
 from pipeline.study.ledger.journal.errors import file_errors
+from pipeline.study.ledger.storage import require_folder
 from pipeline.study.ledger.transaction import NAMES, Row
 from pipeline.study.whole_file import write_new
 
@@ -47,6 +48,10 @@ class LeaseFiles:
         """Make the folder, in one that exists."""
         self._folder.mkdir(exist_ok=True)
         self._clock = self._folder / ".clock"
+
+    def reach(self) -> None:
+        """Look whether the folder is there, or can be made."""
+        require_folder(self._folder if self._folder.exists() else self._folder.parent)
 
     def peek(self, study: str) -> Row | None:
         """Return who holds a study."""
