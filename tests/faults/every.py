@@ -1,13 +1,18 @@
-"""Every schedule of one fault, on all cores: `python -m tests.faults.every [KIND ...]`; prints the table of outcomes.
+"""Every schedule of one fault: prints the table of outcomes.
+
+    python -m tests.faults.every [KIND ...] [--processes N] [--write]
 
 Rows are the kinds of studies and the faults, columns the points and what came of them. Ends with 1 if anything was
-lost, doubled, overwritten, left running, left over or ended badly.
+lost, doubled, overwritten, left running, left over or ended badly. --write puts the rows into
+docs/benchmarks/robustness.md.
 """
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import os
+import resource
 import sys
 import tempfile
 import time
@@ -20,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.faults.kinds import KINDS, make, own_schedules
+from tests.faults.written import PAGE, write_rows
 from tests.kit.audits import KINDS as FINDINGS
 from tests.kit.schedules import KILLED, Outcome, Schedule, Study, hurried
 
@@ -41,11 +47,13 @@ def place_of(point: str) -> str:
     return "worker" if "(worker)" in point else "commits" if point.startswith("commit") else "driver's files"
 
 
-def try_all(chosen: list[tuple[str, Schedule]], studies: dict[str, Study]) -> Iterator[tuple[str, Outcome]]:
-    """Try schedules, on all cores; the outcomes come as they are there."""
+def try_all(
+    chosen: list[tuple[str, Schedule]], studies: dict[str, Study], *, processes: int
+) -> Iterator[tuple[str, Outcome]]:
+    """Try schedules, so many at once; the outcomes come as they are there."""
     _studies.clear()
     _studies.update(studies)
-    with multiprocessing.get_context("fork").Pool(os.cpu_count()) as pool:
+    with multiprocessing.get_context("fork").Pool(processes) as pool:
         yield from pool.imap_unordered(_try_out, chosen, chunksize=4)
 
 
@@ -67,49 +75,69 @@ def _shown(outcomes: Iterator[tuple[str, Outcome]], *, count: int) -> Iterator[t
         yield kind, each
 
 
-def table_of(found: list[tuple[str, Outcome]]) -> Table:
+COLUMNS = ("study", "fault", "schedules", *PLACES, "first process ended with", *FINDINGS)
+
+
+def rows_of(found: list[tuple[str, Outcome]]) -> list[list[str]]:
     """The schedules by kind and fault: at which points, how the first process ended, and what was wrong after all."""
-    rows: defaultdict[tuple[str, str], list[Outcome]] = defaultdict(list)
+    sorted_out: defaultdict[tuple[str, str], list[Outcome]] = defaultdict(list)
     for kind, outcome in found:
         schedule = outcome.schedule
         fault = schedule.fault + (", both at once" if schedule.then else "")
-        rows[kind, fault].append(outcome)
-    table = Table("study", "fault", "schedules", *PLACES, "first process ended with", *FINDINGS)
-    for (kind, fault), outcomes in rows.items():
+        sorted_out[kind, fault].append(outcome)
+    rows = []
+    for (kind, fault), outcomes in sorted_out.items():
         places = Counter(place_of(each.point) for each in outcomes)
         ends = Counter(ENDS.get(each.code, str(each.code)) for each in outcomes)
-        wrong = Counter({text.partition(":")[0] for each in outcomes for text in each.wrong})
-        table.add_row(
-            kind, fault, str(len(outcomes)), *(str(places[place]) for place in PLACES),
-            ", ".join(f"{end}: {count}" for end, count in sorted(ends.items())),
-            *(str(wrong[kind]) for kind in FINDINGS),
-        )  # fmt: skip
-    return table
+        wrong = Counter(name for each in outcomes for name in {text.partition(":")[0] for text in each.wrong})
+        said = ", ".join(f"{end}: {count}" for end, count in sorted(ends.items()))
+        counts = [str(places[place]) for place in PLACES]
+        rows.append(
+            [kind, fault, str(len(outcomes)), *counts, said, *(str(wrong[name]) for name in FINDINGS)]
+        )
+    return rows
 
 
 def main() -> int:
     """Try every schedule; return how many were wrong."""
     os.environ.pop("MLFLOW_TRACKING_URI", None)
-    names = sys.argv[1:] or list(KINDS)
-    began = time.monotonic()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=", ".join(KINDS))
+    parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument("--write", action="store_true", help="into docs/benchmarks/robustness.md")
+    asked = parser.parse_args()
+    names = asked.kinds or list(KINDS)
+    if unknown := {*names} - {*KINDS}:
+        parser.error(f"no kind {', '.join(sorted(unknown))}. There are: {', '.join(KINDS)}.")
+    began, cpu_s = time.monotonic(), _cpu_s()
     with ExitStack() as stack:
         stack.enter_context(hurried())
         folder = stack.enter_context(in_memory())
-        needed = {*names, "complete"}  # with which others are compared
+        needed = {*names, "complete"} if "stopped" in names else {*names}  # with which it is compared
         studies = {name: make(name, folder) for name in KINDS if name in needed}
         chosen = [(name, schedule) for name in names for schedule in own_schedules(name, studies)]
         order = {(kind, schedule): at for at, (kind, schedule) in enumerate(chosen)}
-        outcomes = _shown(try_all(chosen, studies), count=len(chosen))
+        outcomes = _shown(try_all(chosen, studies, processes=asked.processes), count=len(chosen))
         found = sorted(outcomes, key=lambda each: order[each[0], each[1].schedule])
-    wrong = [each for _, each in found if each.wrong]
-    console = Console(width=None if sys.stdout.isatty() else 170)
-    console.print(table_of(found))
+    wrong, rows = [each for _, each in found if each.wrong], rows_of(found)
+    table = Table(*COLUMNS)
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 170).print(table)
     points = ", ".join(f"{name} {len(studies[name].points)}" for name in names)
-    console.print(
-        f"{len(found)} schedules, {len(wrong)} wrong, {time.monotonic() - began:.0f} s on {os.cpu_count()} cores; "
-        f"points of an undisturbed run: {points}"
+    print(
+        f"{len(found)} schedules, {len(wrong)} wrong, {time.monotonic() - began:.0f} s in {asked.processes} processes, "
+        f"{(_cpu_s() - cpu_s) / len(found):.3f} s of processor time each; points of an undisturbed run: {points}"
     )
+    if asked.write:
+        write_rows(PAGE, COLUMNS, rows, kinds=list(KINDS))
     return len(wrong)
+
+
+def _cpu_s() -> float:
+    """Processor time of this process and of all that it has waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ KILLED = 9
 AN_HOUR = 3600.0
 WORKERS = " (worker)"  # in a point's name
 UNFLUSHED = " (unflushed)"  # in a point's name: a power failure takes more than a kill
+TIMED = " (timed)"  # in a commit's name: the clock is read between it and the next one
 DATABASE = re.compile(r"\.db(-journal|-wal|-shm)?$")
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 FILES = ("open", "os.mkdir", "os.rename", "os.link")  # what a disk may refuse
@@ -43,7 +44,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "answer lost": ("after",),
     "refused": ("before",),
     "undone": ("after",),
-    "clock": ("before",),
+    "clock": ("timed",),  # elsewhere it is a jump at the commit after
 }
 
 
@@ -61,13 +62,14 @@ class Points:
         default_factory=dict
     )  # names not flushed with their folder: name -> folder
     shift_s: float = 0.0  # of the clock
+    last_commit: int = 0  # which point it was
     in_worker: bool = False  # a trial's process, in another life
     orphaned: bool = False
 
     def begin(self, root: Path, *, fault: str = "", at: int = 0) -> None:
         """Number the points from 1; the fault befalls number `at`."""
         self.root, self.at, self.fault, self.seen = str(root), at, fault, []
-        self.unflushed, self.unnamed = set(), {}
+        self.unflushed, self.unnamed, self.last_commit = set(), {}, 0
 
     def end(self) -> list[str]:
         """Return what was seen; nothing more is."""
@@ -81,8 +83,11 @@ class Points:
         if self.unflushed or self.unnamed:
             name, kinds = name + UNFLUSHED, (*kinds, "losable")
         self.seen.append(name)
-        # a pause before a commit is asked for by name, where the database lets go of its locks
-        befalls = (*FAULTS[self.fault], "before") if self.fault == "pause" else FAULTS[self.fault]
+        if "before" in kinds:
+            self.last_commit = len(self.seen)
+        # a pause before a commit is asked for by name, where the database lets go of its locks; whether the clock is
+        # read after it is not known yet
+        befalls = (*FAULTS[self.fault], "before") if self.fault in ("pause", "clock") else FAULTS[self.fault]
         if len(self.seen) != self.at or not set(kinds) & set(befalls):
             return
         match self.fault:
@@ -156,6 +161,11 @@ class Points:
         self.unflushed.discard(name)
         self.unnamed.pop(name, None)
 
+    def read_clock(self) -> None:
+        """Take in that the program reads the clock: a jump before the last commit differs from one after it."""
+        if self.root and self.last_commit and not self.seen[self.last_commit - 1].endswith(TIMED):
+            self.seen[self.last_commit - 1] += TIMED
+
     def flushed(self, path: str) -> None:
         """Take in that a file or a folder was flushed."""
         self.unflushed = {name for name in self.unflushed if not _same(name, path)}
@@ -167,8 +177,8 @@ def kinds_of(name: str) -> tuple[str, ...]:
     first, second, *_ = [*name.split(), ""]
     of_file = ("files", "refusable") if first in FILES else ("files",)
     kinds: tuple[str, ...] = (second,) if first == "commit" else of_file
-    kinds += ("worker",) if WORKERS in name else ()
-    return (*kinds, "losable") if UNFLUSHED in name else kinds
+    marks = {WORKERS: "worker", UNFLUSHED: "losable", TIMED: "timed"}
+    return (*kinds, *(kind for mark, kind in marks.items() if mark in name))
 
 
 def _is_idle(event: str, path: str) -> bool:
@@ -208,6 +218,10 @@ def install() -> None:
     commit, append = DefaultDialect.do_commit, JournalLines.append_logs
     fsync, now = os.fsync, time.time
 
+    def telling_time() -> float:
+        POINTS.read_clock()
+        return now() + POINTS.shift_s
+
     def committing(self: Any, connection: Any) -> None:
         if not POINTS.root:
             commit(self, connection)
@@ -232,4 +246,4 @@ def install() -> None:
     DefaultDialect.do_commit = committing  # type: ignore[method-assign]
     JournalLines.append_logs = appending  # type: ignore[method-assign]
     os.fsync = flushing  # type: ignore[assignment]
-    time.time = lambda: now() + POINTS.shift_s
+    time.time = telling_time

@@ -6,6 +6,7 @@ process adds its own noise to its metric, so that what one process overwrites of
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import shutil
@@ -72,6 +73,7 @@ def _child(root: Path, run: Callable[[], None], *, fault: str = "", at: int = 0,
     if pid:
         return pid
     code = 0
+    gc.disable()  # it would touch, and so copy, all that the fork shares with its parent; nothing here lives long
     try:
         POINTS.on_pause = on_pause or (lambda: None)
         POINTS.begin(root, fault=fault or "kill", at=at)
@@ -212,12 +214,19 @@ class Study:
             )  # fmt: skip
 
     def schedules(self) -> list[Schedule]:
-        """Every fault at every point that it may befall."""
+        """Every fault at every point that it may befall, but for those that leave what another one leaves."""
         found = []
         for at, name in enumerate(self.points, start=1):
             kinds = set(kinds_of(name))
             found += [Schedule(fault, at) for fault, befalls in FAULTS.items() if kinds & set(befalls)]
-        return found
+        # nothing is written between a commit and the point after it: a kill there is the one here
+        last = len(self.points)
+        return [
+            each for each in found if each.fault != "kill" or each.at == last or not self._is_after(each.at)
+        ]
+
+    def _is_after(self, at: int) -> bool:
+        return self.points[at - 1].startswith("commit after")
 
     def at_once(self) -> list[Schedule]:
         """Every pause once more; the second process is in its middle when the first goes on."""
