@@ -76,7 +76,7 @@ def test_a_node_joins_the_first_dies_and_the_other_goes_on_from_the_bucket(
     moved = [record for record in ended if "resumed_at_epoch" in record.provenance]
     assert moved, "the dead node's trial began anew"
     said = heard.read_text()
-    assert "has lost its process or its node; it goes on from its last checkpoint" in " ".join(said.split())
+    assert "has lost its node; it goes on from its last checkpoint" in " ".join(said.split())
     assert "Traceback" not in said
     assert all(record.attempts == 2 for record in moved)
     copies = [nodes.cache(worker) / "prunefront" / "stores" for worker in WORKERS]

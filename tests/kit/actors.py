@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.driver.execute import Loss
 from pipeline.driver.execute import trials as worker
 from pipeline.driver.search.budget import Budget, Meter
 from pipeline.driver.search.study_queue import StudyQueue
@@ -168,7 +169,7 @@ def drive(
                 try:
                     _work(store, ask, shared)
                 except RuntimeError as error:  # as Tune does with a trial that ends by an error
-                    queue.on_restart(ask.number, str(error))
+                    queue.on_restart(ask.number, Loss(raised=str(error)))
                     raise
                 except _Stop:
                     queue.verdicts[ask.number] = Verdict(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from pipeline.driver.execute import Loss
 from pipeline.study.records import Ask
 
 
@@ -22,8 +23,8 @@ class FiveTrials:
 
     def on_stop(self, number: int) -> None: ...
     def on_store_away(self, number: int, *, ended: bool) -> None: ...
-    def on_restart(self, number: int, error: str | None) -> int:
-        return 1
+    def on_restart(self, number: int, loss: Loss) -> bool:
+        return True
 
     def on_end(self, number: int, error: str | None) -> None:
         self.ends.append(number)

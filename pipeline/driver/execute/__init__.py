@@ -12,7 +12,7 @@ from pipeline.driver.execute.exclusive import NeverAlone, run_alone
 from pipeline.driver.execute.nodes import NodeView, StoreUnseen, is_here, views_of
 from pipeline.driver.execute.packing import Packing, Peak, pack
 from pipeline.driver.execute.private import OPEN, is_open
-from pipeline.driver.execute.protocol import TrialQueue
+from pipeline.driver.execute.protocol import Loss, TrialQueue
 from pipeline.driver.execute.queue import SideTasks, run_each, run_queue
 from pipeline.driver.execute.start import RayNotStarted
 from pipeline.driver.execute.trials import run_trials
@@ -20,6 +20,7 @@ from pipeline.driver.execute.trials import run_trials
 __all__ = [
     "OPEN",
     "Cluster",
+    "Loss",
     "NeverAlone",
     "NodeView",
     "Packing",

@@ -73,6 +73,15 @@ def _part(result: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {key.removeprefix(prefix): value for key, value in result.items() if key.startswith(prefix)}
 
 
+@dataclass(frozen=True)
+class Loss:
+    """Why an attempt at a trial has ended before the trial: its process died, alone or with its node, or it raised."""
+
+    raised: str = ""  # the error; empty if its process was lost
+    node_lost: bool = False  # Ray has lost the machine
+    reason: str = ""  # of the trial's failure, should it be given up; empty if nothing is known
+
+
 class TrialQueue(Protocol):
     """Hands out trials to the executor and takes in what happens to them. Used in the driver's process only."""
 
@@ -97,10 +106,10 @@ class TrialQueue(Protocol):
         Raises if the driver does not reach the store either.
         """
 
-    def on_restart(self, number: int, error: str | None) -> int:
-        """Take in that a trial restarts from its last checkpoint: after `error`, or after the loss of its process.
+    def on_restart(self, number: int, loss: Loss) -> bool:
+        """Take in that a trial restarts from its last checkpoint; one that is given up has its record by then.
 
-        Return how many attempts in a row it has lost without getting on: it is given up at some number of them.
+        Return whether the attempt had begun: of a process that dies before that, the executor counts the restarts.
         """
 
     def on_end(self, number: int, error: str | None) -> None:

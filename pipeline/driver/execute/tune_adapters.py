@@ -16,7 +16,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from pipeline.driver.execute.nodes import StoreUnseen
-from pipeline.driver.execute.protocol import ASK, BESIDE, Event, Report
+from pipeline.driver.execute.protocol import ASK, BESIDE, Event, Loss, Report
 from pipeline.driver.execute.stacks import Stacks
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pipeline.study.records import Ask
 
 OUT_OF_MEMORY = ("OutOfMemory", "out of memory", "MemoryError")
+NODE_DIED = "node has died"  # Ray's words for whatever ended a node, preemption among it
 
 
 def last_failure(trial: Any) -> str:
@@ -134,21 +135,22 @@ class QueueSearcher(Searcher):
             self.stopping.add(trial_id)
         return goes_on
 
-    def on_restart(self, trial_id: str, failure: str) -> int | None:
+    def on_restart(self, trial_id: str, failure: str) -> bool:
         """Pass on that a trial will be started again: its process or node died, or it raised an error.
 
-        Return how many attempts in a row it has lost without getting on; None if that is not known.
+        Return whether its attempt had begun, so that the queue knows of the loss.
         """
         number = self.numbers.get(trial_id)
         if number is None or number in self.store_lost or self.failure is not None:
             self.store_lost.discard(number)
-            return None
+            return False
         with suppress(Exception), self.keeping_failure():
             self.stacks.release(trial_id, self._queue())
-        raised = failure.strip().splitlines()[-1] if "Traceback" in failure else None
+        raised = failure.strip().splitlines()[-1] if "Traceback" in failure else ""
+        loss = Loss(raised, NODE_DIED in failure, self.errors.get(trial_id, ""))
         with suppress(Exception), self.keeping_failure():
-            return self._queue().on_restart(number, raised)
-        return None
+            return self._queue().on_restart(number, loss)
+        return False
 
     @contextmanager
     def keeping_failure(self) -> Iterator[None]:
@@ -198,10 +200,10 @@ class RungScheduler(FIFOScheduler):
         text = last_failure(trial)
         if any(word in text for word in OUT_OF_MEMORY):
             self.searcher.errors[trial.trial_id] = "out of memory: the node that it ran on had none left"
-        if trial.status == Trial.ERROR:  # a trial that is given up counts as running until this returns
-            lost = self.searcher.on_restart(trial.trial_id, text)
-            if lost is not None:  # Tune would count a loss of a machine as it counts a fault of the trial
-                trial.run_metadata.num_failures = lost
+        # a trial that Tune gives up counts as running until this returns
+        if trial.status == Trial.ERROR and self.searcher.on_restart(trial.trial_id, text):
+            # giving up is the queue's: Tune does not tell a lost machine from a fault of the trial
+            trial.run_metadata.num_failures = 0
 
     def choose_trial_to_run(self, tune_controller: Any) -> Any:
         """Return the waiting trial with the lowest number; only trials that have not ended are looked through."""

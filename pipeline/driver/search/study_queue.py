@@ -13,8 +13,10 @@ from pipeline.driver.tracking import Later, Publisher
 from pipeline.study.halving import Halving, Verdict
 from pipeline.study.ledger import LeaseLost
 from pipeline.study.records import Ask, Rung, StudySpec, TrialRecord
+from pipeline.study.store import mark_died
 
 if TYPE_CHECKING:
+    from pipeline.driver.execute import Loss
     from pipeline.driver.search.dense_beside import DenseBeside
 
 
@@ -49,6 +51,7 @@ class StudyQueue:
         self.dense, self._begin = dense, begin
         self.verdicts: dict[int, Verdict] = {}
         self.again: set[int] = set()  # trials that had ended, and are run again
+        self._begun: dict[int, int] = {}  # attempts of each running trial, at its start and at its last loss
 
     def settle(self) -> None:
         """Complete what earlier drivers left: ended trials are written to the ledger, the others are owed again."""
@@ -94,6 +97,7 @@ class StudyQueue:
             return None
         if ask.number not in owed:
             self.results.study.forget_attempts(ask.number)  # of a trial that the ledger's database has lost
+        self._begun[ask.number] = self.results.study.attempts(ask.number).count()
         self._report(None)
         rungs = () if self.halving is None else self.halving.rungs
         return replace(ask, rungs=rungs, beat_s=self.watcher.beat_s)
@@ -127,6 +131,7 @@ class StudyQueue:
         record, rows = self.results.read(self.source.running[number], error)
         self.source.end(record)
         self.verdicts.pop(number, None)
+        self._begun.pop(number, None)
         self.publisher.enqueue(number, again=number in self.again)
         self.results.add(number, rows)
         self._report(record)
@@ -143,19 +148,30 @@ class StudyQueue:
         if ended:
             self.results.store.check_reachable()
 
-    def on_restart(self, number: int, error: str | None) -> int:
-        """Warn that a trial goes on in another process, from its last checkpoint.
+    def on_restart(self, number: int, loss: Loss) -> bool:
+        """Warn that a trial goes on in another process, from its last checkpoint, or give it up.
 
-        Return how many attempts in a row it has lost without a new checkpoint.
+        Return whether its attempt had begun.
 
         Raises:
             LeaseLost: another driver has taken over, and may run it by now.
         """
-        self.source.ledger.check()
-        why = "has lost its process or its node" if error is None else f"ended by {error}"
-        self.watcher.warn(f"Trial {number} {why}; it goes on from its last checkpoint.")
         self.results.study.refresh(number)
-        return self.results.study.attempts(number).lost()
+        attempts = self.results.study.attempts(number)
+        before, self._begun[number] = self._begun.get(number, 0), attempts.count()
+        begun = attempts.folders()
+        self.source.ledger.check()  # after it was seen which attempts have begun: no later driver's is marked
+        has_begun = self._begun[number] > before
+        if has_begun and not loss.node_lost:
+            mark_died(begun[-1], loss.reason)
+        lost = f"has lost its {'node' if loss.node_lost else 'process'}"
+        what = f"ended by {loss.raised}" if loss.raised else lost
+        if reason := attempts.given_up():
+            self.results.give_up(self.source.running[number], reason)
+            self.watcher.warn(f"Trial {number} {what}; it is given up ({reason}).")
+        else:
+            self.watcher.warn(f"Trial {number} {what}; it goes on from its last checkpoint.")
+        return has_begun
 
     def close(self) -> None:
         """Gather the records and publish the front; also on the way out of an interruption."""

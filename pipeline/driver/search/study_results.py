@@ -92,13 +92,19 @@ class StudyResults:
         """Return an ended trial's record and its rows; a trial without a record was lost because of `error`."""
         self.study.refresh(ask.number)
         if not self.study.has_record(ask.number):
-            reason = error or "ended without a record"
-            lost = TrialRecord(ask.number, "failed", reason, ask.params, ask.seed, provenance=provenance())
-            begun = self.study.attempts(ask.number).folders()
-            self._may_write()
-            self.study.write_record(lost)
-            self.study.complete(ask.number, begun)
+            self.give_up(ask, error or "ended without a record")
         return self.study.read_trial(ask.number)
+
+    def give_up(self, ask: Ask, reason: str) -> None:
+        """Write a trial's record as failed, unless it has one, and complete it."""
+        begun = self.study.attempts(ask.number).folders()
+        count = max(len(begun), 1)
+        lost = TrialRecord(
+            ask.number, "failed", reason, ask.params, ask.seed, attempts=count, provenance=provenance()
+        )
+        self._may_write()  # after it was seen which attempts have begun: a later driver's are not removed
+        self.study.write_record(lost)
+        self.study.complete(ask.number, begun)
 
     def add(self, number: int, rows: pa.Table) -> None:
         """Add an ended trial to the front, and drop the weights of networks that have left it."""

@@ -47,7 +47,7 @@ class Found:
     """What earlier drivers left: trial numbers, and the trials still to run."""
 
     told: tuple[int, ...]  # finished, but their driver died before it wrote that to the ledger
-    lost: tuple[int, ...]  # given up after LOST_ATTEMPTS attempts
+    lost: tuple[int, ...]  # given up: `Attempts.given_up`
     unasked: tuple[int, ...]  # without complete parameters: failed, not counted
     owed: tuple[Ask, ...]
     again: tuple[int, ...] = ()  # ended in the ledger, without a record that can be read: to be run again

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from pipeline.study.space import Space
     from pipeline.study.store import Store, StudyStore
 
-LOST_ATTEMPTS = 3  # a trial that has lost this many attempts in a row is given up (design.md)
 DRAWS = 5  # of one ask, when another driver's last trials arrive late
 
 
@@ -172,7 +171,7 @@ class Ledger:
     def reconcile(self, store: Store) -> Found:
         """Settle what earlier drivers left, before the first draw of this one.
 
-        Trials with a record are ended; those that lost LOST_ATTEMPTS attempts in a row fail; the others are owed. Ended
+        Trials with a record are ended; those that are given up (`Attempts.given_up`) fail; the others are owed. Ended
         trials without a record are owed again, under their number and seed. Trials that the database has lost are
         written again from their records.
 
@@ -196,10 +195,10 @@ class Ledger:
                 self.tell(records[ask.number])
                 told.append(ask.number)
                 continue
-            attempts = study.attempts(ask.number).lost()
-            if attempts >= LOST_ATTEMPTS:
-                reason = f"worker lost {attempts} times"
-                record = TrialRecord(ask.number, "failed", reason, ask.params, ask.seed, attempts=attempts)
+            attempts = study.attempts(ask.number)
+            if reason := attempts.given_up():
+                count = attempts.count()
+                record = TrialRecord(ask.number, "failed", reason, ask.params, ask.seed, attempts=count)
                 study.write_record(record)
                 self.tell(record)
                 lost.append(ask.number)

@@ -1,6 +1,6 @@
 """The store of all studies: specs, records, and one table of points per study."""
 
-from pipeline.study.store.attempts import remove
+from pipeline.study.store.attempts import mark_died, remove
 from pipeline.study.store.confirmations import NO_PREDICTIONS, Confirmation, Confirmations
 from pipeline.study.store.databases import JOURNAL, SQLITE, journal_folder, sqlite_file, sqlite_url
 from pipeline.study.store.exports import TestScores
@@ -72,6 +72,7 @@ __all__ = [
     "is_object_store",
     "journal_folder",
     "load_record",
+    "mark_died",
     "place_text",
     "remove",
     "save_record",

@@ -23,6 +23,11 @@ from pipeline.study.whole_file import make_folder
 BEGUN = "begun"  # marks the folder of an attempt in an object store, which has no empty folders
 CHECKPOINT = "checkpoint-"  # what the names of checkpoints begin with; they sort by how far on these are
 INTERRUPTED = "interrupted"  # in an attempt's folder: the user ended it
+DIED = "died"  # in an attempt's folder: its process died, and neither its machine nor its driver had; why, if known
+LOST_ATTEMPTS = 3  # a trial whose processes have died this often in a row is given up (design.md)
+VAIN_ATTEMPTS = (
+    10  # so is one that has got no further in so many: it may be what takes its driver or machine away
+)
 PREFIX = "attempt-"
 
 
@@ -43,20 +48,31 @@ class Attempts:
         names = (folder.name.split("-")[1] for folder in self.folders())
         return max((int(name) for name in names if name.isdecimal()), default=0)
 
-    def lost(self) -> int:
-        """Return how many attempts in a row were lost without a checkpoint that is farther on than those before.
+    def given_up(self) -> str:
+        """Return why the trial is given up; empty if it is not.
 
-        Those that the user interrupted do not count. A trial on machines that come and go is not lost as long as it
-        goes on.
+        It is after LOST_ATTEMPTS attempts in a row whose processes died by themselves, none with a farther checkpoint
+        than those before; and after VAIN_ATTEMPTS such attempts whatever ended them. Those that the user interrupted
+        do not count; nor, but for the second number, those whose driver or machine was lost.
         """
-        farthest, lost = "", 0
+        vain = self._in_vain()
+        died = [folder / DIED for folder in vain if (folder / DIED).exists()]
+        if len(died) >= LOST_ATTEMPTS:
+            return died[-1].read_text() or f"worker lost {len(died)} times"
+        if len(vain) >= VAIN_ATTEMPTS:
+            return f"{len(vain)} attempts in a row ended before one had written a new checkpoint"
+        return ""
+
+    def _in_vain(self) -> list[Path]:
+        """Return the attempts since the last that wrote a farther checkpoint, without those that were interrupted."""
+        farthest, vain = "", list[Path]()
         for folder in self.folders():
             reached = max((name for name in _names(folder) if name.startswith(CHECKPOINT)), default="")
             if reached > farthest:
-                farthest, lost = reached, 0
-            else:
-                lost += not (folder / INTERRUPTED).exists()
-        return lost
+                farthest, vain = reached, []
+            elif not (folder / INTERRUPTED).exists():
+                vain.append(folder)
+        return vain
 
     def mark_interrupted(self) -> None:
         """Mark the last attempt as interrupted by the user."""
@@ -116,6 +132,11 @@ def _names(folder: Path) -> list[str]:
     """Return the names in an attempt's folder; on another machine checkpoints are only in the bucket."""
     bucket = bucket_of(folder)
     return bucket.names(folder) if bucket is not None else [path.name for path in folder.iterdir()]
+
+
+def mark_died(attempt: Path, why: str = "") -> None:
+    """Mark an attempt whose process died by itself: it counts against its trial."""
+    write_and_send(attempt / DIED, why.encode())
 
 
 def remove(attempts: Iterable[Path]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.driver.execute import Resources, connect, run_trials
+from pipeline.driver.execute import Loss, Resources, connect, run_trials
 from pipeline.driver.execute import trials as worker
 from pipeline.driver.execute.protocol import ASK, BESIDE, Event, Report
 from pipeline.driver.execute.tune_adapters import QueueSearcher, RungScheduler
@@ -49,9 +49,9 @@ class Trials:
         self.heard.append(("stopped", number))
 
     def on_store_away(self, number: int, *, ended: bool) -> None: ...
-    def on_restart(self, number: int, error: str | None) -> int:
+    def on_restart(self, number: int, loss: Loss) -> bool:
         self.heard.append(("restart", number))
-        return 1
+        return True
 
     def on_end(self, number: int, error: str | None) -> None:
         self.heard.append(("ended", number))
@@ -135,7 +135,7 @@ def test_where_the_leader_ends_otherwise_the_others_start_all_the_same(end: str)
     tune = Tune(queue, stack=3)
     tune.start()
     if end == "restarted":
-        assert tune.searcher.on_restart("t1", "") == 1
+        assert tune.searcher.on_restart("t1", "")
     else:
         tune.searcher.on_trial_complete("t1", error=end == "lost for good")
         assert ("ended", 0) in queue.heard

@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from pipeline.driver.execute import Loss
 from pipeline.driver.search import study_results, trial_source
 from pipeline.driver.search.budget import Budget, Meter
 from pipeline.driver.search.study_queue import StudyQueue
@@ -152,6 +153,36 @@ def test_a_record_is_read_once_by_the_driver_and_once_by_the_publisher(
     gathered = again.study("toy").read_table()
     (store.study("toy").folder / "points.arrow").unlink()
     assert same_rows(gathered, again.study("toy").read_table())
+
+
+def test_a_trial_whose_process_dies_three_times_is_given_up_and_one_whose_node_is_lost_is_not(
+    store: Store, made: StudySpec
+) -> None:
+    with study(store, made) as running:
+        queue, files = running.queue, store.study("toy")
+        for number, loss in enumerate(
+            (Loss(), Loss(node_lost=True), Loss(reason="out of memory: none left"))
+        ):
+            assert queue.next() is not None
+            for _ in range(3):
+                assert not files.has_record(number)
+                assert not queue.on_restart(number, loss), "its attempt had not begun: the executor counts"
+                files.attempts(number).begin()
+                assert queue.on_restart(number, loss)
+            assert files.has_record(number) == (not loss.node_lost)
+        assert [files.read_record(number).reason for number in (0, 2)] == [
+            "worker lost 3 times",
+            "out of memory: none left",
+        ]
+        assert running.watcher.warnings[5] == (
+            "Trial 0 has lost its process; it is given up (worker lost 3 times)."
+        )
+        assert (
+            running.watcher.warnings[-7] == "Trial 1 has lost its node; it goes on from its last checkpoint."
+        )
+        queue.on_end(0, None)  # the next process finds the record
+        assert queue.source.counts().failed == 1
+        queue.close()
 
 
 def same_rows(one: pa.Table, other: pa.Table) -> bool:

@@ -22,7 +22,7 @@ from pipeline.study.ledger.ledger import Counts, Found, open_ledger
 from pipeline.study.ledger.samplers import trial_seed
 from pipeline.study.records import Ask, BadInput, Params, TrialRecord
 from pipeline.study.space.space import Space, load_space
-from pipeline.study.store import Store
+from pipeline.study.store import Store, mark_died
 from tests.kit.ledger import SPACE, STARTS, ledger_at, optuna_study, record_of, spec_of
 
 ROOT = Path(__file__).parents[3]
@@ -214,10 +214,9 @@ def test_what_earlier_drivers_left(url: str, tmp_path: Path) -> None:
     store.study("s").write_record(record_of(asks[1]))  # the driver died before it told
     store.study("s").write_record(record_of(asks[2], state="stopped", reason="rung 1"))
     for _ in range(3):
-        store.study("s").attempts(1).begin()  # finished work is never given up
-        store.study("s").attempts(3).begin()
-        store.study("s").attempts(4).begin()
-    store.study("s").attempts(4).mark_interrupted()
+        mark_died(store.study("s").attempts(1).begin())  # finished work is never given up
+        mark_died(store.study("s").attempts(3).begin())
+        store.study("s").attempts(4).begin()  # their driver died
     optuna_study(url).ask()
 
     ledger = ledger_at(url)

@@ -17,7 +17,7 @@ import torch
 
 from pipeline.cli.app import run as run_here
 from pipeline.study.records import BadInput, PointRef
-from pipeline.study.store import Store, object_client, save_record, written_once
+from pipeline.study.store import Store, mark_died, object_client, save_record, written_once
 from pipeline.study.store.attempts import remove
 from pipeline.study.store.objects import ObjectStoreLost, is_object_store, place_text
 from pipeline.trial import checkpoint as resume
@@ -46,7 +46,10 @@ def test_what_one_machine_writes_another_one_reads(machine: Callable[[str], None
     first.write_spec(spec())
     first.study("toy").write_record(record(0, point(0.8, 0.5)))
     weights = first.study("toy").weights.path(0, "round-00")
+    for _ in range(2):
+        mark_died(first.study("toy").attempts(0).begin())
     attempt = first.study("toy").attempts(0).begin()
+    mark_died(attempt)
     (attempt / "weights").mkdir()
     (attempt / "weights" / "round-00.safetensors").write_bytes(b"w" * 100)
     first.study("toy").weights.take(0, [attempt])
@@ -59,14 +62,14 @@ def test_what_one_machine_writes_another_one_reads(machine: Callable[[str], None
     assert second.study("toy").read_spec() == spec()
     assert second.study("toy").finished_numbers() == [0]
     assert second.study("toy").read_record(0).params == record(0).params
-    assert second.study("toy").attempts(0).lost() == 1
+    assert second.study("toy").attempts(0).given_up() == "worker lost 3 times"
     assert not list(second.root.rglob("*.safetensors")), "weights come when they are needed"
     assert second.study("toy").weights.size_bytes() == 100
 
     found = second.study("toy").weights.of_point(PointRef(0, 0, "curve", 0))
     assert found is not None
     assert found.read_bytes() == b"w" * 100
-    assert second.study("toy").attempts(0).begin().name.startswith("attempt-02-")
+    assert second.study("toy").attempts(0).begin().name.startswith("attempt-04-")
     remove(second.study("toy").attempts(0).folders())
     second.study("toy").weights.keep_only([])
 
@@ -74,7 +77,7 @@ def test_what_one_machine_writes_another_one_reads(machine: Callable[[str], None
     third = Store(there)
     assert third.study("toy").finished_numbers() == []
     assert third.study("toy").exists()
-    assert third.study("toy").attempts(0).lost() == 0
+    assert third.study("toy").attempts(0).given_up() == ""
     assert third.study("toy").weights.size_bytes() == 0
 
 

@@ -31,7 +31,7 @@ from pipeline.study.records import (
     StudySpec,
     TrialRecord,
 )
-from pipeline.study.store import Store, load_record, save_record
+from pipeline.study.store import Store, load_record, mark_died, save_record
 from pipeline.study.store.table import COLUMNS, from_bytes, still_valid, to_bytes
 
 NAN, INF = float("nan"), float("inf")
@@ -340,15 +340,31 @@ class TestStudies:
             last = store.study("a").attempts(0).begin()
         assert sorted(last.parent.glob("attempt-*"))[-1] == last  # also after the tenth
 
-    def test_attempts_that_a_person_interrupted_are_not_lost(self, store: Store) -> None:
-        store.study("a").attempts(0).mark_interrupted()  # none has begun
-        for lost in (1, 2):
-            store.study("a").attempts(0).begin()
-            assert store.study("a").attempts(0).lost() == lost
-        store.study("a").attempts(0).mark_interrupted()
-        assert store.study("a").attempts(0).lost() == 1
-        store.study("a").attempts(0).begin()
-        assert (store.study("a").attempts(0).lost(), store.study("a").attempts(0).count()) == (2, 3)
+    def test_a_trial_whose_processes_die_three_times_in_a_row_is_given_up(self, store: Store) -> None:
+        attempts = store.study("a").attempts(0)
+        for died in range(1, 4):
+            mark_died(attempts.begin())
+            assert attempts.given_up() == ("" if died < 3 else "worker lost 3 times")
+        mark_died(attempts.begin(), "out of memory: the node had none left")
+        assert attempts.given_up() == "out of memory: the node had none left"
+        (attempts.begin() / "checkpoint-000-0000001").mkdir()  # it has got on
+        assert attempts.given_up() == ""
+
+    def test_attempts_whose_driver_or_machine_was_lost_count_only_as_ten(self, store: Store) -> None:
+        attempts = store.study("a").attempts(0)
+        for begun in range(1, 11):
+            assert attempts.given_up() == ""
+            attempts.begin()
+            assert attempts.count() == begun
+        assert attempts.given_up() == "10 attempts in a row ended before one had written a new checkpoint"
+
+    def test_attempts_that_a_person_interrupted_do_not_count(self, store: Store) -> None:
+        attempts = store.study("a").attempts(0)
+        attempts.mark_interrupted()  # none has begun
+        for _ in range(12):
+            attempts.begin()
+            attempts.mark_interrupted()
+            assert attempts.given_up() == ""
 
     def test_attempts_of_many_processes_at_once(self, tmp_path: Path) -> None:
         code = "import sys; from pathlib import Path; from pipeline.study.store import Store\n"
