@@ -6,13 +6,11 @@ part of it.
 
 from __future__ import annotations
 
-import secrets
-import shutil
 from typing import TYPE_CHECKING
 
-from pipeline.study.ledger import LeaseLost, Ledger, check_opens, shown
+from pipeline.study.ledger import Ledger, check_opens, shown
 from pipeline.study.records import BadInput
-from pipeline.study.store import Began, StudyStore, drop
+from pipeline.study.store import StudyStore, begin_study, new_word
 
 if TYPE_CHECKING:
     from pipeline.driver.search.resolved import ResolvedSearch
@@ -48,22 +46,9 @@ def begin_anew(study: StudyStore, ledger: Ledger) -> None:
         LeaseLost: another driver has taken over; what is there is its.
     """
     counts = ledger.counts()
-    if not (counts.ended or counts.running or study.exists()):
-        ledger.check()
-        _remove(study, ledger)
-    if not study.exists():
-        study.began.write_once(Began(secrets.token_hex(4)))
-
-
-def _remove(study: StudyStore, ledger: Ledger) -> None:
-    """Remove a study's folder; a driver that has stood still since its last check puts it back."""
-    if study.folder.is_dir():
-        aside = study.folder.with_name(f".{study.name}.{secrets.token_hex(4)}.part")
-        study.folder.rename(aside)
-        try:
-            ledger.check()
-        except LeaseLost:
-            aside.rename(study.folder)
-            raise
-        shutil.rmtree(aside, ignore_errors=True)
-    drop(study.folder)
+    if study.exists():
+        return
+    if counts.ended or counts.running:
+        study.began.write_once(new_word())
+    else:
+        begin_study(study.folder, check=ledger.check)

@@ -1,6 +1,7 @@
 """The store of all studies: specs, records, and one table of points per study."""
 
 from pipeline.study.store.attempts import mark_died, remove
+from pipeline.study.store.beginning import begin_study, new_word
 from pipeline.study.store.confirmations import NO_PREDICTIONS, Confirmation, Confirmations
 from pipeline.study.store.databases import JOURNAL, SQLITE, journal_folder, sqlite_file, sqlite_url
 from pipeline.study.store.exports import TestScores
@@ -67,12 +68,14 @@ __all__ = [
     "TrialRow",
     "Weights",
     "before_cut",
+    "begin_study",
     "curve_params",
     "drop",
     "is_object_store",
     "journal_folder",
     "load_record",
     "mark_died",
+    "new_word",
     "place_text",
     "remove",
     "save_record",

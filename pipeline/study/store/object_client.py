@@ -7,8 +7,9 @@ machine's role, or of the user's AWS files (`aws_keys`).
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
 from hashlib import sha256
@@ -33,6 +34,7 @@ class Found:
 
     size: int
     stamp: int
+    e_tag: str = field(default="", compare=False)
 
 
 class NotThere(FileNotFoundError):  # noqa: N818 (a fact)
@@ -99,6 +101,21 @@ class ObjectClient:
             return self.read(key) == data, None
         return True, self._found(key, written["e_tag"])
 
+    def replace(self, key: str, path: Path, known: Found) -> bool:
+        """Write a file in the place of the `known` object; return whether it is there now: not if another one was."""
+        import obstore
+        from obstore.exceptions import PreconditionError
+
+        data = path.read_bytes()
+        try:
+            with _errors(keep=(PreconditionError,)):
+                obstore.put(self._store, key, data, mode={"e_tag": known.e_tag})
+        except (PreconditionError, NotThere):
+            with suppress(NotThere):
+                return self.read(key) == data  # a request whose answer was lost is sent again
+            return False
+        return True
+
     def read(self, key: str) -> bytes:
         """Return an object's content.
 
@@ -129,6 +146,15 @@ class ObjectClient:
         if keys:
             with _errors(), suppress(FileNotFoundError):
                 obstore.delete(self._store, keys)
+
+    def delete_known(self, known: Mapping[str, Found]) -> None:
+        """Remove objects, one by one, each unless it is another one by now.
+
+        Between the look at an object and its removal it may be replaced: obstore removes without a condition.
+        """
+        for key, found in known.items():
+            if self._found(key) == found:
+                self.delete([key])
 
     def listing(self, key: str) -> dict[str, Found]:
         """Return the object of that name, or all objects below it, by name."""
@@ -171,7 +197,7 @@ def endpoint_url() -> str:
 
 def _of(found: ObjectMeta) -> Found:
     mark = int.from_bytes(sha256(_plain(found["e_tag"]).encode()).digest()[:8], "big") % NS
-    return Found(found["size"], int(found["last_modified"].timestamp()) * NS + mark)
+    return Found(found["size"], int(found["last_modified"].timestamp()) * NS + mark, found["e_tag"] or "")
 
 
 def _plain(e_tag: str | None) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -100,6 +100,18 @@ class Bucket:
     def send_new(self, path: Path) -> bool:
         """Send a file of the working copy unless the bucket has one; return whether the bucket has this one now."""
         return self._request("written to", lambda: self._send_new(path))
+
+    def replace(self, path: Path, known: Found) -> bool:
+        """Send a file of the working copy in the place of the `known` object, unless that was replaced before."""
+        return self._request("written to", lambda: self._client.replace(self._key(path), path, known))
+
+    def listing(self, path: Path) -> dict[str, Found]:
+        """Return all objects below a folder of the working copy, by name after the prefix; hidden ones, too."""
+        return self._request("read", lambda: self._client.listing(self._key(path)))
+
+    def drop_known(self, known: Mapping[str, Found]) -> None:
+        """Remove objects that were listed, unless they have been replaced."""
+        self._request("removed from", lambda: self._client.delete_known(known))
 
     def check_reachable(self) -> None:
         """Send one request, without retries.

@@ -11,6 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from pipeline.study.records import TrialRecord
+from pipeline.study.store.object_client import Found
 from pipeline.study.store.objects import bucket_of, drop
 from pipeline.study.store.objects import send_new as send_if_new
 from pipeline.study.store.recordfile import (
@@ -24,7 +25,7 @@ from pipeline.study.store.recordfile import (
     write_and_send,
 )
 from pipeline.study.store.weights import WEIGHTS
-from pipeline.study.whole_file import write_new
+from pipeline.study.whole_file import write_new, write_whole
 
 
 def publish_record(
@@ -96,6 +97,17 @@ def send_new(path: Path, data: bytes) -> bool:
         path.unlink(missing_ok=True)
         _fetched(path)
     return ours
+
+
+def send_instead(path: Path, data: bytes, known: Found) -> bool:
+    """Write a file, and send it to the bucket in the place of the `known` object; return whether it is there now."""
+    bucket = bucket_of(path)
+    write_whole(path, data)
+    if bucket is None or bucket.replace(path, known):
+        return True
+    path.unlink(missing_ok=True)  # another machine's is there
+    bucket.fetch(path)
+    return False
 
 
 def _fetched(path: Path) -> Path:
