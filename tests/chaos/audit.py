@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -24,6 +25,10 @@ class Running:
     number: int
     attempts: int
     has_checkpoint: bool
+    from_start: tuple[int, ...] = ()  # attempts whose own checkpoint says that they went on from none
+    resumed: tuple[
+        int, ...
+    ] = ()  # attempts whose own checkpoint says that they went on from an earlier one's
 
 
 @dataclass(frozen=True)
@@ -80,9 +85,49 @@ def running(store: Store) -> tuple[Running, ...]:
         if parts[2:3] and parts[2].startswith("checkpoint-") and parts[3:] == ["record.json"]
     }
     begun = sorted({trial for trial, _ in attempts} - ended)
-    return tuple(
-        Running(int(trial), sum(of == trial for of, _ in attempts), trial in whole) for trial in begun
-    )
+    found = []
+    for trial in begun:
+        own = {n: went for n, went in _went_on(store, [parts for parts in names if parts[0] == trial])}
+        found.append(
+            Running(
+                int(trial),
+                sum(of == trial for of, _ in attempts),
+                trial in whole,
+                tuple(sorted(n for n, went in own.items() if not went)),
+                tuple(sorted(n for n, went in own.items() if went)),
+            )
+        )
+    return tuple(found)
+
+
+def _went_on(store: Store, names: list[list[str]]) -> Iterator[tuple[int, bool]]:
+    """Yield the number of each attempt that has a checkpoint, and whether its record says that it went on from one."""
+    for parts in names:
+        if parts[2:3] and parts[2].startswith("checkpoint-") and parts[3:] == ["record.json"]:
+            with suppress(OSError, ValueError):  # a later one has replaced it
+                record = json.loads(_read(store, "/".join(parts)))
+                yield int(parts[1].split("-")[1]), "resumed_at_epoch" in record["provenance"]
+
+
+def _read(store: Store, name: str) -> bytes:
+    """Return what a file in the trials' folder holds, in the bucket if the store has one."""
+    bucket = store.bucket
+    if bucket is not None:
+        return bucket._client.read(f"studies/{STUDY}/trials/{name}")
+    return (store.study(STUDY).folder / "trials" / name).read_bytes()
+
+
+def began_anew(interrupted: list[tuple[Running, ...]]) -> set[int]:
+    """Return the trials with an attempt that began at the start though a checkpoint was there at an earlier blow."""
+    return {
+        one.number
+        for at, blow in enumerate(interrupted)
+        for one in blow
+        if one.has_checkpoint
+        for later in interrupted[at + 1 :]
+        for each in later
+        if each.number == one.number and any(number > one.attempts for number in each.from_start)
+    }
 
 
 def audit(
@@ -127,11 +172,20 @@ def audit(
     resumed = sorted(n for n, record in ended.items() if "resumed_at_epoch" in record.provenance)
     with_checkpoint = {one for blow in interrupted for one in blow if one.has_checkpoint}
     again = {one.number for one in with_checkpoint if ended[one.number].attempts > one.attempts}
-    given_up = {n for n, record in ended.items() if record.state == "failed"}  # says nothing of its attempts
-    from_nothing = [f"trial {n} began anew" for n in sorted(again - set(resumed) - given_up)]
-    failed = {n: record.reason for n, record in ended.items() if record.state == "failed"}
+    # the record of one that was given up says nothing of its attempts; their checkpoints did
+    given_up = {n for n, record in ended.items() if record.state == "failed"}
+    anew = (again - set(resumed) - given_up) | began_anew(interrupted)
+    from_nothing = [f"trial {n} began anew" for n in sorted(anew)]
+    failed = {n: f"{ended[n].reason}; {_seen_of(n, interrupted)}" for n in sorted(given_up)}
     counted = dict(Counter(states.values()))
     return Audit(trials, counted, lost, doubled, undead, repeated, from_nothing, resumed, failed)
+
+
+def _seen_of(number: int, interrupted: list[tuple[Running, ...]]) -> str:
+    """Return which attempts of a trial were seen to go on from a checkpoint, and which from the start."""
+    seen = [one for blow in interrupted for one in blow if one.number == number]
+    resumed, fresh = ({n for one in seen for n in getattr(one, key)} for key in ("resumed", "from_start"))
+    return f"attempts seen to go on from a checkpoint {sorted(resumed)}, from the start {sorted(fresh)}"
 
 
 def _runs(tracking: str) -> tuple[dict[int, list[str]], list[str]]:

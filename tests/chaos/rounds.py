@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from pipeline.study.ledger import holder_of
 from pipeline.study.store import Store, place_text
@@ -303,9 +303,12 @@ def _read(folder: Path, seed: int) -> State:
     if not path.exists():
         return State(seed, free_port("127.0.0.1"), FIRST_TRIALS, [], [])
     kept = json.loads(path.read_text())
-    rounds = [
-        Round(**{**each, "running": tuple(Running(**one) for one in each["running"])})
-        for each in kept["rounds"]
-    ]
+    rounds = [Round(**{**each, "running": tuple(map(_running, each["running"]))}) for each in kept["rounds"]]
     seen = [{int(number): when for number, when in each.items()} for each in kept["seen"]]
     return State(kept["seed"], kept["port"], kept["trials"], rounds, seen)
+
+
+def _running(kept: dict[str, Any]) -> Running:
+    return Running(
+        **{name: tuple(value) if isinstance(value, list) else value for name, value in kept.items()}
+    )
