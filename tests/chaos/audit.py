@@ -87,7 +87,7 @@ def running(store: Store) -> tuple[Running, ...]:
     begun = sorted({trial for trial, _ in attempts} - ended)
     found = []
     for trial in begun:
-        own = {n: went for n, went in _went_on(store, [parts for parts in names if parts[0] == trial])}
+        own = dict(_went_on(store, [parts for parts in names if parts[0] == trial]))
         found.append(
             Running(
                 int(trial),
