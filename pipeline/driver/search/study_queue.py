@@ -96,7 +96,8 @@ class StudyQueue:
         if ask is None:
             return None
         if ask.number not in owed:
-            self.results.study.forget_attempts(ask.number)  # of a trial that the ledger's database has lost
+            # of a trial that the ledger's database has lost
+            self.results.study.forget_attempts(ask.number, check=self.source.ledger.check)
         self._begun[ask.number] = self.results.study.attempts(ask.number).count()
         self._report(None)
         rungs = () if self.halving is None else self.halving.rungs

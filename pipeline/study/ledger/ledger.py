@@ -239,7 +239,7 @@ class Ledger:
             if ask is None or (record is not None and ask.params != record.params):
                 refuse_strangers(study, self._url, [number])
             if record is None:
-                study.forget_attempts(number)  # of other parameters
+                study.forget_attempts(number, check=self.check)  # of other parameters
         return tuple(known)
 
     def _reopen(self, study: StudyStore) -> tuple[int, ...]:

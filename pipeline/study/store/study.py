@@ -10,7 +10,7 @@ points.arrow is a copy of the records' JSON, made by the driver: it may be out o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final, final
 
@@ -24,14 +24,7 @@ from pipeline.study.store.checks import check_name
 from pipeline.study.store.completion import complete, ended_with_attempts, sweep_parts
 from pipeline.study.store.confirmations import CONFIRM, Confirmations
 from pipeline.study.store.exports import Exports
-from pipeline.study.store.gather import (
-    TRIALS,
-    all_written,
-    gather,
-    read_trial,
-    study_table,
-    trial_folder,
-)
+from pipeline.study.store.gather import TRIALS, all_written, gather, read_trial, study_table, trial_folder
 from pipeline.study.store.int8 import Int8Networks
 from pipeline.study.store.location import SPEC, Location
 from pipeline.study.store.objects import drop, place_text
@@ -218,9 +211,11 @@ class StudyStore:
         path.replace(path.with_suffix(".damaged"))
         drop(path)
 
-    def forget_attempts(self, number: int) -> None:
-        """Remove the attempts of a trial that is drawn anew: their checkpoints are of other parameters."""
-        remove(all_attempts(self.trial_folder(number)))
+    def forget_attempts(self, number: int, *, check: Callable[[], None]) -> None:
+        """Remove the attempts of a trial that is drawn anew, of other parameters; `check` raises if we may not."""
+        begun = all_attempts(self.trial_folder(number))
+        check()  # what was seen before it is no later driver's
+        remove(begun)
 
     def forget_others(self, numbers: Iterable[int]) -> None:
         """Remove the records, among those of `numbers`, that another search of the study's name has written."""
