@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import time
 from dataclasses import replace
 from typing import final
@@ -10,7 +11,15 @@ from typing import final
 import torch
 
 from pipeline.study.provenance import provenance
-from pipeline.study.records import UNRECOVERED, HistoryRow, Measurement, Point, Rung, TrialRecord
+from pipeline.study.records import (
+    UNRECOVERED,
+    FrontSoFar,
+    HistoryRow,
+    Measurement,
+    Point,
+    Rung,
+    TrialRecord,
+)
 from pipeline.trial.curve.allocation import Step
 from pipeline.trial.measure import Evaluation, count_zeroed
 from pipeline.trial.run import TrialRun
@@ -87,6 +96,15 @@ class Findings:
         """Add the network that a ladder has just recovered."""
         round_, masks = self.run.phase.round, self.run.anatomy.present
         self.points.append(Point("recovered", round_, -math.inf, measured, masks, evaluation.predictions))
+
+    def may_stand(self, front: FrontSoFar | None) -> bool:
+        """Return whether a network that the phase at hand has added may stand on the study's front."""
+        if front is None:
+            return True
+        kind, round_ = "curve" if self.run.phase.name == "tune" else "recovered", self.run.phase.round
+        stands = front.may_hold([point.measurement for point in self.points])
+        of_phase = [point.kind == kind and point.round == round_ for point in self.points]
+        return any(map(operator.and_, stands, of_phase))
 
     def _cut_point(self) -> Point:
         """Return the cut network's point: recovery changes neither its units nor the number of its zeros."""

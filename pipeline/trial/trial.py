@@ -94,9 +94,9 @@ def _tune(run: TrialRun, findings: Findings, monitor: Monitor, phase: Phase) -> 
     run.train(phase, monitor)
     _keep_snapshot(run, monitor)
     ranking = run.rank()
-    _keep_weights(run, findings, before_cut(phase.round), ranking.tensors)
     chosen = run.choose(ranking)
     _measure_curve(run, findings, ranking, chosen)
+    _keep_weights(run, findings, before_cut(phase.round), ranking.tensors)
     if phase.round + 1 < run.settings.rounds:
         run.cut(ranking, run.next_cut(ranking))
         return True
@@ -116,10 +116,10 @@ def _tune(run: TrialRun, findings: Findings, monitor: Monitor, phase: Phase) -> 
 def _climb(run: TrialRun, findings: Findings, monitor: Monitor, phase: Phase) -> bool:
     """Train a network of the ladder, measure it, and cut the next one; return whether there is one."""
     findings.reason = run.recover(phase, monitor) or findings.reason
-    _keep_weights(run, findings, before_cut(phase.round))
     evaluation, measured = run.measure(run.model, run.anatomy)
     findings.complete_history(evaluation)
     findings.add_climbed(evaluation, measured)
+    _keep_weights(run, findings, before_cut(phase.round))
     if phase == run.phases[-1]:
         return False
     ranking = run.rank()
@@ -131,11 +131,11 @@ def _climb(run: TrialRun, findings: Findings, monitor: Monitor, phase: Phase) ->
 def _train_chain(run: TrialRun, findings: Findings, monitor: Monitor, phase: Phase) -> bool:
     """Train the networks of the curve together, and measure all of them."""
     findings.reason = run.recover(phase, monitor) or findings.reason
-    _keep_weights(run, findings, before_cut(phase.round), run.chain.scores)
     for step, evaluation, measured in walk_chain(run):
         if not step.removed:
             findings.complete_history(evaluation)
         findings.add_recovered_step(step, evaluation, measured)
+    _keep_weights(run, findings, before_cut(phase.round), run.chain.scores)
     return False
 
 
@@ -154,10 +154,10 @@ def _recover(run: TrialRun, findings: Findings, monitor: Monitor, phase: Phase) 
         findings.add_recovered(None)
         return False
     findings.reason = run.recover(phase, monitor) or findings.reason
-    _keep_weights(run, findings, RECOVERED)
     evaluation, measured = run.measure(run.model, run.anatomy)
     findings.complete_history(evaluation)
     findings.add_recovered((evaluation, measured))
+    _keep_weights(run, findings, RECOVERED)
     return False
 
 
@@ -210,8 +210,11 @@ def _keep_snapshot(run: TrialRun, monitor: Monitor) -> None:
 
 
 def _keep_weights(run: TrialRun, findings: Findings, name: str, scores: Matrices | None = None) -> None:
-    """Write the network's weights; a trial goes on without them, since they can be made again."""
-    if not run.job.keep_weights:
+    """Write the weights that the phase's networks are made from, if one may stand on the study's front.
+
+    A trial goes on without them, since they can be made again.
+    """
+    if not run.job.keep_weights or not findings.may_stand(run.job.ask.front):
         return
     try:
         path = run.job.attempts[-1] / WEIGHTS / f"{name}.safetensors"

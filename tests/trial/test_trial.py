@@ -1,6 +1,8 @@
 """One trial: its record, the law that interruption changes nothing, and the ends it can come to."""
 
 import copy
+import gc
+import weakref
 from dataclasses import replace
 from itertools import pairwise
 
@@ -11,17 +13,20 @@ import torch
 from pipeline.methods.registry import METHODS
 from pipeline.model.source import Weights, build
 from pipeline.model.surgery import cut
-from pipeline.study.records import Ask, Params, TrialRecord
+from pipeline.study.pareto import front
+from pipeline.study.records import Ask, FrontSoFar, Params, TrialRecord
+from pipeline.study.store import RECOVERED, WEIGHTS, before_cut
 from pipeline.task.batches import Batch
 from pipeline.task.kinds import Classification
 from pipeline.trial import checkpoint as resume
-from pipeline.trial.components import make_method
+from pipeline.trial.components import make_method, make_network
 from pipeline.trial.job import TrialJob
 from pipeline.trial.measure import evaluate
 from pipeline.trial.settings import CURVE_STEPS
 from pipeline.trial.training.loss_checks import CHANCE_LEAST_STEPS
 from pipeline.trial.trial import run_trial
 from tests.kit.kinds import CLASSES
+from tests.kit.synthetic import ANCHORS
 from tests.kit.trials import (
     CHANCE,
     CHANCE_ROUNDS,
@@ -220,6 +225,29 @@ def test_without_recovery_the_cut_network_is_the_recovered_one(run):
     chosen = next(p for p in curve(record) if p.masks.same(record.recovered.masks))
     assert record.recovered == replace(chosen, kind="recovered")
     assert record.epochs == 2.0
+
+
+@pytest.mark.parametrize(
+    ("known", "kept"),
+    [
+        (None, {"round-00", "round-01", "recovered"}),
+        ((), None),  # those of the trial's own front
+        (((0.999, 0.0), (0.999, 1.0)), set()),  # nothing is better than these
+    ],
+)
+def test_weights_are_written_of_networks_that_may_stand_on_the_front(
+    make_inputs, tmp_path, through, known, kept
+):
+    anchors = replace(ANCHORS, constant=0.0)
+    so_far = None if known is None else FrontSoFar("compression", anchors, known)
+    ask = Ask(3, TWO_ROUNDS, 11, front=so_far)
+    record = run_trial(make_inputs(), TrialJob(ask, (tmp_path,)), lambda _: None)
+    assert_same(record, through["snip"])
+    if kept is None:
+        values = np.array([(p.measurement.metric, p.measurement.compression) for p in record.points])
+        names = [RECOVERED if p.kind == "recovered" else before_cut(p.round) for p in record.points]
+        kept = {names[place] for place in front(values)}
+    assert {path.stem for path in tmp_path.glob(f"{WEIGHTS}/*")} == kept
 
 
 def test_recovery_trains_the_cut_network(run):
@@ -447,12 +475,29 @@ def test_a_trial_out_of_memory_goes_on_with_its_batches_in_parts(
 
 
 def test_out_of_memory_in_parts_too_is_raised(make_inputs, tmp_path, monkeypatch):
+    networks, alive, counted = [], [], []
+
+    def made(*args, **more):
+        alive.append(sum(network() is not None for network in networks))
+        found = make_network(*args, **more)
+        networks.append(weakref.ref(found[0]))
+        return found
+
+    monkeypatch.setattr("pipeline.trial.run.make_network", made)
+    monkeypatch.setattr("pipeline.trial.run.count_anew", counted.append)
+
     def too_much(*_, **__) -> None:
         raise torch.OutOfMemoryError("no room at all")
 
     monkeypatch.setattr(Classification, "loss", too_much)
-    with pytest.raises(torch.OutOfMemoryError, match="no room at all"):
-        run_trial(make_inputs(), TrialJob(Ask(3, SNIP, 11), (tmp_path,)), lambda _: None)
+    gc.disable()  # networks lie in cycles with their hooks: those stay until they are looked for
+    try:
+        with pytest.raises(torch.OutOfMemoryError, match="no room at all"):
+            run_trial(make_inputs(), TrialJob(Ask(3, SNIP, 11), (tmp_path,)), lambda _: None)
+    finally:
+        gc.enable()
+    assert alive == [0, 0], "the network that did not fit is gone before the second try"
+    assert len(counted) == 2, "each try counts its peak memory anew"
 
 
 def test_an_error_that_is_no_property_of_the_training_is_raised(make_inputs, tmp_path):

@@ -101,7 +101,7 @@ class StudyQueue:
         self._begun[ask.number] = self.results.study.attempts(ask.number).count()
         self._report(None)
         rungs = () if self.halving is None else self.halving.rungs
-        return replace(ask, rungs=rungs, beat_s=self.watcher.beat_s)
+        return replace(ask, rungs=rungs, beat_s=self.watcher.beat_s, front=self.results.front_so_far())
 
     def on_wait(self, number: int, *, ended: bool) -> None:
         """Count no GPU for a trial while it is tuned in another one's process."""

@@ -11,7 +11,7 @@ from pipeline.fronts.front import Front
 from pipeline.fronts.running_front import RunningFront
 from pipeline.study.halving import Verdict
 from pipeline.study.provenance import provenance
-from pipeline.study.records import Ask, Rung, StudySpec, TrialRecord
+from pipeline.study.records import OBJECTIVES, Ask, FrontSoFar, Rung, StudySpec, TrialRecord
 from pipeline.study.store import Store
 
 # Trials between two gatherings at least, and a quarter of all: so the cost per trial does not grow with the study.
@@ -47,6 +47,14 @@ class StudyResults:
     def front(self) -> Front | None:
         """The front so far; None before `start`."""
         return None if self._running_front is None else self._running_front.front
+
+    def front_so_far(self) -> FrontSoFar | None:
+        """Return what a new network has to stand beside for its weights to be kept; None if all are."""
+        objective, anchors = OBJECTIVES[self.spec.objective], self.spec.anchors
+        if self._keep_all_weights or not (anchors.known or objective.direction == "maximize"):
+            return None
+        points = () if self.front is None else self.front.points
+        return FrontSoFar(objective.name, anchors, tuple((point.metric, point.gain) for point in points))
 
     def start(self, *, recall_volumes: bool) -> None:
         """Read the study's table; with `recall_volumes`, replay the hypervolume after each trial of earlier drivers."""

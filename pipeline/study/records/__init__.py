@@ -1,6 +1,7 @@
 """The dataclasses that pass between modules: frozen, of numpy arrays, with no behaviour but their own invariants."""
 
 from pipeline.study.records.ask import Ask
+from pipeline.study.records.front_so_far import FrontSoFar
 from pipeline.study.records.network import (
     UNIT_KINDS,
     Masks,
@@ -35,6 +36,7 @@ __all__ = [
     "BadInput",
     "BoolArray",
     "FloatArray",
+    "FrontSoFar",
     "HistoryRow",
     "Kind",
     "Masks",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from pipeline.study.records.front_so_far import FrontSoFar
 from pipeline.study.records.types import Params
 
 
@@ -19,3 +20,4 @@ class Ask:
         float, ...
     ] = ()  # fractions of its training after which the driver decides whether it goes on
     beat_s: float = math.inf  # seconds between its progress reports within an epoch
+    front: FrontSoFar | None = None  # weights of networks that cannot stand on it are not kept; None: all are
