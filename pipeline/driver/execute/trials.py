@@ -7,6 +7,7 @@ driver updates the ledger when a trial has ended: Tune's own snapshots and logs 
 
 from __future__ import annotations
 
+import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -78,6 +79,7 @@ def run_trials(
         checkpoint_s,
         cluster.concurrent / BEATS_PER_S,
         store.study(study).search,
+        secrets.token_hex(8),
     )
     tuner = tune.Tuner(
         tune.with_resources(
@@ -138,10 +140,12 @@ class _TrialShared:
     checkpoint_s: float
     least_beat_s: float
     search: str = ""  # which the study began with
+    run: str = ""  # a word of this start of the study alone
 
 
 def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
     """Run one attempt at a trial in a worker; if the store is away, wait for it."""
+    shared = _same(shared)
     with one_of_many_tasks(shared.cpus):
         store, ask = Store(shared.root), config[ASK]
         if store.bucket is None and not store.study(shared.study).folder.is_dir():
@@ -154,6 +158,16 @@ def _trainable(config: dict[str, Any], shared: _TrialShared) -> None:
             except ObjectStoreLost:  # not the trial's fault: it starts again from its last checkpoint
                 _send(Report(ask.number, Event.STORE_LOST))
                 raise
+
+
+def _same(shared: _TrialShared) -> _TrialShared:
+    """Return what this process received for its first trial: Ray makes it anew for each, and caches are kept by it."""
+    if not (shared.run and _RECEIVED and _RECEIVED[0].run == shared.run):
+        _RECEIVED[:] = [shared]
+    return _RECEIVED[0]
+
+
+_RECEIVED: list[_TrialShared] = []
 
 
 def _send(report: Report) -> None:
