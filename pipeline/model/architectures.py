@@ -45,6 +45,7 @@ BERT = Architecture(
     head_count=("num_attention_heads",),
     head_width=("all_head_size",),
     plain_scores=True,
+    adds_mask=True,
 )
 ROBERTA = BERT._replace(positions_after_padding=True)
 DISTILBERT = Architecture(
@@ -66,6 +67,7 @@ DISTILBERT = Architecture(
     head_count=("n_heads",),
     head_width=("dim",),
     plain_scores=True,
+    adds_mask=True,
 )
 # Queries, keys and values in one map; gate and input of the feed-forward network, too. The first layer normalises
 # nothing before its attention.
@@ -102,6 +104,7 @@ DEBERTA_V2 = BERT._replace(
     returns_tuple=True,
     needs_layer=True,
     plain_scores=False,
+    adds_mask=False,
     requires=(("conv_kernel_size", 0),),
 )
 # Position biases are a table of all heads, shared by the layers: a layer with fewer heads picks its columns.
@@ -133,6 +136,7 @@ def _rotary(ffn: tuple[Part, ...]) -> Architecture:
             dropout="post_attention_dropout",
         ),
         ffn=Branch(block="mlp", parts=ffn, post_norm="post_mlp_layernorm", dropout="post_mlp_dropout"),
+        adds_mask=True,
         plain_heads=True,
     )
 
@@ -150,6 +154,7 @@ LLAMA = NOMIC_BERT._replace(
     ffn=NOMIC_BERT.ffn._replace(pre_norm="post_attention_layernorm", post_norm=None, dropout=None),
     units="num_key_value_heads",
     causal=True,
+    adds_mask=False,
     plain_heads=False,  # its configuration takes numbers of heads that divide the hidden size
 )
 EUROBERT = LLAMA._replace(causal=False)

@@ -68,6 +68,9 @@ class Architecture(NamedTuple):
     needs_layer: bool = False  # whether the model fails without any layer
     causal: bool = False
     plain_scores: bool = False  # whether attention is softmax(q k / sqrt(size)), with nothing before or added
+    adds_mask: bool = (
+        False  # whether it adds a mask [B, 1, 1, T] to scores as it is, and no head reads the mask
+    )
     plain_heads: bool = (
         False  # whether the library's configuration can say that there are fewer heads of one size
     )

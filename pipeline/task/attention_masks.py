@@ -27,7 +27,8 @@ def with_mask(batch: Batch, *, dtype: torch.dtype, additive: bool) -> Batch:
         additive: whether the model adds a mask [B, 1, 1, T] to its scores as it is, and reads it nowhere else.
 
     Returns:
-        With no mask where nothing is padded, which every model takes; else with 0 and the least number for padding.
+        With no mask where nothing is padded, which every model takes; else with 0 and the least number for padding, or
+        as it is where the model makes its own.
     """
     real = batch.get("attention_mask")
     if real is None:

@@ -27,7 +27,7 @@ def evaluation_batches(
     if id(split) not in _KEPT:
         weakref.finalize(split, _KEPT.pop, id(split), None)
     kept = _KEPT.setdefault(id(split), {})
-    dtype, additive = HALF.get(precision, torch.float32), find_architecture(model_type).plain_scores
+    dtype, additive = HALF.get(precision, torch.float32), find_architecture(model_type).adds_mask
     key = (size, device, dtype, additive)
     if key not in kept:
         made = replace(split, multiple=LENGTH_MULTIPLE).in_length_order(size)

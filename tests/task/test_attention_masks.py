@@ -7,21 +7,25 @@ import pytest
 import torch
 
 from pipeline.model.anatomy import find_architecture
+from pipeline.model.architectures import ARCHITECTURES
 from pipeline.task.attention_masks import LENGTH_MULTIPLE, with_mask
 from pipeline.task.batches import MASK, batch_parts, encoder_inputs
 
+TEXTS = [kind for kind in ARCHITECTURES if "vit" not in kind]
 
+
+@pytest.mark.parametrize("architecture", TEXTS)
 def test_a_network_computes_the_same_with_a_made_mask(architecture, make_model, make_split):
     model, anatomy = make_model(architecture)
     split, rows = make_split(architecture), np.arange(5)
-    additive = find_architecture(anatomy.architecture).plain_scores
+    row = find_architecture(anatomy.architecture)
     longer = replace(split, multiple=LENGTH_MULTIPLE).collate(rows)
     with torch.no_grad():
         expected = model(**encoder_inputs(split.collate(rows))).logits
-        made = with_mask(longer, dtype=torch.float32, additive=additive)
+        made = with_mask(longer, dtype=torch.float32, additive=row.adds_mask)
         torch.testing.assert_close(model(**encoder_inputs(made)).logits, expected, rtol=1e-4, atol=1e-5)
     assert longer["input_ids"].shape[1] % LENGTH_MULTIPLE == 0
-    assert (MASK in made) == additive
+    assert (MASK in made) == row.adds_mask
 
 
 def test_where_nothing_is_padded_there_is_no_mask(architecture, make_model, make_split):

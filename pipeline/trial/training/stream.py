@@ -26,7 +26,7 @@ class Stream:
         self._gpu = waits_cost(device)
         self._rows = replace(train, multiple=LENGTH_MULTIPLE) if self._gpu else train
         self._recipe, self._seed = recipe, seed
-        self._additive = find_architecture(anatomy.architecture).plain_scores  # and these heads read no mask
+        self._additive = find_architecture(anatomy.architecture).adds_mask
         self._epoch: tuple[int, list[IntArray]] = (-1, [])
         self.per_epoch = steps_per_epoch(len(train), recipe.batch_size)
 
