@@ -18,10 +18,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, final
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from pipeline.methods.base import Run
 from pipeline.methods.bases.gated import Gated, Moment, Values
@@ -35,14 +36,41 @@ def relaxed_top_k(logits: Tensor, k: int, *, temperature: float) -> Tensor:
 
     In float64: temperatures fall to 1e-8.
     """
-    left = logits.double()
-    total = torch.zeros_like(left)
-    for step in range(k):
-        taken = torch.softmax(left / temperature, dim=0)
-        total = total + taken
-        if step < k - 1:
-            left = left + torch.log((1.0 - taken).clamp_min(EDGE))
-    return total
+    relaxed: Tensor = _RelaxedTopK.apply(logits.double(), k, 1.0 / temperature)  # type: ignore[no-untyped-call]
+    return relaxed
+
+
+class _RelaxedTopK(torch.autograd.Function):
+    """The k draws one after the other, as they have to be, in half of autograd's launches.
+
+    With a_j = softmax(r_j / t), G = ∂L/∂Σ a_j and u_j = ∂L/∂r_j: ∂L/∂a_j = G - u_{j+1} / (1 - a_j), and
+    u_j = u_{j+1} + (∂softmax)ᵀ ∂L/∂a_j / t. Where 1 - a_j is at its edge, log is constant.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, k: int, sharpness: float) -> Tensor:
+        left = logits * sharpness  # r_j / t
+        drawn = logits.new_empty(k, len(logits))  # a_j
+        for step in range(k):
+            torch.softmax(left, 0, out=drawn[step])
+            if step < k - 1:
+                left.add_((1.0 - drawn[step]).clamp_min_(EDGE).log_(), alpha=sharpness)
+        ctx.sharpness = sharpness
+        ctx.save_for_backward(drawn)
+        return drawn.sum(0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (drawn,) = ctx.saved_tensors
+        rest = 1.0 - drawn
+        slopes = torch.where(rest > EDGE, rest.reciprocal_(), 0.0)
+        towards = torch.zeros_like(gradient)  # u_{j+1}: the last draw's changes nothing
+        for step in range(len(drawn) - 1, -1, -1):
+            of_draw = torch.addcmul(gradient, towards, slopes[step], value=-1.0)
+            back = torch._softmax_backward_data(of_draw, drawn[step], 0, drawn.dtype)
+            towards.add_(back, alpha=ctx.sharpness)
+        return towards, None, None
 
 
 def top_k(weights: Tensor, k: int) -> Tensor:

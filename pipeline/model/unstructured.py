@@ -61,16 +61,17 @@ def lowest_of_each(scores: Mapping[str, Tensor], share: float) -> Matrices:
 
 
 @torch.no_grad()
-def highest_of_each(scores: Mapping[str, Tensor], share: float) -> Matrices:
-    """Return masks of a small `share` of each matrix, its highest weights, without waiting for the device.
+def above_or_highest(scores: Mapping[str, Tensor], least: float, share: float) -> Matrices:
+    """Return masks of what lies above `least`, and of a small `share` of each matrix, its highest, in any case.
 
-    All matrices of one size are looked through together; of equal weights any are taken.
+    All matrices of one size are looked through together, without waiting for the device; of equal weights any are
+    taken. Masks are 1 and 0, of the scores' type.
     """
     masks: Matrices = {}
     for size, names in _by_size(scores).items():
         flat = torch.stack([scores[name].flatten() for name in names])
         places = flat.topk(size - round((1.0 - share) * size), dim=1, sorted=False).indices
-        found = torch.zeros_like(flat, dtype=torch.bool).scatter_(1, places, True)
+        found = (flat > least).scatter_(1, places, True).to(flat.dtype)
         masks |= {name: mask.view_as(scores[name]) for name, mask in zip(names, found, strict=True)}
     return {name: masks[name] for name in scores}
 

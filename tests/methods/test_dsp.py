@@ -47,6 +47,28 @@ def test_its_gradient_is_that_of_finite_differences():
     assert torch.autograd.gradcheck(lambda x: relaxed_top_k(x, 3, temperature=0.7), [logits])
 
 
+def plain_top_k(logits: torch.Tensor, k: int, temperature: float) -> torch.Tensor:
+    """The formula as it is written, for autograd."""
+    left, total = logits, torch.zeros_like(logits)
+    for _ in range(k):
+        taken = torch.softmax(left / temperature, dim=0)
+        total = total + taken
+        left = left + torch.log((1.0 - taken).clamp_min(1e-20))
+    return total
+
+
+@pytest.mark.parametrize("temperature", [1e3, 0.5, 0.02, 1e-8])
+@pytest.mark.parametrize("k", [1, 5, 8])
+def test_value_and_gradient_are_those_of_the_formula(temperature: float, k: int):
+    generator = torch.Generator().manual_seed(k)
+    logits = torch.randn(8, dtype=torch.float64, generator=generator).requires_grad_()
+    pull = torch.randn(8, dtype=torch.float64, generator=generator)
+    one, other = relaxed_top_k(logits, k, temperature=temperature), plain_top_k(logits, k, temperature)
+    torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
+    gradients = [torch.autograd.grad((each * pull).sum(), logits)[0] for each in (one, other)]
+    torch.testing.assert_close(*gradients, rtol=1e-6, atol=1e-9)
+
+
 def test_temperature_falls_geometrically_and_stays():
     found = [temperature_at(x, start=1e3, end=1e-8, cooldown=0.5) for x in (0.0, 0.25, 0.5, 1.0)]
     assert found == pytest.approx([1e3, math.sqrt(1e3 * 1e-8), 1e-8, 1e-8])

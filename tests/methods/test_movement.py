@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pipeline.methods.movement import Movement
-from pipeline.methods.soft_movement import SoftMovement, soft_masks
+from pipeline.methods.soft_movement import SoftMovement, _MeanSigmoid, soft_masks
 from pipeline.model.unstructured import matrices
 from pipeline.task.batches import encoder_inputs
 from tests.kit.gated import run_of, step, watched
@@ -94,6 +94,16 @@ def test_soft_masks_by_hand_and_the_least_that_stays():
     masks = soft_masks(scores, threshold=0.1)
     assert masks["a"].tolist() == [[True, True, False]]
     assert masks["b"].flatten().nonzero().flatten().tolist() == [398, 399]
+
+
+def test_the_mean_of_means_of_sigmoids_and_its_gradient():
+    generator = torch.Generator().manual_seed(0)
+    scores = [torch.randn(shape, generator=generator).requires_grad_() for shape in ((3, 4), (5, 2), (1, 7))]
+    plain = torch.stack([torch.sigmoid(each).mean() for each in scores]).mean()
+    found = _MeanSigmoid.apply(*scores)
+    torch.testing.assert_close(found, plain)
+    for one, other in zip(*(torch.autograd.grad(3.0 * each, scores) for each in (found, plain)), strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_the_soft_penalty_is_lambda_on_the_schedule_times_the_mean_of_means(make_model, make_batch):

@@ -1,5 +1,7 @@
 """Single weights: sums lifted by hand, thresholds against sorting, what is counted, zeros that stay."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,9 @@ import torch
 from pipeline.model.device import forms_of_a_gpu
 from pipeline.model.surgery import cut
 from pipeline.model.unstructured import (
+    above_or_highest,
     ascending_values,
     count_to_remove,
-    highest_of_each,
     holding_zeros,
     lift,
     lowest,
@@ -164,7 +166,10 @@ def test_the_highest_of_each_matrix_are_those_that_the_lowest_leave() -> None:
         "b": torch.randn(30, 20, generator=draw),
         "c": torch.randn(5, 8),
     }
-    few, rest = highest_of_each(scores, 0.01), lowest_of_each(scores, 0.99)
+    few, rest = above_or_highest(scores, math.inf, 0.01), lowest_of_each(scores, 0.99)
     for name in scores:
-        assert torch.equal(few[name], rest[name])
+        assert torch.equal(few[name].bool(), rest[name])
     assert [int(mask.sum()) for mask in few.values()] == [6, 6, 0]
+    both = above_or_highest(scores, 2.5, 0.01)
+    for name, values in scores.items():
+        assert torch.equal(both[name].bool(), rest[name] | (values > 2.5))
