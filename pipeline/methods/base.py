@@ -7,7 +7,7 @@ forward hooks on residual branches, optimizer pre- and post-step hooks, paramete
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import ClassVar
@@ -20,6 +20,8 @@ from pipeline.model.unstructured import Matrices
 from pipeline.study.records import Array, Scores
 from pipeline.task.batches import Batch
 from pipeline.task.kinds import UNTOLD, Kind
+
+Pass = Callable[[Batch], tuple[Tensor, ...]]  # gives gradients; returns task loss and penalty
 
 
 def keep_as_it_is(values: Tensor) -> Tensor:
@@ -74,6 +76,18 @@ class PruningMethod(ABC):
     # Whether forward hooks and penalty compute the same at every step, from tensors that keep their place: a GPU may
     # then replay them. Not where they read a schedule, draw from `Run.generator` or make new tensors for later steps.
     replays: ClassVar[bool] = False
+    # Whether all that changes from step to step is in `leaves`, which forward hooks read, and in a penalty that reads
+    # nothing of the pass: a GPU may then replay the pass, with `replay` around it.
+    splits: ClassVar[bool] = False
+    apart: bool = False  # whether the pass at hand is inside `replay`: its penalty is added there
+
+    def leaves(self) -> Sequence[Tensor]:
+        """Return the tensors that a replayed pass reads and gives a gradient to; they keep their place."""
+        return ()
+
+    def replay(self, run: Pass, batch: Batch) -> tuple[Tensor, ...]:
+        """Run a pass that may be replayed, and what changes from step to step around it; return its losses."""
+        return run(batch)
 
     @abstractmethod
     def watch(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import final
@@ -30,6 +31,7 @@ NO_LABEL = -100  # of a token that has none: what torch's losses leave out
 # input_ids, attention_mask, (token_type_ids,) or pixel_values; labels, rows, (MASK)
 Batch = dict[str, Tensor]
 INPUTS = ("input_ids", "attention_mask", "token_type_ids", "pixel_values")  # of the encoder
+ALIGNED = 16  # bytes: where the tensors of a packed batch begin
 MASK = "made_mask"  # what the forward pass is given for `attention_mask`; empty: none (`attention_masks`)
 
 
@@ -218,8 +220,8 @@ class Feed:
         if self._stream is not None:
             now = torch.cuda.current_stream(self._device)
             now.wait_stream(self._stream)
-            for value in batch.values():
-                value.record_stream(now)  # its memory is not reused before the step has read it
+            # their one memory is not reused before the step has read it
+            next(iter(batch.values())).record_stream(now)
         self._next = (place + 1, self._worker.submit(self._made, place + 1)) if place < last else None
         return batch
 
@@ -230,10 +232,43 @@ class Feed:
 
     def _made(self, place: int) -> Batch:
         batch = self._make(place)
-        if self._stream is None:
+        if self._worker is None:
             return batch
-        with torch.cuda.stream(self._stream):
-            return {name: v.pin_memory().to(self._device, non_blocking=True) for name, v in batch.items()}
+        with nullcontext() if self._stream is None else torch.cuda.stream(self._stream):
+            return packed(batch, self._device)
+
+
+def packed(batch: Batch, device: torch.device) -> Batch:
+    """Return a batch of the CPU on a device, by one copy: its tensors are parts of one buffer there."""
+    starts = np.cumsum([0, *(-(-each.nbytes // ALIGNED) * ALIGNED for each in batch.values())]).tolist()
+    places = dict(zip(batch, starts[:-1], strict=True))
+    buffer = torch.empty(starts[-1], dtype=torch.uint8, pin_memory=device.type == "cuda")
+    for name, value in batch.items():
+        _part(buffer, places[name], value).copy_(value)
+    moved = buffer.to(device, non_blocking=True)
+    return {name: _part(moved, places[name], value) for name, value in batch.items()}
+
+
+def _part(buffer: Tensor, start: int, like: Tensor) -> Tensor:
+    return buffer[start : start + like.nbytes].view(like.dtype).view(like.shape)
+
+
+def copy_batch(batch: Batch, to: Batch) -> None:
+    """Copy a batch into the place of one of the same shapes, at once if both are packed."""
+    whole, place = _buffer(batch), _buffer(to)
+    if whole is not None and place is not None and len(whole) == len(place):
+        place.copy_(whole)
+        return
+    for name, value in batch.items():
+        to[name].copy_(value, non_blocking=True)
+
+
+def _buffer(batch: Batch) -> Tensor | None:
+    """Return the bytes that all tensors of a batch lie in; None if they do not lie in one place."""
+    first, *others = (each.untyped_storage() for each in batch.values())
+    if any(each.data_ptr() != first.data_ptr() for each in others):
+        return None
+    return torch.empty(0, dtype=torch.uint8, device=first.device).set_(first)
 
 
 def encoder_inputs(batch: Batch) -> Batch:

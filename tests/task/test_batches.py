@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.task.batches import POOL_BATCHES, Feed, Split, encoder_inputs
+from pipeline.task.batches import MASK, POOL_BATCHES, Feed, Split, copy_batch, encoder_inputs, packed
 
 PAD = 7
 
@@ -182,3 +182,23 @@ def test_an_error_in_making_a_batch_is_raised_where_the_batch_is_used():
     with pytest.raises(KeyError):
         feed.get(3, last=9)
     feed.close()
+
+
+def test_a_packed_batch_is_one_buffer_and_the_same_batch(make_split):
+    split = make_split()
+    one, other = (split.collate(np.arange(first, first + 4)) for first in (0, 4))
+    length = max(batch["input_ids"].shape[1] for batch in (one, other))
+    one, other = (replace(split, multiple=length).collate(batch["rows"].numpy()) for batch in (one, other))
+    one[MASK] = other[MASK] = torch.empty(0, dtype=torch.bfloat16)
+    cpu = torch.device("cpu")
+    made, place = packed(one, cpu), packed(other, cpu)
+    assert {value.untyped_storage().data_ptr() for value in made.values()} == {
+        made["rows"].untyped_storage().data_ptr()
+    }
+    for name, value in one.items():
+        assert (made[name].dtype, made[name].data_ptr() % 16) == (value.dtype, 0)
+        assert torch.equal(made[name], value)
+    for each in (made, one):  # at once, and tensor by tensor
+        place["rows"].zero_()
+        copy_batch(each, place)
+        assert all(torch.equal(place[name], value) for name, value in one.items())

@@ -101,7 +101,7 @@ def test_rewinding_goes_back_to_the_start_and_leaves_what_is_gone(
     inputs = make_inputs(method)
     params = (DEEPCUTS if method == "deepcuts" else CHANCE) | {"rewind": rewind}
     monkeypatch.setattr(  # recovery with a rate of nothing: what comes out is what went in
-        "pipeline.trial.training.loop.schedule",
+        "pipeline.trial.training.update.schedule",
         lambda step, *, steps, warmup_fraction: 1.0 if steps == 2 * STEPS_PER_EPOCH else 0.0,
     )
     point = run(inputs, tmp_path, params).recovered

@@ -7,14 +7,15 @@ vectors in the numbers of the dense model (`bases.gates`), no part of the networ
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.methods.base import PruningMethod, Run
+from pipeline.methods.base import Pass, PruningMethod, Run
 from pipeline.methods.bases.gates import Gates, Level, counting, learned
 from pipeline.model.anatomy import Anatomy
 from pipeline.study.records import Scores
@@ -47,7 +48,9 @@ class Moment:
 class Gated(PruningMethod):
     """Learns numbers for each unit along with the weights, through gates on what the units add."""
 
+    splits: ClassVar[bool] = True
     level: Level
+    _leaf: Tensor | None = field(default=None, init=False, repr=False)  # the gates [D] of a replayed pass
     _values: Values = field(default_factory=dict, init=False, repr=False)
     _steps: int = field(default=0, init=False, repr=False)
     _resumed: bool = field(default=False, init=False, repr=False)
@@ -81,6 +84,8 @@ class Gated(PruningMethod):
         self._resumed = False
 
         def draw() -> Tensor:
+            if self.apart and self._leaf is not None:
+                return self._leaf
             return self.gates(self._values, self.moment, training=model.training and torch.is_grad_enabled())
 
         with ExitStack() as stack:
@@ -93,6 +98,29 @@ class Gated(PruningMethod):
             yield
             with torch.no_grad():
                 units.bake(self.gates(self._values, self.moment, training=False))
+
+    def leaves(self) -> Sequence[Tensor]:
+        """Return the gates that a replayed pass reads."""
+        self._leaf = torch.zeros_like(next(iter(self._values.values()))[: len(self.moment.units)])
+        return (self._leaf.requires_grad_(),)
+
+    def replay(self, run: Pass, batch: Batch) -> tuple[Tensor, ...]:
+        """Make the gates before the pass; give what they are made of its gradient after it, and the penalty's."""
+        if self._leaf is None:
+            raise RuntimeError("Gates are replayed at their leaves; there are none.")
+        gates = self.gates(self._values, self.moment, training=True)
+        self._leaf.data.copy_(gates.detach())
+        self._leaf.grad, self.apart = None, True
+        try:
+            loss, _ = run(batch)
+        finally:
+            self.apart = False
+        penalty = self.penalty(batch)
+        roots = [(gates, self._leaf.grad), (penalty, torch.ones_like(penalty))]
+        torch.autograd.backward(
+            *zip(*((root, pull) for root, pull in roots if root.requires_grad), strict=True)
+        )
+        return loss, penalty.detach()
 
     @property
     def moment(self) -> Moment:
@@ -134,4 +162,4 @@ class Gated(PruningMethod):
         self._steps += 1
 
     def _leave(self) -> None:
-        self._moment = None
+        self._moment = self._leaf = None

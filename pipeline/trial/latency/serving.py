@@ -91,7 +91,7 @@ def serving_on(device: torch.device) -> Serving:
     if device.type != CUDA:
         return AS_THEY_ARE
     precision = resolve_precision("auto", device)
-    return Serving(precision, cuda_capture, WARM_S, lambda: torch.cuda._sleep(HOLD_CYCLES))  # type: ignore[no-untyped-call]
+    return Serving(precision, cuda_capture(), WARM_S, lambda: torch.cuda._sleep(HOLD_CYCLES))  # type: ignore[no-untyped-call]
 
 
 def dtype_of(serving: Serving) -> torch.dtype:

@@ -28,6 +28,7 @@ from pipeline.trial.training.compilation import Compilation
 from pipeline.trial.training.data_parallel import Group
 from pipeline.trial.training.dropout import cheap_dropout
 from pipeline.trial.training.embeddings import Vocabulary
+from pipeline.trial.training.generators import generators_of, load_generators
 from pipeline.trial.training.listener import Listener, LoopState
 from pipeline.trial.training.loss_checks import (
     CHANCE_LEAST_STEPS,
@@ -36,12 +37,13 @@ from pipeline.trial.training.loss_checks import (
     LossChecks,
     TrainingFailed,
 )
-from pipeline.trial.training.phases import Phase, schedule
+from pipeline.trial.training.phases import Phase
 from pipeline.trial.training.precision import LossScale, autocast, gpu_kernels, training_attention
 from pipeline.trial.training.process import keep_memory
 from pipeline.trial.training.recipe import Recipe, make_optimizer
-from pipeline.trial.training.step_graphs import Capture, StepGraphs, make_graphs
+from pipeline.trial.training.step_graphs import Capture, StepGraphs, capture_on, make_graphs
 from pipeline.trial.training.stream import Stream
+from pipeline.trial.training.update import Around, Rates, clipped_step, load_optimizer, make_capturable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -63,9 +65,7 @@ class Loop:
     method: PruningMethod | None = None
     run: Run | None = None
     distillation: Distillation | None = None
-    constraint: Callable[[torch.optim.Optimizer], AbstractContextManager[None]] | None = (
-        None  # around all steps
-    )
+    constraint: Around | None = None  # of all steps
     compilation: Compilation | None = None
     group: Group | None = None  # of processes that share out the batches
     capture: Capture | None = None  # how steps become graphs; None: as CUDA graphs on a GPU, not elsewhere
@@ -84,6 +84,7 @@ class Loop:
         self._feed = Feed(self.stream.batch, self._device, ahead=waits_cost(self._device))
         self._graphs: StepGraphs | None = None
         self._networks: SharedNetworks | None = None
+        self._rates = Rates(self.phase, self.recipe)
         self._forward: Callable[..., Any] = self.compilation.forward if self.compilation else self.model
         self._scale = LossScale(self._device, self.recipe.precision)
 
@@ -95,12 +96,13 @@ class Loop:
             AtChance: recovery is getting nowhere.
         """
         with self.begun(start):
-            graphs = self._graphs = self._make_graphs()
+            step = self._make_step()
             while self.done < self.phase.steps:
                 left = self.phase.steps - self.done
                 with nullcontext() if self.compilation is None else self.compilation.step(left=left):
                     batch = self._feed.get(self.phase.first + self.done, last=self.phase.end - 1)
-                    self._advance(self._gradients(batch) if graphs is None else graphs.backward(batch))
+                    self._rates.set(self._optimizer, self.done)
+                    step(batch)
                 self._look()
 
     @contextmanager
@@ -109,8 +111,7 @@ class Loop:
         keep_memory()
         torch.manual_seed(self.phase.seed + 7919 * self.phase.first + (self.group.seed if self.group else 0))
         products = gpu_kernels(self._device, self.recipe.precision)
-        every = encoder_layers(self.model, self.anatomy.architecture)
-        layers: list[nn.Module] = list(every) if self.recipe.checkpointing else []
+        layers = encoder_layers(self.model, self.anatomy.architecture) if self.recipe.checkpointing else ()
         if self.group is not None:
             self.group.begin_alike(self.model)
         with self._vocabulary.reduced(), products, recompute_activations(layers), cheap_dropout(self.model):
@@ -132,6 +133,7 @@ class Loop:
         Raises:
             TrainingFailed, AtChance: as `fit` does.
         """
+        self._rates.set(self._optimizer, self.done)
         self._advance(found)
         self._look()
 
@@ -162,13 +164,22 @@ class Loop:
                 watches.enter_context(self.distillation.watch(*each))
         self.parameters = list(self.model.parameters())  # walking all modules at each step takes long
 
-    def _make_graphs(self) -> StepGraphs | None:
-        """Return the steps' graphs; None on a CPU, and where a step is computed from more than tensors."""
-        steady = self.method is None or self.method.replays
+    def _make_step(self) -> Callable[[Batch], None]:
+        """Return what makes a step of a batch: a graph on a GPU, where all is computed from tensors."""
+        method = self.method
+        steady = method is None or method.replays or method.splits
         alone = all(each is None for each in (self.distillation, self.compilation, self.chain))
-        if not (steady and alone and self._parts == 1) or self.recipe.checkpointing or self._scale.on:
-            return None
-        return make_graphs(partial(self._backward, share=1.0), self.parameters, self.capture, self._device)
+        held = steady and alone and self._parts == 1 and not self.recipe.checkpointing and not self._scale.on
+        capture = capture_on(self._device, self.capture) if held else None
+        if capture is None:
+            return self._eager
+        whole = make_capturable(self._optimizer, self._device)
+        work = self._whole_step if whole else partial(self._backward, share=1.0)
+        with_gradient = [*self.parameters, *(() if method is None else method.leaves())]
+        graphs = self._graphs = make_graphs(work, with_gradient, capture, self._device)
+        run = graphs.run if method is None else partial(method.replay, graphs.run)
+        end = self._end if whole else self._advance
+        return lambda batch: end(run(batch))
 
     @property
     def recent_loss(self) -> float | None:
@@ -178,11 +189,6 @@ class Loop:
     def facts(self) -> dict[str, str]:
         """Return for a record how steps were run."""
         return {} if self._graphs is None else self._graphs.facts()
-
-    def _rate(self, step: int) -> float:
-        """Return the learning rate of the network's own parameters."""
-        factor = schedule(step, steps=self.phase.steps, warmup_fraction=self.recipe.warmup_fraction)
-        return self.recipe.learning_rate * factor
 
     def _gradients(self, batch: Batch) -> tuple[Tensor, ...]:
         """Add the gradients of a batch, whole or in parts; return what its loss is made of."""
@@ -218,26 +224,35 @@ class Loop:
         with autocast(self._device, precision), training_attention(self._device, precision):
             outputs = self.recipe.kind.outputs(forward(**encoder_inputs(batch)), batch)
         loss = self.recipe.kind.loss(outputs, batch)
-        penalty = self.method.penalty(batch) if self.method is not None else torch.zeros_like(loss)
+        penalised = self.method is not None and not self.method.apart
+        penalty = self.method.penalty(batch) if penalised else torch.zeros_like(loss)
         learned = [] if self.distillation is None else [self.distillation.loss(loss, outputs, batch)]
         total = learned[0] if learned else loss
-        total = total + penalty if self.method is not None else total
+        total = total + penalty if penalised else total
         return total, tuple(each.detach() for each in (loss, penalty, *learned))
+
+    def _eager(self, batch: Batch) -> None:
+        self._advance(self._gradients(batch))
 
     def _advance(self, found: Sequence[Tensor]) -> None:
         """Make the optimizer's step, of the gradients that are there."""
-        factor = schedule(self.done, steps=self.phase.steps, warmup_fraction=self.recipe.warmup_fraction)
-        for group in self._optimizer.param_groups:
-            group["lr"] = group["initial_lr"] * factor
         skipped = self._scale.unscale(self._optimizer)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip_norm, foreach=True)
         self._scale.step(self._optimizer)
         self._optimizer.zero_grad(set_to_none=True)
-        kept = 1 - self._rate(self.done) * self.recipe.weight_decay
-        self._vocabulary.decay = self._vocabulary.decay * (
-            kept if skipped is None else torch.where(skipped, 1.0, kept)
-        )
-        self._losses.add(found, norm)
+        self._end((*found, norm), skipped)
+
+    def _whole_step(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Make all of a step, from tensors alone; return what its loss is made of, and its gradient's norm."""
+        found = self._backward(batch, share=1.0)
+        return *found, clipped_step(self._optimizer, self.parameters, self.recipe.clip_norm)
+
+    def _end(self, found: Sequence[Tensor], skipped: Tensor | None = None) -> None:
+        """Count a step of the optimizer that was made, or skipped."""
+        kept = self._rates.kept(self.done)
+        kept_now = kept if skipped is None else torch.where(skipped, 1.0, kept)
+        self._vocabulary.decay = self._vocabulary.decay * kept_now
+        self._losses.add(found[:-1], found[-1])
         self.done += 1
 
     def _look(self) -> None:
@@ -261,15 +276,10 @@ class Loop:
         tensors: dict[str, Any] = {
             "model": self.model.state_dict(),
             "optimizer": self._optimizer.state_dict(),
-            "cpu_generator": torch.get_rng_state(),
             "sums": self._losses.sums,
-        }
+        } | generators_of(self._device, None if self.method is None else self.run)
         if self._scale.on:
             tensors |= {"scaling": self._scale.state(), "decay": torch.as_tensor(self._vocabulary.decay)}
-        if self._device.type == "cuda":
-            tensors["cuda_generator"] = torch.cuda.get_rng_state(self._device)
-        if self.method is not None and self.run is not None:
-            tensors["method_generator"] = self.run.generator.get_state()
         if (kept := self.method or self.carried) is not None:
             tensors["method"] = kept.state()
         if self.chain is not None:
@@ -280,17 +290,11 @@ class Loop:
         """Restore a state; the method's own is loaded before `watch`, which may build on it."""
         tensors, self.done = start.tensors, start.step
         self.model.load_state_dict(tensors["model"])
-        self._optimizer.load_state_dict(tensors["optimizer"])
+        load_optimizer(self._optimizer, tensors["optimizer"])
         self._losses.sums.copy_(tensors["sums"])
         if self._scale.on:
             self._scale.load(tensors["scaling"])
             self._vocabulary.decay = tensors["decay"].to(self._device)
         else:
-            self._vocabulary.decay = math.prod(
-                1 - self._rate(step) * self.recipe.weight_decay for step in range(start.step)
-            )
-        if self.run is not None and "method_generator" in tensors:
-            self.run.generator.set_state(tensors["method_generator"].cpu())
-        if "cuda_generator" in tensors and self._device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["cuda_generator"].cpu(), self._device)
-        torch.set_rng_state(tensors["cpu_generator"].cpu())
+            self._vocabulary.decay = math.prod(map(self._rates.kept, range(start.step)))
+        load_generators(tensors, self._device, self.run)

@@ -24,7 +24,7 @@ from pipeline.task.batches import Batch, Feed, encoder_inputs
 from pipeline.trial.training.loop import Loop, TrainingFailed
 from pipeline.trial.training.precision import HALF, autocast, gpu_kernels
 from pipeline.trial.training.stack import Stack, part
-from pipeline.trial.training.step_graphs import Capture, Outputs, make_graphs
+from pipeline.trial.training.step_graphs import Capture, Outputs, capture_on, make_graphs
 
 Failed = dict[int, TrainingFailed]  # by a loop's place
 PARTS = 2  # what the loss of a loop that can be stacked is made of: task loss and penalty
@@ -80,14 +80,15 @@ class StackedTraining:
                 randomness="same" if self._alike else "different",
             )
             parameters = [parameter for loop in loops for parameter in loop.parameters]
-            graphs = make_graphs(self._gradients, parameters, self._capture, self._device)
+            capture = capture_on(self._device, self._capture)
+            graphs = capture and make_graphs(self._gradients, parameters, capture, self._device)
             for step in range(loops[0].phase.steps):
                 batch = feed.get(step, last=loops[0].phase.steps - 1)
                 rows = self._rows.pop(step, [])
                 if graphs is None or len(set(rows)) > 1:
                     (found,) = self._gradients(batch, rows)
                 else:
-                    (found,) = graphs.backward(batch)
+                    (found,) = graphs.run(batch)
                 for place, (loop, parts) in enumerate(zip(self._left(step), found, strict=True)):
                     if place in failed:
                         continue

@@ -1,10 +1,10 @@
-"""Forward and backward passes as CUDA graphs: a step launches one graph in place of a thousand kernels.
+"""Steps as CUDA graphs: one graph is launched in place of a thousand kernels.
 
     eager steps of a shape ─ capture ─ eager and replayed steps in turns, timed ─ keep the faster kind
 
 There is one graph per shape of batch; lengths are multiples of 16, so that there are few. A graph computes what was
-captured: it serves where nothing but tensors changes from step to step. The optimizer and its hooks stay eager: they
-are some ten launches, and read learning rates and schedules.
+captured: it serves where nothing but tensors changes from step to step. It holds the optimizer's step, too, where
+nothing is called around that; else the forward and backward pass, and leaves gradients.
 """
 
 from __future__ import annotations
@@ -19,25 +19,35 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from pipeline.task.batches import Batch
+from pipeline.task.batches import Batch, copy_batch, packed
 
 EAGER_STEPS = 3  # of a shape before it is captured: libraries choose kernels and allocate
 TIMED_STEPS = 10  # of each kind
-MOST_GRAPHS = 8  # each holds a set of gradients
+MOST_GRAPHS = 8  # each may hold a set of gradients
 REASON_CHARACTERS = 200
 
 Outputs = tuple[Tensor, ...]
-Backward = Callable[[Batch], Outputs]  # adds gradients to the parameters
+Work = Callable[[Batch], Outputs]  # gives gradients to the parameters, or makes a step of them
 # Returns what runs the work again on the same tensors, and the outputs that it writes.
 Capture = Callable[[Callable[[], Outputs]], tuple[Callable[[], None], Outputs]]
 
 
-def cuda_capture(work: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]:
-    """Capture work as a CUDA graph; nothing is computed before the first replay."""
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        outputs = work()
-    return graph.replay, outputs
+def cuda_capture() -> Capture:
+    """Return what captures work as CUDA graphs that share their memory: no two of them run at once.
+
+    Nothing is computed before the first replay.
+    """
+    pool = None
+
+    def capture(work: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]:
+        nonlocal pool
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=pool):
+            outputs = work()
+        pool = graph.pool()
+        return graph.replay, outputs
+
+    return capture
 
 
 @final
@@ -45,18 +55,17 @@ class _Graph:
     """The graph of one shape, and the tensors that it reads and writes."""
 
     def __init__(
-        self, batch: Batch, backward: Backward, parameters: Sequence[nn.Parameter], capture: Capture
+        self, batch: Batch, work: Work, parameters: Sequence[nn.Parameter], capture: Capture
     ) -> None:
-        self._batch = {name: value.clone() for name, value in batch.items()}
+        self._batch = packed({name: value.cpu() for name, value in batch.items()}, batch["rows"].device)
         for parameter in parameters:
             parameter.grad = None  # the graph's own gradients are made in it
-        self._replay, self._outputs = capture(lambda: backward(self._batch))
+        self._replay, self._outputs = capture(lambda: work(self._batch))
         self._parameters = [parameter for parameter in parameters if parameter.grad is not None]
         self._gradients = [parameter.grad for parameter in self._parameters]
 
     def run(self, batch: Batch) -> Outputs:
-        for name, value in batch.items():
-            self._batch[name].copy_(value, non_blocking=True)
+        copy_batch(batch, self._batch)
         self._replay()
         for parameter, gradient in zip(self._parameters, self._gradients, strict=True):
             parameter.grad = gradient
@@ -65,27 +74,27 @@ class _Graph:
 
 @final
 class StepGraphs:
-    """The backward passes of one phase, eager or replayed, and the measured times of both."""
+    """The steps of one phase, eager or replayed, and the measured times of both."""
 
     def __init__(
         self,
-        backward: Backward,
+        work: Work,
         parameters: Sequence[nn.Parameter],
         capture: Capture,
         *,
         wait: Callable[[], None],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """Take the eager pass.
+        """Take the eager step.
 
         Args:
-            backward: computes all from tensors: of a batch, and those that the optimizer changes in place.
-            parameters: that it gives gradients to.
+            work: computes all from tensors: of a batch, and those that the optimizer changes in place.
+            parameters: whose gradients are None before it; it may leave some.
             capture: how its work becomes a graph.
             wait: until the device is done; called while both kinds are timed.
             clock: of seconds.
         """
-        self._backward, self._parameters, self._capture = backward, parameters, capture
+        self._work, self._parameters, self._capture = work, parameters, capture
         self._wait, self._clock = wait, clock
         self._graphs: dict[object, _Graph] = {}
         self._seen: Counter[object] = Counter()
@@ -93,17 +102,17 @@ class StepGraphs:
         self._on = True  # whether graphs are used, once that is decided
         self._row_s: dict[bool, list[float]] = {False: [], True: []}  # by whether the pass was replayed
 
-    def backward(self, batch: Batch) -> Outputs:
-        """Add the gradients of a batch to parameters whose gradients are None; return what the eager pass returns."""
+    def run(self, batch: Batch) -> Outputs:
+        """Do the work on a batch; return what it returns when it is eager."""
         shape = tuple((name, value.shape, value.dtype) for name, value in batch.items())
         self._seen[shape] += 1
         graph = self._graph(shape, batch) if self._on else None
         if self._verdict:
-            return self._backward(batch) if graph is None else graph.run(batch)
+            return self._work(batch) if graph is None else graph.run(batch)
         replayed = graph is not None and self._seen[shape] % 2 == 0
         self._wait()
         before = self._clock()
-        found = graph.run(batch) if graph is not None and replayed else self._backward(batch)
+        found = graph.run(batch) if graph is not None and replayed else self._work(batch)
         self._wait()
         if self._seen[shape] > EAGER_STEPS:
             self._note(replayed, (self._clock() - before) / batch["rows"].numel())
@@ -116,7 +125,7 @@ class StepGraphs:
         if self._seen[shape] <= EAGER_STEPS or len(self._graphs) >= MOST_GRAPHS:
             return None
         try:
-            self._graphs[shape] = _Graph(batch, self._backward, self._parameters, self._capture)
+            self._graphs[shape] = _Graph(batch, self._work, self._parameters, self._capture)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # an error of the network itself is raised again by the eager pass
@@ -147,13 +156,14 @@ class StepGraphs:
         return found
 
 
+def capture_on(device: torch.device, given: Capture | None) -> Capture | None:
+    """Return how work becomes a graph on a device; None on a CPU, unless that is given."""
+    return cuda_capture() if given is None and device.type == "cuda" else given
+
+
 def make_graphs(
-    backward: Backward, parameters: Sequence[nn.Parameter], capture: Capture | None, device: torch.device
-) -> StepGraphs | None:
-    """Return the graphs of a pass, as `StepGraphs` takes it; None on a CPU, unless how it is captured is given."""
-    cuda = device.type == "cuda"
-    capture = cuda_capture if capture is None and cuda else capture
-    if capture is None:
-        return None
-    wait = partial(torch.cuda.synchronize, device) if cuda else lambda: None
-    return StepGraphs(backward, parameters, capture, wait=wait)
+    work: Work, parameters: Sequence[nn.Parameter], capture: Capture, device: torch.device
+) -> StepGraphs:
+    """Return the graphs of a step's work, as `StepGraphs` takes it."""
+    wait = partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None
+    return StepGraphs(work, parameters, capture, wait=wait)

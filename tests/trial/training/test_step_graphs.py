@@ -1,12 +1,10 @@
-"""Steps as graphs: all but the capture itself; in its place a function computes anew on the same tensors."""
+"""Steps as graphs: all but the capture itself; in its place operators are recorded, and called again."""
 
 import copy
 import itertools
-from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
 
 from pipeline.methods.base import Run
 from pipeline.model.device import forms_of_a_gpu
@@ -17,78 +15,66 @@ from pipeline.trial.training.recipe import Recipe
 from pipeline.trial.training.step_graphs import EAGER_STEPS, MOST_GRAPHS, TIMED_STEPS, StepGraphs
 from tests.benchmarks import subject
 from tests.kit.kinds import CLASSES
+from tests.kit.recorded import Outputs, recorded
 
-Outputs = tuple[Tensor, ...]
 STEPS = 40
 CLIPS = Recipe(1e-2, 4, 0.1, 0.01, "fp32", kind=CLASSES)
-
-
-def rerun(parameters: list[torch.nn.Parameter]) -> Callable[[Callable[[], Outputs]], object]:
-    """A capture as CUDA's behaves: outputs and gradients keep their place, and are written by each replay."""
-
-    def capture(work: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]:
-        outputs = tuple(torch.empty_like(each) for each in work())
-        held = [(parameter, parameter.grad) for parameter in parameters if parameter.grad is not None]
-
-        def replay() -> None:
-            for parameter, _ in held:
-                parameter.grad = None
-            for place, value in zip(outputs, work(), strict=True):
-                place.copy_(value)
-            for parameter, gradient in held:
-                gradient.copy_(parameter.grad)
-                parameter.grad = None
-
-        return replay, outputs
-
-    return capture
 
 
 def trained(*, graphs: bool, method: str | None, **fields: str):
     model, anatomy = copy.deepcopy(tiny_network(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
     its = None if method is None else subject.fresh(method, subject.defaults(method, **fields))
     run = None if its is None else Run(STEPS, 12, 0.5, torch.Generator().manual_seed(0), 0.1)
-    loop = Loop(
-        model, anatomy, tiny_rows(rows=14), Phase("tune", 0, 0, STEPS, 3), CLIPS, Listener(), its, run
-    )
-    loop.capture = rerun_of_loop(loop) if graphs else None
+    phase = Phase("tune", 0, 0, STEPS, 3)
     with forms_of_a_gpu():
+        loop = Loop(model, anatomy, tiny_rows(rows=14), phase, CLIPS, Listener(), its, run)
+        loop.capture = recorded if graphs else None
         loop.fit()
     return model, loop, its
 
 
-def rerun_of_loop(loop: Loop):
-    return lambda work: rerun(loop.parameters)(work)
-
-
 @pytest.mark.parametrize(
-    ("method", "fields"),
+    ("method", "fields", "whole"),
     [
-        (None, {}),
-        ("snip", {"level": "head", "spectral_bound": "relative"}),
-        ("snip", {"level": "block", "reference": "pretrained"}),
-        ("first-order", {}),
-        ("magnitude", {}),
-        ("platon-lifted", {}),
-        ("mgpp", {}),
+        (None, {}, True),
+        ("snip", {"level": "head", "spectral_bound": "relative"}, False),
+        ("snip", {"level": "block", "reference": "pretrained", "spectral_bound": "off"}, True),
+        ("first-order", {}, True),
+        ("magnitude", {}, False),
+        ("platon-lifted", {}, False),
+        ("mgpp", {}, False),
+        ("l0", {"level": "neuron"}, False),
+        ("schubert", {"level": "head"}, False),
+        ("dsp", {"level": "neuron", "temperature_end": 0.1}, False),
+        ("mlpruning", {}, False),
+        ("movement-block", {"scope": "kind"}, False),
+        ("soft-movement-block", {}, False),
     ],
 )
-def test_a_replayed_training_is_the_eager_one(method: str | None, fields: dict[str, str]):
+def test_a_replayed_training_is_the_eager_one(method: str | None, fields: dict[str, str], whole: bool):
+    """`whole`: the graph holds the optimizer's step, too, since nothing is called around it."""
     (eager, plain, its), (replayed, loop, theirs) = (
         trained(graphs=graphs, method=method, **fields) for graphs in (False, True)
     )
     assert plain.facts() == {}
     assert set(loop.facts()) >= {"step_graph", "row_seconds/eager", "row_seconds/graph"}
-    for one, other in zip(replayed.parameters(), eager.parameters(), strict=True):
-        torch.testing.assert_close(one, other)
+    for (name, one), other in zip(replayed.named_parameters(), eager.parameters(), strict=True):
+        if not name.endswith("key.bias"):  # scores do not depend on it: its gradient is rounding alone
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    if its is not None:
+        for name, value in its.state().items():
+            torch.testing.assert_close(theirs.state()[name], value, rtol=1e-3, atol=1e-3)
     if method == "snip":
-        torch.testing.assert_close(theirs._last_norms, its._last_norms)
-    assert loop.recent_loss == pytest.approx(plain.recent_loss)
+        torch.testing.assert_close(theirs._last_norms, its._last_norms, rtol=1e-4, atol=1e-4)
+    assert loop.recent_loss == pytest.approx(plain.recent_loss, rel=1e-4)
+    rates = [group["lr"] for group in loop._optimizer.param_groups]
+    assert [isinstance(rate, torch.Tensor) for rate in rates] == [whole] * len(rates)
 
 
-@pytest.mark.parametrize("method", ["l0", "movement", "dsp", "soft-movement-block"])
-def test_methods_that_change_from_step_to_step_stay_eager(method: str):
-    assert subject.fresh(method, subject.defaults(method)).replays is False
+@pytest.mark.parametrize("method", ["movement", "soft-movement"])
+def test_methods_that_change_masks_on_weights_from_step_to_step_stay_eager(method: str):
+    loop = trained(graphs=True, method=method)[1]
+    assert loop.facts() == {}
 
 
 def graphs_of(times: dict[bool, float], capture=None):
@@ -103,7 +89,7 @@ def graphs_of(times: dict[bool, float], capture=None):
         return (loss.detach(),)
 
     def captured(work):
-        replay, outputs = rerun([parameter])(work)
+        replay, outputs = recorded(work)
 
         def counted() -> None:
             before = now[0]
@@ -118,7 +104,7 @@ def graphs_of(times: dict[bool, float], capture=None):
 
 
 def step(graphs: StepGraphs, parameter: torch.nn.Parameter, *rows: int) -> float:
-    (loss,) = graphs.backward({"rows": torch.tensor(rows)})
+    (loss,) = graphs.run({"rows": torch.tensor(rows)})
     assert parameter.grad.item() == sum(rows)
     parameter.grad = None
     return loss.item()
@@ -167,3 +153,15 @@ def test_memory_that_is_not_there_is_the_trials_matter():
         step(graphs, parameter, number, 1)
     with pytest.raises(torch.OutOfMemoryError):
         step(graphs, parameter, 1, 1)
+
+
+def test_what_a_graph_would_freeze_shows_in_the_stand_in():
+    weight, rate = torch.nn.Parameter(torch.tensor(1.0)), torch.tensor(1.0)
+    with torch.no_grad():
+        replay, (seen,) = recorded(lambda: (weight.sub_(rate) * 2,))
+        assert weight == 1.0
+        rate.fill_(0.25)
+        replay()
+        assert (weight, seen) == (0.75, 1.5)
+        with pytest.raises(RuntimeError, match="not permitted when stream is capturing: _local_scalar_dense"):
+            recorded(lambda: (weight * float(rate),))
