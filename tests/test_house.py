@@ -37,6 +37,10 @@ DOORS = {"ray": "driver/execute", "mlflow": "driver/tracking"}
 # Wings and rooms that read results: quick on a laptop.
 READERS = ("study", "fronts", "driver/tracking")
 HEAVY = ("torch", "ray", "transformers", "datasets")
+# Words of a dialect: a parameter is not told, a server does not hear. Also as a part of a name.
+ODD = re.compile(
+    r"(?<![a-z])(un)?(told|hears?|heard|who(m)?ever|nobody|somebody|so\s(#\s)?many)(?![a-z])", re.IGNORECASE
+)
 
 
 def sources() -> list[Path]:
@@ -171,6 +175,26 @@ def test_a_methods_fields_are_the_keys_of_its_space(method: str) -> None:
 def test_files_are_small() -> None:
     lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in sources()}
     assert {path: count for path, count in lines.items() if count > LONGEST} == {}
+
+
+def test_words_are_plain() -> None:
+    """In docstrings, comments, messages, names and pages; the log and its quotations excepted."""
+    folders = ("pipeline", "prunefront", "docs", "examples", "search_spaces")
+    texts = [path for folder in folders for path in sorted((ROOT / folder).rglob("*")) if path.is_file()]
+    texts = [
+        path for path in texts if path.suffix in (".py", ".js", ".md", ".toml") and ".min." not in path.name
+    ]
+    texts += sorted(ROOT.glob("*.md"))
+    found = [
+        f"{path.relative_to(ROOT)}: {word[0]}"
+        for path in texts
+        if path != ROOT / "docs" / "log.md"
+        for word in ODD.finditer(
+            path.read_text().replace("penalties_told_apart", "")
+        )  # a key of `best --json`
+    ]
+    assert len(texts) > 400
+    assert found == []
 
 
 def test_tests_mirror_the_wings() -> None:

@@ -113,7 +113,7 @@ def _tagged(given: list[str], *, store: Path, tracking: str | None) -> list[str]
 
     for each in given:
         if not each.partition("=")[0] or not each.partition("=")[2]:
-            raise BadInput(f"A tag is KEY=VALUE, as in team=search; given was {each!r}.")
+            raise BadInput(f"--tag is {each!r}; a tag is KEY=VALUE, as in team=search.")
     tags = {key: value for key, _, value in (each.partition("=") for each in given)}
     known = set(Store(store).list_studies())
     if not known:  # and no MLflow either, which would be made by looking into it

@@ -27,7 +27,7 @@ class OutputLost(RuntimeError):  # noqa: N818 (a fact, not a fault of the progra
 
 
 class Printer(Console):
-    """Prints, and ends the program quietly where nobody reads any more (`prunefront show | head`)."""
+    """Prints, and ends the program quietly where its reader has closed the pipe (`prunefront show | head`)."""
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print, as `Console.print`.
@@ -55,7 +55,7 @@ def plain(text: str) -> str:
 
 
 def leave() -> NoReturn:
-    """End the program where nobody reads its output, without a word."""
+    """End the program without a message where its output is no longer read."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):  # closed, or not of the system

@@ -37,7 +37,7 @@ def report(
     from pipeline.fronts.report import report as write
 
     if html is None and figures is None:
-        raise BadInput("A report is written somewhere; give --html FILE, --figures DIR, or both.")
+        raise BadInput("No place for the report is given. Give --html FILE, --figures DIR, or both.")
 
     def keep(page: str, specs: list[StudySpec]) -> list[str]:
         return publish_report(page, specs, store=store, tracking=tracking)

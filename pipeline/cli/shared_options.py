@@ -17,7 +17,7 @@ Command = Callable[..., None]
 def with_options_of(*kinds: type) -> Callable[[Command], Command]:
     """Give a command all options of dataclasses; an instance of each becomes one of the command's first arguments.
 
-    Typer sees one function with the options of both.
+    For Typer it is one function with the options of both.
 
     Args:
         kinds: dataclasses whose fields all have an `Option`.

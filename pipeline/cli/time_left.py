@@ -42,7 +42,7 @@ class Clock:
         self.slots = max(self.slots, running)
 
     def seconds_left(self, now_s: float, *, running: Sequence[float], waiting: int) -> float | None:
-        """Return the time until the last trial has ended; None while too little is done to tell.
+        """Return the time until the last trial has ended; None while too little is done to estimate it.
 
         Args:
             now_s: the time, on the clock of `change`.

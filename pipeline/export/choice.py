@@ -52,13 +52,13 @@ def _check_trial(store: Store, study: str, number: int) -> None:
     if number not in finished:
         known = f"0 to {finished[-1]}" if finished else "none"
         raise BadInput(
-            f"A trial that has ended can be exported; {study!r} has no ended trial {number} (it has {known}). Name "
+            f"{study!r} has no ended trial {number} (it has {known}), and only ended ones can be exported. Name "
             "another, or none for the best of the front."
         )
     record = files.read_record(number)
     if record.state != "complete":
         raise BadInput(
-            f"A complete trial can be exported; trial {number} of {study!r} is {record.state}: {record.reason} Name "
+            f"Trial {number} of {study!r} is {record.state} and cannot be exported: {record.reason} Name "
             "another, or none for the best of the front."
         )
 

@@ -60,7 +60,7 @@ def read_text(file: Path | str) -> tuple[str, ...]:
 def trim(made: Made, texts: Sequence[str]) -> Made:
     """Return a network without the tokens that neither its task's training rows need nor `texts`.
 
-    Its validation rows are read anew: the remarks tell how many have removed tokens, and what its metric is now.
+    Its validation rows are read anew: the remarks say how many have removed tokens, and what its metric is now.
 
     Raises:
         BadInput: the tokenizer cannot be trimmed.

@@ -1,4 +1,4 @@
-"""Bounds on the point of a front that somebody wants: the same for `best`, `export`, `confirm` and `pick`."""
+"""Bounds by which a point of a front is chosen: the same for `best`, `export`, `confirm` and `pick`."""
 
 from __future__ import annotations
 

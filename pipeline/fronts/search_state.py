@@ -53,7 +53,7 @@ class SearchState:
 def search_state(store: Store, study: str, *, ended: int) -> SearchState:
     """Return the state of a study with `ended` trials.
 
-    An unfinished study runs if a driver holds its lease. Where its ledger is a server, which wants a password, it
+    An unfinished study runs if a driver holds its lease. Where its ledger is a server, which needs a password, it
     runs if its files have changed in the last 90 s.
     """
     files = store.study(study)

@@ -19,7 +19,7 @@ from pipeline.model.anatomy import Anatomy
 from pipeline.model.unstructured import Matrices
 from pipeline.study.records import Array, Scores
 from pipeline.task.batches import Batch
-from pipeline.task.kinds import UNTOLD, Kind
+from pipeline.task.kinds import BY_OUTPUTS, Kind
 
 Pass = Callable[[Batch], tuple[Tensor, ...]]  # gives gradients; returns task loss and penalty
 
@@ -58,15 +58,15 @@ class PruningMethod(ABC):
     # Whether it reads attention maps as softmax(q k): of networks whose positions are not part of attention.
     needs_plain_scores: ClassVar[bool] = False
 
-    _kind: Kind = UNTOLD
+    _kind: Kind = BY_OUTPUTS
 
     @property
     def kind(self) -> Kind:
-        """What the task is: its outputs and losses. Untold, one output is a value and several are classes."""
+        """What the task is: its outputs and losses. Unless set, one output is a value and several are classes."""
         return self._kind
 
-    def tell(self, kind: Kind) -> None:
-        """Take what the task is; called right after the instance is made."""
+    def set_kind(self, kind: Kind) -> None:
+        """Set what the task is; called right after the instance is made."""
         self._kind = kind
 
     def equip(self, fitted: Mapping[str, Array]) -> None:

@@ -62,18 +62,18 @@ def read_adapter(folder: Path) -> Adapter:
     odd = [key for key in OTHER_KINDS if settings.get(key)]
     if kind != "LORA" or odd:
         raise BadInput(
-            f"An adapter is merged into its model if it is a plain LoRA; {folder} holds one of kind {kind}"
-            f"{' with ' + ', '.join(odd) if odd else ''}. {MERGE}"
+            f"{folder} holds an adapter of kind {kind}{' with ' + ', '.join(odd) if odd else ''}; only a plain LoRA is "
+            f"merged into its model here. {MERGE}"
         )
     if not settings.get("base_model_name_or_path"):
         raise BadInput(
-            f"An adapter is read with the model that it was trained on; {folder / CONFIG} names none "
-            f"(base_model_name_or_path). Write it there. Or: {MERGE[0].lower()}{MERGE[1:]}"
+            f"{folder / CONFIG} does not name the model that the adapter was trained on (base_model_name_or_path). "
+            f"Write it there. Or: {MERGE[0].lower()}{MERGE[1:]}"
         )
     if not (folder / WEIGHTS).is_file():
         raise BadInput(
-            f"Weights are read from safetensors only; an adapter's are in {WEIGHTS}, and {folder} has none. Save it "
-            "again with peft's save_pretrained."
+            f"{folder} has no {WEIGHTS}; weights are read from safetensors only. Save the adapter again with peft's "
+            "save_pretrained."
         )
     tensors = {_plain(name): tensor.float() for name, tensor in load_file(folder / WEIGHTS).items()}
     return Adapter(folder, settings, tensors)

@@ -10,7 +10,7 @@ from pipeline.model.heads import Head
 from pipeline.study.classes import class_key
 
 SHOWN = 5  # names of classes in a message
-UNNAMED = "label_"  # LABEL_0, LABEL_1 …: what transformers writes where nobody named the classes
+UNNAMED = "label_"  # LABEL_0, LABEL_1 …: what transformers writes where the classes have no names
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ def _highest(values: Tensor, count: int) -> Tensor:
 
 
 def _places(mask: Tensor) -> Tensor:
-    """Return where a flat mask on a CPU is set, [n]; numpy is five times as fast as torch."""
+    """Return the indices of the set entries of a flat mask on a CPU, [n]; numpy is five times as fast as torch."""
     return torch.from_numpy(np.flatnonzero(mask.numpy()))
 
 

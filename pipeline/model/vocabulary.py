@@ -102,15 +102,15 @@ def check_same(
     for text, before, after in zip(texts, _encoded(fast, texts), _encoded(trimmed, texts), strict=True):
         if [int(kept[each]) for each in after] != before:
             raise BadInput(
-                f"A trimmed vocabulary encodes the texts that it was trimmed to as before; {type(fast).__name__} "
-                f"cannot be trimmed so: {text[:60]!r} has other tokens. Leave --trim-vocabulary out."
+                f"The vocabulary of {type(fast).__name__} cannot be trimmed: {text[:60]!r} would have other "
+                "tokens than before. Leave --trim-vocabulary out."
             )
     pair = [texts[0], texts[0]] if texts else ["", ""]
     before, after = (each(*pair)["input_ids"] for each in (fast, trimmed))
     if [int(kept[each]) for each in after] != before:
         raise BadInput(
-            f"A trimmed vocabulary keeps the special tokens around a text; {type(fast).__name__} cannot be trimmed so. "
-            "Leave --trim-vocabulary out."
+            f"The vocabulary of {type(fast).__name__} cannot be trimmed: the special tokens around a text would be "
+            "others than before. Leave --trim-vocabulary out."
         )
 
 

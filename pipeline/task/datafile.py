@@ -112,8 +112,8 @@ def find_columns(
     labels = (found_label,) if isinstance(found_label, str) else found_label or ()
     found_text = text or _texts(where, [name for name in there if name not in labels], usual)
     said = f"text is {' and '.join(found_text)}" + (f", label is {' and '.join(labels)}" if labels else "")
-    told = f"{where.rpartition('/')[2]}: {said} (of {', '.join(there)})."
-    return Columns(found_text, found_label, () if text and (label or not labelled) else (told,))
+    remark = f"{where.rpartition('/')[2]}: {said} (of {', '.join(there)})."
+    return Columns(found_text, found_label, () if text and (label or not labelled) else (remark,))
 
 
 def _files(path: Path) -> tuple[Path, Path | None, Path | None]:

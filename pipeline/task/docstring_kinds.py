@@ -33,7 +33,7 @@ SHORT = 14  # words of a sentence, where several stand in a row of tags or in a 
 WORD = re.compile(r"[a-z]{5,}")
 RELEVANT, OTHERS = 2, 4  # passages of a query
 LISTS = 400  # queries of train; test has a fifth
-NO_ANSWER = 6  # every so many questions there is none
+NO_ANSWER = 6  # every sixth question has none
 
 
 def _groups(sentences: list[Sentence], size: int, *, mixed: bool) -> Iterator[list[Sentence]]:
@@ -161,10 +161,10 @@ class Made:
 
     def read(self, part: str) -> pa.Table:
         """Make all rows."""
-        return self.read_and_tell(part)[0]
+        return self.read_with_remarks(part)[0]
 
-    def read_and_tell(self, part: str) -> tuple[pa.Table, tuple[str, ...]]:
-        """Make all rows; there is nothing to tell."""
+    def read_with_remarks(self, part: str) -> tuple[pa.Table, tuple[str, ...]]:
+        """Make all rows; there are no remarks."""
         table = pq.read_table(rows_of(self.split))
         sentences = list(zip(table["text"].to_pylist(), table["label"].to_pylist(), strict=True))
         rows = list(RECIPES[self.kind].rows(sentences))

@@ -10,7 +10,7 @@ MARKS = {
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
-LOOKED_AT = 1000  # bytes, to tell UTF-16 without a mark by its zeros
+LOOKED_AT = 1000  # bytes, to recognise UTF-16 without a mark by its zeros
 LONGEST = 300  # characters of an outside message
 
 

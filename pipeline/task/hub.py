@@ -72,8 +72,8 @@ class HubSource:
         with kept.open("rb") as file:
             return pa.ipc.open_file(file).read_all()
 
-    def read_and_tell(self, part: str) -> tuple[pa.Table, tuple[str, ...]]:
-        """Read the split's labelled rows, as `read`; there is nothing to tell."""
+    def read_with_remarks(self, part: str) -> tuple[pa.Table, tuple[str, ...]]:
+        """Read the split's labelled rows, as `read`; there are no remarks."""
         return self.read(part), ()
 
     def columns(self) -> list[str]:

@@ -93,9 +93,9 @@ class ImageFolder:
         Raises:
             OSError, ValueError: a file cannot be read, or there is none.
         """
-        return self.read_and_tell(part)[0]
+        return self.read_with_remarks(part)[0]
 
-    def read_and_tell(self, part: str) -> tuple[pa.Table, tuple[str, ...]]:
+    def read_with_remarks(self, part: str) -> tuple[pa.Table, tuple[str, ...]]:
         """Read all images, and say what was left aside."""
         ids, images, labels, others = [], [], [], 0
         for folder in class_folders(self.path):
@@ -136,9 +136,9 @@ class ImageTable:
         Raises:
             OSError, ValueError, pyarrow.ArrowException: as `readers.read_columns`, or an image is not there.
         """
-        return self.read_and_tell(part)[0]
+        return self.read_with_remarks(part)[0]
 
-    def read_and_tell(self, part: str) -> tuple[pa.Table, tuple[str, ...]]:
+    def read_with_remarks(self, part: str) -> tuple[pa.Table, tuple[str, ...]]:
         """Read the rows, and return remarks on how they were read."""
         if not isinstance(self.label, str) or len(self.text) != 1:
             raise ValueError("a row of images has one image and one label")
@@ -197,10 +197,10 @@ class Digits:
 
     def read(self, part: str) -> pa.Table:
         """Read all digits."""
-        return self.read_and_tell(part)[0]
+        return self.read_with_remarks(part)[0]
 
-    def read_and_tell(self, part: str) -> tuple[pa.Table, tuple[str, ...]]:
-        """Read all digits; there is nothing to tell."""
+    def read_with_remarks(self, part: str) -> tuple[pa.Table, tuple[str, ...]]:
+        """Read all digits; there are no remarks."""
         from PIL import Image
         from sklearn.datasets import load_digits
 

@@ -114,7 +114,7 @@ def class_names(labels: pa.ChunkedArray) -> tuple[str, ...]:
 def class_numbers(
     labels: pa.ChunkedArray, names: tuple[str, ...], ids: pa.ChunkedArray | None = None
 ) -> pa.ChunkedArray:
-    """Return the index in `names` of every label, int64; the rows' `ids` tell their numbers in a message.
+    """Return the index in `names` of every label, int64; a message numbers the rows by `ids`.
 
     Raises:
         ValueError: some labels are not among the names: how many, and the first.
@@ -141,7 +141,7 @@ def _one_spelling(spellings: list[str]) -> list[str]:
 
 
 def values(labels: pa.ChunkedArray, ids: pa.ChunkedArray | None = None) -> pa.ChunkedArray:
-    """Return the labels as numbers, float32; the rows' `ids` tell their numbers in a message.
+    """Return the labels as numbers, float32; a message numbers the rows by `ids`.
 
     Raises:
         ValueError: some are no finite numbers: how many, and the first.

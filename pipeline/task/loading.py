@@ -98,7 +98,7 @@ def load_task(
 
     `text`, `label`, `metric` (default "accuracy") and `max_length` (128) describe a file of rows or a hub data set, and
     only these; the columns of a file are found by their usual names. In `cache` is kept what came from the hub.
-    `kind` is a key of KINDS; without it the metric tells. `drop_empty`: rows without a text are left out; else they
+    `kind` is a key of KINDS; without it the metric decides. `drop_empty`: rows without a text are left out; else they
     are refused.
 
     Raises:
@@ -131,7 +131,7 @@ def read_test(task: Task) -> OpenedTest:
     remarks: list[str] = []
     for part, source in task.test.parts:
         with said_of(source):
-            rows, remark = source.read_and_tell(part)
+            rows, remark = source.read_with_remarks(part)
             remarks += [] if isinstance(source, PartOfFile) else remark  # that was said when train was read
             rows, unlabelled = labelled(rows, task.class_names)
             if unlabelled:
@@ -221,8 +221,8 @@ def _split(
 
 def _load(outline: Outline, *, drop_empty: bool) -> Task:
     with said_of(outline.train):
-        rows, told_of = outline.train.read_and_tell("train")
-        remarks = [*outline.remarks, *told_of]
+        rows, read = outline.train.read_with_remarks("train")
+        remarks = [*outline.remarks, *read]
         rows = whole(rows, "train", remarks, drop_empty=drop_empty)
         kind = outline.kind.learn(rows, outline.described)
         remarks += alike(kind.class_names)
@@ -234,8 +234,8 @@ def _load(outline: Outline, *, drop_empty: bool) -> Task:
     shared: dict[str, int] = {}
     if outline.validation is not None:
         with said_of(outline.validation):
-            rows, told_of = outline.validation.read_and_tell("validation")
-            remarks += told_of
+            rows, read = outline.validation.read_with_remarks("validation")
+            remarks += read
             rows = whole(rows, "validation", remarks, drop_empty=drop_empty)
             validation = kind.numbered(rows)
             kind.require(validation, "validation")

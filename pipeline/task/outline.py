@@ -215,7 +215,7 @@ def _hub(
     kind, metric = scored
     path, _, config = name.removeprefix("hf:").partition("@")
     if not path:
-        raise BadInput(f"A hub data set has a name: hf:NAME or hf:NAME@CONFIG; given was {name!r}.")
+        raise BadInput(f"{name!r} names no data set: write hf:NAME or hf:NAME@CONFIG.")
     labelled = metric != AGREEMENT and kind.reads_label(metric)
     columns = columns_of(text, label or kind.usual.labels[0] if labelled else None)
     if len(text) > 2 or len({*columns}) < len(columns):
@@ -255,7 +255,7 @@ def _file(path: Path) -> Outline:
     def source(file: str) -> FileSource | ImageTable | ImageFolder:
         data = path.parent / file
         if not data.exists():
-            raise BadInput(f"The files of a task must be there. {path} names {file!r}: there is no {data}.")
+            raise BadInput(f"{path} names {file!r}, and there is no {data}.")
         if settings.delimiter and kind_of(data) not in DELIMITERS:
             raise BadInput(f"Only csv and tsv have a delimiter. {path} gives one for {file!r}: leave it out.")
         label = tuple(settings.label) if isinstance(settings.label, list) else settings.label

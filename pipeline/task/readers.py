@@ -48,7 +48,7 @@ FIELD = re.compile(r'(?:"((?:[^"]|"")*)"|([^\t\r\n]*))(\t|\r\n|\n|\r|\Z)')
 
 
 def kind_of(path: Path) -> str:
-    """Return the suffix that tells a file's format, without that of a compression."""
+    """Return the suffix of a file's format, without that of a compression."""
     compressed = path.suffix.lower() in COMPRESSIONS
     return (Path(path.stem) if compressed else path).suffix.lower()
 

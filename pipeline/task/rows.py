@@ -57,9 +57,9 @@ class FileSource:
         Raises:
             OSError, ValueError, pyarrow.ArrowException: as `readers.read_columns`.
         """
-        return self.read_and_tell(part)[0]
+        return self.read_with_remarks(part)[0]
 
-    def read_and_tell(self, part: str) -> tuple[pa.Table, tuple[str, ...]]:
+    def read_with_remarks(self, part: str) -> tuple[pa.Table, tuple[str, ...]]:
         """Read the file's rows, and return remarks for the user on how they were read.
 
         Raises:
@@ -100,11 +100,11 @@ class PartOfFile:
 
     def read(self, part: str) -> pa.Table:
         """Read the rows of the part, as `FileSource.read`; each keeps the number that it has in the file."""
-        return self.read_and_tell(part)[0]
+        return self.read_with_remarks(part)[0]
 
-    def read_and_tell(self, part: str) -> tuple[pa.Table, tuple[str, ...]]:
-        """Read the rows of the part, as `FileSource.read_and_tell`."""
-        rows, remarks = self.file.read_and_tell(part)
+    def read_with_remarks(self, part: str) -> tuple[pa.Table, tuple[str, ...]]:
+        """Read the rows of the part, as `FileSource.read_with_remarks`."""
+        rows, remarks = self.file.read_with_remarks(part)
         aside = test_rows(self.kind.keys(rows), self.kind.written_strata(rows["label"].to_pylist()))
         if not aside.any():
             raise ValueError(

@@ -1,7 +1,7 @@
 """A user's task file: which local files hold the rows, and how they are scored.
 
 name = "sst2"
-kind = "classification"       # optional: see pipeline.task.kinds; without it the metric tells
+kind = "classification"       # optional: see pipeline.task.kinds; without it the metric decides
 metric = "accuracy"           # optional with kind
 text = ["sentence"]           # or two columns
 label = "label"               # or several columns of 0 and 1, of a multi-label task

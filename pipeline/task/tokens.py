@@ -17,7 +17,7 @@ def encode(rows: pa.Table, tokenizer: PreTrainedTokenizerBase, *, max_length: in
     """Encode the rows' texts, truncated to `max_length` tokens or to what the model can take.
 
     `rows` has the columns id, text_a, text_b (of pairs) and label; returned are id, input_ids (list<int32>),
-    token_type_ids (list<int8>) if the tokenizer gives them, and label, each in one chunk. The schema's metadata tell
+    token_type_ids (list<int8>) if the tokenizer gives them, and label, each in one chunk. The schema's metadata hold
     how many rows were cut, and at how many tokens.
     """
     length = min(max_length, tokenizer.model_max_length)

@@ -20,4 +20,4 @@ class Whole(Protocol):
     @property
     def is_here(self) -> bool: ...  # noqa: D102
 
-    def read_and_tell(self, part: str) -> tuple[pa.Table, tuple[str, ...]]: ...  # noqa: D102
+    def read_with_remarks(self, part: str) -> tuple[pa.Table, tuple[str, ...]]: ...  # noqa: D102

@@ -72,7 +72,7 @@ def make_network(
 def make_method(name: str, params: Params, kind: Kind, fitted: Weights | None = None) -> PruningMethod:
     """Make a fresh method from the parameters that are its fields, with what was fitted to its base model."""
     method = _made_from(METHODS[name], params)
-    method.tell(kind)
+    method.set_kind(kind)
     if fitted is not None:
         method.equip(fitted)
     return method

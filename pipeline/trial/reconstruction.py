@@ -218,7 +218,7 @@ def _calls(model: PreTrainedModel, anatomy: Anatomy, batch: Batch) -> list[_Call
 
 
 class _Recorder(nn.Module):
-    """Takes the place of a layer: it keeps what it is given, and returns the hidden state."""
+    """Stands in for a layer: its forward pass keeps its arguments and returns the hidden state."""
 
     def __init__(self, found: list[_Call], layer: nn.Module, where: Architecture) -> None:
         super().__init__()
@@ -237,7 +237,7 @@ def _tokens(anatomy: Anatomy) -> int:
 
 
 def _at_most(rows: Split, tokens: int) -> Split:
-    """Return evenly spread rows that have about so many tokens, or all of them if they have fewer."""
+    """Return evenly spread rows that have about as many tokens, or all of them if they have fewer."""
     total = int(rows.lengths.sum())
     if total <= tokens:
         return rows

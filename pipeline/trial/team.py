@@ -35,7 +35,7 @@ class Order:
 
 @final
 class Team:
-    """The processes of one trial, as one of them sees them."""
+    """The processes of one trial, from the side of one of them."""
 
     def __init__(self, group: Group, folder: Path, device: torch.device) -> None:
         self.group, self._folder, self._device = group, folder, device

@@ -11,7 +11,7 @@ from pipeline.methods.fisher import Fisher
 from pipeline.methods.obs import Obs
 from pipeline.model.layer_parts import matrix
 from pipeline.task.batches import encoder_inputs
-from pipeline.task.kinds import UNTOLD
+from pipeline.task.kinds import BY_OUTPUTS
 from pipeline.trial.conformance.networks import HEAD_SIZE, tiny_batch, tiny_network
 
 
@@ -20,7 +20,7 @@ def test_moments_are_those_of_the_real_tokens_and_sensitivity_is_autograds() -> 
         outputs=1
     )  # one output: the derivative of a row's loss is noise times d logit
     batch = tiny_batch(outputs=1)
-    found = read_branches(model, anatomy, [batch], UNTOLD)[1, "ffn_out"]
+    found = read_branches(model, anatomy, [batch], BY_OUTPUTS)[1, "ffn_out"]
 
     real, read, written = batch["attention_mask"].bool(), [], []
     linear = anatomy.layers[1].ffn_out
@@ -69,7 +69,7 @@ def test_of_two_units_that_do_the_same_one_goes_first(errors) -> None:
 def test_relative_errors_end_near_one_and_blocks_cost_their_whole_output() -> None:
     model, anatomy = tiny_network()
     batch = tiny_batch()
-    branch = read_branches(model, anatomy, [batch], UNTOLD)[0, "attention_output"]
+    branch = read_branches(model, anatomy, [batch], BY_OUTPUTS)[0, "attention_output"]
     weight = matrix(branch.block.output).detach()
     rows = weight * branch.sensitivity.sqrt()[:, None]
     expected = float(torch.trace(rows @ branch.second_moment @ rows.T))

@@ -46,7 +46,7 @@ def test_a_folder_per_class(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(content)
     (tmp_path / ".cache").mkdir()
     assert is_image_folder(tmp_path)
-    rows, told = ImageFolder(tmp_path).read_and_tell("train")
+    rows, told = ImageFolder(tmp_path).read_with_remarks("train")
     assert rows["id"].to_pylist() == ["train-cats/a.JPG", "train-cats/b.png", "train-dogs/c.png"]
     assert rows["label"].to_pylist() == ["cats", "cats", "dogs"]
     assert rows["text_a"].to_pylist() == [as_text(BLUE), as_text(RED), as_text(RED)]

@@ -143,7 +143,7 @@ def check_launch(launch: Launch) -> None:
     ):
         if name is not None and not _NAME.fullmatch(name):
             raise BadInput(
-                f"Kubernetes names are of lower case letters, digits and '-'; {option} is {name!r}."
+                f"{option} is {name!r}; Kubernetes names have lower-case letters, digits and '-' alone."
             )
     refuse_secret("--dashboard", launch.dashboard, way_out="Ray's token is read from ~/.ray/auth_token.")
     for option, word in (

@@ -62,9 +62,7 @@ def tree(launch: Launch) -> Tree:
         "num_nodes": nodes.count,
         "resources": resources,
         "envs": environment,
-        "secrets": {
-            secret.variable: None for secret in needed
-        },  # None: SkyPilot refuses to launch without it
+        "secrets": {secret.variable: None for secret in needed},  # None: SkyPilot does not launch without it
         "run": "\n".join((*_script(launch), "")),
     }
 

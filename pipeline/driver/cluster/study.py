@@ -54,7 +54,7 @@ def search_of(study: str, request: Search) -> Search:
         given, its = getattr(request, option.name), getattr(own, option.name)
         if option.name not in FREE and given not in (option.default, its):
             raise BadInput(
-                f"A study's name stands for one spec; {option.flag} is {str(given)!r}, and {study!r} has "
+                f"{option.flag} is {str(given)!r}, and the study {study!r} was begun with "
                 f"{str(its)!r}. Leave it out, or name another study by the search's options."
             )
     return own

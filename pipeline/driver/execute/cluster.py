@@ -87,7 +87,7 @@ def check_resources(resources: Resources) -> None:
     if resources.concurrent is not None and resources.concurrent <= 0:
         raise BadInput(f"At least one trial runs at a time; --concurrent is {resources.concurrent}.")
     if resources.cpus_per_trial <= 0:
-        raise BadInput(f"A trial takes some of the cores; --cpus-per-trial is {resources.cpus_per_trial:g}.")
+        raise BadInput(f"--cpus-per-trial is {resources.cpus_per_trial:g}; a trial needs more than 0.")
     gpus = resources.gpus_per_trial
     if gpus is not None and gpus < 0:
         raise BadInput(f"A trial takes 0 GPUs, a part of one, or some; --gpus-per-trial is {gpus:g}.")

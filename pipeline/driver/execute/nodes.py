@@ -32,7 +32,7 @@ class NodeView:
 
 
 def views_of(file: Path) -> tuple[NodeView, ...]:
-    """Return every node with cores or GPUs, and whether it sees a file; a node that does not answer does not."""
+    """Return every node with cores or GPUs, and whether a file is there; none at a node that does not answer."""
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 

@@ -35,7 +35,7 @@ class Peak:
         return cls(ram_mb / TRIAL_OF_DENSE)
 
     def of_stack(self, trials: int) -> Peak:
-        """Return the peak of a process that tunes so many trials as one stack."""
+        """Return the peak of a process that tunes this many trials as one stack."""
         busy = min(1.0, trials * self.gpu_busy)
         return replace(
             self, gpu_mb=trials * self.gpu_mb, gpu_trial_mb=trials * self.gpu_trial_mb, gpu_busy=busy

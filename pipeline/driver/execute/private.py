@@ -40,7 +40,7 @@ def _keep(path: Path) -> None:
     """Make the token of a path, or make it the user's alone.
 
     Raises:
-        OSError: the path cannot be written, or is somebody else's.
+        OSError: the path cannot be written, or is another user's.
     """
     if path.exists():
         if path.stat().st_mode & 0o077:
@@ -60,7 +60,7 @@ def session_folder() -> str | None:
         folder.mkdir(mode=0o700)
     found = folder.lstat()
     is_folder = not folder.is_symlink() and folder.is_dir()
-    if not is_folder or found.st_uid != os.getuid():  # somebody else was here first
+    if not is_folder or found.st_uid != os.getuid():  # another user was here first
         return tempfile.mkdtemp(prefix="prunefront-", dir=folder.parent)
     if found.st_mode & 0o077:
         folder.chmod(0o700)

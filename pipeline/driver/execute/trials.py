@@ -280,7 +280,8 @@ def _check_search(study: StudyStore, job: TrialJob | None = None) -> None:
     if study.has_begun_anew():
         remove(() if job is None else job.attempts)
         raise RuntimeError(
-            f"A trial is handed in to the search that asked for it; another one of the name {study.name!r} has begun."
+            f"This trial belongs to a search of {study.name!r} that another search of the name has replaced: it is "
+            "not recorded."
         )
 
 

@@ -160,8 +160,8 @@ def _check_needs_no_training(request: Search) -> None:
     if not looks_only(request.method):
         able = ", ".join(name for name in METHODS if looks_only(name))
         raise BadInput(
-            f"Without training there are methods that only look at a network: {able}; {request.method} learns while a "
-            "network is trained. Give one of them by --method, or leave --no-training out."
+            f"{request.method} learns while a network is trained, and --no-training trains none. Give one of {able} by "
+            "--method, or leave --no-training out."
         )
     if request.start not in (None, OWN):
         raise BadInput(
@@ -189,8 +189,8 @@ def objective_of(request: Search) -> str:
     zeroes = ranks_weights(request.method)
     if request.objective not in (None, SPARSITY, *SEARCHED):
         raise BadInput(
-            f"A search looks for a metric against one of {', '.join(SEARCHED)}, or, of single weights, {SPARSITY}; "
-            f"--objective is {request.objective!r}."
+            f"--objective is {request.objective!r}. It can be {', '.join(SEARCHED)}, or, for methods that rank single "
+            f"weights, {SPARSITY}."
         )
     if zeroes and request.objective in SEARCHED:
         raise BadInput(

@@ -99,8 +99,8 @@ class DenseTraining:
         if not whole:
             rates = ", ".join(f"{rate:g}" for rate in self.recipe.learning_rates)
             raise BadInput(
-                f"A study is read against its dense network; plain fine-tuning diverged at the learning rates "
-                f"{rates}. Is the task's label right, and the model a trained one?"
+                f"Plain fine-tuning diverged at the learning rates {rates}: the study has no dense network to compare "
+                "with. Is the task's label right, and the model a trained one?"
             )
         write_dense(self.folder, whole, self.recipe)
 

@@ -1,8 +1,8 @@
 """The dense network of a new study, trained beside its first trials.
 
 Nothing that a trial does depends on it: a front begins at the constant prediction. Until it is trained the study has no
-spec in the store, so that nobody sees it, and its ledger is frozen to one without it. A search that ends before goes on
-by the same command like any other; one that asks for something else begins anew.
+spec in the store, so that no reader lists it, and its ledger is frozen to one without it. A search that ends before
+goes on by the same command like any other; one that asks for something else begins anew.
 """
 
 from __future__ import annotations

@@ -96,8 +96,8 @@ def make_inputs(request: Search, task: Task, *, study: str, cache: Path) -> Tria
     )
     if task.max_length > source.max_length:
         raise BadInput(
-            f"A row is at most as long as the model's positions reach; max_length is {task.max_length} tokens, and "
-            f"{request.model} reaches {source.max_length}. Give a smaller max_length."
+            f"max_length is {task.max_length} tokens, and {request.model} has positions for {source.max_length}. Give "
+            "a smaller max_length."
         )
     fitted = _fitted(request, task, source, study=study)
     if request.trim_vocabulary:
@@ -131,8 +131,8 @@ def check_types(request: Search, inputs: TrialInputs) -> None:
             found = 1 + int(pc.max(pc.list_flatten(rows.table["token_type_ids"])).as_py())
             if found > known:
                 raise BadInput(
-                    f"Tokens have the types that the network knows; the tokenizer of {request.model} gives {found}, "
-                    f"type_vocab_size of its config.json is {known}. Give the tokenizer that the model was trained "
+                    f"The tokenizer of {request.model} gives {found} types of tokens, and type_vocab_size of its "
+                    f"config.json is {known}. Give the tokenizer that the model was trained "
                     'with, or leave token_type_ids out of "model_input_names" in tokenizer_config.json.'
                 )
 

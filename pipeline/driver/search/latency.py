@@ -53,8 +53,8 @@ def shapes_of(grid: str | None, *, length: int, max_length: int) -> tuple[Shape,
     longest = max(shapes, key=lambda shape: shape.length)
     if longest.length > max_length:
         raise BadInput(
-            f"A row is at most as long as the model's positions reach; --latency-grid asks for {longest}, and the "
-            f"model reaches {max_length} tokens. Ask for shorter rows."
+            f"--latency-grid asks for {longest}, and the model has positions for {max_length} tokens. Ask for shorter "
+            "rows."
         )
     return shapes
 

@@ -46,9 +46,10 @@ def check_learned(metric: float, constant: float, source: ModelSource, *, metric
     if metric > constant:
         return
     raise BadInput(
-        f"A network of your own is one that is fine-tuned for the task; {metric_name} of {source.name} on validation "
-        f"is {metric:.4f}, that of the best constant prediction {constant:.4f}. {_order(source.head)}Give the network "
-        f"that was trained on this task, or --start {PRETRAINED}: a dense network is then trained first."
+        f"{source.name} is no better than a constant prediction: {metric_name} on validation is {metric:.4f}, that of "
+        f"the best constant {constant:.4f}. A network of your own is one fine-tuned for the task. "
+        f"{_order(source.head)}Give the network that was trained on this task, or --start {PRETRAINED}: a dense "
+        "network is then trained first."
     )
 
 

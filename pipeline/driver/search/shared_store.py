@@ -36,12 +36,12 @@ def check_objects(request: Search) -> None:
         return
     if _in_file(request):
         raise BadInput(
-            f"An object store holds files, and no database; {place_text(request.store)} has no room for the ledger. "
+            f"The ledger's database cannot be in an object store, {place_text(request.store)}. "
             f"Give --ledger {SERVER}."
         )
     if not (request.tracking or os.environ.get("MLFLOW_TRACKING_URI")):
         raise BadInput(
-            f"An object store holds files, and no database; {place_text(request.store)} has no room for MLflow's. Give "
+            f"MLflow's database cannot be in an object store, {place_text(request.store)}. Give "
             "--tracking, the address of its server."
         )
 

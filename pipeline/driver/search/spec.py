@@ -48,7 +48,7 @@ def open_study(
 ) -> None:
     """Make the study's folder, whole before its first trial: model, labels, what trials need, the spec last.
 
-    The spec is left out while its dense network is not trained: until it is there, nobody sees the study.
+    The spec is left out while its dense network is not trained: until it is there, no reader lists the study.
 
     Where the task lies is written at every start: files may have moved.
 

@@ -61,7 +61,7 @@ class StudyQueue:
         if self.halving is not None:
             for number, rung in results.rungs(ask.number for ask in found.owed):
                 self.halving.remember(number, rung)
-        for number in (*found.told, *found.lost):
+        for number in (*found.finished, *found.lost):
             self.publisher.enqueue(number)
         self._say(
             found.again, "ended, and the store has no record of it, as after a power failure: it is run again"
@@ -194,7 +194,7 @@ class StudyQueue:
             )
 
     def _close_publisher(self) -> bool:
-        """Return whether MLflow has all of the study; of one that nobody sees yet it gets nothing."""
+        """Return whether MLflow has all of the study; of one that is not visible yet it gets nothing."""
         if self.dense is not None:
             return True
         done = self.publisher.close("stopped" if self.source.running else "complete")

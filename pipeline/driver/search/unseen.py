@@ -1,4 +1,4 @@
-"""A study that nobody sees yet: its search has begun, and its dense network is not trained.
+"""A study that is not visible yet: its search has begun, and its dense network is not trained.
 
 Another search of its name may begin anew; what the earlier one has left, and what its workers may still write, is no
 part of it.
@@ -39,8 +39,8 @@ def check_ledger_of_unseen(resolved: ResolvedSearch) -> None:
 def begin_anew(study: StudyStore, ledger: Ledger) -> None:
     """Remove what an earlier search of the name left unseen, if the ledger does not go on with it.
 
-    Its workers may still run, cut off from their driver: a new word tells theirs from this search's. Of two drivers
-    that begin, one of which was paused and taken over, the first word stays.
+    Its workers may still run, cut off from their driver: a new word distinguishes theirs from this search's. Of two
+    drivers that begin, one of which was paused and taken over, the first word stays.
 
     Raises:
         LeaseLost: another driver has taken over; what is there is its.

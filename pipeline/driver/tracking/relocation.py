@@ -1,4 +1,4 @@
-"""The artifacts of a store's own MLflow database are in the store, wherever and by whomever it was made.
+"""The artifacts of a store's own MLflow database are in the store, wherever it was made.
 
 MLflow keeps whole paths. Those of a store that was moved or copied lead out of it: to another store's files, or to
 whatever a person who wrote the database chose.

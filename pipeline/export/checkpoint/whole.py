@@ -43,8 +43,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
         part.mkdir(parents=True)
     except OSError as error:
         raise BadInput(
-            f"A checkpoint is written to a folder of its own; {part.parent} cannot be written to: {error.strerror}. "
-            "Name another folder."
+            f"{part.parent} cannot be written to: {error.strerror}. Name another folder for the checkpoint."
         ) from error
     try:
         yield part

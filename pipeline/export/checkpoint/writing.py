@@ -92,7 +92,7 @@ def write_checkpoint(
 
 
 def write_tokenizer(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write a tokenizer's files, but for its own code: who loads the folder trusts ours alone."""
+    """Write a tokenizer's files, but for its own code: the folder has no code but ours."""
     for name, content in files.items():
         if not name.endswith(".py"):
             (folder / name).write_bytes(_for_any_version(name, content))
@@ -101,8 +101,8 @@ def write_tokenizer(folder: Path, files: Mapping[str, bytes]) -> None:
 def add_entries(folder: Path, entries: Mapping[str, float]) -> None:
     """Add entries to config.json that say how outputs are read: a threshold."""
     config = folder / CONFIG
-    told = json.loads(config.read_text()) | dict(entries)
-    config.write_text(json.dumps(told, indent=2, sort_keys=True) + "\n")
+    changed = json.loads(config.read_text()) | dict(entries)
+    config.write_text(json.dumps(changed, indent=2, sort_keys=True) + "\n")
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:

@@ -100,8 +100,8 @@ def compare(groups: Sequence[Group]) -> Comparison:
         for entry in group.entries:
             if not entry.front.trials:
                 raise BadInput(
-                    f"Studies are compared by their fronts; {entry.spec.name} has no finished trial yet. Run its "
-                    "search, or leave it out."
+                    f"{entry.spec.name} has no finished trial yet, and so no front to compare. Run its search, or "
+                    "leave it out."
                 )
     values = {entry.spec.name: entry.values for group in groups for entry in group.entries}
     validation = _panel("validation", groups, values)

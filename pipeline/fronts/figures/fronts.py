@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 TEXT, QUIET, GRID = "#222222", "#6B6B6B", "#E6E6E6"
 SHADE = 0.08  # opacity of areas
 ANCHORS = {"dense": "dense network", "constant": "always the same answer"}  # in a legend
-FEW_TRIALS = 12  # so many are ticked one by one
+FEW_TRIALS = 12  # up to here an axis has a tick for each
 HEIGHT = 600  # pixels of an interactive figure; its width is the window's
 
 
@@ -188,7 +188,7 @@ def alternatives(dots: Sequence[Dot]) -> dict[str, list[float | None]]:
 
 
 def _offer_axes(figure: go.Figure, series: Sequence[Series]) -> None:
-    """Zoom to the fronts, and tell the page which other axes and ranges it may offer."""
+    """Zoom to the fronts, and note in the figure which other axes and ranges the page may offer."""
     shown = [dot for one in series for dot in one.front]
     if not shown:
         return

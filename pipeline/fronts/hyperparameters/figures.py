@@ -33,7 +33,7 @@ def write_profiles(folder: Path, choices: Sequence[Choice]) -> list[Path]:
                 written += _write(path, choice, choice.profile)
     except OSError as error:
         raise BadInput(
-            f"--figures is a folder that can be written; {folder} cannot: {error.strerror}. Name another."
+            f"--figures: {folder} cannot be written to: {error.strerror}. Name another folder."
         ) from error
     return written
 

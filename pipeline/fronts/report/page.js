@@ -19,19 +19,19 @@
     card.replaceChildren(element("h3", "", `Trial ${trial}, point ${point} of ${study}`));
     document.querySelectorAll("button[data-point]").forEach((button) =>
       button.setAttribute("aria-pressed", String(button.dataset.point === place)));
-    const told = points[place];
-    if (told) {
-      card.append(element("p", "", told.said));
+    const chosen = points[place];
+    if (chosen) {
+      card.append(element("p", "", chosen.said));
       const line = element("div", "command"), copy = element("button", "", "Copy");
       copy.type = "button";
       copy.addEventListener("click", async () => {
-        try { await navigator.clipboard.writeText(told.command); }
+        try { await navigator.clipboard.writeText(chosen.command); }
         catch { getSelection().selectAllChildren(line.querySelector("code")); document.execCommand("copy"); }
         copy.textContent = "Copied";
         setTimeout(() => { copy.textContent = "Copy"; }, 1500);
       });
-      line.append(element("code", "", told.command), copy);
-      const settings = element("details"), list = element("pre", "", told.settings);
+      line.append(element("code", "", chosen.command), copy);
+      const settings = element("details"), list = element("pre", "", chosen.settings);
       settings.append(element("summary", "", "Its settings"), list);
       card.append(line, settings);
     }

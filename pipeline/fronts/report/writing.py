@@ -120,7 +120,7 @@ def check_places(html: Path | None, figures: Path | None = None) -> None:
             f"--html is a file in a folder that is there; {html} is not. Make the folder, or name another."
         )
     if figures is not None and figures.exists() and not figures.is_dir():
-        raise BadInput(f"--figures is a folder, there or to be made; {figures} is a file. Name another.")
+        raise BadInput(f"--figures: {figures} is a file, not a folder. Name another.")
 
 
 def _comparison(store: Path | str, names: Sequence[str]) -> tuple[Comparison | None, list[str]]:
@@ -148,6 +148,6 @@ def _pictures(folder: Path, sections: Sequence[Section]) -> list[Path]:
                 written.append(path)
     except OSError as error:
         raise BadInput(
-            f"--figures is a folder that can be written; {folder} cannot: {error.strerror}. Name another."
+            f"--figures: {folder} cannot be written to: {error.strerror}. Name another folder."
         ) from error
     return written

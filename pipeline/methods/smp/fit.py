@@ -162,8 +162,8 @@ def _source(model: str, tasks: list[Task]) -> ModelSource:
     for task in tasks:
         if task.max_length > source.max_length:
             raise BadInput(
-                f"A row is at most as long as the model's positions reach; max_length of {task.name} is "
-                f"{task.max_length} tokens, and {model} reaches {source.max_length}. Give a smaller max_length."
+                f"max_length of {task.name} is {task.max_length} tokens, and {model} has positions for "
+                f"{source.max_length}. Give a smaller max_length."
             )
     return source
 

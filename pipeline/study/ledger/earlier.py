@@ -46,7 +46,7 @@ class Counts:
 class Found:
     """What earlier drivers left: trial numbers, and the trials still to run."""
 
-    told: tuple[int, ...]  # finished, but their driver died before it wrote that to the ledger
+    finished: tuple[int, ...]  # with a record, but their driver died before it wrote that to the ledger
     lost: tuple[int, ...]  # given up: `Attempts.given_up`
     unasked: tuple[int, ...]  # without complete parameters: failed, not counted
     owed: tuple[Ask, ...]

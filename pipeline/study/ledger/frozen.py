@@ -1,4 +1,4 @@
-"""The spec that a study's ledger is frozen to: what may differ from it, and what is told where it does."""
+"""The spec that a study's ledger is frozen to: what may differ from it, and the message where it does."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class Lease:
             self._refuse_other(self._book.peek(self._study))
 
     def check_in(self, transaction: Transaction) -> None:
-        """Check the lease within a write of the ledger's; until its end nobody takes over.
+        """Check the lease within a write of the ledger's; until its end no other driver takes over.
 
         Raises:
             LeaseLost: another driver has taken over; the message names it.

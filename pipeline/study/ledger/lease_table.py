@@ -121,7 +121,7 @@ class LeaseTable:
 
 
 def holder_in(connection: Connection, study: str, *, lock: bool = False) -> Row | None:
-    """Return who holds a study; with `lock` nobody changes that before the transaction's end."""
+    """Return who holds a study; with `lock` no other driver changes that before the transaction's end."""
     query = select(_LEASES).where(_LEASES.c.study == study)
     row = connection.execute(query.with_for_update(read=True) if lock else query).mappings().first()
     if row is None:

@@ -186,14 +186,14 @@ class Ledger:
         for number in found.damaged:
             study.put_aside(number)
         again = self._reopen(study)
-        told, lost = list[int](), list[int]()
+        finished, lost = list[int](), list[int]()
         if study.exists():
             self._curves |= rows_of_table(study.read_points())
             self._mirror = None
         for ask in self.owed():
             if ask.number in records:
                 self.tell(records[ask.number])
-                told.append(ask.number)
+                finished.append(ask.number)
                 continue
             attempts = study.attempts(ask.number)
             if reason := attempts.given_up():
@@ -202,7 +202,7 @@ class Ledger:
                 study.write_record(record)
                 self.tell(record)
                 lost.append(ask.number)
-        return Found(tuple(told), tuple(lost), self._unasked, self.owed(), again, restored)
+        return Found(tuple(finished), tuple(lost), self._unasked, self.owed(), again, restored)
 
     def freeze(self, spec: StudySpec) -> None:
         """Write the spec whole: the study's dense network is trained."""

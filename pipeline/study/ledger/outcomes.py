@@ -42,5 +42,5 @@ def check_same(number: int, end: Outcome, trial: FrozenTrial) -> None:
     if was != end:
         raise ValueError(
             f"A trial ends once; trial {number} ended as {was.state.name} {was.values} {was.reason!r} and is "
-            f"told as {end.state.name} {end.values} {end.reason!r}."
+            f"reported as {end.state.name} {end.values} {end.reason!r}."
         )

@@ -41,7 +41,7 @@ def is_alive(pid: int, born: str) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # another user's
         pass
     stat = _stat(pid)
     return not stat or (stat[0] != "Z" and birth_of(pid) == born)

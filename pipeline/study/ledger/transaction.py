@@ -1,4 +1,4 @@
-"""What a write to a ledger sees before it counts, and what the kinds of ledgers have in common."""
+"""What is checked before a write to a ledger counts, and what the kinds of ledgers have in common."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES = ("token", "person", "host", "place", "pid", "born", "since")
 
 
 class Transaction(Protocol):
-    """One write, before it counts; until its end nobody else writes."""
+    """One write, before it counts; until its end no other process writes."""
 
     def last_number(self, study_id: int) -> int | None:
         """Return the number of a study's last trial, this write's included."""
@@ -50,7 +50,7 @@ class LeaseBook(Protocol):
         """Return who holds a study."""
 
     def take(self, study: str, row: Row, *, instead_of: Row | None) -> bool:
-        """Write a holder in place of one that was seen; return whether nobody was quicker."""
+        """Write a holder in place of one that was seen; return whether no other driver was quicker."""
 
     def beat(self, study: str, token: str) -> None:
         """Renew, if `token` holds the study."""

@@ -24,7 +24,7 @@ class TaskReference:
     metric: str | None = None
     drop_empty: bool = False  # rows without a text are left out
     max_length: int | None = None  # tokens of a row; None: the task's own
-    kind: str | None = None  # None: the metric tells
+    kind: str | None = None  # None: the metric decides
 
 
 @dataclass(frozen=True)

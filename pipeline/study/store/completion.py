@@ -1,6 +1,6 @@
 """What is left to do when a trial has its record: its weights are moved into their place, its attempts removed.
 
-Whoever comes first does it: the trial's own process, or the next driver if that process was killed.
+It is done by the trial's own process, or by the next driver if that process was killed.
 """
 
 from __future__ import annotations

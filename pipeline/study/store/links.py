@@ -1,6 +1,6 @@
-"""Symbolic links in a store: one that leads out of it is refused, whoever made it.
+"""Symbolic links in a store: one that leads out of it is refused.
 
-What is written or removed below such a link would be another folder's: a trial's `weights` that leads to somebody's
+What is written or removed below such a link would be another folder's: a trial's `weights` that leads to another user's
 home would be cleared there.
 """
 

@@ -237,7 +237,7 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise BadInput(
-            f"A store's files can be read; {path} cannot: {error.strerror}. Is the name right, and the trial finished?"
+            f"{path} cannot be read: {error.strerror}. Is the name right, and has the trial ended?"
         ) from error
 
 

@@ -67,7 +67,7 @@ def _is(path: Path, checksum: str) -> bool:
 
 def is_of_another(folder: Path, search: str) -> bool:
     """Return whether a trial's record is another search's than the one that the study began with."""
-    if not search:  # a study of an earlier version: nothing tells
+    if not search:  # a study of an earlier version: it has no such word
         return False
     try:
         return load_scalars(folder).search not in ("", search)

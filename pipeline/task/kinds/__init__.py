@@ -4,6 +4,7 @@ from pipeline.study.metrics import METRICS
 from pipeline.study.nearest import did_you_mean
 from pipeline.study.records import BadInput
 from pipeline.task.kinds.base import Description, Judged, Kind
+from pipeline.task.kinds.by_outputs import BY_OUTPUTS
 from pipeline.task.kinds.classification import Classification
 from pipeline.task.kinds.embedding import Embedding
 from pipeline.task.kinds.images import Images
@@ -13,7 +14,6 @@ from pipeline.task.kinds.question_answering import QuestionAnswering
 from pipeline.task.kinds.ranking import Ranking
 from pipeline.task.kinds.regression import Regression
 from pipeline.task.kinds.tokens import Tokens
-from pipeline.task.kinds.untold import UNTOLD
 
 KINDS: dict[str, type[Kind]] = {
     kind.name: kind
@@ -59,8 +59,8 @@ def scored_by(name: str | None, metric: str | None, *, of: str) -> tuple[type[Ki
 
 
 __all__ = [
+    "BY_OUTPUTS",
     "KINDS",
-    "UNTOLD",
     "Classification",
     "Description",
     "Embedding",

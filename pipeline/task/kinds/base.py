@@ -136,14 +136,14 @@ class Kind(ABC):
         return cls.labelled
 
     def require(self, rows: pa.Table, part: str) -> None:  # noqa: B027 (most kinds refuse nothing)
-        """Refuse rows of a part, train or validation, from which nothing can be learned, or told.
+        """Refuse rows of a part, train or validation, from which nothing can be learned or measured.
 
         Raises:
             ValueError: such rows.
         """
 
     def remarks(self, validation: pa.Table) -> tuple[str, ...]:
-        """Return what a user should know of the labels: classes that validation has not, which class F1 is of."""
+        """Return remarks on the labels for the user: classes without validation rows, which class F1 is of."""
         del validation
         return ()
 
@@ -203,7 +203,7 @@ class Kind(ABC):
 
     @property
     def reading(self) -> dict[str, float]:
-        """How outputs become predictions, where names do not tell: entries of an exported config.json."""
+        """How outputs become predictions, beyond the names of classes: entries of an exported config.json."""
         return {}
 
     @property

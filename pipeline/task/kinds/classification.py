@@ -66,12 +66,12 @@ class Classification(Kind):
         return np.asarray(labels.to_numpy()).astype(np.int64)
 
     def require(self, rows: pa.Table, part: str) -> None:
-        """Refuse validation rows that all have one label: no prediction can be told from a constant one."""
+        """Refuse validation rows that all have one label: every network would score as a constant prediction does."""
         if part == "validation" and not self.unlabelled:
             require_different(rows)
 
     def remarks(self, validation: pa.Table) -> tuple[str, ...]:
-        """Say which class F1 is of, and which classes validation has not."""
+        """Return which class F1 is of, and which classes have no validation row."""
         names = self.class_names
         if self.unlabelled:
             return (NO_LABELS,)

@@ -73,10 +73,10 @@ class Embedding(Kind):
         order = np.arange(len(names) * rows.num_rows).reshape(len(names), -1).T.reshape(-1)
         parts = [pa.table({"id": rows["id"], "text_a": rows[name], "label": rows["label"]}) for name in names]
         table = encode(pa.concat_tables(parts), tokenizer, max_length=max_length)
-        told = table.schema.metadata
+        metadata = table.schema.metadata
         scored = table.append_column("score", table["label"].cast(pa.float32()))
         found: pa.Table = scored.take(pa.array(order)).combine_chunks()
-        return found.replace_schema_metadata(told)
+        return found.replace_schema_metadata(metadata)
 
     @property
     def unlabelled(self) -> bool:

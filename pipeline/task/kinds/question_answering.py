@@ -109,8 +109,8 @@ class QuestionAnswering(Kind):
         }
         if "token_type_ids" in encoding:
             columns["token_type_ids"] = pa.array(encoding["token_type_ids"], pa.list_(pa.int8()))
-        told: pa.Table = pa.table(columns).combine_chunks()
-        return told.replace_schema_metadata({CUT: "0", LIMIT: str(length)})
+        found: pa.Table = pa.table(columns).combine_chunks()
+        return found.replace_schema_metadata({CUT: "0", LIMIT: str(length)})
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -280,12 +280,12 @@ def _pairs(label: str, place: str) -> list[tuple[str, int]]:
     if not label.startswith(("[", "{")):
         return [(label, -1)]
     try:
-        told = json.loads(label)
-        if isinstance(told, dict):
-            told = [
+        answers = json.loads(label)
+        if isinstance(answers, dict):
+            answers = [
                 {"text": text, "answer_start": start}
                 for text, start in zip(
-                    told["text"], told.get("answer_start") or [-1] * len(told["text"]), strict=True
+                    answers["text"], answers.get("answer_start") or [-1] * len(answers["text"]), strict=True
                 )
             ]
         return [
@@ -294,7 +294,7 @@ def _pairs(label: str, place: str) -> list[tuple[str, int]]:
             else (str(each["text"]), int(each.get("answer_start", -1)))
             if isinstance(each, dict)
             else (str(each[0]), int(each[1]))
-            for each in told
+            for each in answers
         ]
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise ValueError(f"{place} has answers of another form than SQuAD's (text, answer_start)") from error

@@ -97,8 +97,8 @@ class Tokens(Kind):
         columns["word"] = pa.array(begun, pa.list_(pa.int32()))
         columns["tags"] = rows["label"].cast(pa.list_(pa.int16()))
         cut = sum(bool(row.overflowing) for row in encoding.encodings or ())
-        told: pa.Table = pa.table(columns).combine_chunks()
-        return told.replace_schema_metadata({CUT: str(cut), LIMIT: str(length)})
+        found: pa.Table = pa.table(columns).combine_chunks()
+        return found.replace_schema_metadata({CUT: str(cut), LIMIT: str(length)})
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
         """Return the mean cross-entropy over words."""

@@ -1,6 +1,6 @@
 """What work would cost a GPU, counted on a CPU: operators that launch kernels, and waits of the host for the device.
 
-An operator that is no view stands for a kernel. A host read is a value of a tensor that Python sees, or a copy between
+An operator that is no view stands for a kernel. A host read is a value of a tensor that Python reads, or a copy between
 host and device that blocks: the host waits until all work before it is done.
 """
 

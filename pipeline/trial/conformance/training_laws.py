@@ -14,7 +14,7 @@ from pipeline.methods.base import PruningMethod
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.surgery import cut
 from pipeline.task.batches import Split
-from pipeline.task.kinds import UNTOLD
+from pipeline.task.kinds import BY_OUTPUTS
 from pipeline.trial.conformance.counting import Counts, counted
 from pipeline.trial.conformance.networks import tiny_batch, tiny_network, tiny_rows
 from pipeline.trial.conformance.subject import STEPS, Subject, ranked, require, same
@@ -76,7 +76,7 @@ def _loop(
         warmup_fraction=0.1,
         weight_decay=0.1,
         precision="fp32",
-        kind=UNTOLD,
+        kind=BY_OUTPUTS,
     )
     phase = Phase("tune", 0, 0, STEPS, 3)
     return Loop(*network, rows, phase, recipe, listener, method, subject.run(SEED))

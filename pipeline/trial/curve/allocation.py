@@ -26,7 +26,7 @@ TILE_KEEPS = 0.02
 
 
 def neurons_together(neurons: int) -> int:
-    """Return in which multiples a layer of so many neurons keeps them on a GPU."""
+    """Return in which multiples a layer with that many neurons keeps them on a GPU."""
     return TILE if TILE_KEEPS * neurons > TILE / 2 else ALIGNED
 
 

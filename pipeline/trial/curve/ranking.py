@@ -1,6 +1,6 @@
 """Rankings: the parts of one network in the order of their removal, and the smaller networks that this gives.
 
-Units are cut out, single weights are set to zero. Removals are nested either way, and a threshold tells how far they
+Units are cut out, single weights are set to zero. Removals are nested either way, and a threshold says how far they
 go: a record holds thresholds, and the scores of single weights are stored beside the weights.
 """
 

@@ -10,7 +10,7 @@ Shapes: R training rows, B rows of a batch, T tokens, d features, L layers of th
 
 Deviations, each with its reason.
 * States are the means over a row's real tokens, not those of its first token: so they are a few numbers for each row,
-  asked once, and no step runs the dense network; and in a decoder the first token sees nothing but itself.
+  asked once, and no step runs the dense network; and in a decoder the first token attends to nothing but itself.
 * A layer learns from its own place in the dense network, since a cut network's layers keep their places; there is no
   map to learn between states of one width.
 """

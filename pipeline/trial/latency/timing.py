@@ -30,7 +30,7 @@ from pipeline.trial.training.process import CoreShare
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-TABLE_ROUNDS, TABLE_SECONDS = 20, 15.0  # no new round begins after so many seconds
+TABLE_ROUNDS, TABLE_SECONDS = 20, 15.0  # no new round begins after the seconds
 WHOLE_ROUNDS, WHOLE_SECONDS = 10, 3.0
 LEAST_ROUNDS = 3
 TURN_S, MOST_REPEATS = 0.05, 5  # of one network, before it is the turn of another

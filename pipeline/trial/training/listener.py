@@ -1,4 +1,4 @@
-"""What a training loop tells between its steps."""
+"""What a training loop reports between its steps."""
 
 from __future__ import annotations
 

@@ -157,7 +157,9 @@ class _Recorder:
         finally:
             del module.forward
         if given is not output:
-            raise RuntimeError(f"Hooks of stacked networks only look; one on {name!r} changes what it gives.")
+            raise RuntimeError(
+                f"Hooks on stacked networks may not change a module's output; one on {name!r} does."
+            )
 
 
 def _skeleton(model: nn.Module) -> nn.Module:

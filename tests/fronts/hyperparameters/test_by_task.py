@@ -128,5 +128,5 @@ def test_which_penalties_are_good_as_a_figure_per_task(
     assert not flat.profile.distinguishable
     file = penalised / "file"
     file.write_text("")
-    with pytest.raises(BadInput, match="--figures is a folder"):
+    with pytest.raises(BadInput, match="--figures: "):
         write_profiles(file / "x", [choice])

@@ -163,7 +163,7 @@ def test_a_fail_over_that_lost_the_last_commits_heals_from_the_records(url: str,
             ledger.tell(record_of(asks[4]))
     with driver(url) as (_, ledger):
         found = ledger.reconcile(store)
-        assert (found.restored, found.told) == ((2, 4), (2, 4))
+        assert (found.restored, found.finished) == ((2, 4), (2, 4))
         assert [ask.number for ask in found.owed] == [3]
         assert found.owed[0].seed == asks[3].seed
         assert study.attempts(3).folders() == [], "its checkpoints may be of other parameters"

@@ -220,7 +220,7 @@ def test_what_earlier_drivers_left(url: str, tmp_path: Path) -> None:
     optuna_study(url).ask()
 
     ledger = ledger_at(url)
-    assert ledger.reconcile(store) == Found(told=(1, 2), lost=(3,), unasked=(6,), owed=(asks[4], asks[5]))
+    assert ledger.reconcile(store) == Found(finished=(1, 2), lost=(3,), unasked=(6,), owed=(asks[4], asks[5]))
     assert ledger.counts() == Counts(complete=2, stopped=1, failed=1, running=2)
     lost = store.study("s").read_record(3)
     expected = TrialRecord(3, "failed", "worker lost 3 times", asks[3].params, asks[3].seed, attempts=3)
@@ -229,7 +229,7 @@ def test_what_earlier_drivers_left(url: str, tmp_path: Path) -> None:
         ["COMPLETE", "COMPLETE", "PRUNED", "FAIL", "RUNNING", "RUNNING", "FAIL"]
     )
     for again in (ledger, ledger_at(url)):
-        assert again.reconcile(store).told == again.reconcile(store).lost == ()
+        assert again.reconcile(store).finished == again.reconcile(store).lost == ()
         assert again.owed() == (asks[4], asks[5])
     assert ledger.ask().number == 7
 
@@ -239,7 +239,7 @@ def test_a_driver_that_died_between_giving_up_and_telling(url: str, tmp_path: Pa
     ask = ledger_at(url).ask()
     record = record_of(ask, state="failed", reason="worker lost 3 times")
     store.study("s").write_record(record)
-    assert ledger_at(url).reconcile(store).told == (0,)
+    assert ledger_at(url).reconcile(store).finished == (0,)
     assert optuna_study(url).trials[0].user_attrs["reason"] == "worker lost 3 times"
 
 

@@ -100,7 +100,7 @@ def test_records_that_another_search_left_are_removed(url: str, tmp_path: Path) 
     again = open_ledger(url, PENDING, SPACE, trials=4)
     again.check_store(Store(tmp_path / "store"))
     found = again.reconcile(Store(tmp_path / "store"))
-    assert (found.told, found.owed, found.restored) == ((0,), (asks[1],), ())
+    assert (found.finished, found.owed, found.restored) == ((0,), (asks[1],), ())
     assert study.finished_numbers() == [0]
 
 

@@ -25,7 +25,7 @@ from pipeline.study.ledger.storage import require_folder
 from pipeline.study.ledger.transaction import NAMES, Row
 from pipeline.study.whole_file import write_new
 
-FREE = "free"  # as a token: nobody's
+FREE = "free"  # as a token: held by no driver
 LENGTH = "journal_bytes"
 
 
@@ -38,7 +38,7 @@ class LeaseFiles:
 
         Args:
             folder: of the journals.
-            locked: a context in which nobody else appends to a study's journal; it gives the journal's length.
+            locked: a context in which no other process appends to a study's journal; it gives the journal's length.
         """
         self._folder, self._locked = folder, locked
         self._clock: Path | None = None

@@ -159,7 +159,7 @@ def test_an_ended_trial_that_is_owed_again_runs_for_every_reader(
         assert found.again == (0, 1)
         assert ledger.counts() == Counts(complete=1, stopped=0, failed=0, running=2)
         assert by_optuna(file) == ["RUNNING", "RUNNING", "COMPLETE"]
-        # whoever reads on from where it was finds its place
+        # a reader that goes on from where it was finds its place
         assert [len(line) for line in after.splitlines()] == [len(line) for line in before.splitlines()]
         ledger.tell(record_of(asks[1], 0.5, compression=0.1))
     assert by_optuna(file) == ["RUNNING", "COMPLETE", "COMPLETE"]
@@ -182,7 +182,7 @@ def test_a_file_that_has_lost_its_last_lines_heals_from_the_records(
             ledger.tell(record)
     with driver(url) as ledger:
         found = ledger.reconcile(store)
-        assert (found.restored, found.told) == ((2,), (2,))
+        assert (found.restored, found.finished) == ((2,), (2,))
         assert found.owed == tuple(asks[:2])
 
 

@@ -1,4 +1,4 @@
-"""The kind of a task that a method was not told, as in its conformance test: one output is a value, several classes."""
+"""The kind of a task where no kind is set, as in the conformance test: one output is a value, several are classes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pipeline.task.kinds.regression import Regression
 
 @final
 @dataclass(frozen=True)
-class Untold(Classification):
+class ByOutputs(Classification):
     """Classification, or regression where there is one output."""
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
@@ -30,4 +30,4 @@ class Untold(Classification):
         return super().drawn_loss(outputs, batch, draws)
 
 
-UNTOLD = Untold("accuracy")
+BY_OUTPUTS = ByOutputs("accuracy")
