@@ -1,6 +1,7 @@
 """Fixtures of several wings: tiny networks of every known architecture, rows for them, servers of our own."""
 
 import atexit
+import gc
 import os
 import shutil
 from tempfile import mkdtemp
@@ -46,6 +47,14 @@ atexit.register(shutil.rmtree, os.environ["HF_MODULES_CACHE"], ignore_errors=Tru
 settings.register_profile("same", derandomize=True, max_examples=30, deadline=None)
 settings.register_profile("random", max_examples=100, deadline=None, print_blob=True)
 settings.load_profile("same")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what the libraries made, millions of objects, out of every later look of the garbage collector."""
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+    gc.enable()
+
 
 MakeConfig = Callable[..., PreTrainedConfig]
 MakeModel = Callable[..., tuple[PreTrainedModel, Anatomy]]
