@@ -31,6 +31,7 @@ from pipeline.task.batches import Batch, Split, TaskData
 from pipeline.trial.conformance.networks import tiny_batch, tiny_config, tiny_network, tiny_rows
 from pipeline.trial.inputs import TrialInputs
 from tests.kit.bucket import KEYS, bucket_server
+from tests.kit.databases import quick_databases
 from tests.kit.inline import without_ray
 from tests.kit.kinds import CLASSES, VALUES
 from tests.kit.networks import KINDS
@@ -164,6 +165,13 @@ def machine(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> C
 def shared_ray() -> Iterator[None]:
     """Ray, started once a test process: for tests of what runs on it, not of its start and end."""
     with one_ray():
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def databases() -> Iterator[None]:
+    """New databases are copied; that MLflow makes them is tested in tests/driver/tracking/test_opening.py."""
+    with quick_databases():
         yield
 
 

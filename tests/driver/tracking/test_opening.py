@@ -22,10 +22,12 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
+from pipeline.driver.tracking import opening
 from pipeline.driver.tracking.connection import TrackingLost
 from pipeline.driver.tracking.opening import ENVIRONMENT, FIRST_CONTACT, connect
 from pipeline.driver.tracking.tracker import open_tracking
 from pipeline.study.records import BadInput
+from tests.kit.databases import made_by_mlflow
 from tests.kit.tracking import PROVENANCE, SPEC, same, trials
 
 SECRET = "s3cret-w0rd"
@@ -35,6 +37,7 @@ A_FEW_SECONDS = 8.0
 @pytest.fixture(autouse=True)
 def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(opening, "_make_database", made_by_mlflow)
 
 
 def free_port() -> int:
