@@ -20,28 +20,15 @@ from pipeline.study.records import Ask
 from pipeline.study.store import Store
 from pipeline.trial.job import TrialJob
 from pipeline.trial.trial import run_trial
-from tests.kit.toy import prunefront, prunefront_here, small, write_task
+from tests.kit.terminal import Searched
+from tests.kit.toy import prunefront_here, small, write_task
 
 
 @pytest.fixture(scope="module")
-def task(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Its test file is a pipe that nobody writes to: a command that opened it would wait for ever."""
-    path = write_task(tmp_path_factory.mktemp("task"))
-    (path.parent / "test.tsv").unlink()
-    os.mkfifo(path.parent / "test.tsv")
-    return path
-
-
-@pytest.fixture(scope="module")
-def searched(task: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
+def searched(watched: Searched) -> tuple[Path, dict[str, object]]:
     """A store with one real study of three trials, and what the search printed."""
-    store = tmp_path_factory.mktemp("stores") / "store"
-    run = prunefront(
-        "search", *small(task), "--name", "toy", "--trials", "3",
-        "--start", "dense", "--concurrent", "1", "--latency-grid", "1x8", "--store", store, "--json", "--quiet",
-    )  # fmt: skip
-    assert (run.returncode, run.stderr) == (0, "")
-    return store, json.loads(run.stdout)
+    assert watched.code == 0, watched.shown
+    return watched.store, json.loads(watched.printed)
 
 
 @dataclass(frozen=True)
@@ -159,16 +146,19 @@ def test_the_same_name_with_other_data_is_refused(
 
 
 @pytest.mark.usefixtures("inline")
-def test_a_study_may_be_raised_and_goes_on(searched: tuple[Path, dict[str, object]], task: Path) -> None:
+def test_a_study_may_be_raised_and_goes_on(
+    searched: tuple[Path, dict[str, object]], task: Path, here: Callable[..., Run]
+) -> None:
     store = searched[0]
     before = {path: path.stat().st_mtime_ns for path in store.rglob("record.json") if "trials" in path.parts}
     run = prunefront_here(
         "search", *small(task), "--name", "toy", "--trials", "4",
-        "--start", "dense", "--store", store, "--json",
+        "--start", "dense", "--latency-grid", "1x8", "--store", store,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
-    assert json.loads(run.stdout)["trials"] == 4
     assert "training the dense" not in run.stderr, "the anchors are frozen: they are not trained again"
+    assert "In MLflow:" in run.stdout, "the result is printed at the end"
+    assert json.loads(here("show", "toy", "--store", store, "--json").stdout)["trials"] == 4
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 

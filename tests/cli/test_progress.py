@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
-import os
-import pty
 import re
-import struct
-import subprocess
-import termios
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,61 +19,18 @@ from pipeline.driver.search.watcher import SearchProgress
 from pipeline.fronts.front import front_of
 from pipeline.study.store import Spent, Store
 from tests.kit.synthetic import point, record, spec
-from tests.kit.toy import SHORT_CUT, command, environment, small, write_task
-
-SPACE = (
-    SHORT_CUT
-    + """
-[tune_epochs]
-value = 1
-[recover_epochs]
-value = 1
-[rounds]
-value = 1
-[batch_size]
-value = 4
-"""
-)
-CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+from tests.kit.terminal import Searched
 
 
-def on_a_terminal(arguments: list[str | Path], *, columns: int) -> tuple[int, str]:
-    """The exit code of a command on a terminal of its own, and all that it showed, without its colours."""
-    ours, its = pty.openpty()
-    fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    env = environment() | {"TERM": "xterm-256color"}
-    process = subprocess.Popen(
-        command(*arguments), stdin=its, stdout=its, stderr=its, env=env, start_new_session=True
-    )
-    os.close(its)
-    shown = bytearray()
-    while True:
-        try:
-            part = os.read(ours, 65536)
-        except OSError:  # Linux says so when the other end is closed
-            break
-        if not part:
-            break
-        shown += part
-    os.close(ours)
-    return process.wait(30), CONTROL.sub("", shown.decode())
-
-
-@pytest.mark.timeout(240)
-def test_a_search_on_a_terminal_shows_its_trials_within_their_epochs(tmp_path: Path) -> None:
-    task = write_task(tmp_path / "task", rows=900)
-    (tmp_path / "space.toml").write_text(SPACE)
-    arguments: list[str | Path] = ["search", *small(task), "--space", tmp_path / "space.toml"]
-    arguments += ["--name", "toy", "--store", tmp_path / "store", "--trials", "2", "--latency-grid", "none"]
-    code, shown = on_a_terminal([*arguments, "--minutes", "30"], columns=80)
-    assert code == 0, shown
-    assert re.search(r"2 running of 2 trials · \d:\d\d of 30:00", shown)
+def test_a_search_on_a_terminal_shows_its_trials_within_their_epochs(watched: Searched) -> None:
+    shown = watched.shown
+    assert watched.code == 0, shown
+    assert re.search(r"1 running of 3 trials · \d:\d\d of 30:00", shown)
     epochs = {float(found) for found in re.findall(r"\b(\d\.\d) of 2\b", shown)}
     assert epochs - {0.0, 1.0, 2.0}, "nothing moved within an epoch"
     assert re.search(r"→ \d+ %", shown), "no compression is projected"
     assert "accuracy against compression" in shown
-    assert re.search(r"of 2 trials · \d:\d\d of 30:00 · hypervolume [\d.]+", shown)
-    assert "In MLflow:" in shown, "the result is printed at the end"
+    assert re.search(r"of 3 trials · \d:\d\d of 30:00 · hypervolume [\d.]+", shown)
     for chatter in ("INFO", "WARNING", "Warning", "raylet", "alembic", "(pid=", "Traceback"):
         assert chatter not in shown
 

@@ -50,19 +50,32 @@ def test_it_keeps_the_laws(installed: Path) -> None:
     assert run.returncode == 0, run.stderr
 
 
+# A process of its own, where the package is installed; its trials run in it, as they would in Ray's workers
+SEARCH_AND_SHOW = """
+import sys
+import pytest
+from pipeline.cli.app import run
+from tests.kit.inline import without_ray
+asked, shown = sys.argv[1:].index("--"), sys.argv[1:]
+with pytest.MonkeyPatch.context() as patch:
+    without_ray(patch)
+    code = run(shown[:asked]) or run(shown[asked + 1 :])
+raise SystemExit(code)
+"""
+
+
 def test_a_search_runs_it_and_its_results_are_read_without_it(installed: Path, tmp_path: Path) -> None:
-    task = write_task(tmp_path / "toy", rows=160)
+    task, store = write_task(tmp_path / "toy", rows=160), tmp_path / "store"
     run = python(
-        installed, "-m", "prunefront", "search", *small(task), "--method", "output-norm",
-        "--trials", "1", "--latency-grid", "none", "--store", tmp_path / "store", "--name", "own", "--quiet", "--json",
+        installed, "-c", SEARCH_AND_SHOW, "search", *small(task), "--method", "output-norm", "--trials", "1",
+        "--latency-grid", "none", "--store", store, "--name", "own", "--quiet", "--json", "--",
+        "show", "own", "--store", store,
     )  # fmt: skip
-    assert run.returncode == 0, run.stderr
-    found = json.loads(run.stdout)
+    assert (run.returncode, run.stderr) == (0, "")
+    found, end = json.JSONDecoder().raw_decode(run.stdout)
     assert found["method"] == "output-norm"
-    shown = python(installed, "-m", "prunefront", "show", "own", "--store", tmp_path / "store")
-    assert shown.returncode == 0, shown.stderr
-    assert "norm" in shown.stdout.split()
-    without = prunefront_here("show", "own", "--store", tmp_path / "store")
+    assert "norm" in run.stdout[end:].split()
+    without = prunefront_here("show", "own", "--store", store)
     assert without.returncode == 0, without.stderr
     assert "norm" not in without.stdout.split()
     assert "output-norm" in without.stdout
