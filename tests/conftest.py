@@ -50,6 +50,11 @@ settings.register_profile("random", max_examples=100, deadline=None, print_blob=
 settings.load_profile("same")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put first what needs a Ray of this process: whichever process begins with it starts one, and the others none."""
+    items.sort(key=lambda item: "one_ray" not in getattr(item, "fixturenames", ()))
+
+
 def pytest_collection_finish() -> None:
     """Leave what the libraries made, millions of objects, out of every later look of the garbage collector."""
     gc.freeze()

@@ -43,7 +43,6 @@ def test_what_work_leaves_in_cycles_goes_with_it() -> None:
         assert left[0]() is None
     finally:
         gc.enable()
-        gc.unfreeze()
 
 
 def body(_inputs: TrialInputs, job: TrialJob, *_tell: object) -> TrialRecord:
