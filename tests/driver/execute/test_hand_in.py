@@ -106,7 +106,7 @@ def test_a_worker_of_an_earlier_search_of_the_name_leaves_nothing(run: Any) -> N
         assert run.study.attempts(0).folders() == [], "its checkpoint is not the other search's"
         return ends_with(0.8)(None, job)
 
-    with pytest.raises(RuntimeError, match="another one of the name 'toy' has begun"):
+    with pytest.raises(RuntimeError, match="another search of the name has replaced"):
         run(begins_anew_then_writes)
     assert not run.study.has_record(0)
     assert list(run.study.folder.glob("trials/*/*")) == []
