@@ -84,7 +84,7 @@ def run(arguments: list[str], *, typed: bool = False) -> int:
             refuse_passwords(arguments)
         app(args=_with_lists(arguments), prog_name="prunefront")
     except SystemExit as leave:  # raised by typer: usage errors are 2, Ctrl-C is 130
-        if isinstance(leave.__context__, BrokenPipeError):  # a help page that nobody reads to its end
+        if isinstance(leave.__context__, BrokenPipeError):  # a help page that is not read to its end
             return CLOSED_PIPE
         code = leave.code if isinstance(leave.code, int) else FAILURE
         if code == INTERRUPTED:

@@ -1,4 +1,4 @@
-"""MLflow for a search: reached before it begins, and told of what it found."""
+"""MLflow for a search: reached before it begins, and given what it found."""
 
 from __future__ import annotations
 

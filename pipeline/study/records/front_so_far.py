@@ -1,4 +1,4 @@
-"""A study's front while its trials run, as a trial's process is told it: which new networks may stand on it."""
+"""A study's front while its trials run, as a trial's process gets it: which new networks may stand on it."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ INTERRUPTED = "interrupted"  # in an attempt's folder: the user ended it
 DIED = "died"  # in an attempt's folder: its process died, and neither its machine nor its driver had; why, if known
 LOST_ATTEMPTS = 3  # a trial whose processes have died this often in a row is given up (design.md)
 VAIN_ATTEMPTS = (
-    10  # so is one that has got no further in so many: it may be what takes its driver or machine away
+    10  # so is one that has got no further in that many: it may be what takes its driver or machine away
 )
 PREFIX = "attempt-"
 
