@@ -1,11 +1,11 @@
 """The beginning of a study whose name an earlier search has left unseen: its files are removed, its word is replaced.
 
-Another driver may take over at any moment, and begin in the same folder. On a disk a folder is renamed in one step, and
-put back if it was the other one's. In a bucket, which renames nothing, only the objects that were there before the last
-look at the lease are removed, one by one, each only if no other process has replaced it. One that is replaced between that look
-and its removal, milliseconds later, is lost, since obstore removes without a condition: of a driver that stands still
-there for minutes, and is taken over, one file of the later search. If it is a record, the next start misses it, says
-so, and runs its trial again. The word, without which that search's workers would end, is replaced on condition.
+Another driver may take over at any moment, and begin in the same folder. On a disk a folder is renamed in one step,
+and put back if it was the other one's. In a bucket, which renames nothing, only the objects that were there before the
+last look at the lease are removed, one by one, each only if it was not replaced. One that is replaced between that
+look and its removal, milliseconds later, is lost, since obstore removes without a condition: of a driver that stands
+still there for minutes, and is taken over, one file of the later search. If it is a record, the next start misses it,
+says so, and runs its trial again. The word, without which that search's workers would end, is replaced on condition.
 """
 
 from __future__ import annotations
