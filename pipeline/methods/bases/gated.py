@@ -117,9 +117,8 @@ class Gated(PruningMethod):
             self.apart = False
         penalty = self.penalty(batch)
         roots = [(gates, self._leaf.grad), (penalty, torch.ones_like(penalty))]
-        torch.autograd.backward(
-            *zip(*((root, pull) for root, pull in roots if root.requires_grad), strict=True)
-        )
+        learned = [(root, pull) for root, pull in roots if root.requires_grad]
+        torch.autograd.backward([root for root, _ in learned], [pull for _, pull in learned])
         return loss, penalty.detach()
 
     @property

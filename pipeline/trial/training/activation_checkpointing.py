@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 @contextmanager
-def recompute_activations(layers: Sequence[nn.Module]) -> Iterator[None]:
+def recompute_activations(layers: Iterable[nn.Module]) -> Iterator[None]:
     """Keep only the layers' inputs, and run them again for the backward pass, inside the context.
 
     The same random numbers are drawn again, so gradients are the same, bit for bit on a CPU. The switch of

@@ -224,11 +224,11 @@ class Loop:
         with autocast(self._device, precision), training_attention(self._device, precision):
             outputs = self.recipe.kind.outputs(forward(**encoder_inputs(batch)), batch)
         loss = self.recipe.kind.loss(outputs, batch)
-        penalised = self.method is not None and not self.method.apart
-        penalty = self.method.penalty(batch) if penalised else torch.zeros_like(loss)
+        method = None if self.method is None or self.method.apart else self.method
+        penalty = method.penalty(batch) if method is not None else torch.zeros_like(loss)
         learned = [] if self.distillation is None else [self.distillation.loss(loss, outputs, batch)]
         total = learned[0] if learned else loss
-        total = total + penalty if penalised else total
+        total = total + penalty if method is not None else total
         return total, tuple(each.detach() for each in (loss, penalty, *learned))
 
     def _eager(self, batch: Batch) -> None:

@@ -17,7 +17,7 @@ from statistics import median
 from typing import final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline.task.batches import Batch, copy_batch, packed
 
@@ -54,9 +54,7 @@ def cuda_capture() -> Capture:
 class _Graph:
     """The graph of one shape, and the tensors that it reads and writes."""
 
-    def __init__(
-        self, batch: Batch, work: Work, parameters: Sequence[nn.Parameter], capture: Capture
-    ) -> None:
+    def __init__(self, batch: Batch, work: Work, parameters: Sequence[Tensor], capture: Capture) -> None:
         self._batch = packed({name: value.cpu() for name, value in batch.items()}, batch["rows"].device)
         for parameter in parameters:
             parameter.grad = None  # the graph's own gradients are made in it
@@ -79,7 +77,7 @@ class StepGraphs:
     def __init__(
         self,
         work: Work,
-        parameters: Sequence[nn.Parameter],
+        parameters: Sequence[Tensor],
         capture: Capture,
         *,
         wait: Callable[[], None],
@@ -162,7 +160,7 @@ def capture_on(device: torch.device, given: Capture | None) -> Capture | None:
 
 
 def make_graphs(
-    work: Work, parameters: Sequence[nn.Parameter], capture: Capture, device: torch.device
+    work: Work, parameters: Sequence[Tensor], capture: Capture, device: torch.device
 ) -> StepGraphs:
     """Return the graphs of a step's work, as `StepGraphs` takes it."""
     wait = partial(torch.cuda.synchronize, device) if device.type == "cuda" else lambda: None

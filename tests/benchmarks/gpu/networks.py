@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -108,7 +109,10 @@ def inputs_of(bench: Bench, shape: dict[str, int]) -> TrialInputs:
     counts = (bench.rows, min(512, bench.rows), bench.rows // 4)
     data = TaskData(*(subject.rows(count, seed=seed) for seed, count in enumerate(counts)))
     length = int(data.validation.lengths.max())
-    return TrialInputs("snip", CLASSES, "auto", length, bench.source(shape), data, device=bench.device.type)
+    encoder = bench.network(shape)[0].state_dict()
+    weights = {name: each.cpu().numpy() for name, each in encoder.items() if name.startswith("bert.")}
+    source = replace(bench.source(shape), weights=weights)
+    return TrialInputs("snip", CLASSES, "auto", length, source, data, device=bench.device.type)
 
 
 def trials(bench: Bench) -> None:
@@ -130,7 +134,9 @@ def trials(bench: Bench) -> None:
         with ExitStack() as stack:
             for what in OF_A_RUN:
                 stack.enter_context(patch.object(TrialRun, what, clocked(what, getattr(TrialRun, what))))
-            stack.enter_context(patch.object(components, "build", clocked("build", components.build)))
+            # the first trial builds the process's networks, later ones copy them
+            begin = clocked("build", components.network_of)
+            stack.enter_context(patch.object(components, "network_of", begin))
             stack.enter_context(patch.object(whole, "save_weights", clocked("save", whole.save_weights)))
             for turn in ("first", "second"):
                 spent.clear()

@@ -65,6 +65,15 @@ def steps(bench: Bench) -> None:
             what = f"{shape_name}, {length}"
             plain()
             bench.say("step", f"{what}: graph / eager", **found, **share, **bench.step_facts)
+
+            def deterministic(plain: Any = plain) -> float:
+                torch.use_deterministic_algorithms(True, warn_only=True)
+                try:
+                    return plain()
+                finally:
+                    torch.use_deterministic_algorithms(False)
+
+            bench.say("step", f"{what}: deterministic / not", **bench.pairs(deterministic, plain))
             for name, snip in SNIP.items():
                 turn = lambda snip=snip, split=split, network=network: bench.step_ms(network, split, snip)  # noqa: E731
                 bench.say("step", f"{what}: snip {name} / plain", **bench.pairs(turn, plain))
