@@ -5,9 +5,9 @@ three studies: `targets` (first-order, 14 trials, one confirmed point), `halving
 and `snip` (three trials of five; the driver was killed with kill -9 while two were running, one of which has a
 checkpoint). The model is a BERT 16 wide with random weights.
 
-`stores/52493eb5.tar.xz` is of the last commit whose attempts and records do not name their search: `done` (four trials,
-none better than a constant) and `killed` (one trial of three; the driver was killed in the second, which has a
-checkpoint). It was written without Ray (tests/kit/inline.py).
+`stores/52493eb5.tar.xz` is of the last commit whose attempts and records do not name their search: `front`
+(first-order, four trials), `done` (four trials, none better than a constant) and `killed` (one trial of three; the
+driver was killed in the second, which has a checkpoint). It was written without Ray (tests/kit/inline.py).
 """
 
 from __future__ import annotations
@@ -92,15 +92,21 @@ def test_records_are_read(old: Path) -> None:
     assert states.count("stopped") == 3
 
 
-def test_a_point_is_exported(old: Path) -> None:
+@pytest.mark.parametrize(
+    ("archive", "folder", "study"),
+    [(ARCHIVE, "oldstore2", "targets"), (NO_SEARCH, "oldstore3", "front")],
+    ids=["7448232", "52493eb5"],
+)
+def test_a_point_is_exported(archive: Path, folder: str, study: str, tmp_path: Path) -> None:
+    old = unpacked(archive, tmp_path / folder)
     done = prunefront_here(
-        "export", "targets", "--store", old / "store", "--to", old / "small",
+        "export", study, "--store", old / "store", "--to", old / "small",
         "--task", old / "task" / "task.toml", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     exported = json.loads(done.stdout)
     (chosen,) = [
-        point for point in before(old, "show-targets")["points"]
+        point for point in before(old, f"show-{study}")["points"]
         if (point["trial"], point["point"]) == (exported["point"]["trial"], exported["point"]["point"])
     ]  # fmt: skip
     tensors = load_file(old / "small" / "model.safetensors")
@@ -138,7 +144,7 @@ def test_a_confirmed_point_is_known_and_not_trained_again(old: Path) -> None:
 @pytest.mark.usefixtures("inline")
 def test_a_study_whose_attempts_name_no_search_shows_and_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     folder = unpacked(NO_SEARCH, tmp_path / "oldstore3")
-    for study in ("done", "killed"):
+    for study in ("front", "done", "killed"):
         was = before(folder, f"show-{study}")
         assert said_before(printed(folder, "show", study), was) == was
     study = Store(folder / "store").study("killed")
