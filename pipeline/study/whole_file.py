@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import glob
 import os
+import re
 import secrets
 import shutil
 import time
@@ -22,6 +23,8 @@ NO_FOLDER_SYNC = (
     errno.EINVAL,
     errno.ENOTSUP,
 )  # of file systems that cannot flush a folder (some network ones)
+
+RUST_ERROR = re.compile(r"\(os error (\d+)\)")  # how Rust's standard library ends the text of a file's error
 
 
 @contextmanager
@@ -52,8 +55,9 @@ def whole_file(path: Path, *, durable: bool = True, replace: bool = True) -> Ite
             part.replace(path)
         else:
             _rename_new(part, path)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        _raise_os_error(error, path)
         raise
     if durable:
         _sync_folder(path.parent)
@@ -124,10 +128,18 @@ def whole_folder(path: Path) -> Iterator[Path]:
         _sync_folder(part)
         shutil.rmtree(path, ignore_errors=True)
         part.replace(path)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(part, ignore_errors=True)  # on a full disk it would take the next one's space
+        _raise_os_error(error, path)
         raise
     _sync_folder(path.parent)
+
+
+def _raise_os_error(error: BaseException, path: Path) -> None:
+    """Raise an error of a library in Rust, such as safetensors, as the OSError that it was, which says why."""
+    found = RUST_ERROR.search(str(error))
+    if found and not isinstance(error, OSError):
+        raise OSError(int(found[1]), os.strerror(int(found[1])), str(path)) from error
 
 
 def sweep(folder: Path, *, name: str = "*", older_s: float) -> None:

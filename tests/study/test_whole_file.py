@@ -9,10 +9,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from pipeline.study.whole_file import LEFTOVER_S, whole_file, whole_folder, write_whole
+from tests.kit.disk import disk
 
 
 @pytest.fixture
@@ -149,3 +153,16 @@ def test_two_processes_that_write_one_file_leave_one_whole_file(tmp_path: Path) 
     assert [process.returncode for process in running] == [0, 0]
     assert seen | {target.read_bytes()} <= {b"x" * 262_144, b"y" * 262_144}
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.parametrize("whole", [whole_file, whole_folder])
+def test_a_disk_that_is_full_for_a_library_in_rust_is_a_full_disk(tmp_path: Path, whole: Any) -> None:
+    """Else it would be a fault of the trial, whose weights safetensors writes."""
+    with (
+        disk(tmp_path / "small", megabytes=1) as small,
+        pytest.raises(OSError, match="No space left") as caught,
+        whole(small / "w") as part,
+    ):
+        save_file({"a": np.zeros(1 << 20)}, part / "a" if part.is_dir() else part)
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == str(tmp_path / "small" / "w")
