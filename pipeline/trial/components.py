@@ -7,12 +7,12 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
+from torch import nn
 
 from pipeline.methods.base import PruningMethod
 from pipeline.methods.registry import METHODS
 from pipeline.model.anatomy import Anatomy
-from pipeline.model.source import Weights
-from pipeline.model.template import network_of
+from pipeline.model.source import Weights, build
 from pipeline.study.records import Params
 from pipeline.study.space import load_space
 from pipeline.task.kinds import Kind
@@ -66,7 +66,9 @@ def make_network(
                 "A trial that starts dense is given the dense network's weights; there are none."
             )
         source = replace(source, weights=dense)
-    return network_of(source, seed=seed, device=device)
+    model, anatomy = build(source, seed=seed)
+    nn.Module.to(model, device)
+    return model, anatomy
 
 
 def make_method(name: str, params: Params, kind: Kind, fitted: Weights | None = None) -> PruningMethod:

@@ -134,9 +134,7 @@ def trials(bench: Bench) -> None:
         with ExitStack() as stack:
             for what in OF_A_RUN:
                 stack.enter_context(patch.object(TrialRun, what, clocked(what, getattr(TrialRun, what))))
-            # the first trial builds the process's networks, later ones copy them
-            begin = clocked("build", components.network_of)
-            stack.enter_context(patch.object(components, "network_of", begin))
+            stack.enter_context(patch.object(components, "build", clocked("build", components.build)))
             stack.enter_context(patch.object(whole, "save_weights", clocked("save", whole.save_weights)))
             for turn in ("first", "second"):
                 spent.clear()
