@@ -10,16 +10,18 @@ Shapes: S, M and W as the six matrices of a layer.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from pipeline.methods.base import Run, Unstructured
+from pipeline.methods.base import Pass, Run, Unstructured
 from pipeline.methods.bases.gates import counting, cubic, learned
 from pipeline.model.anatomy import Anatomy
+from pipeline.model.device import waits_cost
 from pipeline.model.unstructured import Matrices, matrices
 from pipeline.task.batches import Batch
 
@@ -28,11 +30,13 @@ from pipeline.task.batches import Batch
 class Scored(Unstructured):
     """Scores start at 0 and are learned with a rate of their own; masks are made anew after every step."""
 
+    splits: ClassVar[bool] = True
     score_learning_rate: float
     start_fraction: float  # of the tuning steps before anything goes
     end_fraction: float  # of the tuning steps after which the target stands
     _scores: Matrices = field(default_factory=dict, init=False, repr=False)
-    # 1 and 0, of the weights' type: multiplied with no conversion; empty while everything stays
+    # 1 and 0, of the weights' type: multiplied with no conversion. Both are empty while everything stays, but on a GPU:
+    # there they are made once and written in place, so that a pass can be replayed.
     _masks: Matrices = field(default_factory=dict, init=False, repr=False)
     _hidden: Matrices = field(default_factory=dict, init=False, repr=False)  # W where M is 0, else 0
     _steps: int = field(default=0, init=False, repr=False)
@@ -57,6 +61,9 @@ class Scored(Unstructured):
         for name, weight in weights.items():
             self._scores.setdefault(name, torch.zeros_like(weight))
             self._scores[name] = self._scores[name].detach().requires_grad_()
+            if waits_cost(weight.device):
+                self._masks.setdefault(name, torch.ones_like(weight))
+                self._hidden.setdefault(name, torch.zeros_like(weight))
         self._resumed, self._run = False, run
 
         def before(_optimizer: torch.optim.Optimizer, _args: object, _kwargs: object) -> None:
@@ -98,11 +105,31 @@ class Scored(Unstructured):
         if self.part <= 0.0:
             return
         stay = self.masks(self._scores, anatomy, run, self.part)
-        self._masks = {name: mask.to(weights[name].dtype) for name, mask in stay.items()}
-        whole, masks = [weights[name] for name in stay], list(self._masks.values())
+        whole = [weights[name] for name in stay]
+        masks = [mask.to(weights[name].dtype) for name, mask in stay.items()]
         hidden = torch._foreach_addcmul(whole, whole, masks, value=-1.0)
-        self._hidden = dict(zip(stay, hidden, strict=True))
         torch._foreach_mul_(whole, masks)
+        for kept, found in ((self._masks, masks), (self._hidden, hidden)):
+            if waits_cost(whole[0].device):
+                torch._foreach_copy_([kept[name] for name in stay], found)
+            else:
+                kept.update(zip(stay, found, strict=True))
+
+    def leaves(self) -> Sequence[Tensor]:
+        """Return the scores, whose gradient a replayed pass writes."""
+        return list(self._scores.values())
+
+    def replay(self, run: Pass, batch: Batch) -> tuple[Tensor, ...]:
+        """Add the gradient of the penalty, which follows a schedule, to that of the pass."""
+        self.apart = True
+        try:
+            loss, _ = run(batch)
+        finally:
+            self.apart = False
+        penalty = self.penalty(batch)
+        if penalty.requires_grad:
+            penalty.backward()  # type: ignore[no-untyped-call]
+        return loss, penalty.detach()
 
     @property
     def part(self) -> float:

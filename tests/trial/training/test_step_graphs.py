@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -21,13 +22,13 @@ STEPS = 40
 CLIPS = Recipe(1e-2, 4, 0.1, 0.01, "fp32", kind=CLASSES)
 
 
-def trained(*, graphs: bool, method: str | None, **fields: str):
+def trained(*, graphs: bool, method: str | None, recipe: Recipe = CLIPS, **fields: str):
     model, anatomy = copy.deepcopy(tiny_network(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
     its = None if method is None else subject.fresh(method, subject.defaults(method, **fields))
     run = None if its is None else Run(STEPS, 12, 0.5, torch.Generator().manual_seed(0), 0.1)
     phase = Phase("tune", 0, 0, STEPS, 3)
     with forms_of_a_gpu():
-        loop = Loop(model, anatomy, tiny_rows(rows=14), phase, CLIPS, Listener(), its, run)
+        loop = Loop(model, anatomy, tiny_rows(rows=14), phase, recipe, Listener(), its, run)
         loop.capture = recorded if graphs else None
         loop.fit()
     return model, loop, its
@@ -49,6 +50,8 @@ def trained(*, graphs: bool, method: str | None, **fields: str):
         ("mlpruning", {}, False),
         ("movement-block", {"scope": "kind"}, False),
         ("soft-movement-block", {}, False),
+        ("movement", {}, False),
+        ("soft-movement", {}, False),
     ],
 )
 def test_a_replayed_training_is_the_eager_one(method: str | None, fields: dict[str, str], whole: bool):
@@ -71,10 +74,11 @@ def test_a_replayed_training_is_the_eager_one(method: str | None, fields: dict[s
     assert [isinstance(rate, torch.Tensor) for rate in rates] == [whole] * len(rates)
 
 
-@pytest.mark.parametrize("method", ["movement", "soft-movement"])
-def test_methods_that_change_masks_on_weights_from_step_to_step_stay_eager(method: str):
-    loop = trained(graphs=True, method=method)[1]
+@pytest.mark.parametrize("recipe", [replace(CLIPS, parts=2), replace(CLIPS, checkpointing=True)])
+def test_steps_in_parts_and_layers_that_run_again_are_eager(recipe: Recipe):
+    loop = trained(graphs=True, method=None, recipe=recipe)[1]
     assert loop.facts() == {}
+    assert loop.done == STEPS
 
 
 def graphs_of(times: dict[bool, float], capture=None):
