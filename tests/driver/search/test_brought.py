@@ -146,6 +146,7 @@ def test_token_types_that_the_network_has_not_are_refused(make_inputs: Any) -> N
     check_types(Search(model="mine"), inputs)
     config = inputs.source.config | {"type_vocab_size": 1}
     with pytest.raises(
-        BadInput, match=r"the tokenizer of mine gives 2, type_vocab_size of its config.json is 1"
+        BadInput,
+        match=r"The tokenizer of mine gives 2 types of tokens, and type_vocab_size of its config.json is 1",
     ):
         check_types(Search(model="mine"), replace(inputs, source=replace(inputs.source, config=config)))

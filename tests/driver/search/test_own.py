@@ -156,7 +156,7 @@ def test_a_network_that_predicts_nothing_is_refused(task, model, tmp_path):
     )  # by their numbers they are the classes 0 and 1
     done = search(task, model, tmp_path / "store", *UNTRAINED)
     assert done.returncode == 2
-    assert "that of the best constant prediction 0.5000" in done.stderr
+    assert "that of the best constant 0.5000" in done.stderr
     assert not (tmp_path / "store" / "studies").exists()
 
 
