@@ -91,7 +91,8 @@ def serving_on(device: torch.device) -> Serving:
     if device.type != CUDA:
         return AS_THEY_ARE
     precision = resolve_precision("auto", device)
-    return Serving(precision, cuda_capture(), WARM_S, lambda: torch.cuda._sleep(HOLD_CYCLES))  # type: ignore[no-untyped-call]
+    hold = lambda: torch.cuda._sleep(HOLD_CYCLES)  # type: ignore[no-untyped-call]  # noqa: E731
+    return Serving(precision, lambda work: cuda_capture()(work), WARM_S, hold)
 
 
 def dtype_of(serving: Serving) -> torch.dtype:

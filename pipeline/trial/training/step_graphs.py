@@ -35,14 +35,15 @@ Capture = Callable[[Callable[[], Outputs]], tuple[Callable[[], None], Outputs]]
 def cuda_capture() -> Capture:
     """Return what captures work as CUDA graphs that share their memory: no two of them run at once.
 
-    Nothing is computed before the first replay.
+    Nothing is computed before the first replay. The graphs must outlive each other's captures: their memory is that
+    of the first. What other threads do meanwhile, as the one that makes the next batch, is not their capture's error.
     """
     pool = None
 
     def capture(work: Callable[[], Outputs]) -> tuple[Callable[[], None], Outputs]:
         nonlocal pool
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=pool):
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             outputs = work()
         pool = graph.pool()
         return graph.replay, outputs

@@ -316,7 +316,7 @@ def test_shapes_are_read_and_the_first_is_the_studys() -> None:
     assert shapes_of("1x16,8x4,1x16", length=9, max_length=40) == (Shape(1, 16), Shape(8, 4))
     assert shapes_of(None, length=9, max_length=40) == (Shape(1, 9),)
     assert shapes_of("none", length=9, max_length=40) == ()
-    with pytest.raises(BadInput, match=r"8x41.*reaches 40"):
+    with pytest.raises(BadInput, match=r"8x41.*positions for 40"):
         shapes_of("1x16,8x41", length=9, max_length=40)
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -13,7 +14,14 @@ from pipeline.trial.conformance.networks import tiny_network, tiny_rows
 from pipeline.trial.training.loop import Listener, Loop
 from pipeline.trial.training.phases import Phase
 from pipeline.trial.training.recipe import Recipe
-from pipeline.trial.training.step_graphs import EAGER_STEPS, MOST_GRAPHS, TIMED_STEPS, StepGraphs
+from pipeline.trial.training.step_graphs import (
+    EAGER_STEPS,
+    MOST_GRAPHS,
+    TIMED_STEPS,
+    StepGraphs,
+    capture_on,
+    cuda_capture,
+)
 from tests.benchmarks import subject
 from tests.kit.kinds import CLASSES
 from tests.kit.recorded import Outputs, recorded
@@ -169,3 +177,31 @@ def test_what_a_graph_would_freeze_shows_in_the_stand_in():
         assert (weight, seen) == (0.75, 1.5)
         with pytest.raises(RuntimeError, match="not permitted when stream is capturing: _local_scalar_dense"):
             recorded(lambda: (weight * float(rate),))
+
+
+def test_cuda_s_graphs_share_their_memory_and_leave_other_threads_alone(monkeypatch):
+    begun, replayed = [], []
+
+    class Graph:
+        def pool(self) -> str:
+            return "memory"
+
+        def replay(self) -> None:
+            replayed.append(self)
+
+    @contextmanager
+    def graph(one: Graph, **how: object):
+        begun.append(how)
+        yield
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", graph)
+    capture = cuda_capture()
+    outputs = (torch.ones(1),)
+    replays = [capture(lambda: outputs) for _ in range(2)]
+    assert begun == [{"pool": pool, "capture_error_mode": "thread_local"} for pool in (None, "memory")]
+    replays[1][0]()
+    assert len(replayed) == 1
+    assert replays[0][1] is outputs
+    assert capture_on(torch.device("cpu"), None) is None
+    assert capture_on(torch.device("cuda"), None) is not None
