@@ -15,5 +15,5 @@ def test_trials_of_one_run_share_what_the_first_one_received(tmp_path, monkeypat
     other = replace(first, run="another")
     assert _same(other) is other, "another start of the study has inputs of its own"
     assert _same(first) is first
-    named_by_nobody = [replace(first, run="") for _ in range(2)]
-    assert all(_same(each) is each for each in named_by_nobody)
+    unnamed = [replace(first, run="") for _ in range(2)]
+    assert all(_same(each) is each for each in unnamed)
