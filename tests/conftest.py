@@ -38,6 +38,7 @@ from tests.kit.networks import KINDS
 from tests.kit.one_ray import one_ray
 from tests.kit.pages_folder import make_pages_folder
 from tests.kit.postgres import Server, postgres
+from tests.kit.processor_time import ProcessorTime
 from tests.kit.trials import TRAIN
 
 torch.set_num_threads(1)
@@ -48,6 +49,10 @@ atexit.register(shutil.rmtree, os.environ["HF_MODULES_CACHE"], ignore_errors=Tru
 settings.register_profile("same", derandomize=True, max_examples=30, deadline=None)
 settings.register_profile("random", max_examples=100, deadline=None, print_blob=True)
 settings.load_profile("same")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(ProcessorTime(config))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

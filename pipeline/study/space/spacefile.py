@@ -174,7 +174,7 @@ def _form(table: Table) -> str:
     must, may = FORMS[form]
     for name in must:
         if name not in table.items:
-            raise table.refuse(f"A key with {form!r} needs {name!r}", "it is missing", "Add it.")
+            raise table.refuse(f"A key with {form!r} needs {name!r}", f"{name!r} is missing", "Add it.")
     for name in table.items:
         if name not in (form, *must, *may):
             raise table.refuse(f"A key with {form!r} takes no {name!r}", f"it has {name!r}", "Leave it out.")

@@ -83,7 +83,7 @@ def test_a_search_on_macs(tmp_path: Path) -> None:
     [
         (["--objective", "speed"], "compression, macs, latency"),
         (["--latency-grid", "8"], "BATCHxTOKENS"),
-        (["--latency-grid", "8x9999"], "reaches"),
+        (["--latency-grid", "8x9999"], "positions for"),
         (["--objective", "latency", "--latency-grid", "none"], "measures it"),
     ],
 )

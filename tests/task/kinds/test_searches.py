@@ -59,6 +59,7 @@ def searched(
                 "search", "--data", data, "--kind", kind, "--max-length", "16", "--method", method, "--trials", trials,
                 "--model", FROM_NOTHING.get(kind, model), "--space", folder / "quick.toml", "--json",
                 "--store", folder / "store", *(("--distill", "kd") if method == "snip" else ()),
+                *(() if kind in TIMED else ("--latency-grid", "none")),
             )  # fmt: skip
             assert found.returncode == 0, found.stderr[-1500:]
             names.append(json.loads(found.stdout)["study"])
@@ -189,6 +190,7 @@ def loaded(task: str, folder: Path) -> Any:
     return pipe(task, model=str(folder), trust_remote_code=True, device="cpu")
 
 
+TIMED = {"classification", "images"}  # latency is of the encoder, whatever its outputs mean
 INT8 = {"question-answering", "embedding"}  # what is not `logits`
 USES = {
     "classification": classes,
