@@ -11,8 +11,9 @@ import pytest
 from pipeline.cli.app import run
 from pipeline.driver.search.request import Search
 from pipeline.driver.search.shared_store import check_ledger
+from pipeline.fronts.front import load_front
 from pipeline.study.records import BadInput
-from pipeline.study.store import Store
+from pipeline.study.store import WEIGHTS, Store
 from tests.kit.inline import without_ray
 from tests.kit.toy import prunefront_here, small, write_task
 
@@ -64,6 +65,14 @@ def test_the_same_command_goes_on_and_a_sync_publishes_all(
     database.close()
     assert runs == (3,)
     assert Store(folder / "store").study("toy").outbox.read() is None
+
+
+def test_the_weights_that_are_there_are_those_of_the_front(searched: tuple[Path, list[str]]) -> None:
+    weights = Store(searched[0] / "store").study("toy").weights
+    points = load_front("toy", store=searched[0] / "store").points
+    assert points
+    # a point whose weights were missing would give None
+    assert {weights.of_point(point) for point in points} == set(weights.trials.glob(f"*/{WEIGHTS}/*"))
 
 
 def test_a_cluster_elsewhere_takes_a_journal_and_no_sqlite_file() -> None:
