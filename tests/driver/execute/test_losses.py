@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Never
 
 import pytest
 from ray.tune.experiment import Trial
 
-from pipeline.driver.execute import Loss
+from pipeline.driver.execute import Loss, Resources, connect, run_trials
 from pipeline.driver.execute.tune_adapters import QueueSearcher, RungScheduler
+from pipeline.study.records import Ask, TrialRecord
+from pipeline.study.store import Store, StudyStore
 from tests.kit.queue import FiveTrials
+from tests.kit.synthetic import spec
 
 # what Ray 2.60 writes of an actor
 NODE = """The actor died unexpectedly before finishing this task.
@@ -66,3 +70,39 @@ def test_what_ray_says_of_a_loss_is_passed_on(said: str, loss: Loss, begun: bool
     assert trial.run_metadata.num_failures == (0 if begun else 2), (
         "a process that never begins is Tune's to count"
     )
+
+
+def dies(*_: object) -> Never:
+    """A trial whose process dies each time, as of a fault in a library."""
+    os._exit(1)
+
+
+class Dying(FiveTrials):
+    """One trial, which is given up after its third loss: four processes, of which Tune would have given up the last."""
+
+    def __init__(self, study: StudyStore) -> None:
+        super().__init__()
+        self.asks = [Ask(0, {}, 0)]
+        self.study = study
+        self.losses: list[Loss] = []
+        self.errors: dict[int, str | None] = {}
+
+    def on_restart(self, number: int, loss: Loss) -> bool:
+        self.losses.append(loss)
+        if len(self.losses) == 3:
+            self.study.write_record(TrialRecord(number, "failed", "worker lost 3 times", {}, 0))
+        return True
+
+    def on_end(self, number: int, error: str | None) -> None:
+        self.errors[number] = error
+
+
+@pytest.mark.usefixtures("one_ray")
+def test_a_process_that_dies_is_started_again_until_the_queue_gives_up(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.write_spec(spec("toy"))
+    queue = Dying(store.study("toy"))
+    with connect(Resources(concurrent=1), shared_bytes=0) as cluster:
+        run_trials(cluster, None, store=store, study="toy", queue=queue, body=dies)  # type: ignore[arg-type]
+    assert queue.losses == [Loss()] * 3, "a process that died alone is no lost node"
+    assert queue.errors == {0: None}, "the fourth process found the record"
