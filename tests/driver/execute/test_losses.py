@@ -97,6 +97,7 @@ class Dying(FiveTrials):
         self.errors[number] = error
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("one_ray")
 def test_a_process_that_dies_is_started_again_until_the_queue_gives_up(tmp_path: Path) -> None:
     store = Store(tmp_path)
