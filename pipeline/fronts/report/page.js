@@ -200,8 +200,8 @@
     part.querySelectorAll(".plot").forEach((place) => { if (part.open && place.dataset.drawn) draw(place); })));
   addEventListener("beforeprint", () => { document.querySelectorAll("details").forEach((part) => { part.open = true; });
     places.forEach(draw); });
-  const first = document.querySelector("button[data-point]");
-  if (first) show(document.querySelectorAll("button[data-point]")[Math.floor(document.querySelectorAll("button[data-point]").length / 2)].dataset.point);
+  const front = document.querySelector("button[data-point]")?.closest("table").querySelectorAll("button[data-point]");
+  if (front) show(front[Math.floor(front.length / 2)].dataset.point);
   document.documentElement.dataset.ready = "yes";
   requestAnimationFrame(() => setTimeout(unpack, 0));
 })();

@@ -36,9 +36,18 @@ def study_section(view: StudyView, *, lines: int, several: bool) -> Section:
         blocks.append(
             table("Trials that are left out of the front", ["trial", "state", "reason"], view.left_out)
         )
-    near = [point for point in view.front.points if point.metric >= spec.anchors.dense - DROPS[0]]
-    lead = f"{view.front.trials} trials" + (f"; {in_words(near[-1], spec)}" if near else "")
-    return Section(f"study-{key}", spec.name if several else "Trials", tuple(blocks), several, lead)
+    return Section(f"study-{key}", spec.name if several else "Trials", tuple(blocks), several, _lead(view))
+
+
+def _lead(view: StudyView) -> str:
+    """Return a study in a line: the smallest network within a point of dense; if there is none, the best."""
+    spec, points = view.front.spec, view.front.points
+    trials = f"{view.front.trials} trials"
+    if near := [point for point in points if point.metric >= spec.anchors.dense - DROPS[0]]:
+        return f"{trials}; {in_words(near[-1], spec)}"
+    if not points:
+        return f"{trials}; no network is better than a constant prediction"
+    return f"{trials}; none within a point of dense, the best: {in_words(points[0], spec)}"
 
 
 def _pictures(view: StudyView, key: str, *, lines: int) -> list[Block]:
