@@ -104,12 +104,11 @@ def _dense_weights(opened: Reopened) -> Path | None:
     spec, own = opened.spec, opened.store.study(opened.spec.name).origin.dense()
     if own.is_file():
         return own
-    pretrained = opened.inputs.source.pretrained
     folder = dense_folder(
         opened.store.cache,
         task_fingerprint=spec.task_fingerprint,
         model_fingerprint=spec.model_fingerprint,
-        recipe=AS_IT_CAME if spec.own else dense_recipe(spec.method, pretrained=pretrained),
+        recipe=AS_IT_CAME if spec.own else dense_recipe(spec.method, opened.inputs.source),
     )
     known = read_dense(folder)
     return weights_file(folder) if known is not None and known["metric"] == spec.anchors.dense else None

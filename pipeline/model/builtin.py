@@ -94,7 +94,7 @@ def word_pieces(texts: Sequence[str], *, size: int) -> dict[str, int]:
 
 
 def tiny_vit(sides: Sequence[int], head: Mapping[str, Any]) -> tuple[PreTrainedConfig, ImageReader]:
-    """Make a ViT of 4 layers, 4 heads and 256 neurons each, 64 wide, with 16 patches; and its image processor.
+    """Make a ViT of 2 layers, 4 heads and 128 neurons each, 64 wide, with 16 patches; and its image processor.
 
     Args:
         sides: the longer side of each training image in pixels; their median decides between 8, 16 and 32.
@@ -106,9 +106,9 @@ def tiny_vit(sides: Sequence[int], head: Mapping[str, Any]) -> tuple[PreTrainedC
     side = next((each for each in SIDES if each >= median), SIDES[-1])
     config = ViTConfig(
         hidden_size=64,
-        num_hidden_layers=4,
+        num_hidden_layers=2,
         num_attention_heads=4,
-        intermediate_size=256,
+        intermediate_size=128,
         image_size=side,
         patch_size=side // 4,
         num_channels=3,  # transformers.pipeline reads every image so

@@ -11,7 +11,11 @@ from typing import Any
 from pipeline.study.records import BadInput
 
 BUILTIN, TINY_VIT, TINY_GPT2 = "builtin/tiny-bert", "builtin/tiny-vit", "builtin/tiny-gpt2"
-BUILTINS = (BUILTIN, TINY_VIT, TINY_GPT2)
+BUILTINS = {
+    BUILTIN: "bert",
+    TINY_VIT: "vit",
+    TINY_GPT2: "gpt2",
+}  # and the family of each, as its configuration has it
 PROCESSOR = "preprocessor_config.json"  # of images
 SHOWN_FILES = 8  # of a folder that is no model
 # One of them holds the vocabulary.

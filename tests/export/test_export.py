@@ -281,12 +281,14 @@ def test_the_dense_network_is_scored_on_the_same_rows_once(study: Study, tmp_pat
         store.cache,
         task_fingerprint=spec.task_fingerprint,
         model_fingerprint=spec.model_fingerprint,
-        recipe=dense_recipe(spec.method, pretrained=opened.inputs.source.pretrained),
+        recipe=dense_recipe(spec.method, opened.inputs.source),
     )
     assert score_dense_on_test(opened) is None
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
     about = {"metric": spec.anchors.dense, "learning_rate": 1e-3}
-    write_dense(folder, [SimpleNamespace(weights=weights, **about)], dense_recipe("snip", pretrained=True))
+    write_dense(
+        folder, [SimpleNamespace(weights=weights, **about)], dense_recipe("snip", opened.inputs.source)
+    )
     sentences, labels = rows_of(study.task_file)
     tokenizer = load_tokenizer_of(opened.inputs.source)
     inputs = tokenizer(sentences, padding=True, truncation=True, max_length=16, return_tensors="pt")

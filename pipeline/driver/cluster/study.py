@@ -63,7 +63,11 @@ def search_of(study: str, request: Search) -> Search:
 def _space(store: Store, spec: StudySpec) -> Path | None:
     """Return the file of the study's space; None if it is the packaged one."""
     packaged = load_space(
-        spec.method, file=None, pretrained=spec.model not in BUILTINS, distill=spec.distill
+        spec.method,
+        file=None,
+        pretrained=spec.model not in BUILTINS,
+        distill=spec.distill,
+        family=BUILTINS.get(spec.model, ""),
     ).toml
     if packaged == spec.space_toml:
         return None

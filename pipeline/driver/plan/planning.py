@@ -106,7 +106,7 @@ def _begun(store: Store, name: str) -> StudySpec | None:
 
 def _dense_to_train(store: Store, task: Task, inputs: TrialInputs, *, method: str) -> DenseRecipe | None:
     """Return the recipe of the dense network; None if the store has it."""
-    recipe = dense_recipe(method, pretrained=inputs.source.pretrained)
+    recipe = dense_recipe(method, inputs.source)
     folder = dense_folder(
         store.cache,
         task_fingerprint=task.fingerprint,

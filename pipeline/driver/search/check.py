@@ -27,7 +27,7 @@ from pipeline.model.folder import BUILTINS
 from pipeline.study.ledger import check_sampler
 from pipeline.study.nearest import did_you_mean
 from pipeline.study.records import BadInput, Params
-from pipeline.study.space import FROM_SCRATCH, Space, load_space, parse_space, read_document
+from pipeline.study.space import SECTIONS, Space, load_space, parse_space, read_document, sections_of
 from pipeline.trial.distillation import DISTILLATIONS, NONE
 from pipeline.trial.settings import LATENCY, UNIFORM
 from pipeline.trial.training.compilation import OFF, check_compile
@@ -234,8 +234,9 @@ def _fixed(request: Search, *, own: bool = False) -> Params:
 def _given_keys(request: Search) -> frozenset[str]:
     """Return the keys of the space that the request itself sets."""
     document = {} if request.space is None else read_document(request.space)
-    scratch = document.get(FROM_SCRATCH, {}) if request.model in BUILTINS else {}
-    return frozenset({*document, *scratch, *_fixed(request)} - {FROM_SCRATCH})
+    sections = sections_of(BUILTINS[request.model]) if request.model in BUILTINS else ()
+    scratch = [key for section in sections for key in document.get(section, {})]
+    return frozenset({*document, *scratch, *_fixed(request)} - {*SECTIONS})
 
 
 def space_of(request: Search, *, own: bool = False) -> Space:
@@ -247,7 +248,12 @@ def space_of(request: Search, *, own: bool = False) -> Space:
     fixed = _fixed(request, own=own) | _by_time(request)
     pretrained = request.model not in BUILTINS
     space = load_space(
-        request.method, file=request.space, pretrained=pretrained, fixed=fixed, distill=request.distill
+        request.method,
+        file=request.space,
+        pretrained=pretrained,
+        fixed=fixed,
+        distill=request.distill,
+        family=BUILTINS.get(request.model, ""),
     )
     if not pretrained and space.may_have("cap_pretrained", True):
         raise BadInput(

@@ -12,7 +12,7 @@ from pipeline.driver.search.own import check_learned
 from pipeline.driver.search.resolved import ResolvedSearch
 from pipeline.driver.search.watcher import Watcher
 from pipeline.model.device import CUDA
-from pipeline.model.source import read_weights
+from pipeline.model.source import ModelSource, read_weights
 from pipeline.study.records import Anchors, BadInput
 from pipeline.study.space import load_space
 from pipeline.study.store import Store, send
@@ -36,9 +36,10 @@ from pipeline.trial.distillation import DISTILLATIONS, NONE, write_teacher
 from pipeline.trial.inputs import TrialInputs
 
 
-def dense_recipe(method: str, *, pretrained: bool) -> DenseRecipe:
+def dense_recipe(method: str, source: ModelSource) -> DenseRecipe:
     """Return how the dense networks of a method's studies are trained: as long as a trial of default settings."""
-    packaged = load_space(method, file=None, pretrained=pretrained).defaults()
+    family = str(source.config["model_type"])
+    packaged = load_space(method, file=None, pretrained=source.pretrained, family=family).defaults()
     rate = float(packaged["learning_rate"])
     return DenseRecipe(
         learning_rates=tuple(rate * factor for factor in RATE_FACTORS),
@@ -79,9 +80,7 @@ class DenseTraining:
 
     def __init__(self, resolved: ResolvedSearch) -> None:
         self._resolved, inputs = resolved, resolved.inputs
-        self.recipe = (
-            AS_IT_CAME if resolved.own else dense_recipe(inputs.method, pretrained=inputs.source.pretrained)
-        )
+        self.recipe = AS_IT_CAME if resolved.own else dense_recipe(inputs.method, inputs.source)
         self.folder = _dense_folder(resolved.store, resolved.task, inputs, self.recipe)
 
     @property
@@ -135,7 +134,7 @@ def _dense_folder(store: Store, task: Task, inputs: TrialInputs, recipe: DenseRe
 
 def find_peak(store: Store, task: Task, inputs: TrialInputs) -> Peak | None:
     """Return the memory that training the dense network needed; None if that is not known."""
-    recipe = dense_recipe(inputs.method, pretrained=inputs.source.pretrained)
+    recipe = dense_recipe(inputs.method, inputs.source)
     known = read_dense(_dense_folder(store, task, inputs, recipe))
     if known is None or "peak_mb" not in known:
         return None

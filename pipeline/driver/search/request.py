@@ -26,12 +26,22 @@ SEARCHED = ("compression", "macs", "latency")  # objectives beside the metric, o
 SPARSITY = "sparsity"  # that of networks whose single weights are zero
 
 METHOD, TRIALS = "snip", 5
+DIGITS, MODEL = "builtin/digits", "builtin/tiny-bert"
+MODELS = {
+    DIGITS: "builtin/tiny-vit",
+    "builtin/docstrings-language-model": "builtin/tiny-gpt2",
+}  # of other built-in tasks
 UNTRAINED_METHOD, UNTRAINED_TRIALS = "obs", 1  # without training: one trial gives the whole curve
 BY_MODE: Any = None  # the default of a field that __post_init__ fills
 
 USUAL = "Usual options"
 WHAT, HOW = "More on what is cut", "More on how it is searched"
 WHERE, RUN = "Where it is kept", "What it runs on"
+
+
+def model_of(task: str) -> str:
+    """Return the model of a task where none is given."""
+    return MODELS.get(task, MODEL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +56,18 @@ class Search:
         str,
         Option(
             "A file of rows (csv, tsv, jsonl, parquet), a folder of train and test files, a task file (.toml), "
-            "hf:NAME, glue/sst2 … or builtin/docstrings.",
+            "hf:NAME, glue/sst2 …, builtin/digits or builtin/docstrings.",
             USUAL,
             also=("--data",),
         ),
-    ] = "builtin/docstrings"
-    model: Annotated[str, Option("A hub name, a folder, or builtin/tiny-bert.", USUAL)] = "builtin/tiny-bert"
+    ] = "builtin/digits"
+    model: Annotated[
+        str,
+        Option(
+            f"A hub name, a folder, or a built-in model. [dim]Default: {MODEL}; of the digits {MODELS[DIGITS]}[/]",
+            USUAL,
+        ),
+    ] = BY_MODE
     method: Annotated[
         str,
         Option(
@@ -239,6 +255,8 @@ class Search:
 
     def __post_init__(self) -> None:
         """Fill defaults that depend on others, read paths given as text, and refuse numbers that are none."""
+        if self.model is BY_MODE:
+            object.__setattr__(self, "model", model_of(self.task))
         if self.method is BY_MODE:
             object.__setattr__(self, "method", UNTRAINED_METHOD if self.no_training else METHOD)
         if self.trials is BY_MODE:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from pipeline.driver.execute import connect
 from pipeline.driver.search.check import check
-from pipeline.driver.search.request import Search
+from pipeline.driver.search.request import Search, model_of
 from pipeline.driver.search.resolved import resolve
 from pipeline.driver.search.run import run
 from pipeline.driver.search.watcher import SilentWatcher, Watcher
@@ -35,11 +35,12 @@ def requests_of(
     """
     if seeds < 1:
         raise BadInput(f"--seeds is {seeds}. A sweep has one seed or more.")
+    own = base.model != model_of(base.task)  # it was given
     found = tuple(
         replace(base, task=task, model=model, method=method, seed=base.seed + place)
         for place in range(seeds)
         for task in dict.fromkeys(tasks or (base.task,))
-        for model in dict.fromkeys(models or (base.model,))
+        for model in dict.fromkeys(models or (base.model if own else model_of(task),))
         for method in dict.fromkeys(methods or (base.method,))
     )
     if base.name is not None and len(found) > 1:

@@ -3,11 +3,11 @@
 from pipeline.study.space.cut_keys import ALLOCATION_KEYS, TRIAL_KEYS
 from pipeline.study.space.document import read_document
 from pipeline.study.space.files import known_methods, packaged_methods, shown_keys
-from pipeline.study.space.space import FROM_SCRATCH, Space, load_space, parse_space
+from pipeline.study.space.space import SECTIONS, Space, load_space, parse_space, sections_of
 
 __all__ = [
     "ALLOCATION_KEYS",
-    "FROM_SCRATCH",
+    "SECTIONS",
     "TRIAL_KEYS",
     "Space",
     "known_methods",
@@ -15,5 +15,6 @@ __all__ = [
     "packaged_methods",
     "parse_space",
     "read_document",
+    "sections_of",
     "shown_keys",
 ]

@@ -12,7 +12,8 @@ A file has one table per key, in one of three forms:
 Bounds are included. A range is of whole numbers if both bounds are written as whole numbers. Trial 0 takes the
 `default` of every key, trials 1 to 3 the values of `spread`. A key with `when = { shape = "log" }` is only drawn where
 an earlier key has that value, or one of a list of them; elsewhere it takes its default. `[from_scratch.KEY]`
-changes single settings of a key for models without pretrained weights.
+changes single settings of a key for models without pretrained weights, and `[from_scratch_vit.KEY]` then for those of
+that family.
 
 The packaged files are shared.toml and one per method, which may replace keys of shared.toml; and in distill/ one per
 distillation, for studies that distil. A method's file also sets the columns of tables of results: `show = "name"`
@@ -26,7 +27,7 @@ threshold of a method whose packaged file has both.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import takewhile
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
 FROM_SCRATCH = "from_scratch"
+SECTIONS = (FROM_SCRATCH, *(f"{FROM_SCRATCH}_{family}" for family in ("bert", "gpt2", "vit")))
 
 
 @dataclass(frozen=True)
@@ -147,30 +149,33 @@ def load_space(
     pretrained: bool,
     fixed: Mapping[str, ParamValue] | None = None,
     distill: str = "none",
+    family: str = "",
 ) -> Space:
     """Return the space of a method: the packaged files, replaced by the user's file, replaced by `fixed`.
 
-    With `distill` it has the keys of that distillation, after those of the method.
+    With `distill` it has the keys of that distillation, after those of the method. `family` of a model without
+    pretrained weights: which of the sections `[from_scratch_FAMILY]` changes keys after `[from_scratch]`; or none.
 
     Raises:
         BadInput: no such method; a file cannot be read, is not TOML, has a key that the method lacks, or a table
             that is not valid (`spacefile.parse_key`).
     """
     own = method_file(method)
+    scratch = () if pretrained else sections_of(family)
     keys: dict[str, Key] = {}
     for path in (shared_file(), own):
         document = read_keys(path)
-        keys = _overlay(keys, document, path.name, pretrained=pretrained, new=[*document])
+        keys = _overlay(keys, document, path.name, scratch=scratch, new=[*document])
     if distill != "none":
         path = distill_file(distill)
         document = read_keys(path)
-        keys = _overlay(keys, document, path.name, pretrained=pretrained, new=[*document])
+        keys = _overlay(keys, document, path.name, scratch=scratch, new=[*document])
     user: dict[str, Any] = {}
     if file is not None:
         user = read_document(file)
-        keys = _overlay(keys, user, str(file), pretrained=pretrained, new=[ANY_METHODS])
+        keys = _overlay(keys, user, str(file), scratch=scratch, new=[ANY_METHODS])
     given = {name: {"value": value} for name, value in (fixed or {}).items()}
-    keys = _overlay(keys, given, "options", pretrained=pretrained, new=[])
+    keys = _overlay(keys, given, "options", scratch=scratch, new=[])
     return Space(one_allocation(keys, {*user, *given}, own.name if file is None else str(file)))
 
 
@@ -187,6 +192,11 @@ def parse_space(text: str) -> Space:
         keys[name] = parse_key(_table(file, name, items), name, known=None, earlier=keys)
     check_allocation(keys, file)
     return Space(keys)
+
+
+def sections_of(family: str) -> tuple[str, ...]:
+    """Return the tables of a file that change keys for a model without pretrained weights, in their order."""
+    return (FROM_SCRATCH, f"{FROM_SCRATCH}_{family}")
 
 
 def _spread_or_default(index: int, key: Key) -> ParamValue:
@@ -213,9 +223,12 @@ def _draw(key: Key, trial: BaseTrial) -> ParamValue:
 
 
 def _overlay(
-    keys: Mapping[str, Key], document: Mapping[str, Any], file: str, *, pretrained: bool, new: list[str]
+    keys: Mapping[str, Key], document: Mapping[str, Any], file: str, *, scratch: Sequence[str], new: list[str]
 ) -> dict[str, Key]:
-    """Return the keys, replaced by a file's tables. It may add those of `new`, and no others."""
+    """Return the keys, replaced by a file's tables. It may add those of `new`, and no others.
+
+    Of the sections for models without pretrained weights those of `scratch` count; the others are checked.
+    """
     result = dict(keys)
 
     def put(table: Table, name: str) -> Key:
@@ -226,21 +239,23 @@ def _overlay(
         return key
 
     for name, items in document.items():
-        if name == FROM_SCRATCH:
+        if name in SECTIONS:
             continue
         if name not in keys and name not in new:
             raise BadInput(
                 f"A file changes keys that its method has; {file}: [{name}]. {nearest(name, keys)}"
             )
         result[name] = put(_table(file, name, items), name)
-    for name, items in _table(file, FROM_SCRATCH, document.get(FROM_SCRATCH, {})).items.items():
-        table = _table(file, f"{FROM_SCRATCH}.{name}", items)
-        if name not in result:
-            rule = f"[{FROM_SCRATCH}] changes keys of the space"
-            raise table.refuse(rule, f"{name!r} is none", nearest(name, result))
-        key = put(Table(file, table.key, _merge(result[name].table(), table.items)), name)
-        if not pretrained:
-            result[name] = key
+    for section in (name for name in SECTIONS if name in document):
+        changed = dict(result)
+        for name, items in _table(file, section, document[section]).items.items():
+            table = _table(file, f"{section}.{name}", items)
+            if name not in result:
+                rule = f"[{section}] changes keys of the space"
+                raise table.refuse(rule, f"{name!r} is none", nearest(name, result))
+            changed[name] = put(Table(file, table.key, _merge(result[name].table(), table.items)), name)
+        if section in scratch:
+            result = changed
     return result
 
 
@@ -269,4 +284,4 @@ def _toml(value: Any) -> str:
 @cache
 def _shared_names() -> frozenset[str]:
     files = [shared_file(), *(folder() / DISTILL).glob("*.toml")]
-    return frozenset(name for path in files for name in read_document(path)) - {FROM_SCRATCH}
+    return frozenset(name for path in files for name in read_document(path) if name not in SECTIONS)

@@ -22,12 +22,13 @@ from pipeline.driver.execute import Resources
 from pipeline.driver.search import api
 from pipeline.driver.search.option import Option, options_of
 from pipeline.driver.search.request import HOW, KEPT, SCHEDULERS, WHAT, Search
+from pipeline.driver.search.sweep import requests_of
 from pipeline.driver.search.watcher import SilentWatcher
 from pipeline.methods.registry import METHODS
-from pipeline.model.folder import BUILTIN
+from pipeline.model.folder import BUILTIN, TINY_GPT2, TINY_VIT
 from pipeline.study.records import BadInput
 from pipeline.study.store import DEFAULT_STORE
-from pipeline.task.outline import BUILTIN as BUILTIN_TASK
+from pipeline.task.outline import DIGITS
 from pipeline.trial.distillation import NONE
 from pipeline.trial.training.compilation import OFF
 
@@ -68,7 +69,7 @@ def test_python_has_no_other_arguments() -> None:
 def test_a_usual_search_by_hand() -> None:
     """What the command and Python have promised so far."""
     search = Search()
-    assert (search.task, search.model, search.method) == (BUILTIN_TASK, BUILTIN, "snip")
+    assert (search.task, search.model, search.method) == (DIGITS, TINY_VIT, "snip")
     assert (search.trials, search.seed, search.checkpoint_seconds) == (5, 0, 60.0)
     assert (search.sampler, search.scheduler, search.precision) == ("tpe", "asha", "auto")
     assert (search.distill, search.compile, search.keep_weights) == (NONE, OFF, "front")
@@ -77,6 +78,22 @@ def test_a_usual_search_by_hand() -> None:
     assert search.method in METHODS
     assert search.scheduler in SCHEDULERS
     assert search.keep_weights in KEPT
+
+
+@pytest.mark.parametrize(
+    ("task", "model"),
+    [
+        ("builtin/docstrings", BUILTIN),
+        ("reviews.csv", BUILTIN),
+        (DIGITS, TINY_VIT),
+        ("builtin/docstrings-language-model", TINY_GPT2),
+    ],
+)
+def test_the_model_follows_from_the_task_where_none_is_given(task: str, model: str) -> None:
+    assert Search(task=task).model == model
+    assert Search(task=task, model="bert-base-uncased").model == "bert-base-uncased"
+    (swept,) = requests_of(Search(), tasks=(task,), models=(), methods=(), seeds=1)
+    assert swept.model == model
 
 
 def test_a_search_or_its_options_give_the_same_request(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -92,8 +92,27 @@ class TestPackaged:
         assert scratch.defaults()["learning_rate"] == 2e-3
         assert pretrained.defaults()["learning_rate"] == 1e-4
         changed = {name for name in scratch.keys if scratch.keys[name] != pretrained.keys[name]}
-        epochs = {"tune_epochs", "recover_epochs", "ladder_steps", "rounds", "level"}
+        epochs = {"tune_epochs", "recover_epochs", "recover_rate_factor", "ladder_steps", "rounds", "level"}
         assert changed == {"learning_rate", "batch_size", "penalty_strength"} | epochs
+
+    def test_a_family_changes_settings_after_from_scratch(self, tmp_path: Path) -> None:
+        scratch = load_space("snip", file=None, pretrained=False)
+        vit = load_space("snip", file=None, pretrained=False, family="vit")
+        changed = {name for name in vit.keys if vit.keys[name] != scratch.keys[name]}
+        assert changed == {"batch_size", "tune_epochs", "recover_epochs", "recover_rate_factor"}
+        assert vit.defaults()["tune_epochs"] == 20
+        assert load_space("snip", file=None, pretrained=False, family="bert").toml == scratch.toml
+        file = tmp_path / "mine.toml"
+        file.write_text("[from_scratch_vit.batch_size]\nvalue = 16\n[from_scratch.batch_size]\nvalue = 8\n")
+        sizes = {
+            family: load_space("snip", file=file, pretrained=False, family=family).defaults()["batch_size"]
+            for family in ("", "bert", "vit")
+        }
+        assert sizes == {"": 8, "bert": 8, "vit": 16}
+        assert load_space("snip", file=file, pretrained=True).defaults()["batch_size"] == 32
+        file.write_text("[from_scratch_vitt.batch_size]\nvalue = 16\n")
+        with pytest.raises(BadInput, match="from_scratch_vitt"):
+            load_space("snip", file=file, pretrained=False, family="vit")
 
     def test_unknown_method(self) -> None:
         with pytest.raises(BadInput, match=r"'snp' has none.*Nearest: 'snip'; known: chance, .*, snip"):
