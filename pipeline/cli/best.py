@@ -14,7 +14,7 @@ from pipeline.cli.output import err, identity, out, print_json, styled
 from pipeline.cli.selection import Selection
 from pipeline.cli.shared_options import with_options_of
 from pipeline.fronts.front import Front, FrontPoint, load_front
-from pipeline.fronts.numbers import millions, percent, short
+from pipeline.fronts.numbers import mb, millions, percent, short
 from pipeline.fronts.pick import best_of_task, pick_within, why
 from pipeline.fronts.search_state import search_state
 from pipeline.fronts.split_half import luck_of
@@ -155,7 +155,7 @@ def _facts(found: Front, point: FrontPoint, luck: tuple[float, float] | None) ->
         spec.metric_name: f"{point.metric:.4f}  ({point.metric - anchors.dense:+.4f} against dense, validation)",
         **_size(point, spec),
         **_before(found, point),
-        "size": f"{point.size_mb:.1f} MB  (dense {anchors.dense_size_mb:.1f} MB, fp32)",
+        "size": f"{mb(point.size_mb)} MB  (dense {mb(anchors.dense_size_mb)} MB, fp32)",
         "MACs": f"{millions(point.macs)}, {percent(point.macs / anchors.dense_macs)} of dense",
     }
     facts |= dict(_latency_facts(found, point))

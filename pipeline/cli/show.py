@@ -14,7 +14,7 @@ from pipeline.cli.completion import complete_study
 from pipeline.cli.output import identity, out, print_as_is, print_json, styled
 from pipeline.driver.tracking import page_of, shown
 from pipeline.fronts.front import Front, FrontPoint, load_front
-from pipeline.fronts.numbers import VOLUME, millions, percent, short, volume
+from pipeline.fronts.numbers import VOLUME, mb, millions, percent, short, volume
 from pipeline.fronts.search_state import search_state
 from pipeline.fronts.setting_columns import setting_columns, shared_settings
 from pipeline.study.records import OBJECTIVES
@@ -235,7 +235,7 @@ def _dense_row(found: Front, settings: int) -> list[str]:
     spec, anchors = found.spec, found.spec.anchors
     second = [] if spec.objective == spec.share else ["0.0 %"]
     macs = f"{millions(anchors.dense_macs)} 100 %"
-    sizes = [f"{anchors.dense_size_mb:.1f}", millions(anchors.dense_parameters), macs]
+    sizes = [mb(anchors.dense_size_mb), millions(anchors.dense_parameters), macs]
     dense_ms = found.dense_latency_ms
     times = ["" if dense_ms is None else f"{dense_ms:.3g}", "1.0×"] if found.bench is not None else []
     return [
@@ -256,7 +256,7 @@ def _row(number: int, point: FrontPoint, found: Front, keys: Iterable[str]) -> l
     spec, anchors = found.spec, found.spec.anchors
     second = [] if spec.objective == spec.share else [percent(point.gain)]
     sizes = [
-        f"{point.size_mb:.1f}",
+        mb(point.size_mb),
         millions(point.parameters),
         f"{millions(point.macs)} {100 * point.macs / anchors.dense_macs:.0f} %",
     ]

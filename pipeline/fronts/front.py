@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.fronts.front_point import FrontPoint as FrontPoint
 from pipeline.fronts.notebook import as_html
-from pipeline.fronts.numbers import percent
+from pipeline.fronts.numbers import mb, percent
 from pipeline.study.pareto import front, hypervolume, knee
 from pipeline.study.records import FloatArray, OriginalSize, StudySpec
 from pipeline.study.store import (
@@ -162,7 +162,7 @@ class Front:
                 percent(point.gain),
                 f"{point.metric:.4f}",
                 f"{point.metric - dense.dense:+.4f}",
-                f"{point.size_mb:.1f}",
+                mb(point.size_mb),
                 percent(point.macs / dense.dense_macs),
                 point.latency,
                 str(point.trial),

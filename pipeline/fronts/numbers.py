@@ -29,6 +29,11 @@ def volume(value: float) -> str:
     return MISSING if math.isnan(value) else f"{value:.3f}"
 
 
+def mb(size: float) -> str:
+    """Return a size in MB, 12.34 as "12.3" and 0.034 as "0.03"."""
+    return f"{size:.1f}" if size >= 1 else f"{size:.2f}"
+
+
 def millions(count: int) -> str:
     """Return a count in millions, 1234567 as "1.23 M"."""
     return f"{count / 1e6:.2f} M"

@@ -11,7 +11,7 @@ from pipeline.study.space import load_space
 from pipeline.study.store import Store
 from tests.kit.onetrial import NAME, make_study
 
-FIRST, OWN = "docstrings-tiny-bert-snip", "reviews-bert-base-uncased-snip"
+FIRST, OWN = "digits-tiny-vit-snip", "reviews-bert-base-uncased-snip"
 METHODS = ("snip", "first-order", "layerdrop")  # compared, on these seeds
 SEEDS = range(3)
 
@@ -30,7 +30,7 @@ def make_pages_folder(folder: Path) -> None:
     store = folder / "mlflow_runs"
     shutil.copytree(made.store.root, store)
     Store(store).study(NAME).task.write(refer(str(folder / "reviews.toml")))
-    copy_study(NAME, FIRST, store=store, task="builtin/docstrings")
+    copy_study(NAME, FIRST, store=store, task="builtin/digits")
     copy_study(NAME, OWN, store=store, seed=len(SEEDS))
     for method in METHODS:
         for seed in SEEDS:

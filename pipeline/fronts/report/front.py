@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pipeline.fronts.at_size import Rival, at_size
 from pipeline.fronts.figures import front_figure, own_front
 from pipeline.fronts.front import FrontPoint
-from pipeline.fronts.numbers import short
+from pipeline.fronts.numbers import mb, short
 from pipeline.fronts.report.markup import Block, Markup, Picture, Section, paragraphs, table, text
 from pipeline.fronts.report.reading import StudyView, sparse
 from pipeline.fronts.setting_columns import setting_columns, shared_settings
@@ -94,7 +94,7 @@ def _at_size(views: Sequence[StudyView]) -> list[Block]:
     rows = [
         [
             row.model,
-            f"{row.size_mb:.1f}",
+            mb(row.size_mb),
             f"{row.metric:.4f}",
             *_rival(row.by_mb, row.metric),
             "" if row.latency_ms is None else f"{row.latency_ms:.3g}",
@@ -120,7 +120,7 @@ def _at_size(views: Sequence[StudyView]) -> list[Block]:
 def _rival(rival: Rival | None, metric: float) -> tuple[str, str]:
     if rival is None:
         return "none so small", ""
-    cost = f"{rival.point.size_mb:.1f} MB" + (f", {rival.point.latency} ms" if rival.point.latency_ms else "")
+    cost = f"{mb(rival.point.size_mb)} MB" + (f", {rival.point.latency} ms" if rival.point.latency_ms else "")
     return f"{rival.point.metric:.4f}: {rival.study} ({cost})", f"{rival.point.metric - metric:+.4f}"
 
 
@@ -138,7 +138,7 @@ def int8_table(view: StudyView) -> Markup:
             each.kind,
             f"{each.metric:.4f}",
             f"{each.metric - each.fp32_metric:+.4f}",
-            f"{each.size_mb:.1f}",
+            mb(each.size_mb),
             *(("", "") if each.ms is None else (f"{each.ms:.3g}", f"{(each.fp32_ms or 0) / each.ms:.2f}×")),
             "yes" if id(each) in best else "",
         ]
@@ -167,7 +167,7 @@ def _dense_row(view: StudyView, cells: int, *, fast: bool, second: bool) -> list
     """Return the row of the dense network, which the others are read against."""
     front, anchors = view.front, view.front.spec.anchors
     ms = front.dense_latency_ms
-    sizes = [f"{anchors.dense_parameters / 1e6:.2f} M", f"{anchors.dense_size_mb:.1f}", "100 %"]
+    sizes = [f"{anchors.dense_parameters / 1e6:.2f} M", mb(anchors.dense_size_mb), "100 %"]
     row = [
         "dense",
         "0.0 %",
@@ -186,6 +186,6 @@ def _sizes(point: FrontPoint, spec: StudySpec) -> list[str]:
         return [f"{(point.nonzero_parameters or 0) / 1e6:.2f} M"]
     return [
         f"{point.parameters / 1e6:.2f} M",
-        f"{point.size_mb:.1f}",
+        mb(point.size_mb),
         f"{100 * point.macs / spec.anchors.dense_macs:.0f} %",
     ]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.fronts.figures import plotly_script
-from pipeline.fronts.numbers import short
+from pipeline.fronts.numbers import mb, short
 from pipeline.fronts.report.markup import Picture, Section, text
 from pipeline.fronts.report.reading import StudyView
 from pipeline.study.records import BadInput
@@ -159,8 +159,8 @@ def _points(views: Sequence[StudyView]) -> Mapping[str, object]:
             found[f"{spec.name}/{dot.trial}/{dot.point}"] = {
                 "command": f"prunefront export {spec.name} {which} --to ./small{view.where}",
                 "settings": settings,
-                "said": f"{spec.metric_name} {dot.metric:.4f} (dense {spec.anchors.dense:.4f}), {dot.size_mb:.1f} of "
-                f"{spec.anchors.dense_size_mb:.1f} MB, {dot.parameters / 1e6:.2f} M parameters",
+                "said": f"{spec.metric_name} {dot.metric:.4f} (dense {spec.anchors.dense:.4f}), {mb(dot.size_mb)} of "
+                f"{mb(spec.anchors.dense_size_mb)} MB, {dot.parameters / 1e6:.2f} M parameters",
             }
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.fronts.front import FrontPoint
-from pipeline.fronts.numbers import millions, percent
+from pipeline.fronts.numbers import mb, millions, percent
 from pipeline.study.records import StudySpec
 
 DROPS = (0.01, 0.02)  # what a page looks for, below the dense metric
@@ -22,6 +22,6 @@ def in_words(point: FrontPoint, spec: StudySpec) -> str:
     anchors = spec.anchors
     return (
         f"{percent(point.compression)} of the encoder gone at {point.metric:.4f}, {millions(point.parameters)} of "
-        f"{millions(anchors.dense_parameters)} parameters and {point.size_mb:.1f} of "
-        f"{anchors.dense_size_mb:.1f} MB left{latency} (trial {point.trial}, {point.kind})"
+        f"{millions(anchors.dense_parameters)} parameters and {mb(point.size_mb)} of "
+        f"{mb(anchors.dense_size_mb)} MB left{latency} (trial {point.trial}, {point.kind})"
     )

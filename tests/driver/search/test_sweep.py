@@ -22,7 +22,7 @@ def test_seeds_come_last_so_that_all_have_as_many_when_time_is_up() -> None:
         (3, "a", "snip"), (3, "a", "obs"), (3, "b", "snip"), (3, "b", "obs"),
         (4, "a", "snip"), (4, "a", "obs"), (4, "b", "snip"), (4, "b", "obs"),
     ]  # fmt: skip
-    assert {each.model for each in found} == {Search().model}
+    assert {each.model for each in found} == {"builtin/tiny-bert"}
     assert len(requests_of(Search(name="x"), tasks=(), models=(), methods=(), seeds=1)) == 1
     with pytest.raises(BadInput, match="cannot name 2 studies"):
         requests_of(Search(name="x"), tasks=(), models=(), methods=["snip", "obs"], seeds=1)
