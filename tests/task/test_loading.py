@@ -425,7 +425,7 @@ def test_names_that_are_no_task(name: str, options: dict[str, object], message: 
         (sentences(30), {"more": 'txet = "x"'}, "unknown key 'txet', known there are name, metric"),
         (sentences(30), {"more": "max_length = 0"}, "max_length = 0"),
         (sentences(30), {"more": "max_length ="}, r"task.toml is no task file: Invalid value \(at line 5"),
-        (sentences(30), {"files": 'validation = "dev.tsv"'}, "names 'dev.tsv': there is no .*dev.tsv"),
+        (sentences(30), {"files": 'validation = "dev.tsv"'}, "names 'dev.tsv', and there is no .*dev.tsv"),
         ([("a", "x"), ("b", "x")], {}, "all rows have the label 'x'"),
         ([("a", "1"), ("b", "")], {}, "1 row has no label; the first is row 2"),
         ([("a", "1"), ("a", "0"), ("a", "1"), ("a", "0")], {}, "4 rows are too few, or too alike"),
@@ -447,7 +447,7 @@ def test_bad_files(
 def test_a_missing_file(file: str, tmp_path: Path) -> None:
     path = write_task(tmp_path, sentences(30))
     (tmp_path / file).unlink()
-    with pytest.raises(BadInput, match=f"names '{file}': there is no .*{file}"):
+    with pytest.raises(BadInput, match=f"names '{file}', and there is no .*{file}"):
         load(path)
 
 

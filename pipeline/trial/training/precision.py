@@ -100,8 +100,8 @@ def check_precision(choice: str, hardware: Hardware | None) -> None:
         return
     native = [each for each in PRECISIONS[1:] if hardware.has(each)]
     raise BadInput(
-        f"--precision is {choice!r}, and {hardware.name} multiplies {', '.join(native)} alone natively. Leave it out: "
-        f"auto is {choose_precision('auto', hardware)} here."
+        f"--precision is {choice!r}, which {hardware.name} does not multiply natively; it has {', '.join(native)}. "
+        f"Leave it out: auto is {choose_precision('auto', hardware)} here."
     )
 
 

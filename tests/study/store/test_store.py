@@ -224,7 +224,7 @@ class TestRecord:
         (tmp_path / "a" / "record.npz").replace(tmp_path / "b" / "record.npz")
         with pytest.raises(BadInput, match=r"record\.npz is damaged: it is not the file"):
             load_record(tmp_path / "b")
-        with pytest.raises(BadInput, match=r"record\.npz cannot: No such file"):
+        with pytest.raises(BadInput, match=r"record\.npz cannot be read: No such file"):
             load_record(tmp_path / "a")
 
     def test_a_killed_writer_leaves_whole_records_or_none(self, tmp_path: Path) -> None:
