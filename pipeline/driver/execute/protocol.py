@@ -78,7 +78,7 @@ class Loss:
     """Why an attempt at a trial has ended before the trial: its process died, alone or with its node, or it raised."""
 
     raised: str = ""  # the error; empty if its process was lost
-    node_lost: bool = False  # Ray has lost the machine
+    node_lost: bool = False  # Ray has lost the machine, or the way to it
     reason: str = ""  # of the trial's failure, should it be given up; empty if nothing is known
 
 

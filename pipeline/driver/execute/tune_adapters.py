@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from pipeline.study.records import Ask
 
 OUT_OF_MEMORY = ("OutOfMemory", "out of memory", "MemoryError")
-NODE_DIED = "node has died"  # Ray's words for whatever ended a node, preemption among it
+# Ray's words for whatever ended a node, preemption among it; and, before it knows, for a connection that was cut
+NODE_LOST = ("node has died", "temporarily unavailable")
 
 
 def last_failure(trial: Any) -> str:
@@ -147,7 +148,8 @@ class QueueSearcher(Searcher):
         with suppress(Exception), self.keeping_failure():
             self.stacks.release(trial_id, self._queue())
         raised = failure.strip().splitlines()[-1] if "Traceback" in failure else ""
-        loss = Loss(raised, NODE_DIED in failure, self.errors.get(trial_id, ""))
+        node_lost = any(words in failure for words in NODE_LOST)
+        loss = Loss(raised, node_lost, self.errors.get(trial_id, ""))
         with suppress(Exception), self.keeping_failure():
             return self._queue().on_restart(number, loss)
         return False

@@ -21,6 +21,8 @@ from tests.kit.synthetic import spec
 NODE = """The actor died unexpectedly before finishing this task.
 The actor died because its node has died. Node Id: 12ab
 \tthe actor's node was terminated unexpectedly: health check failed"""
+CUT = """The actor cc1f is unavailable: The actor is temporarily unavailable: RpcError: RPC error: Socket closed
+rpc_code: 14. The task may or may not have been executed on the actor."""  # of a node that was killed
 PROCESS = """The actor died unexpectedly before finishing this task.
 The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: Worker
 unexpectedly exits with a connection error code 2. End of file."""
@@ -45,11 +47,12 @@ class Losses(FiveTrials):
     ("said", "loss"),
     [
         (NODE, Loss(node_lost=True)),
+        (CUT, Loss(node_lost=True)),
         (PROCESS, Loss()),
         (RAISED, Loss(raised="RuntimeError: A later attempt has begun")),
         (MEMORY, Loss(reason="out of memory: the node that it ran on had none left")),
     ],
-    ids=["node", "process", "raised", "memory"],
+    ids=["node", "cut", "process", "raised", "memory"],
 )
 @pytest.mark.parametrize("begun", [True, False])
 def test_what_ray_says_of_a_loss_is_passed_on(said: str, loss: Loss, begun: bool, tmp_path: Path) -> None:
