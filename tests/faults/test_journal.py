@@ -25,5 +25,6 @@ def wrong(study: Study, schedules: list[Schedule]) -> list[str]:
 def test_a_sample_of_schedules_loses_and_doubles_nothing(tmp_path: Path) -> None:
     study = Study(tmp_path, journal=True)
     every = study.schedules()
-    assert {each.fault for each in every} == set(FAULTS)
+    # nobody reads the clock after a journal's first line: a jump there changes nothing
+    assert {each.fault for each in every} == set(FAULTS) - {"clock"}
     assert wrong(study, every[::SAMPLE]) == []
