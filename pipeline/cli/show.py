@@ -162,7 +162,7 @@ def _in_mlflow(tracking: str | None, store: Path) -> str:
 def _milliseconds(point: FrontPoint) -> list[str]:
     if point.latency_ms is None or point.speedup is None:
         return ["", ""]
-    return [point.latency, f"{point.speedup:.1f}×"]
+    return [point.latency, f"{point.speedup:.1f}×{'?' * point.latency_disturbed}"]
 
 
 def _retrained(point: FrontPoint, again: Retrained) -> str:
