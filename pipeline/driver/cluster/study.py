@@ -50,9 +50,10 @@ def search_of(study: str, request: Search) -> Search:
     frozen = {each.name: getattr(spec, each.name) for each in options if each.name in _OF_SPEC}
     frozen |= {"model": request.model if folder else spec.model, "space": _space(store, spec), "start": None}
     own = replace(request, **frozen, **asdict(task))
+    usual = Search()  # an option that is left out has what it would have in a search without any
     for option in options:
         given, its = getattr(request, option.name), getattr(own, option.name)
-        if option.name not in FREE and given not in (option.default, its):
+        if option.name not in FREE and given not in (getattr(usual, option.name), its):
             raise BadInput(
                 f"{option.flag} is {str(given)!r}, and the study {study!r} was begun with "
                 f"{str(its)!r}. Leave it out, or name another study by the search's options."

@@ -138,5 +138,5 @@ def test_ranks_within_layers_by_hand():
 
 def test_a_search_without_a_fitted_pruner_is_refused(tmp_path):
     with pytest.raises(BadInput, match="prunefront fit-pruner --model builtin/tiny-bert --tasks"):
-        search(method="smp", store=tmp_path / "store")
+        search(task="builtin/docstrings", method="smp", store=tmp_path / "store")
     assert not (tmp_path / "store").exists()

@@ -108,7 +108,7 @@ def test_an_export_is_what_the_library_runs(searched: Searched, tmp_path: Path) 
     folder, of = tmp_path / "out", HEADS[KINDS[searched.kind].network]
     int8 = ("--int8",) if searched.kind in INT8 else ()
     onnx = () if of.outputs == ("logits",) else ("--onnx",)  # others are tried in tests/export
-    here(searched, "export", searched.name, "--to", folder, "--trial", "0", *onnx, *int8)
+    here(searched, "export", searched.name, "--to", folder, "--point", "1", *onnx, *int8)
     card = (folder / "README.md").read_text()
     assert f"pipeline_tag: {of.pipeline}" in card
     USES[searched.kind](folder)
