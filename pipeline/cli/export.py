@@ -14,7 +14,7 @@ from pipeline.cli.output import err, log, out, print_json
 from pipeline.cli.selection import Selection
 from pipeline.cli.shared_options import with_options_of
 from pipeline.fronts.bounds import flag
-from pipeline.fronts.numbers import megabytes, millions, milliseconds, percent
+from pipeline.fronts.numbers import mb, megabytes, millions, milliseconds, percent
 from pipeline.study.records import BadInput
 from pipeline.study.store import DEFAULT_STORE
 
@@ -184,7 +184,7 @@ def _print(done: Exported) -> None:
         )
     rows |= {
         "parameters": f"{millions(point.parameters)}  (dense {millions(anchors.dense_parameters)})",
-        "size": f"{megabytes(facts.size_bytes)}  (dense {anchors.dense_size_mb:.1f} MB)",
+        "size": f"{megabytes(facts.size_bytes)}  (dense {mb(anchors.dense_size_mb)} MB)",
     }
     for each in facts.times:
         bench = each.bench

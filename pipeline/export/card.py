@@ -13,7 +13,7 @@ from pipeline.export.engines import card_section as engines_section
 from pipeline.export.int8 import Int8Network, card_section
 from pipeline.export.onnx import session_call
 from pipeline.fronts.front import Front, FrontPoint
-from pipeline.fronts.numbers import megabytes, millions, milliseconds, percent
+from pipeline.fronts.numbers import mb, megabytes, millions, milliseconds, percent
 from pipeline.model.folder import BUILTINS
 from pipeline.model.heads import CLASSIFIER, HEADS, IMAGE_CLASSIFIER, SPANS
 from pipeline.study.records import OriginalSize, StudySpec
@@ -144,7 +144,7 @@ def _rows(facts: Facts) -> list[tuple[str, str, str]]:
         (
             "size of the weights (fp32)",
             megabytes(facts.size_bytes),
-            f"{anchors.dense_size_mb:.1f} MB",
+            f"{mb(anchors.dense_size_mb)} MB",
         ),
         *(_latency_row(each) for each in facts.times),
     ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from pipeline.fronts.front import Front
 from pipeline.fronts.front_point import FrontPoint
+from pipeline.fronts.numbers import mb
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,13 @@ class AtSize:
     @property
     def sentence(self) -> str:
         """Say which is better at this size."""
-        mine = f"{self.model} as it came ({self.size_mb:.1f} MB) has {self.metric_name} {self.metric:.4f}"
+        mine = f"{self.model} as it came ({mb(self.size_mb)} MB) has {self.metric_name} {self.metric:.4f}"
         if self.by_mb is None:
             return f"{mine}; no network cut from another model is so small."
         rival, point = self.by_mb, self.by_mb.point
         return (
             f"{mine}; of at most its size the best cut from another model is trial {point.trial} of {rival.study} "
-            f"with {point.metric:.4f} ({point.metric - self.metric:+.4f}, {point.size_mb:.1f} MB)."
+            f"with {point.metric:.4f} ({point.metric - self.metric:+.4f}, {mb(point.size_mb)} MB)."
         )
 
 

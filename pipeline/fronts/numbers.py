@@ -46,7 +46,7 @@ def ends(low: float, high: float) -> str:
 
 def megabytes(count: int) -> str:
     """Return a number of bytes in MB of 10^6 bytes, 1234567 as "1.2 MB"."""
-    return f"{count / 1e6:.1f} MB"
+    return f"{mb(count / 1e6)} MB"
 
 
 def milliseconds(value: float) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.fronts.bounds import USUAL_DROP, Bounds
 from pipeline.fronts.front import Front, FrontPoint, load_front, objectives
+from pipeline.fronts.numbers import mb
 from pipeline.study.pareto import front, knee
 from pipeline.study.records import BadInput, FloatArray, StudySpec
 from pipeline.study.store import DEFAULT_STORE, Store
@@ -157,7 +158,7 @@ def _none_fits(found: Front, bounds: Bounds, floor: float) -> BadInput:
         f"The front of {found.spec.name!r} has no point with {' and '.join(asked)} (dense: "
         f"{found.spec.anchors.dense:.4f}). It offers metrics of {min(metrics):.4f} to {max(metrics):.4f} at "
         f"{'sparsities' if found.spec.zeroes else 'compressions'} of {max(shares):.3f} to {min(shares):.3f}, sizes of "
-        f"{min(sizes):.1f} to {max(sizes):.1f} MB{_latencies(found)}. Ask for less, or search longer."
+        f"{mb(min(sizes))} to {mb(max(sizes))} MB{_latencies(found)}. Ask for less, or search longer."
         + (f" {doubt}" if (doubt := _doubt(found, bounds)) else "")
     )
 

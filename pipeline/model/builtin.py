@@ -43,7 +43,9 @@ def built_in(
     """
     wanted = {IMAGE_CLASSIFIER: TINY_VIT, LANGUAGE_MODEL: TINY_GPT2}.get(network, BUILTIN)
     if name != wanted:
-        raise BadInput(f"A network for {network} is {wanted}, or one of your own; {name} is none.")
+        raise BadInput(
+            f"{name} is no network for {network}. {wanted} is, or a model of your own: name it by --model."
+        )
     if network == IMAGE_CLASSIFIER:
         return tiny_vit([int(side) for side in examples], head)
     return tiny_gpt2(examples, head) if network == LANGUAGE_MODEL else tiny_bert(examples, head)

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.driver.tracking.published import BY_PERCENT, CURVE, FRONT, clipped
 from pipeline.fronts.front import Front, FrontPoint
-from pipeline.fronts.numbers import VOLUME, millions, volume
+from pipeline.fronts.numbers import VOLUME, mb, millions, volume
 from pipeline.study.records import StudySpec, TrialRecord
 
 NOTE_ROWS = 20  # of a front: a note has 8,000 characters
@@ -95,7 +95,7 @@ def trial_note(record: TrialRecord, spec: StudySpec) -> str:
         lines.append(
             f"{spec.metric_name} **{found.metric:.4f}** at **{100 * found.share:.1f} %** {spec.share} "
             f"(dense {anchors.dense:.4f}, constant {anchors.constant:.4f}): {found.parameters / 1e6:.2f} M parameters, "
-            f"{found.size_mb:.1f} MB, {found.macs / 1e6:.1f} M multiply-accumulates a row."
+            f"{mb(found.size_mb)} MB, {found.macs / 1e6:.1f} M multiply-accumulates a row."
         )
     if record.points:
         lines.append(
@@ -120,7 +120,7 @@ def _dense_row(found: Front) -> str:
         f"{anchors.dense:.4f}",
         "",
         f"{anchors.dense_parameters / 1e6:.2f} M",
-        f"{anchors.dense_size_mb:.1f} MB",
+        f"{mb(anchors.dense_size_mb)} MB",
         millions(anchors.dense_macs),
         *times,
         "",
@@ -134,7 +134,7 @@ def _point_row(point: FrontPoint, spec: StudySpec, *, timed: bool) -> str:
         f"{point.metric:.4f}",
         f"{point.metric - spec.anchors.dense:+.4f}",
         f"{point.parameters / 1e6:.2f} M",
-        f"{point.size_mb:.1f} MB",
+        f"{mb(point.size_mb)} MB",
         millions(point.macs),
         *_milliseconds(point, timed=timed),
         str(point.trial),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.fronts.figures.series import Series
+from pipeline.fronts.numbers import mb
 from pipeline.study.pareto import front
 from pipeline.study.store import Int8Scores
 
@@ -77,5 +78,5 @@ def _hover(each: Int8Scores, one: Series) -> str:
     times = "" if each.ms is None else f", {each.ms:.3g} ms (fp32 {each.fp32_ms:.3g} ms in the same engine)"
     return (
         f"<b>trial {each.trial}</b>, point {each.point}, int8 {each.kind}<br>{one.spec.metric_name} "
-        f"<b>{each.metric:.4f}</b> (fp32 {each.fp32_metric:.4f})<br>{each.size_mb:.1f} MB{times}"
+        f"<b>{each.metric:.4f}</b> (fp32 {each.fp32_metric:.4f})<br>{mb(each.size_mb)} MB{times}"
     )

@@ -18,7 +18,7 @@ from pipeline.fronts.figures.series import (
     titles,
     xy,
 )
-from pipeline.fronts.numbers import short
+from pipeline.fronts.numbers import mb, short
 from pipeline.fronts.setting_columns import columns_of
 from pipeline.study.records import Params, StudySpec
 
@@ -121,7 +121,7 @@ def hover(dot: Dot, spec: StudySpec) -> str:
         f"<b>trial {dot.trial}</b>, {dot.kind}",
         f"{spec.metric_name} <b>{dot.metric:.4f}</b> at {spec.share} "
         f"<b>{PERCENT * (dot.gain if spec.zeroes else dot.compression):.1f} %</b>",
-        f"{dot.parameters / 1e6:.2f} M parameters, {dot.size_mb:.1f} MB{latency}",
+        f"{dot.parameters / 1e6:.2f} M parameters, {mb(dot.size_mb)} MB{latency}",
         *(" · ".join(settings[at : at + 2]) for at in range(0, len(settings), 2)),
     ]
     return "<br>".join(lines)
@@ -251,7 +251,7 @@ def _draw_anchors(figure: go.Figure, one: Series, *, colour: str, alone: bool) -
             hoverinfo="skip",
         )
     metric = f"{one.spec.metric_name} <b>{anchors.dense:.4f}</b>"
-    size = f"{anchors.dense_parameters / 1e6:.2f} M parameters, {anchors.dense_size_mb:.1f} MB"
+    size = f"{anchors.dense_parameters / 1e6:.2f} M parameters, {mb(anchors.dense_size_mb)} MB"
     figure.add_scatter(
         x=[0],
         y=[anchors.dense],
