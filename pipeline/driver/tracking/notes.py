@@ -11,7 +11,7 @@ from pipeline.fronts.front import Front, FrontPoint
 from pipeline.fronts.numbers import VOLUME, mb, millions, volume
 from pipeline.study.records import StudySpec, TrialRecord
 
-NOTE_ROWS = 20  # of a front: a note has 8,000 characters
+NOTE_ROWS = 18  # of a front: a note has 8,000 characters
 NOTE_REASONS = 5
 REASON_LETTERS = 60  # in a run's name
 
