@@ -167,7 +167,7 @@ def test_the_card_and_the_record_have_it(exported: Exported) -> None:
     assert (
         f"| **{kept.kind}** | {kept.validation:.4f} | {kept.validation - kept.fp32_validation:+.4f} |" in card
     )
-    assert f"{kept.size_bytes / 1e6:.1f} MB" in card
+    assert f"{kept.size_bytes / 1e6:.2f} MB" in card  # under 1 MB
     level = {"dynamic": "BASIC", "static": "EXTENDED"}[kept.kind]
     assert f"ORT_ENABLE_{level}\n" in card
     record = json.loads((exported.folder / "prunefront.json").read_text())

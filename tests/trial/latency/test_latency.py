@@ -295,8 +295,8 @@ def test_a_front_distinguishes_measured_from_predicted(tmp_path: Path) -> None:
 def test_mlflow_shows_milliseconds_and_speedup(tmp_path: Path) -> None:
     found = load_front("toy", store=with_times(tmp_path).root)
     note = study_note(found, table="t", charts="c").replace("&emsp;", "")
-    assert "| 0.00 MB | 0.00 M | 5 (2.0 ×) | 0 | curve |" in note
-    assert "| 0.00 MB | 0.00 M | ~3 (2.7 ×) | 0 | curve |" in note
+    assert "| 0.01 MB | 0.00 M | 5 (2.0 ×) | 0 | curve |" in note
+    assert "| 0.01 MB | 0.00 M | ~3 (2.7 ×) | 0 | curve |" in note
     table = front_table(found)
     columns = dict(zip(table["columns"], zip(*table["data"], strict=True), strict=True))
     assert columns["latency_ms"] == (5.0, 3.0)
