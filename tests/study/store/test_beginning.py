@@ -13,13 +13,17 @@ from pipeline.study.store.object_client import ObjectClient
 from tests.kit.bucket import contents
 from tests.kit.ledger import ledger_at, record_of, spec_of
 
-PLACE = Path("s3://bucket/begins")
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A prefix of this test's own: what another test left may equal, in content and second, what this one writes."""
+    return Path(f"s3://bucket/{tmp_path.name}")
 
 
 @pytest.fixture
-def left(machine: Callable[[str], None]) -> Store:
+def left(machine: Callable[[str], None], place: Path) -> Store:
     """What an earlier search has left: a word, a record, an attempt."""
-    store = Store(PLACE)
+    store = Store(place)
     study = store.study("s")
     study.began.write(Began("1a2b3c4d"))
     study.write_record(record_of(ledger_at("sqlite://").ask()))
@@ -27,10 +31,10 @@ def left(machine: Callable[[str], None]) -> Store:
     return store
 
 
-def later(machine: Callable[[str], None], url: str) -> Store:
+def later(machine: Callable[[str], None], place: Path, url: str) -> Store:
     """Another machine takes over: it begins anew, and runs a trial to its end."""
     machine("later")
-    store = Store(PLACE)
+    store = Store(place)
     begin_study(store.study("s").folder, check=lambda: None)
     ledger = ledger_at(url)
     ask = ledger.ask()
@@ -66,6 +70,7 @@ def test_a_driver_that_stands_still_removes_nothing_of_the_later_one(
     when: str,
     left: Store,
     machine: Callable[[str], None],
+    place: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -75,7 +80,7 @@ def test_a_driver_that_stands_still_removes_nothing_of_the_later_one(
 
     def stand_still() -> None:
         if not others:
-            others.append(later(machine, url))
+            others.append(later(machine, place, url))
 
     def looking(self: ObjectClient, key: str, e_tag: str | None = None) -> object:
         if self is client and when == "in mid-removal":
@@ -100,7 +105,11 @@ def test_a_driver_that_stands_still_removes_nothing_of_the_later_one(
 
 
 def test_what_is_removed_in_the_window_that_stays_is_missed_and_run_again(
-    left: Store, machine: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    left: Store,
+    machine: Callable[[str], None],
+    place: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Between the look at an object and its removal: obstore has no removal on condition."""
     url, others = f"sqlite:///{tmp_path}/later.db", list[Store]()
@@ -108,7 +117,7 @@ def test_what_is_removed_in_the_window_that_stays_is_missed_and_run_again(
 
     def standing_still(self: ObjectClient, keys: list[str]) -> None:
         if self is client and not others and keys[0].endswith("/record.json"):
-            others.append(later(machine, url))
+            others.append(later(machine, place, url))
         delete(self, keys)
 
     monkeypatch.setattr(ObjectClient, "delete", standing_still)
@@ -116,7 +125,7 @@ def test_what_is_removed_in_the_window_that_stays_is_missed_and_run_again(
     (other,) = others
     assert [name for name in names(other) if name.endswith("record.json")] == []
     machine("third")
-    third = Store(PLACE)
+    third = Store(place)
     assert third.study("s").exists()
     ledger = ledger_at(url)
     found = ledger.reconcile(third)
