@@ -1,12 +1,20 @@
-"""Commands as they are parsed and explained: the nearest of mistyped options, and no types that say nothing."""
+"""Commands as they are parsed and explained: the nearest of mistyped options, and help that fits the terminal."""
 
 from __future__ import annotations
 
+import copy
+import shutil
 from typing import Any
 
+from rich.text import Text
 from typer.core import TyperCommand
 
 from pipeline.study.nearest import did_you_mean
+
+NARROW = 80  # columns; below it help is without panels
+INDENT = 4  # of an option's text there
+GENERAL, LAST = ("quiet", "as_json", "help"), "General"  # options of every command, and their panel
+PANEL = "rich_help_panel"
 
 
 class Command(TyperCommand):
@@ -27,6 +35,14 @@ class Command(TyperCommand):
                 error.possibilities = None
             raise
 
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the help of the command, in panels where there is room for them."""
+        if shutil.get_terminal_size().columns < NARROW:
+            return narrow_help(self, ctx, formatter)
+        page = copy.copy(self)
+        page.get_params = lambda ctx: explained(Command.get_params(self, ctx))  # type: ignore[method-assign]
+        return super(Command, page).format_help(ctx, formatter)
+
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, as help shows them."""
         return shown(super().get_params(ctx))
@@ -40,6 +56,48 @@ def shown(params: list[Any]) -> list[Any]:
         elif getattr(each, "multiple", False) or each.nargs == -1:
             each.display_type_rich = _of_a_list
     return params
+
+
+def explained(params: list[Any]) -> list[Any]:
+    """Return copies of parameters for a page of help; options of every command come last where others are in panels.
+
+    Rich cuts what it cannot wrap, and typer joins the names of an option without a space: here each has a line.
+    """
+    pages = [copy.copy(each) for each in params]
+    panels = any(getattr(each, PANEL, None) for each in pages)
+    for each in pages:
+        if panels and each.name in GENERAL:
+            each.rich_help_panel = LAST
+        if each.param_type_name == "option":
+            long = [name for name in (*each.opts, *each.secondary_opts) if name.startswith("--")]
+            short = [name for name in (*each.opts, *each.secondary_opts) if name not in long]
+            each.opts, each.secondary_opts = ["\n".join(long), *short], []
+    return pages
+
+
+def narrow_help(command: Command, ctx: Any, formatter: Any) -> None:
+    """Write help as lines that are never cut: each option, and its text below it."""
+    command.format_usage(ctx, formatter)
+    sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+    for each in explained(command.get_params(ctx)):
+        each.opts = [name for names in each.opts for name in names.split("\n")]
+        each.help = _plain(each.help or "")
+        panel = getattr(each, PANEL, None) or f"{each.param_type_name.title()}s"
+        if record := each.get_help_record(ctx):
+            sections.setdefault(panel, []).append(record)
+    for paragraph in (command.help or "").split("\n\n"):
+        formatter.write_paragraph()
+        formatter.write_text(_plain(paragraph))
+    for panel, rows in ((panel, rows) for panel, rows in sections.items() if rows):
+        with formatter.section(panel):
+            formatter.write_dl(rows, col_max=INDENT)
+    for line in (command.epilog or "").split("\n\n"):
+        formatter.write_paragraph()
+        formatter.write_text(_plain(line))
+
+
+def _plain(text: str) -> str:
+    return Text.from_markup(text).plain
 
 
 def _of_a_flag(**_: Any) -> str | None:

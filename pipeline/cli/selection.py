@@ -8,7 +8,7 @@ from typing import Annotated
 from pipeline.driver.search.option import Option
 from pipeline.fronts.bounds import Bounds
 
-WHICH = "Which network (default: the smallest within 0.01 of the dense metric)"
+WHICH = "Which network (default: --max-drop 0.01)"
 
 
 @dataclass(frozen=True, kw_only=True)

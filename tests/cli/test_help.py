@@ -90,6 +90,26 @@ def test_help_has_no_types_that_say_nothing(name: str, capsys: pytest.CaptureFix
     assert "list[" not in said
 
 
+@pytest.mark.parametrize("columns", [60, 80, 120])
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_no_name_default_or_range_is_cut_on_a_narrow_terminal(
+    name: str, columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert run([name, "--help"]) == 0
+    said = capsys.readouterr().out
+    assert max(map(len, said.splitlines())) <= columns
+    words = said.replace("│", " ").replace(",", " ").split()
+    for each in COMMANDS[name].params:
+        for option in (*each.opts, *each.secondary_opts):
+            if option.startswith("-"):
+                assert words.count(option) >= 1, option
+        if isinstance(each.default, int | float) and each.default and not isinstance(each.default, bool):
+            assert str(each.default) in said
+    cut = [word for word in words if word.endswith("…") and word != "…"]
+    assert cut == []
+
+
 @pytest.mark.parametrize(
     "words",
     [
