@@ -13,7 +13,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
@@ -104,6 +104,29 @@ def move(source: Path, target: Path) -> None:
     make_folder(target.parent)
     source.replace(target)
     _sync_folder(target.parent)
+
+
+def remove_known(path: Path, is_known: Callable[[Path], bool]) -> bool:
+    """Remove a file if it is a known one, at its last look; return whether it was.
+
+    It is renamed, looked at, and put back if it is another one. A process that stands still between these steps hides
+    the other one for so long, and loses it if it dies there, or if a third file has the name by then.
+
+    Raises:
+        OSError: it cannot be renamed.
+    """
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        path.rename(aside)
+    except FileNotFoundError:
+        return False
+    known = is_known(aside)
+    if not known:
+        with suppress(FileExistsError):
+            _rename_new(aside, path)
+    aside.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+    return known
 
 
 @contextmanager

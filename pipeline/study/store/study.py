@@ -26,6 +26,7 @@ from pipeline.study.store.confirmations import CONFIRM, Confirmations
 from pipeline.study.store.exports import Exports
 from pipeline.study.store.gather import TRIALS, all_written, gather, read_trial, study_table, trial_folder
 from pipeline.study.store.int8 import Int8Networks
+from pipeline.study.store.left_by_another import is_of_another, left_by_another
 from pipeline.study.store.location import SPEC, Location
 from pipeline.study.store.objects import drop, place_text
 from pipeline.study.store.origin import Origin
@@ -50,7 +51,7 @@ from pipeline.study.store.studyfile import (
 )
 from pipeline.study.store.validation_rows import read_rows, write_rows
 from pipeline.study.store.weights import Weights
-from pipeline.study.store.written_once import forget_record, is_of_another, publish_record
+from pipeline.study.store.written_once import publish_record
 
 SPACE, VALIDATION = "space.toml", "validation.npz"
 ABANDONED_S = 60.0  # a part file that is older has no writer any more: those of a study take seconds
@@ -177,9 +178,9 @@ class StudyStore:
         Raises:
             OSError: the disk is full or gone.
         """
-        names = tuple(folder.name for folder in attempts)
+        names, over = tuple(folder.name for folder in attempts), self.has_begun_anew
         folder = self.trial_folder(record.number)
-        return publish_record(folder, record, weights_of=names, search=self.search)
+        return publish_record(folder, record, weights_of=names, search=self.search, is_over=over)
 
     def complete(self, number: int, attempts: Sequence[Path] | None = None) -> None:
         """Complete an ended trial: move its weights into their place, remove its attempts (None: all).
@@ -220,8 +221,8 @@ class StudyStore:
     def forget_others(self, numbers: Iterable[int]) -> None:
         """Remove the records, among those of `numbers`, that another search of the study's name has written."""
         for number in numbers:
-            if is_of_another(self.trial_folder(number), self.search):
-                forget_record(self.trial_folder(number))
+            if (left := left_by_another(self.trial_folder(number), self.search)) is not None:
+                left.remove_all()
 
     def read_provenance(self, number: int) -> dict[str, str]:
         """Return where a trial's numbers come from: versions, machine, resources used.

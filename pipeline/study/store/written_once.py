@@ -6,30 +6,34 @@ which never replace others.
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
 from pipeline.study.records import TrialRecord
+from pipeline.study.store.left_by_another import Left, left_by_another
 from pipeline.study.store.object_client import Found
 from pipeline.study.store.objects import bucket_of, drop
 from pipeline.study.store.objects import send_new as send_if_new
 from pipeline.study.store.recordfile import (
     ARRAYS,
     JSON,
-    Damaged,
     encode,
     json_bytes,
     load_scalars,
     own_name,
     write_and_send,
 )
-from pipeline.study.store.weights import WEIGHTS
 from pipeline.study.whole_file import write_new, write_whole
 
 
 def publish_record(
-    folder: Path, record: TrialRecord, *, weights_of: tuple[str, ...] = (), search: str = ""
+    folder: Path,
+    record: TrialRecord,
+    *,
+    weights_of: tuple[str, ...] = (),
+    search: str = "",
+    is_over: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Write a trial's record unless it has one; return whether it was written.
 
@@ -38,21 +42,24 @@ def publish_record(
         record: how it ended.
         weights_of: the folders of its attempts with its weights.
         search: which search the study began with; a record of another one is replaced.
+        is_over: whether another search has begun since: its records are not replaced.
 
     Raises:
         OSError: the disk is full or gone.
         ValueError: the points' predictions differ in length or type.
     """
+    left = None
     if _fetched(folder / JSON).is_file():
-        if not is_of_another(folder, search):
+        left = left_by_another(folder, search)
+        if left is None or is_over():  # asked after the look: what was seen is no later search's
             return False
-        forget_record(folder)
+        left.remove_rest()
     stored, data = encode(record, weights_of=weights_of, search=search)
     arrays = folder / ARRAYS
     if not send_new(arrays, data):  # of an attempt that died before its JSON, or that is just here, too
         arrays = folder / own_name(stored.arrays)
         write_and_send(arrays, data)
-    if send_new(folder / JSON, json_bytes(stored)):
+    if _send_instead_of(left, folder / JSON, json_bytes(stored)):
         return True
     if load_scalars(folder).arrays != stored.arrays and _is(_fetched(arrays), stored.arrays):
         arrays.unlink(missing_ok=True)
@@ -60,28 +67,19 @@ def publish_record(
     return False
 
 
+def _send_instead_of(left: Left | None, path: Path, data: bytes) -> bool:
+    """Write a record where there is none, or in the place of the one that was seen; return whether it was written."""
+    if left is None:
+        return send_new(path, data)
+    if path in left.objects:
+        return send_instead(path, data, left.objects[path])
+    left.remove_record()
+    return send_new(path, data)
+
+
 def _is(path: Path, checksum: str) -> bool:
     """Return whether a file has that checksum: another search may have put its own in the place of ours."""
     return path.is_file() and sha256(path.read_bytes()).hexdigest() == checksum
-
-
-def is_of_another(folder: Path, search: str) -> bool:
-    """Return whether a trial's record is another search's than the one that the study began with."""
-    if not search:  # a study of an earlier version: it has no such word
-        return False
-    try:
-        return load_scalars(folder).search not in ("", search)
-    except Damaged:
-        return False
-
-
-def forget_record(folder: Path) -> None:
-    """Remove the record of a trial, its arrays and its weights: they are another search's."""
-    for path in (folder / JSON, *folder.glob("record*.npz")):
-        path.unlink(missing_ok=True)
-        drop(path)
-    shutil.rmtree(folder / WEIGHTS, ignore_errors=True)
-    drop(folder / WEIGHTS)
 
 
 def send_new(path: Path, data: bytes) -> bool:
