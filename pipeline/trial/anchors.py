@@ -26,7 +26,7 @@ from pipeline.model.source import ModelSource, Weights, build, weights_of
 from pipeline.study.records import Anchors
 from pipeline.study.whole_file import whole_file, write_new
 from pipeline.trial.distillation import Outputs, Teacher, compute_outputs
-from pipeline.trial.first_epoch import FirstEpoch, PoorRate
+from pipeline.trial.early_look import EarlyLook, PoorRate
 from pipeline.trial.inputs import TrialInputs
 from pipeline.trial.measure import BYTES_PER_PARAMETER, MEGABYTE, measure
 from pipeline.trial.training.gpu_memory import count_anew, peaks_mb, release
@@ -74,23 +74,25 @@ class DenseRun:
     gpu_peak_mb: float  # as counted by PyTorch; 0 on a CPU
     gpu_total_mb: float  # of the card
     weights: Weights
-    first_epoch: float | None = None  # the metric after one epoch, where it was measured
+    early_metric: float | None = None  # at its early look, where others can be compared with it
 
 
 @dataclass(frozen=True)
 class DenseJob:
     """A dense network to train, beside others that have been.
 
-    `best_first_epoch`: the best metric that one of them had after its first epoch; None: none was measured.
+    `best_early`: the best metric that one of them had at its early look; None: there is none to compare with.
     """
 
     learning_rate: float
-    best_first_epoch: float | None = None
+    best_early: float | None = None
 
 
 def train_dense_beside(inputs: TrialInputs, job: DenseJob, *, recipe: DenseRecipe) -> DenseRun | None:
-    """Fine-tune the model at one learning rate, for one epoch if it is poor by then; None if it diverges, or is."""
-    return _train(inputs, job.learning_rate, recipe, partial(FirstEpoch, inputs, job.best_first_epoch))
+    """Fine-tune the model at one learning rate, to its early look if it is poor by then; None if it diverges, or is."""
+    return _train(
+        inputs, job.learning_rate, recipe, partial(EarlyLook, inputs, job.best_early, epochs=recipe.epochs)
+    )
 
 
 def train_dense(inputs: TrialInputs, learning_rate: float, *, recipe: DenseRecipe) -> DenseRun | None:
@@ -102,19 +104,19 @@ def _train(
     inputs: TrialInputs,
     learning_rate: float,
     recipe: DenseRecipe,
-    watch: Callable[[PreTrainedModel], FirstEpoch] | None,
+    watch: Callable[[PreTrainedModel], EarlyLook] | None,
 ) -> DenseRun | None:
     device = device_of(inputs.device)
     count_anew(device)
     model, anatomy = _at_start(inputs, device)
     how, phase = _recipe(inputs, recipe, learning_rate, device), _phase(inputs, recipe)
-    first = None if watch is None else watch(model)
+    look = None if watch is None else watch(model)
     try:
-        Loop(model, anatomy, inputs.data.train, phase, how, first or Listener()).fit()
+        Loop(model, anatomy, inputs.data.train, phase, how, look or Listener()).fit()
     except (TrainingFailed, PoorRate):
         return None
     run = _measured(inputs, learning_rate, model, anatomy, peaks_mb(device))
-    return run if first is None else replace(run, first_epoch=first.metric)
+    return run if look is None else replace(run, early_metric=look.comparable(run.metric))
 
 
 def train_dense_together(

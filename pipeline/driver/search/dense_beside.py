@@ -77,7 +77,7 @@ class DenseBeside:
             [DenseJob(rate) for rate in _likely_first(recipe.learning_rates)],
             at_once=cluster.concurrent - 1,
             done=watcher.dense,
-            prepare=_with_first_epochs,
+            prepare=_with_early_metrics,
         )
 
     def at_once(self) -> int:
@@ -108,12 +108,12 @@ class DenseBeside:
 
 
 def _likely_first(rates: Sequence[float]) -> list[float]:
-    """Return the rates, the middle one first: next to it others are known to be poor after an epoch."""
+    """Return the rates, the middle one first: next to it others are known to be poor early in their training."""
     middle = sorted(rates)[len(rates) // 2]
     return [middle, *(rate for rate in rates if rate != middle)]
 
 
-def _with_first_epochs(job: DenseJob, runs: Sequence[DenseRun | None]) -> DenseJob:
-    """Return a job that knows what the networks before it had after their first epoch."""
-    known = [run.first_epoch for run in runs if run is not None and run.first_epoch is not None]
-    return replace(job, best_first_epoch=max(known, default=None))
+def _with_early_metrics(job: DenseJob, runs: Sequence[DenseRun | None]) -> DenseJob:
+    """Return a job that knows what the networks before it had at their early looks."""
+    known = [run.early_metric for run in runs if run is not None and run.early_metric is not None]
+    return replace(job, best_early=max(known, default=None))
