@@ -16,7 +16,7 @@ from pipeline.driver.execute.private import keep_token
 from pipeline.driver.execute.start import ray_at, ray_here
 from pipeline.model.device import CPU, CUDA
 from pipeline.study.records import BadInput
-from pipeline.trial.training.process import usable_cores
+from pipeline.trial.training.process import free_memory_mb, usable_cores
 
 # Read by Ray when it is imported: no calls home, no files per trial, no second progress display, and Ctrl-C
 # reaches us instead of Tune (which would write a snapshot that is never read).
@@ -38,6 +38,9 @@ WORKER_ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",
     "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
 }
+# What trials import takes a process five seconds: Ray's processes of this machine do it while the search is prepared,
+# where trials will need them all and there is memory for it.
+PRELOADED, PRELOADED_MB = ("ray.tune", "pipeline.trial.trial", "transformers.modeling_utils"), 1_000.0
 # This machine's memory for the object store: the trials' shared inputs, and the dense networks' results. Ray's own
 # default is 30 % of all memory.
 LEAST_STORE_BYTES = 300_000_000
@@ -136,6 +139,7 @@ def connect(resources: Resources, *, shared_bytes: int) -> Iterator[Cluster]:
             num_cpus=max(cores, round(requested + 0.5)),
             include_dashboard=False,
             object_store_memory=LEAST_STORE_BYTES + STORE_COPIES * shared_bytes,
+            _system_config={"preload_python_modules": list(preloaded(resources))},
             **quiet,
         )
     else:
@@ -144,6 +148,14 @@ def connect(resources: Resources, *, shared_bytes: int) -> Iterator[Cluster]:
         for number, handler in handlers.items():
             signal.signal(number, handler)
         yield _wait_for_share(resources)
+
+
+def preloaded(resources: Resources) -> tuple[str, ...]:
+    """Return the modules that Ray's processes of this machine import at once."""
+    share, free_mb = cluster_of_this_machine(resources), free_memory_mb()
+    needed = not share.gpus_per_trial and 2 * share.concurrent >= share.cpus
+    roomy = free_mb is None or free_mb >= share.cpus * PRELOADED_MB
+    return PRELOADED if needed and roomy else ()
 
 
 def _signal_handlers() -> dict[int, Any]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -39,15 +40,36 @@ def write_model(folder: Path, model: ExportedModel, *, model_id: str, run_id: st
             if model.classes
             else {"value": DataType.double}
         )
-        save_model(
-            str(folder),
-            python_model=str(CODE),
-            artifacts={"checkpoint": str(model.checkpoint)},
-            signature=ModelSignature(
-                inputs=Schema([ColSpec(DataType.string, name) for name in model.text]),
-                outputs=Schema([ColSpec(kind, name) for name, kind in answers.items()]),
-            ),
-            pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
-            model_config={"max_length": model.max_length},
-            mlflow_model=Model(model_id=model_id, run_id=run_id),
-        )
+        with _requirements_unchecked():
+            save_model(
+                str(folder),
+                python_model=str(CODE),
+                artifacts={"checkpoint": str(model.checkpoint)},
+                signature=ModelSignature(
+                    inputs=Schema([ColSpec(DataType.string, name) for name in model.text]),
+                    outputs=Schema([ColSpec(kind, name) for name, kind in answers.items()]),
+                ),
+                pip_requirements=[f"{name}=={version(name).partition('+')[0]}" for name in REQUIREMENTS],
+                model_config={"max_length": model.max_length},
+                mlflow_model=Model(model_id=model_id, run_id=run_id),
+            )
+
+
+@contextmanager
+def _requirements_unchecked() -> Iterator[None]:
+    """Save without MLflow's look at whether the requirements are installed, for which it reads every package's files.
+
+    They are the versions that are installed.
+    """
+    from mlflow.utils import environment
+
+    name = "warn_dependency_requirement_mismatches"
+    before = getattr(environment, name, None)
+    if before is None:  # another version of MLflow
+        yield
+        return
+    setattr(environment, name, lambda _: None)
+    try:
+        yield
+    finally:
+        setattr(environment, name, before)
