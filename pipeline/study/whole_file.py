@@ -106,8 +106,8 @@ def move(source: Path, target: Path) -> None:
     _sync_folder(target.parent)
 
 
-def remove_known(path: Path, is_known: Callable[[Path], bool]) -> bool:
-    """Remove a file if it is a known one, at its last look; return whether it was.
+def remove_known(path: Path, is_known: Callable[[Path], bool], *, keep_as: Path | None = None) -> None:
+    """Remove a file, or rename it to `keep_as`, if it is a known one.
 
     It is renamed, looked at, and put back if it is another one. A process that stands still between these steps hides
     the other one for so long, and loses it if it dies there, or if a third file has the name by then.
@@ -119,14 +119,14 @@ def remove_known(path: Path, is_known: Callable[[Path], bool]) -> bool:
     try:
         path.rename(aside)
     except FileNotFoundError:
-        return False
-    known = is_known(aside)
-    if not known:
+        return
+    if not is_known(aside):
         with suppress(FileExistsError):
             _rename_new(aside, path)
+    elif keep_as is not None:
+        aside.replace(keep_as)
     aside.unlink(missing_ok=True)
     _sync_folder(path.parent)
-    return known
 
 
 @contextmanager

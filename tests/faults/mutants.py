@@ -24,7 +24,7 @@ from pipeline.study.ledger import ledger as ledger_room
 from pipeline.study.ledger.guarded import GuardedWrites
 from pipeline.study.ledger.lease import Lease
 from pipeline.study.ledger.ledger import Ledger
-from pipeline.study.store import attempts, confirmations, left_by_another, weights, written_once
+from pipeline.study.store import attempts, confirmations, seen_record, weights, written_once
 from pipeline.study.store import study as study_room
 from pipeline.study.store.attempts import remove
 from pipeline.study.store.study import StudyStore
@@ -66,7 +66,7 @@ def _forgetful(patch: pytest.MonkeyPatch) -> None:
 
 def _unknown_searches(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(StudyStore, "has_begun_anew", lambda _: False)
-    patch.setattr(left_by_another, "is_of_another", lambda *_: False)
+    patch.setattr(seen_record, "is_of_another", lambda *_: False)
     patch.setattr(study_room, "is_of_another", lambda *_: False)
 
 

@@ -184,7 +184,7 @@ class Ledger:
         restored = self._restore(study, found.unknown)
         records = found.records | {record.number: record for record in found.unknown}
         for number in found.damaged:
-            study.put_aside(number)
+            study.put_aside(number, check=self.check)
         again = self._reopen(study)
         finished, lost = list[int](), list[int]()
         if study.exists():

@@ -26,9 +26,8 @@ from pipeline.study.store.confirmations import CONFIRM, Confirmations
 from pipeline.study.store.exports import Exports
 from pipeline.study.store.gather import TRIALS, all_written, gather, read_trial, study_table, trial_folder
 from pipeline.study.store.int8 import Int8Networks
-from pipeline.study.store.left_by_another import is_of_another, left_by_another
 from pipeline.study.store.location import SPEC, Location
-from pipeline.study.store.objects import drop, place_text
+from pipeline.study.store.objects import place_text
 from pipeline.study.store.origin import Origin
 from pipeline.study.store.recordfile import (
     JSON,
@@ -38,6 +37,7 @@ from pipeline.study.store.recordfile import (
     write_and_send,
     write_json,
 )
+from pipeline.study.store.seen_record import is_of_another, left_by_another, seen_record
 from pipeline.study.store.study_table import StudyTable
 from pipeline.study.store.studyfile import (
     asked_file,
@@ -206,11 +206,11 @@ class StudyStore:
             self._check_exists()
         return load_record(self.trial_folder(number))
 
-    def put_aside(self, number: int) -> None:
-        """Rename a damaged record: its trial is run again."""
-        path = self.trial_folder(number) / JSON
-        path.replace(path.with_suffix(".damaged"))
-        drop(path)
+    def put_aside(self, number: int, *, check: Callable[[], None]) -> None:
+        """Rename a damaged record, since its trial is run again; `check` raises if we may not."""
+        seen = seen_record(self.trial_folder(number))
+        check()  # what was seen before it is no later driver's
+        seen.put_aside()
 
     def forget_attempts(self, number: int, *, check: Callable[[], None]) -> None:
         """Remove the attempts of a trial that is drawn anew, of other parameters; `check` raises if we may not."""

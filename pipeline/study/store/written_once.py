@@ -11,7 +11,6 @@ from hashlib import sha256
 from pathlib import Path
 
 from pipeline.study.records import TrialRecord
-from pipeline.study.store.left_by_another import Left, left_by_another
 from pipeline.study.store.object_client import Found
 from pipeline.study.store.objects import bucket_of, drop
 from pipeline.study.store.objects import send_new as send_if_new
@@ -24,6 +23,7 @@ from pipeline.study.store.recordfile import (
     own_name,
     write_and_send,
 )
+from pipeline.study.store.seen_record import SeenRecord, left_by_another
 from pipeline.study.whole_file import write_new, write_whole
 
 
@@ -67,7 +67,7 @@ def publish_record(
     return False
 
 
-def _send_instead_of(left: Left | None, path: Path, data: bytes) -> bool:
+def _send_instead_of(left: SeenRecord | None, path: Path, data: bytes) -> bool:
     """Write a record where there is none, or in the place of the one that was seen; return whether it was written."""
     if left is None:
         return send_new(path, data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from sqlalchemy.exc import OperationalError
 
 from pipeline.study.ledger import CommitsLost, Counts, LeaseLost, Ledger, LedgerLost, hold, open_ledger
 from pipeline.study.ledger.lease import Lease
-from pipeline.study.records import BadInput
-from pipeline.study.store import Store, mark_died
+from pipeline.study.records import BadInput, TrialRecord
+from pipeline.study.store import Store, StudyStore, mark_died
+from pipeline.study.store.seen_record import SeenRecord
 from tests.kit.ledger import SPACE, ledger_at, record_of, spec_of
+from tests.kit.tracking import same
 
 
 @pytest.fixture
@@ -217,6 +219,35 @@ def test_a_damaged_record_of_a_trial_that_is_owed_is_put_aside(url: str, store: 
         path.write_bytes(path.read_bytes()[:100])
         with pytest.raises(BadInput, match=r"record\.json is damaged"):
             ledger.reconcile(store)
+
+
+@pytest.mark.parametrize(
+    "still", [(StudyStore, "put_aside"), (SeenRecord, "put_aside")], ids=["before", "after"]
+)
+def test_a_driver_that_was_taken_over_puts_no_record_of_the_later_one_aside(
+    url: str, store: Store, monkeypatch: pytest.MonkeyPatch, still: tuple[type, str]
+) -> None:
+    """It stands still with a damaged record before it, or after, its last look at the lease; the trial is run again."""
+    study, real, ended = store.study("s"), getattr(*still), list[TrialRecord]()
+
+    def stand_still(*arguments: Any, **options: Any) -> None:
+        monkeypatch.setattr(*still, real)
+        later = stack.enter_context(driver(url, take_over=True))[1]
+        (owed,) = later.reconcile(store).owed
+        ended.append(record_of(owed))
+        assert study.write_record(ended[0])
+        later.tell(ended[0])
+        real(*arguments, **options)
+
+    with ExitStack() as stack:
+        ledger = stack.enter_context(driver(url))[1]
+        study.write_record(record_of(ledger.ask()))
+        path = study.trial_folder(0) / "record.json"
+        path.write_bytes(path.read_bytes()[:100])
+        monkeypatch.setattr(*still, stand_still)
+        with suppress(LeaseLost):  # it has nothing else to write
+            ledger.reconcile(store)
+    assert same(study.read_record(0), ended[0])
 
 
 def test_attempts_that_get_on_are_not_lost(store: Store) -> None:

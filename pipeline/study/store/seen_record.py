@@ -1,7 +1,7 @@
-"""What another search of a study's name has left of a trial: a record that slipped through, its arrays, its weights.
+"""A trial's record, its arrays and its weights, removed as they were seen: what has come in their place stays.
 
-Of two processes that find it, or of one that stands still after its look, none removes what has come in its place: each
-file is removed only if it is the one that was seen, on a disk by `remove_known`, in a bucket by its ETag.
+So of two processes that find what another search of the study's name has left, and of one that stands still after its
+look, none removes a later record. On a disk a file is known by its inode (`remove_known`), in a bucket by its ETag.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from pipeline.study.store.recordfile import JSON, load_scalars
 from pipeline.study.store.weights import WEIGHTS
 from pipeline.study.whole_file import remove_known
 
-OF_RECORD = ("record*.npz", f"{WEIGHTS}/*")
+ARRAYS = "record*.npz"
 Mark = tuple[int, int]  # of a file on a disk: its inode and its time of writing
 
 
 @dataclass(frozen=True)
-class Left:
-    """The files as they were seen: on a disk `files`, in a bucket `objects`, by their local paths."""
+class SeenRecord:
+    """The files as they were seen: `files` on this disk, `objects` in a bucket, by their local paths."""
 
     record: Path
     bucket: Bucket | None
@@ -31,12 +31,12 @@ class Left:
     objects: Mapping[Path, Found]
 
     def remove_all(self) -> None:
-        """Remove the record and what belongs to it; what is another one by now stays."""
+        """Remove the record and what belongs to it."""
         self.remove_rest()
         self.remove_record()
 
     def remove_record(self) -> None:
-        """Remove the record alone, unless it is another one by now."""
+        """Remove the record alone."""
         self._remove(self.record)
 
     def remove_rest(self) -> None:
@@ -44,26 +44,33 @@ class Left:
         for path in {*self.files, *self.objects} - {self.record}:
             self._remove(path)
 
-    def _remove(self, path: Path) -> None:
+    def put_aside(self) -> None:
+        """Rename the record: it is damaged. In a bucket it is removed."""
+        self._remove(self.record, keep_as=self.record.with_suffix(".damaged"))
+
+    def _remove(self, path: Path, *, keep_as: Path | None = None) -> None:
         if self.bucket is not None and path in self.objects:
             self.bucket.drop_known({path.relative_to(self.bucket.copy).as_posix(): self.objects[path]})
         if path in self.files:
-            remove_known(path, lambda now: _mark(now) == self.files[path])
+            remove_known(path, lambda now: _mark(now) == self.files[path], keep_as=keep_as)
 
 
-def left_by_another(folder: Path, search: str) -> Left | None:
-    """Return what another search than `search` has left in a trial's folder; None if its record is no other's."""
-    record, bucket = folder / JSON, bucket_of(folder)
-    objects = {}
+def seen_record(folder: Path) -> SeenRecord:
+    """Return what a trial's folder has now of its record, which is fetched, its arrays and its weights."""
+    record, bucket, objects = folder / JSON, bucket_of(folder), dict[Path, Found]()
     if bucket is not None:
         found = {bucket.copy / name: each for name, each in bucket.listing(folder).items()}
-        objects = {
-            path: each for path, each in found.items() if path == record or _is_of_record(path, folder)
-        }
+        objects = {path: each for path, each in found.items() if _is_of_record(path, folder)}
         bucket.fetch(record)
-    # they are seen before the record is read: what belongs to a later record is not among them
-    files = {path: mark for path in _files(folder) if (mark := _mark(path)) is not None}
-    return Left(record, bucket, files, objects) if is_of_another(folder, search) else None
+    here = (record, *folder.glob(ARRAYS), *folder.glob(f"{WEIGHTS}/*"))
+    files = {path: mark for path in here if (mark := _mark(path)) is not None}
+    return SeenRecord(record, bucket, files, objects)
+
+
+def left_by_another(folder: Path, search: str) -> SeenRecord | None:
+    """Return what another search than `search` has left in a trial's folder; None if its record is no other's."""
+    seen = seen_record(folder)  # before the record is read: what belongs to a later one is not among it
+    return seen if is_of_another(folder, search) else None
 
 
 def is_of_another(folder: Path, search: str) -> bool:
@@ -76,12 +83,9 @@ def is_of_another(folder: Path, search: str) -> bool:
         return False
 
 
-def _files(folder: Path) -> list[Path]:
-    return [folder / JSON, *(path for pattern in OF_RECORD for path in folder.glob(pattern))]
-
-
 def _is_of_record(path: Path, folder: Path) -> bool:
-    return path.parent == folder / WEIGHTS or (path.parent == folder and path.match(OF_RECORD[0]))
+    in_folder = path.parent == folder and (path.name == JSON or path.match(ARRAYS))
+    return in_folder or path.parent == folder / WEIGHTS
 
 
 def _mark(path: Path) -> Mark | None:

@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.study.records import TrialRecord
 from pipeline.study.store import Began, Store, StudyStore
-from pipeline.study.store.left_by_another import left_by_another
 from pipeline.study.store.object_client import ObjectClient
+from pipeline.study.store.seen_record import left_by_another
 from pipeline.study.store.written_once import publish_record
 from tests.kit.bucket import contents
 from tests.kit.synthetic import point, record, spec
