@@ -116,9 +116,17 @@ def find_columns(
     return Columns(found_text, found_label, () if text and (label or not labelled) else (remark,))
 
 
+def _beside(path: Path) -> list[str]:
+    """Return the names of data beside a path that is none."""
+    try:
+        return sorted(each.name for each in path.parent.iterdir() if is_data(each))
+    except OSError:
+        return []
+
+
 def _files(path: Path) -> tuple[Path, Path | None, Path | None]:
     if not path.exists():
-        raise BadInput(f"There is no file or folder {path}.")
+        raise BadInput(f"There is no file or folder {path}.{did_you_mean(path.name, _beside(path))}")
     if path.is_file():
         return path, None, None
     train = _one(path, ("train",))

@@ -17,7 +17,8 @@ from pipeline.task.loading import Task, load_task
 from pipeline.task.taskfile import read_taskfile
 
 SHOWN = 8  # classes that the file names
-POSITIVE = '# positive = "…"         # of two classes: the one whose F1 is meant'
+WIDTH = 26  # of an entry before what it means
+POSITIVE = '# positive = "…"           # of two classes: the one whose F1 is meant'
 
 
 @dataclass(frozen=True)
@@ -92,23 +93,31 @@ def write_taskfile(
         f"# The task of {data.name}, for `prunefront search --task {file.name}`. Every key is explained in",
         "# docs/guide/tasks.md; lines that begin with # are ignored.",
         "",
-        f"name = {_quoted(name)}            # names of studies begin with it",
-        f"kind = {_quoted(of_kind.name)}    # {', '.join(KINDS)}",
-        f"metric = {_quoted(metric)}        # of this kind: {', '.join(of_kind.metrics)}",
-        f"text = [{', '.join(map(_quoted, found.text))}]    # "
-        + ("the images themselves" if of_images else "one column, or two for pairs"),
-        *([] if found.label is None else [f"label = {_names(found.label)}    # {_labels(task)}"]),
+        _line(f"name = {_quoted(name)}", "names of studies begin with it"),
+        _line(f"kind = {_quoted(of_kind.name)}", ", ".join(KINDS)),
+        _line(f"metric = {_quoted(metric)}", f"of this kind: {', '.join(of_kind.metrics)}"),
+        _line(
+            f"text = [{', '.join(map(_quoted, found.text))}]",
+            "the images themselves" if of_images else "one column, or two for pairs",
+        ),
+        *([] if found.label is None else [_line(f"label = {_names(found.label)}", _labels(task))]),
         *(
             []
             if of_kind.of_images
-            else [f"max_length = {task.max_length}         # tokens; longer rows are cut"]
+            else [_line(f"max_length = {task.max_length}", "tokens; longer rows are cut")]
         ),
         *([POSITIVE] if of_kind.one_class and len(task.class_names) == 2 else []),
-        *(f'# {option} = "…"             # an option of this kind' for option in of_kind.options),
+        *(_line(f'# {option} = "…"', "an option of this kind") for option in of_kind.options),
         "",
-        "[files]                    # "
-        + ("folders with a folder per class" if of_images else "csv, tsv, jsonl or parquet, also .gz or .zst")
-        + "; relative to this file",
+        _line(
+            "[files]",
+            (
+                "folders with a folder per class"
+                if of_images
+                else "csv, tsv, jsonl or parquet, also .gz or .zst"
+            )
+            + "; relative to this file",
+        ),
         *(f"{part} = {_quoted(_relative(path, folder))}" for part, path in places.items()),
         *(_absent(places)),
         "",
@@ -147,14 +156,17 @@ def _absent(places: dict[str, Path]) -> list[str]:
     """Return remarks on parts that have no file."""
     lines = []
     if "validation" not in places:
-        lines.append(
-            '# validation = "…"       # without it a part of train is kept aside, by which networks are chosen'
-        )
+        why = "without it a part of train is kept aside, by which networks are chosen"
+        lines.append(_line('# validation = "…"', why))
     if "test" not in places:
-        lines.append(
-            '# test = "…"             # without it a part of train is kept aside, which no search reads'
-        )
+        why = "without it a part of train is kept aside, which no search reads"
+        lines.append(_line('# test = "…"', why))
     return lines
+
+
+def _line(entry: str, why: str) -> str:
+    """Return an entry and what it means, one below the other."""
+    return f"{entry:<{WIDTH}} # {why}"
 
 
 def _relative(path: Path, folder: Path) -> str:

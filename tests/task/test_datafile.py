@@ -123,8 +123,12 @@ def test_folders_that_do_not_say_which_file_is_meant(tmp_path: Path) -> None:
     (tmp_path / "nothing.csv").write_text("")
     with pytest.raises(BadInput, match=r"nothing.csv is empty"):
         load_task(str(tmp_path / "nothing.csv"), cache=tmp_path)
-    with pytest.raises(BadInput, match=r"There is no file or folder .*nowhere.csv"):
-        load_task(str(tmp_path / "nowhere.csv"), cache=tmp_path)
+    with pytest.raises(BadInput, match=r"There is no file or folder .*qqqqqqqq.csv\.$"):
+        load_task(str(tmp_path / "qqqqqqqq.csv"), cache=tmp_path)
+    with pytest.raises(BadInput, match=r"notthing\.csv\. Did you mean nothing\.csv\?$"):
+        load_task(str(tmp_path / "notthing.csv"), cache=tmp_path)
+    with pytest.raises(BadInput, match=r"There is no file or folder .*x.csv\.$"):
+        load_task(str(tmp_path / "none" / "x.csv"), cache=tmp_path)
 
 
 def test_it_is_found_again_from_another_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
