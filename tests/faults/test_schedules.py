@@ -77,8 +77,7 @@ def test_a_sample_of_schedules_on_postgresql_loses_and_doubles_nothing(
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     study = Study(tmp_path, server=server)
     commits = [at for at, name in enumerate(study.points, start=1) if name.startswith("commit")]
-    every = [each for each in study.schedules() if each.at in commits]
-    every += [Schedule("pause", at) for at in commits if study.points[at - 1].startswith("commit before")]
+    every = [each for each in (*study.schedules(), *study.at_once()) if each.at in commits]
     chosen = spread(every, POSTGRESQL_SAMPLE)
     assert told([study.try_out(schedule) for schedule in chosen]) == []
 

@@ -219,6 +219,8 @@ class Study:
         for at, name in enumerate(self.points, start=1):
             kinds = set(kinds_of(name))
             found += [Schedule(fault, at) for fault, befalls in FAULTS.items() if kinds & set(befalls)]
+            if self.server is not None and "before" in kinds:  # it ends a transaction that stands still
+                found.append(Schedule("pause", at))
         # nothing is written between a commit and the point after it: a kill there is the one here
         last = len(self.points)
         return [
