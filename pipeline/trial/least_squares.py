@@ -24,7 +24,9 @@ def fit(linear: nn.Linear, inputs: Tensor, outputs: Tensor) -> None:
     centre = inputs.mean(0) if linear.bias is not None else torch.zeros_like(inputs[0])
     centred, missing = inputs - centre, outputs - inputs @ weight.T
     covariance = centred.T @ centred / len(inputs)
-    covariance.diagonal().add_(RIDGE * covariance.diagonal().mean())
+    diagonal = covariance.diagonal()
+    # inputs that are all zero, as behind weights that were all set to zero, leave the weights as they are
+    diagonal.add_(RIDGE * diagonal.mean() + torch.finfo(covariance.dtype).tiny)
     mean = missing.mean(0) if linear.bias is not None else 0.0
     right = (missing - mean).T @ centred / len(inputs)  # [d, n]
     kept = weight != 0

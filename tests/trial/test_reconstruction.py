@@ -64,6 +64,18 @@ def test_weights_that_are_zero_stay_zero_and_the_others_are_each_rows_least_squa
     assert np.allclose(linear.bias.detach(), bias, atol=1e-6)
 
 
+@pytest.mark.parametrize("gone", [0, 3, 24], ids=["no zeros", "some zeros", "all zeros"])
+def test_inputs_that_are_all_zero_leave_the_weights_and_fit_the_bias(gone: int) -> None:
+    """As the inputs of a projection whose neurons have lost all of their weights, in a network without biases."""
+    linear = nn.Linear(6, 4)
+    with torch.no_grad():
+        linear.weight.view(-1)[:gone] = 0
+    before, outputs = linear.weight.clone(), torch.randn(50, 4, generator=torch.Generator().manual_seed(0))
+    fit(linear, torch.zeros(50, 6), outputs)
+    assert torch.equal(linear.weight, before)
+    torch.testing.assert_close(linear.bias, outputs.mean(0))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_units_that_others_can_replace_are_replaced(kind: str) -> None:
     """Neuron 9 does what 4 does, head 3 what head 1 does: without 4 and 1 the network is the same, refitted."""
