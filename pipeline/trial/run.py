@@ -82,7 +82,7 @@ class TrialRun:
         self.compilation = None if inputs.compile == OFF else Compilation()
         self.phase = self.phases[0]
         self.epochs = 0.0
-        self.step_facts: dict[str, str] = {}  # how the last phase's steps were run
+        self.step_facts: dict[str, str] = {}  # how steps were run: of the last tuning, and of recovery
         self.masks: Masks | None = None
         self.chain = NO_CHAIN  # what recovery trains, from the last ranking on
         self._loop: Loop | None = None  # of the phase at hand
@@ -129,7 +129,8 @@ class TrialRun:
             loop.fit(start)
         finally:
             self.epochs = (phase.first + loop.done) / self.per_epoch
-            self.step_facts = loop.facts()
+            kind = "" if phase.name == "tune" else f"{phase.name}/"
+            self.step_facts |= {f"{kind}{name}": value for name, value in loop.facts().items()}
 
     def follow(self, order: Order, listener: Listener) -> None:
         """Train a phase as another process of this trial does, which has cut to its masks."""

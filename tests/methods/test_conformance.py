@@ -1,17 +1,19 @@
 """The laws that every pruning method keeps (pipeline/trial/conformance), in each of its forms."""
 
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import get_args, get_type_hints
 
 import pytest
 import torch
 
-from pipeline.methods.base import OneShot
+from pipeline.methods.base import OneShot, PruningMethod
 from pipeline.methods.registry import METHODS, PACKAGED
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.architectures import ARCHITECTURES
 from pipeline.study.records import ParamValue, Scores
+from pipeline.task.batches import Batch
 from pipeline.trial.conformance import LAWS, Subject, check_method, subject_of
 from pipeline.trial.conformance.laws import (
     scores_fit_the_anatomy_and_are_finite,
@@ -21,6 +23,7 @@ from pipeline.trial.conformance.training_laws import (
     a_second_round_goes_on_from_the_first_ones_cut,
     activation_checkpointing_changes_nothing,
     interrupted_and_continued_gives_the_same_scores,
+    replayed_steps_train_as_eager_ones,
 )
 from tests.kit.pruner import tiny_pruner
 
@@ -159,6 +162,7 @@ CASES = [case for forms in BY_METHOD for case in forms]
 LONG_FOR_OTHER_FORMS = (
     interrupted_and_continued_gives_the_same_scores,
     activation_checkpointing_changes_nothing,
+    replayed_steps_train_as_eager_ones,
     a_second_round_goes_on_from_the_first_ones_cut,
 )
 LAW_OF_CASE = [
@@ -227,3 +231,47 @@ def test_a_method_that_breaks_a_law_is_refused_with_the_law() -> None:
     with pytest.raises(AssertionError, match="Permuting heads permutes the scores of heads"):
         check_method(Numbered)
     check_method(Numbered, draws=True)  # whose scores may belong to a unit's number
+
+
+class Scheduled(Numbered):
+    """Pulls at the weights by a strength that grows with the steps, in Python: a graph holds that of its capture."""
+
+    @contextmanager
+    def watch(self, model, anatomy, optimizer, run):
+        self.steps, self.weight = 0, anatomy.layers[0].ffn.output.weight
+        handle = optimizer.register_step_post_hook(self.count)
+        yield
+        handle.remove()
+
+    def count(self, *_: object) -> None:
+        self.steps += 1
+
+    def penalty(self, batch: Batch) -> torch.Tensor:
+        return self.steps * self.weight.square().sum()
+
+
+class Reading(Scheduled):
+    """Reads its penalty on the host."""
+
+    def penalty(self, batch: Batch) -> torch.Tensor:
+        return self.weight.square().sum().item() * self.weight.square().sum()
+
+
+class Splitting(Scheduled):
+    """Says that the pass alone may be replayed, and leaves its penalty, which follows the steps, inside."""
+
+    replays, splits = False, True
+
+
+@pytest.mark.parametrize("broken", [Scheduled, Splitting])
+def test_a_method_whose_steps_cannot_be_replayed_may_not_promise_it(broken: type[PruningMethod]) -> None:
+    promise = "replays" if broken.replays else "splits"
+    with pytest.raises(
+        AssertionError, match=f"With `{promise}`, replayed steps train as eager ones do: .*weight"
+    ):
+        replayed_steps_train_as_eager_ones(Subject(broken))
+
+
+def test_a_method_that_reads_a_number_on_the_host_cannot_be_captured() -> None:
+    with pytest.raises(AssertionError, match=r"can be captured, but here: failed: .*_local_scalar_dense"):
+        replayed_steps_train_as_eager_ones(Subject(Reading))

@@ -29,6 +29,7 @@ from pipeline.trial.conformance.training_laws import (
     activation_checkpointing_changes_nothing,
     interrupted_and_continued_gives_the_same_scores,
     no_step_waits_for_the_device,
+    replayed_steps_train_as_eager_ones,
 )
 
 
@@ -58,6 +59,7 @@ LAWS: tuple[Callable[[Subject], None], ...] = (
     interrupted_and_continued_gives_the_same_scores,
     activation_checkpointing_changes_nothing,
     no_step_waits_for_the_device,
+    replayed_steps_train_as_eager_ones,
     a_second_round_goes_on_from_the_first_ones_cut,
     state_is_tensors_that_a_file_can_hold,
 )

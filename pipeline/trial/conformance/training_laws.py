@@ -1,4 +1,4 @@
-"""The laws that go through the training loop: interruption, activation checkpointing, a second round."""
+"""The laws that go through the training loop: interruption, activation checkpointing, replayed steps, more rounds."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import torch
 
 from pipeline.methods.base import PruningMethod
 from pipeline.model.anatomy import Anatomy
+from pipeline.model.device import forms_of_a_gpu
 from pipeline.model.surgery import cut
 from pipeline.task.batches import Split
 from pipeline.task.kinds import BY_OUTPUTS
 from pipeline.trial.conformance.counting import Counts, counted
 from pipeline.trial.conformance.networks import tiny_batch, tiny_network, tiny_rows
-from pipeline.trial.conformance.subject import STEPS, Subject, ranked, require, same
+from pipeline.trial.conformance.recorded import recorded
+from pipeline.trial.conformance.subject import STEPS, Subject, filled, ranked, require, same
 from pipeline.trial.curve import WeightRanking
 from pipeline.trial.training.loop import Listener, Loop, LoopState
 from pipeline.trial.training.phases import Phase
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 SEED = 5
 COUNTED = 6  # steps, of which all but the first and the last are counted
+REPLAYED = 12  # steps, of which every second is replayed once the shape of their batches was captured
+CLOSE = {"rtol": 1e-3, "atol": 1e-4}  # weights of eager and replayed steps, after AdamW's division
+SCORES_CLOSE = 1e-2  # their scores, relative and of the largest
 SHARE = 0.3  # of single weights that a first round sets to zero
 
 
@@ -108,6 +113,47 @@ def no_step_waits_for_the_device(subject: Subject) -> None:
     require(counts.kernels > 0, subject, "Something is counted")
     law = f"A step makes the host wait for nothing, but here for {', '.join(sorted(counts.reads))}"
     require(not counts.reads, subject, law)
+
+
+def replayed_steps_train_as_eager_ones(subject: Subject) -> None:
+    """Check the promises `replays` and `splits`: by a stand-in for CUDA graphs, in the forms of a GPU, within rounding.
+
+    Every second step of a few is replayed; the schedules of the method go on meanwhile.
+    """
+    if not (subject.method.replays or subject.method.splits):
+        return
+    promise = "replays" if subject.method.replays else "splits"
+    rows, batch, found = tiny_rows(), tiny_batch(), []
+    for capture in (None, recorded):
+        network, method = (
+            tiny_network(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0),
+            subject.make(),
+        )
+        with forms_of_a_gpu():
+            loop = _loop(subject, method, network, rows, _Listener())
+            recipe, run = (
+                replace(loop.recipe, batch_size=len(rows)),
+                replace(subject.run(SEED), total_steps=REPLAYED),
+            )
+            phase = Phase("tune", 0, 0, REPLAYED, 3)
+            loop = replace(loop, recipe=recipe, run=run, phase=phase, capture=capture)
+            loop.fit()
+        found.append((network[0], method.score(*network, [batch])))
+    facts = loop.facts()
+    failed = facts["step_graph"] if "row_seconds/graph" not in facts else ""
+    require(not failed, subject, f"A method with `{promise}` can be captured, but here: {failed}")
+    (eager, scores), (replayed, its_scores) = found
+    law = f"With `{promise}`, replayed steps train as eager ones do"
+    for (name, one), other in zip(eager.named_parameters(), replayed.parameters(), strict=True):
+        # scores of attention do not depend on a key's bias: its gradient is rounding, which Adam divides by its size
+        require(name.endswith("key.bias") or torch.allclose(one, other, **CLOSE), subject, f"{law}: {name}")
+    theirs = filled(its_scores)
+    for kind, values in filled(scores).items():
+        largest = max(float(np.nanmax(np.abs(values))), 1e-12)
+        close = np.isclose(
+            values, theirs[kind], rtol=SCORES_CLOSE, atol=SCORES_CLOSE * largest, equal_nan=True
+        )
+        require(bool(close.all()) or subject.ranks, subject, f"{law}: scores of {kind}")
 
 
 def activation_checkpointing_changes_nothing(subject: Subject) -> None:

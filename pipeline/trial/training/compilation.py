@@ -2,8 +2,9 @@
 
     time eager steps ─ is enough training left? ─ compile ─ compiled and eager steps in turns ─ keep the faster kind
 
-All of these are steps of the training; none is repeated. On a CPU a compiled step draws the same random numbers as an
-eager one, but rounds differently: in bf16 gradients differ by 0.3 to 0.7 % of their norm.
+All of these are steps of the training; none is repeated. Where graphs of steps (step_graphs.py) have turned out faster
+than eager steps, they take the place of these: of three kinds the fastest is kept. On a CPU a compiled step draws the
+same random numbers as an eager one, but rounds differently: in bf16 gradients differ by 0.3 to 0.7 % of their norm.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from torch._functorch import config as autograd_compiler
 
 from pipeline.model.device import waits_cost
 from pipeline.study.records import BadInput
+from pipeline.task.batches import Batch, encoder_inputs
+from pipeline.trial.training.step_graphs import Outputs, StepGraphs, Work
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -31,6 +34,7 @@ TIMED_STEPS = 20  # of each kind
 # on two quiet cores compiling costs 25.5 s and takes 28 % off a step, repaid by 90 s; on one core of a busy machine
 # 50 s and 12 to 18 % (bf16): 300 to 400 s. Without a method 8.2 s and 7 %: 117 s.
 LEAST_S = 300.0
+EAGER, GRAPH = "eager", "graph"  # kinds of steps that compiled ones are compared with
 REASON_CHARACTERS = 200
 
 
@@ -49,9 +53,9 @@ def check_compile(choice: str, *, checkpointing: bool) -> None:
         )
 
 
-def can_repay(steps_left: int, eager_s: float) -> bool:
-    """Return whether the eager steps that are left are long enough to repay the time of compiling."""
-    return steps_left * eager_s >= LEAST_S
+def can_repay(steps_left: int, step_s: float) -> bool:
+    """Return whether the steps that are left are long enough, uncompiled, to repay the time of compiling."""
+    return steps_left * step_s >= LEAST_S
 
 
 def compiler_settings(device: torch.device) -> dict[str, Any]:
@@ -70,19 +74,22 @@ def compiler_settings(device: torch.device) -> dict[str, Any]:
 class Compilation:
     """The forward pass of one phase, eager or compiled, and the measured times of both.
 
-    If the compiler is missing or fails, the phase stays eager. The network itself is not changed: copies, evaluations
-    and its state are those of an eager one.
+    If the compiler is missing or fails, the phase stays uncompiled. The network itself is not changed: copies,
+    evaluations and its state are those of an eager one.
+
+    Attributes:
+        on: whether the present step is compiled.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
         self._verdict = ""  # until it is reached
-        self._on = False  # whether the present step is compiled
+        self.on = False
         self._seen = 0  # steps of this phase, in this process
-        self._tokens = 0  # of the present step; of images, pixel values
+        self._other = EAGER  # the kind of steps that are not compiled
         self._compile_s: float | None = None
-        self._eager_s: list[float] = []  # of steps
-        # per token, since batches differ in length; by whether the step was compiled
+        self._other_s: list[float] = []  # of steps
+        # per token (of images, pixel value), since batches differ in length; by whether the step was compiled
         self._token_s: dict[bool, list[float]] = {False: [], True: []}
         self._compiled: Callable[..., Any] | None = None
 
@@ -99,8 +106,7 @@ class Compilation:
 
     def forward(self, **inputs: Tensor) -> Any:
         """Return the model's output for a batch."""
-        self._tokens += next(iter(inputs.values())).numel()
-        if not self._on:
+        if not self.on:
             return self._model(**inputs)
         try:
             if self._compiled is None:
@@ -116,40 +122,51 @@ class Compilation:
             return self._model(**inputs)
 
     @contextmanager
-    def step(self, *, left: int) -> Iterator[None]:
-        """Decide on and time one step of training; `left` steps are left, this one included."""
-        if self._verdict:
+    def step(self, batch: Batch, *, left: int, graphs: StepGraphs | None = None) -> Iterator[None]:
+        """Decide on and time one step of training.
+
+        Args:
+            batch: of this step.
+            left: steps that are left, this one included.
+            graphs: of the phase's steps, if there are any; first it is decided whether these are used.
+        """
+        if self._verdict or (graphs is not None and not graphs.settled):
             yield
             return
+        self._other = GRAPH if graphs is not None and graphs.on else EAGER
         self._begin(left)
-        self._tokens, before = 0, self._now()
+        before = self._now()
         yield
         if not self._verdict:
-            self._note(self._now() - before)
+            self._note(self._now() - before, next(iter(encoder_inputs(batch).values())).numel())
+
+    def either(self, work: Work, replay: Work, batch: Batch) -> Outputs:
+        """Do the work of the present step: compiled, or as `replay` does it."""
+        return (work if self.on else replay)(batch)
 
     def _begin(self, left: int) -> None:
         """Choose whether this step is compiled."""
         turn = self._seen - WARM_STEPS - TIMED_STEPS
-        if turn == 0 and not can_repay(left, fmean(self._eager_s)):
+        if turn == 0 and not can_repay(left, fmean(self._other_s)):
             self._settle(f"off: {left} steps left could not repay it", on=False)
             return
-        self._on = turn >= 0 and turn % 2 == 0
+        self.on = turn >= 0 and turn % 2 == 0
 
-    def _note(self, seconds: float) -> None:
+    def _note(self, seconds: float, tokens: int) -> None:
         """Record a step's time; reach the verdict after the last one that is timed."""
         self._seen += 1
-        if self._on and self._compile_s is None:
+        if self.on and self._compile_s is None:
             self._compile_s = seconds
         elif self._seen > WARM_STEPS:
-            self._eager_s += [] if self._on else [seconds]
-            self._token_s[self._on].append(seconds / self._tokens)
+            self._other_s += [] if self.on else [seconds]
+            self._token_s[self.on].append(seconds / tokens)
         if len(self._token_s[True]) == TIMED_STEPS:
-            eager, compiled = (median(self._token_s[kind]) for kind in (False, True))
-            faster = compiled < eager
-            self._settle("on" if faster else "off: no faster than eager", on=faster)
+            other, compiled = (median(self._token_s[kind]) for kind in (False, True))
+            faster = compiled < other
+            self._settle("on" if faster else f"off: no faster than {self._other}", on=faster)
 
     def _settle(self, verdict: str, *, on: bool) -> None:
-        self._verdict, self._on = verdict, on
+        self._verdict, self.on = verdict, on
 
     def _now(self) -> float:
         if self._device.type == "cuda":
@@ -161,7 +178,7 @@ class Compilation:
         found = {"compile": self._verdict or "undecided: the phase was over"}
         if self._compile_s is not None:
             found["compile_seconds"] = f"{self._compile_s:.3g}"
-        for kind, name in ((False, "eager"), (True, "compiled")):
+        for kind, name in ((False, self._other), (True, "compiled")):
             if self._token_s[kind]:
                 found[f"token_seconds/{name}"] = f"{median(self._token_s[kind]):.3g}"
         return found

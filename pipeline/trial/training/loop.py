@@ -97,10 +97,10 @@ class Loop:
         """
         with self.begun(start):
             step = self._make_step()
+            timed = self.compilation.step if self.compilation else lambda *_, **__: nullcontext()
             while self.done < self.phase.steps:
-                left = self.phase.steps - self.done
-                with nullcontext() if self.compilation is None else self.compilation.step(left=left):
-                    batch = self._feed.get(self.phase.first + self.done, last=self.phase.end - 1)
+                batch = self._feed.get(self.phase.first + self.done, last=self.phase.end - 1)
+                with timed(batch, left=self.phase.steps - self.done, graphs=self._graphs):
                     self._rates.set(self._optimizer, self.done)
                     step(batch)
                 self._look()
@@ -159,8 +159,7 @@ class Loop:
         if self.chain is not None:
             self._networks = self.chain.networks(self.model, self.anatomy)
         if self.distillation is not None:
-            whole = [(self.model, self.anatomy)]
-            for each in whole if self._networks is None else self._networks.parts:
+            for each in [(self.model, self.anatomy)] if self._networks is None else self._networks.parts:
                 watches.enter_context(self.distillation.watch(*each))
         self.parameters = list(self.model.parameters())  # walking all modules at each step takes long
 
@@ -168,8 +167,8 @@ class Loop:
         """Return what makes a step of a batch: a graph on a GPU, where all is computed from tensors."""
         method = self.method
         steady = method is None or method.replays or method.splits
-        alone = all(each is None for each in (self.distillation, self.compilation, self.chain))
-        held = steady and alone and self._parts == 1 and not self.recipe.checkpointing and not self._scale.on
+        alone = self.distillation is None and self.chain is None and self._parts == 1
+        held = steady and alone and not self.recipe.checkpointing and not self._scale.on
         capture = capture_on(self._device, self.capture) if held else None
         if capture is None:
             return self._eager
@@ -177,7 +176,8 @@ class Loop:
         work = self._whole_step if whole else partial(self._backward, share=1.0)
         with_gradient = [*self.parameters, *(() if method is None else method.leaves())]
         graphs = self._graphs = make_graphs(work, with_gradient, capture, self._device)
-        run = graphs.run if method is None else partial(method.replay, graphs.run)
+        either = partial(self.compilation.either, work, graphs.run) if self.compilation else graphs.run
+        run = either if method is None else partial(method.replay, either)
         end = self._end if whole else self._advance
         return lambda batch: end(run(batch))
 

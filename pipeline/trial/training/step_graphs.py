@@ -101,6 +101,16 @@ class StepGraphs:
         self._on = True  # whether graphs are used, once that is decided
         self._row_s: dict[bool, list[float]] = {False: [], True: []}  # by whether the pass was replayed
 
+    @property
+    def settled(self) -> bool:
+        """Whether it is decided which kind of steps is used."""
+        return bool(self._verdict)
+
+    @property
+    def on(self) -> bool:
+        """Whether steps of shapes that were captured are replayed, as far as is decided."""
+        return self._on
+
     def run(self, batch: Batch) -> Outputs:
         """Do the work on a batch; return what it returns when it is eager."""
         shape = tuple((name, value.shape, value.dtype) for name, value in batch.items())

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,11 @@ from pipeline.methods.registry import METHODS
 from pipeline.model.device import forms_of_a_gpu
 from pipeline.study.space import load_space
 from pipeline.task.batches import encoder_inputs
+from pipeline.trial.conformance.networks import tiny_network, tiny_rows
+from pipeline.trial.conformance.recorded import recorded
 from pipeline.trial.training import compilation as compiling
+from pipeline.trial.training import loop as loop_module
+from pipeline.trial.training import step_graphs
 from pipeline.trial.training.compilation import (
     LEAST_S,
     TIMED_STEPS,
@@ -24,11 +29,13 @@ from pipeline.trial.training.compilation import (
 from pipeline.trial.training.loop import Loop, LoopState
 from pipeline.trial.training.phases import Phase
 from pipeline.trial.training.recipe import Recipe
+from pipeline.trial.training.step_graphs import StepGraphs
 from tests.kit.kinds import CLASSES
 
 RECIPE = Recipe(1e-2, 4, 0.1, 0.01, "fp32", kind=CLASSES)
 PHASE = Phase("tune", 0, 0, 4, 0)
 LEFT = 10_000
+INPUTS = {"input_ids": torch.zeros(2, 5)}
 BEFORE, BY_TURNS = WARM_STEPS + TIMED_STEPS, 2 * TIMED_STEPS + 1  # the first compiled step is not counted
 
 
@@ -68,8 +75,8 @@ class Steps:
         found = Compilation(clock=lambda: self.now)
         with found.of(self.network):
             for step in range(steps):
-                with found.step(left=left - step):
-                    found.forward(input_ids=torch.zeros(2, 5))
+                with found.step(INPUTS, left=left - step):
+                    found.forward(**INPUTS)
         return found
 
 
@@ -123,12 +130,13 @@ def at_once(monkeypatch) -> None:
         monkeypatch.setattr(compiling, name, value)
 
 
+def fields_of(method: str) -> dict[str, object]:
+    params = load_space(method, file=None, pretrained=True).defaults()
+    return {name: value for name, value in params.items() if name in METHODS[method].__dataclass_fields__}
+
+
 def snip() -> tuple[object, Run]:
-    space = load_space("snip", file=None, pretrained=True)
-    params = space.defaults()
-    names = METHODS["snip"].__dataclass_fields__
-    method = METHODS["snip"](**{name: value for name, value in params.items() if name in names})
-    return method, Run(4, 10, None, torch.Generator().manual_seed(1))
+    return METHODS["snip"](**fields_of("snip")), Run(4, 10, None, torch.Generator().manual_seed(1))
 
 
 @pytest.mark.long  # a C++ compiler at work for half a minute and more
@@ -177,8 +185,8 @@ def test_what_the_network_itself_raises_is_raised(at_once, monkeypatch) -> None:
     """An error that is not the compiler's comes from the eager step, too."""
     steps = Steps(monkeypatch, eager_s=0.1, compiled_s=0.1)
     found = Compilation(clock=lambda: steps.now)
-    with pytest.raises(TypeError), found.of(steps.network), found.step(left=1):
-        found.forward(input_ids=torch.zeros(2, 5), labels=torch.zeros(2))
+    with pytest.raises(TypeError), found.of(steps.network), found.step(INPUTS, left=1):
+        found.forward(**INPUTS, labels=torch.zeros(2))
 
 
 def test_a_gpus_few_lengths_are_compiled_one_by_one() -> None:
@@ -186,3 +194,82 @@ def test_a_gpus_few_lengths_are_compiled_one_by_one() -> None:
     assert compiler_settings(cpu)["dynamic"] is True
     with forms_of_a_gpu():
         assert compiler_settings(cpu) == {"dynamic": False}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "graph", "compiled"),
+    [
+        ({"eager": 3.0, "graph": 2.0, "compiled": 1.0}, "on", "on"),
+        ({"eager": 3.0, "graph": 1.0, "compiled": 2.0}, "on", "off: no faster than graph"),
+        ({"eager": 2.0, "graph": 3.0, "compiled": 1.0}, "off: no faster than eager", "on"),
+        (
+            {"eager": 1.0, "graph": 2.0, "compiled": 3.0},
+            "off: no faster than eager",
+            "off: no faster than eager",
+        ),
+    ],
+)
+@pytest.mark.parametrize("method", [None, "l0"])  # in whole steps, and with gates beside the pass
+def test_of_eager_steps_graphs_and_compiled_ones_the_fastest_stay(
+    monkeypatch, seconds: dict[str, float], graph: str, compiled: str, method: str | None
+) -> None:
+    """By a clock that stands-ins for a graph and for the compiler advance; the training is the eager one throughout."""
+    now, kinds = [0.0], []
+
+    def spend(kind: str) -> None:
+        now[0] += seconds[kind]
+        kinds.append(kind)
+
+    def capture(work):
+        replay, outputs = recorded(work)
+
+        def timed() -> None:
+            before = now[0]
+            replay()
+            now[0] = before
+            spend("graph")
+
+        return timed, outputs
+
+    def compile_(model, **_: object):
+        def forward(**inputs: torch.Tensor) -> object:
+            before = now[0], len(kinds)
+            output = model(**inputs)
+            now[0], kinds[before[1] :] = before[0], []
+            spend("compiled")
+            return output
+
+        return forward
+
+    def graphs_by_the_clock(work, parameters, capture, device):
+        return StepGraphs(work, parameters, capture, wait=lambda: None, clock=lambda: now[0])
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    monkeypatch.setattr(loop_module, "make_graphs", graphs_by_the_clock)
+    monkeypatch.setattr(compiling, "LEAST_S", 0.0)
+    for module in (compiling, step_graphs):
+        monkeypatch.setattr(module, "TIMED_STEPS", 3)
+    rows, phase, found = tiny_rows(rows=12), Phase("tune", 0, 0, 36, 3), []
+    for compiles in (False, True):
+        model, anatomy = tiny_network(layers=1, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+        its = None if method is None else METHODS[method](**fields_of(method))
+        run = None if its is None else Run(phase.steps, len(rows), 0.5, torch.Generator().manual_seed(0))
+        with forms_of_a_gpu():
+            loop = Loop(
+                model, anatomy, rows, phase, replace(RECIPE, batch_size=len(rows)), Silent(), its, run
+            )
+            if compiles:
+                model.register_forward_pre_hook(lambda *_: spend("eager"))
+                loop = replace(loop, capture=capture, compilation=Compilation(clock=lambda: now[0]))
+            loop.fit()
+        found.append(dict(model.named_parameters()))
+    facts = loop.facts() | loop.compilation.facts()
+    assert (facts["step_graph"], facts["compile"]) == (graph, compiled)
+    fastest = min(seconds, key=seconds.__getitem__)
+    assert kinds[-5:] == [fastest] * 5
+    other = "graph" if graph == "on" else "eager"
+    per_token = float(facts[f"token_seconds/{other}"]) / float(facts["token_seconds/compiled"])
+    assert per_token == pytest.approx(seconds[other] / seconds["compiled"], rel=0.01)
+    for name, value in found[0].items():
+        if not name.endswith("key.bias"):  # as above
+            torch.testing.assert_close(found[1][name], value, rtol=1e-3, atol=1e-3)

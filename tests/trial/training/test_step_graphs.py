@@ -11,6 +11,7 @@ import torch
 from pipeline.methods.base import Run
 from pipeline.model.device import forms_of_a_gpu
 from pipeline.trial.conformance.networks import tiny_network, tiny_rows
+from pipeline.trial.conformance.recorded import Outputs, recorded
 from pipeline.trial.training.loop import Listener, Loop
 from pipeline.trial.training.phases import Phase
 from pipeline.trial.training.recipe import Recipe
@@ -24,7 +25,6 @@ from pipeline.trial.training.step_graphs import (
 )
 from tests.benchmarks import subject
 from tests.kit.kinds import CLASSES
-from tests.kit.recorded import Outputs, recorded
 
 STEPS = 40
 CLIPS = Recipe(1e-2, 4, 0.1, 0.01, "fp32", kind=CLASSES)
@@ -50,20 +50,15 @@ def trained(*, graphs: bool, method: str | None, recipe: Recipe = CLIPS, **field
         ("snip", {"level": "block", "reference": "pretrained", "spectral_bound": "off"}, True),
         ("first-order", {}, True),
         ("magnitude", {}, False),
-        ("platon-lifted", {}, False),
-        ("mgpp", {}, False),
         ("l0", {"level": "neuron"}, False),
-        ("schubert", {"level": "head"}, False),
-        ("dsp", {"level": "neuron", "temperature_end": 0.1}, False),
-        ("mlpruning", {}, False),
-        ("movement-block", {"scope": "kind"}, False),
-        ("soft-movement-block", {}, False),
         ("movement", {}, False),
-        ("soft-movement", {}, False),
     ],
 )
 def test_a_replayed_training_is_the_eager_one(method: str | None, fields: dict[str, str], whole: bool):
-    """`whole`: the graph holds the optimizer's step, too, since nothing is called around it."""
+    """`whole`: the graph holds the optimizer's step, too, since nothing is called around it.
+
+    Each method's own steps are checked by a law, `replayed_steps_train_as_eager_ones`.
+    """
     (eager, plain, its), (replayed, loop, theirs) = (
         trained(graphs=graphs, method=method, **fields) for graphs in (False, True)
     )
