@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 from pipeline.study.records import BadInput
 
 USUAL_DROP = 0.01  # below the dense metric, where nothing else is asked for
+ROUNDING = 1e-9  # 0.95 - 0.94 is more than 0.01 in floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,13 @@ class Bounds:
     @property
     def given(self) -> tuple[str, ...]:
         """The names of the bounds that are set."""
-        return tuple(each.name for each in fields(self) if getattr(self, each.name) not in (None, False))
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        return tuple(name for name, value in values.items() if value is not None and value is not False)
+
+
+def lowest_metric(dense: float, drop: float) -> float:
+    """Return the metric that is `drop` below the dense one; what has exactly that is not below it."""
+    return dense - drop - ROUNDING
 
 
 def flag(name: str) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.fronts.bounds import USUAL_DROP, Bounds
+from pipeline.fronts.bounds import USUAL_DROP, Bounds, lowest_metric
 from pipeline.fronts.front import Front, FrontPoint, load_front, objectives
 from pipeline.fronts.numbers import mb
 from pipeline.study.pareto import front, knee
-from pipeline.study.records import BadInput, FloatArray, StudySpec
+from pipeline.study.records import BadInput, StudySpec
 from pipeline.study.store import DEFAULT_STORE, Store
 
 
@@ -79,7 +80,7 @@ def pick_within(found: Front, bounds: Bounds) -> FrontPoint:
     if bounds.knee:
         return _knee(found)
     if not bounds.given:
-        near = [p for p in found.points if p.metric >= found.spec.anchors.dense - USUAL_DROP]
+        near = [p for p in found.points if p.metric >= lowest_metric(found.spec.anchors.dense, USUAL_DROP)]
         return max(near, key=lambda p: (p.gain, p.metric)) if near else _knee(found)
     floor = least_metric(found, bounds)
     fit = [p for p in found.points if _fits(p, found, bounds, floor)]
@@ -94,12 +95,12 @@ def why(found: Front, bounds: Bounds, chosen: FrontPoint) -> str | None:
     """Return how a point was chosen where nothing was asked for, or what is doubtful of a bound; None if nothing is."""
     if bounds.given:
         return _doubt(found, bounds) or None
-    drop = found.spec.anchors.dense - chosen.metric
-    if drop <= USUAL_DROP:
+    dense = found.spec.anchors.dense
+    if chosen.metric >= lowest_metric(dense, USUAL_DROP):
         return f"Chosen: the smallest network within {USUAL_DROP} of the dense {found.spec.metric_name}."
     return (
         f"No network is within {USUAL_DROP} of the dense {found.spec.metric_name}: this is the front's knee, "
-        f"{drop:.4f} below. --max-drop chooses another."
+        f"{dense - chosen.metric:.4f} below. --max-drop chooses another."
     )
 
 
@@ -126,7 +127,8 @@ def _knee(found: Front) -> FrontPoint:
 def least_metric(found: Front, bounds: Bounds) -> float:
     """Return the least metric; minus infinity without a bound on it."""
     floor = -np.inf if bounds.min_metric is None else bounds.min_metric
-    return floor if bounds.max_drop is None else max(floor, found.spec.anchors.dense - bounds.max_drop)
+    drop = bounds.max_drop
+    return floor if drop is None else max(floor, lowest_metric(found.spec.anchors.dense, drop))
 
 
 def _fits(point: FrontPoint, found: Front, bounds: Bounds, floor: float) -> bool:
@@ -184,11 +186,17 @@ def _latencies(found: Front) -> str:
     )
 
 
-def _comparable(points: list[tuple[Front, FrontPoint]]) -> FloatArray:
-    """Return [P, 2]: metric and gain; for studies of different objectives compression, which all have."""
-    if len({found.spec.objective for found, _ in points}) == 1:
-        return objectives(tuple(point for _, point in points))
-    return np.array([(point.metric, point.compression) for _, point in points], dtype=np.float64)
+def merged(fronts: Sequence[Front]) -> Front:
+    """Return the front of all networks of several studies of a task; its dense network is the best of theirs.
+
+    Gains are compared by the studies' objective; of studies of different ones by compression, which all have.
+    """
+    points = [point for found in fronts for point in found.points]
+    values = objectives(tuple(points))
+    if len({found.spec.objective for found in fronts if found.points}) > 1:
+        values = np.array([(point.metric, point.compression) for point in points], dtype=np.float64)
+    best = max(fronts, key=lambda found: found.spec.anchors.dense if found.spec.anchors.known else -np.inf)
+    return replace(best, points=tuple(points[at] for at in front(values)))
 
 
 def best_of_task(
@@ -196,8 +204,8 @@ def best_of_task(
 ) -> tuple[Front, FrontPoint]:
     """Return the best point over all studies of a task, and the front of its study.
 
-    Studies whose networks have zeros share no front with those that cut: they count if `min_sparsity` is given, or if
-    there are no others.
+    A drop is one below the best dense network of these studies. Those whose networks have zeros share no front with
+    those that cut: they count if `min_sparsity` is given, or if there are no others.
 
     Raises:
         BadInput: no study of the task has a point that meets the bounds, or the bounds number a row.
@@ -217,7 +225,5 @@ def best_of_task(
         tasks = sorted({files.study(name).read_spec().task for name in names})
         known = f"It has studies of {', '.join(tasks)}." if tasks else "It has no study yet."
         raise BadInput(f"--task names a task with a finished trial in {store}; {task!r} has none. {known}")
-    together = front(_comparable(points))
-    merged = replace(of_task[0], points=tuple(points[index][1] for index in together))
-    point = pick_within(merged, bounds)
+    point = pick_within(merged(of_task), bounds)
     return next((owner, found) for owner, found in points if found is point)

@@ -108,6 +108,33 @@ def test_where_no_point_is_near_dense_it_is_the_knee_and_that_is_said(tmp_path: 
     assert why(found, Bounds(knee=True), chosen) is None
 
 
+def test_a_metric_exactly_at_the_bound_is_within_it(store: Path) -> None:
+    """Of 100 rows: 0.95 - 0.94 is 0.010000000000000009, and 0.57 - 0.05 is more than 0.52."""
+    read = load_front("toy", store=store)
+    for dense in range(56, 100):
+        anchors = dataclasses.replace(read.spec.anchors, dense=dense / 100)
+        points = tuple(
+            dataclasses.replace(
+                read.points[0], metric=(dense - drop) / 100, compression=drop / 10, gain=drop / 10
+            )
+            for drop in (0, 1, 2, 5, 6)
+        )
+        found = dataclasses.replace(read, spec=dataclasses.replace(read.spec, anchors=anchors), points=points)
+        assert pick(found) == points[1]
+        assert why(found, Bounds(), points[1]).startswith("Chosen: the smallest network within 0.01 of the")
+        for drop, expected in ((0.0, 0), (0.02, 2), (0.05, 3)):
+            assert pick(found, max_drop=drop) == points[expected]
+
+
+def test_a_bound_of_zero_is_a_bound(store: Path) -> None:
+    assert Bounds(max_drop=0.0, min_compression=0).given == ("max_drop", "min_compression")
+    assert Bounds(knee=False).given == ()
+    with pytest.raises(BadInput, match="--max-drop and --knee name different points"):
+        Bounds(max_drop=0.0, knee=True)
+    found = load_front("toy", store=store)  # dense has 0.9
+    assert pick(found, min_compression=0.0).metric == 0.9
+
+
 @pytest.mark.parametrize(
     ("bounds", "says"),
     [
@@ -155,6 +182,16 @@ def test_best_of_a_task_looks_across_its_studies(store: Path) -> None:
     assert (found.spec.name, best.metric) == ("other", 0.88)
     with pytest.raises(BadInput, match="elsewhere, toy"):
         best_of_task("nothing", store=store)
+
+
+def test_a_drop_over_several_studies_is_one_below_the_best_dense_network(store: Path) -> None:
+    """`a-small` is the first by name; its own dense network has 0.7."""
+    weak = spec("a-small")
+    weak = dataclasses.replace(weak, anchors=dataclasses.replace(weak.anchors, dense=0.7))
+    Store(store).write_spec(weak)
+    Store(store).study("a-small").write_record(record(0, point(0.7, 0.9)))
+    found, best = best_of_task("toy", Bounds(max_drop=0.06), store=store)
+    assert (found.spec.name, best.metric) == ("toy", 0.85)
 
 
 def test_front_points_are_records(store: Path) -> None:

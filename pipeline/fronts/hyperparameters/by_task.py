@@ -5,19 +5,18 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.fronts.bounds import Bounds
 from pipeline.fronts.confirmed import ConfirmedPoint, load_confirmed
-from pipeline.fronts.front import Front, FrontPoint, front_of, objectives, with_latency
+from pipeline.fronts.front import Front, FrontPoint, front_of, with_latency
 from pipeline.fronts.hyperparameters.profile import Profile, penalty_profile
 from pipeline.fronts.hyperparameters.trial_fronts import TrialFront, trial_fronts
-from pipeline.fronts.pick import pick_within
+from pipeline.fronts.pick import merged, pick_within
 from pipeline.fronts.statistics import Interval, interval
-from pipeline.study.pareto import front
 from pipeline.study.records import BadInput, StudySpec
 from pipeline.study.store import Store
 
@@ -88,11 +87,9 @@ def _choice(files: Store, specs: Sequence[StudySpec], bounds: Bounds) -> Choice:
     ]
     trials = [one for table in tables for one in trial_fronts(table)]
     owned = [(found, point) for found in fronts for point in found.points]
-    together = front(objectives(tuple(point for _, point in owned)))
-    merged = replace(fronts[0], points=tuple(owned[at][1] for at in together))
     point, why = None, ""
     try:
-        point = pick_within(merged, bounds)
+        point = pick_within(merged(fronts), bounds)
     except BadInput as reason:
         why = str(reason)
     study = next((found.spec.name for found, each in owned if each is point), specs[0].name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.fronts.bounds import lowest_metric
 from pipeline.fronts.figures import (
     curves_figure,
     hours_figure,
@@ -43,7 +44,7 @@ def _lead(view: StudyView) -> str:
     """Return a study in a line: the smallest network within a point of dense; if there is none, the best."""
     spec, points = view.front.spec, view.front.points
     trials = f"{view.front.trials} trials"
-    if near := [point for point in points if point.metric >= spec.anchors.dense - DROPS[0]]:
+    if near := [point for point in points if point.metric >= lowest_metric(spec.anchors.dense, DROPS[0])]:
         return f"{trials}; {in_words(near[-1], spec)}"
     if not points:
         return f"{trials}; no network is better than a constant prediction"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pipeline.fronts.bounds import lowest_metric
 from pipeline.fronts.compare import Comparison, sentences
 from pipeline.fronts.front import Front, FrontPoint
 from pipeline.fronts.numbers import VOLUME, volume
@@ -81,7 +82,7 @@ def _first_of_all(view: StudyView) -> list[str]:
         return []
     found: dict[str, str] = {}  # by point: one within two bounds is named once
     for drop in DROPS:
-        fit = [point for point in front.points if point.metric >= spec.anchors.dense - drop]
+        fit = [point for point in front.points if point.metric >= lowest_metric(spec.anchors.dense, drop)]
         if fit:
             bound = f"{100 * drop:.0f} point{'s' if drop > DROPS[0] else ''}"
             found.setdefault(

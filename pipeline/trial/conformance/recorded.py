@@ -20,11 +20,11 @@ from pipeline.trial.conformance.counting import BY_PLACES, READS
 Outputs = tuple[Tensor, ...]
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes the operators that are called, and what they overwrite of what was there before."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.calls: list[tuple[Any, tuple[Any, ...], dict[str, Any], list[Tensor]]] = []
         self._before: dict[int, tuple[Tensor, Tensor]] = {}  # by storage: the tensor, and a copy of it
         self._made: set[int] = set()

@@ -49,6 +49,16 @@ def test_a_row_per_task_model_and_method(store: Path) -> None:
     assert snip.point.params["penalty_strength"] == 5.0
 
 
+def test_a_drop_is_one_below_the_best_dense_network_of_the_seeds(tmp_path: Path) -> None:
+    for seed, (name, dense) in enumerate((("snip", 0.7), ("snip-seed1", 0.9))):
+        made = write_study(tmp_path, name, [(0.9, 0.0), (0.69, 0.5)], seed=seed)
+        Store(tmp_path).write_spec(replace(made, anchors=replace(made.anchors, dense=dense)))
+    (row,) = best_by_task(tmp_path, Bounds(max_drop=0.02))
+    assert row.dense == 0.9
+    assert row.point is not None
+    assert row.point.metric == 0.9
+
+
 def test_a_confirmed_point_has_the_interval_of_its_test(store: Path) -> None:
     labels = [0, 1] * 4
     confirm(store, "chance", 1, [labels, [1, *labels[1:]]], labels)
