@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from pipeline.cli.commands import Group
-from pipeline.cli.interruption import INTERRUPTED, goes_on, interruptible
+from pipeline.cli.interruption import INTERRUPTED, Signals, interrupted
 from pipeline.cli.lists import LISTS, spread
 from pipeline.cli.output import CLOSED_PIPE, OutputLost, errors, out
 from pipeline.cli.passwords import refuse_passwords
@@ -63,12 +63,13 @@ def main(arguments: list[str] | None = None) -> None:
         ):  # a terminal of ASCII or latin-1 shows ? for other characters
             stream.reconfigure(errors="replace")
     spare_pandas(given)
-    with interruptible(given):
-        try:
-            code = run(given, typed=True)
-        except KeyboardInterrupt:  # before typer's own handling, or after it
-            errors(goes_on(given))
-            code = INTERRUPTED
+    signals = Signals(given)
+    try:
+        code = run(given, typed=True)
+        signals.command_ended(code)
+    except KeyboardInterrupt:  # before typer's own handling, or after it
+        code = interrupted(given)
+        signals.command_ended(code)
     sys.exit(code)
 
 
@@ -88,7 +89,7 @@ def run(arguments: list[str], *, typed: bool = False) -> int:
             return CLOSED_PIPE
         code = leave.code if isinstance(leave.code, int) else FAILURE
         if code == INTERRUPTED:
-            errors(goes_on(arguments))
+            interrupted(arguments)
         return code
     except Exception as error:
         return _failed(error)

@@ -5,59 +5,83 @@ Spot machines, `kubectl delete`, `scancel`, systemd and `docker stop` send SIGTE
 
 from __future__ import annotations
 
+import atexit
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from types import FrameType
 
 from pipeline.cli.output import errors
 
 INTERRUPTED = 130  # exit code
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+STDERR = 2  # the descriptor
 PROMISE = "Everything that was found is kept"
 
 
-@contextmanager
-def interruptible(arguments: Sequence[str] | None = None) -> Iterator[None]:
-    """Raise KeyboardInterrupt at the first of these signals; leave with INTERRUPTED at the second.
+class Signals:
+    """Handlers of these signals, from now to the end of the process.
 
-    A signal that is ignored, as SIGHUP is below `nohup`, stays so.
+    A signal that is ignored, as SIGHUP is below `nohup`, stays so. The first raises KeyboardInterrupt, the second
+    leaves with INTERRUPTED. When the command has ended, a signal leaves with the command's exit code, while libraries
+    end what they have begun, too; while the interpreter is taken down, nothing is left to leave. So no signal gives a
+    traceback or an exit code of its own.
 
     Args:
-        arguments: of the command that goes on, which is printed on leaving; None if nothing does.
+        arguments: of the command, which is printed on leaving: the same one goes on.
     """
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    asked = False
 
-    def answer(number: int, _: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
-            with suppress(OSError, ValueError):
-                if arguments is not None:
-                    errors(goes_on(arguments))
-            os._exit(INTERRUPTED)
-        asked = True
+    def __init__(self, arguments: Sequence[str]) -> None:
+        self._arguments = arguments
+        self._asked = False
+        self._code: int | None = None
+        # atexit calls the latest first: this comes after what libraries register, and before the interpreter takes
+        # handlers away, after which a signal would kill the process
+        atexit.register(_ignore_all)
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._answer)
+
+    def command_ended(self, code: int) -> None:
+        """From now on signals leave at once with the command's exit code: nothing is left to be kept."""
+        self._code = code
+
+    def _answer(self, number: int, _: FrameType | None) -> None:
+        if self._code is not None:
+            os._exit(self._code)
+        if self._asked:
+            os._exit(interrupted(self._arguments))
+        self._asked = True
         if number == signal.SIGHUP:
             _let_go_of_terminal()
-        with suppress(OSError, ValueError):
-            errors(f"{signal.Signals(number).name}: ending in order. {PROMISE}; once more leaves at once.")
+        _say(f"{signal.Signals(number).name}: ending in order. {PROMISE}; once more leaves at once.")
         raise KeyboardInterrupt
 
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, answer)
+
+def _ignore_all() -> None:
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _say(message: str) -> None:
+    """Print from a handler, which may have come into the midst of another print, or when nobody reads any longer."""
     try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        errors(message)
+    except (Exception, SystemExit):
+        with suppress(OSError):
+            os.write(STDERR, f"{message}\n".encode())
 
 
-def goes_on(arguments: Sequence[str]) -> str:
-    """Return what is said at the end of a command that was interrupted, with the command that goes on."""
+def interrupted(arguments: Sequence[str]) -> int:
+    """Print the end of a command that was interrupted, with the command that goes on; return INTERRUPTED."""
+    _say(_goes_on(arguments))
+    return INTERRUPTED
+
+
+def _goes_on(arguments: Sequence[str]) -> str:
     return (
         f"Interrupted. {PROMISE}; the same command goes on from here:\n  prunefront {shlex.join(arguments)}"
     )
