@@ -152,9 +152,15 @@ def pages_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def endpoint() -> Iterator[str]:
-    """The address of an S3 server with one bucket; each test has a folder of its own in it."""
+    """The address of an S3 server with one bucket; each test has a folder of its own in it, `place`."""
     with bucket_server() as address:
         yield address
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder of this test's own in the bucket: what another test left may equal, in content and second, its own."""
+    return Path(f"s3://bucket/{tmp_path.name}")
 
 
 @pytest.fixture

@@ -67,7 +67,7 @@ def _ignore_all() -> None:
 
 
 def _say(message: str) -> None:
-    """Print from a handler, which may have come into the midst of another print, or when nobody reads any longer."""
+    """Print from a handler, which may have interrupted another print; the reader may have gone."""
     try:
         errors(message)
     except (Exception, SystemExit):

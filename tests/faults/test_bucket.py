@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -11,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from pipeline.study.store import Store, object_client, objects
-from pipeline.study.store.objects import ObjectStoreLost, open_bucket
+from pipeline.study.store.objects import ObjectStoreLost, open_bucket, place_text
 from tests.kit.bucket import KEYS, records
 from tests.kit.gate import Gate, gate, patched
 from tests.kit.postgres import PASSWORD, Server, binaries, check_ledger, wait_for
@@ -29,27 +28,35 @@ def way(endpoint: str, machine: Callable[[str], None], monkeypatch: pytest.Monke
         yield made
 
 
-def test_a_bucket_is_waited_for_as_long_as_patience_lasts(way: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bucket_is_waited_for_as_long_as_patience_lasts(
+    way: Gate, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(object_client, "ATTEMPTS", 1)
     monkeypatch.setattr(objects, "RETRY_PAUSES_S", (0.1, 0.1))
-    bucket = open_bucket(Path("s3://bucket/waits"))
+    bucket = open_bucket(place)
     bucket.copy.mkdir(parents=True, exist_ok=True)
     file = bucket.copy / "spent.json"
     file.write_text("{}")
     way.shut()
     said: list[str] = []
-    with bucket.retrying(said.append):
+    opens = True
+
+    def say(line: str) -> None:
+        said.append(line)
+        if opens:
+            way.open()
+
+    with bucket.retrying(say):
         with pytest.raises(ObjectStoreLost):
             bucket.send(file, wait=False)
         assert said == []
-        later = threading.Timer(0.15, way.open)
-        later.start()
         bucket.send(file)
-        later.join()
-        assert said
-        assert all("could not be written to" in line and "Trying again in 0.1 s" in line for line in said)
+        (line,) = said
+        assert "could not be written to" in line
+        assert "Trying again in 0.1 s" in line
         way.shut()
         said.clear()
+        opens = False
         with pytest.raises(ObjectStoreLost, match="the same command goes on"):
             bucket.send(file)
         assert len(said) == 2
@@ -64,18 +71,18 @@ def test_a_bucket_is_waited_for_as_long_as_patience_lasts(way: Gate, monkeypatch
 @pytest.mark.skipif(binaries() is None, reason="no PostgreSQL server here (apt-get install postgresql)")
 @pytest.mark.timeout(400)
 def test_a_search_waits_for_its_bucket_then_ends_and_goes_on(
-    way: Gate, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    way: Gate, place: Path, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.create("bucket_away")
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     task = write_task(tmp_path / "task", rows=120)
     asked = [
         "search", "--task", str(task), "--space", str(task.parent / "quick.toml"), "--name", "toy",
-        "--store", "s3://bucket/away", "--trials", str(TRIALS), "--concurrent", "1", "--latency-grid", "none",
+        "--store", place_text(place), "--trials", str(TRIALS), "--concurrent", "1", "--latency-grid", "none",
         "--scheduler", "none", "--checkpoint-seconds", "0.2", "--ledger", server.url("bucket_away"),
         "--tracking", f"sqlite:///{tmp_path}/mlflow.db",
     ]  # fmt: skip
-    watching = Store(Path("s3://bucket/away"))
+    watching = Store(place)
 
     heard = tmp_path / "heard"
     with heard.open("w") as file:
@@ -89,7 +96,7 @@ def test_a_search_waits_for_its_bucket_then_ends_and_goes_on(
     way.shut()
     said = (first.wait(120), " ".join(heard.read_text().split()))
     assert said[0] == 1, said[1]
-    assert "s3://bucket/away could not be" in said[1]
+    assert f"{place_text(place)} could not be" in said[1]
     assert "the same command goes on from there" in said[1]
     assert KEYS["AWS_SECRET_ACCESS_KEY"] not in said[1]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.study.store import Store
+from pipeline.study.store.objects import place_text
 from tests.chaos.machines import WORKERS, Nodes
 from tests.kit.bucket import contents, records
 from tests.kit.postgres import PASSWORD, Server, binaries, check_ledger, wait_for
@@ -45,19 +46,20 @@ def nodes(machine: Callable[[str], None], tmp_path: Path) -> Iterator[Nodes]:
 @pytest.mark.skipif(binaries() is None, reason="no PostgreSQL server here (apt-get install postgresql)")
 @pytest.mark.timeout(400)
 def test_a_node_joins_the_first_dies_and_the_other_goes_on_from_the_bucket(
-    nodes: Nodes, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    nodes: Nodes, place: Path, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.create("nodes")
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
-    task, place = write_task(tmp_path / "task", rows=320), "s3://bucket/nodes"
+    task = write_task(tmp_path / "task", rows=320)
     space = task.parent / "long.toml"
     space.write_text(SPACE)
     asked = [
-        "search", "--task", task, "--space", space, "--name", "toy", "--store", place, "--address", nodes.address,
-        "--trials", TRIALS, "--latency-grid", "none", "--scheduler", "none", "--checkpoint-seconds", "1",
-        "--ledger", server.url("nodes"), "--tracking", f"sqlite:///{tmp_path}/mlflow.db", "--json",
+        "search", "--task", task, "--space", space, "--name", "toy", "--store", place_text(place),
+        "--address", nodes.address, "--trials", TRIALS, "--latency-grid", "none", "--scheduler", "none",
+        "--checkpoint-seconds", "1", "--ledger", server.url("nodes"), "--tracking",
+        f"sqlite:///{tmp_path}/mlflow.db", "--json",
     ]  # fmt: skip
-    watching, heard, answer = Store(Path(place)), tmp_path / "heard", tmp_path / "answer"
+    watching, heard, answer = Store(place), tmp_path / "heard", tmp_path / "answer"
     with heard.open("w") as errors, answer.open("w") as output:
         env = nodes.env | {"PGPASSWORD": PASSWORD}
         running = subprocess.Popen(command(*asked), env=env, stdout=output, stderr=errors)

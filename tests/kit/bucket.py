@@ -29,11 +29,10 @@ def bucket_server() -> Iterator[str]:
     line = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     running = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
+        end = time.monotonic() + 120
+        while not _listens(port):
+            assert running.poll() is None, f"moto ended with {running.returncode}"
+            assert time.monotonic() < end, "moto does not answer"
             time.sleep(0.1)
         fs = pyarrow.fs.S3FileSystem(
             access_key="testing", secret_key="testing", endpoint_override=f"127.0.0.1:{port}", scheme="http",
@@ -44,6 +43,11 @@ def bucket_server() -> Iterator[str]:
     finally:
         running.terminate()
         running.wait(20)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def contents(store: Store) -> dict[str, tuple[int, int]]:

@@ -15,12 +15,6 @@ from tests.kit.ledger import ledger_at, record_of, spec_of
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """A prefix of this test's own: what another test left may equal, in content and second, what this one writes."""
-    return Path(f"s3://bucket/{tmp_path.name}")
-
-
-@pytest.fixture
 def left(machine: Callable[[str], None], place: Path) -> Store:
     """What an earlier search has left: a word, a record, an attempt."""
     store = Store(place)

@@ -39,9 +39,8 @@ def test_a_place_is_written_as_a_person_writes_it() -> None:
     assert place_text(Path("/runs")) == "/runs"
 
 
-def test_what_one_machine_writes_another_one_reads(machine: Callable[[str], None]) -> None:
-    there = Path("s3://bucket/shared")
-    first = Store(there)
+def test_what_one_machine_writes_another_one_reads(machine: Callable[[str], None], place: Path) -> None:
+    first = Store(place)
     assert first.check_writable() == ""
     first.write_spec(spec())
     first.study("toy").write_record(record(0, point(0.8, 0.5)))
@@ -56,7 +55,7 @@ def test_what_one_machine_writes_another_one_reads(machine: Callable[[str], None
     assert weights.is_file()
 
     machine("second")
-    second = Store(there)
+    second = Store(place)
     assert second.root != first.root
     assert second.list_studies() == ["toy"]
     assert second.study("toy").read_spec() == spec()
@@ -74,29 +73,28 @@ def test_what_one_machine_writes_another_one_reads(machine: Callable[[str], None
     second.study("toy").weights.keep_only([])
 
     machine("third")
-    third = Store(there)
+    third = Store(place)
     assert third.study("toy").finished_numbers() == []
     assert third.study("toy").exists()
     assert third.study("toy").attempts(0).given_up() == ""
     assert third.study("toy").weights.size_bytes() == 0
 
 
-def test_two_machines_are_given_two_attempts(machine: Callable[[str], None]) -> None:
-    first = Store(Path("s3://bucket/attempts")).study("toy").attempts(0).begin()
+def test_two_machines_are_given_two_attempts(machine: Callable[[str], None], place: Path) -> None:
+    first = Store(place).study("toy").attempts(0).begin()
     machine("second")
-    other = Store(Path("s3://bucket/attempts"))
+    other = Store(place)
     assert other.study("toy").attempts(0).begin().name != first.name
     assert other.study("toy").attempts(0).count() == 2
 
 
-def test_a_checkpoint_of_another_machine_is_gone_on_from(machine: Callable[[str], None]) -> None:
-    there = Path("s3://bucket/resumed")
-    attempt = Store(there).study("toy").attempts(0).begin()
+def test_a_checkpoint_of_another_machine_is_gone_on_from(machine: Callable[[str], None], place: Path) -> None:
+    attempt = Store(place).study("toy").attempts(0).begin()
     for step in (3, 7):
         loop = LoopState(step, {"w": torch.full((5,), float(step))})
         resume.save(attempt, resume.Checkpoint(1, loop, None, record(0)))
     machine("second")
-    store = Store(there)
+    store = Store(place)
     own = store.study("toy").attempts(0).begin()
     attempts = sorted(own.parent.glob("attempt-*"))
     assert attempts[-1] == own
@@ -107,17 +105,16 @@ def test_a_checkpoint_of_another_machine_is_gone_on_from(machine: Callable[[str]
     assert len(kept) == 1, "the older one went"
 
 
-def test_a_record_written_anew_is_read_anew(machine: Callable[[str], None]) -> None:
-    there = Path("s3://bucket/anew")
-    first = Store(there)
+def test_a_record_written_anew_is_read_anew(machine: Callable[[str], None], place: Path) -> None:
+    first = Store(place)
     first.write_spec(spec())
     first.study("toy").write_record(record(0, point(0.8, 0.5)))
     machine("second")
-    assert Store(there).study("toy").read_table()["metric"].to_pylist() == [0.8]
+    assert Store(place).study("toy").read_table()["metric"].to_pylist() == [0.8]
     time.sleep(1.1)  # S3 counts seconds
-    assert not Store(there).study("toy").write_record(record(0, point(0.6, 0.5)))
-    save_record(Store(there).study("toy").trial_folder(0), record(0, point(0.7, 0.5)))
-    assert Store(there).study("toy").read_table()["metric"].to_pylist() == [0.7]
+    assert not Store(place).study("toy").write_record(record(0, point(0.6, 0.5)))
+    save_record(Store(place).study("toy").trial_folder(0), record(0, point(0.7, 0.5)))
+    assert Store(place).study("toy").read_table()["metric"].to_pylist() == [0.7]
 
 
 class Breaking(io.RawIOBase):
@@ -149,9 +146,9 @@ class Breaking(io.RawIOBase):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, OSError])
 def test_what_breaks_off_is_not_there_under_its_name(
-    machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+    machine: Callable[[str], None], place: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
-    store = Store(Path(f"s3://bucket/broken-{error.__name__}"))
+    store = Store(place)
     assert store.bucket is not None
     path = store.bucket.copy / "weights.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -170,14 +167,13 @@ def test_what_breaks_off_is_not_there_under_its_name(
 
 @pytest.mark.parametrize("paused_before", ["record.npz", "record.json"])
 def test_of_two_machines_that_end_a_trial_at_once_the_first_decides(
-    machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, paused_before: str
+    machine: Callable[[str], None], place: Path, monkeypatch: pytest.MonkeyPatch, paused_before: str
 ) -> None:
     """One has looked, and found no record; the other sends its own before the first one sends."""
-    there = Path(f"s3://bucket/at-once-{paused_before}")
-    first = Store(there)
+    first = Store(place)
     first.write_spec(spec())
     machine("second")
-    second = Store(there)
+    second = Store(place)
     send = written_once.send_if_new
 
     def pause(path: Path) -> bool:
@@ -189,17 +185,17 @@ def test_of_two_machines_that_end_a_trial_at_once_the_first_decides(
     monkeypatch.setattr(written_once, "send_if_new", pause)
     assert not first.study("toy").write_record(record(0, point(0.8, 0.5)))
     machine("third")
-    for store in (first, second, Store(there)):
+    for store in (first, second, Store(place)):
         store.study("toy").refresh()
         (found,) = store.study("toy").read_record(0).points
         assert found.measurement.metric == 0.7
 
 
 def test_a_record_whose_answer_was_lost_is_ones_own(
-    machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    machine: Callable[[str], None], place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The client sends it again, and is told that there is one."""
-    store = Store(Path("s3://bucket/lost-answer"))
+    """The client sends it again, and is told that place is one."""
+    store = Store(place)
     assert store.bucket is not None
     path = store.bucket.copy / "spent.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -211,12 +207,13 @@ def test_a_record_whose_answer_was_lost_is_ones_own(
     assert contents(store)["spent.json"][0] == 2
 
 
-def test_a_file_of_the_same_size_and_second_is_fetched_anew(machine: Callable[[str], None]) -> None:
-    there = Path("s3://bucket/same-second")
-    first = Store(there)
+def test_a_file_of_the_same_size_and_second_is_fetched_anew(
+    machine: Callable[[str], None], place: Path
+) -> None:
+    first = Store(place)
     assert first.bucket is not None
     machine("second")
-    second = Store(there)
+    second = Store(place)
     assert second.bucket is not None
     for number in range(4):
         for store, text in ((first, "a"), (second, "b")):
@@ -229,20 +226,20 @@ def test_a_file_of_the_same_size_and_second_is_fetched_anew(machine: Callable[[s
 
 
 def test_a_server_that_ignores_conditions_is_noticed_and_named(
-    endpoint: str, machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    endpoint: str, machine: Callable[[str], None], place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def without(data: bytes) -> bytes:
         return data.replace(b"if-none-match: *", b"x-not-known-if: *")
 
     with gate(urlsplit(endpoint).port, without) as way:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{way.port}")
-        store = Store(Path("s3://bucket/ignores"))
-        assert "s3://bucket/ignores ignores the condition If-None-Match" in store.check_writable()
+        store = Store(place)
+        assert f"{place_text(place)} ignores the condition If-None-Match" in store.check_writable()
         assert contents(store) == {}
 
 
 def test_an_object_store_that_does_not_answer_is_named(
-    machine: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    machine: Callable[[str], None], place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("pipeline.study.store.object_client.ATTEMPTS", 1)
     with pytest.raises(BadInput, match="s3://nowhere/runs") as refusal:
@@ -250,7 +247,7 @@ def test_an_object_store_that_does_not_answer_is_named(
     assert KEYS["AWS_SECRET_ACCESS_KEY"] not in str(refusal.value)
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
     with pytest.raises(ObjectStoreLost, match="AWS_ENDPOINT_URL"):
-        Store(Path("s3://bucket/gone")).list_studies()
+        Store(place).list_studies()
 
 
 @pytest.mark.parametrize(
@@ -276,6 +273,7 @@ def test_no_database_goes_into_a_bucket(
 @pytest.mark.timeout(400)
 def test_a_search_is_killed_and_goes_on_elsewhere(
     machine: Callable[[str], None],
+    place: Path,
     server: Server,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -283,7 +281,7 @@ def test_a_search_is_killed_and_goes_on_elsewhere(
 ) -> None:
     server.create("objects")
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
-    task, store = write_task(tmp_path / "task"), "s3://bucket/searched"
+    task, store = write_task(tmp_path / "task"), place_text(place)
     asked = [
         "search", "--task", str(task), "--space", str(task.parent / "quick.toml"), "--name", "toy",
         "--store", store, "--trials", str(TRIALS), "--concurrent", "1", "--latency-grid", "none",
