@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.fronts.figures.fronts import QUIET, SHADE, lay_out, transparent
+from pipeline.fronts.figures.fronts import QUIET, lay_out
 from pipeline.fronts.figures.series import PERCENT, look
+from pipeline.fronts.figures.shades import transparent
 from pipeline.fronts.statistics import Interval, attained, attainment_curve
 from pipeline.study.records import FloatArray
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-BAND = 2.5 * SHADE  # opacity
+BAND = 0.2  # opacity
 THIN = 0.35  # opacity of a seed's own line
 MARKS = 12  # on a median front, at most
 DENSE = "dashed: a group's dense network"
@@ -137,6 +138,6 @@ def interval_figure(
             + "<extra></extra>",
         )
     figure.update_xaxes(title=label)
-    figure.update_yaxes(autorange="reversed", automargin=True, showgrid=False)
+    figure.update_yaxes(range=[len(rows) - 0.5, -0.5], automargin=True, showgrid=False)
     figure.update_layout(height=170 + 46 * len(rows), margin={"b": 60})
     return figure

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from pipeline.fronts.figures.eight_bits import draw_int8
 from pipeline.fronts.figures.series import (
     COLOURS,
+    CUT,
     PERCENT,
+    TRAINED,
     Dot,
     Series,
     axis_labels,
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 TEXT, QUIET, GRID = "#222222", "#6B6B6B", "#E6E6E6"
-SHADE = 0.08  # opacity of areas
 ANCHORS = {"dense": "dense network", "constant": "always the same answer"}  # in a legend
 FEW_TRIALS = 12  # up to here an axis has a tick for each
 HEIGHT = 600  # pixels of an interactive figure; its width is the window's
@@ -55,6 +56,8 @@ def front_figure(series: Sequence[Series]) -> go.Figure:
         draw_int8(figure, one, colour=colour, alone=alone)
     if many:
         _name_kinds(figure, kinds)
+    if not alone:
+        _explain_marks(figure)
     gain, metric = axis_labels(series)
     figure.update_xaxes(title=gain, range=[-2, 102], ticksuffix=" %")
     figure.update_yaxes(title=metric)
@@ -71,6 +74,14 @@ def _name_kinds(figure: go.Figure, kinds: Mapping[str, str]) -> None:
         if trace.showlegend is not False:
             trace.update(name=kind, showlegend=kind not in shown)
             shown.add(kind)
+
+
+def _explain_marks(figure: go.Figure) -> None:
+    """Add what marks mean, whatever their colour, to the legend of several studies."""
+    marks = ((f"filled: {TRAINED}", QUIET), (f"hollow: {CUT}", "white"))
+    for name, fill in marks:
+        marker = {"color": fill, "size": 10, "line": {"color": QUIET, "width": 2.5}}
+        figure.add_scatter(x=[None], y=[None], mode="markers", marker=marker, name=name, hoverinfo="skip")
 
 
 def hypervolume_figure(series: Sequence[Series]) -> go.Figure:
@@ -267,12 +278,6 @@ def _draw_anchors(figure: go.Figure, one: Series, *, colour: str, alone: bool) -
 def _dense_ms(one: Series) -> float | None:
     """Return the dense network's latency, if a network without a cut was timed."""
     return next((dot.latency_ms for dot in one.dots if dot.compression == 0 and dot.latency_ms), None)
-
-
-def transparent(colour: str, opacity: float = SHADE) -> str:
-    """Return a colour (#RRGGBB) with an opacity, as plotly's rgba."""
-    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{opacity})"
 
 
 def lay_out(figure: go.Figure, headline: str, subtitle: str) -> None:

@@ -1,4 +1,4 @@
-"""Colours for numbers: dark = small."""
+"""Colours for numbers, dark = small; colours that let others through."""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ def shades(values: Sequence[Any], *, log: bool = True) -> list[str]:
         return [SCALE[0]] * len(values)
     share = np.nan_to_num((scaled - known.min()) / np.ptp(known))
     return [_mix(float(at) * (len(SCALE) - 1)) for at in share]
+
+
+def transparent(colour: str, opacity: float) -> str:
+    """Return a colour (#RRGGBB) with an opacity, as plotly's rgba."""
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"
 
 
 def _mix(position: float) -> str:

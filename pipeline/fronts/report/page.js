@@ -107,6 +107,7 @@
       if (small && axis === made.xaxis && axis.title.text.length > 30) axis.title.text = axis.title.text.replace(/^(.{12,30}?) /, "$1<br>");
     }
     if (made.xaxis && made.xaxis.title) made.xaxis.title.standoff = 10;
+    if (made.yaxis && made.yaxis.title) made.yaxis.title.standoff = 8;
     if (small && made.xaxis && made.xaxis.ticktext) {  // axes side by side: a word a line
       made.xaxis.tickfont = { size: 9 };
       made.xaxis.ticktext = made.xaxis.ticktext.map((label) =>
@@ -160,12 +161,12 @@
     bar.append(over, range);
     place.before(bar);
   };
-  // marks that are hollow, and lines in the ink's colour, follow the page
+  // marks that are hollow, and what is in the colour of the ink or of quiet words, follow the page
+  const follow = { white: "--paper", "#222222": "--ink", "#6B6B6B": "--quiet" };
   const coloured = (traces) => traces.map((trace) => {
     const made = structuredClone(trace);
-    if (made.marker && made.marker.color === "white") made.marker.color = colour("--paper");
-    if (made.marker && made.marker.color === "#222222") made.marker.color = colour("--ink");
-    if (made.line && made.line.color === "#222222") made.line.color = colour("--ink");
+    for (const part of [made.marker, made.marker && made.marker.line, made.line])
+      if (part && follow[part.color]) part.color = colour(follow[part.color]);
     return made;
   });
   // plotly 4 has a button that sends a chart's data away; not from here

@@ -110,7 +110,8 @@ def test_one_study_names_its_layers_and_several_their_studies(series: Series) ->
         return [t.name for t in front_figure(shown).data if t.showlegend is not False]
 
     assert {"front", "cut only", "front: cut, then trained on"} <= set(legend([series]))
-    assert legend([series, other]) == ["toy-snip", "toy-chance"]
+    marks = ["filled: cut, then trained on", "hollow: cut only"]
+    assert legend([series, other]) == ["toy-snip", "toy-chance", *marks]
 
 
 def test_hypervolume_figure_never_falls(series: Series) -> None:
