@@ -7,7 +7,7 @@ names one.
 
 from __future__ import annotations
 
-from math import isfinite
+from math import nan
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ NO_LABEL = rf"(?i)^{SPACE}(nan)?{SPACE}$"
 NO_TEXT = rf"(?i)^{SPACE}(nan|null)?{SPACE}$"
 SHOWN_CHARACTERS, SHOWN_NAMES = 60, 20  # of labels in a message
 BoolArray = npt.NDArray[np.bool_]
+LARGEST = float(np.finfo(np.float32).max)  # of a value to predict
 HIDDEN = "-1"  # the label of a row whose label is hidden
 
 
@@ -161,8 +162,8 @@ def _number(text: str) -> float:
     try:
         number = float(text)
     except ValueError:
-        return float("nan")
-    return number if isfinite(number) else float("nan")
+        return nan
+    return number if abs(number) <= LARGEST else nan
 
 
 def _decoded(labels: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -15,6 +15,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from pipeline.study import metrics
+from pipeline.study.classes import INTEGER, LONGEST_NUMBER
 from pipeline.task.batches import Batch, Split
 from pipeline.task.kinds.base import Description, Judged, Kind
 from pipeline.task.kinds.tables import listed, row_number, with_label
@@ -194,4 +195,4 @@ def _probability(text: str) -> float:
 
 
 def _by_number(name: str) -> tuple[int, str]:
-    return (int(name) if name.isdigit() else -1, name)
+    return (int(name) if INTEGER.fullmatch(name) and len(name) <= LONGEST_NUMBER else -1, name)

@@ -266,7 +266,8 @@ def _answers(rows: pa.Table) -> list[list[tuple[str, int]]]:
         zip(rows["text_b"].to_pylist(), rows["label"].to_pylist(), strict=True)
     ):
         place, each = f"row {row_number(rows, row)}", []
-        for text, start in _pairs(label, place):
+        plain = label in context and label != "[]"  # such as "[1]", which is no JSON of answers
+        for text, start in [(label, -1)] if plain else _pairs(label, place):
             begin = start if context[start : start + len(text)] == text and start >= 0 else context.find(text)
             if begin < 0:
                 raise ValueError(f"{place} has the answer {text[:60]!r}, which is not in its context")
@@ -280,8 +281,7 @@ def _pairs(label: str, place: str) -> list[tuple[str, int]]:
     if not label.startswith(("[", "{")):
         return [(label, -1)]
     try:
-        answers = json.loads(label)
-        if isinstance(answers, dict):
+        if isinstance(answers := json.loads(label), dict):
             answers = [
                 {"text": text, "answer_start": start}
                 for text, start in zip(

@@ -19,6 +19,7 @@ from torch import nn
 
 from pipeline.task.batches import Split
 from pipeline.task.kinds import Embedding, MultiLabel, QuestionAnswering, Ranking, Tokens
+from pipeline.task.kinds.base import Description
 from pipeline.task.kinds.question_answering import answer_f1, normalised
 from pipeline.task.kinds.ranking import mrr, ndcg
 from pipeline.task.loading import load_task, tokenise
@@ -259,3 +260,24 @@ def test_pairs_with_scores_are_compared_by_their_cosines(tmp_path: Path) -> None
     found = task.kind.score(judged, answered)
     assert found["metric"] == pytest.approx(spearmanr(scores, expected).statistic)
     assert found["cosine"] == pytest.approx(1.0)
+
+
+def test_labels_that_unicode_calls_digits_are_names() -> None:
+    """`int("²")` is an error; numbers come after names, by value."""
+    labels = [["²", "10"], ["①"], ["9", "x"], ["9" * 5000]] * 2
+    rows = pa.table({"id": [f"train-{row + 1}" for row in range(8)], "label": list(map(json.dumps, labels))})
+    kind = MultiLabel.learn(rows, Description("micro_f1"))
+    assert kind.class_names == ("9" * 5000, "x", "²", "①", "9", "10")
+
+
+def test_an_answer_may_begin_with_a_bracket() -> None:
+    rows = pa.table(
+        {
+            "id": ["train-1", "train-2", "train-3"],
+            "text_a": ["which?"] * 3,
+            "text_b": ["see [1] there", "see {x} there", "see [] there"],
+            "label": ["[1]", "{x}", "[]"],
+        }
+    )
+    found = QuestionAnswering.learn(rows, Description("answer_f1")).numbered(rows)
+    assert found["label"].to_pylist() == ['[["[1]", 4]]', '[["{x}", 4]]', "[]"]
