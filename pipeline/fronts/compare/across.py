@@ -34,11 +34,17 @@ def rank_across_tasks(groups: Sequence[Group]) -> Standings:
     """Rank methods that are searched in the same way on every task; groups of one method differ in their task alone.
 
     Raises:
-        BadInput: fewer than two tasks or methods, or a method was not run on a task.
+        BadInput: fewer than two tasks or methods, or a method was not run on a task, or on other rows of it, too.
     """
     table: defaultdict[str, dict[str, Group]] = defaultdict(dict)
     for group in groups:
-        table[_search_of(group.spec)][group.spec.task] = group
+        spec, of_method = group.spec, table[_search_of(group.spec)]
+        other = of_method.setdefault(spec.task, group)
+        if other is not group:
+            raise BadInput(
+                f"A method has one group of studies on a task; {other.spec.name} and {spec.name} are two on "
+                f"{spec.task}, on other rows. Leave one of them out."
+            )
     tasks = tuple(dict.fromkeys(group.spec.task for group in groups))
     if len(tasks) < LEAST_TASKS or len(table) < 2:
         raise BadInput(

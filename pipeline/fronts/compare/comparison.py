@@ -270,7 +270,7 @@ def _weights(values: FloatArray) -> FloatArray:
     rows = front(values)
     gains = values[rows, 1]
     found = np.zeros((len(QUANTITIES), len(values)))
-    found[0, rows] = np.diff(gains, prepend=0.0)
+    found[0, rows] = np.diff(gains.clip(min=0.0), prepend=0.0)  # what is slower than dense adds no volume
     for at, gain in enumerate(GAINS, start=1):
         for place, row in enumerate(rows):
             unit = np.zeros(len(rows))

@@ -56,8 +56,8 @@ def scores_on_resamples(
 ) -> Values:
     """Return the metric [K, B] of predictions [K, V] on resamples that hold row v counts[b, v] times.
 
-    The same as `metrics.evaluate` on the repeated rows, without repeating them: class metrics come from counted
-    confusion matrices, correlations from weighted moments.
+    The same as `metrics.evaluate` on the repeated rows, without repeating them: class metrics come from counts by
+    class, correlations from weighted moments.
 
     Raises:
         KeyError: no metric has that name.
@@ -75,35 +75,38 @@ def scores_on_resamples(
     if metric in ("accuracy", AGREEMENT):
         right: Values = (predictions == labels).astype(np.float64) @ weights.T / weights.sum(axis=1)
         return right
-    confusion = _confusion(labels, predictions, weights, classes=classes)
+    hit, there, predicted = _tallies(labels, predictions, weights, classes=classes)
     if metric == "matthews":
-        return _matthews(confusion)
-    f1 = _f1(confusion, all_count=bool(classes))
+        return _matthews(hit.sum(axis=-1), there, predicted)
+    f1 = _f1(hit, there + predicted, all_count=bool(classes))
     if metric == "f1":
         return f1
-    accuracy = np.trace(confusion, axis1=2, axis2=3) / confusion.sum(axis=(2, 3))
-    mean: Values = (accuracy + f1) / 2
+    mean: Values = (hit.sum(axis=-1) / there.sum(axis=-1) + f1) / 2
     return mean
 
 
-def _confusion(labels: Rows, predictions: Rows, weights: Values, *, classes: int) -> Values:
-    """Return [K, B, C, C]: how often label i was predicted as j; 0 `classes`: as many as the rows show."""
-    classes = max(classes, int(max(labels.max(), predictions.max())) + 1)
-    found = np.empty((len(predictions), len(weights), classes, classes))
-    for i in range(classes):
-        rows = np.flatnonzero(labels == i)
-        for j in range(classes):
-            found[:, :, i, j] = (predictions[:, rows] == j).astype(np.float64) @ weights[:, rows].T
-    return found
+def _tallies(
+    labels: Rows, predictions: Rows, weights: Values, *, classes: int
+) -> tuple[Values, Values, Values]:
+    """Return how often each class was hit [K, B, C], there [B, C] and predicted [K, B, C].
+
+    0 `classes`: as many as the rows show.
+    """
+    numbers = np.arange(max(classes, int(max(labels.max(), predictions.max())) + 1))
+    own = labels[:, None] == numbers  # [V, C]
+    said = [network[:, None] == numbers for network in predictions]
+    return (
+        np.stack([weights @ (each & own) for each in said]),
+        weights @ own,
+        np.stack([weights @ each for each in said]),
+    )
 
 
-def _f1(confusion: Values, *, all_count: bool) -> Values:
+def _f1(hit: Values, seen: Values, *, all_count: bool) -> Values:
     """Return 2 TP / (2 TP + FP + FN) of class 1 of two, or its mean over the classes of more.
 
     `all_count`: also over classes that are neither there nor predicted, as 0; else those are left out.
     """
-    hit = np.diagonal(confusion, axis1=2, axis2=3)
-    seen = confusion.sum(axis=2) + confusion.sum(axis=3)
     each = np.divide(2 * hit, seen, out=np.zeros_like(seen), where=seen > 0)
     if each.shape[-1] <= 2:
         of_one: Values = each[..., 1] if each.shape[-1] > 1 else np.zeros(each.shape[:2])
@@ -112,16 +115,14 @@ def _f1(confusion: Values, *, all_count: bool) -> Values:
     return found
 
 
-def _matthews(confusion: Values) -> Values:
-    """Return Gorodkin's R_K (Computational Biology and Chemistry 28, 2004).
+def _matthews(hits: Values, there: Values, predicted: Values) -> Values:
+    """Return Gorodkin's R_K (Computational Biology and Chemistry 28, 2004), of the hits [K, B] over all classes.
 
     It is 0 where labels or predictions are constant.
     """
-    label, predicted = confusion.sum(axis=3), confusion.sum(axis=2)
-    total = label.sum(axis=-1)
-    hit = np.trace(confusion, axis1=2, axis2=3)
-    above = hit * total - (label * predicted).sum(axis=-1)
-    below = np.sqrt((total**2 - (predicted**2).sum(axis=-1)) * (total**2 - (label**2).sum(axis=-1)))
+    total = there.sum(axis=-1)
+    above = hits * total - (there * predicted).sum(axis=-1)
+    below = np.sqrt((total**2 - (predicted**2).sum(axis=-1)) * (total**2 - (there**2).sum(axis=-1)))
     found: Values = np.divide(above, below, out=np.zeros_like(above), where=below > 0)
     return found
 

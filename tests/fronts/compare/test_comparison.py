@@ -20,8 +20,10 @@ from pipeline.fronts.compare import (
     sentences,
     standings_sentences,
 )
-from pipeline.fronts.compare.comparison import QUANTITIES
+from pipeline.fronts.compare.comparison import GAINS, QUANTITIES, _weights
 from pipeline.fronts.front import Front
+from pipeline.fronts.statistics import metric_at
+from pipeline.study.pareto import hypervolume
 from pipeline.study.records import BadInput
 from tests.kit.compare import confirm, write_group, write_study
 from tests.kit.synthetic import ANCHORS, spec
@@ -262,3 +264,19 @@ def test_methods_are_ranked_over_tasks(tmp_path: Path) -> None:
     assert standings_sentences(found)[0] == "Average ranks over 3 tasks: snip 1.00, chance 2.00."
     with pytest.raises(BadInput, match="no study on c"):
         rank_across_tasks([group for group in groups if group.spec.name != "c-snip"])
+    write_study(tmp_path, "a-snip-few", [(0.6, 0.5)], task="a", task_fingerprint="other rows")
+    few = gather(tmp_path, ["a-snip-few"], across_tasks=True)
+    with pytest.raises(BadInput, match="a-snip and a-snip-few are two on a, on other rows"):
+        rank_across_tasks([*groups, *few])
+
+
+@pytest.mark.parametrize("gains", [[0.0, 0.3, 0.8], [-0.1, 0.3, 0.8], [-0.2, -0.1, 0.5]])
+def test_weights_of_points_are_those_of_their_quantities(gains: list[float]) -> None:
+    """With weights, hypervolume and metrics at gains are sums of metrics; latency gains may be below 0."""
+    values = np.array([[0.9, 0.8, 0.6], gains]).T
+    volume, *at = _weights(values) @ values[:, 0]
+    constant = 0.5
+    assert volume - constant * max(gains) == pytest.approx(hypervolume(values, (constant, 0.0)))
+    inside = [gain <= max(gains) for gain in GAINS]
+    expected = metric_at(values, GAINS, beyond=0.0)
+    assert np.array(at)[inside] == pytest.approx(expected[inside])
