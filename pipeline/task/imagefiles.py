@@ -12,6 +12,7 @@ import io
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -182,6 +183,21 @@ def _text(value: Any, beside: Path, row: int) -> str | None:
     return as_text(file.read_bytes())
 
 
+def digits_file() -> Path:
+    """Return scikit-learn's file of digits; importing the library takes a second, which a first search need not wait.
+
+    Raises:
+        FileNotFoundError: scikit-learn is not there, or keeps it elsewhere.
+    """
+    found = find_spec("sklearn")
+    folders = () if found is None else found.submodule_search_locations or ()
+    for folder in folders:
+        file = Path(folder, "datasets", "data", "digits.csv.gz")
+        if file.is_file():
+            return file
+    raise FileNotFoundError(2, "scikit-learn's datasets/data/digits.csv.gz is not there")
+
+
 @dataclass(frozen=True)
 class Digits:
     """The 1,797 handwritten digits of scikit-learn: 8 x 8 pixels, grey, ten classes; from UCI, by CC BY 4.0."""
@@ -202,16 +218,15 @@ class Digits:
     def read_with_remarks(self, part: str) -> tuple[pa.Table, tuple[str, ...]]:
         """Read all digits; there are no remarks."""
         from PIL import Image
-        from sklearn.datasets import load_digits
 
-        found = load_digits()
+        found = np.loadtxt(digits_file(), delimiter=",")  # 64 levels of grey, then the digit
         images = []
-        for pixels in np.rint(found.images * (255 / DIGITS_LEVELS)).astype(np.uint8):
+        for pixels in np.rint(found[:, :-1].reshape(-1, 8, 8) * (255 / DIGITS_LEVELS)).astype(np.uint8):
             file = io.BytesIO()
             Image.fromarray(pixels).save(file, "PNG")
             images.append(as_text(file.getvalue()))
         ids = [f"{part}-{number}" for number in range(1, len(images) + 1)]
-        return _table(ids, images, pa.array([str(label) for label in found.target])), ()
+        return _table(ids, images, pa.array([str(int(label)) for label in found[:, -1]])), ()
 
 
 def class_folders(path: Path) -> list[Path]:

@@ -15,7 +15,7 @@ from PIL import Image
 from sklearn.metrics import top_k_accuracy_score
 
 from pipeline.study.records import BadInput
-from pipeline.task.imagefiles import as_text
+from pipeline.task.imagefiles import Digits, as_text, opened
 from pipeline.task.images import ImageSplit
 from pipeline.task.kinds import Images
 from pipeline.task.loading import load_task, open_test, train_texts
@@ -107,6 +107,15 @@ def test_digits_are_built_in(tmp_path: Path) -> None:
         288,
         359,
     ]
+
+
+def test_digits_are_those_of_scikit_learn() -> None:
+    from sklearn.datasets import load_digits
+
+    rows, theirs = Digits().read("train"), load_digits()
+    images = [np.asarray(opened(text)) for text in rows["text_a"].to_pylist()]
+    np.testing.assert_array_equal(np.stack(images), np.rint(theirs.images * 255 / 16))
+    assert rows["label"].to_pylist() == [str(digit) for digit in theirs.target]
 
 
 def test_columns_of_images_are_found_and_read(tmp_path: Path) -> None:
