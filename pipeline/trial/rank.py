@@ -79,5 +79,6 @@ def rank_network(
             raise ValueError("Units are ordered by time; the study has no table of latencies.")
         return by_time(order, anatomy, inputs.latency)
 
+    anew |= {"neurons_together": together}
     order = rescored_order(ordered, model, anatomy, **anew) if times else ordered(model, anatomy)
     return UnitRanking(order, together, anatomy=anatomy, reconstruction=reconstruction)

@@ -38,6 +38,7 @@ def rescored_order(
     times: int,
     end: float,
     reconstruction: Reconstruction | None,
+    neurons_together: int = 1,
 ) -> Order:
     """Order all units; after a part of them is gone the others are ranked anew.
 
@@ -50,13 +51,15 @@ def rescored_order(
         times: how often units are ranked anew, 0 or more.
         end: compression at which they are for the last time.
         reconstruction: refits what is left; None: it stays as it is.
+        neurons_together: that orders are made with: units are ranked anew after whole groups of them.
     """
     order = rank(model, anatomy)
     model, anatomy = copy.deepcopy((model, anatomy))
     gone: list[Removal] = []
     for left in range(times, 0, -1):
         now = anatomy.costs.compression(anatomy.present)
-        step = choose(order, anatomy, target=next_on_ladder(now, end=end, left=left))
+        target = next_on_ladder(now, end=end, left=left)
+        step = choose(order, anatomy, target=target, neurons_together=neurons_together)
         if not 0 < step.removed < len(order):
             break
         gone += order[: step.removed]

@@ -56,6 +56,32 @@ def test_the_order_is_that_of_the_stages_by_hand(make_model) -> None:
     assert anatomy.present.heads.all()  # the network is not changed
 
 
+def test_groups_of_neurons_stay_whole_where_the_others_are_ranked_anew(make_model) -> None:
+    """As on a GPU: after each cut to a step of the curve a layer has a multiple of 8 neurons."""
+    model, anatomy = make_model()
+
+    def together(_model, anatomy):
+        scores = np.random.default_rng(anatomy.present.neurons.sum()).random(anatomy.present.neurons.shape)
+        heads = np.full(anatomy.present.heads.shape, 0.5)
+        return removal_order(
+            Scores(heads=heads, neurons=scores),
+            anatomy,
+            score_per_parameter=False,
+            min_attention_blocks=1,
+            neurons_together=8,
+        )
+
+    seen = []
+
+    def rank(model, anatomy):
+        seen.append(anatomy.present.neurons.sum(axis=1))
+        return together(model, anatomy)
+
+    rescored_order(rank, model, anatomy, times=3, end=0.9, reconstruction=None, neurons_together=8)
+    assert len(seen) == 4
+    assert all((counts % 8 == 0).all() for counts in seen)
+
+
 def test_without_anything_anew_the_order_is_the_first(make_model) -> None:
     model, anatomy = make_model()
     found = rescored_order(by_what_is_left, model, anatomy, times=0, end=0.9, reconstruction=None)
