@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 CHECK_STEPS = 50
 DIVERGED = 10.0  # times the loss of an untrained network, mean over CHECK_STEPS or the rest of an epoch
+# Outputs of a new head are some tenths, not 0: of values that are much smaller their squares are all of the loss.
+LEAST_UNTRAINED = 0.1
 # A network at chance after the cut mostly stays there, however long it trains: recovery ends if the loss is
 # not below that of the constant prediction after this part of it (the mean over the later half of that part).
 CHANCE_PART = 0.25
@@ -68,7 +70,7 @@ class LossChecks:
         self.recent = loss
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise TrainingFailed("the loss is not a number any more: learning rate or penalty are too high")
-        untrained = self._kind.untrained_loss(self._train)
+        untrained = max(self._kind.untrained_loss(self._train), LEAST_UNTRAINED)
         if scale.lost():
             raise TrainingFailed("the gradient is no number in fp16 at any scale: --precision fp32 may help")
         if loss > DIVERGED * untrained:

@@ -253,6 +253,23 @@ def test_a_gradient_that_is_no_number_in_the_last_step_is_noticed(make_model, ma
         ).fit()
 
 
+def test_small_values_to_predict_are_no_divergence(make_model, make_split):
+    """Values of a thousandth have a mean square of 1e-6; what a new head gives for them is far above ten times that."""
+    model, anatomy = make_model(outputs=1)
+    with torch.no_grad():
+        model.classifier.weight.mul_(0.05)  # the tiny networks' heads are large
+        model.classifier.bias.zero_()
+    split = make_split(outputs=1, regression=True)
+    values = pa.array(np.full(len(split), 1e-3, np.float32))
+    split = replace(
+        split, table=split.table.set_column(split.table.column_names.index("label"), "label", values)
+    )
+    recipe = replace(RECIPE, kind=VALUES, learning_rate=1e-5)
+    loop = Loop(model, anatomy, split, tune(3), recipe, Ears())
+    loop.fit()
+    assert 100 * 1e-6 < loop.recent_loss < 1
+
+
 def test_a_loss_that_explodes_ends_the_phase(make_model, make_split):
     model, anatomy = make_model()
     with torch.no_grad():
