@@ -199,7 +199,7 @@ def alternatives(dots: Sequence[Dot]) -> dict[str, list[float | None]]:
 
 
 def _offer_axes(figure: go.Figure, series: Sequence[Series]) -> None:
-    """Zoom to the fronts, and note in the figure which other axes and ranges the page may offer."""
+    """Zoom to the fronts' heights, and note in the figure which other axes and ranges the page may offer."""
     shown = [dot for one in series for dot in one.front]
     if not shown:
         return
@@ -207,9 +207,7 @@ def _offer_axes(figure: go.Figure, series: Sequence[Series]) -> None:
     heights = [*(dot.metric for dot in shown), *(each.dense for each in anchors)]
     heights += [each.metric for one in series for each in one.int8]
     margin = 0.08 * (max(heights) - min(heights)) or 0.02
-    gains = [PERCENT * dot.gain for dot in shown]
-    left = max(-2.0, min(gains) - 0.08 * (100 - min(gains)) - 2)
-    zoom = {"x": [left, 102], "y": [min(heights) - margin, max(heights) + margin]}
+    zoom = [min(heights) - margin, max(heights) + margin]
     every = [dot for one in series for dot in one.dots]
     bottom = min([*(dot.metric for dot in every), *(each.constant for each in anchors)])
     top = max([*(dot.metric for dot in every), *heights])
@@ -235,16 +233,14 @@ def _offer_axes(figure: go.Figure, series: Sequence[Series]) -> None:
     several_models = len({one.spec.model_fingerprint for one in series}) > 1
     figure.update_layout(
         meta={
-            "zoom": zoom["y"],
+            "zoom": zoom,
             "full": [bottom - margin, top + margin],
-            "x": zoom["x"],
             "axes": axes,
             # a share of one model's encoder says nothing of another's
             "first": "MB" if several_models else "gain",
         }
     )
-    figure.update_xaxes(range=zoom["x"])
-    figure.update_yaxes(range=zoom["y"])
+    figure.update_yaxes(range=zoom)  # over all compressions, so that one sees from where on it costs anything
 
 
 def _draw_anchors(figure: go.Figure, one: Series, *, colour: str, alone: bool) -> None:

@@ -103,6 +103,8 @@ def _set_axes(axes: Axes, layout: Any) -> None:
     axes.set_ylabel(_plain(layout.yaxis.title.text), color=TEXT)
     if layout.xaxis.range and layout.xaxis.type != "log":
         axes.set_xlim(*layout.xaxis.range)
+    if layout.yaxis.range and layout.yaxis.type != "log":
+        axes.set_ylim(*layout.yaxis.range)
     if layout.xaxis.ticktext:
         axes.set_xticks(
             list(layout.xaxis.tickvals), [_plain(text) for text in layout.xaxis.ticktext], fontsize=7

@@ -122,7 +122,7 @@
     return { ...made, font, margin, height: own + legend, hoverlabel, modebar, colorway: ["#0072B2"],
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", autosize: true };
   };
-  // Fronts: zoomed to where they live, or whole; over another axis.
+  // Fronts: zoomed to their heights, or down to the constant; over another axis.
   const arranged = (figure, place) => {
     const meta = figure.layout.meta;
     if (!meta || !meta.axes) return figure;
@@ -130,7 +130,7 @@
     const axis = meta.axes[place.dataset.axis], whole = place.dataset.range === "full";
     const made = structuredClone(figure), range = whole ? "full" : "zoom";
     made.layout.yaxis.range = meta[range];
-    if (!axis) { made.layout.xaxis.range = whole ? [-2, 102] : meta.x; return made; }
+    if (!axis) return made;
     made.layout.xaxis = { ...made.layout.xaxis, range: axis[range], ticksuffix: "", title: { text: axis.title } };
     for (const trace of made.data) {
       const other = trace.meta && trace.meta[place.dataset.axis];

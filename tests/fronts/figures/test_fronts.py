@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from pipeline.fronts.figures import front_figure, hypervolume_figure, still
@@ -159,6 +160,17 @@ def test_a_picture_leaves_pyplot_alone() -> None:
     assert done.stdout.strip() == "False"
 
 
+def test_a_still_picture_shows_the_same_part(series: Series, monkeypatch: pytest.MonkeyPatch) -> None:
+    figure, drawn = front_figure([series]), list[Figure]()
+    savefig = Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda self, *a, **kw: (drawn.append(self), savefig(self, *a, **kw))
+    )
+    still(figure)
+    (axes,) = drawn[0].axes
+    assert (*axes.get_xlim(), *axes.get_ylim()) == pytest.approx((-2, 102, *figure.layout.meta["zoom"]))
+
+
 def test_a_front_is_drawn_where_it_lives_and_over_other_axes(series: Series) -> None:
     """No line stands before the first point or after the last; the full range is kept for a button."""
     figure = front_figure([series])
@@ -174,4 +186,5 @@ def test_a_front_is_drawn_where_it_lives_and_over_other_axes(series: Series) -> 
     assert meta["zoom"] == pytest.approx([0.15 - 0.06, 0.9 + 0.06])
     assert meta["full"] == pytest.approx([0.1 - 0.06, 0.9 + 0.06])
     assert list(figure.layout.yaxis.range) == pytest.approx(meta["zoom"])
+    assert list(figure.layout.xaxis.range) == [-2, 102], "from the dense network on"
     assert meta["axes"]["MB"]["full"] == pytest.approx([0, 1.05 * SPEC.anchors.dense_size_mb])
