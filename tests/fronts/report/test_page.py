@@ -116,7 +116,8 @@ def test_many_studies_have_a_table_and_a_legend_of_kinds(tmp_path: Path) -> None
     assert "8 studies" in " ".join(outline.words)
     held = dict(re.findall(r'id="data-([^"]+)">(.*?)</script>', page))
     traces = json.loads(held["front"])["data"]
-    assert [t["name"] for t in traces if t.get("showlegend", True)] == ["chance, tiny", "snip, tiny"]
+    named = [t["name"] for t in traces if t.get("showlegend", True)]
+    assert named == ["chance, tiny", "snip, tiny", "filled: cut, then trained on", "hollow: cut only"]
     assert {t["line"]["color"] for t in traces if t.get("name") == "snip, tiny"} == {COLOURS[1]}
     assert "study-3" in held["front"], "hovering names the study"
 
