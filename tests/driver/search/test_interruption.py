@@ -68,7 +68,7 @@ def test_a_signal_while_ray_starts_is_answered(tmp_path: Path) -> None:
         said += line
     time.sleep(1.5)
     process.send_signal(signal.SIGTERM)
-    said += process.communicate(timeout=60)[1]
+    said += process.communicate(timeout=120)[1]
     assert process.returncode == 130, said
     assert "Interrupted. Everything that was found is kept" in said
 
@@ -93,7 +93,7 @@ def test_a_search_that_is_killed_twice_ends_with_every_trial_once(
     second = start(arguments)
     wait_for(store, 2, second, one_in_training=True)
     os.kill(second.pid, how)
-    message = second.communicate(timeout=60)[1]
+    message = second.communicate(timeout=120)[1]
     assert second.returncode == 130, message
     assert "the same command goes on" in message
     assert f"--name toy --store {store}" in message

@@ -66,7 +66,7 @@ def test_a_second_driver_is_refused_with_the_holder_and_the_way_to_take_over(url
         began = time.monotonic()
         with pytest.raises(BadInput) as refusal, hold(url, "s"):
             pass
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < room.BEAT_S, "it waited for a sign"
         for words in (
             f"process {first.pid}",
             os.uname().nodename,
@@ -186,15 +186,15 @@ def test_a_clock_set_back_in_mid_search_ends_no_lease(url: str, monkeypatch: pyt
         rewrite(url, place="elsewhere")  # silence is all that others have to go by
         back[0] = 7200.0
         lease.check()
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while abs(holder_of(url, "s").silent_s) > 60 and time.monotonic() < end:
             time.sleep(0.05)
-        with pytest.raises(BadInput, match=r"last renewed -?[01] s ago"), hold(url, "s"):
+        with pytest.raises(BadInput, match=r"last renewed -?\d s ago"), hold(url, "s"):
             pass
         back[0] = (
             0.0  # and forward again: for a beat it seems to have been silent, and it is not asked in between
         )
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while (holder_of(url, "s") is None or holder_of(url, "s").silent_s > 60) and time.monotonic() < end:
             time.sleep(0.05)
         lease.check()
@@ -209,7 +209,7 @@ def test_the_lease_is_renewed_in_time(url: str, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(room, "BEAT_S", 0.05)
     with hold(url, "s"):
         rewrite(url, beat=0.0)
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while holder_of(url, "s").silent_s > 60 and time.monotonic() < end:
             time.sleep(0.05)
         assert holder_of(url, "s").silent_s < 60
