@@ -34,6 +34,12 @@ def type_checking_imports() -> dict[str, str]:
     }
 
 
+def test_what_dir_shows_is_what_is_public() -> None:
+    assert dir(prunefront) == sorted([*prunefront.__all__, "__version__"])
+    assert dir(pipeline) == sorted([*pipeline.__all__, "__version__"])
+    assert all(hasattr(prunefront, name) for name in dir(prunefront))
+
+
 def test_the_lazy_table_is_what_type_checkers_read() -> None:
     assert {name: f"pipeline.{module}" for name, module in _MODULES.items()} == type_checking_imports()
     assert list(_MODULES) == pipeline.__all__
