@@ -47,7 +47,10 @@ class EarlyLook(Listener):
             raise PoorRate
 
     def comparable(self, final: float) -> float | None:
-        """Return what it had at its look, if others can be compared with that; `final`: its metric in the end."""
-        if self.metric is None or self.metric - self._constant < LEARNED * (final - self._constant):
+        """Return what it had at its look, if others can be compared with that; `final`: its metric in the end.
+
+        Not if that was no better than a constant prediction, of which others would have to have more than it.
+        """
+        if self.metric is None or self.metric <= self._constant:
             return None
-        return self.metric
+        return None if self.metric - self._constant < LEARNED * (final - self._constant) else self.metric

@@ -83,6 +83,24 @@ def test_the_look_is_after_a_fifth_of_the_epochs(
         EarlyLook(inputs, constant + 0.3, model, epochs=epochs).on_epoch(at, {})
 
 
+def test_a_network_that_has_learned_nothing_says_nothing_of_others(
+    make_inputs: Callable[..., TrialInputs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends 0.1 below a constant prediction, and was 0.04 below early: a rate that is 0.035 below then is better."""
+    inputs = make_inputs()
+    model, _ = build(inputs.source, seed=0)
+    constant = inputs.kind.constant(inputs.data.validation)
+    for metric in (constant - 0.04, constant):
+        monkeypatch.setattr(
+            TrialInputs,
+            "evaluate",
+            lambda *_, metric=metric: type("E", (), {"metrics": {"metric": metric}})(),
+        )
+        look = EarlyLook(inputs, None, model, epochs=3.0)
+        look.on_epoch(1, {})
+        assert look.comparable(constant - 0.1) is None
+
+
 def test_the_middle_rate_is_first_and_the_others_know_of_it() -> None:
     assert _likely_first((1.0, 2.0, 4.0)) == [2.0, 1.0, 4.0]
     assert _likely_first((3.0,)) == [3.0]
