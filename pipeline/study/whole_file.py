@@ -109,12 +109,15 @@ def move(source: Path, target: Path) -> None:
 def remove_known(path: Path, is_known: Callable[[Path], bool], *, keep_as: Path | None = None) -> None:
     """Remove a file, or rename it to `keep_as`, if it is a known one.
 
-    It is renamed, looked at, and put back if it is another one. A process that stands still between these steps hides
-    the other one for so long, and loses it if it dies there, or if a third file has the name by then.
+    It is looked at, renamed, looked at again, and put back if another one came in between. A process that stands still
+    between renaming and putting back hides that one for so long. It loses it if it dies there, if a third file has the
+    name by then, or if `sweep` takes it for a killed writer's.
 
     Raises:
         OSError: it cannot be renamed.
     """
+    if not is_known(path):
+        return
     aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         path.rename(aside)
