@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.driver.execute.private import keep_token
@@ -69,6 +69,7 @@ class Cluster:
     cpus: float = 1.0  # of all its nodes
     gpus: float = 0.0
     grows: bool = False  # nodes may join and leave: the number of concurrent trials follows
+    imports: bool = False  # its processes may still import what trials need
 
     @property
     def device(self) -> str:
@@ -131,15 +132,17 @@ def connect(resources: Resources, *, shared_bytes: int) -> Iterator[Cluster]:
         # while it starts, Ray would leave without a word; what it has started ends when this process does
         utils.set_sigterm_handler = lambda _handler: None
     cores = usable_cores()
+    modules: tuple[str, ...] = ()
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": True}
     if resources.address is None:
         requested = (resources.concurrent or 1) * resources.cpus_per_trial
+        modules = preloaded(resources)
         keep_token()
         running = ray_here(
             num_cpus=max(cores, round(requested + 0.5)),
             include_dashboard=False,
             object_store_memory=LEAST_STORE_BYTES + STORE_COPIES * shared_bytes,
-            _system_config={"preload_python_modules": list(preloaded(resources))},
+            _system_config={"preload_python_modules": list(modules)},
             **quiet,
         )
     else:
@@ -147,7 +150,7 @@ def connect(resources: Resources, *, shared_bytes: int) -> Iterator[Cluster]:
     with running:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        yield _wait_for_share(resources)
+        yield replace(_wait_for_share(resources), imports=bool(modules))
 
 
 def preloaded(resources: Resources) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ Item = TypeVar("Item")
 Shared = TypeVar("Shared")
 
 TIMEOUT_S = 3600.0  # long: others may use the cluster, too
+BESIDE_S = 0.2  # of a task that ends at once: so long that Ray gives each of its processes one
 
 
 class NeverAlone(RuntimeError):  # noqa: N818 (what happened, in a word)
@@ -40,6 +42,8 @@ def run_alone(
 
     rows: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     node, cores = _machine(rows, gpu=cluster.gpus_per_trial > 0)
+    if cluster.imports:
+        _wait_for_imports(round(cores), timeout_s=timeout_s)
     alone: dict[str, Any] = {
         "num_cpus": cores,
         "num_gpus": 1 if cluster.gpus_per_trial > 0 else 0,
@@ -55,6 +59,14 @@ def run_alone(
         )
     result: Result = ray.get(pending)
     return result
+
+
+def _wait_for_imports(cores: int, *, timeout_s: float) -> None:
+    """Wait until every process of this machine's Ray has run a task, and so has imported what it does at its start."""
+    import ray
+
+    task: Any = ray.remote(num_cpus=1)(time.sleep)
+    ray.wait([task.remote(BESIDE_S) for _ in range(cores)], num_returns=cores, timeout=timeout_s)
 
 
 def _machine(nodes: list[dict[str, Any]], *, gpu: bool) -> tuple[str, float]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import pytest
 
-from pipeline.driver.execute import Resources, connect, run_each
+from pipeline.driver.execute import Resources, connect, exclusive, run_alone, run_each
 from pipeline.driver.execute import cluster as module
 from pipeline.driver.execute.cluster import PRELOADED, preloaded
 
@@ -32,6 +33,24 @@ def test_they_do_where_trials_need_half_of_them_or_more(
     assert preloaded(resources) == (PRELOADED if all_needed else ())
     monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
     assert preloaded(resources) == ()
+
+
+@pytest.mark.usefixtures("one_ray")
+def test_a_timing_waits_until_all_processes_have_run_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[int] = []
+    wait = exclusive._wait_for_imports
+
+    def noted(cores: int, *, timeout_s: float) -> None:
+        wait(cores, timeout_s=timeout_s)
+        waited.append(cores)
+
+    monkeypatch.setattr(exclusive, "_wait_for_imports", noted)
+    with connect(Resources(concurrent=1), shared_bytes=0) as cluster:
+        assert cluster.imports
+        assert run_alone(cluster, lambda _, item: item + 1, None, 1) == 2
+        assert waited == [2]
+        assert run_alone(replace(cluster, imports=False), lambda _, item: item + 1, None, 1) == 2
+    assert waited == [2]
 
 
 @pytest.mark.usefixtures("one_ray")
