@@ -69,8 +69,10 @@ def best(
         return
     if csv is not None or figures is not None:
         raise BadInput("--csv and --figures write the rows of --by-task. Give it, too, or --json alone.")
-    if (study is None) == (task is None):
-        raise BadInput("best looks at one study, or at all studies of one --task. Name one of the two.")
+    if study is None and task is None:
+        raise BadInput("No study is named. Give one (`prunefront studies` lists them), or a --task.")
+    if study is not None and task is not None:
+        raise BadInput("A study and a --task are given. Leave one out.")
     if study is not None:
         found = load_front(study, store=store)
         point = pick_within(found, bounds)
