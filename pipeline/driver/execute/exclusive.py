@@ -65,8 +65,12 @@ def _wait_for_imports(cores: int, *, timeout_s: float) -> None:
     """Wait until every process of this machine's Ray has run a task, and so has imported what it does at its start."""
     import ray
 
-    task: Any = ray.remote(num_cpus=1)(time.sleep)
-    ray.wait([task.remote(BESIDE_S) for _ in range(cores)], num_returns=cores, timeout=timeout_s)
+    task: Any = ray.remote(num_cpus=1)(_pause)
+    ray.wait([task.remote() for _ in range(cores)], num_returns=cores, timeout=timeout_s)
+
+
+def _pause() -> None:
+    time.sleep(BESIDE_S)
 
 
 def _machine(nodes: list[dict[str, Any]], *, gpu: bool) -> tuple[str, float]:
