@@ -38,10 +38,11 @@ class Command(TyperCommand):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help of the command, in panels where there is room for them."""
         if shutil.get_terminal_size().columns < NARROW:
-            return narrow_help(self, ctx, formatter)
+            narrow_help(self, ctx, formatter)
+            return
         page = copy.copy(self)
         page.get_params = lambda ctx: explained(Command.get_params(self, ctx))  # type: ignore[method-assign]
-        return super(Command, page).format_help(ctx, formatter)
+        super(Command, page).format_help(ctx, formatter)
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, as help shows them."""
