@@ -58,7 +58,7 @@ def searched(
             found = prunefront_here(
                 "search", "--data", data, "--kind", kind, "--max-length", "16", "--method", method, "--trials", trials,
                 "--model", FROM_NOTHING.get(kind, model), "--space", folder / "quick.toml", "--json",
-                "--store", folder / "store", *(("--distill", "kd") if method == "snip" else ()),
+                "--precision", "fp32", "--store", folder / "store", *(("--distill", "kd") if method == "snip" else ()),
                 *(() if kind in TIMED else ("--latency-grid", "none")),
             )  # fmt: skip
             assert found.returncode == 0, found.stderr[-1500:]
