@@ -101,8 +101,10 @@ class Tokens(Kind):
         return found.replace_schema_metadata({CUT: str(cut), LIMIT: str(length)})
 
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Return the mean cross-entropy over words."""
-        return nn.functional.cross_entropy(outputs.float().flatten(0, 1), batch["labels"].flatten())
+        """Return the mean cross-entropy over words; 0 without any."""
+        labels = batch["labels"].flatten()
+        summed = nn.functional.cross_entropy(outputs.float().flatten(0, 1), labels, reduction="sum")
+        return summed / (labels != NO_LABEL).sum().clamp(min=1)
 
     def weight(self, batch: Batch) -> float:
         """Return the number of words."""
@@ -115,8 +117,10 @@ class Tokens(Kind):
         return nn.functional.cross_entropy(words, labels, reduction="sum")
 
     def soft_loss(self, outputs: Tensor, taught: Tensor, batch: Batch, *, temperature: float) -> Tensor:
-        """Return T² · KL(softmax(t/T) ‖ softmax(s/T)), a mean over words."""
+        """Return T² · KL(softmax(t/T) ‖ softmax(s/T)), a mean over words; 0 without any."""
         words = batch["labels"] != NO_LABEL
+        if not words.any():
+            return 0.0 * outputs.sum()
         return soft_targets(outputs[words], taught[words], temperature=temperature)
 
     def judge(self, kept: Tensor, split: Split) -> Judged:

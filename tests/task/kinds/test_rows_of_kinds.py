@@ -101,6 +101,20 @@ def test_soft_labels_are_kl_divergences_of_bernoullis() -> None:
 # ---- tagged words ---------------------------------------------------------------------------------------------------
 
 
+def test_a_batch_without_any_word_teaches_nothing() -> None:
+    """A part of a batch, or a text of which the tokenizer keeps nothing: a mean over no words would be NaN."""
+    kind, taught = Tokens("entity_f1", ("O", "B-X", "I-X")), torch.randn(2, 4, 3)
+    batch = {"labels": torch.full((2, 4), -100)}
+    for loss in (kind.loss, lambda o, b: kind.soft_loss(o, taught, b, temperature=2.0)):
+        outputs = torch.randn(2, 4, 3, requires_grad=True)
+        found = loss(outputs, batch)
+        found.backward()
+        assert found.item() == 0
+        assert outputs.grad is not None
+        assert not outputs.grad.any()
+    assert kind.weight(batch) == 0
+
+
 def test_tags_are_learned_at_first_pieces(tmp_path: Path) -> None:
     _, tokenizer = fitted_model()
     kind = Tokens("entity_f1", ("O", "B-X", "I-X"))
