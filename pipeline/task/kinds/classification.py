@@ -128,13 +128,20 @@ class Classification(Kind):
         return float(np.log(int(split.labels.max()) + 1))
 
 
-def soft_targets(outputs: Tensor, taught: Tensor, *, temperature: float) -> Tensor:
-    """Return T² · KL(softmax(t/T) ‖ softmax(s/T)), a mean over rows: logits s and teacher t, both [N, C].
+def soft_targets(
+    outputs: Tensor, taught: Tensor, *, temperature: float, where: Tensor | None = None
+) -> Tensor:
+    """Return T² · KL(softmax(t/T) ‖ softmax(s/T)), a mean over rows: logits s and teacher t, both [..., C].
+
+    `where` [...] says which rows count; without any it is 0.
 
     Hinton et al. 2015 (arXiv 1503.02531), section 2: T² keeps its gradient's size whatever T is.
     """
     ours, theirs = ((each.float() / temperature).log_softmax(dim=-1) for each in (outputs, taught))
-    return temperature**2 * nn.functional.kl_div(ours, theirs, reduction="batchmean", log_target=True)
+    if where is None:
+        return temperature**2 * nn.functional.kl_div(ours, theirs, reduction="batchmean", log_target=True)
+    each = nn.functional.kl_div(ours, theirs, reduction="none", log_target=True).sum(-1)
+    return temperature**2 * (each * where).sum() / where.sum().clamp(min=1)
 
 
 def entropy(labels: Array) -> float:

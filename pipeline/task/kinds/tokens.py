@@ -118,10 +118,7 @@ class Tokens(Kind):
 
     def soft_loss(self, outputs: Tensor, taught: Tensor, batch: Batch, *, temperature: float) -> Tensor:
         """Return T² · KL(softmax(t/T) ‖ softmax(s/T)), a mean over words; 0 without any."""
-        words = batch["labels"] != NO_LABEL
-        if not words.any():
-            return 0.0 * outputs.sum()
-        return soft_targets(outputs[words], taught[words], temperature=temperature)
+        return soft_targets(outputs, taught, temperature=temperature, where=batch["labels"] != NO_LABEL)
 
     def judge(self, kept: Tensor, split: Split) -> Judged:
         """Return the mean loss over words, tags [V, W] as `labels`, and F1 by type; words that were cut off are O."""

@@ -20,6 +20,7 @@ from torch import nn
 from pipeline.task.batches import Split
 from pipeline.task.kinds import Embedding, MultiLabel, QuestionAnswering, Ranking, Tokens
 from pipeline.task.kinds.base import Description
+from pipeline.task.kinds.classification import soft_targets
 from pipeline.task.kinds.question_answering import answer_f1, normalised
 from pipeline.task.kinds.ranking import mrr, ndcg
 from pipeline.task.loading import load_task, tokenise
@@ -113,6 +114,11 @@ def test_a_batch_without_any_word_teaches_nothing() -> None:
         assert outputs.grad is not None
         assert not outputs.grad.any()
     assert kind.weight(batch) == 0
+    words = torch.tensor([[True, False, True, False], [False, True, False, False]])
+    batch = {"labels": torch.where(words, 1, -100)}
+    found = kind.soft_loss(outputs, taught, batch, temperature=2.0)
+    alone = soft_targets(outputs[words], taught[words], temperature=2.0)
+    assert found.item() == pytest.approx(alone.item())
 
 
 def test_tags_are_learned_at_first_pieces(tmp_path: Path) -> None:
