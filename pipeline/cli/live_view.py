@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from rich.console import Group, RenderableType
@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.cli.plot import braille
-from pipeline.driver.search.watcher import SearchProgress
-from pipeline.fronts.front import Front
+from pipeline.driver.search.watcher import Preview, SearchProgress
 from pipeline.fronts.numbers import volume
+from pipeline.study.records import StudySpec
 
 TRIALS_SHOWN = 12
 WIDE = 110  # columns from which on table and plot are side by side
@@ -67,6 +67,7 @@ def body(
     progress: SearchProgress,
     paces: Mapping[int, Pace],
     begun_s: Mapping[int, float],
+    previews: Sequence[Preview] = (),
     *,
     since_s: float,
     width: int,
@@ -77,21 +78,26 @@ def body(
         progress: of the search.
         paces: of its running trials, by number.
         begun_s: when these were started, by number, on time.monotonic's clock.
+        previews: their networks so far, which are plotted until there is a front.
         since_s: seconds since `progress` was taken.
         width: columns of the terminal.
     """
     wide = width >= WIDE
     trials = running_table(progress, paces, begun_s, now=time.monotonic(), wide=wide)
     lines: list[RenderableType] = [Text(counts(progress, since_s=since_s), style="dim")]
-    if progress.front is None or not progress.front.points:
+    found = progress.front
+    points = [] if found is None else [(point.metric, point.gain) for point in found.points]
+    so_far = "" if points else " so far"
+    points = points or [point for each in previews for point in each.points]
+    if found is None or not points:
         return Group(*lines, trials)
+    room = width - LABEL - 4 if not wide else width - 2 * LABEL - 78
+    columns = min(PLOT_MOST, max(PLOT_LEAST, room))
+    plot = front_plot(found.spec, points, columns=columns, remark=so_far)
     if not wide:
-        plot = front_plot(progress.front, columns=min(PLOT_MOST, max(PLOT_LEAST, width - LABEL - 4)))
         return Group(*lines, trials, plot)
     both = Table.grid(padding=(0, 3))
-    both.add_row(
-        trials, front_plot(progress.front, columns=min(PLOT_MOST, max(PLOT_LEAST, width - 2 * LABEL - 78)))
-    )
+    both.add_row(trials, plot)
     return Group(*lines, both)
 
 
@@ -156,20 +162,22 @@ def _cells(pace: Pace, *, now: float, bar: int) -> list[RenderableType]:
     ]
 
 
-def front_plot(found: Front, *, columns: int) -> Table:
-    """Return a plot of the front so far: metric against gain from 0 to 1; the line is the dense network, if known."""
-    dense = found.spec.anchors.dense if found.spec.anchors.known else None
-    heights = [point.metric for point in found.points] + ([] if dense is None else [dense])
+def front_plot(
+    spec: StudySpec, points: Sequence[tuple[float, float]], *, columns: int, remark: str = ""
+) -> Table:
+    """Return a plot of networks, (metric, gain) of each, gain from 0 to 1; the line is the dense network, if known."""
+    dense = spec.anchors.dense if spec.anchors.known else None
+    heights = [metric for metric, _ in points] + ([] if dense is None else [dense])
     low, high = min(heights), max(heights)
     lines = braille(
-        [(point.gain, point.metric) for point in found.points],
+        [(gain, metric) for metric, gain in points],
         columns=columns,
         rows=PLOT_ROWS,
         x=(0.0, 1.0),
         y=(low, high),
         level=dense,
     )
-    title = f"{found.spec.metric_name} against {found.spec.second.label.partition(' (')[0]}"
+    title = f"{spec.metric_name} against {spec.second.label.partition(' (')[0]}{remark}"
     plot = Table.grid()
     plot.add_column(justify="right", width=LABEL, style="dim")
     plot.add_column(no_wrap=True)

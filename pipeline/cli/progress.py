@@ -16,7 +16,7 @@ from pipeline.cli.live_view import Pace, body, clock
 from pipeline.cli.output import err, styled
 from pipeline.cli.resizing import KEPT, ResizingLive
 from pipeline.cli.time_left import Clock
-from pipeline.driver.search.watcher import NEVER, SearchProgress, SilentWatcher, Watcher
+from pipeline.driver.search.watcher import NEVER, Preview, SearchProgress, SilentWatcher, Watcher
 from pipeline.fronts.numbers import percent, volume
 from pipeline.study.records import StudySpec, TrialRecord
 
@@ -53,6 +53,7 @@ class Terminal(Watcher):
         self.begun_s: dict[int, float] = {}  # when trials were started
         self.progress_s = self.started
         self.paces: dict[int, Pace] = {}
+        self.previews: dict[int, Preview] = {}
         self.beat_s = BEAT_S if console.is_terminal else NEVER
         self.spinner = Spinner("dots", style="cyan")
         self.printed: deque[Text] = deque(maxlen=KEPT)  # lines above the live view
@@ -82,6 +83,14 @@ class Terminal(Watcher):
         """Update the pace of a running trial."""
         self.paces[number] = Pace.of(self.paces.get(number), values, time.monotonic())
 
+    def on_preview(self, number: int, preview: Preview) -> None:
+        """Show the first networks of a study, before a trial has ended."""
+        self.previews[number] = preview
+        if self.progress is None or not self.progress.ended:
+            self._print(
+                "[dim]{clock}[/]  {trial} {preview}", trial=f"trial {number:<3}", preview=str(preview)
+            )
+
     def on_change(self, progress: SearchProgress, record: TrialRecord | None) -> None:
         """Update the live view; print a line if a trial has ended."""
         now = time.monotonic()
@@ -89,6 +98,7 @@ class Terminal(Watcher):
             self.ended_before = progress.ended
         self.progress, self.progress_s = progress, now
         self.time.change(now, running=progress.running, ended=progress.ended - self.ended_before)
+        self.previews = {number: one for number, one in self.previews.items() if number in progress.at_work}
         self.begun_s = {number: self.begun_s.get(number, now) for number in progress.at_work}
         if record is None:
             return
@@ -123,7 +133,8 @@ class Terminal(Watcher):
         yield line
         if progress is not None:
             since = time.monotonic() - self.progress_s
-            yield body(progress, dict(self.paces), self.begun_s, since_s=since, width=options.max_width)
+            paces, previews = dict(self.paces), [*self.previews.values()]
+            yield body(progress, paces, self.begun_s, previews, since_s=since, width=options.max_width)
 
     def _summary(self) -> str:
         now = self.progress

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, final
 import torch
 
 from pipeline.model.anatomy import Anatomy
-from pipeline.study.records import Measurement, Rung
+from pipeline.study.records import TUNED, Measurement, Rung
 from pipeline.study.store import NO_SPACE, ObjectStoreLost, save_record
 from pipeline.trial import checkpoint as checkpoints
 from pipeline.trial.findings import Findings, validation_values
@@ -66,6 +66,14 @@ class Monitor(Listener):
             self._report(run.progress(run.position / run.per_epoch, values, projected=self.projected))
         if now - self._last_checkpoint >= job.checkpoint_s:
             self.write_checkpoint(state())
+
+    def show_curve(self) -> None:
+        """Show the curve of the tuning that has just ended, if more training follows: a first look at the front."""
+        run = self.run
+        if self._on_rung is None or run.phase.end == run.phases[-1].end:
+            return
+        found = [each.measurement for each in self.findings.points if each.round == run.phase.round]
+        self._on_rung(make_rung(TUNED, run.epochs, found, rows=len(run.inputs.data.validation)))
 
     def stop_checkpoints(self) -> None:
         """Write no checkpoint any more: the disk is full of what one of them would need."""

@@ -56,7 +56,7 @@ def run_trial(
         job: the trial.
         on_epoch: called after every epoch and, if the job has a beat, between epochs.
         on_rung: called at every rung of the job. An error raised in it ends the trial, whose record so far is then in
-            its own attempt's folder.
+            its own attempt's folder. Also called with the curve at the end of each tuning, if training follows.
     """
     try:
         return _attempt(inputs, job, on_epoch, on_rung)
@@ -96,6 +96,7 @@ def _tune(run: TrialRun, findings: Findings, monitor: Monitor, phase: Phase) -> 
     ranking = run.rank()
     chosen = run.choose(ranking)
     _measure_curve(run, findings, ranking, chosen)
+    monitor.show_curve()
     _keep_weights(run, findings, before_cut(phase.round), ranking.tensors)
     if phase.round + 1 < run.settings.rounds:
         run.cut(ranking, run.next_cut(ranking))

@@ -15,7 +15,7 @@ from pipeline.cli.output import Printer
 from pipeline.cli.plot import braille
 from pipeline.cli.progress import Terminal
 from pipeline.driver.search.budget import Budget
-from pipeline.driver.search.watcher import SearchProgress
+from pipeline.driver.search.watcher import Preview, SearchProgress
 from pipeline.fronts.front import front_of
 from pipeline.study.store import Spent, Store
 from tests.kit.synthetic import point, record, spec
@@ -96,6 +96,28 @@ def test_the_view_fits_its_terminal(tmp_path: Path, width: int) -> None:
     assert sum(any("⠁" <= sign <= "⣿" for sign in line) for line in lines) == 3, (
         "three networks, three heights"
     )
+
+
+def test_first_networks_are_shown_until_a_trial_has_ended(tmp_path: Path) -> None:
+    console = Printer(file=io.StringIO(), width=200, markup=False, emoji=False)
+    shown, preview = Terminal(console), Preview(1.5, ((0.9, 0.1), (0.895, 0.4), (0.7, 0.8)))
+    said = console.file.getvalue  # type: ignore[attr-defined]
+    running = standing(tmp_path)
+    none = replace(
+        running, ended=0, stopped=0, failed=0, at_work=(5,), front=replace(running.front, points=())
+    )  # type: ignore[type-var]
+    shown.on_change(none, None)
+    shown.on_preview(5, preview)
+    assert said() == "0:00  trial 5   0.8950 at 40.0 % so far, after 1.5 epochs\n"
+    view = Console(width=80, file=io.StringIO(), legacy_windows=False, force_terminal=False)
+    view.print(body(none, {}, {}, [preview], since_s=0.0, width=80))
+    plot = view.file.getvalue()  # type: ignore[attr-defined]
+    assert "accuracy against compression so far" in plot
+    dots = [line for line in plot.splitlines() if any("⠁" <= sign <= "⣿" for sign in line)]
+    assert len(dots) == 2, "0.9 and 0.895 are a dot apart, 0.7 is at the lower end"
+    shown.on_change(running, None)  # a trial has ended: what stands on the front is plotted
+    shown.on_preview(6, preview)
+    assert said().count("\n") == 1
 
 
 def test_square_brackets_and_escapes_are_texts(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.study.records import Ask, Rung
+from pipeline.study.records import TUNED, Ask, Rung
 from pipeline.study.store import load_record
 from pipeline.trial.job import TrialJob
 from pipeline.trial.rungs import RUNG_STEPS, rung_split, rung_steps
@@ -38,6 +38,12 @@ def test_a_trial_that_is_looked_at_gives_the_record_of_one_that_is_not(
     inputs, shown = make_inputs(method), []
     plain = run_trial(inputs, job(tmp_path / "plain", params), lambda _: None)
     looked = run_trial(inputs, job(tmp_path / "looked", params, 0.2, 0.5, 0.8), lambda _: None, shown.append)
+    tuned = [rung for rung in shown if rung.index == TUNED]
+    for round_, curve in enumerate(tuned):
+        points = [p.measurement for p in looked.points if (p.kind, p.round) == ("curve", round_)]
+        assert curve.metric == tuple(each.metric for each in points)
+    assert len(tuned) == params["rounds"]
+    shown = [rung for rung in shown if rung.index != TUNED]
     assert looked.rungs == tuple(shown)
     assert [rung.index for rung in shown] == [0, 1, 2]
     assert_same(plain, looked.__class__(**{**vars(looked), "rungs": ()}))

@@ -9,7 +9,7 @@ from typing import final
 from pipeline.driver.also.port import OtherTracker, TrackerKind, run_of
 from pipeline.driver.also.tensorboard import TensorBoard
 from pipeline.driver.also.trackio import Trackio
-from pipeline.driver.search.watcher import SearchProgress, Watcher
+from pipeline.driver.search.watcher import Preview, SearchProgress, Watcher
 from pipeline.study.nearest import did_you_mean
 from pipeline.study.records import BadInput, StudySpec, TrialRecord
 
@@ -77,6 +77,10 @@ class _Reporting(Watcher):
     def on_progress(self, number: int, values: Mapping[str, float]) -> None:
         """Pass on."""
         self._watcher.on_progress(number, values)
+
+    def on_preview(self, number: int, preview: Preview) -> None:
+        """Pass on."""
+        self._watcher.on_preview(number, preview)
 
     def on_change(self, progress: SearchProgress, record: TrialRecord | None) -> None:
         """Pass on, and write a trial that has ended; a tracker that fails gets no more."""

@@ -19,7 +19,7 @@ class Event(StrEnum):
     """What a trial reports."""
 
     PROGRESS = "progress"  # an epoch has ended, or `beat_s` have passed
-    RUNG = "rung"  # a rung is reached: the driver decides whether the trial goes on
+    RUNG = "rung"  # a rung is reached: the driver decides whether the trial goes on; or its tuning has ended
     STORE_UNSEEN = "store_unseen"  # the node does not see the store's folder
     STORE_AWAY = "store_away"  # the object store does not answer: the trial waits
     STORE_LOST = "store_lost"  # it did not answer in time: this attempt ends
@@ -95,7 +95,7 @@ class TrialQueue(Protocol):
         """Take in the progress of a running trial."""
 
     def on_rung(self, number: int, rung: Rung) -> bool:
-        """Return whether a trial goes on beyond a rung; if not, `on_stop` follows."""
+        """Return whether a trial goes on beyond a rung; if not, `on_stop` follows. Beyond TUNED it does."""
 
     def on_stop(self, number: int) -> None:
         """Take in that a trial was stopped at its last rung: its record so far is in its attempt's folder."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from pipeline.driver.search.watcher import SearchProgress, Watcher
+from pipeline.driver.search.watcher import Preview, SearchProgress, Watcher
 from pipeline.fronts.numbers import percent, volume
 from pipeline.study.records import StudySpec, TrialRecord
 
@@ -32,6 +32,7 @@ class NotebookWatcher(Watcher):
         self._lines: list[str] = []
         self._what, self._standing = "starting", ""
         self._running: dict[int, str] = {}
+        self._ended = 0  # trials of the study
         self._started = time.monotonic()
         self._handle: Any = None
 
@@ -53,8 +54,14 @@ class NotebookWatcher(Watcher):
             self._running[number] = f"trial {number}: epoch {values['epoch']:.1f} of {values['epochs']:g}"
             self._show()
 
+    def on_preview(self, number: int, preview: Preview) -> None:
+        """Show the first networks of a study, before a trial has ended."""
+        if not self._ended:
+            self._add(f"trial {number}: {preview}")
+
     def on_change(self, progress: SearchProgress, record: TrialRecord | None) -> None:
         """Show how the study stands."""
+        self._ended = progress.ended
         self._running = {number: self._running.get(number, f"trial {number}") for number in progress.at_work}
         self._standing = f"{progress.ended} of {progress.total} trials, {progress.running} running"
         if progress.front is not None and progress.front.points:

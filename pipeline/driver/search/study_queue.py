@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from pipeline.driver.search.study_results import StudyResults
 from pipeline.driver.search.trial_source import TrialSource
-from pipeline.driver.search.watcher import SearchProgress, Watcher
+from pipeline.driver.search.watcher import SearchProgress, Watcher, preview_of
 from pipeline.driver.tracking import Later, Publisher
 from pipeline.study.halving import Halving, Verdict
 from pipeline.study.ledger import LeaseLost
-from pipeline.study.records import Ask, Rung, StudySpec, TrialRecord
+from pipeline.study.records import TUNED, Ask, Rung, StudySpec, TrialRecord
 from pipeline.study.store import mark_died
 
 if TYPE_CHECKING:
@@ -114,8 +114,11 @@ class StudyQueue:
         self.watcher.on_progress(number, values)
 
     def on_rung(self, number: int, rung: Rung) -> bool:
-        """Return whether a trial goes on beyond a rung."""
-        if self.halving is None:
+        """Return whether a trial goes on beyond a rung; its networks are shown."""
+        preview = preview_of(self.results.spec, rung)
+        if preview.points:
+            self.watcher.on_preview(number, preview)
+        if self.halving is None or rung.index == TUNED:
             return True
         self.verdicts[number] = self.halving.judge(number, rung)
         return self.verdicts[number].goes_on

@@ -13,7 +13,7 @@ from pipeline.study.records.network import (
 )
 from pipeline.study.records.objectives import OBJECTIVES, Anchors, Objective
 from pipeline.study.records.study import StudySpec, TaskReference, refer
-from pipeline.study.records.trial import RUNG_COLUMNS, UNRECOVERED, HistoryRow, Rung, TrialRecord
+from pipeline.study.records.trial import RUNG_COLUMNS, TUNED, UNRECOVERED, HistoryRow, Rung, TrialRecord
 from pipeline.study.records.types import (
     Array,
     BadInput,
@@ -28,6 +28,7 @@ from pipeline.study.records.types import (
 __all__ = [
     "OBJECTIVES",
     "RUNG_COLUMNS",
+    "TUNED",
     "UNIT_KINDS",
     "UNRECOVERED",
     "Anchors",

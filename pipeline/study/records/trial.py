@@ -11,6 +11,7 @@ from pipeline.study.records.network import Point
 from pipeline.study.records.types import FloatArray, Params, State
 
 RUNG_COLUMNS = ("metric", "compression", "sparsity", "macs", "latency_ms", "dense_latency_ms")
+TUNED = -1  # the index of a curve at the end of a tuning
 
 
 UNRECOVERED = {"recovery": "none"}  # in the provenance of a trial whose cut network was not trained on
@@ -32,10 +33,11 @@ class Rung:
 
     A column that was not measured is empty. `StudySpec.values` turns columns into objectives.
 
-    Rungs decide whether the trial goes on; their networks are not points of the study and are on no front.
+    Rungs decide whether the trial goes on; their networks are not points of the study and are on no front. The curve at
+    the end of a tuning (TUNED), whose networks are points, is shown in the same form; no trial ends there.
     """
 
-    index: int  # of the study's rungs
+    index: int  # of the study's rungs, or TUNED
     epoch: float  # trained so far
     rows: int  # of validation, on which the metrics were measured
     metric: tuple[float, ...]

@@ -117,6 +117,12 @@ class Told(Watcher):
         self.warnings.append(message)
 
 
+def test_every_event_is_passed_on() -> None:
+    events = {name for name, each in vars(Watcher).items() if callable(each)}
+    passed = vars(type(reporting(Told(), ("tensorboard:board",))))
+    assert events <= {*passed}
+
+
 def test_a_tracker_that_fails_is_told_once_and_stops_nothing(searched: Path, tmp_path: Path) -> None:
     (tmp_path / "board").write_text("a file where its folder should be")
     told = Told()

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.driver.search.budget import Budget
 from pipeline.driver.search.in_notebook import LINES, NotebookWatcher, in_notebook
-from pipeline.driver.search.watcher import SearchProgress
+from pipeline.driver.search.watcher import Preview, SearchProgress
 from pipeline.fronts.front import load_front
 from pipeline.study.store import Spent, Store
 from tests.kit.synthetic import point, record, spec
@@ -46,6 +46,16 @@ def test_it_shows_what_runs_and_what_has_ended(tmp_path: Path) -> None:
     for number in range(2 * LINES):
         watcher.warn(f"line {number}")
     assert watcher.shown.splitlines()[-LINES:] == [f"line {n}" for n in range(LINES, 2 * LINES)]
+
+
+def test_it_shows_first_networks_until_a_trial_has_ended(tmp_path: Path) -> None:
+    watcher, preview = Told(), Preview(1.5, ((0.9, 0.1), (0.895, 0.4), (0.7, 0.8)))
+    watcher.on_preview(0, preview)
+    assert watcher.shown.splitlines()[-1] == "trial 0: 0.8950 at 40.0 % so far, after 1.5 epochs"
+    told(watcher, tmp_path)
+    before = watcher.shown
+    watcher.on_preview(1, preview)
+    assert watcher.shown == before
 
 
 def test_a_process_without_a_kernel_is_no_notebook() -> None:

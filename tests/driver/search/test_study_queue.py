@@ -20,12 +20,12 @@ from pipeline.driver.search.budget import Budget, Meter
 from pipeline.driver.search.study_queue import StudyQueue
 from pipeline.driver.search.study_results import StudyResults
 from pipeline.driver.search.trial_source import TrialSource
-from pipeline.driver.search.watcher import SearchProgress, Watcher
+from pipeline.driver.search.watcher import Preview, SearchProgress, Watcher
 from pipeline.driver.tracking import Publisher, open_tracking
 from pipeline.fronts.front import load_front
 from pipeline.study.halving import Halving
 from pipeline.study.ledger import Ledger, LedgerLost, hold, open_ledger
-from pipeline.study.records import Ask, Rung, StudySpec, TrialRecord
+from pipeline.study.records import TUNED, Ask, Rung, StudySpec, TrialRecord
 from pipeline.study.space import load_space
 from pipeline.study.store import Store
 from tests.kit.synthetic import point, record, spec
@@ -42,10 +42,14 @@ class Remembering(Watcher):
     def __init__(self) -> None:
         self.ended: list[int] = []
         self.warnings: list[str] = []
+        self.previews: dict[int, Preview] = {}
 
     def on_change(self, progress: SearchProgress, record: TrialRecord | None) -> None:
         if record is not None:
             self.ended.append(record.number)
+
+    def on_preview(self, number: int, preview: Preview) -> None:
+        self.previews[number] = preview
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)
@@ -153,6 +157,25 @@ def test_a_record_is_read_once_by_the_driver_and_once_by_the_publisher(
     gathered = again.study("toy").read_table()
     (store.study("toy").folder / "points.arrow").unlink()
     assert same_rows(gathered, again.study("toy").read_table())
+
+
+def test_networks_at_a_rung_are_shown_and_no_trial_ends_where_its_tuning_does(
+    store: Store, made: StudySpec
+) -> None:
+    # the constant prediction has 0.5; (0.8, 0.1) is dominated, the bare network is no better than the constant
+    looked = Rung(0, 7.5, 8, metric=(0.9, 0.8, 0.895, 0.6, 0.5), compression=(0.0, 0.1, 0.2, 0.5, 1.0))
+    with study(store, made) as running:
+        queue, shown = running.queue, running.watcher.previews
+        for number in range(3):
+            assert queue.next() is not None
+            assert queue.on_rung(number, replace(looked, index=TUNED)), "worse than none: but it is no rung"
+        assert queue.on_rung(0, looked)
+        assert shown[0] == Preview(7.5, ((0.9, 0.0), (0.895, 0.2), (0.6, 0.5)))
+        assert str(shown[0]) == "0.8950 at 20.0 % so far, after 7.5 epochs"
+        shown.clear()
+        assert not queue.on_rung(1, replace(looked, metric=(0.5,), compression=(0.9,)))
+        assert shown == {}, "nothing there is better than a constant"
+        queue.close()
 
 
 def test_a_trial_whose_process_dies_three_times_is_given_up_and_one_whose_node_is_lost_is_not(
