@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.output import log, out, print_json, styled
+from pipeline.cli.called import called
+from pipeline.cli.output import hint, log, out, print_json
 from pipeline.study.store import DEFAULT_STORE
 
 
@@ -44,6 +46,9 @@ def init(
 
     The rows are read: a column that is missing, or a label that cannot be learned, is said now and not later.
     """
+    from pipeline.task.place import check_data
+
+    check_data(data, columns=(*(text or ()), *(label or ())))  # before torch is imported
     from pipeline.task.template import write_taskfile
 
     made = write_taskfile(
@@ -61,4 +66,4 @@ def init(
     for remark in made.remarks:
         log(remark)
     out.print(f"{made.file}: {made.said}.", soft_wrap=True)
-    out.print(styled("\nNext:  [cyan]prunefront search --task {file}[/]", file=made.file))
+    hint("\nNext:", f"{called()} search --task {quote(str(made.file))}")

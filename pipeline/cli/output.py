@@ -84,6 +84,11 @@ def styled(markup: str, **values: object) -> Text:
     return found + text[end:]
 
 
+def hint(label: str, command: str) -> None:
+    """Print a command to copy. No line is broken in it by us: a shell would run its parts."""
+    out.print(styled("{label}  [cyan]{command}[/]", label=label, command=command), soft_wrap=True)
+
+
 def log(line: str) -> None:
     """Print a line of progress on stderr."""
     err.print(line, soft_wrap=True)

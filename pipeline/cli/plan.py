@@ -43,6 +43,9 @@ def plan(
     Takes the options of `search`. The estimate comes from an earlier study of the same task, model and method in the
     store, or else from a short trial that is run and timed. Nothing is left in the store.
     """
+    from pipeline.driver.search.early import check_early
+
+    check_early(request)  # before torch is imported
     from pipeline.cli.progress import watch
     from pipeline.driver.plan import plan as price_of
 

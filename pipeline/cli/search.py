@@ -6,11 +6,12 @@ from typing import Annotated
 
 import typer
 
-from pipeline.cli.output import out, print_json, styled
+from pipeline.cli.called import called
+from pipeline.cli.output import hint, print_json
 from pipeline.cli.shared_options import with_options_of
 from pipeline.cli.show import front_as_json, print_front
 from pipeline.driver.search.request import HOW, Search
-from pipeline.study.store import DEFAULT_STORE, place_text
+from pipeline.study.store import store_option
 
 
 @with_options_of(Search)
@@ -30,6 +31,9 @@ def search(
 
     The same command after an interruption goes on with the study; no trial is done twice.
     """
+    from pipeline.driver.search.early import check_early
+
+    check_early(request)  # before torch is imported
     from pipeline.cli.progress import watch
     from pipeline.driver.search.seeds import run_seeds
 
@@ -43,5 +47,4 @@ def search(
         print_front(found, store=request.store, tracking=request.tracking)
     if len(fronts) > 1:
         names = " ".join(found.spec.name for found in fronts)
-        where = "" if request.store == DEFAULT_STORE else f" --store {place_text(request.store)}"
-        out.print(styled("Over seeds:  [cyan]prunefront compare {names}{where}[/]", names=names, where=where))
+        hint("Over seeds:", f"{called()} compare {names}{store_option(request.store)}")

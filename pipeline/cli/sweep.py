@@ -46,13 +46,18 @@ def sweep(
 
     The same command after an interruption goes on; no trial is done twice.
     """
-    from pipeline.cli.progress import watch
-    from pipeline.driver.search.sweep import requests_of, run_sweep
-    from pipeline.fronts.report import check_places, report
+    from pipeline.driver.search.early import check_early
+    from pipeline.driver.search.grid import requests_of
 
     requests = requests_of(
         request, tasks=tasks or (), models=models or (), methods=methods or (), seeds=seeds
     )
+    for each in requests:
+        check_early(each)  # before torch is imported
+    from pipeline.cli.progress import watch
+    from pipeline.driver.search.sweep import run_sweep
+    from pipeline.fronts.report import check_places, report
+
     if html is not None:
         check_places(html)
     with watch(quiet=quiet) as watcher:

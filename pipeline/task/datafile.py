@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -15,7 +16,6 @@ import pyarrow.parquet
 from pipeline.study.nearest import did_you_mean
 from pipeline.study.records import BadInput
 from pipeline.task.encodings import text_of
-from pipeline.task.kinds.usual import Usual
 from pipeline.task.readers import (
     DELIMITERS,
     GUESSED,
@@ -26,6 +26,7 @@ from pipeline.task.readers import (
     content_of,
     kind_of,
 )
+from pipeline.task.usual import Usual
 
 USUAL = Usual()
 HEADER_ROWS = 100  # of json lines: a row may leave out what is null
@@ -79,14 +80,19 @@ def look_into(
         BadInput: a file or a column is missing, or cannot be distinguished from others.
     """
     train, validation, test = _files(path)
-    try:
-        there = _header(train)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise BadInput(f"{train} cannot be read: {error}.") from error
-    if not there:
-        raise BadInput(f"{train} is empty: it has no column.")
+    there = _columns_in(train)
     found = find_columns(str(train), there, text=text, label=label, labelled=labelled, usual=usual)
     return DataFile(train, validation, test, found.text, found.label, found.remarks)
+
+
+def check_columns(path: Path, names: Sequence[str]) -> None:
+    """Refuse a path without rows, or whose training rows have not the columns of these names; no other row is read.
+
+    Raises:
+        BadInput: a file or a column is missing.
+    """
+    train, _, _ = _files(path)
+    _require(str(train), _columns_in(train), names)
 
 
 def find_columns(
@@ -103,11 +109,7 @@ def find_columns(
     Raises:
         BadInput: a column is missing, or cannot be distinguished from others; `where` they are is in the message.
     """
-    for name in (*text, *((label,) if isinstance(label, str) else label or ())):
-        if there.count(name) != 1:
-            raise BadInput(
-                f"{where} has no column {name!r}.{did_you_mean(name, there)} It has: {', '.join(there)}."
-            )
+    _require(where, there, (*text, *((label,) if isinstance(label, str) else label or ())))
     found_label = label if label or not labelled else _label(where, there, text, usual)
     labels = (found_label,) if isinstance(found_label, str) else found_label or ()
     found_text = text or _texts(where, [name for name in there if name not in labels], usual)
@@ -151,6 +153,24 @@ def _one(folder: Path, stems: tuple[str, ...]) -> Path | None:
             f"{folder} has {' and '.join(each.name for each in found)}. Keep one of them, or write a task file."
         )
     return found[0] if found else None
+
+
+def _require(where: str, there: Sequence[str], names: Sequence[str]) -> None:
+    for name in names:
+        if there.count(name) != 1:
+            raise BadInput(
+                f"{where} has no column {name!r}.{did_you_mean(name, there)} It has: {', '.join(there)}."
+            )
+
+
+def _columns_in(path: Path) -> list[str]:
+    try:
+        there = _header(path)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise BadInput(f"{path} cannot be read: {error}.") from error
+    if not there:
+        raise BadInput(f"{path} is empty: it has no column.")
+    return there
 
 
 def _header(path: Path) -> list[str]:

@@ -16,10 +16,10 @@ from pipeline.study.whole_file import write_new
 from pipeline.task.datafile import Columns, find_columns
 from pipeline.task.declared import named_lists
 from pipeline.task.imagefiles import texts_of
-from pipeline.task.kinds.usual import Usual
 from pipeline.task.readers import require_columns
 from pipeline.task.rows import assemble, columns_of, fingerprint, label_of, write_table
 from pipeline.task.spelling import as_strings
+from pipeline.task.usual import Usual
 
 HUB_BATCH_ROWS = 10_000
 NO_CLASS = -1  # the hub's mark for a row without a label

@@ -6,11 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.study.metrics import AGREEMENT
-from pipeline.study.nearest import did_you_mean
 from pipeline.study.records import BadInput
 from pipeline.task import docstrings
 from pipeline.task.datafile import is_data, look_into
-from pipeline.task.docstring_kinds import PREFIX, RECIPES, Made
+from pipeline.task.docstring_kinds import RECIPES, Made
 from pipeline.task.glue import GLUE, LABEL, MAX_LENGTH, REPOSITORY, ROW_NUMBER, UNUSABLE
 from pipeline.task.hub import HubSource, look_into_hub
 from pipeline.task.imagefiles import (
@@ -23,18 +22,27 @@ from pipeline.task.imagefiles import (
     part_folder,
 )
 from pipeline.task.kinds import KINDS, Classification, Description, Images, Kind, Regression, scored_by
+from pipeline.task.place import (
+    BUILTIN,
+    DIGITS,
+    FILE,
+    GLUE_NAMES,
+    HUB,
+    MADE,
+    has_a_name,
+    named_in,
+    no_such,
+    path_of,
+    settings_of,
+)
 from pipeline.task.readers import DELIMITERS, kind_of
 from pipeline.task.rows import FileSource, PartOfFile, columns_of
-from pipeline.task.taskfile import OPTIONS, read_taskfile
+from pipeline.task.taskfile import OPTIONS
 
 Source = FileSource | HubSource | PartOfFile | ImageFolder | ImageTable | Digits | Made
 ImageSource = ImageFolder | ImageTable | Digits
 Scored = tuple[type[Kind], str]  # a kind of task, and its metric
 
-BUILTIN, DIGITS = "builtin/docstrings", "builtin/digits"
-MADE = {f"{PREFIX}{kind}": kind for kind in RECIPES}
-NAMES = (BUILTIN, DIGITS, *MADE)
-GLUE_NAMES = tuple(f"glue/{name}" for name in GLUE)
 ONE = 1  # of images: one has as many tokens as its network makes of it
 BUILTIN_MAX_LENGTH = 48  # tokens; its sentences have at most 32 words
 
@@ -74,39 +82,36 @@ def outline_of(
     Raises:
         BadInput: there is no such task, or its description cannot be used.
     """
-    if name_or_file.startswith("hf:"):
+    if name_or_file.startswith(HUB):
         if label and metric == AGREEMENT:
             raise BadInput(
-                f"--metric {AGREEMENT} is for rows without labels; --label is {label!r}. Leave it out."
+                f"--label is {label!r}, and --metric {AGREEMENT} is for rows without labels. Leave it out."
             )
         return _hub(name_or_file, cache, text, label, scored_by(kind, metric, of=name_or_file))
     if name_or_file in UNUSABLE:
         raise BadInput(UNUSABLE[name_or_file])
-    path = None if _has_a_name(name_or_file) else _path(name_or_file)
+    path = None if has_a_name(name_or_file) else path_of(name_or_file)
     if path is not None and is_image_folder(path):
         return _image_folder(path, metric)
     if path is not None and is_data(path):
         return _data(path, text, label, scored_by(kind, metric, of=name_or_file))
     if text or label or metric or kind:
         raise BadInput(
-            "--text, --label, --metric and --kind describe a file of rows or a hub data set (hf:NAME); the task "
-            f"{name_or_file} has its own. Leave them out, or write a task file."
+            f"The task {name_or_file} has columns, metric and kind of its own. --text, --label, "
+            "--metric and --kind describe a file of rows or a hub data set (hf:NAME). Leave them "
+            "out, or write a task file."
         )
     if name_or_file == BUILTIN:
         return _builtin()
     if name_or_file in MADE:
         return _made(name_or_file, MADE[name_or_file])
     if name_or_file == DIGITS:
-        return _images("builtin/digits", Digits(), None, None, Images.metrics[0])
+        return _images(DIGITS, Digits(), None, None, Images.metrics[0])
     if name_or_file in GLUE_NAMES:
         return _glue(name_or_file.removeprefix("glue/"), cache)
-    if name_or_file.endswith(".toml"):
-        return _file(_path(name_or_file))
-    raise BadInput(
-        f"There is no task {name_or_file!r}.{did_you_mean(name_or_file, (*NAMES, *GLUE_NAMES))} A task is "
-        f"{', '.join((*NAMES, *GLUE_NAMES))}, hf:NAME or hf:NAME@CONFIG of a hub data set, a file or folder "
-        "of rows (csv, tsv, jsonl, parquet), a folder of images per class, or a task file (.toml)."
-    )
+    if name_or_file.endswith(FILE):
+        return _file(path_of(name_or_file))
+    raise no_such(name_or_file)
 
 
 def with_length(outline: Outline, max_length: int, name_or_file: str) -> Outline:
@@ -115,19 +120,14 @@ def with_length(outline: Outline, max_length: int, name_or_file: str) -> Outline
     Raises:
         BadInput: the task has a length of its own, or there is no such length.
     """
-    if _has_a_name(name_or_file):
+    if has_a_name(name_or_file):
         raise BadInput(
-            f"--max-length is for a file of rows or a hub data set (hf:NAME); the task {name_or_file} has its own "
-            f"({outline.max_length}). Leave it out, or change the task file."
+            f"The task {name_or_file} has a length of its own ({outline.max_length}). --max-length is "
+            "for a file of rows or a hub data set (hf:NAME). Leave it out, or change the task file."
         )
     if max_length < 1:
         raise BadInput(f"--max-length is {max_length}. A row has at least one token.")
     return replace(outline, max_length=max_length)
-
-
-def _has_a_name(task: str) -> bool:
-    """Return whether a task is known by name, whatever files there are."""
-    return not task or task in NAMES or task.startswith("glue/") or task.endswith(".toml")
 
 
 def _data(path: Path, text: tuple[str, ...], label: str | tuple[str, ...] | None, scored: Scored) -> Outline:
@@ -177,13 +177,6 @@ def _images(
     )
 
 
-def _path(name: str) -> Path:
-    try:
-        return Path(name).expanduser()
-    except RuntimeError as error:
-        raise BadInput(f"A task file lies in a folder; {name} names a user who does not exist.") from error
-
-
 def _builtin() -> Outline:
     train, test = (FileSource(docstrings.rows_of(split), ("text",), "label") for split in ("train", "test"))
     described = Description("accuracy")
@@ -213,13 +206,13 @@ def _hub(
     name: str, cache: Path, text: tuple[str, ...], label: str | tuple[str, ...] | None, scored: Scored
 ) -> Outline:
     kind, metric = scored
-    path, _, config = name.removeprefix("hf:").partition("@")
+    path, _, config = name.removeprefix(HUB).partition("@")
     if not path:
         raise BadInput(f"{name!r} names no data set: write hf:NAME or hf:NAME@CONFIG.")
     labelled = metric != AGREEMENT and kind.reads_label(metric)
     columns = columns_of(text, label or kind.usual.labels[0] if labelled else None)
     if len(text) > 2 or len({*columns}) < len(columns):
-        raise BadInput(f"A row has one or two text columns and a label; given were {', '.join(columns)}.")
+        raise BadInput(f"Given are {', '.join(columns)}. A row has one or two text columns and a label.")
     whole = HubSource(path, config or None, ("train",), text, label, cache, nested=kind.nested)
     found = look_into_hub(whole, text=text, label=label, labelled=labelled, usual=kind.usual)
 
@@ -233,14 +226,7 @@ def _hub(
 
 
 def _file(path: Path) -> Outline:
-    try:
-        settings = read_taskfile(path)
-    except OSError as error:
-        raise BadInput(
-            f"{path} cannot be read: {error.strerror}. A task file says where rows are."
-        ) from error
-    except ValueError as error:
-        raise BadInput(f"{path} is no task file: {error}. It is TOML that says where rows are.") from error
+    settings = settings_of(path)
     unlabelled = settings.metric is None and settings.kind is None
     kind, metric = scored_by(settings.kind, AGREEMENT if unlabelled else settings.metric, of=settings.name)
     options = {name: str(value) for name in OPTIONS if (value := getattr(settings, name)) is not None}
@@ -253,9 +239,7 @@ def _file(path: Path) -> Outline:
         )
 
     def source(file: str) -> FileSource | ImageTable | ImageFolder:
-        data = path.parent / file
-        if not data.exists():
-            raise BadInput(f"{path} names {file!r}, and there is no {data}.")
+        data = named_in(path, file)
         if settings.delimiter and kind_of(data) not in DELIMITERS:
             raise BadInput(f"Only csv and tsv have a delimiter. {path} gives one for {file!r}: leave it out.")
         label = tuple(settings.label) if isinstance(settings.label, list) else settings.label

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from pipeline.study.records import BadInput
 from pipeline.study.whole_file import write_new
-from pipeline.task.datafile import TEST, VALIDATION, DataFile, is_data, look_into
+from pipeline.task.datafile import TEST, VALIDATION, DataFile, look_into
 from pipeline.task.imagefiles import ImageFolder, is_image_folder, part_folder
 from pipeline.task.kinds import KINDS, scored_by
 from pipeline.task.kinds.images import Images
 from pipeline.task.kinds.multi_label import MultiLabel
 from pipeline.task.loading import Task, load_task
+from pipeline.task.place import check_data
 from pipeline.task.taskfile import read_taskfile
 
 SHOWN = 8  # classes that the file names
@@ -57,11 +58,7 @@ def write_taskfile(
         BadInput: the rows cannot be used, or the file is there already.
     """
     of_images = is_image_folder(data)
-    if not of_images and not is_data(data):
-        raise BadInput(
-            f"{data} is no file of rows (csv, tsv, jsonl, parquet; also .gz, .zst), no folder of them, and no folder "
-            "of images per class."
-        )
+    check_data(data, columns=(*text, *([label] if isinstance(label, str) else label or ())))
     if kind is None and (of_images or isinstance(label, tuple)):
         kind = Images.name if of_images else MultiLabel.name
     of_kind, metric = scored_by(kind, metric, of=str(data))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.kit.toy import prunefront_here, write_model, write_task
+from tests.kit.toy import environment, prunefront_here, write_model, write_task
 
 GOOD = "".join(f"a bright story {row}\t{row % 2}\n" for row in range(40))
 
@@ -180,3 +182,47 @@ def test_nothing_is_written_of_options_that_no_search_can_use(
     monkeypatch.chdir(whole)
     for options, says in OPTIONS.values():
         check_refused(whole, says, *options)
+
+
+LATE = "import sys; from pipeline.cli.app import run; code = run(sys.argv[1:]); print(code, 'torch' in sys.modules)"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["search", "--data", "revews.csv"],
+            "There is no file or folder revews.csv. Did you mean reviews.csv?",
+        ),
+        (
+            ["search", "--data", "reviews.csv"],
+            "Which column of reviews.csv is the label? It has: review, stat.",
+        ),
+        (["plan", "--data", "reviews.csv", "--label", "stars"], "reviews.csv has no column 'stars'."),
+        (["search", "--data", "reviews.csv", "--kind", "tokens", "--text", "reveiw"], "Did you mean review?"),
+        (["search", "--task", "sst2"], "There is no task 'sst2'. Did you mean glue/sst2?"),
+        (["search", "--task", "here.toml"], "here.toml names 'train.csv', and there is no train.csv."),
+        (["sweep", "--tasks", "none.toml"], "none.toml cannot be read: No such file or directory."),
+        (["sweep", "--methods", "snip", "fischer"], "There is no method 'fischer'. Did you mean fisher?"),
+        (["init", "revews.csv"], "There is no file or folder revews.csv. Did you mean reviews.csv?"),
+        (["init", "reviews.csv", "--label", "stars"], "reviews.csv has no column 'stars'."),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_is_mistyped_is_refused_before_torch_is_imported(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "reviews.csv").write_text("review,stat\ngood,1\nbad,0\n")
+    (tmp_path / "here.toml").write_text(
+        'name = "a"\ntext = ["review"]\nlabel = "stat"\nmetric = "accuracy"\n[files]\ntrain = "train.csv"\n'
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", LATE, *arguments],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert found.stdout.split() == ["2", "False"]
+    assert message in " ".join(found.stderr.split())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here.toml", "reviews.csv"]

@@ -15,7 +15,7 @@ from pipeline.task.docstring_kinds import DATA_LIBRARIES, PREFIX, RECIPES, TAGGE
 from pipeline.task.docstrings import rows_of
 from pipeline.task.kinds import KINDS
 from pipeline.task.loading import Task, load_task, open_test
-from pipeline.task.outline import NAMES
+from pipeline.task.place import NAMES
 
 
 def packages(split: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ import torch
 
 from pipeline.driver.also import check_also
 from pipeline.driver.execute import Cluster, Resources, check_resources
+from pipeline.driver.search.early import check_method_name
 from pipeline.driver.search.latency import check_grid
 from pipeline.driver.search.request import (
     DENSE,
@@ -52,11 +53,7 @@ def check(request: Search) -> Checked:
     Raises:
         BadInput: with the first thing that is wrong.
     """
-    if request.method not in METHODS:
-        raise BadInput(
-            f"There is no method {request.method!r}.{did_you_mean(request.method, METHODS)} "
-            f"Methods: {', '.join(METHODS)}."
-        )
+    check_method_name(request)
     objective = objective_of(request)
     check_grid(request.latency_grid, objective=objective)
     request.budget.check()
@@ -68,8 +65,8 @@ def check(request: Search) -> Checked:
     _check_one_of("--keep-weights", request.keep_weights, KEPT)
     if request.checkpoint_seconds <= 0:
         raise BadInput(
-            f"Running trials write checkpoints; --checkpoint-seconds is {request.checkpoint_seconds:g}. "
-            "Give a number above 0."
+            f"--checkpoint-seconds is {request.checkpoint_seconds:g}. Running trials write "
+            "checkpoints. Give a number above 0."
         )
     check_sampler(request.sampler)
     check_also(request.also)
@@ -90,31 +87,32 @@ def _check_allocation(request: Search, space: Space, objective: str) -> None:
     allocations = space.keys["allocation"].values
     if ranks_weights(request.method) and UNIFORM in allocations:
         raise BadInput(
-            f"allocation = {UNIFORM!r} cuts layers and widths; {request.method} sets single weights to zero. "
-            "Leave it out of the space file, or choose a method that cuts."
+            f"allocation = {UNIFORM!r} cuts layers and widths, and {request.method} sets single "
+            "weights to zero. Leave it out of the space file, or choose a method that cuts."
         )
     if LATENCY in allocations and objective != LATENCY:
         raise BadInput(
-            f"allocation = {LATENCY!r} orders units by the milliseconds of the study's table; the objective is "
-            f"{objective}. Give --objective latency, or leave it out of the space file."
+            f"The objective is {objective}, and allocation = {LATENCY!r} orders units by the "
+            "milliseconds of the study's table. Give --objective latency, or leave allocation out of "
+            "the space file."
         )
     if UNIFORM in allocations and not space.may_have("rescore", 0):
         raise BadInput(
-            f"allocation = {UNIFORM!r} orders groups of units once; [rescore] asks to score them anew. Leave one of "
-            "the two out of the space file."
+            f"[rescore] asks to score units anew, and allocation = {UNIFORM!r} orders groups of them "
+            "once. Leave one of the two out of the space file."
         )
 
 
 def _check_stack(request: Search) -> None:
     if request.stack < 1:
-        raise BadInput(f"A stack is of two trials or more, 1 is none; --stack is {request.stack}.")
+        raise BadInput(f"--stack is {request.stack}. A stack is of two trials or more, 1 is none.")
     if request.stack == 1:
         return
     if not METHODS[request.method].replays:
         able = ", ".join(name for name in METHODS if METHODS[name].replays)
         raise BadInput(
-            f"Trials of one stack share the network's pass, which {request.method} changes in each; --stack goes with "
-            f"{able}. Leave it out, or choose one of them."
+            f"--stack does not go with {request.method}, which changes the network's pass that trials "
+            f"of one stack share. It goes with {able}. Leave it out, or choose one of them."
         )
     others = {
         "--distill": request.distill != NONE,
@@ -141,18 +139,18 @@ def check_on(request: Search, cluster: Cluster, model_type: str) -> None:
     check_gpu_hours(request, cluster.gpus_per_trial)
     if request.stack > 1 and not find_architecture(model_type).plain_scores:
         raise BadInput(
-            f"Networks of one stack read a mask that is made beforehand; {model_type} makes one of its own in each "
-            f"pass, and --stack is {request.stack}. Leave it out."
+            f"--stack is {request.stack}, and {model_type} makes a mask of its own in each pass; "
+            "networks of one stack read one that is made beforehand. Leave it out."
         )
     if request.stack > 1 and cluster.cards > 1:
         raise BadInput(
-            f"The trials of a stack have one GPU; --stack is {request.stack}, and --gpus-per-trial is "
-            f"{cluster.gpus_per_trial:g}. Leave one of them out."
+            f"--stack is {request.stack}, and --gpus-per-trial is {cluster.gpus_per_trial:g}. The "
+            "trials of a stack have one GPU. Leave one of them out."
         )
     if request.stack > 1 and cluster.device == CPU:
         raise BadInput(
-            f"A stack of trials spares a GPU's launches; --stack is {request.stack}, and these trials run on CPUs. "
-            "Leave it out."
+            f"--stack is {request.stack}, and these trials run on CPUs. A stack of trials spares a "
+            "GPU's launches. Leave it out."
         )
 
 
@@ -165,19 +163,21 @@ def _check_needs_no_training(request: Search) -> None:
         )
     if request.start not in (None, OWN):
         raise BadInput(
-            f"Without training trials start from the model as it came; --start is {request.start!r}. Leave it out, or "
-            "--no-training."
+            f"--start is {request.start!r}. Without training trials start from the model as it came. "
+            "Leave it out, or --no-training."
         )
     if request.distill != NONE:
         raise BadInput(
-            f"Without training nothing learns from the dense network; --distill is {request.distill!r}. Leave it out, "
-            "or --no-training."
+            f"--distill is {request.distill!r}. Without training nothing learns from the dense "
+            "network. Leave it out, or --no-training."
         )
 
 
 def _check_one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise BadInput(f"{option} is one of {', '.join(choices)}; given was {value!r}.")
+        raise BadInput(
+            f"{option} is {value!r}.{did_you_mean(value, choices)} It is one of {', '.join(choices)}."
+        )
 
 
 def objective_of(request: Search) -> str:
@@ -194,14 +194,14 @@ def objective_of(request: Search) -> str:
         )
     if zeroes and request.objective in SEARCHED:
         raise BadInput(
-            f"Networks in which single weights are zero differ in {SPARSITY} alone, none is smaller or faster; "
-            f"{request.method} is such a method, --objective is {request.objective!r}. Leave it out, or take a method "
-            "that cuts."
+            f"--objective is {request.objective!r}, and {request.method} sets single weights to zero: "
+            f"its networks differ in {SPARSITY} alone, none is smaller or faster. Leave it out, or "
+            "take a method that cuts."
         )
     if not zeroes and request.objective == SPARSITY:
         raise BadInput(
-            f"Networks that are cut have no zeros; {request.method} cuts, --objective is {SPARSITY!r}. Leave it out, "
-            "or take a method on single weights."
+            f"--objective is {SPARSITY!r}, and {request.method} cuts: its networks have no zeros. "
+            "Leave it out, or take a method on single weights."
         )
     return request.objective or (SPARSITY if zeroes else "compression")
 
@@ -257,13 +257,13 @@ def space_of(request: Search, *, own: bool = False) -> Space:
     )
     if not pretrained and space.may_have("cap_pretrained", True):
         raise BadInput(
-            f"cap_pretrained contrasts with the pretrained model; {request.model} has no pretrained weights. Leave it "
-            "false."
+            f"{request.model} has no pretrained weights. cap_pretrained contrasts with the pretrained "
+            "model. Leave it false."
         )
     if in_one_round(request.method) and not (space.keys["rounds"].fixed and space.may_have("rounds", 1)):
         raise BadInput(
-            f"A method that sets weights to zero as it trains fills the tuning with its own schedule, in one round; "
-            f"{request.method} is such a method, {request.space} has [rounds]. Take that key out of the file."
+            f"{request.space} has [rounds], and {request.method} sets weights to zero as it trains, "
+            "by a schedule of its own in one round. Take that key out of the file."
         )
     return space
 
@@ -287,5 +287,5 @@ def check_gpu_hours(request: Search, gpus_per_trial: float | None) -> None:
     """
     if request.gpu_hours is not None and gpus_per_trial == 0:
         raise BadInput(
-            "--gpu-hours is a budget of GPUs; these trials run on CPUs. Give --minutes instead, or --gpus-per-trial."
+            "--gpu-hours is given, and these trials run on CPUs. Give --minutes instead, or --gpus-per-trial."
         )

@@ -24,7 +24,7 @@ from pipeline.study.store.objects import (
     send,
 )
 from pipeline.study.store.recordfile import NO_SPACE, SQLITE_FULL, Damaged, load_record, save_record
-from pipeline.study.store.store import DEFAULT_STORE, Store
+from pipeline.study.store.store import DEFAULT_STORE, Store, store_option
 from pipeline.study.store.study import StudyStore
 from pipeline.study.store.study_table import Points, StudyTable, TrialRow, curve_params
 from pipeline.study.store.studyfile import LATER, Asked, Began, DataFacts, LedgerPlace, Outbox, Spent
@@ -82,4 +82,5 @@ __all__ = [
     "send",
     "sqlite_file",
     "sqlite_url",
+    "store_option",
 ]

@@ -11,14 +11,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from shlex import quote
 from typing import Final, final
 
 from pipeline.study.records import StudySpec
 from pipeline.study.store.checks import check_place
 from pipeline.study.store.location import Location
+from pipeline.study.store.objects import place_text
 from pipeline.study.store.study import StudyStore
 
 DEFAULT_STORE = Path("mlflow_runs")
+
+
+def store_option(place: Path) -> str:
+    """Return a store's place as the last option of a command that a shell reads; empty for the usual one."""
+    return "" if place == DEFAULT_STORE else f" --store {quote(place_text(place))}"
 
 
 @final

@@ -47,13 +47,14 @@ def scored_by(name: str | None, metric: str | None, *, of: str) -> tuple[type[Ki
             f"There is no kind of task {name!r}.{did_you_mean(name, KINDS)} A kind is one of {', '.join(KINDS)}."
         )
     if metric is not None and metric not in METRICS:
-        raise BadInput(f"A metric is one of {', '.join(METRICS)}; {of} has {metric!r}.")
+        raise BadInput(f"{of} has the metric {metric!r}. It is one of {', '.join(METRICS)}.")
     if name is None:
         name = next((each.name for each in KINDS.values() if metric in each.metrics), Classification.name)
     kind = KINDS[name]
     if metric is not None and metric not in kind.metrics:
         raise BadInput(
-            f"A task of the kind {name} is scored by one of {', '.join(kind.metrics)}; {of} has {metric!r}."
+            f"{of} has the metric {metric!r}. A task of the kind {name} is scored by one of "
+            f"{', '.join(kind.metrics)}."
         )
     return kind, metric or kind.metrics[0]
 

@@ -32,8 +32,8 @@ from pipeline.study.records import Array
 from pipeline.task.batches import Batch, Split
 from pipeline.task.carve import text_key
 from pipeline.task.kinds.tables import TEXT_COLUMNS
-from pipeline.task.kinds.usual import Usual
 from pipeline.task.tokens import encode
+from pipeline.task.usual import Usual
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

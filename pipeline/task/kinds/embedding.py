@@ -20,9 +20,9 @@ from pipeline.study.records import Array
 from pipeline.task.batches import Batch, Split
 from pipeline.task.kinds.base import Description, Judged, Kind
 from pipeline.task.kinds.tables import unknown, with_label
-from pipeline.task.kinds.usual import Usual
 from pipeline.task.labels import values
 from pipeline.task.tokens import encode
+from pipeline.task.usual import Usual
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -20,7 +20,7 @@ from pipeline.task.imagefiles import decoded, is_grey, opened
 from pipeline.task.images import ImageSplit
 from pipeline.task.kinds.base import Description, Judged
 from pipeline.task.kinds.classification import Classification
-from pipeline.task.kinds.usual import Usual
+from pipeline.task.usual import Usual
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

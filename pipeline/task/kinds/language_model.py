@@ -20,7 +20,7 @@ from torch import Generator, Tensor, nn
 from pipeline.study.records import Array
 from pipeline.task.batches import Batch, Split
 from pipeline.task.kinds.base import Description, Judged, Kind
-from pipeline.task.kinds.usual import Usual
+from pipeline.task.usual import Usual
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

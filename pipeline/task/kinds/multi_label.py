@@ -19,7 +19,7 @@ from pipeline.study.classes import INTEGER, LONGEST_NUMBER
 from pipeline.task.batches import Batch, Split
 from pipeline.task.kinds.base import Description, Judged, Kind
 from pipeline.task.kinds.tables import listed, row_number, with_label
-from pipeline.task.kinds.usual import Usual
+from pipeline.task.usual import Usual
 
 THRESHOLD, FITTED = (
     0.5,

@@ -25,8 +25,8 @@ from pipeline.task.carve import text_key
 from pipeline.task.kinds.base import Description, Judged, Kind
 from pipeline.task.kinds.classification import entropy
 from pipeline.task.kinds.tables import row_number, with_label
-from pipeline.task.kinds.usual import Usual
 from pipeline.task.tokens import CUT, LIMIT
+from pipeline.task.usual import Usual
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -19,9 +19,9 @@ from pipeline.task.batches import Batch, Split
 from pipeline.task.carve import text_key
 from pipeline.task.kinds.base import Description, Judged, Kind
 from pipeline.task.kinds.tables import row_number, with_label
-from pipeline.task.kinds.usual import Usual
 from pipeline.task.labels import values
 from pipeline.task.tokens import encode
+from pipeline.task.usual import Usual
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -19,8 +19,8 @@ from pipeline.task.batches import NO_LABEL, Batch, Split
 from pipeline.task.kinds.base import Description, Judged, Kind
 from pipeline.task.kinds.classification import entropy, soft_targets
 from pipeline.task.kinds.tables import listed, row_number, with_label
-from pipeline.task.kinds.usual import Usual
 from pipeline.task.tokens import CUT, LIMIT
+from pipeline.task.usual import Usual
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

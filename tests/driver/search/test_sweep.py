@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.lists import spread
+from pipeline.driver.search.grid import requests_of
 from pipeline.driver.search.request import Search
-from pipeline.driver.search.sweep import _in_time, requests_of
+from pipeline.driver.search.sweep import _in_time
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
 from tests.kit.toy import prunefront_here, small, write_task
