@@ -30,7 +30,9 @@
         copy.textContent = "Copied";
         setTimeout(() => { copy.textContent = "Copy"; }, 1500);
       });
-      line.append(element("code", "", chosen.command), copy);
+      const code = element("code", "");
+      chosen.command.split(" ").forEach((word, at) => code.append(at ? " " : "", element("span", "", word)));
+      line.append(code, copy);
       const settings = element("details"), list = element("pre", "", chosen.settings);
       settings.append(element("summary", "", "Its settings"), list);
       card.append(line, settings);
