@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from pipeline.cli.called import called
 from pipeline.cli.completion import complete_study
-from pipeline.cli.output import err, identity, out, print_json, styled
+from pipeline.cli.output import err, hint, identity, out, print_json
 from pipeline.cli.selection import Selection
 from pipeline.cli.shared_options import with_options_of
 from pipeline.fronts.front import Front, FrontPoint, load_front
@@ -20,7 +21,7 @@ from pipeline.fronts.search_state import search_state
 from pipeline.fronts.split_half import luck_of
 from pipeline.study.records import BadInput, StudySpec
 from pipeline.study.space import parse_space
-from pipeline.study.store import DEFAULT_STORE, Store, place_text
+from pipeline.study.store import DEFAULT_STORE, Store, store_option
 
 
 @with_options_of(Selection)
@@ -141,12 +142,11 @@ def _print(found: Front, point: FrontPoint, luck: tuple[float, float] | None, *,
     for name in parse_space(spec.space_toml).active(point.params):
         table.add_row(name, short(point.params[name]))
     out.print(table)
-    where = "" if store == DEFAULT_STORE else f" --store {place_text(store)}"
     command = (
-        f"prunefront export {spec.name} --trial {point.trial} --{spec.share} "
-        f"{getattr(point, spec.share):.4f} --to DIR{where}"
+        f"{called()} export {spec.name} --trial {point.trial} --{spec.share} "
+        f"{getattr(point, spec.share):.4f} --to DIR{store_option(store)}"
     )
-    out.print(styled("\nAs a network:  [cyan]{command}[/]", command=command))
+    hint("\nAs a network:", command)
 
 
 def _facts(found: Front, point: FrontPoint, luck: tuple[float, float] | None) -> dict[str, str]:

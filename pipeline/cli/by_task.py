@@ -90,9 +90,7 @@ def _settings(method: str, params: Params) -> Params:
 
 def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
     if not path.parent.is_dir():
-        raise BadInput(
-            f"--csv is a file in a folder that is there; {path.parent} is not. Make it, or name another."
-        )
+        raise BadInput(f"--csv is {path}, and there is no folder {path.parent}. Make it, or name another.")
     flat = [{name: value for name, value in row.items() if name != "importance"} for row in rows]
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(

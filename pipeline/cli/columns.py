@@ -62,30 +62,31 @@ def print_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
 def fitting(columns: Sequence[Column], widths: Sequence[int], room: int) -> list[tuple[Column, int]]:
     """Return the columns that fit with their widths.
 
-    Names are shortened first, as far as LEAST_NAME; then columns are left out by rank, from the right; if those of rank
-    0 are still too wide, they stay.
+    Columns are left out by rank, from the right, before a name of rank 0 loses its middle: it says what a row is about.
+    Names of other ranks are shortened, as far as LEAST_NAME, before a column goes. Those of rank 0 stay, however wide.
     """
     left = list(zip(columns, widths, strict=True))
-    while True:
-        over = sum(width for _, width in left) + GAP * (len(left) - 1) - room
-        slack = sum(max(width - LEAST_NAME, 0) for column, width in left if column.shortens)
-        if over <= slack:
-            return _with_shortened_names(left, max(over, 0))
+    while left:
         last = max(range(len(left)), key=lambda place: (left[place][0].rank, place))
-        if left[last][0].rank == 0:
-            return _with_shortened_names(left, slack)
+        most = left[last][0].rank
+        names = [
+            place for place, (column, _) in enumerate(left) if column.shortens and (column.rank or not most)
+        ]
+        over = sum(width for _, width in left) + GAP * (len(left) - 1) - room
+        slack = sum(max(left[place][1] - LEAST_NAME, 0) for place in names)
+        if over <= slack or not most:
+            return _with_shortened_names(left, names, min(max(over, 0), slack))
         del left[last]
+    return []
 
 
-def _with_shortened_names(left: Sequence[tuple[Column, int]], over: int) -> list[tuple[Column, int]]:
-    """Take `over` cells from the widest names, cell by cell."""
+def _with_shortened_names(
+    left: Sequence[tuple[Column, int]], names: Sequence[int], over: int
+) -> list[tuple[Column, int]]:
+    """Take `over` cells from the widest of the columns at the places `names`, cell by cell."""
     widths = [width for _, width in left]
     for _ in range(over):
-        widest = max(
-            (place for place, (column, _) in enumerate(left) if column.shortens),
-            key=lambda place: widths[place],
-        )
-        widths[widest] -= 1
+        widths[max(names, key=lambda place: widths[place])] -= 1
     return [(column, width) for (column, _), width in zip(left, widths, strict=True)]
 
 

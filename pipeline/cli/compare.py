@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from pipeline.cli.columns import Column, print_table
 from pipeline.cli.completion import complete_study
@@ -70,7 +69,10 @@ def compare(
         named = _tagged(tag, store=store, tracking=tracking)
     names = names_of(store, named, task=task, method=method)
     if html is not None and across_tasks:
-        raise BadInput("A page is about one task's studies; --png draws ranks over tasks. Leave --html out.")
+        raise BadInput(
+            "--html does not go with --across-tasks: a page is about one task's studies. Leave it "
+            "out; --png draws ranks over tasks."
+        )
     _check_picture(png)
     if html is not None:
         from pipeline.fronts.report import check_places
@@ -117,12 +119,12 @@ def _tagged(given: list[str], *, store: Path, tracking: str | None) -> list[str]
     tags = {key: value for key, _, value in (each.partition("=") for each in given)}
     known = set(Store(store).list_studies())
     if not known:  # and no MLflow either, which would be made by looking into it
-        raise BadInput(f"Studies are chosen by the tags of their runs; {store} has none. Give --store.")
+        raise BadInput(f"{store} has no studies whose runs could have a tag. Give --store.")
     found = open_tracking(tracking, store_root=store).studies_tagged(tags)
     if not known & set(found):
         elsewhere = f"; MLflow has {', '.join(found)}, which lie elsewhere" if found else ""
         raise BadInput(
-            f"Studies are chosen by the tags of their runs; {store} has none with {' and '.join(given)}{elsewhere}. "
+            f"{store} has no study whose run in MLflow has the tag {' and '.join(given)}{elsewhere}. "
             "Set the tag on a study's run in MLflow, or give --store."
         )
     return [name for name in found if name in known]
@@ -174,7 +176,7 @@ def _check_picture(path: Path | None) -> None:
     """
     if path is not None and (_kind(path) not in PICTURES or not path.parent.is_dir()):
         raise BadInput(
-            f"--png is a file in a folder that is there, with the suffix .png or .svg; given was {path}."
+            f"--png is {path}. It is a file with the suffix .png or .svg, in a folder that is there."
         )
 
 
@@ -230,13 +232,18 @@ def _print_means(panel: Panel, gain: str) -> None:
 
 
 def _print_standings(found: Standings, lines: list[str]) -> None:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("normalised hypervolume")
-    for method in found.methods:
-        table.add_column(method, justify="right")
-    for task, row in zip(found.tasks, found.scores.tolist(), strict=True):
-        table.add_row(task, *map(volume, row))
-    table.add_row("average rank", *(f"{place:.2f}" for place in found.ranking.ranks))
-    out.print(table)
+    columns = (
+        Column("method", right=False),
+        Column("average rank"),
+        *(Column(task, 1, shortens=True) for task in found.tasks),
+    )
+    rows = [
+        (method, f"{place:.2f}", *map(volume, scores))
+        for method, place, scores in zip(
+            found.methods, found.ranking.ranks, found.scores.T.tolist(), strict=True
+        )
+    ]
+    out.print("normalised hypervolume by task", style="italic")
+    print_table(columns, rows)
     for line in lines:
         out.print(f"• {line}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
+from pipeline.cli.columns import Column, print_table
 from pipeline.cli.completion import complete_study
 from pipeline.cli.output import log, out, print_json, styled
 from pipeline.cli.selection import Selection
@@ -86,20 +86,18 @@ def _as_json(point: ConfirmedPoint) -> dict[str, Any]:
 
 def _print(done: ConfirmResult) -> None:
     found = done.confirmed
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in (
-        OBJECTIVES[found.spec.share].short,
-        "trial",
-        "kind",
-        "seeds",
-        f"{found.spec.metric_name} (test)",
-        "sd",
-        "promised",
-        "optimism",
-    ):
-        table.add_column(column, justify="right", no_wrap=True)
-    for point in found.points:
-        table.add_row(
+    columns = (
+        Column(OBJECTIVES[found.spec.share].short),
+        Column("trial", 2),
+        Column("kind", 3),
+        Column("seeds", 4),
+        Column(f"{found.spec.metric_name} (test)"),
+        Column("sd", 5),
+        Column("promised", 1),
+        Column("optimism", 1),
+    )
+    rows = [
+        (
             percent(getattr(point, found.spec.share).mean),
             str(point.trial),
             point.kind,
@@ -109,7 +107,9 @@ def _print(done: ConfirmResult) -> None:
             f"{point.selected:.4f}",
             f"{point.optimism:+.4f}",
         )
-    out.print(table)
+        for point in found.points
+    ]
+    print_table(columns, rows)
     repeated = any(each.epochs for point in found.points for each in point.confirmations)
     how = (
         "Means over fresh seeds on {rows} test rows, with their 95 % intervals."

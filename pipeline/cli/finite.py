@@ -24,7 +24,7 @@ def only_finite(command: Callable[Options, Result]) -> Callable[Options, Result]
     def checked(*args: Options.args, **options: Options.kwargs) -> Result:
         for name, value in options.items():
             if isinstance(value, float) and not math.isfinite(value):
-                raise BadInput(f"--{name.replace('_', '-')} is a finite number; given was {value}.")
+                raise BadInput(f"--{name.replace('_', '-')} is {value}. Give a finite number.")
         return command(*args, **options)
 
     return checked

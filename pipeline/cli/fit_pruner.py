@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
 
-from pipeline.cli.output import log, out, print_json, styled
+from pipeline.cli.called import called
+from pipeline.cli.output import hint, log, out, print_json, styled
 from pipeline.study.store import DEFAULT_STORE
 
 STEPS = 6000
@@ -63,13 +65,12 @@ def fit_pruner(
     about = fitted.about
     out.print(
         styled(
-            "[bold]{name}[/] has a pruner: {steps} steps on {tasks}, loss {loss}, in {folder}.\n"
-            "Search with it:  [cyan]prunefront search --method smp --model {model} --task …[/]",
+            "[bold]{name}[/] has a pruner: {steps} steps on {tasks}, loss {loss}, in {folder}.",
             name=about["model"],
             steps=about["steps"],
             tasks=", ".join(about["tasks"]),
             loss=f"{about['loss']:.5f}",
             folder=fitted.folder,
-            model=model,
         )
     )
+    hint("Search with it:", f"{called()} search --method smp --model {quote(model)} --task …")

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from types import FrameType
 
+from pipeline.cli.called import called
 from pipeline.cli.output import errors
 
 INTERRUPTED = 130  # exit code
@@ -83,7 +84,7 @@ def interrupted(arguments: Sequence[str]) -> int:
 
 def _goes_on(arguments: Sequence[str]) -> str:
     return (
-        f"Interrupted. {PROMISE}; the same command goes on from here:\n  prunefront {shlex.join(arguments)}"
+        f"Interrupted. {PROMISE}; the same command goes on from here:\n  {called()} {shlex.join(arguments)}"
     )
 
 

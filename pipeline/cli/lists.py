@@ -10,15 +10,22 @@ def spread(arguments: list[str], lists: tuple[str, ...] = SWEPT) -> list[str]:
     """Return a command line in which `--tasks A B` is `--tasks A --tasks B`, as its parser reads lists.
 
     What follows `--` belongs to the last list: so were tasks given once.
+
+    Raises:
+        BadInput: a list is empty.
     """
     made: list[str] = []
     current = last = None
-    for word in arguments:
+    for word, following in zip(arguments, [*arguments[1:], "-"], strict=True):
         if word == "--" and last is not None:
             current = last
         elif word.startswith("-"):
             current = word if word in lists else None
             last = current or last
+            if current and following != "--" and following.startswith("-"):
+                from pipeline.study.records import BadInput
+
+                raise BadInput(f"{word} has no value. Give one or several: {word} A B.")
             made += [] if current else [word]
         elif current is not None:
             made += [current, word]

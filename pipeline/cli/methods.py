@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.cli.called import called
 from pipeline.cli.columns import Column, print_table
 from pipeline.cli.completion import complete_method
-from pipeline.cli.output import out, print_json, styled
+from pipeline.cli.output import hint, out, print_json, styled
 
 if TYPE_CHECKING:
     from pipeline.methods.registry import MethodFacts
@@ -37,7 +38,7 @@ def methods(
         print_json(asdict(found[0]) if name is not None else {"methods": [asdict(each) for each in found]})
     elif name is None:
         print_table(COLUMNS, [_row(each) for each in found])
-        out.print(styled("\nOne of them:  [cyan]prunefront methods snip[/]"))
+        hint("\nOne of them:", f"{called()} methods snip")
     else:
         _print(found[0])
 
@@ -77,4 +78,4 @@ def _print(facts: MethodFacts) -> None:
     out.print(
         f"Its defaults {tuned}. Ranges and their sources: search_spaces/{facts.name}.toml.", soft_wrap=True
     )
-    out.print(styled("\n[cyan]prunefront search --data reviews.csv --method {name}[/]", name=facts.name))
+    hint("\nSearch with it:", f"{called()} search --data reviews.csv --method {facts.name}")

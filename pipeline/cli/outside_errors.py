@@ -29,8 +29,8 @@ def outside_cause(error: BaseException) -> str | None:
 
 def _disk_full(whose: str) -> str:
     return (
-        f"Results are written as they come; {whose} disk is full. Free some space: the same "
-        "command goes on from here, and nothing that had ended is done again."
+        f"{whose[:1].upper()}{whose[1:]} disk is full. Free some space: the same command goes on from here, and "
+        "nothing that had ended is done again."
     )
 
 

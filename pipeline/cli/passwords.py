@@ -19,8 +19,8 @@ def refuse_passwords(arguments: Sequence[str]) -> None:
         from pipeline.study.records import BadInput
 
         raise BadInput(
-            "A command line has no passwords, since everybody on the machine can read it; one of its addresses has. "
-            "Leave it out there: a ledger's is in PGPASSWORD or ~/.pgpass, MLflow's in MLFLOW_TRACKING_USERNAME and "
+            "An address has a password, and everybody on the machine can read a command line. Leave it out there: a "
+            "ledger's is in PGPASSWORD or ~/.pgpass, MLflow's in MLFLOW_TRACKING_USERNAME and "
             "MLFLOW_TRACKING_PASSWORD, or its whole address in MLFLOW_TRACKING_URI."
         )
 

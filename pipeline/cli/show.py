@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
 
+from pipeline.cli.called import called
 from pipeline.cli.columns import Column, print_table
 from pipeline.cli.completion import complete_study
-from pipeline.cli.output import identity, out, print_as_is, print_json, styled
+from pipeline.cli.output import hint, identity, out, print_as_is, print_json, styled
 from pipeline.driver.tracking import page_of, shown
 from pipeline.fronts.front import Front, FrontPoint, load_front
 from pipeline.fronts.numbers import VOLUME, mb, millions, percent, short, volume
 from pipeline.fronts.search_state import search_state
 from pipeline.fronts.setting_columns import setting_columns, shared_settings
 from pipeline.study.records import OBJECTIVES
-from pipeline.study.store import DEFAULT_STORE, LATER, Retrained, Store, place_text, sqlite_url
+from pipeline.study.store import DEFAULT_STORE, LATER, Retrained, Store, sqlite_url, store_option
 
 _TIMES = ("ms", "speed")
 PLOT_WIDTH, PLOT_HEIGHT, HEIGHTS = 78, 16, 8  # characters; the labels of the heights
@@ -132,13 +134,11 @@ def print_front(found: Front, *, store: Path, tracking: str | None) -> None:
             out.print(f"{_retrained(point, point.retrained)}", style="dim")
     megabytes = Store(store).study(spec.name).weights.size_bytes() / MEGABYTE
     out.print(f"The weights of the front's networks take {megabytes:,.0f} MB of disk.", style="dim")
-    where = "" if store == DEFAULT_STORE else f" --store {place_text(store)}"
-    command = f"prunefront best {spec.name} --max-drop 0.02{where}"
-    out.print(styled("\nOne point:  [cyan]{command}[/]", command=command))
-    out.print(styled("In MLflow:  [cyan]{command}[/]", command=_in_mlflow(tracking, store)))
+    hint("\nOne point:", f"{called()} best {spec.name} --max-drop 0.02{store_option(store)}")
+    hint("In MLflow:", _in_mlflow(tracking, store))
     page = page_of(spec, store=store) if tracking is None else None
     if page is not None:
-        out.print(styled("      then  [cyan]http://127.0.0.1:5000/{page}[/]", page=page), soft_wrap=True)
+        hint("      then", f"http://127.0.0.1:5000/{page}")
 
 
 def _below_constant(count: int) -> str:
@@ -152,11 +152,9 @@ def _in_mlflow(tracking: str | None, store: Path) -> str:
     if tracking is not None and tracking.startswith("http"):
         return shown(tracking)
     if tracking == LATER:
-        return "prunefront studies --sync" + (
-            "" if store == DEFAULT_STORE else f" --store {place_text(store)}"
-        )
+        return f"{called()} studies --sync{store_option(store)}"
     database = sqlite_url(store / "mlflow.db") if tracking is None else shown(tracking)
-    return f"mlflow ui --backend-store-uri {database}"
+    return f"{called('mlflow')} ui --backend-store-uri {quote(database)}"
 
 
 def _milliseconds(point: FrontPoint) -> list[str]:

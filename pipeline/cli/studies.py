@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pipeline.cli.called import called
 from pipeline.cli.columns import Column, print_table
 from pipeline.cli.output import err, identity, out, print_json, styled
 from pipeline.fronts.front import Front, load_front
 from pipeline.fronts.numbers import volume
 from pipeline.fronts.search_state import SearchState, search_state
+from pipeline.study.records import BadInput
 from pipeline.study.store import DEFAULT_STORE, Store
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ def studies(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
 ) -> None:
     """List the studies of a store."""
+    if ledger is not None and not deliver:
+        raise BadInput("--ledger is for --sync. Give --sync, too, or leave it out.")
     synced = _sync(Store(store), tracking, ledger) if deliver else []
     fronts = [load_front(name, store=store) for name in Store(store).list_studies()]
     found = [(each, search_state(Store(store), each.spec.name, ended=each.trials)) for each in fronts]
@@ -47,7 +51,10 @@ def studies(
     elif found:
         print_table(COLUMNS, [_row(*each) for each in found])
     else:
-        out.print(styled("No studies in {store} yet. [cyan]prunefront search[/] makes one.", store=store))
+        made_by = f"{called()} search"
+        out.print(
+            styled("No studies in {store} yet. [cyan]{made_by}[/] makes one.", store=store, made_by=made_by)
+        )
 
 
 def _as_json(found: Front, state: SearchState) -> dict[str, Any]:

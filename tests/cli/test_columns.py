@@ -11,17 +11,20 @@ from pipeline.cli.columns import GAP, LEAST_NAME, Column, fitting, shortened
 NAME, SIZE, TIME, SETTING = Column("task", shortens=True), Column("MB"), Column("ms", 3), Column("lr", 9)
 
 
-def test_the_highest_rank_goes_first_and_names_shorten_before_anything_goes() -> None:
+def test_the_highest_rank_goes_first_and_names_that_stay_are_whole_until_nothing_else_can_go() -> None:
     columns, widths = (NAME, SIZE, TIME, SETTING), (20, 5, 5, 5)
     assert fitting(columns, widths, 41) == [(NAME, 20), (SIZE, 5), (TIME, 5), (SETTING, 5)]
-    assert fitting(columns, widths, 35) == [(NAME, 14), (SIZE, 5), (TIME, 5), (SETTING, 5)]
-    assert fitting(columns, widths, 32) == [
-        (NAME, 18),
-        (SIZE, 5),
-        (TIME, 5),
-    ]  # 33 would be the least with all
+    assert fitting(columns, widths, 40) == [(NAME, 20), (SIZE, 5), (TIME, 5)]
+    assert fitting(columns, widths, 33) == [(NAME, 20), (SIZE, 5)]
     assert fitting(columns, widths, 20) == [(NAME, 13), (SIZE, 5)]
     assert fitting(columns, widths, 5) == [(NAME, LEAST_NAME), (SIZE, 5)]  # rank 0 stays
+
+
+def test_a_name_that_may_go_is_shortened_before_a_column_goes() -> None:
+    model, columns = Column("model", 5, shortens=True), (SIZE, TIME)
+    assert fitting((*columns, model), (5, 5, 20), 30) == [(SIZE, 5), (TIME, 5), (model, 16)]
+    assert fitting((*columns, model), (5, 5, 20), 26) == [(SIZE, 5), (TIME, 5), (model, LEAST_NAME)]
+    assert fitting((*columns, model), (5, 5, 20), 25) == [(SIZE, 5), (TIME, 5)]
 
 
 def test_of_one_rank_the_last_goes_first() -> None:

@@ -124,6 +124,13 @@ def test_tasks_of_a_pruner_are_given_in_every_way_that_versions_had(words: list[
     assert COMMANDS["fit-pruner"].make_context("fit-pruner", given).params["tasks"] == ["A", "B", "C"]
 
 
+@pytest.mark.parametrize("words", [["--tasks"], ["--methods", "x", "--tasks"], ["--tasks", "--methods", "x"]])
+def test_a_list_without_a_word_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["sweep", *words]) == 2
+    said = " ".join(capsys.readouterr().err.replace("│", "").split())
+    assert "--tasks has no value. Give one or several: --tasks A B." in said
+
+
 def test_methods_are_listed_with_what_they_rank(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["methods", "--json"]) == 0
     found = {each["name"]: each for each in json.loads(capsys.readouterr().out)["methods"]}

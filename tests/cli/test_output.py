@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +15,11 @@ import pytest
 from rich.table import Table
 
 from pipeline.cli.app import run
+from pipeline.cli.called import called
 from pipeline.cli.output import CLOSED_PIPE, OutputLost, Printer, print_json, styled
 from pipeline.cli.outside_errors import outside_cause
 from pipeline.cli.progress import Terminal
-from pipeline.study.store import Store
+from pipeline.study.store import Store, store_option
 from tests.kit.synthetic import point, record, spec
 
 ODD = ["[v1]", "[/]", "[red]", "a[/bold]", "\\[x]", "back\\", ":smile:", "{name}", "[link=x]y", "[[", "100 %"]
@@ -75,7 +77,7 @@ def test_numbers_are_finite(
     monkeypatch.chdir(tmp_path)
     assert run([*command[:-1], f"{command[-1]}={number}"]) == 2
     said = capsys.readouterr().err
-    assert f"{command[-1]} is a finite number; given was" in said or "Invalid value for" in said
+    assert f"{command[-1]} is {float(number)}. Give a finite number." in said or "Invalid value for" in said
     assert list(tmp_path.iterdir()) == []
 
 
@@ -97,6 +99,43 @@ def test_an_output_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPat
         print_json(json.loads("{}"))
     os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())
     full.close()
+
+
+@pytest.mark.parametrize(
+    ("typed", "found", "says", "other"),
+    [
+        ("/env/bin/prunefront", True, "prunefront", "mlflow"),  # the shell finds it
+        ("/env/bin/prunefront", False, "/env/bin/prunefront", "/env/bin/mlflow"),
+        (".venv/bin/prunefront", False, ".venv/bin/prunefront", ".venv/bin/mlflow"),
+        ("my env/bin/prunefront", False, "'my env/bin/prunefront'", "'my env/bin/mlflow'"),
+        ("prunefront", False, "prunefront", "mlflow"),
+        ("/usr/lib/python3/pytest/__main__.py", False, "prunefront", "mlflow"),  # called by a program
+    ],
+)
+def test_hints_call_programs_as_the_shell_finds_them(
+    typed: str, found: bool, says: str, other: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", [typed, "show"])
+    place = str(Path(typed).parent) if found else "/another/bin"
+    monkeypatch.setattr("shutil.which", lambda name: f"{place}/{name}")
+    assert (called(), called("mlflow")) == (says, other)
+
+
+def test_a_hint_with_a_store_can_be_pasted_into_a_shell(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = store.rename(store.parent / "my store")
+    assert run(["best", "toy", "--max-drop", "0.2", "--store", str(place)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    words = shlex.split(said.partition("As a network: ")[2])
+    assert words[:3] == ["prunefront", "export", "toy"]
+    assert words[-2:] == ["--store", str(place)]
+    assert store_option(Path("mlflow_runs")) == ""
+
+
+def test_a_ledger_without_sync_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["studies", "--store", str(tmp_path), "--ledger", "sqlite:///x.db"]) == 2
+    assert "--ledger is for --sync." in capsys.readouterr().err
 
 
 SHOW = (sys.executable, "-m", "pipeline", "show", "toy", "--store")

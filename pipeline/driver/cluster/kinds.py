@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pipeline.driver.cluster import autoscaler, compose, dockerfile, kuberay, ray_job, skypilot, slurm
 from pipeline.driver.cluster.launch import Launch, check_image, check_launch
 from pipeline.driver.search.check import check
+from pipeline.study.nearest import did_you_mean
 from pipeline.study.records import BadInput
 
 DOCKERFILE = "dockerfile"
@@ -23,6 +24,7 @@ KINDS: dict[str, Callable[[Launch], str]] = {
 
 # Kinds that bring along what others have to be given.
 COMPLETED: dict[str, Callable[[Launch], Launch]] = {"compose": compose.completed}
+OF_ONE = {"--partition": "slurm", "--time": "slurm", "--namespace": "kuberay", "--accelerator": "skypilot"}
 NOT_SHARED = ("autoscaler", "skypilot")  # their machines are new: nothing is mounted there
 NOTES = {
     "skypilot": (
@@ -46,19 +48,25 @@ def manifest(kind: str, launch: Launch) -> Manifest:
     """Return the manifest of a kind.
 
     Raises:
-        BadInput: there is no such kind, or no cluster can run the search (an image can be built for any search).
+        BadInput: there is no such kind, no cluster can run the search (an image can be built for any search), or an
+            option is another kind's.
     """
     if kind not in KINDS:
-        raise BadInput(f"A cluster's manifest is one of {', '.join(KINDS)}; given was {kind!r}.")
+        raise BadInput(
+            f"There is no manifest {kind!r}.{did_you_mean(kind, KINDS)} It is one of {', '.join(KINDS)}."
+        )
     launch = COMPLETED[kind](launch) if kind in COMPLETED else launch
     check_image(launch)
     if kind != DOCKERFILE:
         check(replace(launch.search, address="auto"))  # not on this machine
         check_launch(launch)
+    for option, own in OF_ONE.items():
+        if kind != own and getattr(launch, option.removeprefix("--")) is not None:
+            raise BadInput(f"{option} is of {own}, and {kind} has no place for it. Leave it out.")
     if kind == "kuberay" and not launch.in_objects and launch.volume_claim is None:
         raise BadInput(
-            f"In Kubernetes a folder is a volume; no claim is given for {launch.search.store}. "
-            "Give --claim, the name of a PersistentVolumeClaim that many nodes may write (ReadWriteMany)."
+            f"No claim is given for {launch.search.store}. In Kubernetes a folder is a volume. Give "
+            "--claim, the name of a PersistentVolumeClaim that many nodes may write (ReadWriteMany)."
         )
     notes = (
         ()

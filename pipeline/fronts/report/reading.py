@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from shlex import quote
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from pipeline.fronts.front import Front, front_of, with_latency
 from pipeline.fronts.hyperparameters import Profile, TrialFront, importances, penalty_profile, trial_fronts
 from pipeline.study.pareto import hypervolume
 from pipeline.study.records import Masks, Point
-from pipeline.study.store import DEFAULT_STORE, Store, StudyStore, place_text
+from pipeline.study.store import Store, StudyStore, store_option
 
 PICTURED = 400  # networks of a page whose layers are shown, about: those on the front first
 LINES = 80  # trials whose lines a page draws, shared among its studies
@@ -82,7 +81,7 @@ def read_study(study: str, *, store: Path | str, share: float = 1.0) -> StudyVie
         layers=_layers(files, series, most=round(share * PICTURED)),
         provenance=_provenance(files),
         left_out=tuple(left_out[:LEFT_OUT]),
-        where="" if Path(store) == DEFAULT_STORE else f" --store {quote(place_text(Path(store)))}",
+        where=store_option(Path(store)),
         ended=_day(files),
     )
 

@@ -312,6 +312,24 @@ def test_what_a_cluster_cannot_run_is_refused(here: Here, options: list[str], sa
     assert out == ""
 
 
+@pytest.mark.parametrize("kind", sorted(KINDS))
+@pytest.mark.parametrize(
+    ("option", "value", "own"),
+    [
+        ("--partition", "gpu", "slurm"),
+        ("--time", "1:00:00", "slurm"),
+        ("--namespace", "team", "kuberay"),
+        ("--accelerator", "L4", "skypilot"),
+    ],
+)
+def test_an_option_of_another_kind_is_refused(
+    here: Here, kind: str, option: str, value: str, own: str
+) -> None:
+    code, out, message = here("cluster", kind, *CLAIM, option, value)
+    refused = f"{option} is of {own}, and {kind} has no place for it."
+    assert (refused in message, out == "") == ((True, True) if kind != own else (False, code != 0)), message
+
+
 def test_kuberay_wants_to_know_the_volume(here: Here) -> None:
     code, out, message = here("cluster", "kuberay", *SHARED)
     assert (code, out) == (2, "")
