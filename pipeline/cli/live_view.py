@@ -82,23 +82,22 @@ def body(
         since_s: seconds since `progress` was taken.
         width: columns of the terminal.
     """
-    wide = width >= WIDE
-    trials = running_table(progress, paces, begun_s, now=time.monotonic(), wide=wide)
-    lines: list[RenderableType] = [Text(counts(progress, since_s=since_s), style="dim")]
-    found = progress.front
+    wide, found = width >= WIDE, progress.front
+    parts: list[RenderableType] = []
+    if progress.at_work:
+        parts.append(running_table(progress, paces, begun_s, now=time.monotonic(), wide=wide))
     points = [] if found is None else [(point.metric, point.gain) for point in found.points]
     so_far = "" if points else " so far"
     points = points or [point for each in previews for point in each.points]
-    if found is None or not points:
-        return Group(*lines, trials)
-    room = width - LABEL - 4 if not wide else width - 2 * LABEL - 78
-    columns = min(PLOT_MOST, max(PLOT_LEAST, room))
-    plot = front_plot(found.spec, points, columns=columns, remark=so_far)
-    if not wide:
-        return Group(*lines, trials, plot)
-    both = Table.grid(padding=(0, 3))
-    both.add_row(trials, plot)
-    return Group(*lines, both)
+    if found is not None and points:
+        room = width - 2 * LABEL - 78 if wide else width - LABEL - 4
+        columns = min(PLOT_MOST, max(PLOT_LEAST, room))
+        parts.append(front_plot(found.spec, points, columns=columns, remark=so_far))
+    if wide and len(parts) > 1:
+        both = Table.grid(padding=(0, 3))
+        both.add_row(*parts)
+        parts = [both]
+    return Group(Text(counts(progress, since_s=since_s), style="dim"), *parts)
 
 
 def counts(progress: SearchProgress, *, since_s: float) -> str:
@@ -142,7 +141,7 @@ def running_table(
             table.add_row(str(number), *_cells(paces[number], now=now, bar=BAR_WIDE if wide else BAR))
         else:
             waited = clock(now - begun_s.get(number, now))
-            table.add_row(str(number), Text(f"starting ({waited})", style="dim"))
+            table.add_row(str(number), Text(f"starting {waited}", style="dim"))
     if len(numbers) > TRIALS_SHOWN:
         table.add_row("", Text(f"and {len(numbers) - TRIALS_SHOWN} more", style="dim"))
     return table

@@ -98,6 +98,15 @@ def test_the_view_fits_its_terminal(tmp_path: Path, width: int) -> None:
     )
 
 
+def test_the_view_has_no_table_where_no_trial_runs(tmp_path: Path) -> None:
+    for width in (80, 140):
+        view = Console(width=width, file=io.StringIO(), legacy_windows=False, force_terminal=False)
+        view.print(body(standing(tmp_path, at_work=()), {}, {}, since_s=0.0, width=width))
+        shown = view.file.getvalue()  # type: ignore[attr-defined]
+        assert "epoch" not in shown
+        assert "accuracy against compression" in shown
+
+
 def test_first_networks_are_shown_until_a_trial_has_ended(tmp_path: Path) -> None:
     console = Printer(file=io.StringIO(), width=200, markup=False, emoji=False)
     shown, preview = Terminal(console), Preview(1.5, ((0.9, 0.1), (0.895, 0.4), (0.7, 0.8)))
