@@ -124,12 +124,13 @@ def test_hints_call_programs_as_the_shell_finds_them(
 def test_a_hint_with_a_store_can_be_pasted_into_a_shell(
     store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = store.rename(store.parent / "my store")
-    assert run(["best", "toy", "--max-drop", "0.2", "--store", str(place)]) == 0
-    said = " ".join(capsys.readouterr().out.split())
-    words = shlex.split(said.partition("As a network: ")[2])
-    assert words[:3] == ["prunefront", "export", "toy"]
-    assert words[-2:] == ["--store", str(place)]
+    place = store / "my store"
+    place.mkdir()
+    (store / "studies").rename(place / "studies")
+    assert run(["show", "toy", "--store", str(place)]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("One point:")]
+    words = shlex.split(line.removeprefix("One point:"))
+    assert words == ["prunefront", "best", "toy", "--max-drop", "0.02", "--store", str(place)]
     assert store_option(Path("mlflow_runs")) == ""
 
 
