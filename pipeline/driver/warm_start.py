@@ -64,8 +64,8 @@ def warm_starts(store: Store, source: str, *, kind: StudyKind, space: Space) -> 
             ranks.append(ranked)
     if not found:
         raise BadInput(
-            f"A warm start takes settings from the fronts of earlier studies; {store.root} has {len(studies)} of {kind}"
-            + (", and none on their fronts is one that the space of this study admits" if studies else "")
+            f"{store.root} has {len(studies)} studies of {kind} to start from"
+            + (", and no setting on their fronts is one that this study's space admits" if studies else "")
             + ". Leave --warm-start out, or name another study."
         )
     return [found[text] for text in greedy(ranks, most=MOST)]
@@ -95,8 +95,8 @@ def _studies(store: Store, source: str, kind: StudyKind) -> list[str]:
         return [study for study in store.list_studies() if _kind(store, study) == kind]
     if _kind(store, source) != kind:
         raise BadInput(
-            f"A warm start takes the settings of the same method, distillation and objective; {source!r} is "
-            f"{_kind(store, source)}, this study {kind}. Name another study, or auto."
+            f"{source!r} is {_kind(store, source)}, this study {kind}. A warm start takes the "
+            "settings of the same method, distillation and objective. Name another study, or auto."
         )
     return [source]
 

@@ -29,8 +29,8 @@ def choose_point(
         offered = read_front(files, trial=trial)
         if not offered.points:
             raise BadInput(
-                f"What is exported predicts better than a constant; trial {trial} of {study!r} has no such "
-                f"network. On the study's front are trials {_trials(whole)}."
+                f"Trial {trial} of {study!r} has no network that predicts better than a constant. On "
+                f"the study's front are trials {_trials(whole)}."
             )
     return whole, pick_within(offered, _rounded(bounds))
 

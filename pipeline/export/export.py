@@ -171,7 +171,7 @@ def _folder(to: Path | str) -> Path:
     try:
         return Path(to).expanduser().resolve()
     except RuntimeError as error:
-        raise BadInput(f"--to is a folder; {to} names a user who does not exist.") from error
+        raise BadInput(f"{to} names a user who does not exist. --to is a folder.") from error
 
 
 def _kinds(int8: bool | str | Sequence[str]) -> tuple[str, ...]:

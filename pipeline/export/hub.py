@@ -28,7 +28,7 @@ def check_name(repository: str) -> None:
         validate_repo_id(repository)
     except HFValidationError as error:
         raise BadInput(
-            f"--push takes a repository of the hub, OWNER/NAME; {repository!r} is none. {error}"
+            f"--push is {repository!r}. It takes a repository of the hub, OWNER/NAME. {error}"
         ) from error
 
 
@@ -65,6 +65,6 @@ def _refused(folder: Path, repository: str, fact: str, status: int | None) -> Ba
         HINTS.get(status, OTHERWISE) if status is not None else "Is there a network, and are you logged in?"
     )
     return BadInput(
-        f"--push writes to the hub as the account that you are logged in with; {repository} was not written: {fact}. "
-        f"{hint} The export itself is whole, in {folder}."
+        f"{repository} was not written: {fact}. --push writes to the hub as the account that you are "
+        f"logged in with. {hint} The export itself is whole, in {folder}."
     )

@@ -54,7 +54,7 @@ def network_of(study: Reopened, trial: int, point: int, *, on_epoch: OnEpoch = l
     record = study.store.study(study.spec.name).read_record(trial)
     if not 0 <= point < len(record.points):
         raise BadInput(
-            f"A trial's points are numbered from 0; trial {trial} of {study.spec.name!r} has {len(record.points)}, "
+            f"Trial {trial} of {study.spec.name!r} has {len(record.points)} points, numbered from 0; "
             f"requested was {point}."
         )
     chosen = record.points[point]

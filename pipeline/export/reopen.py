@@ -35,8 +35,8 @@ class Reopened:
         """
         if "test" not in self.tests:
             raise BadInput(
-                f"Networks are confirmed on test rows with labels; no test row of {self.task.name} has one. Give the "
-                "task with labelled test rows by --task."
+                f"No test row of {self.task.name} has a label, and networks are confirmed on rows "
+                "that have one. Give the task with labelled test rows by --task."
             )
         return self.tests["test"]
 
@@ -83,9 +83,9 @@ def reopen(store: Store, study: str, *, task: str | None = None) -> Reopened:
     )
     if found.fingerprint != spec.task_fingerprint:
         raise BadInput(
-            f"A study's networks belong to the rows that they were trained and measured on; {where.task} has other "
-            f"rows now (sha256 {found.fingerprint[:12]}…, study {study!r} has {spec.task_fingerprint[:12]}…). "
-            "Give the task as it was by --task."
+            f"{where.task} has other rows now (sha256 {found.fingerprint[:12]}…, study {study!r} has "
+            f"{spec.task_fingerprint[:12]}…). A study's networks belong to the rows that they were "
+            "trained and measured on. Give the task as it was by --task."
         )
     inputs = inputs_of(
         found,
@@ -108,12 +108,12 @@ def _reference(store: Store, study: str, task: str | None) -> TaskReference:
         return moved if known is None else replace(known, task=moved.task)
     if known is None:
         raise BadInput(
-            f"A study is opened again with its task; study {study!r} was made by an older prunefront, which did not "
-            "note where its task lies. Name it by --task."
+            f"Study {study!r} was made by an older prunefront, which did not note where its task "
+            "lies. A study is opened again with its task. Name it by --task."
         )
     if known.task.endswith(".toml") and not Path(known.task).exists():
         raise BadInput(
-            f"A study is opened again with its task; the task file {known.task} of study {study!r} is not there "
-            "any more. Give its new place by --task."
+            f"The task file {known.task} of study {study!r} is not there any more. A study is opened "
+            "again with its task. Give its new place by --task."
         )
     return known

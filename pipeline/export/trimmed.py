@@ -51,9 +51,9 @@ def read_text(file: Path | str) -> tuple[str, ...]:
     try:
         lines = tuple(line for line in text_of(path.read_bytes()).splitlines() if line.strip())
     except (OSError, ValueError) as error:
-        raise BadInput(f"--keep-text is a text file in UTF-8; {file} cannot be read: {error}.") from error
+        raise BadInput(f"{file} cannot be read: {error}. --keep-text is a text file in UTF-8.") from error
     if not lines:
-        raise BadInput(f"--keep-text is a text file whose tokens are kept; {file} has no text.")
+        raise BadInput(f"{file} has no text. --keep-text is a text file whose tokens are kept.")
     return lines
 
 

@@ -224,6 +224,6 @@ def best_of_task(
     if not points:
         tasks = sorted({files.study(name).read_spec().task for name in names})
         known = f"It has studies of {', '.join(tasks)}." if tasks else "It has no study yet."
-        raise BadInput(f"--task names a task with a finished trial in {store}; {task!r} has none. {known}")
+        raise BadInput(f"{store} has no finished trial of a task {task!r}. {known}")
     point = pick_within(merged(of_task), bounds)
     return next((owner, found) for owner, found in points if found is point)

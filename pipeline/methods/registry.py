@@ -99,8 +99,8 @@ class Registry(Mapping[str, type[PruningMethod]]):
             raise KeyError(name)
         if not (isinstance(found, type) and issubclass(found, PruningMethod)):
             raise BadInput(
-                f"An entry point in {GROUP} names a subclass of prunefront.PruningMethod; {name!r} is {found!r}. "
-                "Correct it in its package's pyproject.toml."
+                f"The entry point {name!r} in {GROUP} is {found!r}, and no subclass of "
+                "prunefront.PruningMethod. Correct it in its package's pyproject.toml."
             )
         return found
 

@@ -115,8 +115,9 @@ def merge(adapter: Adapter, model: PreTrainedModel) -> set[str]:
             replaced.add(key)
     if lost or not adapter.tensors:
         raise BadInput(
-            f"An adapter fits the model that it was trained on; {adapter.base} has no place for {len(lost)} of the "
-            f"{len(adapter.tensors)} tensors of {adapter.folder} ({', '.join(lost[:3])}). {MERGE}"
+            f"{adapter.base} has no place for {len(lost)} of the {len(adapter.tensors)} tensors of "
+            f"{adapter.folder} ({', '.join(lost[:3])}). An adapter fits the model that it was trained "
+            f"on. {MERGE}"
         )
     return replaced
 

@@ -38,13 +38,13 @@ def find_architecture(model_type: str) -> Architecture:
         known = sorted({*ARCHITECTURES, *names_in(ENCODERS)})
         reason = f": {WITHOUT_ROW[model_type]}" if model_type in WITHOUT_ROW else ""
         raise BadInput(
-            f"Only encoders whose heads and neurons are mapped can be cut; model_type {model_type!r} is not{reason}. "
-            f"Known are {', '.join(known)}."
+            f"A {model_type!r} cannot be cut{reason}: only encoders whose heads and neurons are "
+            f"mapped can. Known are {', '.join(known)}."
         )
     if not isinstance(found, Architecture):
         raise BadInput(
-            f"An entry point in {ENCODERS} names an Architecture; {model_type!r} is {found!r}. Correct it in its "
-            "package's pyproject.toml."
+            f"The entry point {model_type!r} in {ENCODERS} is {found!r}, and no Architecture. Correct "
+            "it in its package's pyproject.toml."
         )
     return found
 
@@ -93,8 +93,9 @@ def read_anatomy(model: PreTrainedModel) -> Anatomy:
     for key, value in where.requires:
         if getattr(config, key, value) != value:
             raise BadInput(
-                f"A {config.model_type} is cut in its layers, with nothing between them; this one has {key} = "
-                f"{getattr(config, key)}, which no row describes. Give one with {key} = {value}."
+                f"This {config.model_type} has {key} = {getattr(config, key)}, which no row "
+                f"describes: it is cut in its layers, with nothing between them. Give one with {key} "
+                f"= {value}."
             )
     heads = int(getattr(config, where.units))
     neurons = features_in(linear_at(layers[0], where.ffn.parts[-1]))

@@ -45,7 +45,7 @@ def classifier(config: PreTrainedConfig) -> Any:
     name = classifier_name(config.model_type)
     if name is None:
         raise BadInput(
-            f"A network has a class of transformers, or one that a package registers with it; for model_type "
-            f"{config.model_type!r} there is no classifier."
+            f"There is no classifier for model_type {config.model_type!r}, in transformers or "
+            "registered with it by a package."
         )
     return library_class(name)

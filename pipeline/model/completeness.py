@@ -27,17 +27,18 @@ def check_tokenizer(name: str, fast: PreTrainedTokenizerBase, *, tokens: int) ->
         BadInput: it does not.
     """
     if not fast.is_fast:
-        raise BadInput(f"Rows are tokenised by a fast tokenizer; {name} has only {type(fast).__name__}.")
+        raise BadInput(f"{name} has only {type(fast).__name__}. Rows are tokenised by a fast tokenizer.")
     if fast.pad_token_id is None:
         raise BadInput(
-            f"Rows of a batch are padded to one length; the tokenizer of {name} has no padding token. Give it one that "
-            "the model was trained with (tokenizer.pad_token = ...) and save it again with save_pretrained."
+            f"The tokenizer of {name} has no padding token. Rows of a batch are padded to one length. "
+            "Give it one that the model was trained with (tokenizer.pad_token = ...) and save it "
+            "again with save_pretrained."
         )
     last = max(fast.get_vocab().values())
     if last >= tokens:
         raise BadInput(
-            f"Every token has an embedding; {name} has {tokens} of them and its tokenizer counts to {last}. "
-            "Give the tokenizer that the model was trained with."
+            f"{name} has embeddings of {tokens} tokens, and its tokenizer counts to {last}. Give the "
+            "tokenizer that the model was trained with."
         )
 
 
@@ -51,8 +52,8 @@ def check_encoder_is_whole(name: str, model: PreTrainedModel, fresh: set[str]) -
     lost = sorted(key for key in fresh if key.startswith(prefix) and ".pooler." not in key)
     if lost:
         raise BadInput(
-            f"A pretrained model brings all weights of its encoder; {name} lacks {len(lost)} of them or has "
-            f"them in other shapes ({', '.join(lost[:3])} ...). Give the folder of a whole model."
+            f"{name} lacks {len(lost)} weights of its encoder, or has them in other shapes "
+            f"({', '.join(lost[:3])} ...). Give the folder of a whole model."
         )
 
 
@@ -68,9 +69,9 @@ def check_all_is_read(name: str, model: PreTrainedModel, unread: Iterable[str]) 
     left = [key for key in left if not key.endswith(BUFFERS)]
     if left:
         raise BadInput(
-            f"All weights of a model's encoder are read; {name} has {len(left)} that its network has no place for "
-            f"({', '.join(left[:3])} ...): more layers than config.json says, adapters, or parts of another class. "
-            "Load it with the class that it was trained with, and save it again as a plain encoder."
+            f"{name} has {len(left)} weights that its network has no place for ({', '.join(left[:3])} "
+            "...): more layers than config.json says, adapters, or parts of another class. Load it "
+            "with the class that it was trained with, and save it again as a plain encoder."
         )
 
 
@@ -83,9 +84,9 @@ def check_finite(name: str, weights: Mapping[str, npt.NDArray[np.generic]]) -> N
     odd = [key for key, array in weights.items() if not np.isfinite(array).all()]
     if odd:
         raise BadInput(
-            f"A model's weights are finite numbers; {name} has NaN or infinity in {len(odd)} of its tensors "
-            f"({', '.join(sorted(odd)[:3])}). Give a checkpoint from before its training diverged, or one that was "
-            "saved in bf16 or fp32."
+            f"{name} has NaN or infinity in {len(odd)} of its tensors ({', '.join(sorted(odd)[:3])}). "
+            "A model's weights are finite numbers. Give a checkpoint from before its training "
+            "diverged, or one that was saved in bf16 or fp32."
         )
 
 
@@ -100,9 +101,9 @@ def fit_padding(name: str, config: PreTrainedConfig, fast: PreTrainedTokenizerBa
         return ()
     if find_architecture(config.model_type).positions_after_padding:
         raise BadInput(
-            f"Positions of a {config.model_type} are counted from its padding token; config.json of {name} has token "
-            f"{known}, its tokenizer pads with {pads} ({fast.pad_token}). Give the tokenizer that the model was "
-            "trained with."
+            f"config.json of {name} has the padding token {known}, and its tokenizer pads with {pads} "
+            f"({fast.pad_token}). Positions of a {config.model_type} are counted from it. Give the "
+            "tokenizer that the model was trained with."
         )
     config.pad_token_id = pads
     if known is None:
@@ -129,6 +130,6 @@ def check_names(folder: Path, names: object) -> None:
     for name in names if isinstance(names, list) else [names]:
         if not isinstance(name, str) or Path(name).name != name or name in ("", ".", ".."):
             raise BadInput(
-                f"The files of a model's copy are in its folder; {folder / 'source.json'} names {name!r}. Do not use "
-                "a store that was changed by a stranger."
+                f"{folder / 'source.json'} names {name!r}. The files of a model's copy are in its "
+                "folder. Do not use a store that was changed by a stranger."
             )

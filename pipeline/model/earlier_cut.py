@@ -56,8 +56,7 @@ def dense_entries(own: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """
     if int(own.get("cut_format", 0)) > FORMAT:
         raise BadInput(
-            f"A cut network is read by a prunefront as new as the one that wrote it; {folder} has format "
-            f"{own['cut_format']}, this one knows {FORMAT}. Update prunefront."
+            f"{folder} has format {own['cut_format']}, and this prunefront knows {FORMAT}. Update it."
         )
     kind = str(own.get("model_type", "")).removeprefix(KIND)
     return {key: value for key, value in own.items() if key not in CODE} | {"model_type": kind}
@@ -128,7 +127,9 @@ def _cut_as(model: PreTrainedModel, layout: Layout) -> Anatomy:
             for place, left in zip(_places(model.config, layout), layout, strict=True)
         ]
     except (TypeError, KeyError, ValueError) as error:
-        raise BadInput(f"{LAYOUT} of config.json has heads and neurons of each layer; {error!r}.") from error
+        raise BadInput(
+            f"{LAYOUT} of config.json has not heads and neurons of each layer: {error!r}."
+        ) from error
     for (layer, heads, neurons), left in zip(sizes, layout, strict=True):
         if 0 <= layer < dense.dense_layers:
             numbers = [
@@ -142,8 +143,9 @@ def _cut_as(model: PreTrainedModel, layout: Layout) -> Anatomy:
     ]
     if found != sizes:
         raise BadInput(
-            f"{LAYOUT} of config.json has layers out of {dense.dense_layers}, in their order, of at most "
-            f"{dense.heads_per_layer} heads and {dense.neurons_per_layer} neurons; it has {sizes}. Export it again."
+            f"{LAYOUT} of config.json has {sizes}. The layers are out of {dense.dense_layers}, in "
+            f"their order, of at most {dense.heads_per_layer} heads and {dense.neurons_per_layer} "
+            "neurons. Export it again."
         )
     anatomy, costs = cut(model, dense, masks), dense.costs
     there = costs.kept(masks)

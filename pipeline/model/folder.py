@@ -83,7 +83,7 @@ def find_folder(name: str) -> tuple[Path, str | None]:
     if folder is not None and folder.is_dir():
         return folder, None
     if folder is None or folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise BadInput(f"A model is a hub name, a folder or {BUILTIN}; there is no folder {folder or name}.")
+        raise BadInput(f"There is no folder {folder or name}. A model is a hub name, a folder or {BUILTIN}.")
     snapshot = Path(snapshot_download(name, allow_patterns=list(HUB_FILES)))
     return snapshot, snapshot.name  # the cache names a snapshot by its commit
 
@@ -103,8 +103,8 @@ def encoder_folder(folder: Path) -> Path:
     kind, path = str(first.get("type", "?")), Path(str(first.get("path", "")))
     if not kind.endswith("Transformer") or path.is_absolute() or ".." in path.parts:
         raise BadInput(
-            f"A sentence-transformers folder begins with an encoder; {folder / MODULES} has {kind} in {path}. Give the "
-            "folder of a transformer."
+            f"{folder / MODULES} has {kind} in {path}. A sentence-transformers folder begins with an "
+            "encoder. Give the folder of a transformer."
         )
     return folder / path
 
@@ -131,30 +131,30 @@ def check_files(folder: Path, *, images: bool | None = None) -> None:
     found = ", ".join(sorted(path.name for path in folder.iterdir())[:SHOWN_FILES]) or "nothing"
     if (folder / ADAPTER).exists():
         raise BadInput(
-            f"A model is one whole network; {folder} holds an adapter (PEFT, LoRA: {ADAPTER}) beside a model, which "
-            "would be passed over. Merge it with peft's merge_and_unload and save the result with save_pretrained; or "
-            "put one of the two into a folder of its own."
+            f"{folder} holds an adapter (PEFT, LoRA: {ADAPTER}) beside a model, which would be passed "
+            "over. A model is one whole network. Merge it with peft's merge_and_unload and save the "
+            "result with save_pretrained; or put one of the two into a folder of its own."
         )
     if not any(folder.glob("*.safetensors")):
         raise BadInput(
-            f"Weights are read from safetensors only, since other formats can run code; {folder} holds "
-            f"{found}. If you trust it, load it with transformers and save it again with save_pretrained."
+            f"{folder} has no safetensors: it holds {found}. Other formats can run code. If you trust "
+            "it, load it with transformers and save it again with save_pretrained."
         )
     if images and not (folder / PROCESSOR).is_file():
         raise BadInput(
-            f"A model of images brings its image processor ({PROCESSOR}); {folder} holds {found}. Save it beside the "
+            f"{folder} has no image processor ({PROCESSOR}): it holds {found}. Save it beside the "
             "weights with the processor's save_pretrained."
         )
     if not images and not has_vocabulary(folder) and (images is False or not (folder / PROCESSOR).is_file()):
         raise BadInput(
-            f"A model brings its tokenizer ({', '.join(VOCABULARY_FILES)}); {folder} holds {found}. Save it "
+            f"{folder} has no tokenizer ({', '.join(VOCABULARY_FILES)}): it holds {found}. Save it "
             "beside the weights with the tokenizer's save_pretrained."
         )
     pointers = [path.name for path in sorted(folder.iterdir()) if _is_pointer(path)]
     if pointers:
         raise BadInput(
-            f"A model's files have their content; in {folder} {', '.join(pointers[:SHOWN_FILES])} are pointers of git "
-            "LFS. Fetch the content with `git lfs pull`, or download the model with the hub's client."
+            f"{', '.join(pointers[:SHOWN_FILES])} in {folder} are pointers of git LFS. Fetch the "
+            "content with `git lfs pull`, or download the model with the hub's client."
         )
 
 
@@ -178,8 +178,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     for key, (plain, way_out) in FIXED.items():
         if config.get(key) and config[key] != plain:
             raise BadInput(
-                f"A model is a plain encoder with its own weights; config.json of {folder} has {key} = "
-                f"{json.dumps(config[key])[:80]}. {way_out}"
+                f"config.json of {folder} has {key} = {json.dumps(config[key])[:80]}. A model is a "
+                f"plain encoder with its own weights. {way_out}"
             )
     return config
 
@@ -207,7 +207,7 @@ def check_sizes(name: str, config: Any) -> None:
         size = getattr(config, key, 1)
         if not isinstance(size, int) or size < 1:
             raise BadInput(
-                f"An encoder has layers, heads and words; {name} has {key} = {size!r}. Correct config.json."
+                f"{name} has {key} = {size!r}. An encoder has layers, heads and words. Correct config.json."
             )
 
 
@@ -234,7 +234,7 @@ def readable(name: str) -> Iterator[None]:
         if not isinstance(error, OSError | ValueError):  # a KeyError's text is a key alone
             fact = f"{type(error).__name__}: {fact}"
         raise BadInput(
-            f"A model is a hub name, a folder with config.json, safetensors and tokenizer, or {BUILTIN}; "
-            f"{name} cannot be read: {fact.rstrip('.')}. Check the name, its files and the network, or give a local "
-            "folder."
+            f"{name} cannot be read: {fact.rstrip('.')}. A model is a hub name, a folder with "
+            f"config.json, safetensors and tokenizer, or {BUILTIN}. Check the name, its files and the "
+            "network, or give a local folder."
         ) from error

@@ -91,6 +91,6 @@ def network_of(config: Any, network: str) -> Any:
     if own is not None and own.endswith(HEADS[network].end):
         return library_class(own)
     raise BadInput(
-        f"A task needs a network with its head; transformers has no {HEADS[network].end} for model_type "
-        f"{config.model_type!r}. Give another model."
+        f"The library has no {HEADS[network].end} for model_type {config.model_type!r}, and the task "
+        "needs one. Give another model."
     )

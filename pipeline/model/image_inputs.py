@@ -103,8 +103,8 @@ def read_processor(name: str, folder: Any, config: Any) -> ImageReader:
     made = np.asarray(processor(images=[blank], return_tensors="np")[IMAGES]).shape[1:]
     if tuple(made) != shape:
         raise BadInput(
-            f"An image processor makes images of the size that its network reads: {_sizes(shape)}; that of {name} "
-            f"makes {_sizes(tuple(made))}. Correct {PROCESSOR}."
+            f"The image processor of {name} makes {_sizes(tuple(made))}, and its network reads "
+            f"{_sizes(shape)}. Correct {PROCESSOR}."
         )
     return reader
 

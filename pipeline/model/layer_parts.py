@@ -191,12 +191,12 @@ def linear_at(layer: nn.Module, part: Part) -> nn.Linear:
         module: Any = layer.get_submodule(part.path)
     except AttributeError as missing:
         raise BadInput(
-            f"Every layer of a dense encoder has {part.path}; here it is missing. {missing}"
+            f"A layer has no {part.path}, which every layer of a dense encoder has. {missing}"
         ) from missing
     if type(module) not in (nn.Linear, Conv1D):
         raise BadInput(
-            f"Heads and neurons are cut out of plain linear maps; {part.path} is a {type(module).__name__}. "
-            "Give a model without quantization or adapters."
+            f"{part.path} is a {type(module).__name__}. Heads and neurons are cut out of plain linear "
+            "maps. Give a model without quantization or adapters."
         )
     linear: nn.Linear = module
     return linear

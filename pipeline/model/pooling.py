@@ -34,7 +34,7 @@ def pooling_of(folder: Path) -> dict[str, str]:
         modes = [f"pooling_mode_{settings['pooling_mode']}_tokens".replace("cls_tokens", "cls_token")]
     if other or len(modes) != 1 or modes[0] not in MODES:
         raise BadInput(
-            f"An embedding is the mean of a text's tokens, or the first one's; {path} has "
-            f"{', '.join([*other, *modes]) or 'no pooling'}. Give another model."
+            f"{path} has {', '.join([*other, *modes]) or 'no pooling'}. An embedding is the mean of a "
+            "text's tokens, or the first one's. Give another model."
         )
     return {POOLING: MODES[modes[0]]}

@@ -113,7 +113,7 @@ def classes_of(name: str) -> tuple[str, ...]:
     """
     if name in BUILTINS:
         raise BadInput(
-            f"Rows without labels are read by a network that is fine-tuned already; {name} is not. Give a "
+            f"{name} is not fine-tuned, and rows without labels are read by a network that is. Give a "
             "fine-tuned model by --model."
         )
     _check_builtin(name)
@@ -121,15 +121,16 @@ def classes_of(name: str) -> tuple[str, ...]:
         folder, _ = _find(name)
         if is_adapter(folder):
             raise BadInput(
-                f"Rows without labels get the classes of a model's own head; {name} is an adapter, which does not name "
-                "its classes. Merge it with peft's merge_and_unload, and name them in id2label of the result."
+                f"{name} is an adapter, which does not name its classes. Rows without labels get the "
+                "classes of a model's own head. Merge it with peft's merge_and_unload, and name them "
+                "in id2label of the result."
             )
         return tuple(output_names(read_config(folder)))
 
 
 def _check_builtin(name: str) -> None:
     if name.startswith("builtin/"):
-        raise BadInput(f"Built-in models are {', '.join(BUILTINS)}; {name} does not exist.")
+        raise BadInput(f"There is no built-in model {name}. There are {', '.join(BUILTINS)}.")
 
 
 def _pretrained(name: str, head: Head, *, trust_remote_code: bool) -> ModelSource:

@@ -145,7 +145,7 @@ def tokenizer(source: ModelSource) -> PreTrainedTokenizerFast:
     """
     found = preprocessor(source)
     if isinstance(found, ImageReader):
-        raise BadInput(f"Tokens are those of a model of texts; {source.name} reads images.")
+        raise BadInput(f"{source.name} reads images, and has no tokens.")
     return cast("PreTrainedTokenizerFast", found)
 
 
@@ -215,8 +215,8 @@ def read_source(folder: Path) -> ModelSource:
         if isinstance(error, BadInput):
             raise
         raise BadInput(
-            f"A study keeps a copy of its model; {path} is damaged: {type(error).__name__}: {error}. Restore "
-            f"{folder} from a copy."
+            f"{path} is damaged: {type(error).__name__}: {error}. A study keeps a copy of its model. "
+            f"Restore {folder} from a copy."
         ) from error
 
 
@@ -282,8 +282,8 @@ def load_weights(model: PreTrainedModel, path: Path) -> dict[str, Tensor]:
             )
     except (SafetensorError, RuntimeError, OSError) as error:
         raise BadInput(
-            f"Weights are read back whole, into the network that they were written from; {path} is not: "
-            f"{str(error).splitlines()[0]}. Remove the file: the network is then trained again."
+            f"{path} cannot be read into its network: {str(error).splitlines()[0]}. Remove the file: "
+            "the network is then trained again."
         ) from error
     return {name.removeprefix(SCORE): values for name, values in scores.items()}
 

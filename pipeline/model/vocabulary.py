@@ -122,8 +122,8 @@ def _state(fast: PreTrainedTokenizerFast) -> State:
     )
     if model["type"] not in KINDS or affixes:
         raise BadInput(
-            f"Vocabularies of {', '.join(KINDS)} are trimmed; this tokenizer is a {model['type']}"
-            f"{' with affixes' if affixes else ''}. Leave --trim-vocabulary out."
+            f"This tokenizer is a {model['type']}{' with affixes' if affixes else ''}. Vocabularies "
+            f"of {', '.join(KINDS)} are trimmed. Leave --trim-vocabulary out."
         )
     return state
 

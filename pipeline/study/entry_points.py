@@ -67,8 +67,8 @@ def _find(group: str, name: str) -> EntryPoint | None:
     found = {entry.value: entry for entry in _entries(group, tuple(sys.path)) if entry.name == name}
     if len(found) > 1:
         raise BadInput(
-            f"A name in {group} is brought by one package; {name!r} is brought as {' and as '.join(sorted(found))}. "
-            "Uninstall one of the packages."
+            f"{name!r} in {group} is brought as {' and as '.join(sorted(found))}. Uninstall one of "
+            "the packages."
         )
     return next(iter(found.values()), None)
 
@@ -82,6 +82,6 @@ def _entries(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
 
 def _not_importable(group: str, entry: EntryPoint, error: Exception) -> BadInput:
     return BadInput(
-        f"An entry point in {group} names what can be imported; {entry.name} = {entry.value!r} cannot: {error}. "
+        f"The entry point {entry.name} = {entry.value!r} in {group} cannot be imported: {error}. "
         "Install its package again, or uninstall it."
     )

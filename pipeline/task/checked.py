@@ -20,7 +20,7 @@ def said_of(source: Source) -> Iterator[None]:
         yield
     except (OSError, ValueError, pa.ArrowException) as error:
         facts = f"{source}: {printable(str(error))}".rstrip(".")
-        raise BadInput(f"Rows are whole and readable. {facts}. {source.way_out}") from error
+        raise BadInput(f"{facts}. {source.way_out}") from error
 
 
 def whole(rows: pa.Table, part: str, remarks: list[str], *, drop_empty: bool) -> pa.Table:

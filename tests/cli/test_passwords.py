@@ -23,7 +23,7 @@ WORD = "hunter2verysecret"
     ],
 )
 def test_a_password_is_refused_and_not_repeated(address: str) -> None:
-    with pytest.raises(BadInput, match="has no passwords") as refused:
+    with pytest.raises(BadInput, match="An address has a password") as refused:
         refuse_passwords(["search", "--ledger", address])
     assert WORD not in str(refused.value)
 

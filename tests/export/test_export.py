@@ -220,7 +220,7 @@ def test_unknown_studies_and_folders_in_use(made: Study, exported: Exported, tmp
         export("other", to=tmp_path / "out", store=made.store)
     with pytest.raises(BadInput, match="a folder with files in it"):
         export(NAME, to=exported.folder, store=made.store)
-    with pytest.raises(BadInput, match="--push takes a repository"):
+    with pytest.raises(BadInput, match="--push is 'a/b/c'"):
         export(NAME, to=tmp_path / "out", store=made.store, push="a/b/c")
     assert list(tmp_path.iterdir()) == []
 

@@ -124,7 +124,9 @@ def test_damaged_weights_are_refused_with_the_way_out(study: Reopened) -> None:
 
 
 def test_a_point_that_is_not_there(study: Reopened, made) -> None:
-    with pytest.raises(BadInput, match=f"has {len(made.record.points)}, requested was 99"):
+    with pytest.raises(
+        BadInput, match=f"has {len(made.record.points)} points, numbered from 0; requested was 99"
+    ):
         network_of(study, 0, 99)
     with pytest.raises(BadInput, match="4"):
         network_of(study, 4, 0)

@@ -149,7 +149,7 @@ def test_a_study_of_a_newer_version_is_refused(
     assert run_here(asked) == 2
     message = " ".join(capsys.readouterr().err.split())
     assert "99" in message
-    assert "newer prunefront" in message
+    assert "Install a newer one" in message
     assert {path: Path(path).read_bytes() for path in before} == before
     with sqlite3.connect(store / "studies.db") as held:
         assert held.execute("SELECT COUNT(*) FROM trials").fetchone() == (2,)

@@ -147,7 +147,7 @@ def test_an_unknown_architecture_is_refused_with_the_known_ones():
 
 @pytest.mark.parametrize(("model_type", "reason"), WITHOUT_ROW.items())
 def test_a_family_without_a_row_is_refused_with_the_reason(model_type, reason):
-    with pytest.raises(BadInput, match=f"'{model_type}' is not: {reason}"):
+    with pytest.raises(BadInput, match=f"'{model_type}' cannot be cut: {reason}"):
         find_architecture(model_type)
 
 

@@ -148,10 +148,10 @@ def test_what_it_was_before_the_first_cut_is_read_from_its_record(make_model: An
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"cut_format": 99}, "has format 99, this one knows"),
+        ({"cut_format": 99}, "has format 99, and this prunefront knows"),
         ({"cut_layout": [{"layer": 0, "heads": 9, "neurons": 64}]}, "at most 4 heads and 64 neurons"),
-        ({"cut_layout": [{"layer": 0, "heads": 2}]}, "cut_layout of config.json has heads and neurons"),
-        ({"cut_layout": [{"layer": 4, "heads": 2, "neurons": 64}]}, "layers out of 4, in their order"),
+        ({"cut_layout": [{"layer": 0, "heads": 2}]}, "cut_layout of config.json has not heads and neurons"),
+        ({"cut_layout": [{"layer": 4, "heads": 2, "neurons": 64}]}, "layers are out of 4, in their order"),
         ({"cut_layout": [{"layer": at, "heads": 2, "neurons": 64} for at in (1, 0)]}, "in their order"),
         ({"model_type": "cut_gpt9"}, "cannot be read"),
     ],

@@ -38,9 +38,9 @@ def test_a_row_of_another_package_is_found(tmp_path: Path, monkeypatch: pytest.M
     )
     assert find_architecture("my-bert") == BERT._replace(ffn=BERT.ffn._replace(block="mlp"))
     assert find_architecture("bert") is BERT, "a name of this package stays its own"
-    with pytest.raises(BadInput, match=r"'no-row' is 'encoder\.layer'"):
+    with pytest.raises(BadInput, match=r"'no-row' in .* is 'encoder\.layer'"):
         find_architecture("no-row")
-    with pytest.raises(BadInput, match=r"'nobody' is not\. Known are .*my-bert"):
+    with pytest.raises(BadInput, match=r"'nobody' cannot be cut: only encoders .* Known are .*my-bert"):
         find_architecture("nobody")
 
 
@@ -52,9 +52,9 @@ def test_a_name_that_cannot_be_imported_or_is_brought_twice_is_refused(
         install(
             tmp_path / name, monkeypatch, name=name, points=f"twice = {name}:ROW\n{name}-gone = {name}:GONE"
         )
-    with pytest.raises(BadInput, match="'twice' is brought as one:ROW and as two:ROW"):
+    with pytest.raises(BadInput, match=r"'twice' in .* is brought as one:ROW and as two:ROW"):
         find_architecture("twice")
-    with pytest.raises(BadInput, match="two-gone = 'two:GONE' cannot"):
+    with pytest.raises(BadInput, match=r"two-gone = 'two:GONE' in .* cannot be imported"):
         find_architecture("two-gone")
 
 

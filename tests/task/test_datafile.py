@@ -71,7 +71,7 @@ def test_rows_are_cut_to_a_length_of_ones_own(tmp_path: Path) -> None:
     assert load_task(file, cache=tmp_path, max_length=20).max_length == 20
     with pytest.raises(BadInput, match="at least one token"):
         load_task(file, cache=tmp_path, max_length=0)
-    with pytest.raises(BadInput, match="builtin/docstrings has its own"):
+    with pytest.raises(BadInput, match="builtin/docstrings has a length of its own"):
         load_task("builtin/docstrings", cache=tmp_path, max_length=20)
 
 
@@ -101,7 +101,7 @@ def test_a_folder_has_its_parts(tmp_path: Path) -> None:
         (("id", "blurb", "topic"), {}, "is the text. It has: id, blurb. Name it by --text"),
         (("id", "review", "topic"), {"label": "topc"}, "has no column 'topc'. Did you mean topic"),
         (("id", "review", "topic"), {"text": ("reviews",)}, "has no column 'reviews'. Did you mean review"),
-        (("id", "review", "topic"), {"metric": "rouge"}, "metric is one of"),
+        (("id", "review", "topic"), {"metric": "rouge"}, "has the metric 'rouge'"),
     ],
 )  # fmt: skip
 def test_what_is_not_clear_is_asked(

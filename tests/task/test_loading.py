@@ -253,7 +253,7 @@ def test_test_rows_without_labels_are_left_out_and_said(tmp_path: Path) -> None:
 
 def test_test_rows_that_cannot_be_used_are_said_before_a_search(tmp_path: Path) -> None:
     (said,) = look_at_test(load(write_task(tmp_path, sentences(30), test=[("sentence", "9")]))).remarks
-    assert said.startswith("An export and a confirmation will be refused, as things are. Rows are whole")
+    assert said.startswith("An export and a confirmation will be refused, as things are. /")
     assert "1 row has a class that train has not" in said
 
 
@@ -396,8 +396,8 @@ def test_a_folder_of_plain_files_is_a_hub_data_set_too(tmp_path: Path) -> None:
         ("hf:", {}, "hf:NAME or hf:NAME@CONFIG"),
         ("hf:owner/name", {}, r"Couldn't reach 'owner/name' on the Hub .* network; or download its files"),
         ("glue/sst2", {}, "Couldn't reach 'nyu-mll/glue'"),
-        ("hf:owner/name", {"metric": "auc"}, "A metric is one of accuracy, f1, .* has 'auc'"),
-        ("hf:owner/name", {"text": ("a", "b", "c")}, "one or two text columns and a label; given were a, b, c, label"),
+        ("hf:owner/name", {"metric": "auc"}, "has the metric 'auc'. It is one of accuracy, f1, "),
+        ("hf:owner/name", {"text": ("a", "b", "c")}, "Given are a, b, c, label. A row has one or two text columns"),
         ("hf:owner/name", {"text": ("label",)}, "one or two text columns and a label"),
         ("glue/sst2", {"text": ("a",)}, "describe a file of rows or a hub data set"),
         ("builtin/docstrings", {"metric": "f1"}, "describe a file of rows or a hub data set"),
@@ -420,7 +420,11 @@ def test_names_that_are_no_task(name: str, options: dict[str, object], message: 
 @pytest.mark.parametrize(
     ("rows", "options", "message"),
     [
-        (sentences(30), {"metric": "auc"}, "A metric is one of accuracy, f1, accuracy_f1, .*; toy has 'auc'"),
+        (
+            sentences(30),
+            {"metric": "auc"},
+            "toy has the metric 'auc'. It is one of accuracy, f1, accuracy_f1, ",
+        ),
         (sentences(30), {"more": "regression = true"}, "metric is 'accuracy' and regression is true"),
         (sentences(30), {"more": 'txet = "x"'}, "unknown key 'txet', known there are name, metric"),
         (sentences(30), {"more": "max_length = 0"}, "max_length = 0"),

@@ -129,12 +129,12 @@ def check_launch(launch: Launch) -> None:
         ("--node-memory", nodes.memory_gb),
     ):
         if value <= 0:
-            raise BadInput(f"A cluster has nodes with cores and memory; {option} is {value}.")
+            raise BadInput(f"{option} is {value}. A cluster has nodes with cores and memory.")
     gpus = search.gpus_per_trial or 0.0
     if search.cpus_per_trial > nodes.cpus or gpus > nodes.gpus:
         raise BadInput(
-            f"A trial runs on one node; it needs {search.cpus_per_trial:g} cores and {gpus:g} GPUs, and a "
-            f"node has {nodes.cpus} and {nodes.gpus}. Give --node-cpus and --node-gpus, or less per trial."
+            f"A trial needs {search.cpus_per_trial:g} cores and {gpus:g} GPUs of one node, and a node "
+            f"has {nodes.cpus} and {nodes.gpus}. Give --node-cpus and --node-gpus, or less per trial."
         )
     for option, name in (
         ("--secret", launch.secret),
@@ -153,10 +153,10 @@ def check_launch(launch: Launch) -> None:
         ("--accelerator", launch.accelerator),
     ):
         if word is not None and not _WORD.fullmatch(word):
-            raise BadInput(f"Names of partitions, regions and machines are one word; {option} is {word!r}.")
+            raise BadInput(f"{option} is {word!r}. Names of partitions, regions and machines are one word.")
     check_image(launch)
     if launch.time is not None and not _CLOCK.fullmatch(launch.time):
-        raise BadInput(f"Slurm's time is [days-]hours:minutes:seconds; --time is {launch.time!r}.")
+        raise BadInput(f"--time is {launch.time!r}. Slurm's time is [days-]hours:minutes:seconds.")
 
 
 def check_image(launch: Launch) -> None:
@@ -166,7 +166,7 @@ def check_image(launch: Launch) -> None:
         BadInput: it is none.
     """
     if not _IMAGE.fullmatch(launch.image):
-        raise BadInput(f"An image is named as registry/name:tag; --image is {launch.image!r}.")
+        raise BadInput(f"--image is {launch.image!r}. An image is named as registry/name:tag.")
 
 
 def _check_ledger(ledger: str | None) -> None:
@@ -179,8 +179,8 @@ def _check_ledger(ledger: str | None) -> None:
     folder = ledger.removeprefix(JOURNAL)
     if folder != ledger and not Path(folder).is_absolute():
         raise BadInput(
-            f"On a cluster all nodes share the ledger's folder; {ledger} may be a folder of one node. Give its whole "
-            f"path: {JOURNAL}/SHARED/FOLDER."
+            f"{ledger} may be a folder of one node. On a cluster all nodes share the ledger's folder. "
+            f"Give its whole path: {JOURNAL}/SHARED/FOLDER."
         )
     refuse_secret("--ledger", ledger, way_out=f"{POSTGRES}, with the password in PGPASSWORD.")
 
@@ -209,7 +209,7 @@ def _check_store(launch: Launch) -> None:
     shared = launch.shared_store or launch.volume_claim is not None
     if not shared or not store.is_absolute():
         raise BadInput(
-            f"On a cluster all nodes share the store; {store} may be a folder of one node. Give the whole path of a "
-            "shared folder by --store, and confirm it by --shared-store (or, in Kubernetes, --claim: the "
-            "volume that is mounted there)."
+            f"{store} may be a folder of one node. On a cluster all nodes share the store. Give the "
+            "whole path of a shared folder by --store, and confirm it by --shared-store (or, in "
+            "Kubernetes, --claim: the volume that is mounted there)."
         )

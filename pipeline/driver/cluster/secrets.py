@@ -54,5 +54,6 @@ def refuse_secret(option: str, address: str, *, way_out: str) -> None:
     # what stands after '#' is sent nowhere: only a secret would be put there
     if secret or parts.fragment or parts.netloc.count("@") > 1:
         raise BadInput(
-            f"A manifest contains no secrets; the address given by {option} has one. Leave it out there: {way_out}"
+            f"The address given by {option} has a secret, and a manifest contains none. Leave it out "
+            f"there: {way_out}"
         )

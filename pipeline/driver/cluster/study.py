@@ -39,7 +39,8 @@ def search_of(study: str, request: Search) -> Search:
     spec, task = files.read_spec(), files.task.read()
     if task is None:
         raise BadInput(
-            f"A study's task is noted beside it; {study!r} has no task.json. Give the search's own options instead."
+            f"{study!r} has no task.json. A study's task is noted beside it. Give the search's own "
+            "options instead."
         )
     folder = spec.model not in BUILTINS and HUB_COMMIT not in spec.model_fingerprint
     if folder and request.model in BUILTINS:
@@ -74,7 +75,8 @@ def _space(store: Store, spec: StudySpec) -> Path | None:
         return None
     if store.bucket is not None:
         raise BadInput(
-            f"A search reads its space from a file; that of {spec.name!r} is in {place_text(store.place)}. Put it "
-            "where the driver reads it, and give the search's own options with --space instead of the study."
+            f"The space of {spec.name!r} is in {place_text(store.place)}, and a search reads it from "
+            "a file. Put it where the driver reads it, and give the search's own options with "
+            "--space instead of the study."
         )
     return store.study(spec.name).folder / "space.toml"

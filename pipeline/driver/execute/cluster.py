@@ -89,12 +89,12 @@ def check_resources(resources: Resources) -> None:
         BadInput: numbers that make no sense, or a GPU where there is none.
     """
     if resources.concurrent is not None and resources.concurrent <= 0:
-        raise BadInput(f"At least one trial runs at a time; --concurrent is {resources.concurrent}.")
+        raise BadInput(f"--concurrent is {resources.concurrent}. At least one trial runs at a time.")
     if resources.cpus_per_trial <= 0:
         raise BadInput(f"--cpus-per-trial is {resources.cpus_per_trial:g}; a trial needs more than 0.")
     gpus = resources.gpus_per_trial
     if gpus is not None and gpus < 0:
-        raise BadInput(f"A trial takes 0 GPUs, a part of one, or some; --gpus-per-trial is {gpus:g}.")
+        raise BadInput(f"--gpus-per-trial is {gpus:g}. A trial takes 0 GPUs, a part of one, or some.")
     if gpus and resources.address is None:
         import torch
 
@@ -104,8 +104,8 @@ def check_resources(resources: Resources) -> None:
 
 def _no_gpu(requested: float, available: float) -> BadInput:
     return BadInput(
-        f"A trial gets the GPUs that it requests; --gpus-per-trial is {requested:g}, and there are {available:g}. "
-        "Leave it out to run on CPUs, or join a cluster with GPUs by --address."
+        f"--gpus-per-trial is {requested:g}, and there are {available:g}. A trial gets the GPUs that "
+        "it requests. Leave it out to run on CPUs, or join a cluster with GPUs by --address."
     )
 
 
@@ -193,8 +193,8 @@ def _share(resources: Resources, total: dict[str, float]) -> Cluster:
         raise _no_gpu(per_trial, gpus)
     if resources.cpus_per_trial > cpus:
         raise BadInput(
-            f"A trial gets the cores that it requests; --cpus-per-trial is {resources.cpus_per_trial:g} and Ray has "
-            f"{cpus:g}. Request fewer."
+            f"--cpus-per-trial is {resources.cpus_per_trial:g} and Ray has {cpus:g}. A trial gets the "
+            "cores that it requests. Request fewer."
         )
     fit = _fitting(cpus, gpus, resources.cpus_per_trial, per_trial)
     return Cluster(

@@ -17,7 +17,7 @@ class StoreUnseen(RuntimeError):  # noqa: N818 (a fact about a node, not a fault
 
     def __init__(self, address: str) -> None:
         super().__init__(
-            f"All nodes of a cluster see the store; {address}, which has joined since the start, does not. Take that "
+            f"{address}, which has joined since the start, does not see the store, as all nodes must. Take that "
             "node away, or give it the folder: the same command goes on from here."
         )
 

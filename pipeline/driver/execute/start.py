@@ -90,8 +90,8 @@ def ray_at(address: str, **options: Any) -> Iterator[None]:
 
 def _no_answer(address: str, why: str) -> BadInput:
     return BadInput(
-        f"--address names a running Ray cluster; {address!r} did not answer ({why.rstrip('.')}). Start one with "
-        "`ray start --head`, or leave --address out."
+        f"No Ray cluster answers at {address!r} ({why.rstrip('.')}). Start one with `ray start "
+        "--head`, or leave --address out."
     )
 
 
@@ -157,7 +157,7 @@ def _check_files() -> None:
             soft = most
     if soft != resource.RLIM_INFINITY and soft < LEAST_FILES:
         raise BadInput(
-            f"Ray needs {LEAST_FILES} files or more that may be open; the limit here is {soft}. Raise it: "
+            f"{soft} files may be open here, and Ray needs {LEAST_FILES} or more. Raise the limit: "
             "`ulimit -n 4096`, or ask who set it."
         )
 
@@ -177,8 +177,8 @@ def _short_folder() -> Iterator[str | None]:
         folder = tempfile.mkdtemp(prefix="pf-", dir="/tmp")
     except OSError as error:
         raise BadInput(
-            f"Ray's sockets have paths of at most {SOCKET_BYTES} bytes; TMPDIR is too long for that: {usual}. Set "
-            "TMPDIR to a shorter folder."
+            f"TMPDIR is too long for Ray's sockets, whose paths have at most {SOCKET_BYTES} bytes: "
+            f"{usual}. Set TMPDIR to a shorter folder."
         ) from error
     try:
         yield folder

@@ -30,15 +30,13 @@ class Budget:
             BadInput: a budget is zero or negative.
         """
         if self.trials <= 0:
-            raise BadInput(f"A study has at least one trial; --trials is {self.trials}.")
+            raise BadInput(f"--trials is {self.trials}. A study has at least one trial.")
         if self.minutes is not None and self.minutes <= 0:
-            raise BadInput(f"A search runs for some time; --minutes is {self.minutes:g}.")
+            raise BadInput(f"--minutes is {self.minutes:g}. Give more than 0.")
         if self.gpu_hours is not None and self.gpu_hours <= 0:
-            raise BadInput(f"A search uses some of a GPU's time; --gpu-hours is {self.gpu_hours:g}.")
+            raise BadInput(f"--gpu-hours is {self.gpu_hours:g}. Give more than 0.")
         if self.flat is not None and self.flat <= 0:
-            raise BadInput(
-                f"A hypervolume is flat after some trials; --until-hypervolume-flat is {self.flat}."
-            )
+            raise BadInput(f"--until-hypervolume-flat is {self.flat}. Give 1 or more.")
 
     def allows(self, spent: Spent, volumes: list[float]) -> bool:
         """Return whether time and progress allow more trials; the number of trials is not checked.

@@ -158,7 +158,7 @@ def write_teacher_of(
     dense = origin.dense()
     if not dense.exists():
         raise BadInput(
-            f"A study that distils learns from its dense network; {dense} is gone, and so are its outputs. Put it "
+            f"{dense} is gone, and so are its outputs, which this study's trials learn from. Put it "
             "back, or begin another study by --name."
         )
     watcher.stage("running the dense network on the training rows")

@@ -39,8 +39,8 @@ def read_task(request: Search, *, cache: Path) -> Task:
     )
     if task.kind.unlabelled and not task.kind.trains_on_answers and not request.no_training:
         raise BadInput(
-            f"Networks are trained on rows with labels; the rows of {task.name} have none. Give --no-training and a "
-            "fine-tuned model by --model, or name the rows' label."
+            f"The rows of {task.name} have no labels to train on. Give --no-training and a fine-tuned "
+            "model by --model, or name the rows' label."
         )
     return task
 

@@ -27,10 +27,10 @@ def check_grid(grid: str | None, *, objective: str) -> None:
     if grid is None:
         return
     if grid == NONE and objective == "latency":
-        raise BadInput("A search on latency measures it; --latency-grid is none. Leave it out.")
+        raise BadInput("--latency-grid is none, and a search on latency measures it. Leave it out.")
     if grid != NONE and not _SHAPES.fullmatch(grid):
         raise BadInput(
-            f"--latency-grid is a list of BATCHxTOKENS, such as 1x128,8x128, or {NONE}; given was {grid!r}."
+            f"--latency-grid is {grid!r}. It is a list of BATCHxTOKENS, such as 1x128,8x128, or {NONE}."
         )
 
 
@@ -86,7 +86,7 @@ def find_table(
     except NeverAlone as never:
         if spec.objective == "latency":
             raise BadInput(
-                f"A search on latency measures it alone; {never}. Start it when it is free."
+                f"Latency is measured alone, and {never}. Start the search when the machine is free."
             ) from never
         watcher.warn(f"Latency is not measured: {never}.")
         return None

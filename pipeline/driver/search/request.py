@@ -264,11 +264,11 @@ class Search:
         for field in fields(self):
             value = getattr(self, field.name)
             if isinstance(value, float) and not math.isfinite(value):
-                raise BadInput(f"--{field.name.replace('_', '-')} is a finite number; given was {value}.")
+                raise BadInput(f"--{field.name.replace('_', '-')} is {value}. Give a finite number.")
         if "://" in str(self.store) and not str(self.store).startswith("s3://"):
             raise BadInput(
-                f"--store is a folder (on a cluster: one that all nodes share) or s3://BUCKET/PREFIX; "
-                f"given was {self.store}."
+                f"--store is {self.store}. It is a folder (on a cluster: one that all nodes share) or "
+                "s3://BUCKET/PREFIX."
             )
         object.__setattr__(self, "store", Path(self.store))
         if self.space is not None:

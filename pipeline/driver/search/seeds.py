@@ -27,7 +27,7 @@ def run_seeds(request: Search, watcher: Watcher, *, seeds: int) -> tuple[Front, 
         BadInput: the request cannot be carried out; nothing has been written.
     """
     if seeds < 1:
-        raise BadInput(f"A search has one seed or more; --seeds is {seeds}.")
+        raise BadInput(f"--seeds is {seeds}. A search has one seed or more.")
     return tuple(run(one, watcher) for one in _each(request, seeds))
 
 

@@ -66,8 +66,8 @@ def check_shared(request: Search, store: Store) -> None:
     blind = [view.address for view in views if not view.sees]
     if blind:
         raise BadInput(
-            f"All nodes of a cluster see the store; {', '.join(blind)} {'does' if len(blind) == 1 else 'do'} not see "
-            f"{store.root}. Give --store {SHARED}."
+            f"{', '.join(blind)} {'does' if len(blind) == 1 else 'do'} not see {store.root}. All "
+            f"nodes of a cluster see the store. Give --store {SHARED}."
         )
     away = [view.address for view in views if not view.here]
     if away and _in_file(request):
@@ -80,9 +80,9 @@ def _in_file(request: Search) -> bool:
 
 def _refused(where: str) -> BadInput:
     return BadInput(
-        f"On a cluster the ledger is where a driver that is restarted on any machine finds it; "
-        f"{where} is another machine, and the ledger is a sqlite file of this one. Give --ledger {SERVER}, and "
-        f"--store {SHARED}."
+        f"{where} is another machine, and the ledger is a sqlite file of this one. On a cluster the "
+        "ledger is where a driver that is restarted on any machine finds it. Give --ledger "
+        f"{SERVER}, and --store {SHARED}."
     )
 
 

@@ -31,8 +31,9 @@ def check_ledger_of_unseen(resolved: ResolvedSearch) -> None:
     moved = own and place.startswith("sqlite")  # with its store
     if place and place != shown(resolved.ledger_url) and not moved:
         raise BadInput(
-            f"A store and a ledger belong together; {study.folder} is of a search that has its ledger at {place}, and "
-            "whose dense network is not trained yet. Name that ledger (--ledger), or give another --name."
+            f"{study.folder} is of a search that has its ledger at {place}, and whose dense network "
+            "is not trained yet. A store and a ledger belong together. Name that ledger (--ledger), "
+            "or give another --name."
         )
 
 

@@ -88,8 +88,9 @@ class Connection:
                         raise
         if known.lifecycle_stage != "active":
             raise BadInput(
-                f"Studies of a task share an experiment; {name!r} was deleted in MLflow. Restore it (`mlflow "
-                f"experiments restore -x {known.experiment_id}`) or end it for good (`mlflow gc`)."
+                f"{name!r} was deleted in MLflow. Studies of a task share an experiment. Restore it "
+                f"(`mlflow experiments restore -x {known.experiment_id}`) or end it for good (`mlflow "
+                "gc`)."
             )
         if self._own is not None:
             with self._mlflow_errors():
@@ -267,8 +268,9 @@ def _check_location(name: str, location: str) -> None:
     folder = Path(url2pathname(urlsplit(location).path))
     if not folder.parent.exists():
         raise BadInput(
-            f"MLflow keeps whole paths; the artifacts of {name!r} are in {folder}, and {folder.parent} is not there. "
-            "Was the store moved? Move it back, link its old place to the new one, or name another --tracking."
+            f"The artifacts of {name!r} are in {folder}, and {folder.parent} is not there. MLflow "
+            "keeps whole paths. Was the store moved? Move it back, link its old place to the new "
+            "one, or name another --tracking."
         )
 
 

@@ -68,13 +68,14 @@ def connect(uri: str | None, *, store_root: Path) -> Connection:
     given = f"{source} is {shown(address) if '://' in address else address}"
     if re.match(r"(databricks|uc)\b", address):
         raise BadInput(
-            f"Trials are published to an MLflow database or server; {given}: Databricks, whose log-in is its own, is "
-            f"none. Give --tracking another URI such as {ours}, and copy the runs there when the study has ended."
+            f"{given}: Databricks, whose log-in is its own, is not supported. Trials are published to "
+            f"an MLflow database or server. Give --tracking another URI such as {ours}, and copy the "
+            "runs there when the study has ended."
         )
     if scheme == "file":
         raise BadInput(
-            f"MLflow keeps runs in a database or on a server; {given}, a folder. Give --tracking a URI such as "
-            f"{ours} or http://127.0.0.1:5000."
+            f"{given}, a folder. MLflow keeps runs in a database or on a server. Give --tracking a "
+            f"URI such as {ours} or http://127.0.0.1:5000."
         )
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)

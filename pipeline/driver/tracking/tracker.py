@@ -70,7 +70,9 @@ class Tracker:
         """
         for text in (*tags, *tags.values()):
             if not text or set(text) & set("'\"`"):
-                raise BadInput(f"MLflow finds runs by tags without quotes; given was {text!r}.")
+                raise BadInput(
+                    f"The tag {text!r} has quotes, or nothing. MLflow finds runs by tags without quotes."
+                )
         found = self._mlflow.tagged(tags)
         return sorted({run.tags[published.STUDY] for run in found if published.SPEC in run.tags})
 

@@ -82,24 +82,25 @@ def _settings(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         there = "cannot be read" if (folder / CONFIG).exists() else "is not there"
         raise BadInput(
-            f"A checkpoint is a folder with {CONFIG} and {WEIGHTS}; {folder / CONFIG} {there}. Name the folder that "
-            "`prunefront export` wrote."
+            f"{folder / CONFIG} {there}. A checkpoint is a folder with {CONFIG} and {WEIGHTS}. Name "
+            "the folder that `prunefront export` wrote."
         ) from error
     kind = str(settings.get("model_type"))
     if not kind.startswith("cut_") or kind.removeprefix("cut_") not in {*ARCHITECTURES, *names_in(ENCODERS)}:
         raise BadInput(
-            f"prunefront.load reads what `prunefront export` wrote; {folder} holds a model of type {kind!r}. Load it "
-            "with transformers."
+            f"{folder} holds a model of type {kind!r}, which `prunefront export` did not write. Load "
+            "it with transformers."
         )
     if int(settings.get("cut_format", 0)) > modeling_cut.FORMAT:
         raise BadInput(
-            f"A checkpoint is read by a prunefront as new as the one that wrote it; {folder} has format "
-            f"{settings['cut_format']}, this one knows {modeling_cut.FORMAT}. Update prunefront."
+            f"{folder} has format {settings['cut_format']}, and this prunefront knows "
+            f"{modeling_cut.FORMAT}. Update it."
         )
     return settings
 
 
 def _damaged(folder: Path, fact: str) -> BadInput:
     return BadInput(
-        f"A checkpoint is read whole or not at all; {folder} is damaged ({fact}). Export it again, or copy it again."
+        f"{folder} is damaged ({fact}). A checkpoint is read whole or not at all. Export it again, "
+        "or copy it again."
     )

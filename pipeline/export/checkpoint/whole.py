@@ -23,8 +23,8 @@ def check_free(folder: Path) -> None:
     if folder.exists():
         what = "a folder with files in it" if folder.is_dir() else "a file"
         raise BadInput(
-            f"A checkpoint is written where nothing is, so that no file of another stays among its own; {folder} is "
-            f"{what}. Name a new folder, or empty this one."
+            f"{folder} is {what}. A checkpoint is written where nothing is, so that no file of "
+            "another stays among its own. Name a new folder, or empty this one."
         )
 
 

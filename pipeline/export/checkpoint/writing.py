@@ -47,8 +47,8 @@ def class_names(network: str) -> tuple[str, str]:
     end = next(ends, None)
     if end is None or modeling_cut.library_class(dense) is None:
         raise BadInput(
-            f"An exported folder brings the code that builds its network from transformers' own class; {dense} is "
-            "another package's. Its studies can be searched and compared, not exported."
+            f"The class of {dense} is another package's, and an exported folder builds its network "
+            "from transformers' own. Its studies can be searched and compared, not exported."
         )
     return f"Cut{dense.removesuffix(end)}", end
 

@@ -140,10 +140,11 @@ def confirm_study(
 def _check(options: ConfirmOptions) -> None:
     if options.seeds < LEAST_SEEDS:
         raise BadInput(
-            f"A spread is over {LEAST_SEEDS} seeds or more; --seeds is {options.seeds}. Five are a good start."
+            f"--seeds is {options.seeds}. A spread is over {LEAST_SEEDS} seeds or more. Five are a "
+            "good start."
         )
     if options.minutes is not None and options.minutes <= 0:
-        raise BadInput(f"A confirmation runs for some time; --minutes is {options.minutes:g}.")
+        raise BadInput(f"--minutes is {options.minutes:g}. Give more than 0.")
     check_resources(options.resources)
 
 

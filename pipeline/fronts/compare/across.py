@@ -42,22 +42,22 @@ def rank_across_tasks(groups: Sequence[Group]) -> Standings:
         other = of_method.setdefault(spec.task, group)
         if other is not group:
             raise BadInput(
-                f"A method has one group of studies on a task; {other.spec.name} and {spec.name} are two on "
-                f"{spec.task}, on other rows. Leave one of them out."
+                f"{other.spec.name} and {spec.name} are two groups of one method on {spec.task}, on "
+                "other rows. Leave one of them out."
             )
     tasks = tuple(dict.fromkeys(group.spec.task for group in groups))
     if len(tasks) < LEAST_TASKS or len(table) < 2:
         raise BadInput(
-            f"Ranks are of two methods or more on two tasks or more; given were {len(table)} on {len(tasks)} "
-            f"({', '.join(tasks)}). Name more studies."
+            f"{len(table)} methods on {len(tasks)} tasks ({', '.join(tasks)}) cannot be ranked: it "
+            "takes two or more of both. Name more studies."
         )
     methods = _names([next(iter(by_task.values())).spec for by_task in table.values()])
     for method, by_task in zip(methods, table.values(), strict=True):
         missing = [task for task in tasks if task not in by_task]
         if missing:
             raise BadInput(
-                f"Methods are ranked on the same tasks; {method} has no study on {', '.join(missing)} with the same "
-                "space, sampler and model. Run it there, or leave the task out."
+                f"{method} has no study on {', '.join(missing)} with the same space, sampler and "
+                "model. Methods are ranked on the same tasks. Run it there, or leave the task out."
             )
     scores = np.array([[_score(by_task[task]) for by_task in table.values()] for task in tasks])
     return Standings(tasks, methods, scores, rank(scores))
@@ -67,8 +67,8 @@ def _score(group: Group) -> float:
     found = [entry.front.hypervolume_normalised for entry in group.entries]
     if not np.isfinite(found).all():
         raise BadInput(
-            f"Hypervolumes are divided by dense - constant; on {group.spec.task} the dense network of "
-            f"{group.spec.name} is no better than a constant. Leave the task out."
+            f"On {group.spec.task} the dense network of {group.spec.name} is no better than a "
+            "constant. Hypervolumes are divided by dense - constant. Leave the task out."
         )
     return float(np.mean(found))
 

@@ -79,14 +79,12 @@ def names_of(
     """
     files = Store(Path(store))
     if studies and (task or method):
-        raise BadInput(
-            "Studies are named, or chosen by --task and --method; both were given. Leave one of them out."
-        )
+        raise BadInput("Studies are named, and chosen by --task or --method, too. Leave one of them out.")
     if studies:
         return list(dict.fromkeys(studies))
     if not task and not method:
         known = ", ".join(files.list_studies()) or "none"
-        raise BadInput(f"Studies are named, or chosen by --task or --method. Studies of {store}: {known}.")
+        raise BadInput(f"No study is named, nor a --task or a --method. Studies of {store}: {known}.")
     specs = [files.study(name).read_spec() for name in files.list_studies()]
     found = [s.name for s in specs if task in (None, s.task) and method in (None, s.method, s.approach)]
     if not found:
@@ -143,7 +141,7 @@ def _check_comparable(specs: Sequence[StudySpec], *, across_models: bool, across
             "model_fingerprint": "Compare studies of one model, or allow different models by --across-models.",
         }
         way = ways.get(key, "Compare studies that share it.")
-        raise BadInput(f"Studies in one comparison have the same {word}; these differ. {facts}. {way}")
+        raise BadInput(f"The studies differ: {facts}. Those of one comparison have the same {word}. {way}")
 
 
 _KINDS = (
@@ -162,8 +160,8 @@ def _check_seeds(names: Sequence[str], seeds: dict[str, int]) -> None:
         other = known.setdefault(seeds[name], name)
         if other != name:
             raise BadInput(
-                f"Studies that are repeated for their spread have seeds of their own; {other} and {name} are the same, "
-                f"seed {seeds[name]} included. Leave one of them out."
+                f"{other} and {name} are the same, seed {seeds[name]} included. Studies that are "
+                "repeated for their spread have seeds of their own. Leave one of them out."
             )
 
 

@@ -68,9 +68,7 @@ def best_by_task(store: Path | str, bounds: Bounds, *, task: str | None = None) 
     if not of_kind:
         known = ", ".join(sorted({spec.task for spec in specs}))
         has = f"has none of {task!r}; it has {known}" if known else "has none yet"
-        raise BadInput(
-            f"Settings are read off the studies of a store; {store} {has}. `prunefront search` makes one."
-        )
+        raise BadInput(f"{store} {has}. `prunefront search` makes one.")
     found = [_choice(files, group, bounds) for group in of_kind.values()]
     return sorted(found, key=lambda one: (one.task, one.model, _order(one)))
 

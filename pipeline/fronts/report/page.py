@@ -56,9 +56,7 @@ def write_page(path: Path, page: str) -> None:
     try:
         path.write_text(page, encoding="utf-8")
     except OSError as error:
-        raise BadInput(
-            f"--html is a file in a folder that can be written; {path} cannot: {error.strerror}. Name another."
-        ) from error
+        raise BadInput(f"{path} cannot be written: {error.strerror}. Name another file by --html.") from error
 
 
 def page(

@@ -53,7 +53,7 @@ def report(
     """
     names = list(dict.fromkeys(studies))
     if not names:
-        raise BadInput("A report is about studies; none is named.")
+        raise BadInput("No study is named. A report is about studies.")
     check_places(html, figures)
     for name in names:
         Store(Path(store)).study(name).read_spec()  # all are there, before the first is read
@@ -115,10 +115,10 @@ def check_places(html: Path | None, figures: Path | None = None) -> None:
     Raises:
         BadInput: the page's folder is not there, or something else is in the place.
     """
-    if html is not None and (html.is_dir() or not html.parent.is_dir()):
-        raise BadInput(
-            f"--html is a file in a folder that is there; {html} is not. Make the folder, or name another."
-        )
+    if html is not None and html.is_dir():
+        raise BadInput(f"--html: {html} is a folder. Name a file.")
+    if html is not None and not html.parent.is_dir():
+        raise BadInput(f"--html: there is no folder {html.parent}. Make it, or name another file.")
     if figures is not None and figures.exists() and not figures.is_dir():
         raise BadInput(f"--figures: {figures} is a file, not a folder. Name another.")
 

@@ -62,8 +62,9 @@ def check_fitted(store: Store, model: str, task: str, *, trust_remote_code: bool
     )
     if not (fit_folder(store, base_fingerprint(source)) / PRUNER).exists():
         raise BadInput(
-            f"smp ranks heads by a scorer that is fitted once per base model; {store.root} has none of {model}. Fit "
-            f"it: prunefront fit-pruner --model {model} --tasks {task} --store {store.root}"
+            f"{store.root} has no scorer of {model}, and smp ranks heads by one that is fitted once "
+            f"per base model. Fit it: prunefront fit-pruner --model {model} --tasks {task} --store "
+            f"{store.root}"
         )
 
 
@@ -80,8 +81,8 @@ def find_fitted(store: Store, source: ModelSource, *, pair: bool) -> Weights:
         return for_task(read_weights(path), pair=pair)
     except (OSError, SafetensorError) as error:
         raise BadInput(
-            f"smp ranks heads by a fitted scorer; {path} cannot be read: {error}. Remove {path.parent} and fit it "
-            "again: prunefront fit-pruner."
+            f"{path} cannot be read: {error}. smp ranks heads by a fitted scorer. Remove "
+            f"{path.parent} and fit it again: prunefront fit-pruner."
         ) from error
 
 
@@ -109,5 +110,6 @@ def read_state(path: Path) -> tuple[Weights, dict[str, Any]] | None:
         return read_weights(path), header
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise BadInput(
-            f"Fitting goes on from where it was; {path} cannot be read: {error}. Remove {path.parent} to begin anew."
+            f"{path} cannot be read: {error}. Fitting goes on from where it was. Remove {path.parent} "
+            "to begin anew."
         ) from error

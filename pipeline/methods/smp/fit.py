@@ -137,19 +137,19 @@ def _rows(task: Task, source: ModelSource, store: Store) -> Rows:
 def _check(options: Fit) -> None:
     if not options.tasks:
         raise BadInput(
-            "A scorer is fitted to one task or more; --tasks names none. Name some: --tasks A.toml B.toml"
+            "--tasks names none. A scorer is fitted to one task or more. Name some: --tasks A.toml B.toml"
         )
     twice = {name for name in options.tasks if options.tasks.count(name) > 1}
     if twice:
         raise BadInput(
-            f"Each task counts once; --tasks names {', '.join(sorted(twice))} twice. Leave one out."
+            f"--tasks names {', '.join(sorted(twice))} twice. Each task counts once. Leave one out."
         )
     if options.steps <= 0:
-        raise BadInput(f"Fitting takes at least one step; --steps is {options.steps}.")
+        raise BadInput(f"--steps is {options.steps}. Fitting takes at least one step.")
     if options.seed < 0:
-        raise BadInput(f"A seed is 0 or above; --seed is {options.seed}.")
+        raise BadInput(f"--seed is {options.seed}. A seed is 0 or above.")
     if "://" in str(options.store):
-        raise BadInput(f"--store is a folder; given was {options.store}.")
+        raise BadInput(f"--store is {options.store}. A scorer is fitted into a folder.")
 
 
 def _source(model: str, tasks: list[Task]) -> ModelSource:
@@ -190,8 +190,8 @@ def _check_same(was: dict[str, Any], settings: dict[str, Any], folder: Path) -> 
     if differs:
         facts = "; ".join(f"{key} was {was.get(key)}, requested is {settings[key]}" for key in differs)
         raise BadInput(
-            f"A base model has one scorer in a store; {folder} holds one that was fitted otherwise: {facts}. Ask for "
-            "what it is, remove that folder, or name another --store."
+            f"{folder} holds a scorer that was fitted otherwise: {facts}. A base model has one in a "
+            "store. Ask for what it is, remove that folder, or name another --store."
         )
 
 

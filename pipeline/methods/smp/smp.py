@@ -138,8 +138,8 @@ def seeing_maps(anatomy: Anatomy, at_hand: Callable[[], Batch], take: Take) -> I
     """
     if not find_architecture(anatomy.architecture).plain_scores:
         raise BadInput(
-            f"SMP reads maps softmax(q k) of queries and keys alone; in a {anatomy.architecture} positions change "
-            "them. Search with another method of heads: dsp, l0, snip."
+            f"In a {anatomy.architecture} positions change the maps softmax(q k), which SMP reads of "
+            "queries and keys alone. Search with another method of heads: dsp, l0, snip."
         )
     waiting: dict[int, Tensor] = {}
 

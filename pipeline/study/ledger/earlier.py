@@ -77,10 +77,10 @@ def refuse_strangers(study: StudyStore, url: str, numbers: list[int]) -> None:
         return
     shown_numbers = ", ".join(map(str, numbers[:5])) + (", …" if len(numbers) > 5 else "")
     raise BadInput(
-        f"A store and a ledger belong together; {study.folder} has records of trials that "
-        f"{shown(url)} never drew (numbers {shown_numbers}). Name the ledger that they were made with "
-        f"(--ledger), or put its file back. If it is lost: their front stays as it is, for show, best and "
-        f"export; search on under another --name, with --warm-start {study.name}."
+        f"{study.folder} has records of trials that {shown(url)} never drew (numbers "
+        f"{shown_numbers}). A store and a ledger belong together. Name the ledger that they were made "
+        "with (--ledger), or put its file back. If it is lost: their front stays as it is, for show, "
+        f"best and export; search on under another --name, with --warm-start {study.name}."
     )
 
 

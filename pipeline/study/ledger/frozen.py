@@ -56,8 +56,8 @@ def refuse_difference(frozen: dict[str, Any], requested: dict[str, Any]) -> None
     if lines:
         differences = "\n".join(f"  {line}" for line in lines)
         raise BadInput(
-            f"A study's name stands for one spec, frozen at its start; {requested['name']!r} differs in\n"
-            f"{differences}\nGive another --name, or ask for what the study is."
+            f"{requested['name']!r} was begun otherwise, and a study is frozen at its start. It "
+            f"differs in\n{differences}\nGive another --name, or ask for what the study is."
         )
 
 

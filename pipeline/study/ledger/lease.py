@@ -218,6 +218,6 @@ def _await_holder(book: LeaseBook, study: str, on_wait: Callable[[str], None]) -
 
 def _held(study: str, holder: Holder) -> BadInput:
     return BadInput(
-        f"One driver at a time searches a study; {study!r} is searched by {holder}. Wait for it, or give another "
-        "--name. If you know that it has died, or is to stop: --take-over."
+        f"{study!r} is searched by {holder}. One driver at a time searches a study. Wait for it, or "
+        "give another --name. If you know that it has died, or is to stop: --take-over."
     )

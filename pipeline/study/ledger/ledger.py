@@ -105,8 +105,8 @@ class Ledger:
             if (ask := self._ask()) is not None:
                 return ask
         raise BadInput(
-            f"One command at a time searches a study; while this one drew a trial of "
-            f"{self._spec.name!r}, another one wrote it. Start this again when that has ended."
+            f"Another command wrote a trial of {self._spec.name!r} while this one drew it. One "
+            "command at a time searches a study. Start this again when that has ended."
         )
 
     def _ask(self, params: Params | None = None) -> Ask | None:

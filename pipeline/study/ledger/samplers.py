@@ -54,9 +54,7 @@ def check_sampler(name: str) -> None:
         BadInput: no sampler has that name.
     """
     if name not in SAMPLERS:
-        raise BadInput(
-            f"A study draws with one of {', '.join(SAMPLERS)}; requested was the sampler {name!r}."
-        )
+        raise BadInput(f"There is no sampler {name!r}. A study draws with one of {', '.join(SAMPLERS)}.")
 
 
 def _tpe(seed: int, start: int) -> BaseSampler:

@@ -88,13 +88,13 @@ def open_study(backend: Backend, spec: StudySpec, write: GuardedWrites, *, url: 
         raise cannot_open(url, error) from None  # the chain would show the URL with its password
     if written > FORMAT:
         raise BadInput(
-            f"A program goes on with studies of its own version or an older one; {spec.name!r} in this ledger has "
-            f"format {written}, this program knows up to {FORMAT}. Install a newer prunefront, or give another --name."
+            f"{spec.name!r} in this ledger has format {written}, and this prunefront knows up to "
+            f"{FORMAT}. Install a newer one, or give another --name."
         )
     if frozen is None:
         raise BadInput(
-            f"A study is continued by the program that made it; {spec.name!r} in this ledger has trials "
-            "but no spec of ours. Give another --name."
+            f"{spec.name!r} in this ledger has trials but no spec of ours. A study is continued by "
+            "the program that made it. Give another --name."
         )
     refuse_difference(StudySpec.late_fields() | frozen, asdict(spec))
     return storage

@@ -35,8 +35,9 @@ def one_allocation(keys: dict[str, Key], given: Set[str], file: str) -> dict[str
     if "threshold" in keys and keys[RANK_BY].values != (OWN_RANKING,):
         if RANK_BY in given:
             raise BadInput(
-                f"A threshold is on the scores of the method itself; {file} has one, and [{RANK_BY}] "
-                f"{keys[RANK_BY].range_text}. Give a target instead, or leave [{RANK_BY}] out."
+                f"{file} has a threshold, and [{RANK_BY}] {keys[RANK_BY].range_text}. A threshold is "
+                f"on the scores of the method itself. Give a target instead, or leave [{RANK_BY}] "
+                "out."
             )
         keys[RANK_BY] = replace(keys[RANK_BY], default=OWN_RANKING, choices=(), spread=())
     check_allocation(keys, file)
@@ -52,5 +53,5 @@ def check_allocation(keys: Mapping[str, Key], file: str) -> None:
     if sum(name in keys for name in ALLOCATION_KEYS) != 1:
         has = [name for name in ALLOCATION_KEYS if name in keys]
         raise BadInput(
-            f"A space has one of the keys {' and '.join(ALLOCATION_KEYS)}; {file} has {has}. Keep one."
+            f"{file} has {has}. A space has one of the keys {' and '.join(ALLOCATION_KEYS)}. Keep one."
         )

@@ -20,7 +20,7 @@ def read_document(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         cause = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise BadInput(
-            f"A search space is a TOML file; {path} cannot be read: {cause}. Check its name."
+            f"{path} cannot be read: {cause}. A search space is a TOML file. Check its name."
         ) from error
     return parse_document(text, str(path))
 
@@ -34,6 +34,4 @@ def parse_document(text: str, file: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise BadInput(
-            f"A search space is a TOML file; {file} is not: {error}. Correct that line (https://toml.io)."
-        ) from error
+        raise BadInput(f"{file} is no TOML: {error}. Correct that line (https://toml.io).") from error

@@ -38,13 +38,11 @@ def method_file(method: str) -> Path:
         return folder() / f"{method}.toml"
     path = file_beside(METHODS, method, f"{method}.toml")
     if path is None:
-        raise BadInput(
-            f"A method has a file in search_spaces; {method!r} has none. {nearest(method, known_methods())}"
-        )
+        raise BadInput(f"There is no file of {method!r} in search_spaces. {nearest(method, known_methods())}")
     if not path.is_file():
         raise BadInput(
-            f"A method of another package has its space beside its module; {path} is not there. Write it, and ship it "
-            "with the package."
+            f"{path} is not there. A method of another package has its space beside its module. Write "
+            "it, and ship it with the package."
         )
     return path
 

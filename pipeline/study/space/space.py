@@ -242,9 +242,7 @@ def _overlay(
         if name in SECTIONS:
             continue
         if name not in keys and name not in new:
-            raise BadInput(
-                f"A file changes keys that its method has; {file}: [{name}]. {nearest(name, keys)}"
-            )
+            raise BadInput(f"{file}: the method has no key [{name}]. {nearest(name, keys)}")
         result[name] = put(_table(file, name, items), name)
     for section in (name for name in SECTIONS if name in document):
         changed = dict(result)
@@ -262,8 +260,8 @@ def _overlay(
 def _table(file: str, name: str, items: Any) -> Table:
     if not isinstance(items, dict):
         raise BadInput(
-            f"A key has a table of its own; {file}: {name} = {items!r}. "
-            f"Write a line [{name}] and, under it, value = {items!r} or a range."
+            f"{file}: {name} = {items!r}. A key has a table of its own. Write a line [{name}] and, "
+            f"under it, value = {items!r} or a range."
         )
     return Table(file, name, items)
 

@@ -110,7 +110,7 @@ class Table:
 
     def refuse(self, rule: str, facts: str, way_out: str) -> BadInput:
         """Return the error with its message: the rule, the facts in this file, the way out."""
-        return BadInput(f"{rule}; {self.file}, [{self.key}]: {facts}. {way_out}")
+        return BadInput(f"{self.file}, [{self.key}]: {facts}. {rule}. {way_out}")
 
 
 def parse_key(table: Table, name: str, *, known: Key | None, earlier: Mapping[str, Key]) -> Key:

@@ -27,8 +27,8 @@ def check_name(study: str) -> None:
     """
     if not NAME.fullmatch(study):
         raise BadInput(
-            f"A study's name is up to 100 letters, digits, '.', '_' and '-', the first a letter or digit; "
-            f"given was {study!r}. Choose another name."
+            f"{study!r} cannot name a study. A name is up to 100 letters, digits, '.', '_' and '-', the first a letter "
+            "or digit."
         )
 
 
@@ -54,8 +54,7 @@ def _check_folder(root: Path) -> None:
         trial.unlink()
     except OSError as error:
         raise BadInput(
-            f"--store is a folder that can be written; {root} is not: {error.strerror} at {place}. "
-            "Choose another folder."
+            f"{root} cannot be written: {error.strerror} at {place}. Choose another folder by --store."
         ) from error
 
 

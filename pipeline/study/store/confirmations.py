@@ -79,9 +79,9 @@ class Confirmations:
             known, of_known = self.read_test()
             if known != ids or not np.array_equal(of_known, labels):
                 raise BadInput(
-                    f"All confirmations of a study are measured on the same test rows; those in {self.folder} have "
-                    f"{len(known)} rows, the task has {len(ids)} now, or others. Put the test file back as it was, or "
-                    f"remove {self.folder} to confirm anew."
+                    f"The confirmations in {self.folder} were measured on {len(known)} test rows; the "
+                    f"task has {len(ids)} now, or others. Put the test file back as it was, or remove "
+                    f"{self.folder} to confirm anew."
                 )
             return
         write_rows(path, ids, labels)

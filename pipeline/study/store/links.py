@@ -26,8 +26,9 @@ def check_links(root: Path, folder: Path) -> None:
             target = Path()
         if not target.is_relative_to(root):
             raise BadInput(
-                f"A store's files are in it; {link} is a symbolic link to {target}, outside of {root}. Put a copy in "
-                "its place, or remove the link; a whole store may be linked to, and --store may name any folder."
+                f"{link} is a symbolic link to {target}, outside of {root}. A store's files are in "
+                "it. Put a copy in its place, or remove the link; a whole store may be linked to, "
+                "and --store may name any folder."
             )
 
 

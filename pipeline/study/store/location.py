@@ -34,7 +34,7 @@ class Location:
         try:
             root = Path(place).expanduser().resolve()
         except RuntimeError as error:  # ~ of a user who does not exist
-            raise BadInput(f"A store is a folder; {place} names a user who does not exist.") from error
+            raise BadInput(f"{place} names a user who does not exist. A store is a folder.") from error
         return cls(root, root, None)
 
     @property

@@ -181,8 +181,7 @@ def read_json(path: Path, reader: TypeAdapter[T]) -> T:
         raise _damaged(path, str(error)) from error
     if written > FORMAT:
         raise BadInput(
-            f"A program reads what was written by its own version or an older one; {path} has format {written}, "
-            f"this program knows up to {FORMAT}. Install a newer prunefront."
+            f"{path} has format {written}, and this prunefront knows up to {FORMAT}. Install a newer one."
         )
     try:
         return reader.validate_python(document)

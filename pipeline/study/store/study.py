@@ -164,7 +164,7 @@ class StudyStore:
         path = self.folder / VALIDATION
         if not path.is_file():
             raise BadInput(
-                f"A study that has begun has its validation rows; {path} is missing. Start it again."
+                f"{path} is missing. A study that has begun has its validation rows. Start it again."
             )
         return read_rows(path)
 

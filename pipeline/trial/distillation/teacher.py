@@ -155,12 +155,12 @@ def read_teacher(path: Path, *, rows: int) -> Teacher:
     try:
         arrays = read_arrays(path)
     except FileNotFoundError as error:
-        raise BadInput(f"{law}; {path} is gone. Run the same search again: it computes them anew.") from error
+        raise BadInput(f"{path} is gone. {law}. Run the same search again: it computes them anew.") from error
     except (SafetensorError, OSError) as error:
-        raise BadInput(f"{law}; {path} cannot be read: {error}. {way_out}") from error
+        raise BadInput(f"{path} cannot be read: {error}. {law}. {way_out}") from error
     names = {field.name for field in fields(Teacher)}
     if not {"logits"} <= arrays.keys() <= names or any(len(array) != rows for array in arrays.values()):
-        raise BadInput(f"{law}; {path} is about other rows than the {rows} there are. {way_out}")
+        raise BadInput(f"{path} is about other rows than the {rows} there are. {law}. {way_out}")
     return Teacher(**arrays)
 
 

@@ -45,11 +45,11 @@ def check_compile(choice: str, *, checkpointing: bool) -> None:
         BadInput: there is no such choice, or it does not go with activation checkpointing.
     """
     if choice not in CHOICES:
-        raise BadInput(f"--compile is one of {', '.join(CHOICES)}; given was {choice!r}.")
+        raise BadInput(f"--compile is {choice!r}. It is one of {', '.join(CHOICES)}.")
     if choice != OFF and checkpointing:
         raise BadInput(
-            f"The compiler decides which activations are kept; --compile is {choice!r}, and "
-            "--activation-checkpointing is given. Leave one of them out."
+            f"--compile is {choice!r}, and --activation-checkpointing is given. The compiler decides "
+            "which activations are kept. Leave one of them out."
         )
 
 

@@ -95,7 +95,7 @@ def check_precision(choice: str, hardware: Hardware | None) -> None:
         BadInput: there is no such precision, or not on this hardware.
     """
     if choice not in PRECISIONS:
-        raise BadInput(f"--precision is one of {', '.join(PRECISIONS)}; given was {choice!r}.")
+        raise BadInput(f"--precision is {choice!r}. It is one of {', '.join(PRECISIONS)}.")
     if choice == "auto" or hardware is None or hardware.has(choice):
         return
     native = [each for each in PRECISIONS[1:] if hardware.has(each)]

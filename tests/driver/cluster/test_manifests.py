@@ -90,6 +90,7 @@ def test_a_search_becomes_a_command_line_that_asks_for_it(
         received.append(request)
         return ()
 
+    monkeypatch.setattr("pipeline.driver.search.early.check_early", lambda _: None)
     monkeypatch.setattr("pipeline.driver.search.seeds.run_seeds", run_seeds)
     assert run_here([*line, "--quiet"]) == 0
     assert received == [request]

@@ -160,7 +160,7 @@ def test_a_store_that_a_node_does_not_see_is_refused_and_nothing_is_written(
     )
     assert run.returncode == 2, run.stderr
     said = " ".join(run.stderr.split())
-    assert f"All nodes of a cluster see the store; {WORKER} does not see" in said
+    assert f"{WORKER} does not see" in said
     assert "a folder that all nodes share" in said
     assert not list(folder.iterdir())
 
@@ -192,10 +192,7 @@ def test_a_node_that_joins_without_seeing_the_store_ends_the_search(tmp_path: Pa
         cluster.start(WORKERS[1], before)
         said = " ".join(first.communicate(timeout=150)[1].split())
         assert first.returncode == 1, said
-        assert (
-            f"All nodes of a cluster see the store; {WORKERS[1]}, which has joined since the start, does not"
-            in said
-        )
+        assert f"{WORKERS[1]}, which has joined since the start, does not see the store" in said
         assert "Traceback" not in said
     finally:
         cluster.stop()

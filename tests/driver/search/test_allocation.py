@@ -47,12 +47,12 @@ def test_a_study_that_began_before_keeps_its_order() -> None:
 @pytest.mark.parametrize(
     ("request_", "text", "message"),
     [
-        (Search(), '[allocation]\nvalue = "latency"\n', "the objective is compression"),
+        (Search(), '[allocation]\nvalue = "latency"\n', "The objective is compression"),
         (Search(method="magnitude"), '[allocation]\nvalue = "uniform"\n', "sets single weights to zero"),
         (
             Search(method="obs"),
             '[allocation]\nvalue = "uniform"\n[rescore]\nvalue = 2\n',
-            "orders groups of units once",
+            "orders groups of them once",
         ),
     ],
 )

@@ -98,7 +98,7 @@ def test_what_is_said_of_causes_outside() -> None:
     wrapped.__cause__ = full
     assert "Free some space" in outside_cause(wrapped)
     database = OperationalError("INSERT", {}, Exception("database or disk is full"))
-    assert "a database's disk is full" in outside_cause(database)
+    assert "A database's disk is full" in outside_cause(database)
     assert outside_cause(LeaseLost("taken over")) == "taken over"
     assert outside_cause(LedgerLost("gone")) == "gone"
     assert outside_cause(ValueError("a fault of ours")) is None

@@ -20,15 +20,15 @@ from pipeline.cli.shared_options import with_options_of
 from pipeline.driver.cluster import arguments
 from pipeline.driver.execute import Resources
 from pipeline.driver.search import api
+from pipeline.driver.search.grid import requests_of
 from pipeline.driver.search.option import Option, options_of
 from pipeline.driver.search.request import HOW, KEPT, SCHEDULERS, WHAT, Search
-from pipeline.driver.search.sweep import requests_of
 from pipeline.driver.search.watcher import SilentWatcher
 from pipeline.methods.registry import METHODS
 from pipeline.model.folder import BUILTIN, TINY_GPT2, TINY_VIT
 from pipeline.study.records import BadInput
 from pipeline.study.store import DEFAULT_STORE
-from pipeline.task.outline import DIGITS
+from pipeline.task.place import DIGITS
 from pipeline.trial.distillation import NONE
 from pipeline.trial.training.compilation import OFF
 
@@ -129,7 +129,7 @@ def test_resources_and_budget_come_from_the_options() -> None:
 
 @pytest.mark.parametrize("store", ["gs://bucket/runs", "http://host/runs"])
 def test_a_store_is_a_folder_or_a_bucket_of_s3(store: str) -> None:
-    with pytest.raises(BadInput, match=f"given was {store}"):
+    with pytest.raises(BadInput, match=f"--store is {store}"):
         Search(store=store)  # type: ignore[arg-type]
 
 

@@ -104,5 +104,5 @@ def test_single_weights_have_no_uniform_allocation(tmp_path: Path, capsys) -> No
     asked = ["search", "--method", "magnitude", "--space", str(tmp_path / "space.toml")]
     assert run([*asked, "--store", str(tmp_path / "store")]) == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert "allocation = 'uniform' cuts layers and widths; magnitude" in said
+    assert "allocation = 'uniform' cuts layers and widths, and magnitude" in said
     assert not (tmp_path / "store").exists()

@@ -14,7 +14,7 @@ from pipeline.study.records import BadInput
     ("options", "message"),
     [
         ({"stack": 0}, "--stack is 0"),
-        ({"stack": 4, "method": "l0"}, "l0 changes in each; --stack goes with chance, "),
+        ({"stack": 4, "method": "l0"}, "--stack does not go with l0, which changes the network's pass"),
         ({"stack": 4, "distill": "kd"}, "--stack does not go with --distill"),
         ({"stack": 4, "compile": "auto"}, "--stack does not go with --compile"),
     ],

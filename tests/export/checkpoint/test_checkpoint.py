@@ -249,7 +249,7 @@ def test_weights_of_another_layout_are_refused(folder):
 
 def test_a_newer_checkpoint_is_refused(folder):
     change(folder, cut_format=modeling_cut.FORMAT + 1)
-    with pytest.raises(BadInput, match=r"has format 2, this one knows 1\. Update prunefront"):
+    with pytest.raises(BadInput, match=r"has format 2, and this prunefront knows 1\. Update it"):
         pipeline.load(folder)
     with pytest.raises(ValueError, match="has format 2, this code knows 1"):
         modeling_cut.CutBertModel(modeling_cut.CutBertConfig(cut_format=2))

@@ -115,7 +115,7 @@ class TestPackaged:
             load_space("snip", file=file, pretrained=False, family="vit")
 
     def test_unknown_method(self) -> None:
-        with pytest.raises(BadInput, match=r"'snp' has none.*Nearest: 'snip'; known: chance, .*, snip"):
+        with pytest.raises(BadInput, match=r"no file of 'snp'.*Nearest: 'snip'; known: chance, .*, snip"):
             load_space("snp", file=None, pretrained=True)
 
     def test_found_in_a_checkout(self) -> None:
@@ -358,11 +358,11 @@ class TestRefused:
             snip(tmp_path, text)
 
     def test_malformed_toml_is_refused_with_file_and_line(self, tmp_path: Path) -> None:
-        with pytest.raises(BadInput, match=r"mine\.toml is not: .*line 2"):
+        with pytest.raises(BadInput, match=r"mine\.toml is no TOML: .*line 2"):
             snip(tmp_path, "[delta]\nvalue = = 3\n")
 
     def test_key_twice(self, tmp_path: Path) -> None:
-        with pytest.raises(BadInput, match=r"mine\.toml is not: .*line 3"):
+        with pytest.raises(BadInput, match=r"mine\.toml is no TOML: .*line 3"):
             snip(tmp_path, "[delta]\nvalue = 0.1\n[delta]\nvalue = 0.2\n")
 
     def test_file_that_is_not_there(self, tmp_path: Path) -> None:

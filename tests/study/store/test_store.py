@@ -206,7 +206,7 @@ class TestRecord:
         document = json.loads((tmp_path / "record.json").read_text())
         (tmp_path / "record.json").write_text(json.dumps(document | {"format": 2, "points": "new"}))
         with pytest.raises(
-            BadInput, match=r"record\.json has format 2, this program knows up to 1\. Install"
+            BadInput, match=r"record\.json has format 2, and this prunefront knows up to 1\. Install"
         ):
             load_record(tmp_path)
 
@@ -382,7 +382,7 @@ class TestStudies:
     @pytest.mark.parametrize("place", ["file/runs", "file"])
     def test_below_a_file_nothing_is_written(self, tmp_path: Path, place: str) -> None:
         (tmp_path / "file").write_text("mine")
-        with pytest.raises(BadInput, match=rf"{place} is not: .*\. Choose another folder"):
+        with pytest.raises(BadInput, match=rf"{place} cannot be written: .*\. Choose another folder"):
             Store(tmp_path / place).check_writable()
         assert (tmp_path / "file").read_text() == "mine"
 
@@ -390,7 +390,7 @@ class TestStudies:
         not Path("/proc/self").exists(), reason="needs a file system that refuses writes to root, too"
     )
     def test_file_system_that_refuses(self) -> None:
-        with pytest.raises(BadInput, match="/proc is not: "):
+        with pytest.raises(BadInput, match="/proc cannot be written: "):
             Store(Path("/proc")).check_writable()
 
 

@@ -328,5 +328,5 @@ def test_what_is_no_grid_is_refused(grid: str) -> None:
 
 def test_a_search_on_latency_measures_it() -> None:
     check_grid("none", objective="macs")
-    with pytest.raises(BadInput, match="A search on latency measures it"):
+    with pytest.raises(BadInput, match="a search on latency measures it"):
         check_grid("none", objective="latency")
