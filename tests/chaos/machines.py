@@ -16,18 +16,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, final
 
+from tests.kit.ports import free_port
+
 ROOT = Path(__file__).parents[2]
 RAY = str(Path(sys.executable).parent / "ray")
 HEAD, WORKERS = "127.0.0.2", ("127.0.0.3", "127.0.0.4")
 READY_S = 180.0
 TRIAL = b"ray::Implicit"  # how Ray calls a process with a function of Tune's
-
-
-def free_port(host: str) -> int:
-    """A port that nobody has now."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 def start(command: list[str], env: dict[str, str], log: Path) -> subprocess.Popen[bytes]:

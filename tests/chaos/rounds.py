@@ -21,7 +21,8 @@ from typing import Any, final
 from pipeline.study.ledger import holder_of
 from pipeline.study.store import Store, place_text
 from tests.chaos.audit import STUDY, Audit, Running, audit, records, running, signs
-from tests.chaos.machines import WORKERS, Nodes, Server, free_port, kill_group, start, wait_for
+from tests.chaos.machines import WORKERS, Nodes, Server, kill_group, start, wait_for
+from tests.kit.ports import free_port
 from tests.kit.toy import SHORT_CUT, write_task
 
 VICTIMS = ("driver", "node", "trial", "mlflow", "pause", "term")

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow.fs
 
 from pipeline.study.store import Store
-from tests.kit.postgres import free_port
+from tests.kit.ports import free_port
 
 KEYS = {
     "AWS_ACCESS_KEY_ID": "testing",

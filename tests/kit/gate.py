@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from tests.kit.postgres import free_port
+from tests.kit.ports import free_port
 
 Change = Callable[[bytes], bytes]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -18,6 +17,8 @@ from typing import Any
 import pytest
 from optuna.storages import RDBStorage
 
+from tests.kit.ports import free_port
+
 USER, PASSWORD = "prunefront", "pg-s3cr3t-word"
 
 
@@ -28,12 +29,6 @@ def binaries() -> Path | None:
         return found[-1].parent
     here = shutil.which("initdb")
     return Path(here).resolve().parent if here else None
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass(frozen=True)

@@ -18,16 +18,11 @@ import pytest
 
 from tests.chaos.machines import WORKERS, Nodes, wait_for
 from tests.chaos.rounds import SPACE
+from tests.kit.ports import free_port
 from tests.kit.toy import command, environment, write_task
 
 HEAD, WORKER = "127.0.0.2", "127.0.0.3"
 RAY = str(Path(sys.executable).parent / "ray")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HEAD, 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
@@ -51,7 +46,7 @@ def nodes(tmp_path: Path, *, before_worker: Sequence[str] = ()) -> Iterator[tupl
     empty = tmp_path / "empty"
     empty.mkdir()
     bare = env | {"HOME": str(empty), "HF_HOME": str(empty / "hub"), "XDG_CACHE_HOME": str(empty / "cache")}
-    address = f"{HEAD}:{free_port()}"
+    address = f"{HEAD}:{free_port(HEAD)}"
     short = Path("/tmp") / f"pf{secrets.token_hex(3)}"  # Ray's socket paths have 107 characters at most
     common = ["--block", "--object-store-memory=150000000"]
     head = [

@@ -28,6 +28,7 @@ from pipeline.driver.tracking.opening import ENVIRONMENT, FIRST_CONTACT, connect
 from pipeline.driver.tracking.tracker import open_tracking
 from pipeline.study.records import BadInput
 from tests.kit.databases import made_by_mlflow
+from tests.kit.ports import free_port
 from tests.kit.tracking import PROVENANCE, SPEC, same, trials
 
 SECRET = "s3cret-w0rd"
@@ -38,13 +39,6 @@ A_FEW_SECONDS = 20.0  # one try of five seconds; the libraries of their own try 
 def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(opening, "_make_database", made_by_mlflow)
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-    return port
 
 
 def refusal(uri: str | None, root: Path) -> str:

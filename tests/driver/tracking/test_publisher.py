@@ -6,7 +6,6 @@ import http.server
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -26,6 +25,7 @@ from pipeline.driver.tracking.published import TRIAL
 from pipeline.study.ledger import LeaseLost, LedgerLost, hold
 from pipeline.study.records import BadInput
 from pipeline.study.store import DataFacts, LedgerPlace, Store
+from tests.kit.ports import free_port
 from tests.kit.synthetic import point, record, spec
 
 pytestmark = pytest.mark.filterwarnings(
@@ -295,9 +295,7 @@ def server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.mark.timeout(400)
 def test_a_server_that_is_killed_and_comes_back_gets_all_of_it_once(store: Store, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     sent = courier(store, address)
     end(store, 0)
