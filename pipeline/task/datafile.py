@@ -183,7 +183,8 @@ def _header(path: Path) -> list[str]:
         return list(pa.parquet.read_schema(pa.BufferReader(content_of(path))).names)
     text = text_of(content_of(path))
     if kind in JSON_LINES:
-        rows = [json.loads(line) for line in islice(filter(str.strip, text.splitlines()), HEADER_ROWS)]
+        # at "\n" alone, as rows are read: a text may have other breaks of lines in it (U+2028)
+        rows = [json.loads(line) for line in islice(filter(str.strip, text.split("\n")), HEADER_ROWS)]
         return list(dict.fromkeys(name for row in rows if isinstance(row, dict) for name in row))
     headers = [_split(text, delimiter) for delimiter in (DELIMITERS[kind], *GUESSED)]
     return headers[0] if len(headers[0]) > 1 else max(headers, key=len)

@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.study.records import BadInput
 from pipeline.study.whole_file import write_new
 from pipeline.task.datafile import TEST, VALIDATION, DataFile, look_into
+from pipeline.task.encodings import printable
 from pipeline.task.imagefiles import ImageFolder, is_image_folder, part_folder
 from pipeline.task.kinds import KINDS, scored_by
 from pipeline.task.kinds.images import Images
@@ -146,7 +147,7 @@ def _labels(task: Task) -> str:
     if not task.class_names:
         return f"of the kind {task.kind.name}"
     shown = ", ".join(task.class_names[:SHOWN]) + (", …" if len(task.class_names) > SHOWN else "")
-    return f"{len(task.class_names)} classes: {shown}".replace("\n", " ")
+    return printable(f"{len(task.class_names)} classes: {shown}")
 
 
 def _absent(places: dict[str, Path]) -> list[str]:
@@ -173,4 +174,4 @@ def _relative(path: Path, folder: Path) -> str:
 def _quoted(value: str) -> str:
     """Return a string of TOML."""
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped) + '"'
+    return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'

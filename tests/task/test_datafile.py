@@ -11,7 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.study.records import BadInput, refer
+from pipeline.task.datafile import look_into
 from pipeline.task.loading import load_task, open_test
+from pipeline.task.readers import read_columns
 from tests.kit.toy import prunefront_here, small, write_task
 
 ROWS = [
@@ -162,3 +164,15 @@ def test_from_a_csv_to_a_front_and_a_network(tmp_path: Path, monkeypatch: pytest
     assert exported["point"]["metric"] == front["points"][0]["metric"]
     (kept_aside,) = exported["test_rows"].values()
     assert 10 < kept_aside < 60  # of 160: a fifth or so, that no trial has seen
+
+
+@pytest.mark.parametrize("space", ["\u2028", "\u0085", "\x0c"])
+def test_json_lines_end_at_line_feeds_alone(tmp_path: Path, space: str) -> None:
+    """JSON may have U+2028 and U+0085 in a string as they are: pandas writes them so with force_ascii=False."""
+    escaped = json.dumps(space) if space == "\x0c" else f'"{space}"'
+    lines = [f'{{"text": "one" , "more": {escaped}, "label": "{number % 2}"}}' for number in range(40)]
+    (tmp_path / "data.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    found = look_into(tmp_path / "data.jsonl", text=(), label=None, labelled=True)
+    assert (found.text, found.label) == (("text",), "label")
+    table, _ = read_columns(tmp_path / "data.jsonl", ("more", "label"), None)
+    assert table["more"].to_pylist() == [space] * 40

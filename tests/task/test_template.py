@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import tomllib
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -14,7 +17,7 @@ from pipeline.study.records import BadInput
 from pipeline.task.kinds import KINDS
 from pipeline.task.loading import load_task
 from pipeline.task.taskfile import read_taskfile
-from pipeline.task.template import write_taskfile
+from pipeline.task.template import _labels, _quoted, write_taskfile
 from tests.kit.kinds import write_rows
 
 ROWS = [(f'word{i} of "row" {i}', ["pro", 'c"on'][i % 2]) for i in range(60)]
@@ -128,3 +131,18 @@ def test_what_cannot_be_learned_is_said_and_nothing_is_written(tmp_path: Path) -
     assert not data.with_suffix(".toml").exists()
     with pytest.raises(BadInput, match="is no file of rows"):
         write_taskfile(tmp_path / "a.txt", text=(), label=None, metric="accuracy", to=None, cache=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a\rb", "\U000e0001tag", "\u200btext", 'quo"te\\'])
+def test_any_name_is_a_string_of_toml(name: str) -> None:
+    assert tomllib.loads(f"name = {_quoted(name)}") == {"name": name}
+
+
+def test_classes_stand_in_a_comment_of_one_line() -> None:
+    """TOML refuses control characters in comments."""
+    task: Any = SimpleNamespace(
+        class_names=("a\rb", "c\x00d", "e\nf"), kind=SimpleNamespace(name="classification")
+    )
+    line = f"label = 1 # {_labels(task)}"
+    assert tomllib.loads(line) == {"label": 1}
+    assert line == "label = 1 # 3 classes: a b, c d, e f"

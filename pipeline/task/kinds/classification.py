@@ -124,8 +124,8 @@ class Classification(Kind):
         return entropy(split.labels)
 
     def untrained_loss(self, split: Split) -> float:
-        """Return ln C."""
-        return float(np.log(int(split.labels.max()) + 1))
+        """Return ln C; without classes, C of those that the rows have."""
+        return float(np.log(self.classes or int(split.labels.max()) + 1))
 
 
 def soft_targets(

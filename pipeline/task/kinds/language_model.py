@@ -9,7 +9,7 @@ Shapes: B blocks of T tokens, W words of the vocabulary, V blocks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch import Generator, Tensor, nn
 from pipeline.study.records import Array
 from pipeline.task.batches import Batch, Split
 from pipeline.task.kinds.base import Description, Judged, Kind
+from pipeline.task.tokens import CUT, LIMIT
 from pipeline.task.usual import Usual
 
 if TYPE_CHECKING:
@@ -61,9 +62,11 @@ class LanguageModel(Kind):
         """Return the rows' texts as whole blocks: id, input_ids, label.
 
         Raises:
-            ValueError: the texts have fewer tokens than a block.
+            ValueError: the texts have fewer tokens than a block, or a block has one alone.
         """
         length, texts = min(max_length, tokenizer.model_max_length), rows["text_a"].to_pylist()
+        if length < 2:
+            raise ValueError(f"A block has two tokens or more; max_length is {length}.")
         end = [] if tokenizer.eos_token_id is None else [int(tokenizer.eos_token_id)]
         tokens: list[int] = []
         for start in range(0, len(texts), TEXTS_AT_ONCE):
@@ -80,6 +83,12 @@ class LanguageModel(Kind):
         ids = pa.array([f"block-{number}" for number in range(1, blocks + 1)])
         labels = pa.array(np.zeros(blocks, np.int64))
         return pa.table({"id": ids, "input_ids": pa.ListArray.from_arrays(offsets, flat), "label": labels})
+
+    def split(self, rows: pa.Table, tokenizer: PreTrainedTokenizerBase) -> Split:
+        """Return blocks that no batch is longer than: a batch for a GPU is not filled up, as lengths of others are."""
+        found = super().split(rows, tokenizer)
+        limit = {CUT: "0", LIMIT: str(int(found.lengths.max()))}
+        return replace(found, table=rows.replace_schema_metadata(limit))
 
     @property
     def classes(self) -> int:

@@ -69,6 +69,9 @@ def test_untrained_loss_is_that_of_outputs_of_zero():
     labels = np.array([0, 2, 2, 1])
     zeros = CLASSES.loss(torch.zeros(4, 3), {"labels": torch.from_numpy(labels)})
     assert CLASSES.untrained_loss(labelled(labels)) == pytest.approx(zeros.item())
+    assert CLASSES.untrained_loss(labelled(labels % 2)) == pytest.approx(
+        zeros.item()
+    )  # no row has the last class
     values = np.array([100.0, 102.0], np.float32)
     zeros = VALUES.loss(torch.zeros(2, 1), {"labels": torch.from_numpy(values)})
     assert VALUES.untrained_loss(labelled(values)) == pytest.approx(zeros.item())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -109,3 +110,19 @@ def test_a_teacher_s_likeliest_words_are_learned() -> None:
 def test_what_is_no_running_text(table: dict[str, list[str]], described: Description, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LanguageModel.learn(pa.table({"id": ["x"], **table, "label": ["?"]}), described)
+
+
+def test_blocks_are_whole_in_batches_for_a_gpu_too() -> None:
+    """Lengths of other kinds are multiples of 16 there; a block that is filled up would predict its filling."""
+    reader = tokenizer()
+    reader.pad_token_id = 0
+    split = KIND.split(KIND.encode(rows("abcdefghij", "klmnopqrst"), reader, max_length=10), reader)
+    batch = replace(split, multiple=16).collate(np.arange(2))
+    assert batch["input_ids"].tolist() == split.collate(np.arange(2))["input_ids"].tolist()
+    assert batch["input_ids"].shape == (2, 10)
+    assert batch["attention_mask"].all()
+
+
+def test_a_block_of_one_token_predicts_nothing() -> None:
+    with pytest.raises(ValueError, match="two tokens or more; max_length is 1"):
+        KIND.encode(rows("abc"), tokenizer(), max_length=1)
