@@ -38,19 +38,21 @@ class EarlyLook(Listener):
         """Measure it at its look.
 
         Raises:
-            PoorRate: it is far behind.
+            PoorRate: it is far behind, or its metric is no number.
         """
         if self.metric is not None or epoch < self.at:
             return
         self.metric = self._inputs.evaluate(self._model).metrics["metric"]
-        if self._best is not None and self.metric - self._constant < POOR * (self._best - self._constant):
+        if self._best is None:
+            return
+        if not self.metric - self._constant >= POOR * (self._best - self._constant):  # NaN is neither
             raise PoorRate
 
     def comparable(self, final: float) -> float | None:
         """Return what it had at its look, if others can be compared with that; `final`: its metric in the end.
 
-        Not if that was no better than a constant prediction, of which others would have to have more than it.
+        Not if that was no number, or no better than a constant prediction, of which others would have to have more.
         """
-        if self.metric is None or self.metric <= self._constant:
+        if self.metric is None or not self.metric > self._constant:
             return None
         return None if self.metric - self._constant < LEARNED * (final - self._constant) else self.metric

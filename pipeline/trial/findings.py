@@ -54,7 +54,7 @@ class Findings:
     def resume(self, before: TrialRecord, *, epoch: float) -> None:
         """Go on from what was found up to a checkpoint, written after `epoch` epochs."""
         self.points, self.history = list(before.points), list(before.history)
-        self.rungs = list(before.rungs)
+        self.rungs, self.reason = list(before.rungs), before.reason
         self.stacked = int(before.provenance.get(STACKED, 1))
         self._seconds_before, self._resumed_at = before.seconds, epoch
 

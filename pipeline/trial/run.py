@@ -123,7 +123,7 @@ class TrialRun:
             self._rewind()
         start, self._start = self._start, None
         if self._team is not None:
-            self._team.order(self.phases.index(phase), self.masks, start, self.chain)
+            self._team.order(self.phases.index(phase), self.masks, start, self.chain, self.distillation)
         loop = self.loop_of(phase, listener)
         try:
             loop.fit(start)
@@ -135,6 +135,7 @@ class TrialRun:
     def follow(self, order: Order, listener: Listener) -> None:
         """Train a phase as another process of this trial does, which has cut to its masks."""
         phase, masks, start, self.chain = self.phases[order.phase], order.masks, order.start, order.chain
+        order.remind(self.distillation)
         if masks is not None:
             self.anatomy = cut(self.model, self.anatomy, masks)
         self.loop_of(phase, listener).fit(start)

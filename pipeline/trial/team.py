@@ -12,9 +12,11 @@ from typing import Any, final
 
 import torch
 import torch.distributed as processes
+from torch import Tensor
 
 from pipeline.study.records import Masks
 from pipeline.trial.curve.chain import Chain
+from pipeline.trial.distillation import Distillation
 from pipeline.trial.training.data_parallel import Group
 from pipeline.trial.training.listener import LoopState
 
@@ -25,12 +27,22 @@ LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}  # all are o
 
 @dataclass(frozen=True)
 class Order:
-    """What the first process orders: a phase by its place, what was cut before, where it goes on, what it trains."""
+    """What the first process orders: a phase by its place, what was cut before, where it goes on, what it trains.
+
+    `snapshots` are all that the first process has taken so far: the others measure and represent nothing.
+    """
 
     phase: int
     masks: Masks | None
     start: LoopState | None
     chain: Chain
+    snapshots: tuple[Tensor, ...] = ()
+
+    def remind(self, distillation: Distillation | None) -> None:
+        """Let another process learn from the snapshots that it does not have yet."""
+        if distillation is not None:
+            for features in self.snapshots[len(distillation.snapshots) :]:
+                distillation.remember(features.numpy())
 
 
 @final
@@ -41,9 +53,20 @@ class Team:
         self.group, self._folder, self._device = group, folder, device
         self._orders = 0
 
-    def order(self, phase: int, masks: Masks | None, start: LoopState | None, chain: Chain) -> None:
-        """Order the others to train a phase: cut to these masks, after this state, with the networks of a chain."""
+    def order(
+        self,
+        phase: int,
+        masks: Masks | None,
+        start: LoopState | None,
+        chain: Chain,
+        distillation: Distillation | None = None,
+    ) -> None:
+        """Order the others to train a phase: cut to these masks, after this state, with the networks of a chain.
+
+        They learn from the same snapshots as `distillation`.
+        """
         order: dict[str, Any] = {"phase": phase, "chain": chain.state()}
+        order["snapshots"] = [] if distillation is None else [each.cpu() for each in distillation.snapshots]
         if masks is not None:
             order["masks"] = [torch.from_numpy(mask) for mask in astuple(masks)]
         if start is not None:
@@ -65,7 +88,7 @@ class Team:
         order = torch.load(self._file(int(number)), weights_only=True, map_location="cpu")
         masks = Masks(*(mask.numpy() for mask in order["masks"])) if "masks" in order else None
         start = LoopState(order["step"], order["tensors"]) if "step" in order else None
-        return Order(order["phase"], masks, start, Chain.of_state(order["chain"]))
+        return Order(order["phase"], masks, start, Chain.of_state(order["chain"]), tuple(order["snapshots"]))
 
     def _say(self, number: int) -> None:
         processes.broadcast(torch.tensor(number, device=self._device), 0)

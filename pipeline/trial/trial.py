@@ -185,10 +185,14 @@ def _resume(run: TrialRun, findings: Findings, monitor: Monitor) -> int:
 
 
 def _load_snapshots(run: TrialRun, *, before: int) -> bool:
-    """Learn again from the snapshots of the rounds before a phase; return whether all of them are there."""
+    """Learn again from the snapshots of the rounds before a phase; return whether all of them are there.
+
+    Tuning leaves them, recovery does not: a ladder's phases are rounds of their own.
+    """
     if run.distillation is None or not run.distillation.takes_snapshots():
         return True
-    found = [checkpoints.load_snapshot(list(run.job.attempts), round_) for round_ in range(before)]
+    rounds = [phase.round for phase in run.phases[:before] if phase.name == "tune"]
+    found = [checkpoints.load_snapshot(list(run.job.attempts), round_) for round_ in rounds]
     snapshots = [features for features in found if features is not None]
     if len(snapshots) < len(found):
         return False

@@ -109,3 +109,16 @@ def test_the_middle_rate_is_first_and_the_others_know_of_it() -> None:
     assert _with_early_metrics(DenseJob(1.0), [None, run, replace(run, early_metric=0.5)]) == DenseJob(
         1.0, 0.6
     )
+
+
+def test_a_metric_that_is_no_number_is_poor_and_no_measure_for_others(
+    make_inputs: Callable[..., TrialInputs], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = make_inputs()
+    found = type("E", (), {"metrics": {"metric": float("nan")}})()
+    monkeypatch.setattr(TrialInputs, "evaluate", lambda *_: found)
+    first, second = (EarlyLook(inputs, best, None, epochs=3.0) for best in (None, 0.9))  # type: ignore[arg-type]
+    first.on_epoch(1.0, {})
+    assert first.comparable(0.9) is None
+    with pytest.raises(PoorRate):
+        second.on_epoch(1.0, {})

@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from pipeline.model.source import build
 from pipeline.study.records import Ask, Params, TrialRecord
 from pipeline.trial import checkpoint as checkpoints
+from pipeline.trial.anchors import Banks, teach
 from pipeline.trial.inputs import TrialInputs
 from pipeline.trial.job import TrialJob
 from pipeline.trial.training.data_parallel import Group
 from pipeline.trial.trial import run_trial
+from tests.kit.distillation import CAP
 from tests.kit.trials import CHANCE, SNIP, TWO_ROUNDS
 
 pytestmark = pytest.mark.usefixtures("on_the_cpu")
@@ -108,3 +111,24 @@ def test_every_process_has_as_many_parts_and_each_part_counts_once(
         for rank in range(size)
     ]
     assert found == expected
+
+
+def test_all_processes_learn_from_the_snapshots_of_earlier_rounds(
+    make_inputs: Callable[..., TrialInputs], tmp_path: Path
+) -> None:
+    """The first process alone takes them, at the end of a round; the other one's rows are contrasted with them, too."""
+    inputs = two_cards(make_inputs)
+    dense, _ = build(inputs.source, seed=5)
+    weights = {key: value.numpy() for key, value in dense.state_dict().items()}
+    inputs = replace(inputs, dense=weights, distill="cap")
+    inputs = replace(inputs, teacher=teach(inputs, Banks(finetuned=True, pretrained=True)))
+    found = [
+        run_trial(
+            replace(inputs, cards=cards),
+            TrialJob(Ask(3, PARAMS | CAP, 11), (tmp_path / str(cards),)),
+            lambda _: None,
+        )
+        for cards in (1, 2)
+    ]
+    assert {row.round for row in found[0].history if "distill_loss" in row.values} == {0, 1}
+    assert_alike(found[1], found[0])

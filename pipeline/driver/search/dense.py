@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -89,12 +90,13 @@ class DenseTraining:
         return read_dense(self.folder) is not None
 
     def write(self, runs: Sequence[DenseRun | None]) -> None:
-        """Write the best of the runs at all learning rates.
+        """Write the best of the runs at all learning rates; one whose metric is no number has diverged, too.
 
         Raises:
             BadInput: all of them diverged.
         """
-        whole = [run for run in runs if run is not None]
+        trained = self.recipe.epochs > 0  # what came as it is, is refused by its metric (`anchors`)
+        whole = [run for run in runs if run is not None and (math.isfinite(run.metric) or not trained)]
         if not whole:
             rates = ", ".join(f"{rate:g}" for rate in self.recipe.learning_rates)
             raise BadInput(

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pipeline.model.anatomy import Anatomy
 from pipeline.study.records import Array
@@ -59,6 +60,11 @@ class Distillation(ABC):
         self._inputs = inputs
         self._logits = on_device(inputs.teacher.logits, inputs.device)
 
+    @property
+    def snapshots(self) -> Sequence[Tensor]:
+        """The snapshots that it learns from, [R, d] each."""
+        return ()
+
     def remember(self, features: Array) -> None:
         """Learn from now on also from a snapshot: features [R, d] of the training rows."""
         raise ValueError(f"{type(self).__name__} takes no snapshots; {len(features)} rows were given.")
@@ -80,8 +86,11 @@ class Distillation(ABC):
     def loss(self, task_loss: Tensor, outputs: Tensor, batch: Batch) -> Tensor:
         """Return the loss that replaces the task's, on a batch or on a part of it: a mean over its rows."""
         taught = self._logits[batch["rows"]]
-        if taught.ndim > 2:  # an entry per token: padded to the longest row of all
-            taught = taught[:, : outputs.shape[1]]
+        if (
+            taught.ndim > 2
+        ):  # an entry per token: padded to the longest row of all, batches for a GPU beyond it
+            missing = outputs.shape[1] - taught.shape[1]
+            taught = nn.functional.pad(taught, (*(0, 0) * (taught.ndim - 2), 0, missing))
         soft = self.inputs.kind.soft_loss(outputs, taught, batch, temperature=self.kd_temperature)
         return (1.0 - self.kd_weight) * task_loss + self.kd_weight * soft
 

@@ -19,7 +19,7 @@ Deviations, each with its reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, final
@@ -84,6 +84,11 @@ class Cap(Distillation):
                 raise ValueError("A bank that is learned from is among the teacher's; it is not.")
             if used and features is not None:
                 self._banks.append(on_device(features, inputs.device))
+
+    @property
+    def snapshots(self) -> Sequence[Tensor]:
+        """Those of the bank."""
+        return self._snapshots
 
     def remember(self, features: Array) -> None:
         """Add a network to the bank of snapshots."""

@@ -198,7 +198,7 @@ class Loop:
         if self._networks is not None:
             through = [each.sharing() for each in self._networks.at(self.phase.first + self.done)]
         each: list[tuple[Tensor, ...]] = []
-        weight, whole = self.recipe.kind.weight, self.recipe.kind.weight(batch)
+        weight, whole = self.recipe.kind.weight, max(self.recipe.kind.weight(batch), 1.0)  # 0: without a word
         for rows, network in zip(batch_parts(batch, len(through)), through, strict=False):
             parts = batch_parts(rows, self._parts)
             own = [(part, True) for part in parts] if self.group is None else self.group.own(parts)

@@ -11,10 +11,11 @@ from torch import nn
 
 from pipeline.model.surgery import cut
 from pipeline.study.space import load_space
-from pipeline.task.batches import batch_parts, encoder_inputs
+from pipeline.task.batches import NO_LABEL, batch_parts, encoder_inputs
+from pipeline.task.kinds import Tokens
 from pipeline.trial.curve.allocation import Step
 from pipeline.trial.curve.chain import Chain
-from pipeline.trial.distillation import DISTILLATIONS, NONE, Teacher
+from pipeline.trial.distillation import DISTILLATIONS, NONE, DistillationInputs, Teacher
 from pipeline.trial.training.dropout import cheap_dropout
 from pipeline.trial.training.loop import Loop
 from pipeline.trial.training.phases import Phase, schedule
@@ -305,3 +306,25 @@ def test_misuse_is_an_error(make_model, make_split):
         make("kd").remember(teacher.logits)
     assert NONE not in DISTILLATIONS
     assert KD.items() <= CAP.items()
+
+
+@pytest.mark.parametrize("length", [4, 16])
+def test_a_teachers_words_meet_batches_of_any_length(length: int):
+    """Batches for a GPU have lengths of 16, 32 …; the teacher's outputs end with the longest row, of five tokens here.
+
+    By hand: rows of three and five tokens, the first two of each are words: KL is the mean of those four.
+    """
+    generator = torch.Generator().manual_seed(0)
+    taught, outputs = (
+        torch.randn(2, 5, 3, generator=generator),
+        torch.randn(2, length, 3, generator=generator),
+    )
+    kd, kind = make("kd", kd_weight=1.0), Tokens("entity_f1", ("O", "B-A", "I-A"))
+    labels = np.zeros((2, 5), np.int64)
+    kd.bind(DistillationInputs(Teacher(taught.numpy()), labels, kind, torch.device("cpu"), 0))
+    words = torch.full((2, length), NO_LABEL)
+    words[:, :2] = 1
+    batch = {"rows": torch.tensor([1, 0]), "labels": words}
+    ours, theirs = ((each[:, :2] / 2.0).log_softmax(-1).flatten(0, 1) for each in (outputs, taught[[1, 0]]))
+    expected = 4.0 * nn.functional.kl_div(ours, theirs, reduction="batchmean", log_target=True)
+    torch.testing.assert_close(kd.loss(torch.tensor(7.0), outputs, batch), expected)

@@ -201,3 +201,17 @@ def test_what_makes_no_sense_is_refused(
     assert code == 2
     assert says in capsys.readouterr().err
     assert not store.exists()
+
+
+def test_a_ladder_goes_on_from_its_last_checkpoint(distilled, tmp_path, monkeypatch) -> None:
+    """Snapshots are of the rounds of tuning; the ladder's networks are rounds of their own, and leave none."""
+    ladder = TWO_ROUNDS | DRAWN | {"recover": "ladder", "ladder_steps": 2, "ladder_end": 0.8}
+    inputs = distilled("snip", "cap")
+    whole = run_trial(inputs, TrialJob(Ask(3, ladder, 11), (tmp_path / "whole",)), lambda _: None)
+    trial = Interruptions(inputs, ladder, tmp_path, monkeypatch)
+    trial.start_and_die(
+        kill_after=2 * STEPS_PER_EPOCH + 5
+    )  # of 12 steps of tuning and two networks of 3 each
+    found = trial.start()
+    assert float(found.provenance["resumed_at_epoch"]) == pytest.approx(17 / STEPS_PER_EPOCH, abs=1e-3)
+    assert_same(found, whole)

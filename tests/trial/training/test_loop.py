@@ -8,11 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+import transformers
 from torch import nn
 
 from pipeline.methods.base import OneShot, Run
 from pipeline.methods.registry import METHODS
-from pipeline.task.batches import Split, encoder_inputs
+from pipeline.model.anatomy import read_anatomy
+from pipeline.task.batches import NO_LABEL, Split, encoder_inputs
+from pipeline.task.kinds import Tokens
+from pipeline.trial.conformance.networks import tiny_config
 from pipeline.trial.training.dropout import cheap_dropout
 from pipeline.trial.training.loop import CHECK_STEPS, AtChance, Loop, TrainingFailed
 from pipeline.trial.training.loss_checks import CHANCE_LEAST_STEPS
@@ -377,3 +381,15 @@ def test_activation_checkpointing_gives_the_same_network(
         Loop(model, anatomy, split, tune(3), replace(recipe, checkpointing=checkpointing), Ears()).fit()
         found.append(list(model.parameters()))
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
+def test_a_batch_without_a_tagged_word_may_be_in_parts():
+    """What its parts weigh is the share of its words, of which it has none: the loss is 0."""
+    model = transformers.BertForTokenClassification(tiny_config("bert"))
+    tokens = pa.array([[5, 6, 7], [8, 9, 10, 11]], pa.list_(pa.int32()))
+    none = pa.array([[NO_LABEL] * 3, [NO_LABEL] * 4], pa.list_(pa.int64()))
+    rows = Split(pa.table({"id": ["0", "1"], "input_ids": tokens, "label": none}), pad_token_id=0)
+    recipe, ears = replace(RECIPE, kind=Tokens("entity_f1", ("O", "B-A", "I-A")), parts=2), Ears()
+    Loop(model, read_anatomy(model), rows, tune(2), recipe, ears).fit()
+    assert [values["train_loss"] for _, values in ears.epochs] == [0.0, 0.0]
+    assert all(bool(weight.isfinite().all()) for weight in model.parameters())
