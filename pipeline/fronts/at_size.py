@@ -34,7 +34,9 @@ class AtSize:
     size_mb: float
     latency_ms: float | None
     by_mb: Rival | None  # None: no network of another model is so small
-    by_ms: Rival | None  # None: nor so fast, or nothing was timed
+    by_ms: (
+        Rival | None
+    )  # None: nor so fast, or nothing was timed under its conditions: machine, threads, shape
 
     @property
     def sentence(self) -> str:
@@ -80,7 +82,7 @@ def _row(one: Front, fronts: Sequence[Front]) -> AtSize:
         spec.anchors.dense_size_mb,
         one.dense_latency_ms,
         by_mb=_best(others, "size_mb", spec.anchors.dense_size_mb),
-        by_ms=_best(others, "latency_ms", one.dense_latency_ms),
+        by_ms=_best([each for each in others if each.bench == one.bench], "latency_ms", one.dense_latency_ms),
     )
 
 

@@ -20,7 +20,10 @@ from pipeline.study.store import Store
 
 @dataclass(frozen=True)
 class HalfScore:
-    """Hypervolume (divided by dense - constant) of the front that one half chooses, scored on each half."""
+    """Hypervolume of the front that one half chooses, scored on each half, divided by dense - constant.
+
+    NaN where the dense network is no better than a constant prediction.
+    """
 
     chosen_on: float
     scored_on: float
@@ -74,6 +77,7 @@ def half_scores(
         chosen.append(hypervolume(values[here][picked], spec.reference_point))
         scored.append(hypervolume(values[there][picked], spec.reference_point))
     span = anchors.dense - anchors.constant
+    span = span if span > 0 else float("nan")  # as `Front.hypervolume_normalised`
     return HalfScore(float(np.mean(chosen)) / span, float(np.mean(scored)) / span)
 
 

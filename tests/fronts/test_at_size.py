@@ -11,7 +11,7 @@ from pipeline.fronts.at_size import at_size
 from pipeline.fronts.front import Front, load_front
 from pipeline.fronts.report import report
 from pipeline.study.records import Point
-from pipeline.study.store import Store
+from pipeline.study.store import LatencySetup, Store
 from tests.kit.synthetic import ANCHORS, point, record, spec
 
 
@@ -88,3 +88,20 @@ def test_the_page_opens_over_megabytes_and_has_the_table(store: Path, tmp_path: 
     report(store, ["large"], html=page)
     assert '"first":"gain"' in page.read_text()
     assert "off the shelf?" not in page.read_text()
+
+
+def timed(front: Front, bench: LatencySetup, ms: float, dense_ms: float) -> Front:
+    points = tuple(replace(each, latency_ms=ms, dense_latency_ms=dense_ms) for each in front.points)
+    return replace(front, points=points, bench=bench)
+
+
+def test_times_are_compared_under_the_same_conditions_alone(store: Path) -> None:
+    """A row of the large model, at 3 ms, is no rival of eight rows of the small one, at 4 ms."""
+    one, eight = (LatencySetup("cpu", 2, batch, 16) for batch in (1, 8))
+    large, small = fronts(store, "large", "small")
+    (_, apart) = at_size([timed(large, one, 3.0, 9.0), timed(small, eight, 2.0, 4.0)])
+    assert apart.latency_ms == 4.0
+    assert apart.by_ms is None
+    (_, alike) = at_size([timed(large, eight, 3.0, 9.0), timed(small, eight, 2.0, 4.0)])
+    assert alike.by_ms is not None
+    assert (alike.by_ms.study, alike.by_ms.point.latency_ms) == ("large", 3.0)

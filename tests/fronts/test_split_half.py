@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.fronts.split_half import best_on_other_half, half_scores, halves, metrics_on
-from tests.kit.synthetic import point, record, spec
+from tests.kit.synthetic import ANCHORS, point, record, spec
 
 
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=60), st.integers(0, 99))
@@ -53,3 +55,11 @@ def test_without_luck_both_halves_agree() -> None:
 def test_a_compression_that_no_point_has_is_refused() -> None:
     with pytest.raises(ValueError, match="No point"):
         best_on_other_half(spec(), [record(0, point(0.9, 0.1))], np.array([0, 1] * 4), min_gain=0.5)
+
+
+@pytest.mark.parametrize("dense", [0.5, 0.4])
+def test_of_a_dense_network_that_has_learned_nothing_there_is_no_share(dense: float) -> None:
+    labels = np.array([0, 1] * 4)
+    nothing = replace(spec(), anchors=replace(ANCHORS, dense=dense))
+    scores = half_scores(nothing, [record(0, point(1.0, 0.5, predictions=labels.tolist()))], labels, seed=3)
+    assert np.isnan([scores.chosen_on, scores.scored_on]).all()

@@ -127,7 +127,7 @@ def _samples(group: Group, values: dict[str, FloatArray]) -> FloatArray:
 def _quality(group: Group, sample: FloatArray, values: dict[str, FloatArray]) -> Quality:
     spans = np.array([entry.spec.anchors.dense - entry.spec.anchors.constant for entry in group.entries])
     # a dense network no better than a constant prediction gives no scale
-    normalised = np.divide(sample[0], spans, out=np.full(len(spans), np.nan), where=spans != 0)
+    normalised = np.divide(sample[0], spans, out=np.full(len(spans), np.nan), where=spans > 0)
     ends = [values[entry.spec.name][:, 1].max(initial=0.0) for entry in group.entries]
     return Quality(
         label=group.label,

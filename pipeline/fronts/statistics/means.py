@@ -1,8 +1,8 @@
 """Means over seeds: intervals, tests of two of them, corrections for many tests, minimum detectable differences.
 
 The unit is the seed: a study run again on another seed differs in draws, initial weights and order of rows, which
-is the noise that a claim about a method must exceed. All of it is Student's t; spreads of zero are no spreads:
-such a test has no p-value and is not significant.
+is the noise that a claim about a method must exceed. All of it is Student's t. A spread of zero, or of no more than
+the rounding of the values, is no spread: such a test has no p-value and is not significant.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from scipy import special
 Values = npt.NDArray[np.float64]
 
 LEVEL = 0.95  # of intervals; a difference is significant where p < 1 - LEVEL
+ROUNDING = 1e-12  # of the largest value: a smaller deviation is the rounding of the last bits
 POWER = 0.8  # Cohen (1988), "Statistical Power Analysis for the Behavioral Sciences", section 2.4
 
 
@@ -74,7 +75,7 @@ def welch(first: npt.ArrayLike, second: npt.ArrayLike, *, level: float = LEVEL) 
     if min(len(one), len(other)) < 2:
         return _unknown(mean, paired=False)
     a, b = one.var(ddof=1) / len(one), other.var(ddof=1) / len(other)
-    if a + b == 0:
+    if math.sqrt(a + b) <= _rounding(one, other):
         return _unknown(mean, paired=False)
     freedom = (a + b) ** 2 / (a**2 / (len(one) - 1) + b**2 / (len(other) - 1))
     return _difference(mean, math.sqrt(a + b), float(freedom), level=level, paired=False)
@@ -92,7 +93,7 @@ def paired(first: npt.ArrayLike, second: npt.ArrayLike, *, level: float = LEVEL)
     if len(one) != len(other):
         raise ValueError(f"Pairs need samples of one length; given were {len(one)} and {len(other)} values.")
     differences = interval(one - other, level=level)
-    if differences.count < 2 or differences.deviation == 0:
+    if differences.count < 2 or differences.deviation <= _rounding(one, other):
         return _unknown(differences.mean, paired=True)
     error = differences.deviation / math.sqrt(differences.count)
     return _difference(differences.mean, error, differences.count - 1, level=level, paired=True)
@@ -158,6 +159,11 @@ def _quantile(freedom: float, probability: float) -> float:
 
 def _mean(sample: Values) -> float:
     return float(sample.mean()) if len(sample) else math.nan
+
+
+def _rounding(one: Values, other: Values) -> float:
+    """Return the deviation up to which values of this size, two samples of one or more, are taken for equal."""
+    return ROUNDING * float(max(np.abs(one).max(), np.abs(other).max()))
 
 
 def _finite(values: npt.ArrayLike) -> Values:

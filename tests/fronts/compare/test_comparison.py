@@ -52,6 +52,16 @@ def test_worths_by_hand(tmp_path: Path) -> None:
     assert worth.without == (0, 0, 3)
 
 
+def test_a_dense_network_below_the_constant_gives_no_scale(tmp_path: Path) -> None:
+    """Divided by dense - constant = -0.1, a better front would have the lower quality."""
+    low = replace(ANCHORS, dense=0.4)
+    write_study(tmp_path, "low", [(0.8, 0.5)], anchors=low)  # type: ignore[arg-type]
+    (worth,) = compared(tmp_path, "low").validation.qualities
+    assert worth.hypervolume.mean == pytest.approx(0.5 * 0.3)
+    assert math.isnan(worth.hypervolume_normalised.mean)
+    assert worth.hypervolume_normalised.count == 0
+
+
 def test_shared_seeds_are_paired_and_others_are_welchs(tmp_path: Path) -> None:
     one, other, third = [0.80, 0.82, 0.84], [0.70, 0.73, 0.71], [0.7, 0.72, 0.74, 0.7]
     write_group(tmp_path, "one", one)

@@ -63,6 +63,15 @@ def test_without_a_spread_nothing_is_called(test: object, one: list[float], othe
     assert math.isnan(test(one, other).p)  # type: ignore[operator]
 
 
+def test_a_spread_of_the_last_bits_is_none() -> None:
+    """0.80 - 0.70, 0.82 - 0.72 and 0.84 - 0.74 are 0.1 but for rounding, which made p 1e-31 of an exact tie."""
+    one, other = [0.80, 0.82, 0.84], [0.70, 0.72, 0.74]
+    assert np.std(np.subtract(one, other)) > 0
+    assert math.isnan(paired(one, other).p)
+    assert math.isnan(welch([0.1 + 0.2, 0.3, 0.3], [0.2, 0.2]).p)
+    assert paired([0.8, 0.82, 0.84], [0.7, 0.72, 0.7401]).p < 1e-5  # a small spread is one
+
+
 def test_a_sample_is_finite() -> None:
     with pytest.raises(ValueError, match="finite"):
         interval([0.5, math.nan])
