@@ -40,9 +40,10 @@ def text(launch: Launch) -> str:
 def tree(launch: Launch) -> Tree:
     """Return the cluster's file as a tree: two types of nodes; the workers may be spot nodes."""
     start = f"set -a; . {HOME}/.prunefront.env; set +a; ulimit -n 65536; RAY_AUTH_MODE=token ray start"
-    own = [f"--volume {launch.search.store}:{launch.search.store}"]
+    # each is a part of a shell's command line
+    own = [f"--volume {shlex.quote(f'{launch.search.store}:{launch.search.store}')}"]
     if launch.in_objects:
-        own = [f"--env AWS_ENDPOINT_URL={launch.endpoint}"] if launch.endpoint else []
+        own = [f"--env AWS_ENDPOINT_URL={shlex.quote(launch.endpoint)}"] if launch.endpoint else []
     variables = [f"--env {name}={value}" for name, value in NODE_ENVIRONMENT.items()]
     return {
         "cluster_name": launch.name,

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from threading import Lock
 
 CODE = Path(__file__).with_name("served.py")
 REQUIREMENTS = ("torch", "transformers", "safetensors", "pandas")
+_ONE_AT_A_TIME = Lock()  # what two threads replace, each would put back what the other has put there
 
 
 @dataclass(frozen=True)
@@ -59,17 +61,19 @@ def write_model(folder: Path, model: ExportedModel, *, model_id: str, run_id: st
 def _requirements_unchecked() -> Iterator[None]:
     """Save without MLflow's look at whether the requirements are installed, for which it reads every package's files.
 
-    They are the versions that are installed.
+    They are the versions that are installed. No option of MLflow 3.17 turns that off:
+    MLFLOW_SKIP_PIP_REQUIREMENTS_CHECK is for a trial run of pip alone.
     """
     from mlflow.utils import environment
 
     name = "warn_dependency_requirement_mismatches"
-    before = getattr(environment, name, None)
-    if before is None:  # another version of MLflow
-        yield
-        return
-    setattr(environment, name, lambda _: None)
-    try:
-        yield
-    finally:
-        setattr(environment, name, before)
+    with _ONE_AT_A_TIME:
+        before = getattr(environment, name, None)
+        if before is None:  # another version of MLflow
+            yield
+            return
+        setattr(environment, name, lambda _: None)
+        try:
+            yield
+        finally:
+            setattr(environment, name, before)

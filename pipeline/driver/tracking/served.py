@@ -43,7 +43,7 @@ class Classifier(PythonModel):
             )
             with torch.inference_mode():
                 found.append(self.model(**inputs).logits)
-        logits = torch.cat(found)
+        logits = torch.cat(found) if found else torch.empty(0, self.model.config.num_labels)
         if self.model.config.problem_type == "regression":
             return pd.DataFrame({"value": logits.squeeze(-1).tolist()})
         scores, classes = logits.softmax(dim=-1).max(dim=-1)

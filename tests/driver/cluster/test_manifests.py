@@ -157,6 +157,14 @@ def test_an_object_stores_keys_reach_the_trials_by_reference(
     )
 
 
+def test_a_store_with_a_space_is_one_word_of_dockers_command(printed: Callable[..., str]) -> None:
+    """Ray joins `run_options` with spaces, and a shell reads the line."""
+    shared = [*SERVERS, "--store", "/shared/my runs", "--shared-store"]
+    options = yaml.safe_load(printed("autoscaler", *shared))["docker"]["run_options"]
+    words = shlex.split(" ".join(options))
+    assert words[words.index("--volume") + 1] == "/shared/my runs:/shared/my runs"
+
+
 def test_the_autoscalers_file_fits_rays_schema(printed: Callable[..., str]) -> None:
     tree = yaml.safe_load(
         printed("autoscaler", *SHARED, "--spot", "--node-gpus", "1", "--instance", "g5.2xlarge")
