@@ -197,11 +197,12 @@ def _latency_row(each: Timed) -> tuple[str, str, str]:
 
 
 def _test_row(facts: Facts, part: str) -> tuple[str, str, str]:
-    name = facts.front.spec.metric_name
+    name, count, dense = facts.front.spec.metric_name, facts.scores.rows[part], facts.dense_scores
+    same = dense is not None and dense.rows.get(part) == count  # the task may have had other test rows then
     return (
-        f"{name} ({part}, {facts.scores.rows[part]:,} rows)",
+        f"{name} ({part}, {count:,} rows)",
         _score(facts.scores.parts[part]["metric"]),
-        "not measured" if facts.dense_scores is None else _score(facts.dense_scores.parts[part]["metric"]),
+        _score(dense.parts[part]["metric"]) if dense is not None and same else "not measured",
     )
 
 

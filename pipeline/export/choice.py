@@ -35,6 +35,23 @@ def choose_point(
     return whole, pick_within(offered, _rounded(bounds))
 
 
+def find_point(store: Store, study: str, trial: int, point: int) -> tuple[Front, FrontPoint]:
+    """Return the study's front, and a network that is or was on it: one of those on its trial's own front.
+
+    Raises:
+        BadInput: no such study or trial, or the trial's front has no such point.
+    """
+    files = store.study(study)
+    whole = read_front(files)
+    _check_trial(store, study, trial)
+    found = next((each for each in read_front(files, trial=trial).points if each.point == point), None)
+    if found is None:
+        raise BadInput(
+            f"Trial {trial} of {study!r} has no point {point} that another of its own does not dominate."
+        )
+    return whole, found
+
+
 def _rounded(bounds: Bounds) -> Bounds:
     """Return the bounds with shares as far below as printing rounds them."""
 

@@ -23,7 +23,7 @@ from pipeline.export.checkpoint import (
     write_record,
     write_sentence_files,
 )
-from pipeline.export.choice import choose_point
+from pipeline.export.choice import choose_point, find_point
 from pipeline.export.engines import (
     ENGINES,
     ONNX,
@@ -88,6 +88,7 @@ def export(
     *,
     to: Path | str,
     trial: int | None = None,
+    exactly: tuple[int, int] | None = None,
     store: Path | str = DEFAULT_STORE,
     task: str | None = None,
     onnx: bool = False,
@@ -109,6 +110,7 @@ def export(
         study: its name.
         to: a folder that is absent or empty; it appears whole or not at all.
         trial: choose among this trial's networks, not on the study's front.
+        exactly: the trial and the point of the network, in place of a choice.
         store: the folder of the store.
         task: where the task is now, if it has moved.
         onnx: also write model.onnx, checked against PyTorch and timed beside it in onnxruntime.
@@ -133,10 +135,13 @@ def export(
     """
     trimmed_to = read_text(keep_text) if keep_text is not None else () if trim_vocabulary else None
     asked = Bounds(**{EARLIER.get(name, name): value for name, value in bounds.items()})
-    folder, files = _folder(to), Store(Path(store))
-    front, chosen = choose_point(files, study, asked, trial=trial)
-    if reason := why(front, asked, chosen):
-        log(reason)
+    folder, files = folder_of(to), Store(Path(store))
+    if exactly is not None:
+        front, chosen = find_point(files, study, *exactly)
+    else:
+        front, chosen = choose_point(files, study, asked, trial=trial)
+        if reason := why(front, asked, chosen):
+            log(reason)
     check_free(folder)
     engines = check_engines([name for name, asked_for in ((ONNX, onnx), (OPENVINO, openvino)) if asked_for])
     wanted = Wanted(engines, plain, check_kinds(_kinds(int8)), least_metric(front, asked))
@@ -167,7 +172,12 @@ def export(
     return done
 
 
-def _folder(to: Path | str) -> Path:
+def folder_of(to: Path | str) -> Path:
+    """Return the whole path of the folder that is written.
+
+    Raises:
+        BadInput: it is below the home of a user who does not exist.
+    """
     try:
         return Path(to).expanduser().resolve()
     except RuntimeError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.export.checkpoint import why_not_plain
 from pipeline.export.reopen import Reopened
-from pipeline.fronts.front import FrontPoint
+from pipeline.fronts.front import FrontPoint, front_of
 from pipeline.study.records import BadInput, Point
 
 
@@ -19,12 +19,17 @@ def check_plain(opened: Reopened, point: FrontPoint) -> None:
     reason = why_not_plain(own.masks, config)
     if reason is None:
         return
-    plain = [
-        (number, each)
-        for number in study.finished_numbers()
-        for each in study.read_record(number).points
-        if each.measurement.compression > 0 and why_not_plain(each.masks, config) is None
-    ]
+    table = study.read_points()
+    plain = []
+    for number in study.finished_numbers():
+        points = study.read_record(number).points
+        # of those that the options named below choose: none that another network of its trial dominates
+        standing = (points[on_front.point] for on_front in front_of(table.of_trials([number])).points)
+        plain += [
+            (number, each)
+            for each in standing
+            if each.measurement.compression > 0 and why_not_plain(each.masks, config) is None
+        ]
     way_out = (
         'This study has no such network: search with [allocation] value = "uniform" in a space file, or leave --plain '
         "out."

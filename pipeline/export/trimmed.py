@@ -14,6 +14,7 @@ import torch
 from pipeline.export.network import Network
 from pipeline.export.reopen import Reopened
 from pipeline.fronts.front import FrontPoint
+from pipeline.model.heads import LANGUAGE_MODEL
 from pipeline.model.source import tokenizer
 from pipeline.model.trim import Vocabulary, trim_network, trim_source
 from pipeline.study.records import BadInput
@@ -63,10 +64,15 @@ def trim(made: Made, texts: Sequence[str]) -> Made:
     Its validation rows are read anew: the remarks say how many have removed tokens, and what its metric is now.
 
     Raises:
-        BadInput: the tokenizer cannot be trimmed.
+        BadInput: the tokenizer cannot be trimmed, or the network predicts words.
         RuntimeError: rows without removed tokens have other logits.
     """
     study, network = made.study, made.network
+    if study.inputs.source.network == LANGUAGE_MODEL:
+        raise BadInput(
+            "A language model predicts its words: with fewer of them it is another network, of another likelihood. "
+            "Leave --trim-vocabulary and --keep-text out."
+        )
     source, vocabulary = trim_source(study.inputs.source, [*train_texts(study.task), *texts])
     model = copy.deepcopy(network.model)
     trim_network(model, vocabulary)
@@ -88,9 +94,11 @@ def trim(made: Made, texts: Sequence[str]) -> Made:
     inputs = replace(study.inputs, source=source, data=data)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     dense = study.spec.anchors.dense_parameters
+    gone, nonzero = made.point.parameters - parameters, made.point.nonzero_parameters
     point = replace(
         made.point,
         parameters=parameters,
+        nonzero_parameters=None if nonzero is None else nonzero - gone,  # only matrices of layers have zeros
         size_mb=parameters * BYTES_PER_PARAMETER / MEGABYTE,
         compression_total=1 - parameters / dense,
     )

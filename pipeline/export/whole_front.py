@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.export.checkpoint import check_free
-from pipeline.export.export import Exported, Log, export
+from pipeline.export.export import Exported, Log, export, folder_of
 from pipeline.fronts.front import load_front
 from pipeline.study.records import BadInput
 from pipeline.study.store import DEFAULT_STORE
@@ -22,6 +22,8 @@ def export_front(
 ) -> tuple[Exported, ...]:
     """Export every network of a study's front, as `export` does, into TO/1, TO/2 …: the rows of `show`.
 
+    It is the front as it is now: of a study that is still searched, rows are others after a while.
+
     Args:
         study: its name.
         to: a folder that is absent or empty.
@@ -35,10 +37,11 @@ def export_front(
     points = load_front(study, store=store).points
     if not points:
         raise BadInput(f"Study {study!r} has no network on its front yet, so there is nothing to export.")
-    folder = Path(to).expanduser()
+    folder = folder_of(to)
     check_free(folder)
     done = []
-    for row in range(1, len(points) + 1):
+    for row, point in enumerate(points, 1):
         log(f"network {row} of {len(points)} …")
-        done.append(export(study, to=folder / str(row), point=row, store=store, log=log, **options))
+        which = point.trial, point.point
+        done.append(export(study, to=folder / str(row), exactly=which, store=store, log=log, **options))
     return tuple(done)

@@ -16,6 +16,7 @@ from torch import nn
 
 from pipeline.model.anatomy import find_architecture
 from pipeline.model.earlier_cut import network_class
+from pipeline.model.heads import LANGUAGE_MODEL
 from pipeline.model.silence import quiet
 from pipeline.model.source import ModelSource, build, read_config, tokenizer
 from pipeline.model.vocabulary import IntArray, check_same, needed_tokens, trimmed_state
@@ -56,7 +57,7 @@ def trim_source(source: ModelSource, texts: Sequence[str]) -> tuple[ModelSource,
     """Return a model with the tokens alone that texts need, as another model.
 
     Raises:
-        BadInput: the tokenizer is of a kind that cannot be trimmed.
+        BadInput: the tokenizer is of a kind that cannot be trimmed, or words are predicted by another table.
     """
     fast = tokenizer(source)
     kept = needed_tokens(fast, texts, _named(source))
@@ -64,6 +65,12 @@ def trim_source(source: ModelSource, texts: Sequence[str]) -> tuple[ModelSource,
     table = _table(source)
     known = source.weights.get(table)
     before, width = _shape(source) if known is None else known.shape
+    own = [name for name, array in source.weights.items() if name != table and array.shape == (before, width)]
+    if source.network == LANGUAGE_MODEL and own:
+        raise BadInput(
+            f"The words that a language model reads are trimmed with those that it predicts, where one table has both; "
+            f"{source.name} has {own[0]} beside {table}. Leave --trim-vocabulary out."
+        )
     vocabulary = Vocabulary(kept, before, width)
     files = tokenizer_files(fast, kept)
     weights = dict(source.weights)

@@ -268,6 +268,15 @@ def test_licences(tmp_path: Path) -> None:
     assert in_card("# Model\nlicense: mit\n") is None
     (tmp_path / "README.md").write_text(head)
     assert licence_of(str(tmp_path)) == "apache-2.0"
+    for entry, licence in {
+        'license: "mit"': "mit",
+        "license:\n- apache-2.0": "apache-2.0",
+        "license: [mit, apache-2.0]": None,  # which of them, a card does not say
+        "license:\ntags:\n- x": None,  # an empty entry is not the next one's name
+        "license: |\n  two\n  lines": None,
+        "license: [": None,
+    }.items():
+        assert in_card(f"---\n{entry}\n---\n") == licence, entry
     assert licence_of("somebody/nothing") is None  # the hub is not reached from here
 
 

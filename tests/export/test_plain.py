@@ -7,6 +7,8 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,9 +16,12 @@ import torch
 import transformers
 
 from pipeline.export.export import export
-from pipeline.study.records import BadInput
+from pipeline.export.plain import check_plain
+from pipeline.fronts.front import front_of
+from pipeline.study.records import BadInput, Masks
 from pipeline.study.store import Store
 from pipeline.trial.latency import timing
+from tests.kit import synthetic
 from tests.kit.onetrial import NAME, Made, Study, make_study
 from tests.kit.trials import SNIP
 
@@ -80,6 +85,10 @@ def the_nearest_is_named(made: Made, folder: Path) -> None:
     )
     own = next(p.measurement for p in changed if f"{p.measurement.compression:.1%}" == f"{asked}%")
     assert own.compression >= 0.3
+    front = front_of(made.store.study(NAME).read_points().of_trials([0]))
+    first = [
+        made.record.points[each.point] for each in front.points
+    ]  # that the options of the message choose
     near = [p.measurement for p in first if round(abs(p.measurement.compression - own.compression), 2) == 0]
     nearest = max(near, key=lambda each: each.metric)
     assert said.endswith(
@@ -95,3 +104,24 @@ def test_another_network_is_refused_with_the_nearest_that_is_uniform(study: Stud
     with pytest.raises(BadInput, match=r"whole layers, each as wide.*\[allocation\] value = \"uniform\""):
         export(NAME, to=tmp_path / "plain", store=store.root, task=str(study.task_file), plain=True)
     assert not (tmp_path / "plain").exists()
+
+
+def test_the_network_that_is_named_is_the_one_that_its_options_choose(tmp_path: Path) -> None:
+    """Two plain ones are as near: that of trial 1 is dominated by one of its trial that is not plain."""
+    store, whole = Store(tmp_path), Masks.full(2, 2, 4)
+    odd = replace(whole, neurons=np.array([[True] * 4, [True] * 3 + [False]]))
+    store.write_spec(synthetic.spec())
+    asked, dominated, better, standing = (
+        replace(synthetic.point(metric, share), masks=masks)
+        for metric, share, masks in ((0.8, 0.5, odd), (0.7, 0.5, whole), (0.75, 0.6, odd), (0.6, 0.5, whole))
+    )
+    for number, points in enumerate(([asked], [dominated, better], [standing])):
+        store.study("toy").write_record(synthetic.record(number, *points))
+    opened: Any = SimpleNamespace(
+        store=store,
+        spec=synthetic.spec(),
+        inputs=SimpleNamespace(source=SimpleNamespace(config={"model_type": "bert"})),
+    )
+    (chosen,) = front_of(store.study("toy").read_points().of_trials([0])).points
+    with pytest.raises(BadInput, match=r"--trial 2 --compression 0.5000: accuracy 0.6000"):
+        check_plain(opened, chosen)

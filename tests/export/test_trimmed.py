@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -12,14 +14,19 @@ import torch
 import pipeline
 from pipeline.export import trimmed
 from pipeline.export.export import Exported, export
-from pipeline.export.trimmed import read_text
-from pipeline.model.heads import Head
+from pipeline.export.network import network_of
+from pipeline.export.reopen import reopen
+from pipeline.export.trimmed import Made, read_text, trim
+from pipeline.fronts.front import read_front
+from pipeline.model.heads import LANGUAGE_MODEL, Head
 from pipeline.model.source import read_source, tokenizer
+from pipeline.model.unstructured import matrices
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
 from pipeline.task.loading import Task, load_task, train_texts
 from pipeline.trial.latency import timing
-from tests.kit.onetrial import NAME, Study
+from tests.kit.onetrial import NAME, Study, make_study
+from tests.kit.trials import MAGNITUDE
 
 
 @pytest.fixture(autouse=True)
@@ -130,3 +137,26 @@ def test_a_text_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes | 
         (tmp_path / "t.txt").write_bytes(content)
     with pytest.raises(BadInput, match=rf"--keep-text is a text file.*{message}"):
         read_text(tmp_path / "t.txt")
+
+
+def test_of_a_network_with_zeros_what_is_left_is_counted_without_the_rows_that_went(tmp_path: Path) -> None:
+    params = MAGNITUDE | {"batch_size": 32, "tune_epochs": 1, "recover_epochs": 0}
+    made = make_study(tmp_path, params, method="magnitude")
+    opened = reopen(made.store, NAME)
+    front = read_front(made.store.study(NAME))
+    chosen = next(each for each in front.points if each.sparsity > 0)
+    whole = Made(opened, network_of(opened, chosen.trial, chosen.point), chosen)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trimmed, "train_texts", texts_of)
+        small = trim(whole, ())
+    model, anatomy = small.network.model, small.network.anatomy
+    zeros = sum(int((weight == 0).sum()) for weight in matrices(anatomy).values())
+    assert zeros > 0
+    assert small.point.parameters == sum(p.numel() for p in model.parameters()) < whole.point.parameters
+    assert small.point.nonzero_parameters == small.point.parameters - zeros
+
+
+def test_a_model_that_predicts_words_is_not_trimmed() -> None:
+    study: Any = SimpleNamespace(inputs=SimpleNamespace(source=SimpleNamespace(network=LANGUAGE_MODEL)))
+    with pytest.raises(BadInput, match="A language model predicts its words"):
+        trim(Made(study, None, None), ())  # type: ignore[arg-type]

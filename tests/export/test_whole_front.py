@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.cli.app import run
 from pipeline.export import whole_front
+from pipeline.export.choice import find_point
 from pipeline.export.whole_front import export_front
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
@@ -30,9 +31,9 @@ def test_each_row_has_a_folder(store: Path, tmp_path: Path, monkeypatch: pytest.
         whole_front, "export", lambda study, **options: calls.append({"study": study} | options)
     )
     assert len(export_front("toy", to=tmp_path / "all", store=store, int8=True)) == 2
-    assert [(call["study"], call["point"], call["to"]) for call in calls] == [
-        ("toy", 1, tmp_path / "all" / "1"),
-        ("toy", 2, tmp_path / "all" / "2"),
+    assert [(call["study"], call["exactly"], call["to"]) for call in calls] == [
+        ("toy", (0, 0), tmp_path / "all" / "1"),
+        ("toy", (0, 1), tmp_path / "all" / "2"),
     ]
     assert all(call["int8"] is True and call["store"] == store for call in calls)
 
@@ -52,3 +53,28 @@ def test_what_names_one_network_is_refused(
     with pytest.raises(BadInput, match="a folder with files"):
         export_front("toy", to=tmp_path / "used", store=store)
     assert not (tmp_path / "all").exists()
+
+
+def test_a_front_that_changes_meanwhile_is_exported_as_it_was(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the first network is written, a trial ends whose network takes the first row, and dominates the second."""
+    found: list[tuple[int, int, float]] = []
+
+    def export(study: str, *, exactly: tuple[int, int], **_: Any) -> None:
+        files = Store(store)
+        if not found:
+            files.study("toy").write_record(record(1, point(0.85, 0.2), point(0.75, 0.9)))
+        _, chosen = find_point(files, study, *exactly)
+        found.append((chosen.trial, chosen.point, chosen.metric))
+
+    monkeypatch.setattr(whole_front, "export", export)
+    export_front("toy", to=tmp_path / "all", store=store)
+    assert found == [(0, 0, 0.8), (0, 1, 0.7)]
+    with pytest.raises(BadInput, match="Trial 0 of 'toy' has no point 2"):
+        find_point(Store(store), "toy", 0, 2)
+
+
+def test_a_folder_of_a_user_who_does_not_exist_is_refused(store: Path) -> None:
+    with pytest.raises(BadInput, match="names a user who does not exist"):
+        export_front("toy", to="~no-such-user-here/all", store=store)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import torch
 import transformers
 
 from pipeline.model.builtin import word_pieces
-from pipeline.model.folder import BUILTIN
-from pipeline.model.heads import Head
+from pipeline.model.folder import BUILTIN, TINY_GPT2
+from pipeline.model.heads import LANGUAGE_MODEL, Head
 from pipeline.model.resolve import resolve_model
 from pipeline.model.source import build, read_source, tokenizer, write_source
 from pipeline.model.trim import trim_network, trim_source
+from pipeline.study.records import BadInput
 
 WORDS = ["the bright river of people and a tired story", "every scene of the story was bright or tired"]
 MORE = ["noisy crowds, bitter winters", "graceful xylophones in the rain"]
@@ -128,3 +130,14 @@ def test_positions_are_counted_from_the_same_padding_token(
 ) -> None:
     small, _ = trim_source(source_of(kind, make_model, tmp_path / "model"), WORDS)
     assert small.config["pad_token_id"] == 1
+
+
+def test_words_that_are_predicted_by_a_table_of_their_own_are_not_trimmed() -> None:
+    source = resolve_model(TINY_GPT2, head=Head((), LANGUAGE_MODEL, None), train_texts=WORDS * 3)
+    small, vocabulary = trim_source(source, WORDS[:1])
+    assert len(vocabulary.kept) < vocabulary.before
+    assert build(small, seed=0)[0].lm_head.weight.shape[0] == len(vocabulary.kept)  # one table has both
+    table = np.zeros((vocabulary.before, vocabulary.width), np.float32)
+    untied = replace(source, weights={"transformer.wte.weight": table, "lm_head.weight": table})
+    with pytest.raises(BadInput, match=r"has lm_head.weight beside transformer.wte.weight"):
+        trim_source(untied, WORDS[:1])

@@ -49,7 +49,7 @@ def load(folder: Path | str) -> PreTrainedModel:
                 output_loading_info=True,
             )
         except (SafetensorError, RuntimeError, ValueError, TypeError, KeyError, OSError) as error:
-            raise _damaged(place, str(error).splitlines()[0]) from error
+            raise _damaged(place, _first_line(error)) from error
     for kind_of_fault in ("missing_keys", "unexpected_keys", "mismatched_keys"):
         if names := sorted(str(name) for name in found[kind_of_fault]):
             raise _damaged(place, f"{kind_of_fault.replace('_', ' ')}: {', '.join(names[:3])}")
@@ -71,14 +71,16 @@ def load_tokenizer(folder: Path | str) -> PreTrainedTokenizerFast:
         try:
             fast = AutoTokenizer.from_pretrained(place, config=dense, trust_remote_code=False)
         except (ValueError, OSError, KeyError) as error:
-            raise _damaged(place, f"its tokenizer: {str(error).splitlines()[0]}") from error
+            raise _damaged(place, f"its tokenizer: {_first_line(error)}") from error
     return cast("PreTrainedTokenizerFast", fast)
 
 
 def _settings(folder: Path) -> dict[str, Any]:
     """Read config.json of a checkpoint, and check its type and format."""
     try:
-        settings: dict[str, Any] = json.loads((folder / CONFIG).read_text())
+        settings: Any = json.loads((folder / CONFIG).read_text())
+        if not isinstance(settings, dict):
+            raise ValueError("it is no object")
     except (OSError, ValueError) as error:
         there = "cannot be read" if (folder / CONFIG).exists() else "is not there"
         raise BadInput(
@@ -96,7 +98,12 @@ def _settings(folder: Path) -> dict[str, Any]:
             f"{folder} has format {settings['cut_format']}, and this prunefront knows "
             f"{modeling_cut.FORMAT}. Update it."
         )
-    return settings
+    return dict(settings)
+
+
+def _first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or its class if it has none."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _damaged(folder: Path, fact: str) -> BadInput:

@@ -294,9 +294,10 @@ def test_what_is_no_checkpoint_is_refused(tmp_path, make_model):
     make_model("bert")[0].save_pretrained(tmp_path)
     with pytest.raises(BadInput, match=r"model of type 'bert'\. Load it with transformers"):
         pipeline.load(tmp_path)
-    (tmp_path / "config.json").write_text("{")
-    with pytest.raises(BadInput, match="cannot be read"):
-        pipeline.load(tmp_path)
+    for text in ("{", "[]", "null"):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(BadInput, match="cannot be read"):
+            pipeline.load(tmp_path)
 
 
 def test_the_study_s_record_lies_beside(folder):
