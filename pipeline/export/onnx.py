@@ -87,11 +87,6 @@ def _example(model: PreTrainedModel) -> dict[str, Tensor]:
     return example
 
 
-def check_onnx(path: Path, model: PreTrainedModel, rows: Split) -> float:
-    """Return the largest difference of an output between onnxruntime and PyTorch; see `check_outputs`."""
-    return check_outputs(OnnxNetwork(open_session(path), model.config), model, rows)
-
-
 def check_outputs(network: Any, model: PreTrainedModel, rows: Split) -> float:
     """Return the largest difference of an output between a network in another engine and PyTorch.
 

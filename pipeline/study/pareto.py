@@ -74,17 +74,6 @@ def hypervolume(values: npt.ArrayLike, reference: tuple[float, float]) -> float:
     return math.fsum((widths * points[:, 0]).tolist())
 
 
-def contribution(values: npt.ArrayLike, others: npt.ArrayLike, reference: tuple[float, float]) -> float:
-    """Return the hypervolume that the rows of `values` [P, 2], together, add to that of `others` [Q, 2]; >= 0.
-
-    Raises:
-        ValueError: an array is not [P, 2], or the reference is not finite.
-    """
-    both = np.concatenate((_points(others), _points(values)))
-    # Rounding may leave the larger area a little below the smaller one.
-    return max(0.0, hypervolume(both, reference) - hypervolume(others, reference))
-
-
 def knee(values: npt.ArrayLike) -> int:
     """Return the row on the front that lies farthest above the chord between the front's two ends.
 

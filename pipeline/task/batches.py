@@ -6,7 +6,7 @@ read without a copy. Batches hold rows of similar length, so that little of a ba
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -156,15 +156,6 @@ class Split:
         if "unit" not in self.table.column_names:
             return None
         return np.asarray(self.table["unit"].to_numpy(), dtype=np.int64)
-
-    def padding_share(self, batches: Iterable[IntArray]) -> float:
-        """Return the part of the batches' tokens that is padding."""
-        real = padded = 0
-        for rows in batches:
-            lengths = self.lengths[rows]
-            real += int(lengths.sum())
-            padded += int(lengths.max()) * len(rows)
-        return 1 - real / padded
 
     def training_order(self, batch_size: int, *, seed: int) -> list[IntArray]:
         """Return the rows of each batch of one epoch: shuffled, grouped by length, batches in random order.

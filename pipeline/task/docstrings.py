@@ -192,11 +192,5 @@ def write_rows(folder: Path = FOLDER) -> None:
         )
 
 
-def versions_of(split: str) -> dict[str, str]:
-    """Return the versions of the packages that the rows were taken from."""
-    found: dict[str, str] = json.loads(pq.read_schema(rows_of(split)).metadata[VERSIONS.encode()])
-    return found
-
-
 if __name__ == "__main__":
     write_rows()

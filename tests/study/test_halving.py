@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.study.halving import Halving, Key, within_noise
-from pipeline.study.pareto import contribution
+from pipeline.study.pareto import hypervolume
 from pipeline.study.records import FloatArray, Rung
 from tests.kit.tracking import SPEC
 
@@ -59,7 +59,9 @@ def test_the_first_key_is_the_contribution(curves: list[list[tuple[float, float]
     of = seen(*curves)
     for number, key in keys(curves).items():
         others = [curve for other, curve in of.items() if other != number] + [np.empty((0, 2))]
-        assert key[0] == pytest.approx(contribution(of[number], np.concatenate(others), REFERENCE), abs=1e-12)
+        without, together = (np.concatenate(each) for each in (others, [*others, of[number]]))
+        added = hypervolume(together, REFERENCE) - hypervolume(without, REFERENCE)
+        assert key[0] == pytest.approx(added, abs=1e-12)
 
 
 def test_who_adds_nothing_is_stopped_once_enough_were_seen() -> None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pipeline.study.pareto import contribution, front, hypervolume, knee
+from pipeline.study.pareto import front, hypervolume, knee
 
 NAN, INF = float("nan"), float("inf")
 
@@ -160,30 +160,6 @@ class TestHypervolume:
     def test_agrees_with_counting_cells_on_distinct_values(self, values: np.ndarray) -> None:
         expected = volume_by_grid(values, (0.0, 0.0))
         assert hypervolume(values, (0.0, 0.0)) == pytest.approx(expected, rel=1e-9, abs=1e-12)
-
-
-class TestContribution:
-    def test_by_hand(self) -> None:
-        # (0.8, 0.5) adds above (0.6, 0.9) what reaches from 0.6 to 0.8 over a width of 0.5.
-        assert contribution([(0.8, 0.5)], [(0.6, 0.9)], (0.5, 0.0)) == pytest.approx(0.1)
-
-    def test_to_nothing_it_is_the_volume(self) -> None:
-        assert contribution([(0.8, 0.5)], np.empty((0, 2)), (0.5, 0.0)) == pytest.approx(0.15)
-
-    @given(points(fine), points(fine))
-    def test_is_never_negative_and_zero_for_dominated_rows(
-        self, values: np.ndarray, others: np.ndarray
-    ) -> None:
-        reference = (-1.0, -1.0)
-        assert contribution(values, others, reference) >= 0.0
-        together = np.vstack([values, others])
-        assert contribution(values, together, reference) == 0.0
-        assert contribution(values - 0.5, together, reference) == 0.0
-
-    @given(points(coarse), points(coarse))
-    def test_is_the_difference_of_volumes(self, values: np.ndarray, others: np.ndarray) -> None:
-        both = volume_by_grid(np.vstack([values, others]), (0.0, 0.0))
-        assert contribution(values, others, (0.0, 0.0)) == both - volume_by_grid(others, (0.0, 0.0))
 
 
 class TestKnee:

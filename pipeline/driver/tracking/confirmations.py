@@ -39,18 +39,28 @@ def place(point: ConfirmedPoint) -> str:
 def name(point: ConfirmedPoint, spec: StudySpec) -> str:
     """Return the name of a confirmed point's run: its result."""
     share = getattr(point, spec.share).mean
-    return f"confirmed {point.trial:04d}-{point.point:02d} · {point.metric:.3f} @ {100 * share:.0f} %"
+    result = f"{point.metric:.3f} @ {100 * share:.0f} %" if point.metric.count else "failed"
+    return f"confirmed {point.trial:04d}-{point.point:02d} · {result}"
 
 
 def tags(point: ConfirmedPoint, spec: StudySpec) -> dict[str, str]:
     """Return the tags of a confirmed point's run, with its note."""
-    note = (
-        f"Point {point.point} of trial {point.trial} ({point.kind}), trained again on {point.metric.count} fresh "
-        f"seeds and measured on test rows. {spec.metric_name}: **{point.metric.mean:.4f}** (95 % interval "
-        f"{point.metric.low:.4f} to {point.metric.high:.4f}); the front had promised {point.selected:.4f} on "
-        "validation rows."
-    )
+    note = f"Point {point.point} of trial {point.trial} ({point.kind}), {_result(point, spec.metric_name)}"
     return {STUDY: spec.name, CONFIRMED: place(point), NAME: name(point, spec), NOTE: note}
+
+
+def _result(point: ConfirmedPoint, metric: str) -> str:
+    """Return what was trained and what came of it, in words."""
+    found, promised = point.metric, f"the front had promised {point.selected:.4f} on validation rows."
+    if not found.count:
+        return f"trained again on {point.failed} fresh seeds, of which none ended well; {promised}"
+    if not any(each.epochs for each in point.confirmations):
+        how = "measured as it is on test rows"
+    else:
+        seeds = "one fresh seed" if found.count == 1 else f"{found.count} fresh seeds"
+        how = f"trained again on {seeds} and measured on test rows"
+    interval = f" (95 % interval {found.low:.4f} to {found.high:.4f})" if found.count > 1 else ""
+    return f"{how}. {metric}: **{found.mean:.4f}**{interval}; {promised}"
 
 
 def params(point: ConfirmedPoint) -> dict[str, str]:

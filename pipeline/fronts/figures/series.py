@@ -1,9 +1,8 @@
 """The contents of a figure of fronts: a study's networks, its front, its anchors.
 
 The gain (compression, if the study did not search on another objective) runs to the right, the metric upwards:
-better is up and right. A figure shows the front as a stair over all measured networks (filled marks:
-recovered; hollow: cut from a curve, not recovered; faint: not on the front), the two anchors, and the
-hypervolume as the area under the stair.
+better is up and right. A figure shows all measured networks (filled marks: recovered; hollow: cut from a curve, not
+recovered; faint: not on the front) and the two anchors.
 """
 
 from __future__ import annotations
@@ -92,21 +91,6 @@ class Series:
                 f"front: {TRAINED}", tuple(d for d in self.front if d.kind == "recovered"), True, False, 10, 1
             ),
         )
-
-    def stair(self) -> tuple[FloatArray, FloatArray]:
-        """Return the line below which everything is dominated: (gain, metric) of its corners, each [2 F + 1].
-
-        Level from gain 0 to the front's first point, down at each point to the height of the next, and
-        at the last one down to the reference point. Empty if the front is.
-        """
-        if not self.front:
-            return np.empty(0), np.empty(0)
-        metric = [dot.metric for dot in self.front]
-        gain = [dot.gain for dot in self.front]
-        floor, start = self.spec.reference_point
-        heights = np.repeat(np.array([*metric, floor]), 2)[:-1]
-        places = np.repeat(np.array([start, *gain]), 2)[1:]
-        return places, heights
 
 
 def dots(points: Points) -> tuple[Dot, ...]:

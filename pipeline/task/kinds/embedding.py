@@ -27,7 +27,6 @@ from pipeline.task.usual import Usual
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-POOLINGS = ("mean", "cls")
 POOLING = "sentence_pooling"  # of a config.json that this package wrote; of others modules.json says it
 COMPARED = 1000  # rows at most, whose similarities to each other are compared
 

@@ -1,4 +1,4 @@
-"""What stands on a figure: the stair bounds the hypervolume, every network is drawn once, studies are named."""
+"""What stands on a figure: the hypervolume over trials, every network is drawn once, studies are named."""
 
 from __future__ import annotations
 
@@ -28,24 +28,6 @@ from tests.kit.tracking import PARAMS, SPEC, series_of, stored, trials
 
 # above the reference point (0.1, 0), where all volume is
 VALUES = st.lists(st.tuples(st.floats(0.11, 1.0), st.floats(0.01, 1.0)), min_size=1, max_size=12)
-
-
-def test_stair_by_hand() -> None:
-    places, heights = series_of((0.7, 0.2), (0.5, 0.6), (0.4, 0.5)).stair()
-    assert places.tolist() == [0.0, 0.2, 0.2, 0.6, 0.6]
-    assert heights.tolist() == [0.7, 0.7, 0.5, 0.5, 0.1]
-
-
-@given(VALUES)
-def test_area_under_the_stair_is_the_hypervolume(values: list[tuple[float, float]]) -> None:
-    places, heights = series_of(*values).stair()
-    area = np.trapezoid(heights - SPEC.anchors.constant, places)
-    assert area == pytest.approx(hypervolume(values, SPEC.reference_point), abs=1e-12)
-
-
-def test_stair_of_nothing_is_empty() -> None:
-    places, heights = series_of().stair()
-    assert places.size == heights.size == 0
 
 
 @given(VALUES)
