@@ -31,6 +31,7 @@ SUFFIXES = (*DELIMITERS, ".jsonl", ".parquet")
 OBJECTS = {".json": read_objects, **dict.fromkeys(CONLL, read_conll)}  # of rows with lists and objects
 COMPRESSIONS = (".gz", ".zst")
 GUESSED = ",;\t|"  # delimiters that a header is split by where the usual one does not give the columns
+LARGEST_BLOCK = 2**31 - 1  # bytes: Arrow counts them in 32 bits
 HEADER_CHARACTERS = 100_000
 SPREADSHEET = 'save it as csv (UTF-8), or pandas.read_excel(...).to_csv("train.csv", index=False)'
 ARROW = 'save it as parquet: pyarrow.parquet.write_table(pyarrow.feather.read_table(...), "train.parquet")'
@@ -144,8 +145,8 @@ def _read_delimited(
     parse = pa.csv.ParseOptions(
         delimiter=delimiter, quote_char='"' if quoted else False, newlines_in_values=quoted
     )
-    # one block: rows may be longer than the reader's default block
-    read = pa.csv.ReadOptions(block_size=max(data.size, 1))
+    # one block, as far as it can be: rows may be longer than the reader's default block
+    read = pa.csv.ReadOptions(block_size=min(max(data.size, 1), LARGEST_BLOCK))
     with pa.csv.open_csv(pa.BufferReader(data), read_options=read, parse_options=parse) as reader:
         names = reader.schema.names
     _require_delimited(columns, names)

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
+from pipeline.task import readers
 from pipeline.task.readers import read_columns
 
 COLUMNS = ("sentence", "label")
@@ -35,6 +37,21 @@ def test_the_delimiter_is_guessed_by_the_header_and_said(tmp_path: Path, name: s
 
 def test_the_usual_delimiter_is_no_guess(tmp_path: Path) -> None:
     assert read(tmp_path / "t.csv", "sentence,label,a;b\nx;y,1,z\n") == ([("x;y", "1")], ())
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.tsv"])
+def test_rows_may_lie_across_the_largest_blocks(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a csv of 2 GB and more Arrow would otherwise get a size that its 32 bits do not hold: OverflowError."""
+    with pytest.raises(OverflowError):
+        pa.csv.ReadOptions(block_size=readers.LARGEST_BLOCK + 1)
+    assert pa.csv.ReadOptions(block_size=readers.LARGEST_BLOCK).block_size == 2**31 - 1
+    monkeypatch.setattr(readers, "LARGEST_BLOCK", 64)
+    rows = [(f"text {number} " + "x" * (number % 40), str(number % 2)) for number in range(100)]
+    between = "," if name == "t.csv" else "\t"
+    content = "\n".join(between.join(row) for row in [COLUMNS, *rows])
+    assert read(tmp_path / name, content) == (rows, ())
 
 
 def test_a_delimiter_that_is_given_is_not_guessed(tmp_path: Path) -> None:
