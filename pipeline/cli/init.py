@@ -48,13 +48,15 @@ def init(
     """
     from pipeline.task.place import check_data
 
-    check_data(data, columns=(*(text or ()), *(label or ())))  # before torch is imported
+    texts, labels = tuple(text or ()), tuple(label or ())
+    columns = labels[0] if len(labels) == 1 else labels or None
+    check_data(data, text=texts, label=columns, metric=metric, kind=kind)  # before torch is imported
     from pipeline.task.template import write_taskfile
 
     made = write_taskfile(
         data,
-        text=tuple(text or ()),
-        label=None if not label else label[0] if len(label) == 1 else tuple(label),
+        text=texts,
+        label=columns,
         metric=metric,
         kind=kind,
         to=to,

@@ -103,11 +103,11 @@ def class_names(labels: pa.ChunkedArray) -> tuple[str, ...]:
     else:
         names.sort()
     if len(names) == 1:
-        raise ValueError(f"it needs two classes or more; all rows have the label {_shown(names[0])}")
+        raise ValueError(f"all rows have the label {_shown(names[0])}: it needs two classes or more")
     if 2 * len(names) > len(labels):
         raise ValueError(
-            f"it needs two rows or more for a class; {len(labels)} rows have {len(names)} different labels "
-            "(numbers to predict need the metric pearson_spearman)"
+            f"{len(labels)} rows have {len(names)} different labels, and a class needs two rows or more (for numbers "
+            'to predict give --kind regression, or kind = "regression" in a task file)'
         )
     return tuple(names)
 

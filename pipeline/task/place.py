@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.study.nearest import did_you_mean
@@ -43,16 +42,18 @@ def check_place(
         return
     if has_a_name(task) or not (is_image_folder(path) or is_data(path)):
         raise no_such(task)
-    if is_image_folder(path):
-        return
-    if kind is None and metric is None:  # a classification, whose usual columns are the default ones
-        look_into(path, text=text, label=label, labelled=True)
-    else:
-        check_columns(path, (*text, *([label] if label else [])))
+    check_data(path, text=text, label=label, metric=metric, kind=kind)
 
 
-def check_data(data: Path, *, columns: Sequence[str]) -> None:
-    """Refuse a path that is neither a folder of images nor rows with these columns; reads no row.
+def check_data(
+    data: Path,
+    *,
+    text: tuple[str, ...],
+    label: str | tuple[str, ...] | None,
+    metric: str | None,
+    kind: str | None,
+) -> None:
+    """Refuse a path that is neither a folder of images nor rows with the columns that are used; reads no row.
 
     Raises:
         BadInput: it is none, or has not a column.
@@ -64,7 +65,13 @@ def check_data(data: Path, *, columns: Sequence[str]) -> None:
             f"{data} is no file of rows (csv, tsv, jsonl, parquet; also .gz, .zst), no folder of them, and no folder "
             "of images per class."
         )
-    check_columns(data, columns)
+    labels = (label,) if isinstance(label, str) else label or ()
+    if kind is None and metric is None and len(labels) < 2:
+        look_into(
+            data, text=text, label=label, labelled=True
+        )  # a classification: its usual columns are the default
+    else:
+        check_columns(data, (*text, *labels))
 
 
 def has_a_name(task: str) -> bool:

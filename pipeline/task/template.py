@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
+
+import numpy as np
+import pyarrow as pa
 
 from pipeline.study.records import BadInput
 from pipeline.study.whole_file import write_new
@@ -19,6 +23,7 @@ from pipeline.task.place import check_data
 from pipeline.task.taskfile import read_taskfile
 
 SHOWN = 8  # classes that the file names
+ACCURACY, RARE = "accuracy", 0.05  # of rows: a class with fewer is remarked on
 WIDTH = 26  # of an entry before what it means
 POSITIVE = '# positive = "…"           # of two classes: the one whose F1 is meant'
 
@@ -59,7 +64,7 @@ def write_taskfile(
         BadInput: the rows cannot be used, or the file is there already.
     """
     of_images = is_image_folder(data)
-    check_data(data, columns=(*text, *([label] if isinstance(label, str) else label or ())))
+    check_data(data, text=text, label=label, metric=metric, kind=kind)
     if kind is None and (of_images or isinstance(label, tuple)):
         kind = Images.name if of_images else MultiLabel.name
     of_kind, metric = scored_by(kind, metric, of=str(data))
@@ -88,7 +93,7 @@ def write_taskfile(
         **({} if found.test is None else {"test": found.test}),
     }
     lines = [
-        f"# The task of {data.name}, for `prunefront search --task {file.name}`. Every key is explained in",
+        f"# The task of {data.name}, for `prunefront search --task {quote(file.name)}`. Every key is explained in",
         "# docs/guide/tasks.md; lines that begin with # are ignored.",
         "",
         _line(f"name = {_quoted(name)}", "names of studies begin with it"),
@@ -127,9 +132,8 @@ def write_taskfile(
         raise BadInput(f"{file} cannot be written: {error.strerror or error}.") from error
     read_taskfile(file)
     rows = task.train.num_rows + task.validation.num_rows
-    return Template(
-        file, rows, task.class_names, f"{rows:,} rows, {_labels(task)}", (*found.remarks, *task.remarks)
-    )
+    remarks = (*found.remarks, *task.remarks, *_on_rare_classes(task, metric))
+    return Template(file, rows, task.class_names, f"{rows:,} rows, {_labels(task)}", remarks)
 
 
 def _images_of(data: Path) -> DataFile:
@@ -148,6 +152,21 @@ def _labels(task: Task) -> str:
         return f"of the kind {task.kind.name}"
     shown = ", ".join(task.class_names[:SHOWN]) + (", …" if len(task.class_names) > SHOWN else "")
     return printable(f"{len(task.class_names)} classes: {shown}")
+
+
+def _on_rare_classes(task: Task, metric: str) -> list[str]:
+    """Return what accuracy does not show of a class with few rows."""
+    labels = pa.chunked_array([*task.train["label"].chunks, *task.validation["label"].chunks])
+    if metric != ACCURACY or not task.class_names or not pa.types.is_integer(labels.type):
+        return []
+    counts = np.bincount(labels.to_numpy(), minlength=len(task.class_names))
+    rarest = int(counts.argmin())
+    if counts[rarest] >= RARE * len(labels):
+        return []
+    return [
+        f"{task.class_names[rarest]!r} is the label of {counts[rarest]:,} of {len(labels):,} rows: {ACCURACY} hardly "
+        'shows whether it is predicted. metric = "f1" does.'
+    ]
 
 
 def _absent(places: dict[str, Path]) -> list[str]:

@@ -50,6 +50,25 @@ def test_it_is_the_task_of_its_rows(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert file.read_text() == text
 
 
+@pytest.mark.parametrize(("rare", "metric", "said"), [(3, None, True), (3, "f1", False), (20, None, False)])
+def test_a_class_that_accuracy_hardly_shows_is_remarked_on(
+    rare: int, metric: str | None, said: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "our tickets.csv"
+    labels = ["fraud"] * rare + ["billing", "login"] * 50
+    data.write_text(
+        "\n".join(["text,team", *(f"ticket number {i},{label}" for i, label in enumerate(labels))])
+    )
+    options = [] if metric is None else ["--metric", metric]
+    assert run(["init", str(data), "--label", "team", *options, "--store", str(tmp_path / "s")]) == 0
+    shown = capsys.readouterr()
+    # a fifth of the rows is kept aside for the test: of 100 and 3, 2 or 3 are left of the class
+    assert ("accuracy hardly shows whether it is predicted" in shown.err) == said, shown.err
+    assert ("'fraud' is the label of" in shown.err) == said
+    assert f"Next:  prunefront search --task '{tmp_path / 'our tickets.toml'}'" in shown.out
+    assert "`prunefront search --task 'our tickets.toml'`" in (tmp_path / "our tickets.toml").read_text()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_task_has_a_file(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_rows(tmp_path / "rows", kind)
