@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pipeline.model.factor import factor
 from pipeline.model.layer_parts import matrix
 
 RIDGE = 1e-3  # of the covariance's mean diagonal (ours; 1e-4 and 1e-2 were tried: docs/log.md)
@@ -38,7 +39,7 @@ def fit(linear: nn.Linear, inputs: Tensor, outputs: Tensor) -> None:
 
 def _solve(covariance: Tensor, right: Tensor) -> Tensor:
     """Return X [d, n] of X C = R."""
-    return torch.cholesky_solve(right.T, torch.linalg.cholesky(covariance)).T
+    return torch.cholesky_solve(right.T, factor(covariance)).T
 
 
 def _solve_kept(covariance: Tensor, right: Tensor, kept: Tensor) -> Tensor:

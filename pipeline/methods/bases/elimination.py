@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.model.factor import factor
 from pipeline.study.records import FloatArray
 
 STEPS = 96  # in which a large block is eliminated; its units go in groups
@@ -55,7 +56,7 @@ def eliminate(weight: Tensor, covariance: Tensor, *, size: int, ridge: float) ->
     """
     matrix = covariance.clone()
     matrix.diagonal().add_(ridge)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(matrix))
+    inverse = torch.cholesky_inverse(factor(matrix))
     columns = weight.T.clone()  # [n, d]
     units = torch.arange(len(columns) // size, device=weight.device)
     group = -(-len(units) // STEPS)
@@ -65,9 +66,9 @@ def eliminate(weight: Tensor, covariance: Tensor, *, size: int, ridge: float) ->
         chosen = costs.topk(min(group, len(units)), largest=False).indices
         places = (chosen[:, None] * size + torch.arange(size, device=chosen.device)).flatten()
         block = inverse[places]  # [c, n]
-        factor = torch.linalg.cholesky(block[:, places])
+        root = factor(block[:, places])
         lost = columns[places]  # [c, d]
-        solved = torch.cholesky_solve(lost, factor)
+        solved = torch.cholesky_solve(lost, root)
         before, error = error, error + max(0.0, float((lost * solved).sum()))
         errors += np.linspace(before, error, len(chosen) + 1)[1:].tolist()
         order.append(units[chosen])
@@ -75,7 +76,7 @@ def eliminate(weight: Tensor, covariance: Tensor, *, size: int, ridge: float) ->
         kept[places] = False
         rows = block[:, kept]
         columns = columns[kept] - rows.T @ solved
-        inverse = inverse[kept][:, kept] - rows.T @ torch.cholesky_solve(rows, factor)
+        inverse = inverse[kept][:, kept] - rows.T @ torch.cholesky_solve(rows, root)
         units = units[kept[::size]]
     return Elimination(torch.cat(order), np.array(errors))
 

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from pipeline.methods.bases.elimination import eliminate
 from pipeline.methods.snip.units import Branch
+from pipeline.model.factor import factor
 from pipeline.model.layer_parts import Block, matrix
 from pipeline.study.records import FloatArray
 from pipeline.task.batches import Batch, encoder_inputs, real_tokens
@@ -105,7 +106,7 @@ def _norms(branch: Branch, own: _Moments, before: _Moments | None, tokens: int) 
         across = _covariance(own.across, before.total, own.total, tokens)  # [m, n]
         known = _covariance(before.products, before.total, before.total, tokens)
         known.diagonal().add_(_ridge(known))
-        covariance = covariance - across.T @ torch.cholesky_solve(across, torch.linalg.cholesky(known))
+        covariance = covariance - across.T @ torch.cholesky_solve(across, factor(known))
     square = float(((weight @ covariance) * weight).sum().clamp_min(0.0))
     return np.array([np.sqrt(square / len(weight))])
 
