@@ -18,6 +18,8 @@ from pipeline.task.kinds.base import Description, Judged, Kind
 from pipeline.task.kinds.classification import require_different
 from pipeline.task.labels import values
 
+FAR = 10.0  # of values: of those in [0, 5], as of sentence similarity, networks learn; of prices they do not
+
 
 @final
 @dataclass(frozen=True)
@@ -60,6 +62,17 @@ class Regression(Kind):
             require_different(rows)
         elif pc.count_distinct(rows["label"]).as_py() == 1:
             raise ValueError("its rows have one and the same label; a regression needs different ones")
+
+    def remarks(self, validation: pa.Table) -> tuple[str, ...]:
+        """Remark on values that a network hardly reaches: its outputs begin near 0, and learn in small steps."""
+        labels = np.asarray(validation["label"].to_numpy(), dtype=np.float64)
+        mean, deviation = float(labels.mean()), float(labels.std())
+        if abs(mean) <= FAR and deviation <= FAR:
+            return ()
+        return (
+            f"The values are about {mean:.3g} ± {deviation:.3g}. A network begins near 0 and learns in small steps: it "
+            "may not come so far. Subtract the mean and divide by the deviation; the correlations are the same.",
+        )
 
     @property
     def output_names(self) -> tuple[str, ...]:
