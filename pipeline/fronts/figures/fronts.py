@@ -78,9 +78,13 @@ def _name_kinds(figure: go.Figure, kinds: Mapping[str, str]) -> None:
 
 def _explain_marks(figure: go.Figure) -> None:
     """Add what marks mean, whatever their colour, to the legend of several studies."""
-    marks = ((f"filled: {TRAINED}", QUIET), (f"hollow: {CUT}", "white"))
-    for name, fill in marks:
-        marker = {"color": fill, "size": 10, "line": {"color": QUIET, "width": 2.5}}
+    marks = (
+        (f"filled: {TRAINED}", QUIET, "circle"),
+        (f"hollow: {CUT}", "white", "circle"),
+        ("star, dashes: dense network", QUIET, "star"),
+    )
+    for name, fill, symbol in marks:
+        marker = {"color": fill, "size": 10, "symbol": symbol, "line": {"color": QUIET, "width": 2.5}}
         figure.add_scatter(x=[None], y=[None], mode="markers", marker=marker, name=name, hoverinfo="skip")
 
 

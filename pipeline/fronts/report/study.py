@@ -47,7 +47,7 @@ def _lead(view: StudyView) -> str:
     if near := [point for point in points if point.metric >= lowest_metric(spec.anchors.dense, DROPS[0])]:
         return f"{trials}; {in_words(near[-1], spec)}"
     if not points:
-        return f"{trials}; no network is better than a constant prediction"
+        return f"{trials}; {view.front.why_empty}"
     return f"{trials}; none within a point of dense, the best: {in_words(points[0], spec)}"
 
 

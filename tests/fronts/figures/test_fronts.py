@@ -111,7 +111,7 @@ def test_one_study_names_its_layers_and_several_their_studies(series: Series) ->
         return [t.name for t in front_figure(shown).data if t.showlegend is not False]
 
     assert {"front", "cut only", "front: cut, then trained on"} <= set(legend([series]))
-    marks = ["filled: cut, then trained on", "hollow: cut only"]
+    marks = ["filled: cut, then trained on", "hollow: cut only", "star, dashes: dense network"]
     assert legend([series, other]) == ["toy-snip", "toy-chance", *marks]
 
 

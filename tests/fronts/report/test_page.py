@@ -117,7 +117,13 @@ def test_many_studies_have_a_table_and_a_legend_of_kinds(tmp_path: Path) -> None
     held = dict(re.findall(r'id="data-([^"]+)">(.*?)</script>', page))
     traces = json.loads(held["front"])["data"]
     named = [t["name"] for t in traces if t.get("showlegend", True)]
-    assert named == ["chance, tiny", "snip, tiny", "filled: cut, then trained on", "hollow: cut only"]
+    assert named == [
+        "chance, tiny",
+        "snip, tiny",
+        "filled: cut, then trained on",
+        "hollow: cut only",
+        "star, dashes: dense network",
+    ]
     assert {t["line"]["color"] for t in traces if t.get("name") == "snip, tiny"} == {COLOURS[1]}
     assert "study-3" in held["front"], "hovering names the study"
 
@@ -213,6 +219,7 @@ def test_it_works_in_a_browser_without_a_network(
         assert page.evaluate("document.querySelectorAll('#network .layer').length") == LAYERS
         # the mouse's way: hover a mark, then click it
         page.evaluate("document.getElementById('network').replaceChildren()")
+        soon = "new Promise((seen) => setTimeout(() => seen({}), 300))"
         for _ in range(20):  # figures that are still drawn move the mark away from the mouse
             x, y = page.evaluate(
                 "(() => { const plot = document.getElementById('front');"
@@ -222,13 +229,13 @@ def test_it_works_in_a_browser_without_a_network(
             )
             page.mouse("mouseMoved", x - 1, y)
             page.mouse("mouseMoved", x, y)
-            page.wait("document.querySelector('#front .hoverlayer text') !== null")
-            assert "trial" in page.evaluate("document.querySelector('#front .hoverlayer').textContent")
+            if "trial" not in page.evaluate(
+                soon.format("document.querySelector('#front .hoverlayer').textContent")
+            ):
+                continue
             page.mouse("mousePressed", x, y)
             page.mouse("mouseReleased", x, y)
-            if page.evaluate(
-                "new Promise((seen) => setTimeout(() => seen(document.querySelector('#network h3') !== null), 500))"
-            ):
+            if page.evaluate(soon.format("document.querySelector('#network h3') !== null")):
                 break
         else:
             pytest.fail("a click on a mark shows no network")
