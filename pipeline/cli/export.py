@@ -35,7 +35,7 @@ def export(
         bool, typer.Option("--front", help="Every network of the front, each into a folder: TO/1, TO/2 …")
     ] = False,
     trial: Annotated[
-        int | None, typer.Option(min=0, help="A point of this trial, instead of one of the study's front.")
+        int | None, typer.Option(min=0, help="A point of this trial's own front, not of the study's.")
     ] = None,
     onnx: Annotated[
         bool, typer.Option("--onnx", help="Also model.onnx, checked and timed in onnxruntime.")

@@ -24,21 +24,19 @@ def check_plain(opened: Reopened, point: FrontPoint) -> None:
     for number in study.finished_numbers():
         points = study.read_record(number).points
         # of those that the options named below choose: none that another network of its trial dominates
-        standing = (points[on_front.point] for on_front in front_of(table.of_trials([number])).points)
-        plain += [
-            (number, each)
-            for each in standing
-            if each.measurement.compression > 0 and why_not_plain(each.masks, config) is None
-        ]
+        for row, on_front in enumerate(front_of(table.of_trials([number])).points, 1):
+            each = points[on_front.point]
+            if each.measurement.compression > 0 and why_not_plain(each.masks, config) is None:
+                plain.append((f"--trial {number} --point {row}", each))
     way_out = (
         'This study has no such network: search with [allocation] value = "uniform" in a space file, or leave --plain '
         "out."
     )
     if plain:
-        trial, nearest = min(plain, key=lambda found: _apart(found[1], own))
+        options, nearest = min(plain, key=lambda found: _apart(found[1], own))
         measured = nearest.measurement
         way_out = (
-            f"The nearest such network of this study is --trial {trial} --compression {measured.compression:.4f}: "
+            f"The nearest such network of this study is {options}: "
             f"{opened.spec.metric_name} {measured.metric:.4f} in place of {own.measurement.metric:.4f} "
             f"({measured.metric - own.measurement.metric:+.4f}), compression {measured.compression:.1%} in place of "
             f"{own.measurement.compression:.1%}. Or leave --plain out."

@@ -85,14 +85,12 @@ def the_nearest_is_named(made: Made, folder: Path) -> None:
     )
     own = next(p.measurement for p in changed if f"{p.measurement.compression:.1%}" == f"{asked}%")
     assert own.compression >= 0.3
-    front = front_of(made.store.study(NAME).read_points().of_trials([0]))
-    first = [
-        made.record.points[each.point] for each in front.points
-    ]  # that the options of the message choose
-    near = [p.measurement for p in first if round(abs(p.measurement.compression - own.compression), 2) == 0]
-    nearest = max(near, key=lambda each: each.metric)
+    # those that the options of the message choose
+    rows = enumerate(front_of(made.store.study(NAME).read_points().of_trials([0])).points, 1)
+    near = [(each, row) for row, each in rows if round(abs(each.compression - own.compression), 2) == 0]
+    nearest, row = max(near, key=lambda found: found[0].metric)
     assert said.endswith(
-        f"The nearest such network of this study is --trial 0 --compression {nearest.compression:.4f}: accuracy "
+        f"The nearest such network of this study is --trial 0 --point {row}: accuracy "
         f"{nearest.metric:.4f} in place of {own.metric:.4f} ({nearest.metric - own.metric:+.4f}), compression "
         f"{nearest.compression:.1%} in place of {own.compression:.1%}. Or leave --plain out."
     )
@@ -123,5 +121,5 @@ def test_the_network_that_is_named_is_the_one_that_its_options_choose(tmp_path: 
         inputs=SimpleNamespace(source=SimpleNamespace(config={"model_type": "bert"})),
     )
     (chosen,) = front_of(store.study("toy").read_points().of_trials([0])).points
-    with pytest.raises(BadInput, match=r"--trial 2 --compression 0.5000: accuracy 0.6000"):
+    with pytest.raises(BadInput, match=r"--trial 2 --point 1: accuracy 0.6000"):
         check_plain(opened, chosen)

@@ -126,8 +126,8 @@ def _rival(rival: Rival | None, metric: float) -> tuple[str, str]:
 
 def int8_table(view: StudyView) -> Markup:
     """Return a table of a study's networks in 8 bits, beside fp32 in the same engine."""
-    spec, measured = view.front.spec, view.series.int8
-    shown = {(dot.trial, dot.point): dot for dot in view.series.dots}
+    spec, measured = view.front.spec, view.whole.int8
+    shown = {(dot.trial, dot.point): dot for dot in view.whole.dots}
     best = {id(each) for cost in ("size_mb", "ms") for each in own_front(measured, cost)}
     rows = [
         [

@@ -22,7 +22,8 @@
     const chosen = points[place];
     if (chosen) {
       card.append(element("p", "", chosen.said));
-      const line = element("div", "command"), copy = element("button", "", "Copy");
+      const line = element(chosen.command ? "div" : "p", chosen.command && "command");
+      const copy = element("button", "", "Copy");
       copy.type = "button";
       copy.addEventListener("click", async () => {
         try { await navigator.clipboard.writeText(chosen.command); }
@@ -32,7 +33,9 @@
       });
       const code = element("code", "");
       chosen.command.split(" ").forEach((word, at) => code.append(at ? " " : "", element("span", "", word)));
-      line.append(code, copy);
+      if (chosen.command) line.append(code, copy);
+      else line.textContent = "No command exports it: another network of its trial is smaller and no worse, or it is no " +
+        "better than a constant prediction.";
       const settings = element("details"), list = element("pre", "", chosen.settings);
       settings.append(element("summary", "", "Its settings"), list);
       card.append(line, settings);

@@ -142,20 +142,21 @@ def _layers(views: Sequence[StudyView]) -> Mapping[str, object]:
 
 
 def _points(views: Sequence[StudyView]) -> Mapping[str, object]:
-    """Return how each pictured network is exported, and its settings, by study/trial/point."""
+    """Return how each pictured network is exported, and its settings, by study/trial/point.
+
+    A row of a trial's own front names the network for good: the study's front changes when a search goes on.
+    """
     found = {}
     for view in views:
         spec = view.front.spec
-        rows = {(point.trial, point.point): row for row, point in enumerate(view.front.points, 1)}
         for dot in view.series.dots:
-            if f"{dot.trial}/{dot.point}" not in view.layers:
+            place = f"{dot.trial}/{dot.point}"
+            if place not in view.layers:
                 continue
-            row = rows.get((dot.trial, dot.point))
-            share = dot.gain if spec.zeroes else dot.compression
-            which = f"--point {row}" if row else f"--trial {dot.trial} --{spec.share} {share:.4f}"
+            which = f"--trial {dot.trial} --point {view.rows[place]}" if place in view.rows else ""
             settings = "\n".join(f"{key} = {short(value)}" for key, value in sorted(dot.params.items()))
-            found[f"{spec.name}/{dot.trial}/{dot.point}"] = {
-                "command": f"prunefront export {spec.name} {which} --to ./small{view.where}",
+            found[f"{spec.name}/{place}"] = {
+                "command": f"prunefront export {spec.name} {which} --to ./small{view.where}" if which else "",
                 "settings": settings,
                 "said": f"{spec.metric_name} {dot.metric:.4f} (dense {spec.anchors.dense:.4f}), {mb(dot.size_mb)} of "
                 f"{mb(spec.anchors.dense_size_mb)} MB, {dot.parameters / 1e6:.2f} M parameters",

@@ -36,7 +36,9 @@ class StudyView:
     """A study as a report shows it."""
 
     front: Front
+    whole: Series  # all its networks
     series: Series  # its networks, thinned so that a page stays small
+    rows: dict[str, int]  # by trial/point: the row on its trial's own front, from 1, of those that are on it
     curves: Series  # the whole curves of its best trials
     trials: tuple[TrialFront, ...]
     seconds: dict[int, float]  # by trial
@@ -68,10 +70,13 @@ def read_study(study: str, *, store: Path | str, share: float = 1.0) -> StudyVie
     every = Series(spec, _with_latencies(dots(table.points()), front), files.int8.read())
     series = replace(every, dots=_thinned(every, round(share * CURVE_DOTS)))
     trials = tuple(trial_fronts(table))
+    own = [front_of(table.of_trials([number])).points for number in sorted({dot.trial for dot in every.dots})]
     left_out = [(trial.number, trial.state, trial.reason) for trial in ended if trial.state != "complete"]
     return StudyView(
         front=front,
+        whole=every,
         series=series,
+        rows={f"{p.trial}/{p.point}": row for points in own for row, p in enumerate(points, 1)},
         curves=_best(every, trials, lines_of(share)),
         trials=trials,
         seconds={trial.number: trial.seconds for trial in ended},

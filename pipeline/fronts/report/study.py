@@ -12,7 +12,7 @@ from pipeline.fronts.figures import (
     penalty_figure,
     promised_figure,
 )
-from pipeline.fronts.numbers import VOLUME, short
+from pipeline.fronts.numbers import VOLUME, short, volume
 from pipeline.fronts.report.front import front_table
 from pipeline.fronts.report.markup import Block, Picture, Section, bullets, paragraphs, table
 from pipeline.fronts.report.reading import StudyView
@@ -58,7 +58,7 @@ def _pictures(view: StudyView, key: str, *, lines: int) -> list[Block]:
         Picture(
             f"hours-{key}",
             "Hypervolume over hours",
-            hours_figure([view.series], [view.seconds]),
+            hours_figure([view.whole], [view.seconds]),
             f"All trials together trained {hours:.2f} hours.",
         )
     ]
@@ -74,8 +74,8 @@ def _pictures(view: StudyView, key: str, *, lines: int) -> list[Block]:
         Picture(
             f"growth-{key}",
             "Hypervolume over trials",
-            hypervolume_figure([view.series]),
-            f"It ends at {ends_at:.4f} ({VOLUME}).",
+            hypervolume_figure([view.whole]),
+            f"It ends at {volume(ends_at)} ({VOLUME}).",
         ),
         *hours_too,
         Picture(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -11,18 +12,22 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli.app import run
+from pipeline.export.choice import choose_point
+from pipeline.fronts.bounds import Bounds
 from pipeline.fronts.compare import compare, gather, sentences
 from pipeline.fronts.figures import Dot, Series
 from pipeline.fronts.figures.series import COLOURS
-from pipeline.fronts.report import report
-from pipeline.fronts.report.markup import bullets
+from pipeline.fronts.report import reading, report
+from pipeline.fronts.report.markup import Picture, bullets
+from pipeline.fronts.report.page import _points
 from pipeline.fronts.report.reading import sparse
+from pipeline.fronts.report.study import study_section
 from pipeline.study.records import BadInput
 from pipeline.study.store import Store
 from tests.kit.browser import CHROMIUM, browse
 from tests.kit.compare import write_study
 from tests.kit.report import HEADS, LAYERS, write_store
-from tests.kit.synthetic import spec
+from tests.kit.synthetic import point, record, spec
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +140,54 @@ def test_marks_are_few_however_many_networks_there_are() -> None:
     assert thin.front == series.front
 
 
+def test_a_command_exports_the_network_that_was_clicked_though_the_search_goes_on(tmp_path: Path) -> None:
+    """A row of the study's front is another network once a better one is found; a trial's own front stays."""
+    write_study(tmp_path, "a", [(0.85, 0.1), (0.80, 0.5), (0.7, 0.4)], [(0.82, 0.2), (0.45, 0.9)])
+    shown = _points([reading.read_study("a", store=tmp_path)])
+    commands = {place: found["command"] for place, found in shown.items()}  # type: ignore[index]
+    write_study(
+        tmp_path, "a", [(0.85, 0.1), (0.80, 0.5), (0.7, 0.4)], [(0.82, 0.2), (0.45, 0.9)], [(0.9, 0.6)]
+    )
+    for place, command in commands.items():
+        _, trial, number = place.split("/")
+        if place in ("a/0/2", "a/1/1"):  # dominated within its trial; below the constant
+            assert command == ""
+            continue
+        words = command.split()
+        options = dict(itertools.pairwise(words))
+        assert options["--trial"] == trial
+        bounds = Bounds(point=int(options["--point"]))
+        _, chosen = choose_point(Store(tmp_path), "a", bounds, trial=int(trial))
+        assert (chosen.trial, chosen.point) == (int(trial), int(number))
+    assert len(commands) == 5
+
+
+def test_the_hypervolume_over_trials_is_that_of_all_networks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Marks are thinned, and of those that a later trial dominates only every k-th stays."""
+    monkeypatch.setattr(reading, "CURVE_DOTS", 1)
+    store = Store(tmp_path)
+    store.write_spec(spec("a"))
+    for number, points in enumerate(
+        (
+            [point(0.7, 0.5), point(0.6, 0.1, kind="recovered")],
+            [point(0.65, 0.2), point(0.8, 0.4), point(0.6, 0.3, kind="recovered")],
+            [point(0.9, 0.9, kind="recovered")],
+        )
+    ):
+        store.study("a").write_record(record(number, *points))
+    view = reading.read_study("a", store=tmp_path)
+    assert len(view.series.dots) < len(view.whole.dots) == 6
+    (growth,) = (
+        block
+        for block in study_section(view, lines=8, several=False).blocks
+        if isinstance(block, Picture) and block.name == "growth-a"
+    )
+    # above the constant 0.5, over dense - constant = 0.4: 0.5 x 0.2; and 0.4 x 0.3 + 0.1 x 0.2; and 0.9 x 0.4
+    assert growth.figure.data[0].y == pytest.approx((0.1 / 0.4, 0.14 / 0.4, 0.36 / 0.4))
+
+
 def test_every_figure_is_a_picture_too(made: tuple[Path, list[str], Path], tmp_path: Path) -> None:
     done = report(made[0] / "store", made[1][:1], figures=tmp_path / "figures")
     page = made[2].read_text()
@@ -208,9 +261,8 @@ def test_it_works_in_a_browser_without_a_network(
         shown = page.evaluate("document.getElementById('network').textContent")
         assert f"{LAYERS * HEADS} heads" in shown
         command = page.evaluate("document.querySelector('#network .command code').textContent")
-        assert (
-            re.fullmatch(r"prunefront export \S+ --point 1 --to ./small --store \S+", command) or width > 600
-        )
+        exports = r"prunefront export \S+ --trial \d+ --point \d+ --to ./small --store \S+"
+        assert re.fullmatch(exports, command) or width > 600
         words = "[...document.querySelectorAll('#network .command code span')].map((one) => one.offsetHeight)"
         heights = page.evaluate(words)
         assert len({*heights[:6]}) == 1, f"an option is broken over two lines: {command}"
