@@ -97,7 +97,8 @@ class Terminal(Watcher):
         if self.ended_before is None:
             self.ended_before = progress.ended
         self.progress, self.progress_s = progress, now
-        self.time.change(now, running=progress.running, ended=progress.ended - self.ended_before)
+        ended = progress.ended - self.ended_before
+        self.time.change(now, running=progress.running, ended=ended, slots=progress.slots)
         self.previews = {number: one for number, one in self.previews.items() if number in progress.at_work}
         self.begun_s = {number: self.begun_s.get(number, now) for number in progress.at_work}
         if record is None:

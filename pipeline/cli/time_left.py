@@ -35,11 +35,14 @@ class Clock:
         self.slots = 0
         self._running, self._since_s = 0, 0.0
 
-    def change(self, now_s: float, *, running: int, ended: int) -> None:
-        """Note how many trials run from now on, and how many have ended since the first call."""
+    def change(self, now_s: float, *, running: int, ended: int, slots: int = 1) -> None:
+        """Note how many trials run from now on, how many have ended since the first call, and how many may run at once.
+
+        Fewer run while a dense network is trained beside them.
+        """
         self.busy_s += self._running * (now_s - self._since_s)
         self._running, self._since_s, self.ended = running, now_s, ended
-        self.slots = max(self.slots, running)
+        self.slots = max(self.slots, running, slots)
 
     def seconds_left(self, now_s: float, *, running: Sequence[float], waiting: int) -> float | None:
         """Return the time until the last trial has ended; None while too little is done to estimate it.

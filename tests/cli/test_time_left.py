@@ -37,6 +37,14 @@ def test_the_clock_counts_what_ran() -> None:
     assert clock.seconds_left(1_070.0, running=(), waiting=0) is None
 
 
+def test_a_slot_that_a_dense_network_has_for_now_counts_for_what_waits() -> None:
+    clock = Clock()
+    clock.change(0.0, running=1, ended=0, slots=2)
+    clock.change(18.0, running=0, ended=1, slots=2)
+    # as in the first search: four trials of 18 s wait, two at once from now on
+    assert clock.seconds_left(18.0, running=(), waiting=4) == pytest.approx(36.0)
+
+
 @pytest.mark.parametrize("slots", [1, 2, 8])
 def test_searches_played_through_are_told_within_a_half(slots: int) -> None:
     """Trials of 1 to 3 epochs' time; what is said at every end of a trial, against what was left, to the last 10 s."""

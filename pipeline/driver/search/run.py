@@ -203,6 +203,7 @@ def _make_queue(
         halving=Halving(spec.values, spec.reference_point) if request.scheduler == "asha" else None,
         dense=beside,
         begin=begin,
+        slots=cluster.concurrent,
     )
 
 

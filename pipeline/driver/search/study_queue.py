@@ -33,6 +33,7 @@ class StudyQueue:
         halving: Halving | None,
         dense: DenseBeside | None = None,
         begin: Callable[[StudySpec], None] = lambda _: None,
+        slots: int = 1,
     ) -> None:
         """Begin without trials: `settle` comes first.
 
@@ -44,11 +45,12 @@ class StudyQueue:
             halving: decides at rungs; None if no trial is stopped early.
             dense: the dense network that is trained beside the trials; None if it is there.
             begin: called with the study's spec when that network is trained; the publisher has started after it.
+            slots: trials that run at once, as far as that is known at the start.
         """
         self.source, self.results = source, results
         self.meter = source.meter
         self.publisher, self.watcher, self.halving = publisher, watcher, halving
-        self.dense, self._begin = dense, begin
+        self.dense, self._begin, self._slots = dense, begin, slots
         self.verdicts: dict[int, Verdict] = {}
         self.again: set[int] = set()  # trials that had ended, and are run again
         self._begun: dict[int, int] = {}  # attempts of each running trial, at its start and at its last loss
@@ -224,5 +226,6 @@ class StudyQueue:
             self.results.front,
             budget=self.source.budget,
             spent=self.meter.spent,
+            slots=self._slots,
         )
         self.watcher.on_change(progress, record)

@@ -28,6 +28,7 @@ class SearchProgress:
     front: Front | None
     budget: Budget
     spent: Spent
+    slots: int = 1  # trials that run at once, when no dense network is trained beside them
 
     @property
     def total(self) -> int:
