@@ -205,14 +205,18 @@ def print_comparison(found: Comparison, lines: list[str]) -> None:
 def _print_means(panel: Panel, gain: str) -> None:
     from pipeline.fronts.compare import GAINS
 
-    out.print(f"on {panel.rows} rows; ±: 95 % interval over seeds", style="italic")
+    where = ", ".join(f"{100 * at:.0f} %" for at in GAINS)
+    out.print(
+        f"on {panel.rows} rows; ±: 95 % interval over seeds; at {where}: the metric at that {gain}",
+        style="italic",
+    )
     columns = (
         Column("study", right=False),
         Column("seeds", 3),
         Column("trials", 5),
         Column("hypervolume", 4),
-        Column("normalised", 2),
-        *(Column(f"at {100 * at:.0f} % {gain}", 1) for at in GAINS),
+        Column("normalised", 1),
+        *(Column(f"at {100 * at:.0f} %", 2) for at in GAINS),
     )
     rows = [
         (
