@@ -18,6 +18,7 @@ def factor(matrix: Tensor) -> Tensor:
     Raises:
         torch.linalg.LinAlgError: nothing does; it has entries that are no numbers.
     """
+    found: Tensor
     found, failed = torch.linalg.cholesky_ex(matrix)
     share = LEAST
     while bool(failed) and share <= MOST:
@@ -25,4 +26,6 @@ def factor(matrix: Tensor) -> Tensor:
         more.diagonal().add_(share * matrix.diagonal().mean())
         found, failed = torch.linalg.cholesky_ex(more)
         share *= 10
-    return torch.linalg.cholesky(matrix) if bool(failed) else found
+    if bool(failed):
+        found = torch.linalg.cholesky(matrix)  # raises
+    return found

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 import os
 import signal
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
+from pipeline.driver.execute import imported
 from pipeline.driver.execute.private import keep_token
 from pipeline.driver.execute.start import ray_at, ray_here
 from pipeline.model.device import CPU, CUDA
@@ -41,6 +44,8 @@ WORKER_ENVIRONMENT = {
 # What trials import takes a process five seconds: Ray's processes of this machine do it while the search is prepared,
 # where trials will need them all and there is memory for it.
 PRELOADED, PRELOADED_MB = ("ray.tune", "pipeline.trial.trial", "transformers.modeling_utils"), 1_000.0
+# Ray ends processes that are idle for a second while a timing has all cores; the first trials are given these.
+IDLE_MS = 120_000
 # This machine's memory for the object store: the trials' shared inputs, and the dense networks' results. Ray's own
 # default is 30 % of all memory.
 LEAST_STORE_BYTES = 300_000_000
@@ -69,7 +74,7 @@ class Cluster:
     cpus: float = 1.0  # of all its nodes
     gpus: float = 0.0
     grows: bool = False  # nodes may join and leave: the number of concurrent trials follows
-    imports: bool = False  # its processes may still import what trials need
+    marks: Path | None = None  # where its processes leave marks when they have imported what trials need
 
     @property
     def device(self) -> str:
@@ -132,25 +137,46 @@ def connect(resources: Resources, *, shared_bytes: int) -> Iterator[Cluster]:
         # while it starts, Ray would leave without a word; what it has started ends when this process does
         utils.set_sigterm_handler = lambda _handler: None
     cores = usable_cores()
-    modules: tuple[str, ...] = ()
+    marks: Path | None = None
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": True}
-    if resources.address is None:
-        requested = (resources.concurrent or 1) * resources.cpus_per_trial
-        modules = preloaded(resources)
-        keep_token()
-        running = ray_here(
-            num_cpus=max(cores, round(requested + 0.5)),
-            include_dashboard=False,
-            object_store_memory=LEAST_STORE_BYTES + STORE_COPIES * shared_bytes,
-            _system_config={"preload_python_modules": list(modules)},
-            **quiet,
-        )
-    else:
-        running = ray_at(resources.address, runtime_env={"env_vars": dict(WORKER_ENVIRONMENT)}, **quiet)
-    with running:
+    with ExitStack() as stack:
+        if resources.address is None:
+            requested = (resources.concurrent or 1) * resources.cpus_per_trial
+            modules = preloaded(resources)
+            marks = stack.enter_context(_marks()) if modules else None
+            keep_token()
+            running = ray_here(
+                num_cpus=max(cores, round(requested + 0.5)),
+                include_dashboard=False,
+                object_store_memory=LEAST_STORE_BYTES + STORE_COPIES * shared_bytes,
+                _system_config=_importing(modules) if modules else {},
+                **quiet,
+            )
+        else:
+            running = ray_at(resources.address, runtime_env={"env_vars": dict(WORKER_ENVIRONMENT)}, **quiet)
+        stack.enter_context(running)
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        yield replace(_wait_for_share(resources), imports=bool(modules))
+        yield replace(_wait_for_share(resources), marks=marks)
+
+
+def _importing(modules: tuple[str, ...]) -> dict[str, Any]:
+    """Return Ray's settings for processes that import modules at their start, and are there when a trial needs one."""
+    return {
+        "preload_python_modules": [*modules, imported.__name__],
+        "idle_worker_killing_time_threshold_ms": IDLE_MS,
+    }
+
+
+@contextmanager
+def _marks() -> Iterator[Path]:
+    """Yield a folder in which Ray's processes, which get its name by the environment, leave marks."""
+    with tempfile.TemporaryDirectory(prefix="prunefront-", ignore_cleanup_errors=True) as folder:
+        os.environ[imported.MARKS] = folder
+        try:
+            yield Path(folder)
+        finally:
+            os.environ.pop(imported.MARKS, None)
 
 
 def preloaded(resources: Resources) -> tuple[str, ...]:

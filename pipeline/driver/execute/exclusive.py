@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pipeline.driver.execute.cluster import Cluster
@@ -14,7 +15,8 @@ Item = TypeVar("Item")
 Shared = TypeVar("Shared")
 
 TIMEOUT_S = 3600.0  # long: others may use the cluster, too
-BESIDE_S = 0.2  # of a task that ends at once: so long that Ray gives each of its processes one
+LATER_S = 2.0  # processes that start together have imported the same within about this time
+IMPORTS_S = 60.0
 
 
 class NeverAlone(RuntimeError):  # noqa: N818 (what happened, in a word)
@@ -42,8 +44,8 @@ def run_alone(
 
     rows: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
     node, cores = _machine(rows, gpu=cluster.gpus_per_trial > 0)
-    if cluster.imports:
-        _wait_for_imports(round(cores), timeout_s=timeout_s)
+    if cluster.marks is not None:
+        _wait_for_imports(cluster.marks, round(cores))
     alone: dict[str, Any] = {
         "num_cpus": cores,
         "num_gpus": 1 if cluster.gpus_per_trial > 0 else 0,
@@ -61,16 +63,17 @@ def run_alone(
     return result
 
 
-def _wait_for_imports(cores: int, *, timeout_s: float) -> None:
-    """Wait until every process of this machine's Ray has run a task, and so has imported what it does at its start."""
-    import ray
+def _wait_for_imports(marks: Path, cores: int) -> None:
+    """Wait until every process of this machine's Ray has imported what it does at its start.
 
-    task: Any = ray.remote(num_cpus=1)(_pause)
-    ray.wait([task.remote() for _ in range(cores)], num_returns=cores, timeout=timeout_s)
-
-
-def _pause() -> None:
-    time.sleep(BESIDE_S)
+    No task asks them: Ray gives no trial a process that has run a task, and a new one would import all of it again.
+    Where fewer have been started than there are cores, the wait ends LATER_S after the last mark.
+    """
+    end, count = time.monotonic() + IMPORTS_S, 0
+    while count < cores and time.monotonic() < end:
+        time.sleep(0.05)
+        if (now := len(list(marks.iterdir()))) > count:
+            count, end = now, time.monotonic() + LATER_S
 
 
 def _machine(nodes: list[dict[str, Any]], *, gpu: bool) -> tuple[str, float]:

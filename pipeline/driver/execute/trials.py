@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.driver.execute.cluster import Cluster, room
+from pipeline.driver.execute.processes import in_processes_that_are_there
 from pipeline.driver.execute.protocol import ASK, BESIDE, Event, Report, TrialQueue
 from pipeline.study.records import Ask, TrialRecord
 from pipeline.study.store import NO_SPACE, ObjectStoreLost, Store, StudyStore, drop, remove
@@ -95,7 +96,8 @@ def run_trials(
         run_config=_small_run(store, scratch.parent),
     )
     try:
-        tuner.fit()
+        with in_processes_that_are_there(cluster):
+            tuner.fit()
     except Exception:
         if searcher.failure is not None:
             raise searcher.failure from None
@@ -262,7 +264,9 @@ def _hand_in(study: StudyStore, job: TrialJob, record: TrialRecord) -> None:
         raise RuntimeError(f"A later attempt at trial {number} has begun; this one failed: {record.reason}")
     try:
         kept = job.attempts if record.state == "complete" else ()
-        facts = record.provenance | _peaks()
+        facts = record.provenance | {
+            "peak_memory_mb": f"{peak_memory_mb():.0f}"
+        }  # of its process, other trials too
         study.write_record(replace(record, attempts=len(job.attempts), provenance=facts), attempts=kept)
         study.complete(number, job.attempts)
     except OSError as error:
@@ -283,11 +287,6 @@ def _check_search(study: StudyStore, job: TrialJob | None = None) -> None:
             f"This trial belongs to a search of {study.name!r} that another search of the name has replaced: it is "
             "not recorded."
         )
-
-
-def _peaks() -> dict[str, str]:
-    """Return the peak memory of this process, which may have run other trials before."""
-    return {"peak_memory_mb": f"{peak_memory_mb():.0f}"}
 
 
 def reason_of(error: Exception) -> str:

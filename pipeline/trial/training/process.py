@@ -82,8 +82,15 @@ def one_of_many_tasks(cpus: float) -> Iterator[None]:
     finally:
         gc.collect()
         _empty_gpu_cache()
+        _give_back_memory()
         if not gc.get_freeze_count():
             gc.freeze()
+
+
+def _give_back_memory() -> None:
+    """Return freed memory to the system, also where `keep_memory` was called: this process may stay, idle."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _empty_gpu_cache() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
+from importlib import reload
+from pathlib import Path
 
 import pytest
 
-from pipeline.driver.execute import Resources, connect, exclusive, run_alone, run_each
+from pipeline.driver.execute import Resources, connect, exclusive, imported, run_each
 from pipeline.driver.execute import cluster as module
-from pipeline.driver.execute.cluster import PRELOADED, preloaded
+from pipeline.driver.execute.cluster import PRELOADED, Cluster, preloaded
+from pipeline.driver.execute.processes import in_processes_that_are_there
 from tests.kit.one_ray import CORES
 
 
@@ -36,21 +40,34 @@ def test_they_do_where_trials_need_half_of_them_or_more(
     assert preloaded(resources) == ()
 
 
-@pytest.mark.usefixtures("one_ray")
-def test_a_timing_waits_until_all_processes_have_run_something(monkeypatch: pytest.MonkeyPatch) -> None:
-    waited: list[int] = []
-    wait = exclusive._wait_for_imports
+def test_a_wait_ends_with_the_last_mark_or_some_time_after_the_latest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, marked_at = [0.0], [1.0, 2.5]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
 
-    def noted(cores: int, *, timeout_s: float) -> None:
-        wait(cores, timeout_s=timeout_s)
-        waited.append(cores)
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+        for number, at in enumerate(marked_at):
+            if now[0] >= at:
+                (tmp_path / str(number)).touch()
 
-    monkeypatch.setattr(exclusive, "_wait_for_imports", noted)
-    with connect(Resources(concurrent=1), shared_bytes=0) as cluster:
-        assert run_alone(replace(cluster, imports=False), lambda _, item: item + 1, None, 1) == 2
-        assert waited == []
-        assert run_alone(replace(cluster, imports=True), lambda _, item: item + 1, None, 1) == 2
-        assert waited == [round(cluster.cpus)]
+    monkeypatch.setattr("time.sleep", sleep)
+    exclusive._wait_for_imports(tmp_path, 2)
+    assert now[0] == pytest.approx(2.5, abs=0.06)
+    exclusive._wait_for_imports(tmp_path, 3)  # the third has not been started
+    assert now[0] == pytest.approx(2.5 + exclusive.LATER_S, abs=0.2)
+    exclusive._wait_for_imports(tmp_path / "..", 1)
+    assert now[0] < 5.0
+
+
+def test_a_mark_is_left_where_the_environment_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(imported.MARKS, raising=False)
+    reload(imported)
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setenv(imported.MARKS, str(tmp_path))
+    reload(imported)
+    assert [each.name for each in tmp_path.iterdir()] == [str(os.getpid())]
 
 
 @pytest.mark.usefixtures("one_ray")
@@ -61,3 +78,18 @@ def test_a_process_has_them_before_its_first_task() -> None:
         (order,) = run_each(cluster, lambda *_: list(sys.modules), None, [0], done=lambda: None)
     for name in PRELOADED:
         assert order.index(name) < order.index("pipeline.driver.execute.queue")
+
+
+def test_actors_have_no_environment_of_their_own_where_processes_have_imported(tmp_path: Path) -> None:
+    from ray.tune.execution.class_cache import _ActorClassCache
+
+    def environment() -> object:
+        made = _ActorClassCache().get(type("Trainable", (), {}))
+        return made._default_options.get("runtime_env")
+
+    plain = Cluster(2, 1.0, 0.0)
+    with in_processes_that_are_there(plain):
+        assert environment(), "as Tune has it; without one this file is not needed"
+    with in_processes_that_are_there(replace(plain, marks=tmp_path)):
+        assert environment() is None
+    assert environment()
