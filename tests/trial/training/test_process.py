@@ -39,6 +39,32 @@ def test_kept_memory_is_not_mapped_again():
     assert faults(True) * 10 < faults(False)
 
 
+IDLE = """
+import torch
+from pipeline.trial.training.process import keep_memory, one_of_many_tasks
+def resident_mb():
+    (line,) = [line for line in open("/proc/self/status") if line.startswith("VmRSS")]
+    return int(line.split()[1]) // 1024
+assert keep_memory()
+with one_of_many_tasks(1):
+    before = resident_mb()
+    tensors = [torch.ones(1_000_000) for _ in range(100)]  # 400 MB
+    held = resident_mb()
+    del tensors
+    freed = resident_mb()
+print(held - before, freed - before, resident_mb() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
+def test_a_process_that_stays_idle_gives_its_memory_back_also_where_it_kept_it():
+    run = subprocess.run([sys.executable, "-c", IDLE], check=True, capture_output=True, text=True)
+    held, kept, idle = map(int, run.stdout.split())
+    assert held > 300
+    assert kept > 300, "within a task it is kept for the next step"
+    assert idle < 50
+
+
 def test_threads_are_whole_cores():
     before = torch.get_num_threads()
     try:
