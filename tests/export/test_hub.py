@@ -162,7 +162,7 @@ def test_every_file_arrives_in_one_private_commit(server: Hub, folder: Path) -> 
 
 
 def test_a_repository_of_others_is_refused(server: Hub, folder: Path) -> None:
-    with pytest.raises(BadInput, match=r"HTTP status 403\. Use a token that may write there"):
+    with pytest.raises(BadInput, match=r"HTTP status 403\. .*Use a token that may write there"):
         hub.push(folder, "others/small")
     assert server.repositories == {}
 
@@ -171,7 +171,7 @@ def test_a_wrong_token_is_refused_and_not_printed(
     server: Hub, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
-    with pytest.raises(BadInput, match=r"HTTP status 401\. Log in with") as refused:
+    with pytest.raises(BadInput, match=r"HTTP status 401\. .*Log in with") as refused:
         hub.push(folder, "me/small")
     assert "hf_wrong" not in str(refused.value)
 

@@ -119,7 +119,9 @@ def test_a_recovered_network_is_not_made_of_its_curves_weights(study: Reopened, 
 def test_damaged_weights_are_refused_with_the_way_out(study: Reopened) -> None:
     path = study.store.study(NAME).weights.path(0, before_cut(0))
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(BadInput, match=r"round-00\.safetensors cannot be read into its network.*Remove the file"):
+    with pytest.raises(
+        BadInput, match=r"round-00\.safetensors cannot be read into its network.*Remove the file"
+    ):
         network_of(study, 0, 0)
 
 

@@ -61,7 +61,9 @@ def test_batches_are_what_the_processor_makes(tmp_path: Path, changes: dict[str,
 
 def test_a_processor_of_another_size_is_refused(tmp_path: Path) -> None:
     transformers.ViTImageProcessor(size={"height": 12, "width": 8}).save_pretrained(tmp_path)
-    with pytest.raises(BadInput, match=r"reads: 3 x 16 x 16 .*; that of mine makes 3 x 12 x 8"):
+    with pytest.raises(
+        BadInput, match=r"processor of mine makes 3 x 12 x 8 .*, and its network reads 3 x 16 x 16"
+    ):
         read_processor("mine", tmp_path, transformers.ViTConfig(image_size=16, patch_size=4))
 
 

@@ -201,7 +201,7 @@ def test_pickled_weights_are_refused_with_the_way_out(folder):
 
 def test_an_unknown_architecture_is_refused(folder):
     transformers.OPTConfig(num_hidden_layers=1).save_pretrained(folder)
-    with pytest.raises(BadInput, match=r"'opt' is not\. Known are bert"):
+    with pytest.raises(BadInput, match=r"'opt' cannot be cut: .* Known are bert"):
         resolve(folder)
 
 
@@ -359,7 +359,7 @@ def test_an_encoder_with_a_decoder_is_refused_and_says_why(folder):
     config = transformers.WhisperConfig(d_model=32, encoder_layers=1, decoder_layers=1)
     (folder / "config.json").write_text(config.to_json_string(use_diff=False))
     for call in (check_model, resolve):
-        with pytest.raises(BadInput, match=r"is_encoder_decoder = true\. Its decoder reads .*Whisper"):
+        with pytest.raises(BadInput, match=r"is_encoder_decoder = true\. .*Its decoder reads .*Whisper"):
             call(folder if call is resolve else str(folder))
 
 

@@ -200,7 +200,7 @@ def test_tokens_that_a_configuration_names_are_kept_and_added_ones_keep_their_pl
 
 def test_a_tokenizer_that_is_not_understood_is_refused() -> None:
     affixes = Tokenizer(models.BPE({"a": 0, "b</w>": 1}, [], end_of_word_suffix="</w>"))
-    with pytest.raises(BadInput, match=r"a BPE with affixes\. Leave --trim-vocabulary out"):
+    with pytest.raises(BadInput, match=r"a BPE with affixes\. .*Leave --trim-vocabulary out"):
         needed_tokens(general(affixes), ["a"])
     fast = general(whole_words())
     kept = needed_tokens(fast, ["the river"])

@@ -71,7 +71,7 @@ def test_ranks_over_tasks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     ("arguments", "says"),
     [
         (["snip", "nothing"], "nothing"),
-        ([], "Studies are named"),
+        ([], "No study is named"),
         (["snip", "--png", "fronts.jpg"], ".svg"),
         (["snip", "chance", "--html", "x.html", "--across-tasks"], "--html"),
         (["snip", "--html", "no/such/folder/page.html"], "--html"),

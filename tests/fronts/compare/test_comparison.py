@@ -276,7 +276,9 @@ def test_methods_are_ranked_over_tasks(tmp_path: Path) -> None:
         rank_across_tasks([group for group in groups if group.spec.name != "c-snip"])
     write_study(tmp_path, "a-snip-few", [(0.6, 0.5)], task="a", task_fingerprint="other rows")
     few = gather(tmp_path, ["a-snip-few"], across_tasks=True)
-    with pytest.raises(BadInput, match="a-snip and a-snip-few are two on a, on other rows"):
+    with pytest.raises(
+        BadInput, match="a-snip and a-snip-few are two groups of one method on a, on other rows"
+    ):
         rank_across_tasks([*groups, *few])
 
 

@@ -20,5 +20,5 @@ def test_it_compares_the_studies_that_are_named(tmp_path: Path) -> None:
 
 
 def test_no_studies_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(prunefront.BadInput, match="Studies are named"):
+    with pytest.raises(prunefront.BadInput, match="No study is named"):
         prunefront.compare(store=tmp_path)
