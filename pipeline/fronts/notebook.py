@@ -36,9 +36,10 @@ def _figure(dots: Sequence[tuple[float, float, bool]], dense: float) -> str:
     heights = [dense, *(metric for _, metric, _ in dots)]
     low, high = min(heights), max(heights)
     span = high - low or 1.0
+    left = min(0.0, *(gain for gain, _, _ in dots))  # below 0: slower than the dense network
 
     def x(gain: float) -> float:
-        return MARGIN + gain * (WIDTH - 2 * MARGIN)
+        return MARGIN + (gain - left) / (1 - left) * (WIDTH - 2 * MARGIN)
 
     def y(metric: float) -> float:
         return HEIGHT - MARGIN - (metric - low) / span * (HEIGHT - 2 * MARGIN)
