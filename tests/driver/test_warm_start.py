@@ -83,7 +83,7 @@ def test_what_the_space_fixes_stays_and_what_it_does_not_admit_is_left_out(tmp_p
 
 def test_refused(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    with pytest.raises(BadInput, match=r"has 0 of snip against compression\. Leave"):
+    with pytest.raises(BadInput, match=r"has 0 studies of snip against compression to start from\. Leave"):
         warm_starts(store, AUTO, kind=SNIP, space=SNIP_SPACE)
     add(store, "random", 0.5, method="chance")
     with pytest.raises(BadInput, match="'random' is chance against compression, this study snip against"):
