@@ -209,7 +209,7 @@ def test_rows_without_labels_are_measured_by_agreement(task, model, store, tmp_p
     )
     refused = search(blank / "task.toml", model, store, "--method", "first-order")
     assert refused.returncode == 2
-    assert "the rows of blank have none. Give --no-training" in refused.stderr
+    assert "The rows of blank have no labels to train on. Give --no-training" in refused.stderr
 
     rename_outputs(model, ["right", "wrong"])
     done = search(blank / "task.toml", model, store, *UNTRAINED, "--space", task.parent / "quick.toml")

@@ -32,5 +32,5 @@ def test_trials_on_cpus_are_no_stack(tmp_path: Path) -> None:
         check_on(request, Cluster(1, 1.0, 2.0), "bert")
     with pytest.raises(BadInput, match="--stack is 4, and these trials run on CPUs"):
         check_on(request, Cluster(1, 1.0, 0.0), "bert")
-    with pytest.raises(BadInput, match="modernbert makes one of its own"):
+    with pytest.raises(BadInput, match="modernbert makes a mask of its own"):
         check_on(request, Cluster(1, 1.0, 0.5), "modernbert")
