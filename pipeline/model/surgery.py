@@ -7,7 +7,6 @@ numbers of the dense model. Shapes: L layers, H heads of k features, N neurons, 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -86,19 +85,6 @@ def cut(model: PreTrainedModel, anatomy: Anatomy, masks: Masks) -> Anatomy:
     _note_layers(model, places)
     settle(model, where)
     return replace(anatomy, layers=tuple(left))
-
-
-def copied(model: PreTrainedModel, anatomy: Anatomy) -> tuple[PreTrainedModel, Anatomy]:
-    """Return a copy of a network, without its hooks, and the copy's anatomy."""
-    return copy.deepcopy((model, anatomy), without_hooks(model))
-
-
-def without_hooks(model: nn.Module) -> dict[int, Any]:
-    """Return what `copy.deepcopy` takes as its memo, so that a copy of the network has no hooks."""
-    every = (
-        hooks for module in model.modules() for hooks in (module._forward_hooks, module._forward_pre_hooks)
-    )
-    return {id(hooks): type(hooks)() for hooks in every}
 
 
 def _note_layers(model: PreTrainedModel, places: list[int]) -> None:

@@ -17,8 +17,9 @@ from torch import nn
 
 from pipeline.methods.base import PruningMethod, Run, keep_as_it_is
 from pipeline.model.anatomy import Anatomy
+from pipeline.model.copies import copied
 from pipeline.model.device import device_of
-from pipeline.model.surgery import copied, cut
+from pipeline.model.surgery import cut
 from pipeline.model.unstructured import holding_zeros, matrices
 from pipeline.study.records import Array, Masks, Measurement
 from pipeline.task.batches import Split

@@ -6,7 +6,6 @@ go: a record holds thresholds, and the scores of single weights are stored besid
 
 from __future__ import annotations
 
-import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 import torch
 
-from pipeline.model.anatomy import Anatomy
+from pipeline.model.anatomy import Anatomy, encoder_layers
+from pipeline.model.copies import copied
 from pipeline.model.surgery import cut
 from pipeline.model.unstructured import Matrices, count_to_remove, matrices, zero
 from pipeline.study.records import Measurement
@@ -190,10 +190,13 @@ class WeightRanking(Ranking):
     ) -> Iterator[tuple[Step, Evaluation, Measurement]]:
         """Set more and more weights of a copy to zero."""
         start = (model, self.anatomy)
-        model, anatomy = copy.deepcopy(start)
+        own = [
+            *encoder_layers(model, self.anatomy.architecture).parameters()
+        ]  # set to zero and refitted in place
+        model, anatomy = copied(*start, own=own)
         for index, step in enumerate(steps):
             if index and self.reconstruction is not None:  # a step is made from the network itself
-                model, anatomy = copy.deepcopy(start)
+                model, anatomy = copied(*start, own=own)
             self._zero(model, anatomy, step)
             yield step, *examine(model, anatomy)
 

@@ -8,7 +8,6 @@ What a unit is worth depends on which others are left: in the one-shot table of 
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 
 from pipeline.model.anatomy import Anatomy
+from pipeline.model.copies import copied
 from pipeline.model.surgery import cut
 from pipeline.model.unstructured import Matrices
 from pipeline.trial.curve.allocation import Removal, choose
@@ -54,7 +54,7 @@ def rescored_order(
         neurons_together: that orders are made with: units are ranked anew after whole groups of them.
     """
     order = rank(model, anatomy)
-    model, anatomy = copy.deepcopy((model, anatomy))
+    model, anatomy = copied(model, anatomy)
     gone: list[Removal] = []
     for left in range(times, 0, -1):
         now = anatomy.costs.compression(anatomy.present)
@@ -86,7 +86,7 @@ def rescored_weights(
     Returns:
         The number of the scoring that removes a weight, plus its rank in that one, in (0, 1].
     """
-    model, anatomy = copy.deepcopy((model, anatomy))
+    model, anatomy = copied(model, anatomy)
     found: Matrices = {}
     for left in range(times, -1, -1):
         ranking = WeightRanking(score(model, anatomy), anatomy, reconstruction)

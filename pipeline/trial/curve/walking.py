@@ -6,7 +6,6 @@ not computed again. So a step costs only the layers from there on.
 
 from __future__ import annotations
 
-import copy
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,6 +16,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from pipeline.model.anatomy import Anatomy, encoder_layers, find_architecture
+from pipeline.model.copies import copied
 from pipeline.model.cut_blocks import Architecture
 from pipeline.model.layer_parts import returned
 from pipeline.model.surgery import cut
@@ -56,14 +56,24 @@ def walk(
         memory_bytes: limit of the hidden states kept from step to step; None for that of the device.
     """
     start = (model, anatomy)
-    model, anatomy = copy.deepcopy(start)
+    refitted = (
+        ()
+        if refit is None
+        else [
+            tensor
+            for parts in anatomy.layers
+            for _, block, _ in parts.blocks
+            for tensor in block.output.parameters()
+        ]
+    )  # in place
+    model, anatomy = copied(*start, own=refitted)
     starts = [first_changed(a.masks, b.masks) for a, b in itertools.pairwise(steps)]
     if memory_bytes is None:
         memory_bytes = for_states_bytes(next(model.parameters()).device)
     lower = _LowerLayers(memory_bytes)
     for index, step in enumerate(steps):
         if index and refit is not None:
-            model, anatomy = copy.deepcopy(start)
+            model, anatomy = copied(*start, own=refitted)
         anatomy = cut(model, anatomy, step.masks)
         if step.removed and refit is not None:
             refit(model, anatomy)

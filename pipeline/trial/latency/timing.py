@@ -5,7 +5,6 @@ Shapes: L layers, H heads, N neurons, B rows, T tokens.
 
 from __future__ import annotations
 
-import copy
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pipeline.model.anatomy import Anatomy, encoder_layers, find_architecture
+from pipeline.model.copies import copied
 from pipeline.model.image_inputs import IMAGES, image_shape
 from pipeline.model.surgery import cut
 from pipeline.study.records import Masks
@@ -264,6 +264,5 @@ def random_rows(model: PreTrainedModel, shape: Shape) -> dict[str, Tensor]:
 
 def _cut_copy(dense: Network, masks: Masks) -> Network:
     """Return a cut copy; parameters that the cut does not change are shared with the dense network."""
-    shared: dict[int, Any] = {id(parameter): parameter for parameter in dense[0].parameters()}
-    model, anatomy = copy.deepcopy(dense, shared)
+    model, anatomy = copied(*dense, own=())
     return model, cut(model, anatomy, masks)

@@ -8,8 +8,7 @@ gradient is the one that the larger network has under masks.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.model.anatomy import Anatomy, encoder_layers
+from pipeline.model.copies import copied
 from pipeline.model.surgery import cut
 from pipeline.model.unstructured import Matrices, matrices, zero
 from pipeline.study.records import Masks
@@ -96,9 +96,9 @@ def cut_network(model: PreTrainedModel, anatomy: Anatomy, masks: Masks) -> Share
     copy whose parameters hold their entries' numbers: so it is true of every architecture that can be cut.
     """
     inside = list(encoder_layers(model, anatomy.architecture).parameters())
-    smaller, its = _copied(model, anatomy, but=())
+    smaller, its = copied(model, anatomy, own=())
     its = cut(smaller, its, masks)
-    numbered, own = _copied(model, anatomy, but=inside)
+    numbered, own = copied(model, anatomy, own=inside)
     first = 0
     owners: list[tuple[int, nn.Parameter]] = []  # the first number, and whose it is
     copies = list(encoder_layers(numbered, anatomy.architecture).parameters())
@@ -122,22 +122,13 @@ def zeroed_network(
 ) -> SharedNetwork:
     """Make a copy that shares the network's weights, without single weights whose score is the threshold or less."""
     large = matrices(anatomy)
-    smaller, its = _copied(model, anatomy, but=large.values())
+    smaller, its = copied(model, anatomy, own=large.values())
     small = matrices(its)
     masks = {name: torch.ones_like(weight) for name, weight in large.items()}
     with torch.no_grad():
         zero(masks, scores, threshold)
     links = tuple(_Masked(_parameter(small[name]), _parameter(large[name]), masks[name]) for name in large)
     return SharedNetwork(smaller, its, links)
-
-
-def _copied(
-    model: PreTrainedModel, anatomy: Anatomy, *, but: Iterable[Tensor]
-) -> tuple[PreTrainedModel, Anatomy]:
-    """Copy a network; its tensors are shared, but for some."""
-    own = {id(tensor) for tensor in but}
-    tensors: list[Tensor] = [*model.parameters(), *model.buffers()]
-    return copy.deepcopy((model, anatomy), {id(each): each for each in tensors if id(each) not in own})
 
 
 def _slice(small: nn.Parameter, numbers: Tensor, owners: list[tuple[int, nn.Parameter]]) -> _Slice:

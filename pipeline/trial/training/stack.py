@@ -8,7 +8,6 @@ Shapes: K networks.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, final
 
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
-from pipeline.model.surgery import without_hooks
+from pipeline.model.copies import copied_modules
 from pipeline.task.batches import Batch
 
 if TYPE_CHECKING:
@@ -164,12 +163,12 @@ class _Recorder:
 
 def _skeleton(model: nn.Module) -> nn.Module:
     """Return a copy of a network in training mode, without weights and hooks."""
-    kept = without_hooks(model)
+    kept: dict[int, Any] = {}
     for parameter in model.parameters():
         kept[id(parameter)] = nn.Parameter(
             parameter.detach().to("meta"), requires_grad=parameter.requires_grad
         )
-    return copy.deepcopy(model, kept).train()
+    return copied_modules(model, kept).train()
 
 
 def _hooked(models: Sequence[nn.Module]) -> list[str]:
