@@ -54,8 +54,8 @@ def _own_ledger(store: Store, study: str) -> str | None:
         return place
     if place and not (place.startswith("sqlite") and in_store):
         raise BadInput(
-            f"The ledger of {study!r}, which says whether it is searched, is {place}. One command at "
-            "a time publishes a study. Give it by --ledger."
+            f"The ledger of {study!r}, which says whether it is searched, is {place}. Give it by --ledger: one command "
+            "at a time publishes a study."
         )
     return sqlite_url(store.studies_db) if in_store else None
 
