@@ -20,7 +20,12 @@ def in_processes_that_are_there(cluster: Cluster) -> Iterator[None]:
         yield
         return
     import ray
-    from ray.tune.execution.class_cache import _ActorClassCache
+
+    try:
+        from ray.tune.execution.class_cache import _ActorClassCache
+    except ImportError:  # elsewhere in another version of Ray: trials start seconds later
+        yield
+        return
 
     def get(cache: Any, trainable: Any) -> Any:
         if trainable not in cache._cache:
