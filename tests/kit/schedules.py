@@ -341,7 +341,7 @@ def hurried() -> Iterator[None]:
         patch.setattr(storage, "BUSY_TIMEOUT_S", 5)
         patch.setattr(study_room, "ABANDONED_S", -1.0)  # all are killed ones
         patch.setattr(shutil, "_use_fd_functions", False)  # what it removes is told with whole paths
-        patch.setattr(worker, "_peaks", dict)
+        patch.setattr(worker, "peak_memory_mb", lambda: 0.0)
         patch.setattr(worker, "_send", lambda _report: None)
         patch.setattr("optuna.storages._rdb.storage.time.sleep", lambda _: None)
         patch.setattr(lines, "LOCK_S", 3)  # the shortest without a warning of Optuna's

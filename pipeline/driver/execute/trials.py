@@ -264,9 +264,8 @@ def _hand_in(study: StudyStore, job: TrialJob, record: TrialRecord) -> None:
         raise RuntimeError(f"A later attempt at trial {number} has begun; this one failed: {record.reason}")
     try:
         kept = job.attempts if record.state == "complete" else ()
-        facts = record.provenance | {
-            "peak_memory_mb": f"{peak_memory_mb():.0f}"
-        }  # of its process, other trials too
+        # of its process, other trials too
+        facts = record.provenance | {"peak_memory_mb": f"{peak_memory_mb():.0f}"}
         study.write_record(replace(record, attempts=len(job.attempts), provenance=facts), attempts=kept)
         study.complete(number, job.attempts)
     except OSError as error:

@@ -176,7 +176,7 @@ def test_a_study_whose_ledger_is_elsewhere_is_synced_only_with_it(store: Store) 
     (found,) = sync(store, tracking=None, ledger=None)
     assert (found.delivered, found.complete) == (0, False)
     assert "is postgresql://db/pf." in found.note
-    assert found.note.endswith("Give it by --ledger.")
+    assert "Give it by --ledger: one command at a time" in found.note
     (found,) = sync(store, tracking=None, ledger=f"sqlite:///{store.root}/elsewhere.db")
     assert (found.delivered, found.complete) == (1, True)
 
