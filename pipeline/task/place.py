@@ -67,9 +67,8 @@ def check_data(
         )
     labels = (label,) if isinstance(label, str) else label or ()
     if kind is None and metric is None and len(labels) < 2:
-        look_into(
-            data, text=text, label=label, labelled=True
-        )  # a classification: its usual columns are the default
+        # a classification: its usual columns are the default
+        look_into(data, text=text, label=label, labelled=True)
     else:
         check_columns(data, (*text, *labels))
 

@@ -190,9 +190,8 @@ class WeightRanking(Ranking):
     ) -> Iterator[tuple[Step, Evaluation, Measurement]]:
         """Set more and more weights of a copy to zero."""
         start = (model, self.anatomy)
-        own = [
-            *encoder_layers(model, self.anatomy.architecture).parameters()
-        ]  # set to zero and refitted in place
+        # set to zero and refitted in place
+        own = [*encoder_layers(model, self.anatomy.architecture).parameters()]
         model, anatomy = copied(*start, own=own)
         for index, step in enumerate(steps):
             if index and self.reconstruction is not None:  # a step is made from the network itself

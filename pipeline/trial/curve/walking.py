@@ -56,16 +56,7 @@ def walk(
         memory_bytes: limit of the hidden states kept from step to step; None for that of the device.
     """
     start = (model, anatomy)
-    refitted = (
-        ()
-        if refit is None
-        else [
-            tensor
-            for parts in anatomy.layers
-            for _, block, _ in parts.blocks
-            for tensor in block.output.parameters()
-        ]
-    )  # in place
+    refitted = () if refit is None else _outputs(anatomy)
     model, anatomy = copied(*start, own=refitted)
     starts = [first_changed(a.masks, b.masks) for a, b in itertools.pairwise(steps)]
     if memory_bytes is None:
@@ -80,6 +71,12 @@ def walk(
         with lower.known(model, anatomy, start=starts[index - 1] if index else 0, later=starts[index:]):
             evaluation, measured = examine(model, anatomy)
         yield step, evaluation, measured
+
+
+def _outputs(anatomy: Anatomy) -> list[Tensor]:
+    """Return the tensors that a refit changes in place: those of all output projections."""
+    blocks = (block for parts in anatomy.layers for _, block, _ in parts.blocks)
+    return [tensor for block in blocks for tensor in block.output.parameters()]
 
 
 def first_changed(before: Masks, after: Masks) -> int:
