@@ -235,31 +235,7 @@ def write(chosen: argparse.Namespace) -> None:
     if lost := len(ended) - len(records):
         print(f"{lost} of {len(ended)} trials did not end well and are left out.")
 
-    def metric(point: Point, rows: np.ndarray) -> float:
-        return round(evaluate(spec.metric_name, labels[rows], point.predictions[rows])["metric"], 5)
-
-    trials = [
-        {
-            "params": record.params,
-            "epochs": record.epochs,
-            "seconds": round(record.seconds, 1),
-            "rungs": [
-                {"epoch": rung.epoch, "metric": _short(rung.metric), "compression": _short(rung.compression)}
-                for rung in record.rungs
-            ],
-            "points": [
-                {
-                    "kind": point.kind,
-                    "threshold": point.threshold,
-                    "compression": round(point.measurement.compression, 5),
-                    "seen": metric(point, seen),
-                    "unseen": metric(point, ~seen),
-                }
-                for point in record.points
-            ],
-        }
-        for record in records
-    ]
+    trials = [row_of(record, labels, seen, spec.metric_name) for record in records]
     about = (
         f"{len(trials)} real trials of {spec.method} on {spec.task}, {'/'.join(Path(spec.model).parts[-2:])}"
     )
@@ -283,6 +259,34 @@ def write(chosen: argparse.Namespace) -> None:
         )
     )
     print(f"{about}: {chosen.to}, {chosen.to.stat().st_size / 1e3:.0f} kB")
+
+
+def row_of(record: TrialRecord, labels: np.ndarray, seen: np.ndarray, metric_name: str) -> dict[str, Any]:
+    """Return a trial as a row of a table: its own end, the recovered network nearest to its target, comes last."""
+
+    def metric(point: Point, rows: np.ndarray) -> float:
+        return round(evaluate(metric_name, labels[rows], point.predictions[rows])["metric"], 5)
+
+    end = record.recovered
+    return {
+        "params": record.params,
+        "epochs": record.epochs,
+        "seconds": round(record.seconds, 1),
+        "rungs": [
+            {"epoch": rung.epoch, "metric": _short(rung.metric), "compression": _short(rung.compression)}
+            for rung in record.rungs
+        ],
+        "points": [
+            {
+                "kind": point.kind,
+                "threshold": point.threshold,
+                "compression": round(point.measurement.compression, 5),
+                "seen": metric(point, seen),
+                "unseen": metric(point, ~seen),
+            }
+            for point in sorted(record.points, key=lambda point: point is end)
+        ],
+    }
 
 
 def _short(values: tuple[float, ...]) -> list[float]:
