@@ -5,10 +5,11 @@
         [--points 0.65 0.8] [--chains one sandwich] [--ladder 2] [--precision auto] [--report]
 
 A way is TUNED:RANKING. `plain` is fine-tuning without a method, any other TUNED a method that trains (`snip`); RANKING
-is a method that ranks its network, or `own`. Settings of the method may follow: snip:own,level=neuron. Every seed tunes
-each network once; then each way gives, at each target
+is a method that ranks its network, or `own`. Settings of the method may follow: snip:own,level=neuron; and distill=kd
+or layers, from which the ladder, the chains and the points learn: the teacher is the plainly tuned network of the seed.
+Every seed tunes each network once; then each way gives, at each target
 
-    refit       refitted in closed form, no training; and the same, not refitted
+    refit       refitted in closed form, no training; and the same, not refitted (--no-refit: not asked for)
     ladder      cut to each target in turn, refitted, and trained; all together for --ladder epochs
     chain       all networks trained together for --recover epochs, refitted
     point       each by itself (of --points), refitted, then trained for --recover epochs
@@ -38,8 +39,10 @@ from pipeline.study.records import Ask, Params, ParamValue
 from pipeline.study.space import load_space
 from pipeline.task.batches import Split
 from pipeline.task.loading import load_task, tokenise_test, train_texts
+from pipeline.trial.anchors import Banks, teach
 from pipeline.trial.chained import begin_chain
 from pipeline.trial.curve import Ranking
+from pipeline.trial.distillation import NONE
 from pipeline.trial.inputs import TrialInputs, head_of, inputs_of
 from pipeline.trial.job import TrialJob
 from pipeline.trial.run import TrialRun
@@ -57,12 +60,14 @@ class Way:
     tuned: str
     ranking: str
     settings: Params
+    distill: str = NONE
 
     @staticmethod
     def of(text: str) -> Way:
         name, *settings = text.split(",")
         tuned, ranking = name.split(":")
-        return Way(text, tuned, ranking, dict(map(setting, settings)))
+        own = dict(map(setting, settings))
+        return Way(text, tuned, ranking, own, str(own.pop("distill", NONE)))
 
     @property
     def method(self) -> str:
@@ -83,8 +88,8 @@ class Bench:
         str, tuple[Weights, float]
     ]  # by what tuned it (with its settings): weights, seconds of an epoch
 
-    def params(self, method: str, own: Params) -> Params:
-        params = load_space(method, file=None, pretrained=True).defaults()
+    def params(self, method: str, own: Params, distill: str = NONE) -> Params:
+        params = load_space(method, file=None, pretrained=True, distill=distill).defaults()
         params = {name: value for name, value in params.items() if name != "threshold"}
         return params | {"target": 0.5, "rounds": 1, "rank_by": OWN, "recover": "point"} | own
 
@@ -101,10 +106,19 @@ class Bench:
             )
         weights, epoch_s = self.tuned[key]
         inputs = replace(self.inputs(way.method), dense=weights)
-        params = self.params(way.method, START | {"recover_epochs": self.chosen.recover} | way.settings | own)
+        if way.distill != NONE:
+            inputs = self._taught(inputs, way.distill)
+        settings = START | {"recover_epochs": self.chosen.recover} | way.settings | own
+        params = self.params(way.method, settings, way.distill)
         run = TrialRun(inputs, TrialJob(Ask(0, params, self.seed), keep_weights=False))
         run.train(run.phases[0], Listener())
         return run, epoch_s
+
+    def _taught(self, inputs: TrialInputs, distill: str) -> TrialInputs:
+        """The inputs with a teacher: what the plainly tuned network makes of the training rows."""
+        weights, _ = self._tuned(Way.of(f"{PLAIN}:{OWN}"), self.store / f"tuned--{PLAIN}--seed{self.seed}")
+        banks = Banks(finetuned=False, pretrained=False, layers=distill == "layers")
+        return replace(inputs, distill=distill, teacher=teach(replace(inputs, dense=weights), banks))
 
     def _tuned(self, way: Way, file: Path) -> tuple[Weights, float]:
         """The network from its file; trained and written if there is none."""
@@ -147,7 +161,8 @@ class Bench:
 
     def results(self, way: Way) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
         """Every result of a way: its name and what computes it."""
-        yield "refit", lambda: self._untrained(way)
+        if self.chosen.refit:
+            yield "refit", lambda: self._untrained(way)
         if self.chosen.ladder:
             yield "ladder", lambda: self._ladder(way)
         for kind in self.chosen.chains:
@@ -240,6 +255,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing after these")
+    parser.add_argument("--no-refit", dest="refit", action="store_false")
     parser.add_argument("--report", action="store_true")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
