@@ -34,21 +34,11 @@ from pipeline.trial.inputs import inputs_of
 from pipeline.trial.job import TrialJob
 from pipeline.trial.rungs import rung_rows
 from pipeline.trial.trial import run_trial
-from tests.benchmarks.tabulated import make_task, row_of
+from tests.benchmarks.tabulated import FIXED, make_task, row_of
 
-SPACE = """
-[rounds]
-value = 1
-[spectral_bound]
-value = "off"
-[norm]
-value = "rms"
-[reference]
-value = "none"
-[unit_weight]
-value = "parameters"
-[ffn_weight]
-value = 1.0
+SPACE = (
+    FIXED
+    + """
 [tune_epochs]
 low = 1
 high = 3
@@ -61,6 +51,7 @@ default = 2
 choices = ["ladder", "chain"]
 default = "ladder"
 """
+)
 
 
 def draws(space: Space, count: int) -> list[Params]:

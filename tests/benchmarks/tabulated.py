@@ -38,17 +38,11 @@ from pipeline.study.store import Store
 from pipeline.trial.rungs import RUNG_ROWS, rung_rows
 from tests.kit.toy import SHORT_CUT
 
-SPACE = (
-    SHORT_CUT
-    + """
+FIXED = """
 [rounds]
 value = 1
 [spectral_bound]
 value = "off"
-[shape]
-value = "log"
-[delta]
-value = 0.02
 [norm]
 value = "rms"
 [reference]
@@ -57,6 +51,15 @@ value = "none"
 value = "parameters"
 [ffn_weight]
 value = 1.0
+"""
+SPACE = (
+    SHORT_CUT
+    + FIXED
+    + """
+[shape]
+value = "log"
+[delta]
+value = 0.02
 [tune_epochs]
 low = 1
 high = 3
