@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pipeline.study.records import Params
 from pipeline.study.space import load_space
 from pipeline.task.loading import load_task
 from tests.benchmarks.search_economy import RANDOM
-from tests.benchmarks.tabulated import SPACE, VALIDATION_ROWS, Tabulated, TrialTable, make_task
+from tests.benchmarks.tabulated import SPACE, VALIDATION_ROWS, Tabulated, TrialTable, make_task, row_of
+from tests.kit.synthetic import point, record
 
 
 @pytest.fixture
@@ -94,3 +97,16 @@ def test_validation_from_other_rows(tmp_path: Path) -> None:
     assert task.validation.num_rows == VALIDATION_ROWS
     assert task.train.num_rows == len(own)
     assert all(text.startswith("more") for text in task.validation["text_a"].to_pylist())
+
+
+def test_the_end_of_a_ladder_is_its_network_nearest_to_the_target() -> None:
+    labels, seen = np.array([0, 1, 0, 1]), np.array([True, True, False, False])
+    guessed = ((0, 1, 0, 1), (0, 1, 1, 1), (0, 0, 0, 1), (0, 0, 1, 0))
+    shares = (0.0, 0.3, 0.6, 0.9)
+    points = [
+        point(0.0, share, kind="recovered" if share else "curve", predictions=made)
+        for share, made in zip(shares, guessed, strict=True)
+    ]
+    row = row_of(replace(record(0, *points), params={"target": 0.55}), labels, seen, "accuracy")
+    found = [(each["compression"], each["seen"], each["unseen"]) for each in row["points"]]
+    assert found == [(0.0, 1.0, 1.0), (0.3, 1.0, 0.5), (0.9, 0.5, 0.0), (0.6, 0.5, 1.0)]
