@@ -1,7 +1,8 @@
-"""What a shell offers after Tab: names of studies and of methods."""
+"""What a shell offers after Tab: names of studies and of methods, and the values of an option that has few."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import typer
@@ -23,3 +24,12 @@ def complete_study(context: typer.Context, incomplete: str) -> list[str]:
 def complete_method(incomplete: str) -> list[str]:
     """Return the methods that begin so."""
     return [name for name in known_methods() if name.startswith(incomplete)]
+
+
+def complete_choice(choices: tuple[str, ...]) -> Callable[[str], list[str]]:
+    """Return what offers those of an option's choices that begin so."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [choice for choice in choices if choice.startswith(incomplete)]
+
+    return complete

@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_origin, get_type_hints
 
 import typer
 
+from pipeline.cli.completion import complete_choice
 from pipeline.driver.search.option import OptionField, options_of
 
 Command = Callable[..., None]
@@ -55,7 +56,13 @@ def _parameter(field: OptionField) -> inspect.Parameter:
     flags = (
         (field.flag, *option.also) if field.type is bool or option.also else ()
     )  # else typer would add --no-…
-    info = typer.Option(*flags, help=option.help, rich_help_panel=option.panel, envvar=option.environment)
+    info = typer.Option(
+        *flags,
+        help=option.help,
+        rich_help_panel=option.panel,
+        envvar=option.environment,
+        autocompletion=complete_choice(option.choices) if option.choices else None,
+    )
     kind = field.type
     if option.as_text:
         kind, default = str, str(default)

@@ -15,7 +15,7 @@ from typer.main import get_command
 
 from pipeline.cli.app import _with_lists, app, run
 from pipeline.cli.commands import TABLE
-from pipeline.cli.completion import complete_method, complete_study
+from pipeline.cli.completion import complete_choice, complete_method, complete_study
 from pipeline.cli.examples import EXAMPLES
 from pipeline.methods.registry import METHODS, ranks_weights
 from pipeline.study.store import Store
@@ -155,3 +155,4 @@ def test_a_shell_completes_studies_and_methods(tmp_path: Path) -> None:
     context = cast("Any", SimpleNamespace(params={"store": tmp_path / "none"}))
     assert complete_study(context, "") == []
     assert complete_method("sn") == ["snip"]
+    assert complete_choice(("nsga2", "none", "tpe"))("n") == ["nsga2", "none"]

@@ -8,16 +8,13 @@ import torch
 
 from pipeline.driver.also import check_also
 from pipeline.driver.execute import Cluster, Resources, check_resources
-from pipeline.driver.search.early import check_method_name
+from pipeline.driver.search.early import check_choices, check_method_name
 from pipeline.driver.search.latency import check_grid
 from pipeline.driver.search.request import (
     DENSE,
-    KEPT,
     OWN,
-    SCHEDULERS,
     SEARCHED,
     SPARSITY,
-    STARTS,
     Search,
 )
 from pipeline.driver.search.shared_store import check_ledger, check_objects
@@ -25,11 +22,9 @@ from pipeline.methods.registry import METHODS, in_one_round, looks_only, ranks_w
 from pipeline.model.anatomy import find_architecture
 from pipeline.model.device import CPU
 from pipeline.model.folder import BUILTINS
-from pipeline.study.ledger import check_sampler
-from pipeline.study.nearest import did_you_mean
 from pipeline.study.records import BadInput, Params
 from pipeline.study.space import SECTIONS, Space, load_space, parse_space, read_document, sections_of
-from pipeline.trial.distillation import DISTILLATIONS, NONE
+from pipeline.trial.distillation import NONE
 from pipeline.trial.settings import LATENCY, UNIFORM
 from pipeline.trial.training.compilation import OFF, check_compile
 from pipeline.trial.training.precision import Hardware, check_precision, hardware_of
@@ -54,6 +49,7 @@ def check(request: Search) -> Checked:
         BadInput: with the first thing that is wrong.
     """
     check_method_name(request)
+    check_choices(request)
     objective = objective_of(request)
     check_grid(request.latency_grid, objective=objective)
     request.budget.check()
@@ -61,21 +57,15 @@ def check(request: Search) -> Checked:
     check_precision(request.precision, _hardware(request.resources))
     check_compile(request.compile, checkpointing=request.activation_checkpointing)
     _check_stack(request)
-    _check_one_of("--scheduler", request.scheduler, SCHEDULERS)
-    _check_one_of("--keep-weights", request.keep_weights, KEPT)
     if request.checkpoint_seconds <= 0:
         raise BadInput(
             f"--checkpoint-seconds is {request.checkpoint_seconds:g}. Running trials write "
             "checkpoints. Give a number above 0."
         )
-    check_sampler(request.sampler)
     check_also(request.also)
     check_resources(request.resources)
     check_objects(request)
     check_ledger(request)
-    if request.start is not None:
-        _check_one_of("--start", request.start, STARTS)
-    _check_one_of("--distill", request.distill, (NONE, *DISTILLATIONS))
     if request.no_training:
         _check_needs_no_training(request)
     space = space_of(request)
@@ -173,25 +163,13 @@ def _check_needs_no_training(request: Search) -> None:
         )
 
 
-def _check_one_of(option: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise BadInput(
-            f"{option} is {value!r}.{did_you_mean(value, choices)} It is one of {', '.join(choices)}."
-        )
-
-
 def objective_of(request: Search) -> str:
     """Return what is searched beside the metric.
 
     Raises:
-        BadInput: there is no such objective, or the method's networks cannot differ in it.
+        BadInput: the method's networks cannot differ in it.
     """
     zeroes = ranks_weights(request.method)
-    if request.objective not in (None, SPARSITY, *SEARCHED):
-        raise BadInput(
-            f"--objective is {request.objective!r}. It can be {', '.join(SEARCHED)}, or, for methods that rank single "
-            f"weights, {SPARSITY}."
-        )
     if zeroes and request.objective in SEARCHED:
         raise BadInput(
             f"--objective is {request.objective!r}, and {request.method} sets single weights to zero: "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.driver.search.option import options_of
 from pipeline.driver.search.request import Search
 from pipeline.study.nearest import did_you_mean
 from pipeline.study.records import BadInput
@@ -10,12 +11,13 @@ from pipeline.task.place import check_place
 
 
 def check_early(request: Search) -> None:
-    """Refuse a method or a task that is not there, and a file of rows without the columns that are used.
+    """Refuse an option's value, a method or a task that is not there, and a file without the columns that are used.
 
     Raises:
         BadInput: with the first of them.
     """
     check_method_name(request)
+    check_choices(request)
     check_place(
         request.task, text=request.text, label=request.label, metric=request.metric, kind=request.kind
     )
@@ -33,3 +35,17 @@ def check_method_name(request: Search) -> None:
             f"There is no method {request.method!r}.{did_you_mean(request.method, methods)} "
             f"Methods: {', '.join(methods)}."
         )
+
+
+def check_choices(request: Search) -> None:
+    """Refuse a value that is not among the choices of its option.
+
+    Raises:
+        BadInput: with the nearest one.
+    """
+    for field in options_of(Search):
+        value, choices = getattr(request, field.name), field.option.choices
+        if choices and value is not None and value not in choices:
+            raise BadInput(
+                f"{field.flag} is {value!r}.{did_you_mean(value, choices)} It is one of {', '.join(choices)}."
+            )

@@ -19,6 +19,7 @@ class Option:
     environment: str | None = None  # variable that is read where the option is not given
     as_text: bool = False  # the command passes the text as it was typed, and the dataclass reads it
     also: tuple[str, ...] = ()  # other names of the option
+    choices: tuple[str, ...] = ()  # all values that it can have; empty: not listed
 
 
 @dataclass(frozen=True)

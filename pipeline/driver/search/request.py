@@ -14,8 +14,9 @@ from typing import Annotated, Any
 from pipeline.driver.execute import Resources
 from pipeline.driver.search.budget import Budget
 from pipeline.driver.search.option import Option
+from pipeline.study.choices import COMPILE, COMPILE_OFF, PRECISIONS, SAMPLERS
 from pipeline.study.records import BadInput
-from pipeline.study.space import known_methods
+from pipeline.study.space import known_distillations, known_methods
 from pipeline.study.store import DEFAULT_STORE
 from pipeline.task.kind_names import KIND_NAMES
 
@@ -125,14 +126,17 @@ class Search:
     until_hypervolume_flat: Annotated[
         int | None, Option("Start no new trial when this many in a row did not raise the hypervolume.", HOW)
     ] = None
-    sampler: Annotated[str, Option("tpe, nsga2, gp or random.", HOW)] = "tpe"
-    scheduler: Annotated[str, Option("asha: stop trials whose curve adds nothing; none.", HOW)] = "asha"
+    sampler: Annotated[str, Option("tpe, nsga2, gp or random.", HOW, choices=SAMPLERS)] = "tpe"
+    scheduler: Annotated[
+        str, Option("asha: stop trials whose curve adds nothing; none.", HOW, choices=SCHEDULERS)
+    ] = "asha"
     distill: Annotated[
         str,
         Option(
             "kd: trials also learn from the dense network's outputs; layers: and from its hidden states; cap: and from "
             "representations of it and of earlier networks; none.",
             HOW,
+            choices=("none", *known_distillations()),
         ),
     ] = "none"
     warm_start: Annotated[
@@ -149,6 +153,7 @@ class Search:
             "trained first, trials start from it; pretrained: it is trained, too, they start from the model. "
             "[dim]Default: own if the model's head knows the task's classes, else set by the space[/]",
             HOW,
+            choices=STARTS,
         ),
     ] = None
     no_training: Annotated[
@@ -164,6 +169,7 @@ class Search:
             "Objective beside the metric: compression, macs (saved MACs) or latency (saved latency); sparsity for "
             "methods on single weights. [dim]Default: compression, or sparsity[/]",
             HOW,
+            choices=(*SEARCHED, SPARSITY),
         ),
     ] = None
     seed: Annotated[int, Option("Seed of sampling and training.", HOW)] = 0
@@ -234,9 +240,12 @@ class Search:
         Option(
             "Networks whose weights stay in the store: front, or all (an export then trains no network again).",
             WHERE,
+            choices=KEPT,
         ),
     ] = FRONT
-    precision: Annotated[str, Option("auto (by hardware), bf16, fp16, tf32 or fp32.", RUN)] = "auto"
+    precision: Annotated[
+        str, Option("auto (by hardware), bf16, fp16, tf32 or fp32.", RUN, choices=PRECISIONS)
+    ] = "auto"
     activation_checkpointing: Annotated[
         bool,
         Option(
@@ -250,8 +259,9 @@ class Search:
             "auto: compile the tuning before the first cut if that is faster, as measured in each trial; a trial that "
             "is resumed or run again then has slightly different numbers. off.",
             RUN,
+            choices=COMPILE,
         ),
-    ] = "off"
+    ] = COMPILE_OFF
 
     def __post_init__(self) -> None:
         """Fill defaults that depend on others, read paths given as text, and refuse numbers that are none."""

@@ -3,7 +3,7 @@
 from pipeline.study.ledger.earlier import Counts, Found
 from pipeline.study.ledger.lease import Holder, Lease, check_opens, hold, holder_of
 from pipeline.study.ledger.ledger import Ledger, open_ledger
-from pipeline.study.ledger.samplers import check_sampler, quiet_optuna
+from pipeline.study.ledger.samplers import quiet_optuna
 from pipeline.study.ledger.storage import CommitsLost, LeaseLost, LedgerLost, NotOpened, shown
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "LedgerLost",
     "NotOpened",
     "check_opens",
-    "check_sampler",
     "hold",
     "holder_of",
     "open_ledger",

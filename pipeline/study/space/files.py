@@ -52,6 +52,11 @@ def shared_file() -> Path:
     return folder() / f"{SHARED}.toml"
 
 
+def known_distillations() -> list[str]:
+    """Return the names of all distillations: of those that have a file."""
+    return sorted(path.stem for path in (folder() / DISTILL).glob("*.toml"))
+
+
 def distill_file(distillation: str) -> Path:
     """Return the file of the keys of a distillation."""
     return folder() / DISTILL / f"{distillation}.toml"

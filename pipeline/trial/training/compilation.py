@@ -20,6 +20,8 @@ from torch import Tensor
 from torch._functorch import config as autograd_compiler
 
 from pipeline.model.device import waits_cost
+from pipeline.study.choices import COMPILE
+from pipeline.study.choices import COMPILE_OFF as OFF
 from pipeline.study.records import BadInput
 from pipeline.task.batches import Batch, encoder_inputs
 from pipeline.trial.training.step_graphs import Outputs, StepGraphs, Work
@@ -27,7 +29,6 @@ from pipeline.trial.training.step_graphs import Outputs, StepGraphs, Work
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-OFF, AUTO = CHOICES = ("off", "auto")
 WARM_STEPS = 3  # not timed: memory is still being allocated
 TIMED_STEPS = 20  # of each kind
 # Seconds of eager training that must be left. Measured with SNIP by heads on MiniLM (6 layers), 2026-11-28, on a CPU:
@@ -44,8 +45,8 @@ def check_compile(choice: str, *, checkpointing: bool) -> None:
     Raises:
         BadInput: there is no such choice, or it does not go with activation checkpointing.
     """
-    if choice not in CHOICES:
-        raise BadInput(f"--compile is {choice!r}. It is one of {', '.join(CHOICES)}.")
+    if choice not in COMPILE:
+        raise BadInput(f"--compile is {choice!r}. It is one of {', '.join(COMPILE)}.")
     if choice != OFF and checkpointing:
         raise BadInput(
             f"--compile is {choice!r}, and --activation-checkpointing is given. The compiler decides "

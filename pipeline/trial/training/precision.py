@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pipeline.model.device import waits_cost
+from pipeline.study.choices import PRECISIONS
 from pipeline.study.records import BadInput
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
-PRECISIONS = ("auto", "bf16", "fp16", "tf32", "fp32")
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 # Below this scale gradients are 65,504 · 2^10 and more, or the network's outputs are no finite numbers.
 LEAST_SCALE = 2.0**-10

@@ -9,7 +9,7 @@ import sys
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, get_args, get_type_hints
 
 import pytest
 import typer
@@ -26,12 +26,15 @@ from pipeline.driver.search.request import HOW, KEPT, SCHEDULERS, WHAT, Search
 from pipeline.driver.search.watcher import SilentWatcher
 from pipeline.methods.registry import METHODS
 from pipeline.model.folder import BUILTIN, TINY_GPT2, TINY_VIT
+from pipeline.study.ledger.samplers import SAMPLERS
 from pipeline.study.records import BadInput
 from pipeline.study.store import DEFAULT_STORE
 from pipeline.task.place import DIGITS
-from pipeline.trial.distillation import NONE
+from pipeline.trial.distillation import DISTILLATIONS, NONE
 from pipeline.trial.training.compilation import OFF
+from pipeline.trial.training.precision import Precision
 
+CHOICES = {field.name: field.option.choices for field in options_of(Search) if field.option.choices}
 FIELDS = [field.name for field in fields(Search)]
 COMMANDS: Any = typer.main.get_command(app)
 
@@ -188,3 +191,31 @@ def test_the_options_are_read_without_torch_or_ray() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(run.stdout) == []
+
+
+def test_choices_are_those_of_the_code_that_has_them() -> None:
+    assert set(CHOICES["distill"]) == {NONE, *DISTILLATIONS}
+    assert set(CHOICES["sampler"]) == set(SAMPLERS)
+    assert all(name in CHOICES["precision"] for name in ("auto", *get_args(Precision)))
+    assert len(CHOICES) == 8
+
+
+def test_a_mistyped_choice_is_refused_before_torch_is_imported() -> None:
+    code = """
+import sys
+from pipeline.driver.search.early import check_early
+from pipeline.driver.search.request import Search
+from pipeline.study.records import BadInput
+for name in sys.argv[1:]:
+    try:
+        check_early(Search(**{name: "nonee"}))
+        print(name, "was taken")
+    except BadInput as fault:
+        print(fault)
+print("torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code, *CHOICES], capture_output=True, text=True, check=True)
+    *messages, torch_is_there = done.stdout.splitlines()
+    assert torch_is_there == "False"
+    assert [text.split()[0] for text in messages] == [f"--{name.replace('_', '-')}" for name in CHOICES]
+    assert "--scheduler is 'nonee'. Did you mean none? It is one of asha, none." in messages
