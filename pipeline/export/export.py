@@ -53,6 +53,7 @@ from pipeline.fronts.bounds import Bounds
 from pipeline.fronts.figures import Series, dots, front_figure, still
 from pipeline.fronts.front import Front
 from pipeline.fronts.pick import least_metric, why
+from pipeline.model.head import give_values
 from pipeline.model.heads import HEADS
 from pipeline.study.records import BadInput
 from pipeline.study.store import DEFAULT_STORE, Store, TestScores, Timed
@@ -196,7 +197,8 @@ def _write(part: Path, made: Made, front: Front, wanted: Wanted, *, original: Re
 
     `original` is the study before its vocabulary was trimmed: its dense network has all words.
     """
-    opened, network, point = made.study, made.network, made.point
+    opened, network, point = _with_values(made.study), made.network, made.point
+    give_values(network.model, made.study.inputs.kind.output_scale)
     source = opened.inputs.source
     write, read = (write_plain, load_plain) if wanted.plain else (write_checkpoint, load)
     write(part, network.model, network.anatomy, tokenizer_files=source.tokenizer_files)
@@ -222,7 +224,7 @@ def _write(part: Path, made: Made, front: Front, wanted: Wanted, *, original: Re
         log(f"writing it in 8 bits: {', '.join(wanted.int8)} …")
         onnx = part / ENGINES[ONNX].file if ONNX in wanted.engines else None
         forms = in_int8(part, inputs, written, times, kinds=wanted.int8, least=wanted.least, onnx=onnx)
-        if opened is original:  # a trimmed network is not the point's
+        if made.study is original:  # a trimmed network is not the point's
             keep(forms[0], opened, point)
     log("measuring it on the test rows …")
     scores = score_on_test(opened, (point.trial, point.point), written, weights=part / WEIGHTS)
@@ -240,6 +242,11 @@ def _write(part: Path, made: Made, front: Front, wanted: Wanted, *, original: Re
     (part / CARD).write_text(card(facts))
     write_record(part, record_of(facts, network))
     return Exported(part, facts)
+
+
+def _with_values(opened: Reopened) -> Reopened:
+    """Return the study for networks that give values, as an exported one does."""
+    return replace(opened, inputs=replace(opened.inputs, kind=opened.inputs.kind.with_values()))
 
 
 def _facts(made: Made, front: Front, scores: TestScores, times: tuple[Timed, ...], size_bytes: int) -> Facts:

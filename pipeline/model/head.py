@@ -1,13 +1,21 @@
-"""The classification head that a model brings: whether it knows a task's classes, and in which order."""
+"""The head that a model brings: whether it knows a task's classes, in which order; and whether it gives values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from torch import nn
 
 from pipeline.model.heads import Head
 from pipeline.study.classes import class_key
+from pipeline.study.output_scale import OutputScale
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 SHOWN = 5  # names of classes in a message
 UNNAMED = "label_"  # LABEL_0, LABEL_1 …: what transformers writes where the classes have no names
@@ -75,16 +83,60 @@ def match_head(config: Mapping[str, Any], head: Head) -> HeadMatch:
     )
 
 
-def fit_head(weights: MutableMapping[str, Any], layer: str, match: HeadMatch) -> tuple[str, ...]:
-    """Bring the outputs of a model's head into the task's order, or take them away; return what is to be said of it."""
-    for name in (f"{layer}.weight", f"{layer}.bias"):
+def output_layer(model: PreTrainedModel) -> str:
+    """Return the name of the linear map that gives a classifier's outputs."""
+    outside = [
+        str(name)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and not name.startswith(f"{model.base_model_prefix}.")
+    ]
+    return outside[-1]
+
+
+def fit_head(
+    weights: MutableMapping[str, Any], layer: str, match: HeadMatch, scale: OutputScale
+) -> tuple[str, ...]:
+    """Bring a model's head into the task's order and scale, or take it away; return what is to be said of it.
+
+    Args:
+        weights: of the network, by name; changed in place.
+        layer: the name of the head's last one.
+        match: how the head fits the task.
+        scale: what turns the outputs that a task's networks learn into the values that this one gives.
+    """
+    weight, bias = names = f"{layer}.weight", f"{layer}.bias"
+    for name in names:
         if match.order is None:
             weights.pop(name, None)
         elif name in weights:
             weights[name] = weights[name][list(match.order)]
+    if match.order is not None and not scale.plain:
+        own = scale if bias in weights else scale.without_shift()
+        weights[weight] = weights[weight] / np.float32(own.scale)
+        if bias in weights:
+            weights[bias] = (weights[bias] - np.float32(own.shift)) / np.float32(own.scale)
     if match.order is None:
         return (f"The model's own head is not used, it starts anew: {match.reason}.",)
     return (f"The model's own head is used: {match.reason}.",) if match.reason else ()
+
+
+@torch.no_grad()
+def give_values(model: PreTrainedModel, scale: OutputScale) -> None:
+    """Let a network give values instead of outputs: its last layer, in place, holds the scale.
+
+    Raises:
+        ValueError: the scale has a shift, and the last layer has no bias.
+    """
+    if scale.plain:
+        return
+    layer = cast("nn.Linear", model.get_submodule(output_layer(model)))
+    layer.weight.mul_(scale.scale)
+    if layer.bias is not None:
+        layer.bias.mul_(scale.scale).add_(scale.shift)
+    elif scale.shift:
+        raise ValueError(
+            f"A scale has no shift where {output_layer(model)} has no bias; this one has {scale.shift}."
+        )
 
 
 def of_whole_network(match: HeadMatch, fresh: set[str]) -> HeadMatch:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from pipeline.model.classes import classifier_name
 from pipeline.model.modeling_cut import library_class
+from pipeline.study.output_scale import AS_IT_IS, OutputScale
 from pipeline.study.records import BadInput
 
 CLASSIFIER, IMAGE_CLASSIFIER, LANGUAGE_MODEL = "sequence-classification", "image-classification", "causal-lm"
@@ -56,7 +57,7 @@ HEADS: dict[str, Stock] = {
 
 @dataclass(frozen=True)
 class Head:
-    """The head that a task needs: which network, and what its outputs are called.
+    """The head that a task needs: which network, what its outputs are called, and what turns them into values.
 
     `names` are those of the outputs, in their order; none where the head always has the same outputs.
     """
@@ -65,6 +66,7 @@ class Head:
     network: str = CLASSIFIER
     problem_type: str | None = "single_label_classification"
     entries: Mapping[str, Any] = field(default_factory=dict)  # of config.json, beside these
+    scale: OutputScale = AS_IT_IS
 
     @property
     def settings(self) -> dict[str, Any]:

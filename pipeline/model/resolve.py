@@ -43,7 +43,7 @@ from pipeline.model.folder import (
     read_config,
     readable,
 )
-from pipeline.model.head import HeadMatch, fit_head, match_head, of_whole_network, output_names
+from pipeline.model.head import HeadMatch, fit_head, match_head, of_whole_network, output_layer, output_names
 from pipeline.model.heads import HEADS, IMAGE_CLASSIFIER, Head
 from pipeline.model.pooling import pooling_of
 from pipeline.model.preprocessor import files_of, fit, key_of, read_preprocessor
@@ -170,9 +170,9 @@ def _pretrained(name: str, head: Head, *, trust_remote_code: bool) -> ModelSourc
     match = NO_HEAD
     if not (HEADS[head.network].layer and HEADS[head.network].named):
         match = HeadMatch(())
-    elif f"{(layer := _output_layer(model))}.weight" not in absent:
+    elif f"{(layer := output_layer(model))}.weight" not in absent:
         match = match_head(own, head)
-        remarks += fit_head(weights, layer, match)
+        remarks += fit_head(weights, layer, match, head.scale)
         match = of_whole_network(match, fresh)
     found = _source(
         name,
@@ -254,16 +254,6 @@ def _configuration(folder: Path, own: dict[str, Any], head: Mapping[str, Any]) -
             setattr(config, LAYOUT, layout_of_pruned(config, own[PRUNED]))
     find_architecture(config.model_type)
     return config
-
-
-def _output_layer(model: PreTrainedModel) -> str:
-    """Return the name of the linear map that gives a classifier's outputs."""
-    outside = [
-        str(name)
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear) and not name.startswith(f"{model.base_model_prefix}.")
-    ]
-    return outside[-1]
 
 
 def _source(

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.methods.registry import ranks_weights
-from pipeline.model.anatomy import Anatomy
+from pipeline.model.anatomy import Anatomy, find_architecture
 from pipeline.model.device import AUTO
 from pipeline.model.head import output_names
 from pipeline.model.heads import Head
 from pipeline.model.source import ModelSource, Weights, preprocessor, read_weights
+from pipeline.study.choices import COMPILE_OFF
 from pipeline.study.store import LatencyTable, StudyStore
 from pipeline.task.batches import Split, TaskData
 from pipeline.task.kinds import Kind
@@ -21,7 +22,6 @@ from pipeline.trial.answers import answered
 from pipeline.trial.distillation import NONE, Teacher, read_teacher
 from pipeline.trial.measure import Evaluation, evaluate, kept_outputs
 from pipeline.trial.reconstruction import Reconstruction
-from pipeline.trial.training.compilation import OFF
 from pipeline.trial.training.precision import resolve_precision
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class TrialInputs:
     teacher: Teacher | None = None  # what it is learned from
     fitted: Weights | None = None  # to the base model, for a method that needs it
     checkpointing: bool = False  # of activations; no result depends on it
-    compile: str = OFF  # or auto: the first tuning is compiled if that pays
+    compile: str = COMPILE_OFF  # or auto: the first tuning is compiled if that pays
     device: str = AUTO  # what trials run on, as `device_of` reads it
     cards: int = 1  # of a trial: processes that share out its batches, each with a GPU
 
@@ -100,7 +100,7 @@ def inputs_of(
     method: str,
     precision: str,
     distill: str = NONE,
-    compile: str = OFF,
+    compile: str = COMPILE_OFF,
     checkpointing: bool = False,
     device: str = AUTO,
     fitted: Weights | None = None,
@@ -112,7 +112,11 @@ def inputs_of(
     `answers` is the file of what the study's dense network predicted for rows without labels, if it has begun.
     """
     data = tokenise(task, preprocessor(source), cache=cache)
-    kind = task.kind.of_model(tuple(output_names(source.config)), source.config)
+    kind = task.kind.of_model(
+        tuple(output_names(source.config)),
+        source.config,
+        head_bias=not find_architecture(source.config["model_type"]).causal,  # decoders' heads have none
+    )
     inputs = TrialInputs(
         method=method,
         kind=kind,
@@ -134,7 +138,7 @@ def inputs_of(
 
 def head_of(kind: Kind) -> Head:
     """Return the head that a kind of task needs on the encoder."""
-    return Head(kind.output_names, kind.network, kind.problem_type)
+    return Head(kind.output_names, kind.network, kind.problem_type, scale=kind.output_scale)
 
 
 def inputs_of_study(

@@ -21,6 +21,7 @@ from pipeline.model.copies import copied
 from pipeline.model.device import device_of
 from pipeline.model.surgery import cut
 from pipeline.model.unstructured import holding_zeros, matrices
+from pipeline.study.choices import COMPILE_OFF
 from pipeline.study.records import Array, Masks, Measurement
 from pipeline.task.batches import Split
 from pipeline.trial.components import make_distillation, make_method, make_network, make_recipe
@@ -36,7 +37,7 @@ from pipeline.trial.rank import rank_network
 from pipeline.trial.reconstruction import Reconstruction
 from pipeline.trial.settings import POINT, TrialSettings
 from pipeline.trial.team import Order, Team
-from pipeline.trial.training.compilation import OFF, Compilation
+from pipeline.trial.training.compilation import Compilation
 from pipeline.trial.training.gpu_memory import count_anew
 from pipeline.trial.training.loop import AtChance, Listener, Loop, LoopState
 from pipeline.trial.training.phases import Phase, phases, steps_per_epoch
@@ -80,7 +81,7 @@ class TrialRun:
         self.model, self.anatomy = self._network_at_start()
         self.method = make_method(inputs.method, job.ask.params, inputs.kind, inputs.fitted)
         self.distillation = make_distillation(inputs, job, self.device)
-        self.compilation = None if inputs.compile == OFF else Compilation()
+        self.compilation = None if inputs.compile == COMPILE_OFF else Compilation()
         self.phase = self.phases[0]
         self.epochs = 0.0
         self.step_facts: dict[str, str] = {}  # how steps were run: of the last tuning, and of recovery

@@ -22,11 +22,12 @@ from pipeline.methods.registry import METHODS, in_one_round, looks_only, ranks_w
 from pipeline.model.anatomy import find_architecture
 from pipeline.model.device import CPU
 from pipeline.model.folder import BUILTINS
+from pipeline.study.choices import COMPILE_OFF
 from pipeline.study.records import BadInput, Params
 from pipeline.study.space import SECTIONS, Space, load_space, parse_space, read_document, sections_of
 from pipeline.trial.distillation import NONE
 from pipeline.trial.settings import LATENCY, UNIFORM
-from pipeline.trial.training.compilation import OFF, check_compile
+from pipeline.trial.training.compilation import check_compile
 from pipeline.trial.training.precision import Hardware, check_precision, hardware_of
 
 # Settings of trials that are not trained: no epoch, and nothing that says how one would be.
@@ -106,7 +107,7 @@ def _check_stack(request: Search) -> None:
         )
     others = {
         "--distill": request.distill != NONE,
-        "--compile": request.compile != OFF,
+        "--compile": request.compile != COMPILE_OFF,
         "--activation-checkpointing": request.activation_checkpointing,
         "--precision fp16": request.precision == "fp16",
         "--no-training": request.no_training,

@@ -28,6 +28,7 @@ import pyarrow as pa
 from torch import Generator, Tensor
 
 from pipeline.study import metrics
+from pipeline.study.output_scale import AS_IT_IS, OutputScale
 from pipeline.study.records import Array
 from pipeline.task.batches import Batch, Split
 from pipeline.task.carve import text_key
@@ -180,9 +181,9 @@ class Kind(ABC):
         """Whether networks are trained on these answers; if not, no step of training is made."""
         return False
 
-    def of_model(self, names: tuple[str, ...], config: Mapping[str, Any]) -> Self:
-        """Return the kind as a model's own configuration completes it: `names` are those of its head's outputs."""
-        del names, config
+    def of_model(self, names: tuple[str, ...], config: Mapping[str, Any], *, head_bias: bool = True) -> Self:
+        """Return the kind as a model completes it: names of its head's outputs, configuration, its head's bias."""
+        del names, config, head_bias
         return self
 
     def answers(self, kept: Tensor) -> Array:
@@ -222,6 +223,15 @@ class Kind(ABC):
     def classes(self) -> int:
         """The number of classes that a metric counts; 0 if there are none."""
         return len(self.class_names)
+
+    @property
+    def output_scale(self) -> OutputScale:
+        """What turns outputs into values; by default they are values."""
+        return AS_IT_IS
+
+    def with_values(self) -> Self:
+        """Return the kind for networks that give values: exported ones. By default all do."""
+        return self
 
     def outputs(self, found: Any, batch: Batch) -> Tensor:
         """Return what a network gave for a batch as one tensor [B, ...]; by default its logits."""

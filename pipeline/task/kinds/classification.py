@@ -89,9 +89,9 @@ class Classification(Kind):
         """Whether the metric is agreement with the dense network, whose predictions take the place of labels."""
         return self.metric == AGREEMENT
 
-    def of_model(self, names: tuple[str, ...], config: Mapping[str, Any]) -> Self:
+    def of_model(self, names: tuple[str, ...], config: Mapping[str, Any], *, head_bias: bool = True) -> Self:
         """Return the kind with the classes of the model's own head, where rows have no labels."""
-        del config
+        del config, head_bias
         return replace(self, class_names=names) if self.unlabelled else self
 
     def answers(self, kept: Tensor) -> Array:

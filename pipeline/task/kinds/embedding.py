@@ -87,9 +87,9 @@ class Embedding(Kind):
         """Whether networks are trained on them: they are."""
         return True
 
-    def of_model(self, names: tuple[str, ...], config: Mapping[str, Any]) -> Self:
+    def of_model(self, names: tuple[str, ...], config: Mapping[str, Any], *, head_bias: bool = True) -> Self:
         """Return the kind with the pooling of the model."""
-        del names
+        del names, head_bias
         return replace(self, pooling=config.get(POOLING, self.pooling))
 
     def answers(self, kept: Tensor) -> Array:

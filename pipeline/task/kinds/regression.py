@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Self, final
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self, final
 
 import numpy as np
 import numpy.typing as npt
@@ -12,19 +13,25 @@ import pyarrow.compute as pc
 import torch
 from torch import Generator, Tensor, nn
 
+from pipeline.study.output_scale import OutputScale
 from pipeline.task.batches import Batch, Split
 from pipeline.task.carve import deciles
 from pipeline.task.kinds.base import Description, Judged, Kind
 from pipeline.task.kinds.classification import require_different
 from pipeline.task.labels import values
 
-FAR = 10.0  # of values: of those in [0, 5], as of sentence similarity, networks learn; of prices they do not
+# Values whose mean or deviation is larger are scaled: of those in [0, 5], as of sentence similarity, networks learn as
+# they are, and studies of them stay as they were; of prices they do not (docs/log.md).
+FAR = 10.0
 
 
 @final
 @dataclass(frozen=True)
 class Regression(Kind):
-    """One value per row, one output; the loss is the squared error. Shapes: outputs [B, 1], labels [B]."""
+    """One value per row, one output; the loss is the squared error. Shapes: outputs [B, 1], labels [B].
+
+    A network learns (value - mean) / deviation, where values are far from 0. Labels and predictions are values.
+    """
 
     name: ClassVar[str] = "regression"
     metrics: ClassVar[tuple[str, ...]] = ("pearson_spearman",)
@@ -32,20 +39,27 @@ class Regression(Kind):
     served: ClassVar[bool] = True
     problem_type: ClassVar[str | None] = "regression"
 
+    mean: float = 0.0  # of the training rows' values
+    deviation: float = 1.0
+    of_values: bool = False  # whether the network gives values, as an exported one does
+
     @classmethod
     def learn(cls, rows: pa.Table, described: Description) -> Self:
-        """Return the kind; there are no classes to learn.
+        """Return the kind, with mean and deviation of the values if they are far from 0.
 
         Raises:
-            ValueError: a positive class is named.
+            ValueError: a positive class is named, or a label is no number.
         """
-        del rows
         if described.positive is not None:
             raise ValueError(
                 f"positive = {described.positive!r} names the one of two classes whose F1 is meant; the metric is "
                 f"{described.metric}, of values"
             )
-        return cls(described.metric)
+        labels = values(rows["label"], rows["id"]).to_numpy().astype(np.float64)
+        mean, deviation = float(labels.mean()), float(labels.std())
+        if max(abs(mean), deviation) <= FAR or deviation == 0.0:
+            return cls(described.metric)
+        return cls(described.metric, mean=mean, deviation=deviation)
 
     def numbered(self, rows: pa.Table) -> pa.Table:
         """Return the rows with values, float32."""
@@ -64,24 +78,51 @@ class Regression(Kind):
             raise ValueError("its rows have one and the same label; a regression needs different ones")
 
     def remarks(self, validation: pa.Table) -> tuple[str, ...]:
-        """Remark on values that a network hardly reaches: its outputs begin near 0, and learn in small steps."""
-        labels = np.asarray(validation["label"].to_numpy(), dtype=np.float64)
-        mean, deviation = float(labels.mean()), float(labels.std())
-        if abs(mean) <= FAR and deviation <= FAR:
+        """Say which values are learned."""
+        del validation
+        if self.output_scale.plain:
             return ()
         return (
-            f"The values are about {mean:.3g} ± {deviation:.3g}. A network begins near 0 and learns in small steps: it "
-            "may not come so far. Subtract the mean and divide by the deviation; the correlations are the same.",
+            f"The values are {self.mean:.3g} ± {self.deviation:.3g}: networks learn how far they are from the mean, in "
+            "deviations. An exported network gives values.",
         )
+
+    @property
+    def variant(self) -> tuple[str, ...]:
+        """That values are scaled, where they are."""
+        return () if self.output_scale.plain else ("scaled values",)
+
+    @property
+    def output_scale(self) -> OutputScale:
+        """Mean and deviation."""
+        return OutputScale(self.deviation, self.mean)
+
+    def of_model(self, names: tuple[str, ...], config: Mapping[str, Any], *, head_bias: bool = True) -> Self:
+        """Return the kind with the scale that the head's last layer can hold."""
+        del names, config
+        if head_bias:
+            return self
+        scale = self.output_scale.without_shift()
+        return replace(self, mean=scale.shift, deviation=scale.scale)
+
+    def with_values(self) -> Self:
+        """Return the kind for networks that give values."""
+        return replace(self, of_values=True)
 
     @property
     def output_names(self) -> tuple[str, ...]:
         """The one output."""
         return ("value",)
 
+    def outputs(self, found: Any, batch: Batch) -> Tensor:
+        """Return the outputs of a network; of one that gives values, those that would give them."""
+        outputs = super().outputs(found, batch)
+        return (outputs - self.mean) / self.deviation if self.of_values else outputs
+
     def loss(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Return the mean squared error."""
-        return nn.functional.mse_loss(outputs.float().squeeze(-1), batch["labels"].float())
+        """Return the mean squared error, in deviations."""
+        wanted = (batch["labels"].float() - self.mean) / self.deviation
+        return nn.functional.mse_loss(outputs.float().squeeze(-1), wanted)
 
     def drawn_loss(self, outputs: Tensor, batch: Batch, draws: Generator) -> Tensor:
         """Return the sum of half the squared errors at values drawn around the predictions, with variance 1."""
@@ -95,15 +136,20 @@ class Regression(Kind):
         return nn.functional.mse_loss(outputs.float(), taught.float())
 
     def judge(self, kept: Tensor, split: Split) -> Judged:
-        """Return the mean squared error, and the values [V], float32."""
+        """Return the mean squared error, in deviations, and the values [V], float32."""
         found = kept.squeeze(-1)
         labels = torch.tensor(split.labels)  # a copy: Arrow memory is read-only
-        return Judged(float(nn.functional.mse_loss(found, labels.float())), found.numpy())
+        wanted = (labels.float() - self.mean) / self.deviation
+        loss = float(nn.functional.mse_loss(found, wanted))
+        return Judged(loss, (found * self.deviation + self.mean).numpy())
 
     def constant_loss(self, split: Split) -> float:
-        """Return the variance of the values: the loss of their mean."""
-        return float(np.var(split.labels.astype(np.float64)))
+        """Return the variance: the loss of the mean of these rows."""
+        return float(np.var(self._wanted(split)))
 
     def untrained_loss(self, split: Split) -> float:
-        """Return the mean square of the values; it can be far above their variance."""
-        return float(np.mean(split.labels.astype(np.float64) ** 2))
+        """Return the mean square; it can be far above the variance."""
+        return float(np.mean(self._wanted(split) ** 2))
+
+    def _wanted(self, split: Split) -> npt.NDArray[np.float64]:
+        return (split.labels.astype(np.float64) - self.mean) / self.deviation

@@ -20,8 +20,7 @@ from torch import Tensor
 from torch._functorch import config as autograd_compiler
 
 from pipeline.model.device import waits_cost
-from pipeline.study.choices import COMPILE
-from pipeline.study.choices import COMPILE_OFF as OFF
+from pipeline.study.choices import COMPILE, COMPILE_OFF
 from pipeline.study.records import BadInput
 from pipeline.task.batches import Batch, encoder_inputs
 from pipeline.trial.training.step_graphs import Outputs, StepGraphs, Work
@@ -47,7 +46,7 @@ def check_compile(choice: str, *, checkpointing: bool) -> None:
     """
     if choice not in COMPILE:
         raise BadInput(f"--compile is {choice!r}. It is one of {', '.join(COMPILE)}.")
-    if choice != OFF and checkpointing:
+    if choice != COMPILE_OFF and checkpointing:
         raise BadInput(
             f"--compile is {choice!r}, and --activation-checkpointing is given. The compiler decides "
             "which activations are kept. Leave one of them out."

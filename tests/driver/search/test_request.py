@@ -26,12 +26,12 @@ from pipeline.driver.search.request import HOW, KEPT, SCHEDULERS, WHAT, Search
 from pipeline.driver.search.watcher import SilentWatcher
 from pipeline.methods.registry import METHODS
 from pipeline.model.folder import BUILTIN, TINY_GPT2, TINY_VIT
+from pipeline.study.choices import COMPILE_OFF
 from pipeline.study.ledger.samplers import SAMPLERS
 from pipeline.study.records import BadInput
 from pipeline.study.store import DEFAULT_STORE
 from pipeline.task.place import DIGITS
 from pipeline.trial.distillation import DISTILLATIONS, NONE
-from pipeline.trial.training.compilation import OFF
 from pipeline.trial.training.precision import Precision
 
 CHOICES = {field.name: field.option.choices for field in options_of(Search) if field.option.choices}
@@ -75,7 +75,7 @@ def test_a_usual_search_by_hand() -> None:
     assert (search.task, search.model, search.method) == (DIGITS, TINY_VIT, "snip")
     assert (search.trials, search.seed, search.checkpoint_seconds) == (5, 0, 60.0)
     assert (search.sampler, search.scheduler, search.precision) == ("tpe", "asha", "auto")
-    assert (search.distill, search.compile, search.keep_weights) == (NONE, OFF, "front")
+    assert (search.distill, search.compile, search.keep_weights) == (NONE, COMPILE_OFF, "front")
     assert search.store == Path("mlflow_runs")
     assert search.resources == Resources() == Resources(None, None, 1.0, None)
     assert search.method in METHODS

@@ -3,11 +3,9 @@
 import math
 
 import numpy as np
-import pyarrow as pa
 import pytest
 import torch
 
-from pipeline.task.kinds import Regression
 from tests.kit.kinds import CLASSES, VALUES, labelled
 
 
@@ -103,21 +101,3 @@ def test_soft_targets_gradient_is_the_closed_form():
 def test_a_regressions_soft_target_is_the_squared_difference():
     found = VALUES.soft_loss(torch.tensor([[1.0], [4.0]]), torch.tensor([[2.0], [1.0]]), {}, temperature=9.0)
     assert found.item() == 5.0
-
-
-@pytest.mark.parametrize(
-    ("values", "remarked"),
-    [
-        ([0.0, 5.0, 2.5], False),
-        ([95.0, 97.0, 93.0], True),
-        ([-40.0, 40.0, 0.0], True),
-        ([0.01, 0.02, 0.0], False),
-    ],
-)
-def test_values_that_a_network_hardly_reaches_are_remarked_on(values: list[float], remarked: bool) -> None:
-    rows = pa.table({"label": pa.array(values, pa.float32())})
-    said = Regression("pearson_spearman").remarks(rows)
-    assert bool(said) == remarked
-    if remarked:
-        mean, deviation = np.mean(values), np.std(values)
-        assert said[0].startswith(f"The values are about {mean:.3g} ± {deviation:.3g}. ")
