@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import tomllib
 from dataclasses import dataclass, field
 from functools import partial
@@ -174,7 +175,8 @@ class Tabulated:
 
 def _point(row: dict[str, Any]) -> Point:
     measured = Measurement(row["seen"], {}, row["compression"], 0.0, 1, 1, 1, 1.0)
-    return Point(row["kind"], 0, row["threshold"], measured, *_NOTHING)
+    threshold = -math.inf if row["threshold"] is None else row["threshold"]
+    return Point(row["kind"], 0, threshold, measured, *_NOTHING)
 
 
 def make_task(task: Path, more: Path, folder: Path) -> Path:
@@ -282,7 +284,7 @@ def row_of(record: TrialRecord, labels: np.ndarray, seen: np.ndarray, metric_nam
         "points": [
             {
                 "kind": point.kind,
-                "threshold": point.threshold,
+                "threshold": point.threshold if math.isfinite(point.threshold) else None,
                 "compression": round(point.measurement.compression, 5),
                 "seen": metric(point, seen),
                 "unseen": metric(point, ~seen),
