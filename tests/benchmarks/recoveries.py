@@ -70,6 +70,12 @@ class Way:
         return Way(text, tuned, ranking, own, str(own.pop("distill", NONE)))
 
     @property
+    def of_tuning(self) -> Params:
+        """The settings that the tuned network has: all of a method's, of plain fine-tuning the learning rate."""
+        plain = self.tuned == PLAIN
+        return {name: value for name, value in self.settings.items() if not plain or name == "learning_rate"}
+
+    @property
     def method(self) -> str:
         """The method whose space the trial has: the one that ranks, unless the one that trained does."""
         return self.tuned if self.ranking == OWN else self.ranking
@@ -95,11 +101,7 @@ class Bench:
 
     def start(self, way: Way, own: Params) -> tuple[TrialRun, float]:
         """A trial that begins at the tuned network; and what an epoch of its tuning took."""
-        key = (
-            ",".join([way.tuned, *(f"{n}={v}" for n, v in way.settings.items())])
-            if way.tuned != PLAIN
-            else PLAIN
-        )
+        key = ",".join([way.tuned, *(f"{name}={value}" for name, value in way.of_tuning.items())])
         if key not in self.tuned:
             self.tuned[key] = self._tuned(
                 way, self.store / f"tuned--{key.replace(':', '+')}--seed{self.seed}"
@@ -131,8 +133,7 @@ class Bench:
 
     def _tune(self, way: Way) -> tuple[Any, float]:
         method = "chance" if way.tuned == PLAIN else way.tuned
-        own = {} if way.tuned == PLAIN else way.settings
-        params = self.params(method, own | {"tune_epochs": self.chosen.tune, "recover_epochs": 0.0})
+        params = self.params(method, way.of_tuning | {"tune_epochs": self.chosen.tune, "recover_epochs": 0.0})
         run = TrialRun(self.inputs(method), TrialJob(Ask(0, params, self.seed), keep_weights=False))
         began = time.monotonic()
         run.train(run.phases[0], Listener())
