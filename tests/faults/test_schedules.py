@@ -1,11 +1,14 @@
 """Schedules of a study of two trials: a fault at a point of a process, then another one; then the books are read.
 
-Fifty of them here; `make schedules` tries all, `make faults` draws those of two faults at random. A schedule that
+A sample of them here; `make schedules` tries all, `make faults` draws those of two faults at random. A schedule that
 failed once is in `corpus.txt`, and always tried.
 """
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,12 +16,14 @@ import pytest
 from pipeline.study.ledger import lease_table
 from tests.faults.every import in_memory
 from tests.faults.kinds import make, own_schedules
+from tests.faults.sample import corpus, said, spread
 from tests.kit.points import FAULTS
 from tests.kit.postgres import PASSWORD, Server, binaries
-from tests.kit.schedules import Outcome, Schedule, Study
+from tests.kit.schedules import Study
+from tests.kit.toy import environment
 
-CORPUS = Path(__file__).with_name("corpus.txt")
-SAMPLES = {"complete": 22, "stopped": 7, "earlier": 12, "exporter": 9}  # 50 schedules, spread over all
+# 55 schedules, spread over all
+SAMPLES = {"complete": 22, "stopped": 7, "earlier": 12, "exporter": 9, "journal": 5}
 MLFLOW_SAMPLE, POSTGRESQL_SAMPLE = 10, 40
 
 pytestmark = [
@@ -30,30 +35,19 @@ pytestmark = [
 ]
 
 
-def told(outcomes: list[Outcome]) -> list[str]:
-    return [f"{each.schedule} ({each.point}): {'; '.join(each.wrong)}" for each in outcomes if each.wrong]
-
-
-def corpus(kind: str) -> list[Schedule]:
-    """The schedules that failed once: a line each, `kind fault at then`."""
-    rows = [line.split("\t") for line in CORPUS.read_text().splitlines() if line and not line.startswith("#")]
-    return [Schedule(fault, int(at), int(then)) for name, fault, at, then in rows if name == kind]
-
-
-def spread(every: list[Schedule], count: int) -> list[Schedule]:
-    """So many of them, from the first to the last."""
-    return [every[round(at * (len(every) - 1) / (count - 1))] for at in range(count)]
-
-
-@pytest.mark.parametrize("kind", SAMPLES)
-def test_a_sample_of_schedules_loses_and_doubles_nothing(kind: str) -> None:
-    with in_memory() as folder:
-        studies = {name: make(name, folder) for name in {kind, "complete"}}
-        every = own_schedules(kind, studies)
-        if kind == "complete":
-            assert {each.fault for each in every} == set(FAULTS)
-        chosen = [*corpus(kind), *spread(every, SAMPLES[kind])]
-        assert told([studies[kind].try_out(schedule) for schedule in chosen]) == []
+def test_a_sample_of_schedules_loses_and_doubles_nothing() -> None:
+    asked = [f"{kind}={count}" for kind, count in SAMPLES.items()]
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.faults.sample", *asked],
+        capture_output=True, text=True, env=environment(), check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    found = {row["kind"]: row for row in map(json.loads, run.stdout.splitlines())}
+    assert {kind: row["wrong"] for kind, row in found.items()} == {kind: [] for kind in SAMPLES}
+    assert all(found[kind]["tried"] == count + len(corpus(kind)) for kind, count in SAMPLES.items())
+    assert {*found["complete"]["faults"]} == set(FAULTS)
+    # its own points are those where the ledger writes: no clock is read there, and no worker is left alone
+    assert {*found["journal"]["faults"]} == set(FAULTS) - {"clock", "orphan"}
 
 
 @pytest.mark.long
@@ -63,7 +57,7 @@ def test_a_sample_of_schedules_with_mlflow_publishes_each_trial_once(kind: str) 
     with in_memory() as folder:
         study = make(kind, folder)
         chosen = [*corpus(kind), *spread(own_schedules(kind, {kind: study}), MLFLOW_SAMPLE)]
-        assert told([study.try_out(schedule) for schedule in chosen]) == []
+        assert said([study.try_out(schedule) for schedule in chosen]) == []
 
 
 @pytest.mark.long
@@ -79,7 +73,7 @@ def test_a_sample_of_schedules_on_postgresql_loses_and_doubles_nothing(
     commits = [at for at, name in enumerate(study.points, start=1) if name.startswith("commit")]
     every = [each for each in (*study.schedules(), *study.at_once()) if each.at in commits]
     chosen = spread(every, POSTGRESQL_SAMPLE)
-    assert told([study.try_out(schedule) for schedule in chosen]) == []
+    assert said([study.try_out(schedule) for schedule in chosen]) == []
 
 
 def test_the_books_show_what_is_wrong(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from pipeline.trial.training.loop import Listener, LoopState
 from pipeline.trial.training.phases import Phase
 from pipeline.trial.training.process import peak_memory_mb
 
+HARMLESS = 1e-9  # a learning rate at which no loss can run away: a step takes as long at any rate
 WARM_STEPS = 3  # at the start of each part: kernels are chosen, memory is allocated
 PART_SECONDS = 6.0  # of one part of the training, about
 LEAST_STEPS, MOST_STEPS = 6, 40  # of a part, after its warm ones
@@ -63,6 +64,7 @@ def probe(inputs: TrialInputs, job: tuple[Params, int]) -> ProbeResult:
     nothing is, and a step has no time.
     """
     started, (params, seed) = time.monotonic(), job
+    params = {**params, "learning_rate": HARMLESS}
     dense = TrialRun(inputs, TrialJob(Ask(0, {**params, "start_dense": False}, seed), keep_weights=False))
     count, plain = 0, NO_STEPS
     if dense.phases[-1].end:

@@ -116,7 +116,7 @@ def test_prices_are_learned_exported_and_cut_further(tmp_path: Path) -> None:
     assert found["dense_metric"] > 0.9
     study = Store(tmp_path / "store").study(found["study"])
 
-    made = json.loads(here("export", found["study"], "--to", tmp_path / "out", "--onnx", "--json"))
+    made = json.loads(here("export", found["study"], "--to", tmp_path / "out", "--json"))
     recorded = study.read_record(0).points[made["point"]["point"]].predictions
     assert 60 < recorded.mean() < 120
     pipe = transformers.pipeline(
