@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 import threading
 import warnings
@@ -127,6 +128,9 @@ def flaky(
     """An MLflow server in this process."""
     file = tmp_path / "server.db"
     file.write_bytes(mlflow_database.read_bytes())
+    monkeypatch.setenv(
+        "MLFLOW_TRACKING_URI", ""
+    )  # the server writes its own address there: it goes with the test
     monkeypatch.setenv("_MLFLOW_SERVER_FILE_STORE", f"sqlite:///{file}")
     (tmp_path / "artifacts").mkdir()
     monkeypatch.setenv("_MLFLOW_SERVER_ARTIFACT_ROOT", (tmp_path / "artifacts").as_uri())
@@ -149,6 +153,9 @@ def flaky(
         server.shutdown()
         thread.join()
         server.server_close()
+        with warnings.catch_warnings():  # sockets of its threads that nobody closed: not in a later test
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
 
 
 def test_what_a_server_has_carried_out_twice_is_there_once(flaky: tuple[str, Flaky], tmp_path: Path) -> None:
