@@ -14,8 +14,10 @@ Every seed tunes each network once; then each way gives, at each target
     chain       all networks trained together for --recover epochs, refitted
     point       each by itself (of --points), refitted, then trained for --recover epochs
 
-Nothing is chosen on any row. Seconds are of one thread; `epoch_s` is what one epoch of plain tuning took on the same
-machine at about the same time. Every result is kept in DIR as it ends; the same command goes on with what is missing.
+Nothing is chosen on any row. The hypervolume is that of a way's networks with its uncut one, above the best constant
+prediction, in units of the plainly tuned network's; points of all targets together. Seconds are of one thread;
+`epoch_s` is what one epoch of plain tuning took on the same machine at about the same time. Every result is kept in
+DIR as it ends; the same command goes on with what is missing.
 """
 
 from __future__ import annotations
@@ -35,10 +37,12 @@ import torch
 
 from pipeline.model.resolve import resolve_model
 from pipeline.model.source import Weights, preprocessor, read_weights, save_weights
+from pipeline.study.metrics import constant
+from pipeline.study.pareto import hypervolume
 from pipeline.study.records import Ask, Params, ParamValue
 from pipeline.study.space import load_space
 from pipeline.task.batches import Split
-from pipeline.task.loading import load_task, tokenise_test, train_texts
+from pipeline.task.loading import load_task, open_test, tokenise_test, train_texts
 from pipeline.trial.anchors import Banks, teach
 from pipeline.trial.chained import begin_chain
 from pipeline.trial.curve import Ranking
@@ -263,7 +267,7 @@ def main() -> None:
     chosen.store.mkdir(parents=True, exist_ok=True)
     if not chosen.report:
         compute(chosen)
-    report(chosen.store)
+    report(chosen.store, constant_of(chosen))
 
 
 def compute(chosen: argparse.Namespace) -> None:
@@ -294,16 +298,53 @@ def compute(chosen: argparse.Namespace) -> None:
                 print(f"{time.monotonic() - began:6.0f} s  seed {seed}  {way.text}  {name}", flush=True)
 
 
-def report(store: Path) -> None:
+def constant_of(chosen: argparse.Namespace) -> float:
+    """The best constant prediction's metric on the test rows."""
+    task = load_task(str(chosen.task), cache=chosen.store / "cache")
+    labels = next(iter(open_test(task).values()))["label"].to_numpy()
+    return float(constant(task.kind.metric, labels, classes=task.kind.classes))
+
+
+def report(store: Path, baseline: float) -> None:
     """Print a line for each way and result."""
     found = [json.loads(file.read_text()) for file in sorted(store.glob("*--seed*.json"))]
+    uncut = {(one["way"], one["seed"]): one["metrics"]["0"][1] for one in found if one["result"] == "refit"}
     for way in dict.fromkeys(one["way"] for one in found):
         print(way)
-        for result in dict.fromkeys(one["result"] for one in found if one["way"] == way):
-            own = [one for one in found if (one["way"], one["result"]) == (way, result)]
+        of_way = [one for one in found if one["way"] == way]
+        for result in dict.fromkeys(one["result"] for one in of_way):
+            own = [one for one in of_way if one["result"] == result]
             _print_line(result, own, "metrics")
             if "not_refitted" in own[0]:
                 _print_line(f"{result}, not refitted", own, "not_refitted")
+        for kind in dict.fromkeys(one["result"].split("-")[0] for one in of_way):
+            volumes = _volumes([one for one in of_way if one["result"].startswith(kind)], uncut, baseline)
+            if volumes:
+                print(f"  {kind}: hypervolume {_mean(volumes)}")
+
+
+def _volumes(
+    found: list[dict[str, Any]], uncut: dict[tuple[str, int], float], baseline: float
+) -> list[float]:
+    """The hypervolume of each seed whose uncut networks, the way's own and the plain one, were measured."""
+    volumes = []
+    for seed in sorted({one["seed"] for one in found}):
+        tuned = found[0]["way"].split(",")[0]  # settings of a recovery are not of its start
+        plain = next(
+            (value for (way, of), value in uncut.items() if way.startswith(PLAIN) and of == seed), None
+        )
+        own = uncut.get((found[0]["way"], seed), uncut.get((tuned, seed)))
+        if plain is None or own is None:
+            continue
+        cut = [values for one in found if one["seed"] == seed for values in one["metrics"].values() if values]
+        rows = np.array([(metric, compression) for compression, metric in [[0.0, own], *cut]])
+        volumes.append(hypervolume(rows, (baseline, 0.0)) / (plain - baseline))
+    return volumes
+
+
+def _mean(values: list[float]) -> str:
+    deviation = statistics.stdev(values) if len(values) > 1 else float("nan")
+    return f"{statistics.mean(values):.3f} ± {deviation:.3f} (n={len(values)})"
 
 
 def _print_line(name: str, own: list[dict[str, Any]], key: str) -> None:
