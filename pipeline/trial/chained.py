@@ -13,10 +13,12 @@ from pipeline.trial.run import TrialRun
 
 
 def begin_chain(run: TrialRun, ranking: Ranking) -> None:
-    """Take the networks of a ranking's curve as those that recovery trains together."""
+    """Take the networks of a ranking's curve, and the one at the end, as those that recovery trains together."""
     settings = run.settings
+    steps = ranking.steps(most=settings.curve_steps, include=run.choose(ranking))
+    nested = {step.removed: step for step in (ranking.at(target=settings.ladder_end), *steps)}
     run.chain = Chain.of(
-        ranking.steps(most=settings.curve_steps, include=run.choose(ranking)),
+        [nested[removed] for removed in sorted(nested)],
         ranking.tensors,
         count=settings.ladder_steps,
         end=settings.ladder_end,

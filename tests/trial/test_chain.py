@@ -67,15 +67,19 @@ def test_batches_draw_their_networks_by_their_place_alone() -> None:
 
 
 @pytest.mark.parametrize("name", ["one", "sandwich", "weights"])
-def test_every_network_of_the_curve_is_recovered(through, name: str) -> None:
+def test_every_network_of_the_curve_and_the_chains_end_are_recovered(through, name: str) -> None:
     record = through[name]
     rounds = record.params["rounds"]
     recovered = [point for point in record.points if point.kind == "recovered"]
     before = curve(record, rounds - 1)
     assert {point.round for point in recovered} == {rounds}
-    assert [p.threshold for p in recovered] == [p.threshold for p in before]
-    assert all(a.masks.same(b.masks) for a, b in zip(recovered, before, strict=True))
-    assert [p.measurement.share for p in recovered] == [p.measurement.share for p in before]
+    shares = [p.measurement.share for p in before]
+    end = min(p.measurement.share for p in recovered if p.measurement.share >= 0.9 - 1e-9)
+    assert end < 0.93  # a unit is at most 3 % of this network, or a weight of that
+    as_before = [p for p in recovered if p.measurement.share in shares]
+    assert len(recovered) == len(before) + (end not in shares)
+    assert [p.threshold for p in as_before] == [p.threshold for p in before]
+    assert all(a.masks.same(b.masks) for a, b in zip(as_before, before, strict=True))
     losses = {row.phase: row.values["validation_loss"] for row in record.history}
     assert losses["tune"] != losses["recover"]  # of the whole network, which was trained on
     assert all(b.masks <= a.masks for a, b in pairwise(recovered))
