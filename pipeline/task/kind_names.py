@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+IMAGES = "images"
 KIND_NAMES = (
     "classification",
     "regression",
@@ -10,6 +11,6 @@ KIND_NAMES = (
     "question-answering",
     "ranking",
     "embedding",
-    "images",
+    IMAGES,
     "language-model",
 )

@@ -29,6 +29,7 @@ from pipeline.task.place import (
     GLUE_NAMES,
     HUB,
     MADE,
+    check_image_folder,
     has_a_name,
     named_in,
     no_such,
@@ -92,6 +93,7 @@ def outline_of(
         raise BadInput(UNUSABLE[name_or_file])
     path = None if has_a_name(name_or_file) else path_of(name_or_file)
     if path is not None and is_image_folder(path):
+        check_image_folder(path, text=text, label=label, kind=kind)
         return _image_folder(path, metric)
     if path is not None and is_data(path):
         return _data(path, text, label, scored_by(kind, metric, of=name_or_file))

@@ -10,6 +10,7 @@ from pipeline.task.datafile import check_columns, is_data, look_into
 from pipeline.task.docstring_kinds import PREFIX, RECIPES
 from pipeline.task.glue import GLUE, UNUSABLE
 from pipeline.task.imagefiles import is_image_folder
+from pipeline.task.kind_names import IMAGES
 from pipeline.task.taskfile import TaskFile, read_taskfile
 
 BUILTIN, DIGITS = "builtin/docstrings", "builtin/digits"
@@ -59,6 +60,7 @@ def check_data(
         BadInput: it is none, or has not a column.
     """
     if is_image_folder(data):
+        check_image_folder(data, text=text, label=label, kind=kind)
         return
     if not is_data(data):
         raise BadInput(
@@ -71,6 +73,27 @@ def check_data(
         look_into(data, text=text, label=label, labelled=True)
     else:
         check_columns(data, (*text, *labels))
+
+
+def check_image_folder(
+    folder: Path, *, text: tuple[str, ...], label: str | tuple[str, ...] | None, kind: str | None
+) -> None:
+    """Refuse what does not go with a folder of images per class: columns, and another kind.
+
+    Raises:
+        BadInput: with what was given.
+    """
+    if kind not in (None, IMAGES):
+        raise BadInput(
+            f"--kind is {kind!r}, and {folder} is a folder of images per class, whose kind is {IMAGES}. Leave --kind "
+            "out, or give a file of rows."
+        )
+    given = [option for option, value in (("--text", text), ("--label", label)) if value]
+    if given:
+        raise BadInput(
+            f"{' and '.join(given)} name{'' if len(given) > 1 else 's'} columns, and {folder} is a folder of images per class: it has none. Leave "
+            f"{'them' if len(given) > 1 else 'it'} out."
+        )
 
 
 def has_a_name(task: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from pipeline.study.records import BadInput
 from pipeline.task import imagefiles
 from pipeline.task.imagefiles import (
     Digits,
@@ -24,6 +26,8 @@ from pipeline.task.imagefiles import (
     is_image_folder,
     opened,
 )
+from pipeline.task.outline import outline_of
+from pipeline.task.place import check_place
 
 
 def png(colour: tuple[int, int, int] | int, *, mode: str = "RGB", size: tuple[int, int] = (5, 4)) -> bytes:
@@ -60,6 +64,31 @@ def test_a_folder_per_class(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="no images"):
         ImageFolder(tmp_path / "empty").read("train")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"kind": "tokens"},
+            "--kind is 'tokens', and .* is a folder of images per class, whose kind is images",
+        ),
+        ({"text": ("image",)}, "--text names columns, and .* it has none. Leave it out"),
+        ({"text": ("image",), "label": "class"}, "--text and --label name columns, .* Leave them out"),
+    ],
+)
+def test_what_does_not_go_with_a_folder_per_class(
+    tmp_path: Path, given: dict[str, Any], message: str
+) -> None:
+    for name in ("cats", "dogs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").write_bytes(RED)
+    whole = {"text": (), "label": None, "metric": None, "kind": None} | given
+    with pytest.raises(BadInput, match=message):
+        check_place(str(tmp_path), **whole)
+    with pytest.raises(BadInput, match=message):
+        outline_of(str(tmp_path), cache=tmp_path, **whole)
+    check_place(str(tmp_path), text=(), label=None, metric=None, kind="images")
 
 
 def test_columns_of_every_form_are_the_same_images(tmp_path: Path) -> None:
