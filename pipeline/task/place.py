@@ -90,9 +90,10 @@ def check_image_folder(
         )
     given = [option for option, value in (("--text", text), ("--label", label)) if value]
     if given:
+        names, it = ("name", "them") if len(given) > 1 else ("names", "it")
         raise BadInput(
-            f"{' and '.join(given)} name{'' if len(given) > 1 else 's'} columns, and {folder} is a folder of images per class: it has none. Leave "
-            f"{'them' if len(given) > 1 else 'it'} out."
+            f"{' and '.join(given)} {names} columns, and {folder} is a folder of images per class: it has none. Leave "
+            f"{it} out."
         )
 
 
