@@ -1,6 +1,8 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 export TOKENIZERS_PARALLELISM := false
+# where it is set, as in many images of containers, each process compiles all that it imports anew
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: help install search test test-long test-random test-all lint docs bench compare chaos faults schedules mutants lock clean
 

@@ -101,7 +101,7 @@ def tiny_network(
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         config = tiny_config(model_type, layers=layers, outputs=outputs, **changes)
         made: Any = classifier(config)._from_config(config)
     with torch.no_grad():
