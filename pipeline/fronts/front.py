@@ -14,7 +14,7 @@ import numpy as np
 from pipeline.fronts.front_point import FrontPoint as FrontPoint
 from pipeline.fronts.notebook import as_html
 from pipeline.fronts.numbers import mb, percent
-from pipeline.study.pareto import front_once, hypervolume, knee
+from pipeline.study.pareto import front, hypervolume, knee
 from pipeline.study.records import FloatArray, OriginalSize, StudySpec
 from pipeline.study.store import (
     DEFAULT_STORE,
@@ -244,14 +244,10 @@ def _timed(point: FrontPoint, latency: StudyLatency) -> FrontPoint:
 
 
 def front_of(table: StudyTable) -> Front:
-    """Return the front of a study's table, without measured latencies. Only complete trials stand on it.
-
-    Of networks that are equal in metric and gain the first one stands there: that of a curve before the same network as
-    the one that its trial ends with, which was not trained on.
-    """
+    """Return the front of a study's table, without measured latencies. Only complete trials stand on it."""
     spec, points, trials = table.spec, table.points(), table.trials()
     useful = points.values[:, 0] > spec.anchors.constant  # a constant prediction is no trade-off
-    chosen = np.flatnonzero(useful)[front_once(points.values[useful])]
+    chosen = np.flatnonzero(useful)[front(points.values[useful])]
     return Front(
         spec=spec,
         points=tuple(_point(row) for row in points.at(chosen).rows()),

@@ -51,14 +51,6 @@ def front(values: npt.ArrayLike) -> Rows:
     return found[np.lexsort((found, gain[stays]))]
 
 
-def front_once(values: npt.ArrayLike) -> Rows:
-    """Return the rows of `front`, of equal points the first one alone."""
-    rows = front(values)
-    gains = _points(values)[rows, 1]  # rising; on a front equal gains have one metric
-    kept: Rows = rows[np.diff(gains, prepend=-np.inf) > 0]
-    return kept
-
-
 def hypervolume(values: npt.ArrayLike, reference: tuple[float, float]) -> float:
     """Return the area that the rows dominate above `reference`. Exact, O(P log P).
 

@@ -53,23 +53,6 @@ def test_the_front_is_of_complete_trials_above_the_constant(store: Path) -> None
     assert found.epochs == 12.0
 
 
-def test_of_equal_networks_the_first_stands_on_the_front(tmp_path: Path) -> None:
-    """A trial without recovery ends with a network of its curve; another trial may come to the same numbers."""
-    cut = point(0.85, 0.4)
-    ended = dataclasses.replace(cut, kind="recovered")
-    store = stored(
-        tmp_path, record(0, point(0.9, 0.0), cut, ended), record(1, point(0.9, 0.0), point(0.7, 0.8))
-    )
-    found = load_front("toy", store=store)
-    assert [(p.compression, p.kind, p.trial) for p in found.points] == [
-        (0.0, "curve", 0),
-        (0.4, "curve", 0),
-        (0.8, "curve", 1),
-    ]
-    assert found.hypervolume == pytest.approx(0.4 * 0.35 + 0.4 * 0.2)
-    assert load_front("toy", store=stored(tmp_path / "empty", record(0, point(0.4, 0.2)))).points == ()
-
-
 def test_hypervolume_is_the_area_above_the_constant(store: Path) -> None:
     found = load_front("toy", store=store)
     # from compression 0 on: 0.4 wide at 0.85, 0.1 at 0.75, 0.3 at 0.7, each above 0.5

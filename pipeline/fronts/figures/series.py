@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from pipeline.study.pareto import front, front_once, hypervolume
+from pipeline.study.pareto import front, hypervolume
 from pipeline.study.records import OBJECTIVES, FloatArray, Kind, Params, StudySpec
 from pipeline.study.store import Int8Scores, Points
 
@@ -74,7 +74,7 @@ class Series:
     def front(self) -> tuple[Dot, ...]:
         """The networks above the constant prediction that no other dominates, by rising gain."""
         above = np.flatnonzero(self.values[:, 0] > self.spec.anchors.constant)
-        return tuple(self.dots[row] for row in above[front_once(self.values[above])])
+        return tuple(self.dots[row] for row in above[front(self.values[above])])
 
     def layers(self) -> tuple[Layer, ...]:
         """Return all networks in the order of drawing; behind the front at most CURVE_DOTS curve points."""
