@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from pipeline.methods.base import OneShot, Unstructured
 from pipeline.model.anatomy import Anatomy
 from pipeline.model.cut_blocks import features_out
+from pipeline.model.eval_mode import evaluating
 from pipeline.model.layer_parts import as_matrix
 from pipeline.model.unstructured import Matrices, Scope, lift, matrices, shares
 from pipeline.study.records import Scores
@@ -59,11 +60,9 @@ class Saliency(OneShot):
         sums = {name: torch.zeros_like(weight) for name, weight in weights.items()}
         noisy = self.saliency in ("smooth", "combined")
         sweep = _Sweep(anatomy, weights, self.kind, noise=self.noise if noisy else 0.0, device=device)
-        flags = [weight.requires_grad for weight in weights.values()]
-        training = model.training
-        model.eval()
-        try:
+        with evaluating(model), ExitStack() as undo:
             for weight in weights.values():
+                undo.callback(weight.requires_grad_, weight.requires_grad)
                 weight.requires_grad_(True)
             for batch in batches:
                 here = {name: value.to(device) for name, value in batch.items()}
@@ -74,10 +73,6 @@ class Saliency(OneShot):
                     linear = sweep.maps[name]
                     whole, slope = (as_matrix(each, linear) for each in (weight.detach(), gradients[name]))
                     sums[name] += as_matrix(saliency(whole, slope, activation, shift=shift), linear)
-        finally:
-            model.train(training)
-            for weight, flag in zip(weights.values(), flags, strict=True):
-                weight.requires_grad_(flag)
         return sums
 
 

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from pipeline.methods.base import OneShot
 from pipeline.model.anatomy import Anatomy, encoder_layers
+from pipeline.model.eval_mode import evaluating
 from pipeline.model.layer_parts import hidden_of
 from pipeline.study.records import FloatArray, Scores
 from pipeline.task.batches import Batch, encoder_inputs
@@ -98,10 +99,7 @@ def _mean_changes(model: nn.Module, anatomy: Anatomy, batches: Iterable[Batch]) 
 
         return add
 
-    training = model.training
-    model.eval()
-    with ExitStack() as hooks:
-        hooks.callback(model.train, training)
+    with evaluating(model), ExitStack() as hooks:
         for slot, layer in enumerate(encoder_layers(cast("PreTrainedModel", model), anatomy.architecture)):
             hooks.callback(layer.register_forward_hook(hook(slot)).remove)
         for batch in batches:

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from pipeline.methods.base import OneShot
 from pipeline.model.anatomy import Anatomy, encoder_layers
+from pipeline.model.eval_mode import evaluating
 from pipeline.model.layer_parts import hidden_of
 from pipeline.study.records import FloatArray, Scores
 from pipeline.task.batches import Batch, encoder_inputs, real_tokens
@@ -104,10 +105,7 @@ class MPruner(OneShot):
         def keep(_layer: nn.Module, _args: object, output: Tensor | tuple[Tensor, ...]) -> None:
             outputs.append(hidden_of(output))
 
-        training = model.training
-        model.eval()
-        with ExitStack() as hooks:
-            hooks.callback(model.train, training)
+        with evaluating(model), ExitStack() as hooks:
             for layer in encoder_layers(cast("PreTrainedModel", model), anatomy.architecture):
                 hooks.callback(layer.register_forward_hook(keep).remove)
             for batch in batches:

@@ -19,7 +19,7 @@ from pipeline.model.layer_parts import Block, LayerParts
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-PLAIN = (bool, int, float, str, type(None), type, FunctionType)  # what a copy shares in any case
+SHARED = {bool, int, float, str, type(None), type, FunctionType}  # what a copy shares in any case
 HOOKS = ("_forward_hooks", "_forward_pre_hooks")
 
 M = TypeVar("M", bound=nn.Module)
@@ -56,9 +56,9 @@ def copied_modules(model: M, memo: dict[int, Any]) -> M:
     for module in modules:
         memo[id(module)] = type(module).__new__(type(module))
     for module in modules:
-        vars(memo[id(module)]).update(
-            {name: _copied_value(name, value, memo) for name, value in vars(module).items()}
-        )
+        own = vars(memo[id(module)])
+        for name, value in vars(module).items():
+            own[name] = value if type(value) in SHARED else _copied_value(name, value, memo)
     found: M = memo[id(model)]
     return found
 
@@ -77,9 +77,7 @@ def _copied_parts(parts: LayerParts, memo: dict[int, Any]) -> LayerParts:
 
 
 def _copied_value(name: str, value: Any, memo: dict[int, Any]) -> Any:
-    if isinstance(value, PLAIN):
-        return value
-    if name in HOOKS or (isinstance(value, dict) and not value):
+    if name in HOOKS or (isinstance(value, dict | set) and not value):
         return type(value)()
     if name == "_modules":
         return type(value)((key, memo.get(id(each))) for key, each in value.items())  # None stays None

@@ -8,7 +8,7 @@ left, in other layers y = x, exactly, and without an addition.
 from collections.abc import Sequence
 from functools import cache
 from inspect import signature
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -270,16 +270,19 @@ def narrowed(linear: Any, kept: Tensor, side: str) -> nn.Module:
     weight, bias = linear.weight, linear.bias
     kept = kept.to(weight.device)
     narrow_weight = weight.index_select(int((side == "in") == rows_first), kept)
-    sizes = narrow_weight.shape if rows_first else narrow_weight.shape[::-1]
-    # "meta": nothing is allocated or initialised that is replaced on the next lines
-    made: nn.Module
-    with torch.device("meta"):
-        made = type(linear)(sizes[1], sizes[0], bias=bias is not None) if rows_first else type(linear)(*sizes)
+    outputs, inputs = narrow_weight.shape if rows_first else narrow_weight.shape[::-1]
+    # not by its class's own __init__: that initialises a weight, which takes longer than all else here
+    made = type(linear).__new__(type(linear))
+    nn.Module.__init__(made)
+    own = {name: value for name, value in vars(linear).items() if name not in vars(made)}
+    sizes = {"out_features": outputs, "in_features": inputs} if rows_first else {"nf": outputs, "nx": inputs}
+    vars(made).update(own | sizes, training=linear.training)
     made.weight = nn.Parameter(narrow_weight, requires_grad=weight.requires_grad)
+    made.register_parameter("bias", None)
     if bias is not None:
         narrow_bias = bias.index_select(0, kept) if side == "out" else bias.clone()
         made.bias = nn.Parameter(narrow_bias, requires_grad=bias.requires_grad)
-    return made.train(linear.training)
+    return cast("nn.Module", made)
 
 
 def replace_module(layer: nn.Module, path: str, module: nn.Module) -> None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pipeline.model.anatomy import Anatomy, encoder_layers
+from pipeline.model.eval_mode import evaluating
 from pipeline.model.unstructured import matrices
 from pipeline.study.records import Array, Measurement
 from pipeline.study.store import LatencyTable
@@ -154,18 +155,18 @@ def kept_outputs(
     size = batch_size or (CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH)
     outputs: list[Tensor] = []
     rows: list[Tensor] = []
-    training = model.training
-    model.train(False)
-    try:
-        with torch.inference_mode(), gpu_kernels(device, precision), autocast(device, precision):
-            for batch in evaluation_batches(
-                split, size, device=device, precision=precision, model_type=model.config.model_type
-            ):
-                found = kind.outputs(model(**encoder_inputs(batch)), batch)
-                outputs.append(kind.kept(found, batch))
-                rows.append(batch["rows"])
-    finally:
-        model.train(training)
+    with (
+        evaluating(model),
+        torch.inference_mode(),
+        gpu_kernels(device, precision),
+        autocast(device, precision),
+    ):
+        for batch in evaluation_batches(
+            split, size, device=device, precision=precision, model_type=model.config.model_type
+        ):
+            found = kind.outputs(model(**encoder_inputs(batch)), batch)
+            outputs.append(kind.kept(found, batch))
+            rows.append(batch["rows"])
     found = torch.cat(alike(outputs))
     ordered = torch.empty(found.shape)
     ordered[torch.cat(rows).cpu()] = found.cpu()

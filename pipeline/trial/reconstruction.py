@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from pipeline.model.anatomy import Anatomy, encoder_layers, find_architecture
 from pipeline.model.cut_blocks import Architecture
+from pipeline.model.eval_mode import evaluating
 from pipeline.model.layer_parts import Block, hidden_of, returned
 from pipeline.task.batches import Batch, Split, encoder_inputs, real_tokens
 from pipeline.trial.least_squares import fit
@@ -89,13 +90,9 @@ class Reconstruction:
 def _streams(model: PreTrainedModel, anatomy: Anatomy, batches: Sequence[Batch]) -> dict[Place, Tensor]:
     """Return branch + residual [T, d] of every block, over the real tokens of all batches."""
     found: dict[Place, list[Tensor]] = {}
-    training = model.training
-    model.train(False)
-    try:
+    with evaluating(model):
         for batch in batches:
             _stream(model, anatomy, batch, found)
-    finally:
-        model.train(training)
     return {place: torch.cat(parts) for place, parts in found.items()}
 
 
@@ -132,9 +129,7 @@ def _projections(
     Yields its place, the block that it ends, its inputs [T, n] and the residual [T, d] that the branch is added to.
     What the caller makes of the projection is what the layers above it read.
     """
-    training = model.training
-    model.train(False)
-    try:
+    with evaluating(model):
         calls = [_calls(model, anatomy, batch) for batch in batches]
         hidden = [each[0].args[0] for each in calls] if anatomy.layers else []
         real = [real_tokens(batch, state) for batch, state in zip(batches, hidden, strict=False)]
@@ -150,8 +145,6 @@ def _projections(
                 )
                 yield (part.index, name), block, inputs, residual
             hidden = [each[number].run(layer, state) for each, state in zip(calls, hidden, strict=True)]
-    finally:
-        model.train(training)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.model.anatomy import Anatomy
+from pipeline.model.eval_mode import evaluating
 from pipeline.model.layer_parts import Block
 from pipeline.task.batches import Batch, encoder_inputs, real_tokens
 from pipeline.task.kinds import Kind
@@ -58,14 +59,11 @@ def read_branches(
     of the rows are not read.
     """
     found = {(part.index, name): Branch(block) for part in anatomy.layers for name, block, _ in part.blocks}
-    device, training = next(model.parameters()).device, model.training
+    device = next(model.parameters()).device
     draws = torch.Generator(device).manual_seed(0)
-    model.eval()
-    try:
+    with evaluating(model):
         for batch in batches:
             _add(model, found, {name: value.to(device) for name, value in batch.items()}, kind, draws)
-    finally:
-        model.train(training)
     return found
 
 

@@ -35,6 +35,7 @@ from torch import Tensor, nn
 from pipeline.methods.base import OneShot
 from pipeline.methods.bases.gates import Gates
 from pipeline.model.anatomy import Anatomy, find_architecture
+from pipeline.model.eval_mode import evaluating
 from pipeline.model.layer_parts import LayerParts
 from pipeline.study.records import Array, BadInput, FloatArray, Scores
 from pipeline.task.batches import Batch, encoder_inputs, real_tokens
@@ -283,11 +284,7 @@ class Smp(OneShot):
             sums[part.index, numbers[part.index]] += found.double()
 
         encoder = cast("PreTrainedModel", model).base_model
-        training = model.training
-        model.eval()
-        with ExitStack() as stack:
-            stack.callback(model.train, training)
-            stack.enter_context(seeing_maps(anatomy, lambda: inputs, add))
+        with evaluating(model), seeing_maps(anatomy, lambda: inputs, add):
             for batch in batches:
                 inputs = {name: value.to(device) for name, value in encoder_inputs(batch).items()}
                 encoder(**inputs)

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from pipeline.methods.bases.elimination import eliminate
 from pipeline.methods.snip.units import Branch
+from pipeline.model.eval_mode import evaluating
 from pipeline.model.factor import factor
 from pipeline.model.layer_parts import Block, matrix
 from pipeline.study.records import FloatArray
@@ -63,17 +64,14 @@ def residual_norms(model: nn.Module, branches: Sequence[Branch], batches: Iterab
     """
     ordered = sorted(branches, key=lambda branch: (branch.layer, branch.name))  # attention comes before ffn
     moments = [_Moments() for _ in ordered]
-    device, training, tokens = next(model.parameters()).device, model.training, 0
-    model.eval()
-    try:
+    device, tokens = next(model.parameters()).device, 0
+    with evaluating(model):
         for batch in batches:
             inputs = {name: value.to(device) for name, value in encoder_inputs(batch).items()}
             read = _read(model, ordered, inputs)
             tokens += len(read[0])
             for place, (each, own) in enumerate(zip(moments, read, strict=True)):
                 each.add(own, read[place - 1] if place and not ordered[place].size else None)
-    finally:
-        model.train(training)
     found = {
         id(branch): _norms(branch, moments[place], moments[place - 1] if place else None, tokens)
         for place, branch in enumerate(ordered)

@@ -38,6 +38,7 @@ from pipeline.methods.snip.residual import residual_norms, scaled_weight
 from pipeline.methods.snip.spectral import SpectralBound
 from pipeline.methods.snip.units import Branch, Level, Units
 from pipeline.model.anatomy import Anatomy
+from pipeline.model.eval_mode import evaluating
 from pipeline.study.records import FloatArray, Scores
 from pipeline.task.batches import Batch, encoder_inputs, real_tokens
 
@@ -158,18 +159,13 @@ class Snip(PruningMethod):
         device = next(model.parameters()).device
         sums = torch.zeros(sum(len(branch.units) for branch in branches), device=device)
         tokens = torch.zeros((), device=device)
-        training = model.training
-        model.eval()
-        try:
-            with self._catching(branches, training=False):
-                for batch in batches:
-                    inputs = {name: value.to(device) for name, value in encoder_inputs(batch).items()}
-                    model(**inputs)
-                    mask = real_tokens(inputs, next(iter(self._caught.values()))).float()
-                    tokens += mask.sum()
-                    sums += self._power_sums(branches, mask)
-        finally:
-            model.train(training)
+        with evaluating(model), self._catching(branches, training=False):
+            for batch in batches:
+                inputs = {name: value.to(device) for name, value in encoder_inputs(batch).items()}
+                model(**inputs)
+                mask = real_tokens(inputs, next(iter(self._caught.values()))).float()
+                tokens += mask.sum()
+                sums += self._power_sums(branches, mask)
         norms: FloatArray = self._norms(sums, tokens * anatomy.hidden_size).double().cpu().numpy()
         return norms
 

@@ -6,6 +6,7 @@ host and device that blocks: the host waits until all work before it is done.
 
 from __future__ import annotations
 
+import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -34,7 +35,7 @@ TO_HOST = ("tolist", "numpy", "cpu", "__array__")
 FREE = ("detach", "empty", "new_empty", "empty_like", "alias", "lift_fresh")
 # Dropout on a CPU is these two and a product; on a GPU it is one kernel.
 CPU_DROPOUT = ("bernoulli_", "div_")
-OURS = Path(__file__).parents[2]
+OURS = f"{Path(__file__).parents[2]}/"
 
 
 @dataclass
@@ -52,15 +53,17 @@ class Counts:
 
     def read(self, *, ours: bool = False) -> None:
         """Note a host read at the innermost line of this package, or else the innermost; `ours`: only if that is it."""
-        frames = [frame for frame in traceback.extract_stack() if frame.filename != __file__]
-        if ours and not Path(frames[-1].filename).is_relative_to(OURS):
+        # (file, line), the innermost first; `traceback.extract_stack` would read the files, too
+        walked = traceback.walk_stack(sys._getframe())
+        frames = ((frame.f_code.co_filename, line) for frame, line in walked)
+        others = (frame for frame in frames if frame[0] != __file__)
+        first = next(others)
+        if ours and not first[0].startswith(OURS):
             return
-        frames = [frame for frame in frames if "/torch/" not in frame.filename]
-        own = [frame for frame in frames if Path(frame.filename).is_relative_to(OURS)]
-        place = (own or frames)[-1]
-        inner = frames[-1]
-        via = "" if inner == place else f" (in {Path(inner.filename).name}:{inner.lineno})"
-        self.reads[f"{Path(place.filename).name}:{place.lineno}{via}"] += 1
+        found = [frame for frame in (first, *others) if "/torch/" not in frame[0]]
+        inner, place = found[0], next((frame for frame in found if frame[0].startswith(OURS)), found[0])
+        at, via = (f"{Path(file).name}:{line}" for file, line in (place, inner))
+        self.reads[at if inner == place else f"{at} (in {via})"] += 1
 
 
 @contextmanager

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.model.anatomy import encoder_layers
+from pipeline.model.eval_mode import evaluating
 from pipeline.study.records import Array, BadInput
 from pipeline.study.whole_file import whole_file
 from pipeline.task.batches import Split, encoder_inputs
@@ -82,7 +83,7 @@ def compute_outputs(
     states: list[Tensor] = []
     size = CPU_BATCH if device.type == "cpu" else ACCELERATOR_BATCH
     kept = _states(model, above) if layers else nullcontext()
-    with _evaluating(model), _first_tokens(model, features), kept, torch.inference_mode(), products, cast:
+    with evaluating(model), _first_tokens(model, features), kept, torch.inference_mode(), products, cast:
         for batch in split.in_length_order(size):
             here = {name: value.to(device, non_blocking=True) for name, value in batch.items()}
             logits.append(kind.taught(kind.outputs(model(**encoder_inputs(here)), here), here))
@@ -94,16 +95,6 @@ def compute_outputs(
     order = torch.cat(rows).argsort()
     found += [torch.cat(states)] if layers else []
     return Outputs(*(each.cpu()[order].numpy() for each in found))
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    training = model.training
-    model.train(False)
-    try:
-        yield
-    finally:
-        model.train(training)
 
 
 @contextmanager
