@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from pipeline.study.store import Store
 from pipeline.task.kinds import KINDS
 from tests.kit.inline import without_ray
 from tests.kit.kinds import FROM_NOTHING, pictures, write_rows
+from tests.kit.pages_folder import copy_study
 from tests.kit.toy import QUICK_SPACE, prunefront_here, write_model
 
 QUICK = QUICK_SPACE + "\n[learning_rate]\nvalue = 0.003\n"
@@ -30,7 +32,7 @@ QUICK = QUICK_SPACE + "\n[learning_rate]\nvalue = 0.003\n"
 
 @dataclass(frozen=True)
 class Searched:
-    """A study of a kind, of two trials, and one of another method on the same rows."""
+    """A study of a kind, of two trials, and one of another method on the same rows, which has the first of them."""
 
     kind: str
     name: str
@@ -51,19 +53,21 @@ def searched(
     data = write_rows(folder / "data", kind)
     learns = QUICK.replace("low = 1\nhigh = 2\ndefault = 1", "value = 8") if kind == "images" else QUICK
     (folder / "quick.toml").write_text(learns)
+    store = folder / "store"
     with pytest.MonkeyPatch.context() as patch:
         without_ray(patch)
-        names = []
-        for method, trials in (("snip", "2"), ("chance", "1")):
-            found = prunefront_here(
-                "search", "--data", data, "--kind", kind, "--max-length", "16", "--method", method, "--trials", trials,
-                "--model", FROM_NOTHING.get(kind, model), "--space", folder / "quick.toml", "--json",
-                "--precision", "fp32", "--store", folder / "store", *(("--distill", "kd") if method == "snip" else ()),
-                *(() if kind in TIMED else ("--latency-grid", "none")),
-            )  # fmt: skip
-            assert found.returncode == 0, found.stderr[-1500:]
-            names.append(json.loads(found.stdout)["study"])
-        yield Searched(kind, names[0], names[1], folder / "store")
+        found = prunefront_here(
+            "search", "--data", data, "--kind", kind, "--max-length", "16", "--trials", "2",
+            "--model", FROM_NOTHING.get(kind, model), "--space", folder / "quick.toml", "--json",
+            "--precision", "fp32", "--store", store, "--distill", "kd",
+            *(() if kind in TIMED else ("--latency-grid", "none")),
+        )  # fmt: skip
+        assert found.returncode == 0, found.stderr[-1500:]
+        name, other = json.loads(found.stdout)["study"], "first-trial"
+        task = Store(store).study(name).read_spec().task
+        copy_study(name, other, store=store, task=task, method="first-order")
+        shutil.rmtree(store / "studies" / other / "trials" / "00001")
+        yield Searched(kind, name, other, store)
 
 
 def test_a_search_has_anchors_and_points(searched: Searched) -> None:
