@@ -51,7 +51,7 @@ def searched(
 ) -> Iterator[Searched]:
     kind, folder = request.param, tmp_path_factory.mktemp("searched")
     data = write_rows(folder / "data", kind)
-    learns = QUICK.replace("low = 1\nhigh = 2\ndefault = 1", "value = 8") if kind == "images" else QUICK
+    learns = QUICK.replace("low = 1\nhigh = 2\ndefault = 1", "value = 4") if kind == "images" else QUICK
     (folder / "quick.toml").write_text(learns)
     store = folder / "store"
     with pytest.MonkeyPatch.context() as patch:
