@@ -163,6 +163,12 @@ def command(*arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", "pipeline", *map(str, arguments)]
 
 
+def on_one_core() -> None:
+    """For a child between fork and exec: it may use one core, so that its Ray has one process for trials, not two."""
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})
+
+
 def environment() -> dict[str, str]:
     """Ours, without what would send a search elsewhere."""
     return {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}

@@ -136,17 +136,15 @@ def connect(resources: Resources, *, shared_bytes: int) -> Iterator[Cluster]:
     if signal.SIGTERM in handlers:
         # while it starts, Ray would leave without a word; what it has started ends when this process does
         utils.set_sigterm_handler = lambda _handler: None
-    cores = usable_cores()
     marks: Path | None = None
     quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False, "configure_logging": True}
     with ExitStack() as stack:
         if resources.address is None:
-            requested = (resources.concurrent or 1) * resources.cpus_per_trial
             modules = preloaded(resources)
             marks = stack.enter_context(_marks()) if modules else None
             keep_token()
             running = ray_here(
-                num_cpus=max(cores, round(requested + 0.5)),
+                num_cpus=cores_of_ray(resources),
                 include_dashboard=False,
                 object_store_memory=LEAST_STORE_BYTES + STORE_COPIES * shared_bytes,
                 _system_config=_importing(modules) if modules else {},
@@ -177,6 +175,11 @@ def _marks() -> Iterator[Path]:
             yield Path(folder)
         finally:
             os.environ.pop(imported.MARKS, None)
+
+
+def cores_of_ray(resources: Resources) -> int:
+    """Return the number of cores that Ray is given here: this machine's, or as many more as were requested."""
+    return max(usable_cores(), math.ceil((resources.concurrent or 1) * resources.cpus_per_trial))
 
 
 def preloaded(resources: Resources) -> tuple[str, ...]:
@@ -266,5 +269,4 @@ def cluster_of_this_machine(resources: Resources) -> Cluster:
     """
     import torch
 
-    cores = max(usable_cores(), (resources.concurrent or 1) * resources.cpus_per_trial)
-    return _share(resources, {"CPU": cores, "GPU": float(torch.cuda.device_count())})
+    return _share(resources, {"CPU": cores_of_ray(resources), "GPU": float(torch.cuda.device_count())})

@@ -13,14 +13,21 @@ import optuna
 import pytest
 from mlflow import MlflowClient
 
-from tests.kit.toy import command, environment, prunefront_here, small, write_task
+from tests.kit.toy import command, environment, on_one_core, prunefront_here, small, write_task
 
 TRIALS = 4
 WAIT_S = 150
 
 
-def start(arguments: list[str | Path]) -> subprocess.Popen[str]:
+def start(arguments: list[str | Path], *, cores: int = 1) -> subprocess.Popen[str]:
     """A search in a session of its own, as a terminal would start it."""
+
+    def begin() -> None:
+        # a shell's background job ignores Ctrl-C, and so do its children; a terminal's command does not
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if cores == 1:
+            on_one_core()
+
     return subprocess.Popen(
         command(*arguments),
         env=environment(),
@@ -28,8 +35,7 @@ def start(arguments: list[str | Path]) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # a shell's background job ignores Ctrl-C, and so do its children; a terminal's command does not
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=begin,
     )
 
 
@@ -80,22 +86,24 @@ def test_a_signal_while_ray_starts_is_answered(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(420)
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy")  # MLflow's, of SQLAlchemy 2.1
-@pytest.mark.parametrize("how", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("how", "cores"), [(signal.SIGTERM, 1), pytest.param(signal.SIGINT, 2, marks=pytest.mark.long)]
+)
 @pytest.mark.usefixtures("inline")
 def test_a_search_that_is_killed_twice_ends_with_every_trial_once(
-    tmp_path: Path, how: signal.Signals
+    tmp_path: Path, how: signal.Signals, cores: int
 ) -> None:
     task, store = write_task(tmp_path / "task"), tmp_path / "store"
     arguments: list[str | Path] = ["search", *small(task), "--name", "toy", "--store", store]
     arguments += ["--trials", str(TRIALS), "--latency-grid", "none"]
 
-    first = start(arguments)
+    first = start(arguments, cores=cores)
     wait_for(store, 1, first)
     os.kill(first.pid, signal.SIGKILL)
     first.communicate()
     after_first, left = records(store), attempts(store)
 
-    second = start(arguments)
+    second = start(arguments, cores=cores)
     wait_for(store, 2, second, left=left)
     trained = in_training(store, left=left)
     os.kill(second.pid, how)
