@@ -8,7 +8,7 @@ left, in other layers y = x, exactly, and without an addition.
 from collections.abc import Sequence
 from functools import cache
 from inspect import signature
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -272,7 +272,8 @@ def narrowed(linear: Any, kept: Tensor, side: str) -> nn.Module:
     narrow_weight = weight.index_select(int((side == "in") == rows_first), kept)
     outputs, inputs = narrow_weight.shape if rows_first else narrow_weight.shape[::-1]
     # not by its class's own __init__: that initialises a weight, which takes longer than all else here
-    made = type(linear).__new__(type(linear))
+    kind: Any = type(linear)
+    made: nn.Module = kind.__new__(kind)
     nn.Module.__init__(made)
     own = {name: value for name, value in vars(linear).items() if name not in vars(made)}
     sizes = {"out_features": outputs, "in_features": inputs} if rows_first else {"nf": outputs, "nx": inputs}
@@ -282,7 +283,7 @@ def narrowed(linear: Any, kept: Tensor, side: str) -> nn.Module:
     if bias is not None:
         narrow_bias = bias.index_select(0, kept) if side == "out" else bias.clone()
         made.bias = nn.Parameter(narrow_bias, requires_grad=bias.requires_grad)
-    return cast("nn.Module", made)
+    return made
 
 
 def replace_module(layer: nn.Module, path: str, module: nn.Module) -> None:
