@@ -184,45 +184,53 @@ def test_nothing_is_written_of_options_that_no_search_can_use(
         check_refused(whole, says, *options)
 
 
-LATE = "import sys; from pipeline.cli.app import run; code = run(sys.argv[1:]); print(code, 'torch' in sys.modules)"
+# Of each line of stdin, a command as JSON: its exit code, what it said, and whether torch is imported by then.
+LATE = """
+import io, json, sys
+from contextlib import redirect_stderr
+from pipeline.cli.app import run
+for line in sys.stdin:
+    with redirect_stderr(io.StringIO()) as said:
+        code = run(json.loads(line))
+    print(json.dumps([code, said.getvalue(), "torch" in sys.modules]))
+"""
+MISTYPED: list[tuple[list[str], str]] = [
+    (
+        ["search", "--data", "revews.csv"],
+        "There is no file or folder revews.csv. Did you mean reviews.csv?",
+    ),
+    (
+        ["search", "--data", "reviews.csv"],
+        "Which column of reviews.csv is the label? It has: review, stat.",
+    ),
+    (["plan", "--data", "reviews.csv", "--label", "stars"], "reviews.csv has no column 'stars'."),
+    (["search", "--data", "reviews.csv", "--kind", "tokens", "--text", "reveiw"], "Did you mean review?"),
+    (["search", "--task", "sst2"], "There is no task 'sst2'. Did you mean glue/sst2?"),
+    (["search", "--task", "here.toml"], "here.toml names 'train.csv', and there is no train.csv."),
+    (["sweep", "--tasks", "none.toml"], "none.toml cannot be read: No such file or directory."),
+    (["sweep", "--methods", "snip", "fischer"], "There is no method 'fischer'. Did you mean fisher?"),
+    (["init", "revews.csv"], "There is no file or folder revews.csv. Did you mean reviews.csv?"),
+    (["init", "reviews.csv", "--label", "stars"], "reviews.csv has no column 'stars'."),
+]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            ["search", "--data", "revews.csv"],
-            "There is no file or folder revews.csv. Did you mean reviews.csv?",
-        ),
-        (
-            ["search", "--data", "reviews.csv"],
-            "Which column of reviews.csv is the label? It has: review, stat.",
-        ),
-        (["plan", "--data", "reviews.csv", "--label", "stars"], "reviews.csv has no column 'stars'."),
-        (["search", "--data", "reviews.csv", "--kind", "tokens", "--text", "reveiw"], "Did you mean review?"),
-        (["search", "--task", "sst2"], "There is no task 'sst2'. Did you mean glue/sst2?"),
-        (["search", "--task", "here.toml"], "here.toml names 'train.csv', and there is no train.csv."),
-        (["sweep", "--tasks", "none.toml"], "none.toml cannot be read: No such file or directory."),
-        (["sweep", "--methods", "snip", "fischer"], "There is no method 'fischer'. Did you mean fisher?"),
-        (["init", "revews.csv"], "There is no file or folder revews.csv. Did you mean reviews.csv?"),
-        (["init", "reviews.csv", "--label", "stars"], "reviews.csv has no column 'stars'."),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
-def test_what_is_mistyped_is_refused_before_torch_is_imported(
-    arguments: list[str], message: str, tmp_path: Path
-) -> None:
+def test_what_is_mistyped_is_refused_before_torch_is_imported(tmp_path: Path) -> None:
+    """All in one process: what one of them imported, the ones after it would show."""
     (tmp_path / "reviews.csv").write_text("review,stat\ngood,1\nbad,0\n")
     (tmp_path / "here.toml").write_text(
         'name = "a"\ntext = ["review"]\nlabel = "stat"\nmetric = "accuracy"\n[files]\ntrain = "train.csv"\n'
     )
     found = subprocess.run(
-        [sys.executable, "-c", LATE, *arguments],
+        [sys.executable, "-c", LATE],
+        input="\n".join(json.dumps(arguments) for arguments, _ in MISTYPED),
         cwd=tmp_path,
         env=environment(),
         capture_output=True,
         text=True,
     )
-    assert found.stdout.split() == ["2", "False"]
-    assert message in " ".join(found.stderr.split())
+    assert found.returncode == 0, found.stderr
+    rows = [json.loads(line) for line in found.stdout.splitlines()]
+    for (arguments, message), (code, said, is_torch_there) in zip(MISTYPED, rows, strict=True):
+        assert (code, is_torch_there) == (2, False), arguments
+        assert message in " ".join(said.split()), arguments
     assert sorted(path.name for path in tmp_path.iterdir()) == ["here.toml", "reviews.csv"]
