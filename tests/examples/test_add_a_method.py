@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kit.toy import environment, prunefront_here, small, write_task
+from tests.kit.toy import environment, prunefront, prunefront_here, small, write_task
 
 ROOT = Path(__file__).parents[2]
 FILES = ("add_a_method.py", "output-norm.toml")
@@ -50,32 +50,20 @@ def test_it_keeps_the_laws(installed: Path) -> None:
     assert run.returncode == 0, run.stderr
 
 
-# A process of its own, where the package is installed; its trials run in it, as they would in Ray's workers
-SEARCH_AND_SHOW = """
-import sys
-import pytest
-from pipeline.cli.app import run
-from tests.kit.inline import without_ray
-asked, shown = sys.argv[1:].index("--"), sys.argv[1:]
-with pytest.MonkeyPatch.context() as patch:
-    without_ray(patch)
-    code = run(shown[:asked]) or run(shown[asked + 1 :])
-raise SystemExit(code)
-"""
-
-
+@pytest.mark.usefixtures("inline")
 def test_a_search_runs_it_and_its_results_are_read_without_it(installed: Path, tmp_path: Path) -> None:
+    """A second place on the search path is what an installed package is; the laws, above, are a process's own."""
     task, store = write_task(tmp_path / "toy", rows=160), tmp_path / "store"
-    run = python(
-        installed, "-c", SEARCH_AND_SHOW, "search", *small(task), "--method", "output-norm", "--trials", "1",
-        "--latency-grid", "none", "--store", store, "--name", "own", "--quiet", "--json", "--",
-        "show", "own", "--store", store,
-    )  # fmt: skip
-    assert (run.returncode, run.stderr) == (0, "")
-    found, end = json.JSONDecoder().raw_decode(run.stdout)
-    assert found["method"] == "output-norm"
-    assert "norm" in run.stdout[end:].split()
-    without = prunefront_here("show", "own", "--store", store)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(installed)
+        run = prunefront_here(
+            "search", *small(task), "--method", "output-norm", "--trials", "1",
+            "--latency-grid", "none", "--store", store, "--name", "own", "--quiet", "--json",
+        )  # fmt: skip
+        assert (run.returncode, run.stderr) == (0, "")
+        assert json.loads(run.stdout)["method"] == "output-norm"
+        assert "norm" in prunefront_here("show", "own", "--store", store).stdout.split()
+    without = prunefront("show", "own", "--store", store)  # a process of its own knows of no package
     assert without.returncode == 0, without.stderr
     assert "norm" not in without.stdout.split()
     assert "output-norm" in without.stdout
