@@ -141,7 +141,10 @@ def test_it_is_fitted_to_each_network_on_calibration_rows_alone(tmp_path: Path) 
     assert not {*inputs.data.calibration.ids} & {*inputs.data.validation.ids}
 
 
-def test_an_export_says_which_it_was(inline: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "engines", [(), pytest.param(("--onnx", "--int8"), marks=pytest.mark.long)], ids=["alone", "engines"]
+)
+def test_an_export_says_which_it_was(inline: None, tmp_path: Path, engines: tuple[str, ...]) -> None:
     file = task_file(tmp_path / "data", 'threshold = "fitted"')
     (tmp_path / "quick.toml").write_text(QUICK_SPACE + "\n[learning_rate]\nvalue = 0.003\n")
     store, out = tmp_path / "store", tmp_path / "out"
@@ -153,7 +156,7 @@ def test_an_export_says_which_it_was(inline: None, tmp_path: Path) -> None:
     name = json.loads(found.stdout)["study"]
     record = Store(store).study(name).read_record(0)
     assert all(0.01 <= point.measurement.metrics["threshold"] <= 0.99 for point in record.points)
-    done = prunefront_here("export", name, "--store", store, "--to", out, "--trial", "0", "--onnx", "--int8")
+    done = prunefront_here("export", name, "--store", store, "--to", out, "--trial", "0", *engines)
     assert done.returncode == 0, done.stderr[-1500:]
     told = json.loads((out / "prunefront.json").read_text())
     threshold = json.loads((out / "config.json").read_text())["threshold"]
