@@ -1,9 +1,10 @@
-"""Messages for errors outside the program: a full disk, a database that is gone, a file in a folder's place."""
+"""Messages for errors that are no faults of the program: a full disk, a database that is gone, a file in the way."""
 
 from __future__ import annotations
 
 from pipeline.driver.execute import RayNotStarted, StoreUnseen
 from pipeline.study.ledger import LeaseLost, LedgerLost
+from pipeline.study.records import NetworkLost
 from pipeline.study.store import NO_SPACE, SQLITE_FULL, ObjectStoreLost
 
 MISPLACED = (NotADirectoryError, IsADirectoryError, PermissionError)  # something else is in a file's place
@@ -13,7 +14,7 @@ def outside_cause(error: BaseException) -> str | None:
     """Return a message if the cause of an error lies outside the program; else None."""
     if isinstance(error, LedgerLost) and error.disk_full:
         return _disk_full("the ledger's")
-    if isinstance(error, LedgerLost | LeaseLost | StoreUnseen | RayNotStarted):
+    if isinstance(error, LedgerLost | LeaseLost | StoreUnseen | RayNotStarted | NetworkLost):
         return str(error)
     for cause in _chain(error):
         if isinstance(cause, ObjectStoreLost):

@@ -12,11 +12,21 @@ from pipeline.model.anatomy import Anatomy
 from pipeline.model.source import build, load_weights, save_weights
 from pipeline.model.surgery import cut
 from pipeline.study.metrics import standard_error
-from pipeline.study.records import UNRECOVERED, Ask, BadInput, Masks, Point, PointRef, TrialRecord
+from pipeline.study.records import (
+    UNRECOVERED,
+    Ask,
+    BadInput,
+    Masks,
+    NetworkLost,
+    Point,
+    PointRef,
+    TrialRecord,
+)
 from pipeline.study.store import RECOVERED, Retrained, before_cut, send
 from pipeline.trial.inputs import OnEpoch
 from pipeline.trial.job import TrialJob
 from pipeline.trial.replay import cut_trained, replay_trial
+from pipeline.trial.training.loss_checks import TrainingFailed
 from pipeline.trial.training.process import threads
 
 if TYPE_CHECKING:
@@ -49,7 +59,7 @@ def network_of(study: Reopened, trial: int, point: int, *, on_epoch: OnEpoch = l
 
     Raises:
         BadInput: there is no such trial or point, or its weights are damaged.
-        TrainingFailed: it was trained again, and diverged.
+        NetworkLost: it was trained again, and diverged.
     """
     record = study.store.study(study.spec.name).read_record(trial)
     if not 0 <= point < len(record.points):
@@ -108,7 +118,13 @@ def _train_again(study: Reopened, record: TrialRecord, point: Point, on_epoch: O
     cuts = [_held(record, later) for later in range(1, point.round + 1)]
     cuts += [point.masks] if recovered else []
     job = TrialJob(Ask(record.number, record.params, record.seed), checkpoint_s=math.inf, keep_weights=False)
-    again = replay_trial(study.inputs, job, on_epoch, cuts=tuple(cuts))
+    try:
+        again = replay_trial(study.inputs, job, on_epoch, cuts=tuple(cuts))
+    except TrainingFailed as failure:
+        raise NetworkLost(
+            f"The weights of trial {record.number}'s network are gone, and training it again failed: {failure}. "
+            "Another machine, or other threads, round otherwise. Choose another network of the front."
+        ) from failure
     path = study.store.study(study.spec.name).weights.path(
         record.number, RECOVERED if recovered else before_cut(point.round)
     )

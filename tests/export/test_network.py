@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 
+from pipeline.cli.app import run
 from pipeline.export.network import network_of
 from pipeline.export.reopen import Reopened, reopen
 from pipeline.fronts.front import load_front
-from pipeline.study.records import BadInput, refer
+from pipeline.study.records import BadInput, NetworkLost, refer
 from pipeline.study.store import RECOVERED, Store, before_cut
 from pipeline.trial.measure import count_zeroed, evaluate
+from pipeline.trial.training import loss_checks
 from tests.kit.kinds import CLASSES
 from tests.kit.onetrial import NAME, Made, make_study
 from tests.kit.toy import write_task
@@ -123,6 +125,31 @@ def test_damaged_weights_are_refused_with_the_way_out(study: Reopened) -> None:
         BadInput, match=r"round-00\.safetensors cannot be read into its network.*Remove the file"
     ):
         network_of(study, 0, 0)
+
+
+def test_a_training_that_diverges_this_time_is_no_fault_of_the_program(
+    study: Reopened, made, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """As on a machine that rounds otherwise: here the limit of what a loss may be is lower."""
+    study.store.study(NAME).weights.keep_only([])
+    monkeypatch.setattr(loss_checks, "DIVERGED", 1e-6)
+    with pytest.raises(NetworkLost, match=r"of trial 0's network are gone.*again failed: the loss diverged"):
+        network_of(study, 0, 0)
+    arguments = [
+        "export",
+        NAME,
+        "--store",
+        str(study.store.root),
+        "--to",
+        str(tmp_path / "out"),
+        "--trial",
+        "0",
+    ]
+    assert run(arguments) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Choose another network of the front" in said
+    assert "fault of prunefront" not in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_point_that_is_not_there(study: Reopened, made) -> None:

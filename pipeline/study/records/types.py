@@ -20,3 +20,7 @@ State = Literal["complete", "stopped", "failed"]
 
 class BadInput(ValueError):  # noqa: N818 (the user's mistake, not an error of the program)
     """The user's input cannot be used. The message has the rule, the facts, the way out."""
+
+
+class NetworkLost(RuntimeError):  # noqa: N818 (a fact about a network, not a fault of the program)
+    """A network's weights are gone, and training it again has failed."""
