@@ -1,4 +1,4 @@
-"""A sample of the schedules of one fault, spread over all, and those that failed once: prints what was wrong.
+"""A sample of the schedules of one fault, of all faults and moments, and those that failed once: prints what was wrong.
 
     python -m tests.faults.sample KIND=COUNT ...
 
@@ -17,6 +17,7 @@ from tests.faults.every import in_memory
 from tests.faults.kinds import make, own_schedules
 from tests.kit.schedules import Outcome, Schedule, Study, hurried
 
+GOLDEN = (5**0.5 - 1) / 2  # its multiples, modulo 1, lie far apart however many they are
 CORPUS = Path(__file__).with_name("corpus.txt")
 
 
@@ -31,6 +32,16 @@ def spread(every: list[Schedule], count: int) -> list[Schedule]:
     return [every[round(at * (len(every) - 1) / (count - 1))] for at in range(count)]
 
 
+def varied(every: list[Schedule], count: int) -> list[Schedule]:
+    """Return `count` of them: of as many faults as there are, one after the other, at moments that are far apart."""
+    by_fault: dict[tuple[str, bool], list[Schedule]] = {}
+    for each in every:
+        by_fault.setdefault((each.fault, each.then > 0), []).append(each)
+    faults = list(by_fault.values())
+    chosen = [faults[number * max(len(faults), count) // count % len(faults)] for number in range(count)]
+    return [those[int((0.5 + number * GOLDEN) % 1 * len(those))] for number, those in enumerate(chosen)]
+
+
 def said(outcomes: list[Outcome]) -> list[str]:
     """Return a line for each that is wrong."""
     return [f"{each.schedule} ({each.point}): {'; '.join(each.wrong)}" for each in outcomes if each.wrong]
@@ -39,8 +50,9 @@ def said(outcomes: list[Outcome]) -> list[str]:
 def try_sample(kind: str, count: int, studies: dict[str, Study]) -> dict[str, object]:
     """Try out a sample of a kind's schedules; return what was tried and what was wrong."""
     every = own_schedules(kind, studies)
-    outcomes = [studies[kind].try_out(each) for each in (*corpus(kind), *spread(every, count))]
-    faults = sorted({each.fault for each in every})
+    chosen = varied(every, count)
+    outcomes = [studies[kind].try_out(each) for each in (*corpus(kind), *chosen)]
+    faults = sorted({each.fault for each in chosen})
     return {"kind": kind, "faults": faults, "tried": len(outcomes), "wrong": said(outcomes)}
 
 
