@@ -24,6 +24,8 @@ LEAST_FILES, ENOUGH_FILES = 512, 65_536  # that a process may have open
 START_S = 200.0  # for Ray to come up or to fail, also on a busy machine
 SAY_S = 1.0  # for the shell
 WATCH = 'for i in $(seq "$2"); do sleep 1; kill -0 "$1" 2>/dev/null || exit; done; printf "%s\\n" "$3" >&2'
+# Ray's own processes that serve none of ours: copying of logs, scaling of a cluster, the dashboard
+SPARE = ("start_log_monitor", "start_monitor", "start_api_server")
 ANSWER_S = 5.0  # for a cluster to answer at its address
 HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(
     (0, 0, 0, 4, 0, 0, 0, 0, 0)
@@ -52,7 +54,7 @@ def ray_here(**options: Any) -> Iterator[None]:
         options |= {"_temp_dir": session_folder() if folder is None else folder}
         for attempt in (1, 2):
             try:
-                with _standing_in(empty), _without("RAY_ADDRESS"), _in_time():
+                with _standing_in(empty), _without("RAY_ADDRESS"), _in_time(), _no_spare_processes():
                     ray.init(address="local", **options)
                 break
             except Exception as error:  # Ray has no class for this
@@ -204,6 +206,24 @@ def _standing_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
+
+
+@contextmanager
+def _no_spare_processes() -> Iterator[None]:
+    """Let Ray start no process of SPARE: each takes half a second of a core, and the search waits for their end."""
+    try:
+        from ray._private.node import Node
+    except ImportError:  # elsewhere in another version of Ray: they are started
+        yield
+        return
+    usual = {name: getattr(Node, name) for name in SPARE if hasattr(Node, name)}
+    for name in usual:
+        setattr(Node, name, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        for name, method in usual.items():
+            setattr(Node, name, method)
 
 
 @contextmanager

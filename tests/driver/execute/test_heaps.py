@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.driver.execute import Resources, connect, run_each, run_trials
 from pipeline.driver.execute.queue import in_worker
+from pipeline.driver.execute.start import SPARE
 from pipeline.study.records import TrialRecord
 from pipeline.study.store import Store
 from pipeline.trial.inputs import TrialInputs
@@ -26,6 +27,18 @@ def test_workers_have_one_heap_and_see_no_gpu_that_is_not_theirs() -> None:
         found = run_each(cluster, lambda _, name: os.environ.get(name), None, names, done=lambda: None)
         assert cluster.device == "cpu"
     assert found == ["1", "expandable_segments:True", ""]
+
+
+@pytest.mark.usefixtures("one_ray")
+def test_ray_runs_no_process_that_serves_none_of_ours() -> None:
+    """And it has those that are left out by the names by which they are."""
+    from ray._private import worker
+    from ray._private.node import Node
+
+    assert all(callable(getattr(Node, name)) for name in SPARE)
+    running = {*worker._global_node.all_processes}
+    assert "raylet" in running
+    assert not running & {"log_monitor", "monitor", "dashboard"}, running
 
 
 class Ring:

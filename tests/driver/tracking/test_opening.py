@@ -28,6 +28,7 @@ from pipeline.driver.tracking.opening import ENVIRONMENT, FIRST_CONTACT, connect
 from pipeline.driver.tracking.tracker import open_tracking
 from pipeline.study.records import BadInput
 from tests.kit.databases import made_by_mlflow
+from tests.kit.mlflow_server import mlflow_server
 from tests.kit.ports import free_port
 from tests.kit.tracking import PROVENANCE, SPEC, same, trials
 
@@ -231,21 +232,37 @@ def test_a_deleted_experiment_is_refused_with_the_way_back(root: Path) -> None:
     open_tracking(None, store_root=root).start_study(spec, provenance=PROVENANCE)
 
 
+# Two processes that have imported the same, and neither has opened anything.
+AT_ONCE = """
+import sys
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from pipeline.driver.tracking.tracker import open_tracking
+from tests.kit.tracking import PROVENANCE, SPEC, trials
+
+def drive(name):
+    tracker = open_tracking(None, store_root=Path(sys.argv[1]))
+    tracker.start_study(replace(SPEC, name=name), provenance=PROVENANCE)
+    tracker.publish(trials()[0])
+    tracker.finish_study("complete")
+
+drivers = [get_context("fork").Process(target=drive, args=(name,)) for name in ("one", "two")]
+for driver in drivers:
+    driver.start()
+for driver in drivers:
+    driver.join()
+raise SystemExit([driver.exitcode for driver in drivers] != [0, 0])
+"""
+
+
 def test_drivers_that_make_the_database_at_once_share_it_and_print_nothing(tmp_path: Path) -> None:
-    code = (
-        "import sys; from dataclasses import replace; from pathlib import Path\n"
-        "from pipeline.driver.tracking.tracker import open_tracking; from tests.kit.tracking import *\n"
-        "tracker = open_tracking(None, store_root=Path(sys.argv[1]))\n"
-        "tracker.start_study(replace(SPEC, name=sys.argv[2]), provenance=PROVENANCE)\n"
-        "tracker.publish(trials()[0]); tracker.finish_study('complete')"
+    drivers = subprocess.run(
+        [sys.executable, "-W", "error", "-c", AT_ONCE, str(tmp_path)],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
     )
-    command = [sys.executable, "-W", "error", "-c", code, str(tmp_path)]
-    where = Path(__file__).parents[3]
-    drivers = [
-        subprocess.Popen([*command, name], cwd=where, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        for name in ("one", "two")
-    ]
-    assert [(*driver.communicate(), driver.returncode) for driver in drivers] == [(b"", b"", 0)] * 2
+    assert (drivers.stdout, drivers.stderr, drivers.returncode) == (b"", b"", 0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["artifacts", "mlflow.db"]
     for name in ("one", "two"):
         tracker = open_tracking(None, store_root=tmp_path)
@@ -262,45 +279,20 @@ def test_a_file_system_without_hard_links_will_do(tmp_path: Path, monkeypatch: p
     assert (tmp_path / "mlflow.db").exists()
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+@pytest.fixture
+def server(
+    tmp_path_factory: pytest.TempPathFactory, mlflow_database: Path
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """A real MLflow server: (address, process)."""
     folder, port = tmp_path_factory.mktemp("server"), free_port()
-    address = f"http://127.0.0.1:{port}"
-    command = [
-        *(
-            sys.executable,
-            "-m",
-            "mlflow",
-            "server",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--workers",
-            "1",
-        ),
-        *("--backend-store-uri", f"sqlite:///{folder / 'server.db'}"),
-        *("--artifacts-destination", str(folder / "artifacts")),
-    ]
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")},
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # ten processes less
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-    }
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
-    try:
+    shutil.copy(mlflow_database, folder / "server.db")
+    with mlflow_server(folder, port) as process:
         for _ in range(300):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.2)
-        yield address, process
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-        process.wait(20)
+        yield f"http://127.0.0.1:{port}", process
 
 
 def test_a_server_takes_records_gives_them_back_and_may_be_lost(

@@ -5,9 +5,6 @@ from __future__ import annotations
 import http.server
 import os
 import shutil
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +22,7 @@ from pipeline.driver.tracking.published import TRIAL
 from pipeline.study.ledger import LeaseLost, LedgerLost, hold
 from pipeline.study.records import BadInput
 from pipeline.study.store import DataFacts, LedgerPlace, Store
+from tests.kit.mlflow_server import mlflow_server
 from tests.kit.ports import free_port
 from tests.kit.synthetic import point, record, spec
 
@@ -278,31 +276,18 @@ def test_a_record_that_a_server_never_takes_is_set_aside(
     assert store.study("toy").outbox.read().trials == (1,)
 
 
-@contextmanager
-def server(folder: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """A real MLflow server that is killed at the end."""
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--workers", "1", "--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]
-    command += ["--artifacts-destination", str(folder / "artifacts")]
-    env = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with (folder / "log").open("ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=env, start_new_session=True)
-    try:
-        yield process
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait(20)
-
-
 @pytest.mark.timeout(400)
-def test_a_server_that_is_killed_and_comes_back_gets_all_of_it_once(store: Store, tmp_path: Path) -> None:
+def test_a_server_that_is_killed_and_comes_back_gets_all_of_it_once(
+    store: Store, tmp_path: Path, mlflow_database: Path
+) -> None:
     port = free_port()
+    shutil.copy(mlflow_database, tmp_path / "server.db")
     address = f"http://127.0.0.1:{port}"
     sent = courier(store, address)
     end(store, 0)
     sent.start()  # nobody is there yet
     wait(lambda: bool(sent.messages()))
-    with server(tmp_path, port):
+    with mlflow_server(tmp_path, port):
         end(store, 1, sent)
         wait(lambda: sent.delivered == 2)
         assert any("answers again" in message for message in sent.messages())
@@ -311,7 +296,7 @@ def test_a_server_that_is_killed_and_comes_back_gets_all_of_it_once(store: Store
     for number in (3, 4):
         end(store, number, sent)
     wait(lambda: bool(sent.messages()))
-    with server(tmp_path, port):
+    with mlflow_server(tmp_path, port):
         wait(lambda: set(range(5)) <= set(sent._tracker.published()))
         assert sent.close("complete")
         assert delivered(MlflowClient(address)) == [0, 1, 2, 3, 4]
