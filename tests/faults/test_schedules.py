@@ -1,7 +1,7 @@
 """Schedules of a study of two trials: a fault at a point of a process, then another one; then the books are read.
 
-A sample of them here; `make schedules` tries all, `make faults` draws those of two faults at random. A schedule that
-failed once is in `corpus.txt`, and always tried.
+A sample of them here; `make schedules` tries all, `make faults` draws those of two faults at random. Schedules that
+failed once, or that show a protection gone, are in `corpus.txt`, and always tried.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from tests.kit.postgres import PASSWORD, Server, binaries
 from tests.kit.schedules import Study
 from tests.kit.toy import environment
 
-# 33 schedules; of a complete study's one of each fault
-SAMPLES = {"complete": 12, "stopped": 4, "earlier": 6, "exporter": 5, "journal": 6}
+# 27 schedules, of a complete study's one of each fault, and 8 of corpus.txt
+SAMPLES = {"complete": 12, "stopped": 3, "earlier": 3, "exporter": 4, "journal": 5}
 MLFLOW_SAMPLE, POSTGRESQL_SAMPLE = 10, 40
 
 pytestmark = [
@@ -46,7 +46,6 @@ def test_a_sample_of_schedules_loses_and_doubles_nothing() -> None:
     assert {kind: row["wrong"] for kind, row in found.items()} == {kind: [] for kind in SAMPLES}
     assert all(found[kind]["tried"] == count + len(corpus(kind)) for kind, count in SAMPLES.items())
     assert {*found["complete"]["faults"]} == set(FAULTS)
-    assert {*found["exporter"]["faults"]} == {"kill", "pause", "no space", "io error"}
 
 
 @pytest.mark.long
