@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -21,15 +21,8 @@ from pipeline.study.ledger.lease import LeaseLost, hold, holder_of
 from pipeline.study.records import BadInput
 from tests.kit.ledger import SPACE, ledger_at, record_of, spec_of
 
-ROOT = Path(__file__).parents[3]
-HOLD = """
-import sys, time
-from pipeline.study.ledger import lease
-lease.BEAT_S = float(sys.argv[2])
-with lease.hold(sys.argv[1], "s"):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+FORK = get_context("fork")  # what a driver imports is there already
 
 
 @pytest.fixture(params=["sqlite", "journal"])
@@ -42,23 +35,49 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 of_a_database = pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 
 
+class Driver:
+    """A process that holds study s until it is ended."""
+
+    def __init__(self, url: str, beat_s: float) -> None:
+        self._ours, theirs = FORK.Pipe()
+        self._process = FORK.Process(target=self._hold, args=(url, beat_s, theirs))
+        self._process.start()
+        theirs.close()
+        assert self._ours.recv() == "held"
+
+    def _hold(self, url: str, beat_s: float, theirs: Connection) -> None:
+        self._ours.close()
+        room.BEAT_S = beat_s
+        with hold(url, "s"), suppress(EOFError):
+            theirs.send("held")
+            theirs.recv()
+
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    def send_signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """It is not waited for."""
+        self._process.kill()
+
+    def end(self) -> None:
+        """It gives the study back."""
+        self._ours.close()
+        self._process.join()
+
+
 @contextmanager
-def another_driver(url: str, *, beat_s: float = 10.0) -> Iterator[subprocess.Popen[str]]:
-    """A process that holds study s until its stdin closes."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, url, str(beat_s)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
+def another_driver(url: str, *, beat_s: float = 10.0) -> Iterator[Driver]:
+    driver = Driver(url, beat_s)
     try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "held\n"
-        yield process
+        yield driver
     finally:
-        process.kill()
-        process.communicate()
+        driver.kill()
+        driver.end()
 
 
 def test_a_second_driver_is_refused_with_the_holder_and_the_way_to_take_over(url: str) -> None:
@@ -78,7 +97,7 @@ def test_a_second_driver_is_refused_with_the_holder_and_the_way_to_take_over(url
         with hold(url, "another study"):
             pass
         assert holder_of(url, "s").pid == first.pid
-        first.communicate()  # its stdin closes: it gives the study back
+        first.end()
         assert holder_of(url, "s") is None
         with hold(url, "s") as lease:
             lease.check()
@@ -215,21 +234,29 @@ def test_the_lease_is_renewed_in_time(url: str, monkeypatch: pytest.MonkeyPatch)
         assert holder_of(url, "s").silent_s < 60
 
 
+def come(url: str, said: Connection) -> None:
+    """Hold the study for a moment; say why not, or nothing."""
+    try:
+        with hold(url, "s"):
+            time.sleep(0.5)
+    except BadInput as refusal:
+        said.send(str(refusal))
+    else:
+        said.send("")
+
+
 def test_of_many_that_come_at_once_one_gets_it(url: str) -> None:
-    code = HOLD.replace("sys.stdin.read()", "time.sleep(0.5)")
-    drivers = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, url, "10"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
-        for _ in range(4)
-    ]
-    ends = [(*driver.communicate(), driver.returncode) for driver in drivers]
-    assert all(code == 0 or "One driver at a time" in message for _, message, code in ends), ends
-    assert any(code == 0 for *_, code in ends)
+    pipes = [FORK.Pipe(duplex=False) for _ in range(4)]
+    drivers = [FORK.Process(target=come, args=(url, theirs)) for _, theirs in pipes]
+    for driver in drivers:
+        driver.start()
+    for _, theirs in pipes:
+        theirs.close()
+    ends = [ours.recv() for ours, _ in pipes]
+    for driver in drivers:
+        driver.join()
+    assert all(not message or "One driver at a time" in message for message in ends), ends
+    assert "" in ends
 
 
 def test_a_ledger_that_is_not_there_has_no_holder(url: str, tmp_path: Path) -> None:
