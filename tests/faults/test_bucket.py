@@ -14,7 +14,7 @@ from pipeline.study.store.objects import ObjectStoreLost, open_bucket, place_tex
 from tests.kit.bucket import KEYS, records
 from tests.kit.gate import Gate, gate, patched
 from tests.kit.postgres import PASSWORD, Server, binaries, check_ledger, wait_for
-from tests.kit.toy import environment, write_task
+from tests.kit.toy import environment, on_one_core, write_task
 
 TRIALS = 5
 
@@ -86,7 +86,9 @@ def test_a_search_waits_for_its_bucket_then_ends_and_goes_on(
 
     heard = tmp_path / "heard"
     with heard.open("w") as file:
-        first = subprocess.Popen(hasty(asked), env=environment(), stdout=file, stderr=file)
+        first = subprocess.Popen(
+            hasty(asked), env=environment(), stdout=file, stderr=file, preexec_fn=on_one_core
+        )
     wait_for(lambda: len(own_records(watching)) >= 1, 150, heard.read_text)
     way.shut()
     wait_for(lambda: "Trying again in 2 s" in " ".join(heard.read_text().split()), 60, heard.read_text)
@@ -103,7 +105,9 @@ def test_a_search_waits_for_its_bucket_then_ends_and_goes_on(
     way.open()
     before = records(watching)
     assert 3 <= len(before) < TRIALS
-    again = subprocess.run(hasty(asked), env=environment(), capture_output=True, text=True, timeout=200)
+    again = subprocess.run(
+        hasty(asked), env=environment(), capture_output=True, text=True, timeout=200, preexec_fn=on_one_core
+    )
     assert again.returncode == 0, again.stderr
     after = records(watching)
     assert {number: after[number] for number in before} == before, "a finished trial was done again"

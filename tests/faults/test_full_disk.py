@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.driver.tracking.opening import connect
 from tests.kit.disk import disk, fill
-from tests.kit.toy import command, environment, prunefront, write_task
+from tests.kit.toy import command, environment, on_one_core, prunefront, write_task
 
 TRIALS = 12  # of a third of a second: the disk is full long before the last
 
@@ -30,7 +30,12 @@ def test_a_full_disk_ends_a_search_and_the_same_command_goes_on(tmp_path: Path) 
             "--store", str(store),
         ]  # fmt: skip
         running = subprocess.Popen(
-            command(*asked), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+            command(*asked),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment(),
+            preexec_fn=on_one_core,
         )
         record = store / "studies" / "toy" / "trials"
         while not list(record.rglob("record.json")):

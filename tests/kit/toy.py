@@ -135,9 +135,15 @@ def small(task: Path) -> list[str | Path]:
 
 
 def prunefront(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Runs the command as a user would, in a process of its own."""
+    """Runs the command as a user would, in a process of its own, on one core."""
     return subprocess.run(
-        command(*arguments), capture_output=True, text=True, env=environment(), timeout=200, check=False
+        command(*arguments),
+        capture_output=True,
+        text=True,
+        env=environment(),
+        timeout=200,
+        check=False,
+        preexec_fn=on_one_core,
     )
 
 

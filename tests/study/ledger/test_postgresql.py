@@ -18,7 +18,7 @@ from pipeline.cli.app import run as run_here
 from pipeline.study.ledger import hold
 from tests.kit.gate import patched
 from tests.kit.postgres import PASSWORD, Server, binaries, check_ledger, free_port, wait_for
-from tests.kit.toy import command, environment, write_task
+from tests.kit.toy import command, environment, on_one_core, write_task
 
 TRIALS = 3
 WHO, MLFLOW_WORD = "admin", "mlflow-s3cr3t-word"
@@ -90,7 +90,12 @@ def test_a_search_waits_for_its_database_and_prints_no_secret(
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", MLFLOW_WORD)
         with heard.open("w") as file:
             search = subprocess.Popen(
-                command(*asked), env=environment(), stdout=subprocess.PIPE, stderr=file, text=True
+                command(*asked),
+                env=environment(),
+                stdout=subprocess.PIPE,
+                stderr=file,
+                text=True,
+                preexec_fn=on_one_core,
             )
         wait_for(lambda: list(store.glob("studies/toy/trials/*/record.json")), 120, heard.read_text)
         server.stop()
@@ -175,7 +180,9 @@ def test_a_database_that_stays_away_ends_the_search_which_goes_on_later(
     heard = tmp_path / "heard"
     try:
         with heard.open("w") as file:
-            first = subprocess.Popen(hasty, env=environment(), stdout=file, stderr=file)
+            first = subprocess.Popen(
+                hasty, env=environment(), stdout=file, stderr=file, preexec_fn=on_one_core
+            )
         wait_for(lambda: list(store.glob("studies/toy/trials/*/record.json")), 150, heard.read_text)
         server.stop()
         code, said = first.wait(120), " ".join(heard.read_text().split())
@@ -189,7 +196,9 @@ def test_a_database_that_stays_away_ends_the_search_which_goes_on_later(
     finally:
         server.start()
     before = {path: path.read_bytes() for path in store.glob("studies/toy/trials/*/record.json")}
-    last = subprocess.run(hasty, env=environment(), capture_output=True, text=True, timeout=200)
+    last = subprocess.run(
+        hasty, env=environment(), capture_output=True, text=True, timeout=200, preexec_fn=on_one_core
+    )
     assert last.returncode == 0, last.stderr
     assert {path: path.read_bytes() for path in before} == before
     assert PASSWORD not in heard.read_text() + again.stderr + last.stderr

@@ -26,7 +26,7 @@ from tests.kit.bucket import KEYS, contents, records
 from tests.kit.gate import gate
 from tests.kit.postgres import PASSWORD, Server, binaries, free_port
 from tests.kit.synthetic import point, record, spec
-from tests.kit.toy import command, environment, write_task
+from tests.kit.toy import command, environment, on_one_core, write_task
 
 TRIALS = 3  # the first two of them are no better than the constant prediction
 
@@ -290,7 +290,12 @@ def test_a_search_is_killed_and_goes_on_elsewhere(
     heard = tmp_path / "heard"
     with heard.open("w") as file:
         first = subprocess.Popen(
-            command(*asked), env=environment(), stdout=file, stderr=file, start_new_session=True
+            command(*asked),
+            env=environment(),
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+            preexec_fn=on_one_core,
         )
     watching = Store(Path(store))
     end = time.monotonic() + 150
@@ -304,7 +309,12 @@ def test_a_search_is_killed_and_goes_on_elsewhere(
 
     machine("second")
     again = subprocess.run(
-        command(*asked, "--take-over"), env=environment(), capture_output=True, text=True, timeout=200
+        command(*asked, "--take-over"),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=200,
+        preexec_fn=on_one_core,
     )
     assert again.returncode == 0, again.stderr
     for secret in (PASSWORD, KEYS["AWS_SECRET_ACCESS_KEY"]):
