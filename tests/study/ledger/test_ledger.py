@@ -6,11 +6,10 @@ import dataclasses
 import itertools
 import os
 import random
-import signal
-import subprocess
 import sys
 import time
 from collections import Counter
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -23,9 +22,7 @@ from pipeline.study.ledger.samplers import trial_seed
 from pipeline.study.records import Ask, BadInput, Params, TrialRecord
 from pipeline.study.space.space import Space, load_space
 from pipeline.study.store import Store, mark_died
-from tests.kit.ledger import SPACE, STARTS, ledger_at, optuna_study, record_of, spec_of
-
-ROOT = Path(__file__).parents[3]
+from tests.kit.ledger import SPACE, STARTS, ask_forever, ledger_at, optuna_study, record_of, spec_of
 
 
 @pytest.fixture
@@ -36,20 +33,26 @@ def url(tmp_path: Path) -> str:
 # --- atomic asks
 
 
+def ask_into(descriptor: int, url: str) -> None:
+    sys.stdout = os.fdopen(descriptor, "w")
+    ask_forever(url)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_killed_driver_leaves_whole_trials_only(url: str) -> None:
     chance = random.Random(0)
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    program = f"from tests.kit.ledger import ask_forever; ask_forever({url!r})"
     seen: list[int] = []
     for _ in range(3):
-        with subprocess.Popen(
-            [sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True
-        ) as driver:
-            assert driver.stdout is not None
-            seen += [int(line) for line in itertools.islice(driver.stdout, 10)]
+        ours, theirs = os.pipe()
+        driver = get_context("fork").Process(target=ask_into, args=(theirs, url))
+        driver.start()
+        os.close(theirs)
+        with os.fdopen(ours) as lines:
+            seen += [int(line) for line in itertools.islice(lines, 10)]
             time.sleep(chance.uniform(0, 0.05))
-            driver.send_signal(signal.SIGKILL)
-            seen += [int(line) for line in driver.stdout]
+            driver.kill()
+            seen += [int(line) for line in lines]
+        driver.join()
     trials = optuna_study(url).trials
     assert [trial.number for trial in trials] == list(range(len(trials)))
     assert set(seen) <= set(range(len(trials)))
