@@ -115,20 +115,20 @@ def test_a_point_is_exported(archive: Path, folder: str, study: str, tmp_path: P
 
 @pytest.mark.usefixtures("inline")
 def test_a_killed_search_goes_on(old: Path) -> None:
-    """The two trials that were running are finished under their numbers, nothing else is run."""
+    """The two trials that were running are finished under their numbers, and one more is drawn."""
     study = Store(old / "store").study("snip")
     finished = {number: study.read_record(number).seconds for number in study.finished_numbers()}
     assert sorted(finished) == [0, 1, 2]
     done = prunefront_here(
         "search", "--task", old / "task" / "task.toml", "--model", old / "model", "--space", old / "task" / "snip.toml",
-        "--name", "snip", "--store", old / "store", "--trials", "5", "--sampler", "random", "--precision", "fp32",
+        "--name", "snip", "--store", old / "store", "--trials", "6", "--sampler", "random", "--precision", "fp32",
         "--latency-grid", "none", "--take-over", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     study = Store(old / "store").study("snip")
-    assert study.finished_numbers() == [0, 1, 2, 3, 4]
+    assert study.finished_numbers() == [0, 1, 2, 3, 4, 5]
     assert {number: study.read_record(number).seconds for number in finished} == finished
-    assert [study.read_record(number).attempts for number in (3, 4)] == [2, 2]
+    assert [study.read_record(number).attempts for number in (3, 4, 5)] == [2, 2, 1]
 
 
 @pytest.mark.usefixtures("inline")
@@ -152,12 +152,12 @@ def test_a_study_whose_attempts_name_no_search_shows_and_goes_on_from_its_checkp
     assert study.attempts(1).count() == 1
     done = prunefront_here(
         "search", "--task", folder / "task" / "task.toml", "--model", folder / "model",
-        "--space", folder / "task" / "slow.toml", "--name", "killed", "--store", folder / "store", "--trials", "3",
+        "--space", folder / "task" / "slow.toml", "--name", "killed", "--store", folder / "store", "--trials", "2",
         "--sampler", "random", "--precision", "fp32", "--latency-grid", "none", "--scheduler", "none", "--json",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     study = Store(folder / "store").study("killed")
-    assert study.finished_numbers() == [0, 1, 2]
+    assert study.finished_numbers() == [0, 1]
     assert (study.trial_folder(0) / "record.json").read_bytes() == first
     resumed = study.read_record(1)
     assert resumed.attempts == 2
