@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
+from runpy import run_path
 
 import pytest
 
-from tests.kit.toy import environment, prunefront, prunefront_here, small, write_task
+from tests.kit.toy import command, environment, prunefront, prunefront_here, small, write_task
 
 ROOT = Path(__file__).parents[2]
 FILES = ("add_a_method.py", "output-norm.toml")
@@ -29,30 +29,31 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return site
 
 
-def python(site: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Runs Python where the package is installed."""
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=environment() | {"PYTHONPATH": f"{site}:{ROOT}"},
-        timeout=230,
-        check=False,
-    )
-
-
 def test_it_is_short() -> None:
     assert len((ROOT / "examples" / FILES[0]).read_text().splitlines()) < 40
 
 
-def test_it_keeps_the_laws(installed: Path) -> None:
-    run = python(installed, installed / FILES[0])
-    assert run.returncode == 0, run.stderr
+def test_its_file_run_alone_checks_it_against_the_laws(
+    installed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(installed)  # as Python itself does for a file that it runs
+    run_path(str(installed / FILES[0]), run_name="__main__")
+
+
+def test_a_process_finds_it_by_its_entry_point(installed: Path, tmp_path: Path) -> None:
+    run = subprocess.run(
+        command("search", "--method", "output-nrm", "--store", tmp_path / "store"),
+        capture_output=True,
+        text=True,
+        env=environment() | {"PYTHONPATH": f"{installed}:{ROOT}"},
+        check=False,
+    )
+    assert run.returncode == 2
+    assert "Did you mean output-norm?" in " ".join(run.stderr.split())
 
 
 @pytest.mark.usefixtures("inline")
 def test_a_search_runs_it_and_its_results_are_read_without_it(installed: Path, tmp_path: Path) -> None:
-    """A second place on the search path is what an installed package is; the laws, above, are a process's own."""
     task, store = write_task(tmp_path / "toy", rows=160), tmp_path / "store"
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(installed)
