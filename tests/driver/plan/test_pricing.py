@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.driver.plan.pricing import (
+    MOST_FIT,
     Basis,
     Cost,
     Number,
@@ -65,6 +66,11 @@ def test_trials_before_a_sum_of_gpu_time_is_used(seconds: list[int], slots: int,
             break
         expected += 1
     assert started_before(lambda n: Cost(1, every[n]), slots=slots, seconds=budget) == expected
+
+
+def test_a_budget_for_any_number_of_trials_ends_the_simulation() -> None:
+    for count in (started_within, started_before):
+        assert count(lambda _: Cost(1, 1e-9), slots=2, seconds=3600.0) == MOST_FIT
 
 
 def test_a_number_has_its_median_and_its_5th_and_95th_percentile() -> None:
