@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +13,7 @@ import torch
 
 from pipeline.model.anatomy import Anatomy, find_architecture, read_anatomy
 from pipeline.model.classes import classifier
+from pipeline.model.copies import copied
 from pipeline.model.image_inputs import image_shape, image_tokens
 from pipeline.task.batches import Batch, Split
 from pipeline.task.images import ImageSplit
@@ -24,6 +27,9 @@ POSITIONS = 40
 LONGEST = 24  # tokens of a row
 FIRST_WORD = 5  # lower token numbers are special in one family or another
 WIDTH = HEADS * HEAD_SIZE
+
+# Networks that are copied, by what they are.
+_BUILT: dict[tuple[object, ...], tuple[PreTrainedModel, Anatomy]] = {}
 
 # One of each kind of layer: other families share a row, or differ in less.
 STRUCTURES = (
@@ -97,8 +103,19 @@ def tiny_network(
 ) -> tuple[PreTrainedModel, Anatomy]:
     """Return a new classifier in eval mode, and its Anatomy.
 
-    All parameters are random, biases and LayerNorms too: a bias that is left out makes a difference.
+    All parameters are random, biases and LayerNorms too: a bias that is left out makes a difference. The library takes
+    seven times as long to build a network as it takes to copy one: each is built once, and copied.
     """
+    row = find_architecture(model_type)
+    key = (model_type, row, layers, outputs, seed, repr(sorted(changes.items())))
+    if key not in _BUILT:
+        _BUILT[key] = _built(model_type, layers=layers, outputs=outputs, seed=seed, **changes)
+    return copied(*_BUILT[key])
+
+
+def _built(
+    model_type: str, *, layers: int, outputs: int, seed: int, **changes: Any
+) -> tuple[PreTrainedModel, Anatomy]:
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -120,6 +137,11 @@ def tiny_rows(
     regression: bool = False,
 ) -> Split:
     """Return tokenised rows of 3 to 24 tokens, or images, with random labels."""
+    return replace(_drawn_rows(model_type, rows, outputs, seed, regression))
+
+
+@cache
+def _drawn_rows(model_type: str, rows: int, outputs: int, seed: int, regression: bool) -> Split:
     generator = np.random.default_rng(seed)
     config: Any = tiny_config(model_type)
     columns = {"id": pa.array([f"row-{row}" for row in range(rows)])}

@@ -91,14 +91,13 @@ def _loop(
 
 def interrupted_and_continued_gives_the_same_scores(subject: Subject) -> None:
     """Check that a checkpoint after any step leads to the same weights and scores, bit for bit."""
-    start, rows, batch = tiny_network(), tiny_rows(), tiny_batch()
-    whole = copy.deepcopy(start)
+    whole, rows, batch = tiny_network(), tiny_rows(), tiny_batch()
     through, listener = subject.make(), _Listener(stops=(1, STEPS - 1, STEPS))
     _loop(subject, through, whole, rows, listener).fit()
     require(listener.done == STEPS, subject, f"Training makes {STEPS} steps")
     expected = through.score(*whole, [batch])
     for stop, taken in listener.taken.items():
-        second = copy.deepcopy(start)
+        second = tiny_network()
         after = subject.make()
         _loop(subject, after, second, rows, _Listener()).fit(taken)
         law = f"Interrupted after step {stop} and continued, training gives the same"
@@ -161,11 +160,10 @@ def replayed_steps_train_as_eager_ones(subject: Subject) -> None:
 
 def activation_checkpointing_changes_nothing(subject: Subject) -> None:
     """Check losses, penalties, weights, state and scores where layers run twice, with dropout: bit for bit."""
-    start, rows, batch = tiny_network(), tiny_rows(), tiny_batch()
-    require(start[0].config.hidden_dropout_prob > 0, subject, "There is dropout")
-    found = []
+    rows, batch, found = tiny_rows(), tiny_batch(), []
     for checkpointing in (False, True):
-        model, anatomy = copy.deepcopy(start)
+        model, anatomy = tiny_network()
+        require(model.config.hidden_dropout_prob > 0, subject, "There is dropout")
         method, listener = subject.make(), _Listener()
         loop = _loop(subject, method, (model, anatomy), rows, listener)
         runs = _count_runs(model)
