@@ -89,7 +89,9 @@ def test_every_network_of_the_curve_and_the_chains_end_are_recovered(through, na
     assert record.recovered.measurement.share == pytest.approx(float(record.params["target"]), abs=0.05)
 
 
-@pytest.mark.parametrize("step", [12, 13, 15, 17, 18])
+@pytest.mark.parametrize(
+    "step", [12, pytest.param(13, marks=pytest.mark.long), 15, pytest.param(17, marks=pytest.mark.long), 18]
+)
 def test_a_chain_stopped_after_any_step_and_continued_gives_the_same_record(
     through, make_inputs, tmp_path, monkeypatch, step: int
 ) -> None:

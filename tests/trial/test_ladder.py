@@ -76,7 +76,10 @@ def test_the_trials_outcome_is_the_network_at_its_target(through) -> None:
     assert record.recovered.round == 1
 
 
-@pytest.mark.parametrize("step", [12, 13, 14, 16, 17, 18])
+@pytest.mark.parametrize(  # before the ladder, after its first network, within a later one, and at the end
+    "step",
+    [12, pytest.param(13, marks=pytest.mark.long), 14, pytest.param(16, marks=pytest.mark.long), 17, 18],
+)
 def test_a_ladder_stopped_after_any_step_and_continued_gives_the_same_record(
     through, make_inputs, tmp_path, monkeypatch, step: int
 ) -> None:

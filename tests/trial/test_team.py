@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,13 @@ pytestmark = pytest.mark.usefixtures("on_the_cpu")
 
 # every form of what depends on a whole batch: norms relative to those of the first batch, under a bound, by heads
 PARAMS: Params = TWO_ROUNDS | {"reference": "pretrained"}
+
+
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other processes are forked from this one, which has torch; the interrupted trial starts them anew."""
+    context = multiprocessing.get_context("fork")
+    monkeypatch.setattr("pipeline.trial.followers.multiprocessing.get_context", lambda _: context)
 
 
 def two_cards(make_inputs: Callable[..., TrialInputs], method: str = "snip") -> TrialInputs:
@@ -70,9 +78,11 @@ def test_a_trial_of_two_rounds_interrupted_in_the_second(
     assert_alike(run_trial(inputs, job("first", "second"), lambda _: None), expected)
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_chain_is_that_of_one_process(make_inputs: Callable[..., TrialInputs], tmp_path: Path) -> None:
     chain: Params = {"recover": "chain", "ladder_steps": 3, "ladder_end": 0.9, "chain_batch": "sandwich"}
     inputs = two_cards(make_inputs, "chance")
+    chain |= {"level": "head"}  # of as few units as may be: its curve is short
     found = [
         run_trial(
             replace(inputs, cards=cards),
@@ -85,6 +95,7 @@ def test_a_chain_is_that_of_one_process(make_inputs: Callable[..., TrialInputs],
     assert_alike(found[1], found[0])
 
 
+@pytest.mark.usefixtures("forked")
 def test_a_fault_of_the_trial_ends_its_processes(
     make_inputs: Callable[..., TrialInputs], tmp_path: Path
 ) -> None:
@@ -113,6 +124,7 @@ def test_every_process_has_as_many_parts_and_each_part_counts_once(
     assert found == expected
 
 
+@pytest.mark.usefixtures("forked")
 def test_all_processes_learn_from_the_snapshots_of_earlier_rounds(
     make_inputs: Callable[..., TrialInputs], tmp_path: Path
 ) -> None:

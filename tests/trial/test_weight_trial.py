@@ -75,12 +75,18 @@ def through(make_inputs, tmp_path_factory) -> dict[str, TrialRecord]:
     return uninterrupted(make_inputs, tmp_path_factory.mktemp("through"), trials)
 
 
+# the boundaries of phases and a step within them; the others in the long tests
+TELLING = {"movement": (1, 9, 12, 18), "magnitude": (6, 12), "deepcuts": (6, 7, 13)}
+OTHERS = {"movement": (5, 13), "magnitude": (17,), "deepcuts": (11, 18)}
+
+
 @pytest.mark.parametrize(
     ("method", "step"),
     [
-        *(("movement", step) for step in (1, 5, 9, 12, 13, 18)),
-        *(("magnitude", step) for step in (6, 12, 17)),
-        *(("deepcuts", step) for step in (6, 7, 11, 13, 18)),
+        pytest.param(method, step, marks=marks)
+        for stops, marks in ((TELLING, ()), (OTHERS, pytest.mark.long))
+        for method, steps in stops.items()
+        for step in steps
     ],
 )
 def test_a_trial_stopped_after_a_step_and_continued_gives_the_same_record(

@@ -71,7 +71,10 @@ def test_it_is_learned_in_tuning_and_recovery(through) -> None:
     }
 
 
-@pytest.mark.parametrize("step", [1, 6, 7, 12, 13, 17, 3 * STEPS_PER_EPOCH])
+@pytest.mark.parametrize(
+    "step",
+    [6, 7, 12, 17, *(pytest.param(step, marks=pytest.mark.long) for step in (1, 13, 3 * STEPS_PER_EPOCH))],
+)
 def test_stopped_after_a_step_and_continued_it_is_the_same(
     through, distilled, tmp_path, monkeypatch, step: int
 ) -> None:

@@ -10,42 +10,26 @@ import torch
 
 from pipeline.trial.training.process import CoreShare, set_threads
 
-FAULTS = """
+KEPT = """
 import resource, torch
-from pipeline.trial.training.process import keep_memory
-if {keep}:
-    assert keep_memory()
+from pipeline.trial.training.process import keep_memory, one_of_many_tasks
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 def work():  # 40 MB at a time: above any threshold of the C library
     for _ in range(8):
         torch.ones(10_000_000).sum()
-for _ in range(4):
+def faults_of_work():
+    for _ in range(4):
+        work()
+    before = faults()
     work()
-before = faults()
-work()
-print(faults() - before)
-"""
-
-
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
-def test_kept_memory_is_not_mapped_again():
-    def faults(keep: bool) -> int:
-        run = subprocess.run(
-            [sys.executable, "-c", FAULTS.format(keep=keep)], check=True, capture_output=True, text=True
-        )
-        return int(run.stdout)
-
-    assert faults(True) * 10 < faults(False)
-
-
-IDLE = """
-import torch
-from pipeline.trial.training.process import keep_memory, one_of_many_tasks
+    return faults() - before
 def resident_mb():
     (line,) = [line for line in open("/proc/self/status") if line.startswith("VmRSS")]
     return int(line.split()[1]) // 1024
+mapped = faults_of_work()
 assert keep_memory()
+print(mapped, faults_of_work())
 with one_of_many_tasks(1):
     before = resident_mb()
     tensors = [torch.ones(1_000_000) for _ in range(100)]  # 400 MB
@@ -57,9 +41,12 @@ print(held - before, freed - before, resident_mb() - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
-def test_a_process_that_stays_idle_gives_its_memory_back_also_where_it_kept_it():
-    run = subprocess.run([sys.executable, "-c", IDLE], check=True, capture_output=True, text=True)
-    held, kept, idle = map(int, run.stdout.split())
+def test_kept_memory_is_not_mapped_again_and_a_process_that_stays_idle_gives_it_back() -> None:
+    run = subprocess.run([sys.executable, "-c", KEPT], check=True, capture_output=True, text=True)
+    faults, memory_mb = (tuple(map(int, line.split())) for line in run.stdout.splitlines())
+    mapped, not_mapped = faults
+    assert not_mapped * 10 < mapped
+    held, kept, idle = memory_mb
     assert held > 300
     assert kept > 300, "within a task it is kept for the next step"
     assert idle < 50
@@ -114,18 +101,10 @@ def test_denormals_are_zero_in_every_thread_of_a_worker() -> None:
     code = """
 import torch
 from pipeline.trial.training.process import one_of_many_tasks
-left = lambda: int((torch.full((1 << 20,), 1e-39) * 0.5).count_nonzero())  # enough numbers for all threads
-if {worker}:
-    with one_of_many_tasks(2.0):
-        print(left())
-    assert torch.tensor(1e-39) * 0.5 > 0  # whoever called goes on as before
-else:
-    print(left())
+with one_of_many_tasks(2.0):
+    print(int((torch.full((1 << 20,), 1e-39) * 0.5).count_nonzero()))  # enough numbers for all threads
+assert torch.tensor(1e-39) * 0.5 > 0  # whoever called goes on as before
 """
-
-    def left(*, worker: bool) -> int:
-        command = [sys.executable, "-c", code.format(worker=worker)]
-        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-    assert left(worker=False) == 1 << 20
-    assert left(worker=True) == 0
+    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert int(run.stdout) == 0
+    assert int((torch.full((1 << 20,), 1e-39) * 0.5).count_nonzero()) == 1 << 20  # of a process that is none
