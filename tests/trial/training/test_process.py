@@ -29,21 +29,21 @@ def resident_mb():
     return int(line.split()[1]) // 1024
 mapped = faults_of_work()
 assert keep_memory()
-print(mapped, faults_of_work())
-with one_of_many_tasks(1):
+with one_of_many_tasks(1):  # before any memory is kept: what is held here is new
     before = resident_mb()
     tensors = [torch.ones(1_000_000) for _ in range(100)]  # 400 MB
     held = resident_mb()
     del tensors
     freed = resident_mb()
 print(held - before, freed - before, resident_mb() - before)
+print(mapped, faults_of_work())
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="mallopt is glibc's")
 def test_kept_memory_is_not_mapped_again_and_a_process_that_stays_idle_gives_it_back() -> None:
     run = subprocess.run([sys.executable, "-c", KEPT], check=True, capture_output=True, text=True)
-    faults, memory_mb = (tuple(map(int, line.split())) for line in run.stdout.splitlines())
+    memory_mb, faults = (tuple(map(int, line.split())) for line in run.stdout.splitlines())
     mapped, not_mapped = faults
     assert not_mapped * 10 < mapped
     held, kept, idle = memory_mb
