@@ -10,7 +10,7 @@ import pytest
 from tests.kit.terminal import SLOW_SPACE, Searched, on_a_terminal
 from tests.kit.toy import small, write_task
 
-ROWS = 480
+ROWS = 800
 
 
 @pytest.fixture(scope="package")
