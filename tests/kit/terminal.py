@@ -12,7 +12,7 @@ import termios
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.kit.toy import SHORT_CUT, command, environment, on_one_core
+from tests.kit.toy import SHORT_CUT, command, environment
 
 # Steps of four rows: an epoch takes long enough to be seen within it.
 SLOW_SPACE = (
@@ -42,7 +42,7 @@ class Searched:
 
 
 def on_a_terminal(arguments: list[str | Path], *, columns: int, printed: Path) -> tuple[int, str]:
-    """The exit code of a command on a terminal and a core, and all that it showed there; stdout is a file."""
+    """The exit code of a command on a terminal of its own, and all that it showed there; stdout is a file."""
     ours, its = pty.openpty()
     fcntl.ioctl(its, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
     env = environment() | {"TERM": "xterm-256color"}
@@ -54,7 +54,6 @@ def on_a_terminal(arguments: list[str | Path], *, columns: int, printed: Path) -
             stderr=its,
             env=env,
             start_new_session=True,
-            preexec_fn=on_one_core,
         )
     os.close(its)
     shown = bytearray()
