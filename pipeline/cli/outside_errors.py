@@ -11,7 +11,7 @@ MISPLACED = (NotADirectoryError, IsADirectoryError, PermissionError)  # somethin
 
 
 def outside_cause(error: BaseException) -> str | None:
-    """Return a message if the cause of an error lies outside the program; else None."""
+    """Return a message if an error is no fault of the program; else None."""
     if isinstance(error, LedgerLost) and error.disk_full:
         return _disk_full("the ledger's")
     if isinstance(error, LedgerLost | LeaseLost | StoreUnseen | RayNotStarted | NetworkLost):

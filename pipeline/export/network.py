@@ -123,7 +123,7 @@ def _train_again(study: Reopened, record: TrialRecord, point: Point, on_epoch: O
     except TrainingFailed as failure:
         raise NetworkLost(
             f"The weights of trial {record.number}'s network are gone, and training it again failed: {failure}. "
-            "Another machine, or other threads, round otherwise. Choose another network of the front."
+            "Another machine, or other threads, round otherwise. Choose another network of the front, by --point."
         ) from failure
     path = study.store.study(study.spec.name).weights.path(
         record.number, RECOVERED if recovered else before_cut(point.round)

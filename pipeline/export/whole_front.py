@@ -33,6 +33,7 @@ def export_front(
 
     Raises:
         BadInput: as of `export`, or the front is empty. Folders that were written before stay.
+        NetworkLost: as of `network_of`. Folders that were written before stay.
     """
     points = load_front(study, store=store).points
     if not points:

@@ -147,7 +147,7 @@ def test_a_training_that_diverges_this_time_is_no_fault_of_the_program(
     ]
     assert run(arguments) == 1
     said = " ".join(capsys.readouterr().err.split())
-    assert "Choose another network of the front" in said
+    assert "Choose another network of the front, by --point" in said
     assert "fault of prunefront" not in said
     assert not (tmp_path / "out").exists()
 

@@ -17,8 +17,6 @@ import pytest
 from pipeline.driver.execute import Cluster, Resources, TrialQueue, cluster_of_this_machine
 from pipeline.driver.execute import trials as worker
 from pipeline.driver.execute.protocol import Event, Report
-from pipeline.driver.tracking import tracker
-from pipeline.fronts.figures import Series
 from pipeline.study.store import Store
 from pipeline.trial.latency import timing
 
@@ -29,32 +27,6 @@ USERS = {
     "pipeline.driver.search.latency": ("run_alone",),
     "pipeline.driver.plan.planning": ("connect", "run_each"),
     "pipeline.export.confirm.confirm": ("connect", "run_queue"),
-}
-
-
-def _kinds(shown: list[Series]) -> list[tuple[str, list[str]]]:
-    return [(each.spec.metric_name, sorted({dot.kind for dot in each.dots})) for each in shown]
-
-
-def _once(draw: Callable[[Any], Any], like: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Draw what is alike once in this process."""
-    drawn: dict[str, tuple[Any, Any]] = {}
-
-    def first(shown: Any) -> Any:
-        key = str(like(shown))
-        if key not in drawn:
-            drawn[key] = shown, draw(shown)  # what is shown stays: its id is the key
-        return drawn[key][1]
-
-    return first
-
-
-# On the pages of MLflow: those of studies with one metric and the same kinds of points show the first one's.
-PICTURES = {
-    "front_figure": _once(tracker.front_figure, _kinds),
-    "hypervolume_figure": _once(tracker.hypervolume_figure, _kinds),
-    "still": _once(tracker.still, id),
-    "as_html": _once(tracker.as_html, lambda figures: [id(each) for each in figures]),
 }
 
 
@@ -147,9 +119,7 @@ def run_trials(
 
 
 def without_ray(patch: pytest.MonkeyPatch) -> None:
-    """Put these in the place of Ray's, wherever a command uses them. What is measured or drawn often is done once."""
-    for name, draw in PICTURES.items():
-        patch.setattr(tracker, name, draw)
+    """Put these in the place of Ray's, wherever a command uses them; latency is measured once."""
     for rounds in ("TABLE_ROUNDS", "WHOLE_ROUNDS", "MOST_REPEATS"):
         patch.setattr(timing, rounds, 1)
     for module, names in USERS.items():

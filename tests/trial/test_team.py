@@ -21,7 +21,12 @@ from pipeline.trial.trial import run_trial
 from tests.kit.distillation import CAP
 from tests.kit.trials import CHANCE, SNIP, TWO_ROUNDS
 
-pytestmark = pytest.mark.usefixtures("on_the_cpu")
+pytestmark = [
+    pytest.mark.usefixtures("on_the_cpu"),
+    pytest.mark.filterwarnings(
+        "ignore:This process .* is multi-threaded:DeprecationWarning"
+    ),  # from Python 3.12 on
+]
 
 # every form of what depends on a whole batch: norms relative to those of the first batch, under a bound, by heads
 PARAMS: Params = TWO_ROUNDS | {"reference": "pretrained"}

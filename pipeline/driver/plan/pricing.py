@@ -20,7 +20,7 @@ from pipeline.study.records import FloatArray
 DRAWS = 200
 SEED = 0  # the same plan has the same price each time
 HOUR_S = 3600.0
-MOST_FIT = 10_000  # trials; a budget for more is no bound, and simulating it takes seconds
+SIMULATED = 10_000  # trials of a search; of a budget for more, these say how many fit
 
 
 @dataclass(frozen=True)
@@ -98,28 +98,42 @@ def makespan(seconds: Sequence[float], *, slots: int) -> float:
 
 
 def started_within(cost: Callable[[int], Cost], *, slots: int, seconds: float) -> int:
-    """Count the trials that start within a time; none starts after it, running ones are finished."""
+    """Count the trials that start within a time; none starts after it, running ones are finished.
+
+    Beyond SIMULATED trials the count grows with the time as it did until then.
+    """
     free, number = [0.0] * max(1, slots), 0
-    while free[0] < seconds and number < MOST_FIT:
+    while free[0] < seconds:
+        if number == SIMULATED:
+            return _at_this_rate(number, free[0], seconds)
         heapq.heapreplace(free, free[0] + cost(number).seconds)
         number += 1
     return number
 
 
 def started_before(cost: Callable[[int], Cost], *, slots: int, seconds: float) -> int:
-    """Count the trials that start while those before them have used less than `seconds` in total."""
+    """Count the trials that start while those before them have used less than `seconds` in total.
+
+    Beyond SIMULATED trials the count grows with what they use as it did until then.
+    """
     free, number, ended = [0.0] * max(1, slots), 0, 0.0
     running: list[tuple[float, float]] = []  # (start, end)
-    while number < MOST_FIT:
+    while True:
         now = free[0]
         ended += sum(end - start for start, end in running if end <= now)
         running = [(start, end) for start, end in running if end > now]
-        if ended + sum(now - start for start, _ in running) >= seconds:
-            break
+        used = ended + sum(now - start for start, _ in running)
+        if used >= seconds:
+            return number
+        if number == SIMULATED:
+            return _at_this_rate(number, used, seconds)
         running.append((now, now + cost(number).seconds))
         heapq.heapreplace(free, now + cost(number).seconds)
         number += 1
-    return number
+
+
+def _at_this_rate(number: int, used_s: float, seconds: float) -> int:
+    return round(number * seconds / used_s) if used_s else number
 
 
 def simulate(trials: Trials) -> list[Callable[[int], Cost]]:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.driver.plan.pricing import (
-    MOST_FIT,
+    SIMULATED,
     Basis,
     Cost,
     Number,
@@ -68,9 +68,18 @@ def test_trials_before_a_sum_of_gpu_time_is_used(seconds: list[int], slots: int,
     assert started_before(lambda n: Cost(1, every[n]), slots=slots, seconds=budget) == expected
 
 
-def test_a_budget_for_any_number_of_trials_ends_the_simulation() -> None:
-    for count in (started_within, started_before):
-        assert count(lambda _: Cost(1, 1e-9), slots=2, seconds=3600.0) == MOST_FIT
+def test_of_a_budget_for_many_trials_a_part_is_simulated() -> None:
+    """Two at once of half a second each: 4 a second start within a time, and 2 use up a second."""
+    asked: set[int] = set()
+
+    def cost(number: int) -> Cost:
+        asked.add(number)
+        return Cost(1, 0.5)
+
+    for count, a_second in ((started_within, 4), (started_before, 2)):
+        assert count(cost, slots=2, seconds=36_000.0) == pytest.approx(36_000 * a_second, rel=1e-3)
+    assert max(asked) < SIMULATED
+    assert started_within(lambda _: Cost(1, 0.0), slots=2, seconds=1.0) == SIMULATED  # takes no time: no rate
 
 
 def test_a_number_has_its_median_and_its_5th_and_95th_percentile() -> None:
