@@ -12,7 +12,7 @@ from pipeline.trial.curve import walk
 from pipeline.trial.curve.allocation import curve_steps, removal_order
 from pipeline.trial.measure import Evaluation, evaluate
 from pipeline.trial.measure import measure as measured
-from pipeline.trial.run import CALIBRATION_BATCH
+from pipeline.trial.rank import CALIBRATION_BATCH
 from pipeline.trial.settings import CURVE_STEPS
 from tests.benchmarks import subject
 from tests.benchmarks.pairs import Row, compare, timed

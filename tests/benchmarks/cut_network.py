@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pipeline.model.surgery import cut
 from pipeline.trial.curve.allocation import choose, removal_order
-from pipeline.trial.run import CALIBRATION_BATCH
+from pipeline.trial.rank import CALIBRATION_BATCH
 from tests.benchmarks import subject
 from tests.benchmarks.pairs import Row, compare
 
